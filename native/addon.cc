@@ -1,0 +1,383 @@
+// The border to JavaScript: checks every shape, length and number, then calls the kernels of the
+// best level this processor has. Nothing that a caller passes may crash the process.
+#include <napi.h>
+
+#include <cmath>
+#include <initializer_list>
+#include <string>
+
+#include "kernels.h"
+#include "threads.h"
+
+namespace {
+
+using bang::Kernels;
+using bang::Window;
+
+const Kernels* kernels = nullptr;
+
+/// The levels this processor can run, best first.
+std::vector<const Kernels*> availableLevels() {
+  std::vector<const Kernels*> levels;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    levels.push_back(bang::avx512Kernels());
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("bmi2"))
+    levels.push_back(bang::avx2Kernels());
+#endif
+  levels.push_back(bang::baselineKernels());
+  return levels;
+}
+
+[[noreturn]] void fail(const Napi::CallbackInfo& info, const std::string& message) {
+  throw Napi::TypeError::New(info.Env(), message);
+}
+
+/// The arguments of one call, read in order. Sizes are below 2^31 so that products of two of them
+/// fit 64 bits, and no array is longer than that.
+class Arguments {
+ public:
+  explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
+
+  int size(const char* name) {
+    const Napi::Value value = info_[next_++];
+    const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+    if (!(number >= 0 && number < 2147483648.0) || number != std::floor(number))
+      fail(info_, std::string(name) + " must be a whole number from 0 to 2^31-1");
+    return static_cast<int>(number);
+  }
+  float number(const char* name) {
+    const Napi::Value value = info_[next_++];
+    if (!value.IsNumber()) fail(info_, std::string(name) + " must be a number");
+    return value.As<Napi::Number>().FloatValue();
+  }
+  bool flag() { return info_[next_++].ToBoolean().Value(); }
+
+  float* floats(const char* name, std::initializer_list<int> shape) {
+    const Napi::Value value = info_[next_++];
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+      fail(info_, std::string(name) + " must be a Float32Array");
+    auto array = value.As<Napi::Float32Array>();
+    checkLength(name, array.ElementLength(), shape);
+    return array.Data();
+  }
+  float* floatsOrNull(const char* name, std::initializer_list<int> shape) {
+    if (!info_[next_].IsNull() && !info_[next_].IsUndefined()) return floats(name, shape);
+    next_++;
+    return nullptr;
+  }
+  int32_t* integers(const char* name, std::initializer_list<int> shape) {
+    const Napi::Value value = info_[next_++];
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+      fail(info_, std::string(name) + " must be an Int32Array");
+    auto array = value.As<Napi::Int32Array>();
+    checkLength(name, array.ElementLength(), shape);
+    return array.Data();
+  }
+
+  /// [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft]
+  Window window(bool pooling) {
+    const int32_t* v = integers("window", {13});
+    const Window g = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
+    // Bounds that keep every product of the kernels inside 31 bits an image, 63 bits a batch.
+    const bool positive = g.batch >= 0 && g.inH > 0 && g.inW > 0 && g.inC > 0 && g.outH > 0 &&
+                          g.outW > 0 && g.outC > 0 && g.kH > 0 && g.kW > 0 && g.strideH > 0 &&
+                          g.strideW > 0 && g.padTop >= 0 && g.padLeft >= 0;
+    if (!positive) fail(info_, "window: every extent must be positive");
+    const double limit = 1 << 28;
+    const double paddedH = (g.outH - 1.0) * g.strideH + g.kH;
+    const double paddedW = (g.outW - 1.0) * g.strideW + g.kW;
+    if (static_cast<double>(g.inH) * g.inW * g.inC > limit || paddedH * paddedW * g.inC > limit ||
+        static_cast<double>(g.outH) * g.outW * g.outC > limit ||
+        static_cast<double>(g.kH) * g.kW * g.inC * g.outC > limit)
+      fail(info_, "window: an image or a filter has more than 2^28 values");
+    if (g.padTop >= g.kH || g.padLeft >= g.kW)
+      fail(info_, "window: the padding must be smaller than the window");
+    // Each window of a pooling must hold at least one pixel of the image.
+    if (pooling && (g.inC != g.outC || (g.outH - 1.0) * g.strideH - g.padTop >= g.inH ||
+                    (g.outW - 1.0) * g.strideW - g.padLeft >= g.inW))
+      fail(info_, "window: a pooling window lies outside the image");
+    return g;
+  }
+
+  void label(const int32_t* labels, int count, int classes) {
+    for (int i = 0; i < count; i++)
+      if (labels[i] < 0 || labels[i] >= classes)
+        fail(info_, "label " + std::to_string(labels[i]) + " is not one of " +
+                        std::to_string(classes) + " classes");
+  }
+
+ private:
+  void checkLength(const char* name, size_t length, std::initializer_list<int> shape) {
+    double expected = 1;
+    for (int extent : shape) expected *= extent;
+    if (static_cast<double>(length) != expected)
+      fail(info_, std::string(name) + " has " + std::to_string(length) + " values, expected " +
+                      std::to_string(static_cast<long long>(expected)));
+  }
+
+  const Napi::CallbackInfo& info_;
+  size_t next_ = 0;
+};
+
+void conv2d(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(false);
+  const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
+  const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
+  const float* bias = in.floatsOrNull("bias", {g.outC});
+  const bool relu = in.flag();
+  kernels->conv2d(g, x, w, bias, relu, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
+}
+
+void conv2dInputGradient(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(false);
+  const float* kappa = in.floats("kappa", {g.batch, g.outH, g.outW, g.outC});
+  const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
+  kernels->conv2dInputGradient(g, kappa, w, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+}
+
+void conv2dWeightGradient(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(false);
+  const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
+  const float* kappa = in.floats("kappa", {g.batch, g.outH, g.outW, g.outC});
+  const float* scale = in.floatsOrNull("scale", {g.batch});
+  float* dw = in.floats("dw", {g.kH, g.kW, g.inC, g.outC});
+  kernels->conv2dWeightGradient(g, x, kappa, scale, dw, in.floatsOrNull("db", {g.outC}));
+}
+
+void matMul(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int M = in.size("M"), N = in.size("N"), K = in.size("K");
+  const float* a = in.floats("a", {M, K});
+  const bool transposeA = in.flag();
+  const float* b = in.floats("b", {K, N});
+  const bool transposeB = in.flag();
+  const float* scale = in.floatsOrNull("scale", {K});
+  const float* bias = in.floatsOrNull("bias", {N});
+  const bool relu = in.flag();
+  kernels->matMul(M, N, K, a, transposeA, b, transposeB, scale, bias, relu,
+                  in.floats("c", {M, N}));
+}
+
+void columnSums(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int R = in.size("rows"), C = in.size("columns");
+  const float* x = in.floats("x", {R, C});
+  const float* scale = in.floatsOrNull("scale", {R});
+  kernels->columnSums(R, C, x, scale, in.floats("sums", {C}));
+}
+
+void maxPool(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(true);
+  const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
+  kernels->maxPool(g, x, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
+}
+
+void maxPoolGradient(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(true);
+  const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
+  const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
+  kernels->maxPoolGradient(g, x, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+}
+
+void avgPool(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(true);
+  const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
+  kernels->avgPool(g, x, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
+}
+
+void avgPoolGradient(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(true);
+  const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
+  kernels->avgPoolGradient(g, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+}
+
+void relu(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int count = in.size("count");
+  const float* x = in.floats("x", {count});
+  kernels->relu(static_cast<size_t>(count), x, in.floats("y", {count}));
+}
+
+void reluGradient(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int count = in.size("count");
+  const float* y = in.floats("y", {count});
+  const float* dy = in.floats("dy", {count});
+  kernels->reluGradient(static_cast<size_t>(count), y, dy, in.floats("dx", {count}));
+}
+
+void multiply(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int count = in.size("count");
+  const float* a = in.floats("a", {count});
+  const float* b = in.floats("b", {count});
+  kernels->multiply(static_cast<size_t>(count), a, b, in.floats("y", {count}));
+}
+
+void softmaxCrossEntropy(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), C = in.size("classes");
+  const float* logits = in.floats("logits", {N, C});
+  const int32_t* labels = in.integers("labels", {N});
+  in.label(labels, N, C);
+  const float factor = in.number("factor");
+  float* loss = in.floats("loss", {N});
+  float* gradient = in.floats("gradient", {N, C});
+  kernels->softmaxCrossEntropy(N, C, logits, labels, factor, loss, gradient,
+                               in.floats("correct", {N}));
+}
+
+void rowNorms(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {N, D});
+  kernels->rowNorms(N, D, x, in.floats("norm", {N}));
+}
+
+void eta(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch");
+  const float* norm = in.floats("norm", {N});
+  const float* epsilonHat = in.floats("epsilonHat", {N});
+  kernels->eta(N, norm, epsilonHat, in.floats("eta", {N}));
+}
+
+void sgd(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  bang::SgdStep step;
+  const int count = in.size("count");
+  step.count = static_cast<size_t>(count);
+  step.weight = in.floats("weight", {count});
+  step.velocity = in.floats("velocity", {count});
+  step.gradient = in.floats("gradient", {count});
+  step.rate = in.number("rate");
+  step.momentum = in.number("momentum");
+  step.decay = in.number("decay");
+  kernels->sgd(step);
+}
+
+void normalize(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {N, D});
+  const float* mean = in.floatsOrNull("mean", {D});
+  const float factor = in.number("factor");
+  kernels->normalize(N, D, x, mean, factor, in.floats("y", {N, D}));
+}
+
+void perturb(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {N, D});
+  const float* d = in.floats("direction", {N, D});
+  const float* s = in.floats("scale", {N});
+  kernels->perturb(N, D, x, d, s, in.floats("y", {N, D}));
+}
+
+void setThreads(const Napi::CallbackInfo& info) {
+  const int count = Arguments(info).size("threads");
+  if (count < 1 || count > 256) fail(info, "threads must be from 1 to 256");
+  bang::setThreads(count);
+}
+
+/// Multiply-adds per second of each of `threads` threads at once.
+Napi::Value peak(const Napi::CallbackInfo& info) {
+  const float seconds = Arguments(info).number("seconds");
+  struct Peak {
+    double seconds, each[256];
+  } result = {seconds, {}};
+  const int count = bang::threads();
+  bang::parallelFor(
+      count,
+      [](void* context, int i) {
+        auto* peak = static_cast<Peak*>(context);
+        peak->each[i] = kernels->peak(peak->seconds);
+      },
+      &result);
+  double sum = 0;
+  for (int i = 0; i < count; i++) sum += result.each[i];
+  return Napi::Number::New(info.Env(), sum);
+}
+
+/// Bytes from the start of an ArrayBuffer to its first address that a cache line begins at.
+Napi::Value alignment(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArrayBuffer()) fail(info, "alignment takes an ArrayBuffer");
+  const auto address = reinterpret_cast<uintptr_t>(info[0].As<Napi::ArrayBuffer>().Data());
+  return Napi::Number::New(info.Env(), static_cast<double>((64 - address % 64) % 64));
+}
+
+Napi::Value scratchBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(bang::scratchBytes()));
+}
+
+Napi::Value level(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), kernels->name);
+}
+
+Napi::Value levels(const Napi::CallbackInfo& info) {
+  const auto available = availableLevels();
+  auto names = Napi::Array::New(info.Env(), available.size());
+  for (uint32_t i = 0; i < available.size(); i++)
+    names[i] = Napi::String::New(info.Env(), available[i]->name);
+  return names;
+}
+
+/// Chooses a level by name, for tests of one level on a machine that has a better one.
+void setLevel(const Napi::CallbackInfo& info) {
+  const std::string wanted = info[0].ToString().Utf8Value();
+  for (const Kernels* candidate : availableLevels()) {
+    if (wanted != candidate->name) continue;
+    kernels = candidate;
+    return;
+  }
+  fail(info, "this processor does not run the level " + wanted);
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  kernels = availableLevels().front();
+  const auto define = [&](const char* name, auto function) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  define("conv2d", conv2d);
+  define("conv2dInputGradient", conv2dInputGradient);
+  define("conv2dWeightGradient", conv2dWeightGradient);
+  define("matMul", matMul);
+  define("columnSums", columnSums);
+  define("maxPool", maxPool);
+  define("maxPoolGradient", maxPoolGradient);
+  define("avgPool", avgPool);
+  define("avgPoolGradient", avgPoolGradient);
+  define("relu", relu);
+  define("reluGradient", reluGradient);
+  define("multiply", multiply);
+  define("softmaxCrossEntropy", softmaxCrossEntropy);
+  define("rowNorms", rowNorms);
+  define("eta", eta);
+  define("sgd", sgd);
+  define("normalize", normalize);
+  define("perturb", perturb);
+  define("setThreads", setThreads);
+  define("peak", peak);
+  define("alignment", alignment);
+  define("scratchBytes", scratchBytes);
+  define("level", level);
+  define("levels", levels);
+  define("setLevel", setLevel);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(bang, init)

@@ -1,0 +1,280 @@
+// Convolution (cross-correlation) in NHWC with its two gradients, directly: no im2col, no FFT, no
+// Winograd, so that equal windows give equal sums (see kernels.h).
+
+namespace {
+
+using bang::Window;
+
+/// Width and height of an image with its padding: what the windows cover.
+inline int paddedHeight(const Window& g) { return (g.outH - 1) * g.strideH + g.kH; }
+inline int paddedWidth(const Window& g) { return (g.outW - 1) * g.strideW + g.kW; }
+
+/// Whether the windows lie in the image as it is, row by row.
+inline bool coversExactly(const Window& g) {
+  return g.padTop == 0 && g.padLeft == 0 && paddedWidth(g) <= g.inW && paddedHeight(g) <= g.inH;
+}
+
+/// Image n with its zero border in `to`; rows and columns that no window covers are left out.
+void padImage(const Window& g, const float* x, int n, float* to) {
+  const int H = paddedHeight(g), W = paddedWidth(g), C = g.inC;
+  const int left = most(0, least(g.padLeft, W)), width = most(0, least(g.inW, W - g.padLeft));
+  for (int h = 0; h < H; h++, to += (ptrdiff_t)W * C) {
+    const int from = h - g.padTop;
+    if (from < 0 || from >= g.inH) {
+      memset(to, 0, (size_t)W * C * 4);
+      continue;
+    }
+    memset(to, 0, (size_t)left * C * 4);
+    memcpy(to + left * C, x + ((ptrdiff_t)n * g.inH + from) * g.inW * C, (size_t)width * C * 4);
+    memset(to + (left + width) * C, 0, (size_t)(W - left - width) * C * 4);
+  }
+}
+
+void conv2d(const Window& g, const float* x, const float* w, const float* bias, bool relu,
+            float* y) {
+  const int K = g.kH * g.kW * g.inC, O = g.outC, pixels = g.outH * g.outW;
+  const int width = panelWidth(O), panels = ceilDiv(O, width);
+  const size_t panelFloats = (size_t)K * width;
+  float* packed = bang::sharedScratch(0, panelFloats * panels);
+  for (int p = 0; p < panels; p++)
+    packColumns(K, w + p * width, O, least(width, O - p * width), width, nullptr,
+                packed + panelFloats * p);
+  const bool exact = coversExactly(g);
+  const int W = exact ? g.inW : paddedWidth(g), C = g.inC;
+  const RowShape window = {g.kH, g.kW * C, (ptrdiff_t)W * C};
+  parallel(g.batch, [&](int n) {
+    const float* image = x + (ptrdiff_t)n * g.inH * g.inW * C;
+    if (!exact) {
+      float* padded = bang::scratch(0, (size_t)paddedHeight(g) * W * C);
+      padImage(g, x, n, padded);
+      image = padded;
+    }
+    float* out = y + (ptrdiff_t)n * pixels * O;
+    for (int p = 0; p < panels; p++) {
+      const Panel panel = {packed + panelFloats * p, width, least(width, O - p * width),
+                           bias ? bias + p * width : nullptr, relu};
+      panelRows(
+          pixels, window, panel,
+          [&](int i) {
+            return image + ((ptrdiff_t)(i / g.outW) * g.strideH * W + i % g.outW * g.strideW) * C;
+          },
+          [&](int i) { return out + (ptrdiff_t)i * O + p * width; });
+    }
+  });
+}
+
+/// An element of kappa that is not zero: after max pooling and ReLU few are.
+struct Entry {
+  int32_t at;  // where it belongs: a channel or an offset into the image
+  float value;
+};
+
+/// y[0 … run) += sum over entries of value * weights[entry.at * stride + 0 … run), V vectors.
+template <int V>
+inline void addWeighted(const Entry* entries, int count, const float* weights, ptrdiff_t stride,
+                        int run, float* y) {
+  Vec sum[V] = {};
+  for (int e = 0; e < count; e++) {
+    const float* w = weights + entries[e].at * stride;
+    const Vec value = splat(entries[e].value);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) sum[v] += value * load(w + v * LANES);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < V; v++) {
+    const int left = run - v * LANES;
+    storeUpTo(y + v * LANES, loadUpTo(y + v * LANES, left) + sum[v], left);
+  }
+}
+
+void addWeightedRun(const Entry* entries, int count, const float* weights, ptrdiff_t stride,
+                    int run, float* y) {
+  for (; run > 0; run -= 8 * LANES, weights += 8 * LANES, y += 8 * LANES) {
+    switch (least(8, ceilDiv(run, LANES))) {
+      case 1: addWeighted<1>(entries, count, weights, stride, run, y); break;
+      case 2: addWeighted<2>(entries, count, weights, stride, run, y); break;
+      case 3: addWeighted<3>(entries, count, weights, stride, run, y); break;
+      case 4: addWeighted<4>(entries, count, weights, stride, run, y); break;
+      case 5: addWeighted<5>(entries, count, weights, stride, run, y); break;
+      case 6: addWeighted<6>(entries, count, weights, stride, run, y); break;
+      case 7: addWeighted<7>(entries, count, weights, stride, run, y); break;
+      default: addWeighted<8>(entries, count, weights, stride, run, y); break;
+    }
+  }
+}
+
+/// Appends the nonzero elements of row[0 … count) to `entries`.
+inline int collect(const float* row, int count, Entry* entries, int have) {
+  for (int c = 0; c < count; c += LANES) {
+    const Vec v = loadUpTo(row + c, count - c);
+    for (uint32_t mask = nonzeroMask(v); mask; mask &= mask - 1) {
+      const int lane = __builtin_ctz(mask);
+      entries[have++] = {c + lane, row[c + lane]};
+    }
+  }
+  return have;
+}
+
+// Each element of kappa adds its window's worth of weights to dx: for a fixed row of the window
+// those are one run of kW*I floats, in dx as in the weights.
+void conv2dInputGradient(const Window& g, const float* kappa, const float* w, float* dx) {
+  const int O = g.outC, C = g.inC, run = g.kW * C, pixels = g.outH * g.outW;
+  const int runPadded = roundUp(run, LANES);
+  // weights[kH][O][runPadded]
+  float* weights = bang::sharedScratch(0, (size_t)g.kH * O * runPadded);
+  memset(weights, 0, (size_t)g.kH * O * runPadded * 4);
+  for (int kh = 0; kh < g.kH; kh++)
+    transposeInto(run, O, w + (ptrdiff_t)kh * run * O, O, weights + (ptrdiff_t)kh * O * runPadded,
+                  runPadded);
+  const int W = paddedWidth(g), H = paddedHeight(g);
+  parallel(g.batch, [&](int n) {
+    float* padded = bang::scratch(0, (size_t)H * W * C);
+    Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+    int* ends = (int*)bang::scratch(2, (size_t)pixels + 1);
+    memset(padded, 0, (size_t)H * W * C * 4);
+    const float* rows = kappa + (ptrdiff_t)n * pixels * O;
+    ends[0] = 0;
+    for (int i = 0; i < pixels; i++)
+      ends[i + 1] = collect(rows + (ptrdiff_t)i * O, O, entries, ends[i]);
+    for (int kh = 0; kh < g.kH; kh++) {
+      // Down the columns: neighbours in a row would add to the same cache lines at once.
+      for (int ow = 0; ow < g.outW; ow++) {
+        for (int oh = 0; oh < g.outH; oh++) {
+          const int i = oh * g.outW + ow;
+          addWeightedRun(entries + ends[i], ends[i + 1] - ends[i],
+                         weights + (ptrdiff_t)kh * O * runPadded, runPadded, run,
+                         padded + ((ptrdiff_t)(oh * g.strideH + kh) * W + ow * g.strideW) * C);
+        }
+      }
+    }
+    for (int h = 0; h < g.inH; h++) {
+      float* to = dx + ((ptrdiff_t)n * g.inH + h) * g.inW * C;
+      const int from = h + g.padTop;
+      const int width = from < H ? most(0, least(g.inW, W - g.padLeft)) : 0;
+      if (width) memcpy(to, padded + ((ptrdiff_t)from * W + g.padLeft) * C, (size_t)width * C * 4);
+      memset(to + (ptrdiff_t)width * C, 0, (size_t)(g.inW - width) * C * 4);
+    }
+  });
+}
+
+/// dw[G rows of the window][V vectors] += sum over entries of value * x[entry.at …].
+template <int V, int G>
+inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
+                     float* dw, ptrdiff_t dwStride) {
+  Vec sum[G][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < G; r++)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) sum[r][v] = load(dw + r * dwStride + v * LANES);
+  for (int e = 0; e < count; e++) {
+    const float* window = x + entries[e].at;
+    const Vec value = splat(entries[e].value);
+#pragma GCC unroll 8
+    for (int r = 0; r < G; r++)
+#pragma GCC unroll 8
+      for (int v = 0; v < V; v++) sum[r][v] += value * load(window + r * rowStride + v * LANES);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < G; r++)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) store(dw + r * dwStride + v * LANES, sum[r][v]);
+}
+
+/// Rows of the window that are summed together, so that V * G accumulators fill the registers.
+constexpr int rowsTogether(int V) {
+  return V == 1 ? 5 : MANY_REGISTERS ? (V <= 3 ? 5 : V <= 7 ? 2 : 1) : (V <= 3 ? 3 : 1);
+}
+
+template <int V>
+void addOuterRows(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int kH,
+                  float* dw, ptrdiff_t dwStride) {
+  constexpr int G = rowsTogether(V);
+  int r = 0;
+  for (; r + G <= kH; r += G)
+    addOuter<V, G>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+  for (; r < kH; r++)
+    addOuter<V, 1>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+}
+
+void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int kH,
+                    int runPadded, float* dw) {
+  for (int c = 0; c < runPadded; c += 8 * LANES) {
+    switch (least(8, (runPadded - c) / LANES)) {
+      case 1: addOuterRows<1>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 2: addOuterRows<2>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 3: addOuterRows<3>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 4: addOuterRows<4>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 5: addOuterRows<5>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 6: addOuterRows<6>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 7: addOuterRows<7>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      default: addOuterRows<8>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+    }
+  }
+}
+
+// For each output channel, each nonzero element of its kappa adds its window of x, row by row a run
+// of kW*I floats, to the channel's gradient. The batch is cut into a fixed number of chunks whose
+// sums are added in order, so the result does not depend on the number of threads.
+constexpr int GRADIENT_CHUNKS = 16;
+
+void conv2dWeightGradient(const Window& g, const float* x, const float* kappa, const float* scale,
+                          float* dw, float* db) {
+  const int O = g.outC, C = g.inC, run = g.kW * C, pixels = g.outH * g.outW;
+  const int runPadded = roundUp(run, LANES), W = paddedWidth(g), H = paddedHeight(g);
+  const int perChunk = most(1, ceilDiv(g.batch, GRADIENT_CHUNKS));
+  const int chunks = ceilDiv(g.batch, perChunk);
+  // sums[chunk][O][kH][runPadded], then biases[chunk][O]
+  const size_t chunkFloats = (size_t)O * g.kH * runPadded;
+  float* sums = bang::sharedScratch(0, chunkFloats * chunks);
+  float* biases = bang::sharedScratch(1, (size_t)chunks * O);
+  parallel(chunks, [&](int chunk) {
+    float* sum = sums + chunkFloats * chunk;
+    float* bias = biases + (ptrdiff_t)chunk * O;
+    memset(sum, 0, chunkFloats * 4);
+    memset(bias, 0, (size_t)O * 4);
+    // Runs are read in whole vectors; scratch memory has room behind its end for the last.
+    float* image = bang::scratch(0, (size_t)H * W * C);
+    Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+    int* have = (int*)bang::scratch(2, (size_t)O);
+    const int last = least(g.batch, (chunk + 1) * perChunk);
+    for (int n = chunk * perChunk; n < last; n++) {
+      const float factor = scale ? scale[n] : 1.0f;
+      padImage(g, x, n, image);
+      memset(have, 0, (size_t)O * 4);
+      const float* rows = kappa + (ptrdiff_t)n * pixels * O;
+      for (int i = 0; i < pixels; i++) {
+        const int at = (i / g.outW * g.strideH * W + i % g.outW * g.strideW) * C;
+        const float* row = rows + (ptrdiff_t)i * O;
+        for (int o = 0; o < O; o += LANES) {
+          const Vec v = splat(factor) * loadUpTo(row + o, O - o);
+          storeUpTo(bias + o, loadUpTo(bias + o, O - o) + v, O - o);
+          for (uint32_t mask = nonzeroMask(v); mask; mask &= mask - 1) {
+            const int channel = o + __builtin_ctz(mask);
+            entries[(ptrdiff_t)channel * pixels + have[channel]++] = {at, row[channel] * factor};
+          }
+        }
+      }
+      for (int o = 0; o < O; o++)
+        addOuterWindow(entries + (ptrdiff_t)o * pixels, have[o], image, (ptrdiff_t)W * C, g.kH,
+                       runPadded, sum + (ptrdiff_t)o * g.kH * runPadded);
+    }
+  });
+  // Add the chunks in order and bring [O][kH*run] back to [kH*run][O].
+  parallel(O, [&](int o) {
+    for (int kh = 0; kh < g.kH; kh++) {
+      for (int j = 0; j < run; j += LANES) {
+        Vec total = {};
+        for (int chunk = 0; chunk < chunks; chunk++)
+          total += load(sums + chunkFloats * chunk + ((ptrdiff_t)o * g.kH + kh) * runPadded + j);
+        for (int lane = 0; lane < least(LANES, run - j); lane++)
+          dw[(ptrdiff_t)(kh * run + j + lane) * O + o] = total[lane];
+      }
+    }
+    if (!db) return;
+    float total = 0;
+    for (int chunk = 0; chunk < chunks; chunk++) total += biases[(ptrdiff_t)chunk * O + o];
+    db[o] = total;
+  });
+}
+
+}  // namespace

@@ -1,0 +1,132 @@
+// What is computed element by element or row by row: ReLU, loss, norms, eta, SGD, perturbation.
+
+namespace {
+
+/// Calls task(begin, count) for pieces of [0, count).
+template <class Task>
+inline void forPieces(size_t count, const Task& task) {
+  const size_t piece = 16384;
+  parallel((int)((count + piece - 1) / piece), [&](int i) {
+    const size_t begin = piece * (size_t)i;
+    task(begin, count - begin < piece ? count - begin : piece);
+  });
+}
+
+void relu(size_t count, const float* x, float* y) {
+  forPieces(count, [&](size_t begin, size_t n) {
+    for (size_t i = begin; i < begin + n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+  });
+}
+
+void reluGradient(size_t count, const float* y, const float* dy, float* dx) {
+  forPieces(count, [&](size_t begin, size_t n) {
+    for (size_t i = begin; i < begin + n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+  });
+}
+
+void multiply(size_t count, const float* a, const float* b, float* y) {
+  forPieces(count, [&](size_t begin, size_t n) {
+    for (size_t i = begin; i < begin + n; i++) y[i] = a[i] * b[i];
+  });
+}
+
+void softmaxCrossEntropy(int N, int C, const float* logits, const int32_t* labels, float factor,
+                         float* loss, float* gradient, float* correct) {
+  for (int n = 0; n < N; n++, logits += C, gradient += C) {
+    int best = 0;
+    for (int c = 1; c < C; c++)
+      if (logits[c] > logits[best]) best = c;
+    const float top = logits[best];
+    float sum = 0;
+    for (int c = 0; c < C; c++) sum += gradient[c] = expf(logits[c] - top);
+    for (int c = 0; c < C; c++) gradient[c] /= sum;
+    const int label = labels[n];
+    // Not log(p): that is infinite once p underflows, and the logits still know better.
+    loss[n] = logf(sum) - (logits[label] - top);
+    correct[n] = best == label;
+    gradient[label] -= 1;
+    for (int c = 0; c < C; c++) gradient[c] *= factor;
+  }
+}
+
+void rowNorms(int N, int D, const float* x, float* norm) {
+  parallel(N, [&](int n) {
+    const float* row = x + (ptrdiff_t)n * D;
+    Vec sums[4] = {};
+    int i = 0;
+    for (; i + 4 * LANES <= D; i += 4 * LANES)
+      for (int v = 0; v < 4; v++) {
+        const Vec a = load(row + i + v * LANES);
+        sums[v] += a * a;
+      }
+    for (; i < D; i += LANES) {
+      const Vec a = loadUpTo(row + i, D - i);
+      sums[0] += a * a;
+    }
+    norm[n] = sqrtf(sumOf((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  });
+}
+
+void eta(int N, const float* norm, const float* epsilonHat, float* eta) {
+  float m = 0;
+  for (int n = 0; n < N; n++) m = norm[n] > m ? norm[n] : m;
+  for (int n = 0; n < N; n++)
+    eta[n] = norm[n] > 0 ? powf(m / norm[n], epsilonHat[n] * (1 - norm[n] / m)) : 1;
+}
+
+void sgd(const bang::SgdStep& s) {
+  forPieces(s.count, [&](size_t begin, size_t n) {
+    for (size_t i = begin; i < begin + n; i++) {
+      s.velocity[i] =
+          s.momentum * s.velocity[i] + s.rate * (s.gradient[i] + s.decay * s.weight[i]);
+      s.weight[i] -= s.velocity[i];
+    }
+  });
+}
+
+void normalize(int N, int D, const float* x, const float* mean, float factor, float* y) {
+  parallel(N, [&](int n) {
+    const ptrdiff_t row = (ptrdiff_t)n * D;
+    for (int i = 0; i < D; i++) y[row + i] = (x[row + i] - (mean ? mean[i] : 0)) * factor;
+  });
+}
+
+void perturb(int N, int D, const float* x, const float* d, const float* s, float* y) {
+  parallel(N, [&](int n) {
+    const float scale = s[n];
+    const ptrdiff_t row = (ptrdiff_t)n * D;
+    for (ptrdiff_t i = row; i < row + D; i++) {
+      float v = x[i] + scale * d[i];
+      v = v > 0 ? v : 0;
+      v = v < 255 ? v : 255;
+      // Adding 1.5 * 2^23 leaves no room for a fraction: rounds half to even, as the unit does.
+      y[i] = (v + 12582912.0f) - 12582912.0f;
+    }
+  });
+}
+
+double peak(double seconds) {
+  timespec begin, now;
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  constexpr int CHAINS = MANY_REGISTERS ? 24 : 12;
+  Vec sum[CHAINS];
+  for (int i = 0; i < CHAINS; i++) sum[i] = splat(1.0f + (float)i);
+  Vec a = splat(0.999f), b = splat(0.001f);
+  double operations = 0, elapsed = 0;
+  do {
+    for (int k = 0; k < 20000; k++) {
+#pragma GCC unroll 24
+      for (int i = 0; i < CHAINS; i++) sum[i] = sum[i] * a + b;
+    }
+    operations += 20000.0 * CHAINS * LANES;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    elapsed = (double)(now.tv_sec - begin.tv_sec) + 1e-9 * (double)(now.tv_nsec - begin.tv_nsec);
+  } while (elapsed < seconds);
+  Vec total = {};
+  for (int i = 0; i < CHAINS; i++) total += sum[i];
+  volatile float used = sumOf(total);
+  (void)used;
+  return operations / elapsed;
+}
+
+}  // namespace

@@ -1,0 +1,83 @@
+// What every level (AVX-512, AVX2, baseline) provides. Arrays are float32, row-major, NHWC.
+// Arguments have been checked by addon.cc; kernels trust them.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace bang {
+
+/// Geometry of a convolution or a pooling.
+struct Window {
+  int batch, inH, inW, inC;
+  int outH, outW, outC;  // outC == inC for pooling
+  int kH, kW, strideH, strideW, padTop, padLeft;
+};
+
+/// One parameter tensor of a layer, updated in place by SGD.
+struct SgdStep {
+  float *weight, *velocity;
+  const float* gradient;
+  size_t count;
+  float rate, momentum, decay;
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;
+
+  /// y[N,oH,oW,O] = x * w[kH,kW,I,O] + bias[O] (null: none), then max(0, ·) if relu.
+  /// Every output is one sum in the order (kh, kw, i), wherever it lies: equal windows of the input
+  /// give equal outputs, on which the ties of max pooling rest.
+  void (*conv2d)(const Window&, const float* x, const float* w, const float* bias, bool relu,
+                 float* y);
+  /// dx[N,iH,iW,I] = gradient with respect to x, given kappa[N,oH,oW,O] = gradient w.r.t. y.
+  void (*conv2dInputGradient)(const Window&, const float* kappa, const float* w, float* dx);
+  /// dw[kH,kW,I,O] = sum over n of scale[n] * (element n's gradient); db[O] likewise (null: not
+  /// wanted). scale null: all ones.
+  void (*conv2dWeightGradient)(const Window&, const float* x, const float* kappa,
+                               const float* scale, float* dw, float* db);
+
+  /// c[M,N] = op(a) op(b) + bias[N], then max(0, ·) if relu. op transposes if asked:
+  /// a is [M,K] or [K,M], b is [K,N] or [N,K]. scale[K] (null: ones) multiplies row k of op(b).
+  void (*matMul)(int M, int N, int K, const float* a, bool transposeA, const float* b,
+                 bool transposeB, const float* scale, const float* bias, bool relu, float* c);
+  /// sum[C] = sum over r of scale[r] * x[R,C]; scale null: ones.
+  void (*columnSums)(int R, int C, const float* x, const float* scale, float* sum);
+
+  void (*maxPool)(const Window&, const float* x, float* y);
+  /// The gradient goes to the first maximum of each window in row-major order.
+  void (*maxPoolGradient)(const Window&, const float* x, const float* dy, float* dx);
+  /// Divides by the size of the window clipped to the image.
+  void (*avgPool)(const Window&, const float* x, float* y);
+  void (*avgPoolGradient)(const Window&, const float* dy, float* dx);
+
+  void (*relu)(size_t count, const float* x, float* y);
+  /// dx = y > 0 ? dy : 0
+  void (*reluGradient)(size_t count, const float* y, const float* dy, float* dx);
+  void (*multiply)(size_t count, const float* a, const float* b, float* y);
+
+  /// loss[N], gradient[N,C] = factor * (softmax - one-hot) and correct[N] (1 or 0: the label has the
+  /// first largest logit). Exponentials of z - max z are summed in class order.
+  void (*softmaxCrossEntropy)(int N, int C, const float* logits, const int32_t* labels,
+                              float factor, float* loss, float* gradient, float* correct);
+  /// norm[N] = the L2 norm of each row of x[N,D], accumulated in float32.
+  void (*rowNorms)(int N, int D, const float* x, float* norm);
+  /// eta[n] = (m / norm[n]) ^ (epsilonHat[n] * (1 - norm[n] / m)), m = max norm; 1 where norm is 0.
+  void (*eta)(int N, const float* norm, const float* epsilonHat, float* eta);
+  void (*sgd)(const SgdStep&);
+  /// y[n] = (x[n] - mean) * factor for rows of D values; mean null: zero.
+  void (*normalize)(int N, int D, const float* x, const float* mean, float factor, float* y);
+  /// y[n] = clip(round(x[n] + s[n] * d[n]), 0, 255) for rows of D values; round half to even.
+  void (*perturb)(int N, int D, const float* x, const float* d, const float* s, float* y);
+
+  /// Multiply-adds per second of one thread in registers alone: what the machine could do.
+  double (*peak)(double seconds);
+};
+
+const Kernels* baselineKernels();
+#if defined(__x86_64__)
+const Kernels* avx2Kernels();
+const Kernels* avx512Kernels();
+#endif
+
+}  // namespace bang

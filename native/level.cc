@@ -1,0 +1,53 @@
+// All kernels, for one level of instruction set: compiled once for each, with
+// -DBANG_LEVEL=avx512 (…) and the compiler flags that belong to it.
+#include "kernels.h"
+
+#include <math.h>
+#include <time.h>
+
+#include "simd.h"
+#include "threads.h"
+#include "tile.h"
+
+#include "matmul.cc"
+
+#include "conv.cc"
+
+#include "elementwise.cc"
+#include "pooling.cc"
+
+#define NAME_OF(level) #level
+#define LEVEL_NAME(level) NAME_OF(level)
+#define FUNCTION_OF(level) level##Kernels
+#define LEVEL_FUNCTION(level) FUNCTION_OF(level)
+
+namespace bang {
+
+const Kernels* LEVEL_FUNCTION(BANG_LEVEL)() {
+  static const Kernels kernels = {
+      LEVEL_NAME(BANG_LEVEL),
+      LANES,
+      conv2d,
+      conv2dInputGradient,
+      conv2dWeightGradient,
+      matMul,
+      columnSums,
+      maxPool,
+      maxPoolGradient,
+      avgPool,
+      avgPoolGradient,
+      relu,
+      reluGradient,
+      multiply,
+      softmaxCrossEntropy,
+      rowNorms,
+      eta,
+      sgd,
+      normalize,
+      perturb,
+      peak,
+  };
+  return &kernels;
+}
+
+}  // namespace bang

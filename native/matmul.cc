@@ -1,0 +1,70 @@
+// c[M,N] = op(a) op(b) + bias.
+
+namespace {
+
+/// to[C,R] = from[R,C] transposed, in blocks that stay in the first-level cache.
+void transposeInto(int R, int C, const float* from, ptrdiff_t fromStride, float* to,
+                   ptrdiff_t toStride) {
+  constexpr int B = 16;
+  for (int r0 = 0; r0 < R; r0 += B)
+    for (int c0 = 0; c0 < C; c0 += B)
+      for (int c = c0; c < least(c0 + B, C); c++)
+        for (int r = r0; r < least(r0 + B, R); r++)
+          to[c * toStride + r] = from[r * fromStride + c];
+}
+
+void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b, bool transposeB,
+            const float* scale, const float* bias, bool relu, float* c) {
+  if (M == 0 || N == 0) return;
+  if (transposeA) {
+    float* rows = bang::sharedScratch(0, (size_t)M * K);
+    const int blocks = ceilDiv(M, 64);
+    parallel(blocks, [&](int i) {
+      const int m = i * 64;
+      transposeInto(K, least(64, M - m), a + m, M, rows + (ptrdiff_t)m * K, K);
+    });
+    a = rows;
+  }
+  const int width = panelWidth(N), panels = ceilDiv(N, width);
+  const int rowBlock = 96, rowBlocks = ceilDiv(M, rowBlock);
+  const RowShape row = {1, K, 0};
+  // Full panels of a plain b are read where they lie; others are packed once, by whoever needs
+  // them first if that is one task, else ahead of all.
+  const bool packAll = transposeB || scale;
+  const int firstPacked = packAll ? 0 : N / width;
+  const size_t panelFloats = (size_t)K * width;
+  float* packed = bang::sharedScratch(1, panelFloats * (size_t)(panels - firstPacked));
+  parallel(panels - firstPacked, [&](int i) {
+    const int n = (firstPacked + i) * width, columns = least(width, N - n);
+    float* panel = packed + panelFloats * (size_t)i;
+    if (!transposeB) return packColumns(K, b + n, N, columns, width, scale, panel);
+    if (columns < width) memset(panel, 0, panelFloats * 4);
+    transposeInto(columns, K, b + (ptrdiff_t)n * K, K, panel, width);
+    if (!scale) return;
+    for (int k = 0; k < K; k++)
+      for (int j = 0; j < columns; j++) panel[(ptrdiff_t)k * width + j] *= scale[k];
+  });
+  parallel(panels * rowBlocks, [&](int i) {
+    const int p = i / rowBlocks, n = p * width, m0 = i % rowBlocks * rowBlock;
+    const bool direct = p < firstPacked;
+    const Panel panel = {direct ? b + n : packed + panelFloats * (size_t)(p - firstPacked),
+                         direct ? N : width, least(width, N - n), bias ? bias + n : nullptr, relu};
+    panelRows(
+        least(rowBlock, M - m0), row, panel,
+        [&](int r) { return a + (ptrdiff_t)(m0 + r) * K; },
+        [&](int r) { return c + (ptrdiff_t)(m0 + r) * N + n; });
+  });
+}
+
+void columnSums(int R, int C, const float* x, const float* scale, float* sum) {
+  const int blocks = ceilDiv(C, LANES);
+  parallel(blocks, [&](int block) {
+    const int c = block * LANES, columns = least(LANES, C - c);
+    Vec total = {};
+    for (int r = 0; r < R; r++)
+      total += splat(scale ? scale[r] : 1.0f) * loadUpTo(x + (ptrdiff_t)r * C + c, columns);
+    storeUpTo(sum + c, total, columns);
+  });
+}
+
+}  // namespace

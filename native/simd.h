@@ -1,0 +1,90 @@
+// The vector type of the instruction set that this object is compiled for, in the compilers' own
+// vector extensions: one source for AVX-512, AVX2, SSE2 and NEON.
+//
+// Everything here and in the files that level.cc includes has internal linkage: the same source is
+// compiled once for each level, and the linker must never take one level's copy for another's.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define BANG_VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define BANG_VECTOR_BYTES 32
+#else
+#define BANG_VECTOR_BYTES 16
+#endif
+
+namespace {
+
+constexpr int LANES = BANG_VECTOR_BYTES / 4;
+// AVX-512 and NEON have 32 vector registers, SSE and AVX2 16: the size of a register tile.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool MANY_REGISTERS = true;
+#else
+constexpr bool MANY_REGISTERS = false;
+#endif
+
+typedef float Vec __attribute__((vector_size(BANG_VECTOR_BYTES)));
+typedef int32_t VecI __attribute__((vector_size(BANG_VECTOR_BYTES)));
+typedef float VecU __attribute__((vector_size(BANG_VECTOR_BYTES), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *(const VecU*)p; }
+inline void store(float* p, Vec v) { *(VecU*)p = v; }
+inline Vec splat(float s) { return s - Vec{}; }
+
+/// The first `n` lanes from memory, zero in the others: nothing beyond p[n-1] is touched.
+inline Vec loadPart(const float* p, int n) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  Vec v = {};
+  for (int i = 0; i < LANES; i++)
+    if (i < n) v[i] = p[i];
+  return v;
+#endif
+}
+inline void storePart(float* p, Vec v, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  for (int i = 0; i < LANES; i++)
+    if (i < n) p[i] = v[i];
+#endif
+}
+
+inline Vec loadUpTo(const float* p, int n) { return n >= LANES ? load(p) : loadPart(p, n); }
+inline void storeUpTo(float* p, Vec v, int n) {
+  if (n >= LANES) store(p, v);
+  else storePart(p, v, n);
+}
+
+inline Vec maxOf(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec minOf(Vec a, Vec b) { return a < b ? a : b; }
+
+/// Sum of the lanes, always in the same order.
+inline float sumOf(Vec v) {
+  float s = 0;
+  for (int i = 0; i < LANES; i++) s += v[i];
+  return s;
+}
+
+/// Bit i is set where lane i is not exactly zero (NaN counts as not zero).
+inline uint32_t nonzeroMask(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#else
+  uint32_t mask = 0;
+  for (int i = 0; i < LANES; i++) mask |= (uint32_t)(v[i] != 0) << i;
+  return mask;
+#endif
+}
+
+inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
+inline int roundUp(int a, int b) { return ceilDiv(a, b) * b; }
+inline int least(int a, int b) { return a < b ? a : b; }
+inline int most(int a, int b) { return a > b ? a : b; }
+
+}  // namespace

@@ -1,0 +1,128 @@
+// The one multiply-add loop: P rows of x times a panel of V vectors of weights, in registers.
+// Convolution and matrix product are two ways of naming its rows.
+#pragma once
+#include "simd.h"
+
+namespace {
+
+/// Rows of the left factor, each a sequence of `segments` runs of `run` floats, `segmentStride`
+/// floats apart: a row of a matrix is one segment, a window of an image kH of them.
+struct RowShape {
+  int segments, run;
+  ptrdiff_t segmentStride;
+};
+
+/// Vectors in a panel at most, and rows of a tile for each width: V * P accumulators, V weights and
+/// one broadcast fit the registers, and 8 or more accumulators hide the latency of multiply-add.
+constexpr int MAX_V = MANY_REGISTERS ? 4 : 3;
+constexpr int rowsFor(int V) {
+  return MANY_REGISTERS ? (V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 8);
+}
+
+/// y[p][v] += sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
+/// Every output is one sum in one fixed order, whatever the tile.
+template <int V>
+inline void tile(const float* const* rows, RowShape shape, const float* panel,
+                 ptrdiff_t panelStride, const Vec* start, Vec (*y)[V]) {
+  constexpr int P = rowsFor(V);
+  Vec sum[P][V];
+#pragma GCC unroll 8
+  for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) sum[p][v] = start[v];
+  const float* x[P];
+#pragma GCC unroll 8
+  for (int p = 0; p < P; p++) x[p] = rows[p];
+  for (int s = 0; s < shape.segments; s++) {
+    for (int j = 0; j < shape.run; j++) {
+      Vec w[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) w[v] = load(panel + v * LANES);
+      panel += panelStride;
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++) {
+        const Vec value = splat(x[p][j]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) sum[p][v] += value * w[v];
+      }
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) x[p] += shape.segmentStride;
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) y[p][v] = sum[p][v];
+}
+
+/// A panel: `width` columns (at most V * LANES) of the right factor.
+struct Panel {
+  const float* data;
+  ptrdiff_t stride;
+  int width;
+  const float* bias;  // of these columns, or null
+  bool relu;
+};
+
+/// `count` rows of output, named by rowOf(i) and outOf(i), for one panel.
+template <int V, class RowOf, class OutOf>
+inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
+  constexpr int P = rowsFor(V);
+  Vec start[V] = {}, sum[P][V];
+  if (panel.bias) {
+    for (int v = 0; v < V; v++) {
+      const int left = panel.width - v * LANES;
+      start[v] = loadUpTo(panel.bias + v * LANES, left);
+    }
+  }
+  for (int i = 0; i < count; i += P) {
+    // The last tile may be short: its spare rows repeat the last one and are not stored.
+    const float* rows[P];
+    for (int p = 0; p < P; p++) rows[p] = rowOf(least(i + p, count - 1));
+    tile<V>(rows, shape, panel.data, panel.stride, start, sum);
+    for (int p = 0; p < P && i + p < count; p++) {
+      float* y = outOf(i + p);
+      for (int v = 0; v < V; v++) {
+        const Vec value = panel.relu ? maxOf(sum[p][v], Vec{}) : sum[p][v];
+        storeUpTo(y + v * LANES, value, panel.width - v * LANES);
+      }
+    }
+  }
+}
+
+template <class RowOf, class OutOf>
+inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
+  switch (ceilDiv(panel.width, LANES)) {
+    case 1: return panelRowsOf<1>(count, shape, panel, rowOf, outOf);
+    case 2: return panelRowsOf<2>(count, shape, panel, rowOf, outOf);
+    case 3: return panelRowsOf<3>(count, shape, panel, rowOf, outOf);
+    default: return panelRowsOf<MAX_V>(count, shape, panel, rowOf, outOf);
+  }
+}
+
+/// Columns in each panel so that all are about as wide: 7 vectors go as 4 + 3, not 4 + 3 + 0.
+inline int panelWidth(int columns) {
+  const int vectors = ceilDiv(columns, LANES);
+  return ceilDiv(vectors, ceilDiv(vectors, MAX_V)) * LANES;
+}
+
+/// Copies `width` columns of a K × columns matrix into rows of `stride` floats, zero-filled.
+inline void packColumns(int K, const float* matrix, ptrdiff_t columns, int width, int stride,
+                        const float* scale, float* panel) {
+  for (int k = 0; k < K; k++, matrix += columns, panel += stride) {
+    const Vec s = splat(scale ? scale[k] : 1.0f);
+    for (int j = 0; j < stride; j += LANES) {
+      const int left = width - j;
+      store(panel + j, left > 0 ? s * loadUpTo(matrix + j, left) : Vec{});
+    }
+  }
+}
+
+template <class Task>
+inline void parallel(int count, const Task& task) {
+  bang::parallelFor(
+      count, [](void* context, int i) { (*static_cast<const Task*>(context))(i); },
+      const_cast<Task*>(&task));
+}
+
+}  // namespace

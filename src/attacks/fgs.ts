@@ -1,0 +1,22 @@
+import * as tf from '@tensorflow/tfjs';
+import { softmaxCrossEntropy } from '../engine/ops.js';
+import { WHOLE_SCALES, type LineAttack } from './attack.js';
+
+/**
+ * Fast Gradient Sign (Goodfellow, Shlens, Szegedy, 2014): along the sign of the loss gradient.
+ *
+ * An image whose float32 loss is exactly zero has a blank gradient, and the attack fails on it,
+ * whatever small change would fool the network; see `fgsUnmasked` for the same without that.
+ */
+export const fgs: LineAttack = {
+  name: 'fgs',
+  title: 'FGS',
+  logitsGradient(logits, labels) {
+    const { loss, gradient } = softmaxCrossEntropy(logits, labels, 1);
+    // Other classes may keep a probability when the label's has become 1.0f: blank all the same.
+    return tf.where(tf.equal(tf.expandDims(loss, 1), 0), tf.zerosLike(gradient), gradient);
+  },
+  direction: (gradient) => tf.sign(gradient),
+  bisection: { limit: 256, width: 1 },
+  scan: WHOLE_SCALES,
+};

@@ -1,0 +1,21 @@
+import * as tf from '@tensorflow/tfjs';
+import { WHOLE_SCALES, type LineAttack } from './attack.js';
+
+/**
+ * FGS along the gradient of the log-odds, log(Σ_{j≠y} e^{z_j}) − z_y, instead of the loss's. The two
+ * differ by a positive factor for each image, the probability of the other classes, which float32
+ * rounds to zero on confident networks; so the signs are the same, but this one never vanishes.
+ * Its gradient by the logits: softmax over the other classes, and −1 at the label.
+ */
+export const fgsUnmasked: LineAttack = {
+  name: 'fgs-unmasked',
+  title: 'FGS unmasked',
+  logitsGradient(logits, labels) {
+    const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32');
+    const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+    return tf.sub(tf.softmax(others), label);
+  },
+  direction: (gradient) => tf.sign(gradient),
+  bisection: { limit: 256, width: 1 },
+  scan: WHOLE_SCALES,
+};

@@ -1,0 +1,33 @@
+import * as tf from '@tensorflow/tfjs';
+import { WHOLE_SCALES, type LineAttack } from './attack.js';
+
+/**
+ * Hot/cold with the closest class (Rozsa, Rudd, Boult, 2016): with t the highest-scoring other
+ * class, |z_t| at t and −z_y at the label y go back from the logits to the image; the direction is
+ * that gradient over its largest magnitude.
+ */
+export const hc1: LineAttack = {
+  name: 'hc1',
+  title: 'HC1',
+  logitsGradient(logits, labels) {
+    const classes = logits.shape[1];
+    const label = tf.oneHot(labels, classes, 1, 0, 'float32');
+    const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+    const closest = tf.oneHot(tf.argMax(others, 1), classes, 1, 0, 'float32');
+    return tf.sub(tf.mul(tf.abs(logits), closest), tf.mul(logits, label));
+  },
+  direction(gradient) {
+    const largest = tf.max(tf.abs(gradient), [1, 2, 3], true);
+    return tf.divNoNan(gradient, largest);
+  },
+  // Components far below 1 go on growing after the largest has saturated.
+  bisection: { limit: 2 ** 17, width: 1 / 16 },
+  scan: wholeThenGrowing(1.04, 1e5),
+};
+
+/** 1 … 255, then each `factor` times the last, up to `limit`. */
+function wholeThenGrowing(factor: number, limit: number): Float32Array {
+  const scales = [...WHOLE_SCALES];
+  for (let scale = 255 * factor; scale <= limit; scale *= factor) scales.push(scale);
+  return Float32Array.from(scales);
+}

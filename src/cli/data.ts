@@ -1,0 +1,96 @@
+import Table from 'cli-table3';
+import type { Argv, CommandModule } from 'yargs';
+import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
+import { DATA_NAMES, sources, type DataName, type Source } from '../data/sources.js';
+import { ExperimentError } from '../errors.js';
+import { consoleProgress } from './progress.js';
+
+const name = { describe: 'the data set', choices: DATA_NAMES } as const;
+
+/** `bang data`: what the cache holds, and filling it before the network is gone. */
+export const dataCommand: CommandModule = {
+  command: 'data <action>',
+  describe: 'fetch, list and verify the data sets in the cache',
+  builder: (yargs) =>
+    yargs
+      .command(
+        'pull <name>',
+        'fetch a data set into the cache, unless it is there and intact',
+        (args) =>
+          args
+            .positional('name', { ...name, demandOption: true })
+            .example('$0 data pull mnist', 'then runs need no network')
+            .example('BANG_CACHE=/data/bang $0 data pull mnist', 'keep it somewhere else'),
+        (args) => pull(args.name),
+      )
+      .command('list', 'what the cache holds', example('$0 data list'), list)
+      .command(
+        'verify [name]',
+        'check every byte of what the cache holds; exit code 1 if it is damaged',
+        (args) =>
+          args
+            .positional('name', name)
+            .example('$0 data verify', 'all that is cached')
+            .example('$0 data verify mnist', 'must be cached, too'),
+        (args) => verify(args.name),
+      )
+      .demandCommand(1, 'which one: pull, list or verify?')
+      .example('$0 data pull mnist', 'fetch MNIST')
+      .example('$0 data verify', 'check what is cached'),
+  handler: () => undefined,
+};
+
+function example(line: string) {
+  return (args: Argv) => args.example(line, '');
+}
+
+async function pull(dataName: DataName): Promise<void> {
+  const source = sources[dataName];
+  await cachedFiles(source, { progress: consoleProgress() });
+  const { folder } = await readCache(source);
+  process.stdout.write(`${dataName} is in ${folder}\n`);
+}
+
+async function list(): Promise<void> {
+  const table = new Table({
+    head: ['name', 'state', 'size', 'path'],
+    style: { head: [], border: [] },
+  });
+  for (const dataName of DATA_NAMES) {
+    const source = sources[dataName];
+    const { state, folder } = await readCache(source);
+    table.push([dataName, state === 'absent' ? 'not cached' : state, sizeOf(source), folder]);
+  }
+  process.stdout.write(`${table.toString()}\n`);
+}
+
+function sizeOf(source: Source): string {
+  const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** Without a name a data set that was never fetched is no fault; asked for by name, it is. */
+async function verify(dataName: DataName | undefined): Promise<void> {
+  const faults: string[] = [];
+  for (const each of dataName === undefined ? DATA_NAMES : [dataName]) {
+    const found = await readCache(sources[each]);
+    process.stdout.write(`${each}: ${describe(found)}\n`);
+    const fault = found.state === 'damaged' || (found.state === 'absent' && dataName === each);
+    if (fault) faults.push(each);
+  }
+  if (faults.length > 0) {
+    const commands = faults.map((each) => `bang data pull ${each}`).join(' && ');
+    throw new ExperimentError(`${faults.join(', ')} must be fetched: ${commands}`);
+  }
+}
+
+function describe(found: CacheState): string {
+  switch (found.state) {
+    case 'cached':
+      return `intact in ${found.folder}`;
+    case 'absent':
+      return `not cached (${found.folder})`;
+    case 'damaged':
+      return `damaged in ${found.folder}: ${found.problem}`;
+  }
+}

@@ -1,0 +1,98 @@
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import type { Config } from '../experiment/config.js';
+import { loadConfig } from '../experiment/loadConfig.js';
+import { evaluateWeights } from '../experiment/run.js';
+import { NETWORKS, type NetworkName } from '../model/networks.js';
+import { publishedRow, publishedRowNames } from '../report/published.js';
+import { packageRoot } from '../files.js';
+import { interruptible, shared } from './options.js';
+import { consoleProgress } from './progress.js';
+import { printResults } from './run.js';
+import { setOption } from './validate.js';
+
+interface EvalArguments {
+  weights: string;
+  model?: NetworkName;
+  row?: string;
+  out?: string;
+  set?: string[];
+  threads?: number;
+  dataDir?: string;
+  force: boolean;
+}
+
+export const evalCommand: CommandModule<object, EvalArguments> = {
+  command: 'eval <weights>',
+  describe: 'attack a network that is trained already, and print its row',
+  builder: (yargs) =>
+    yargs
+      .positional('weights', {
+        type: 'string',
+        demandOption: true,
+        describe: 'safetensors, or Caffe HDF5 (.caffemodel.h5)',
+      })
+      .option('model', {
+        choices: Object.keys(NETWORKS) as NetworkName[],
+        describe: 'the network (default: as the file says, else lenet)',
+      })
+      .option('row', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'the published row to print beside: R0, R1, B0 … B5',
+      })
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'result folder (default: runs/eval-NAME, after the weights)',
+      })
+      .option('set', setOption)
+      .options(shared)
+      .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
+      .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights beside their row")
+      .example(
+        '$0 eval weights.safetensors --set evaluation.search=scan --set evaluation.images=1000',
+        'the exhaustive search, on the first 1000 test images',
+      ) as never,
+  handler: async ({ weights, model, row, out, set, threads, dataDir, force }) => {
+    const { evaluation, engine } = await settingsOf(set);
+    if (row !== undefined && !publishedRow(1, row)) {
+      throw new UserError(
+        `--row ${row}: the paper has no such row, only ${publishedRowNames(1).join(', ')}`,
+      );
+    }
+    const parts = path.resolve(weights).split(path.sep);
+    const stem = parts.at(-1)!.replace(/\..*$/, '');
+    // Every run's weights have the same name: their folder's says more.
+    const name = stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
+    const folder = out ?? path.join('runs', `eval-${name}`);
+    const result = await interruptible((signal) =>
+      evaluateWeights(weights, {
+        out: folder,
+        model,
+        evaluation,
+        engine,
+        ...(row !== undefined && { published: { table: 1, row } }),
+        force,
+        dataDir,
+        threads,
+        progress: consoleProgress(),
+        signal,
+      }),
+    );
+    printResults([result], folder);
+  },
+};
+
+/** A config's defaults with `--set`, of which only what concerns an evaluation makes sense here. */
+async function settingsOf(set: string[] = []): Promise<Config> {
+  const foreign = set.find((one) => !/^(evaluation\.|engine=)/.test(one));
+  if (foreign !== undefined) {
+    throw new UserError(
+      `--set ${foreign}: the weights are trained already, so only evaluation.… and engine can be set`,
+    );
+  }
+  const base = path.join(packageRoot, 'configs', 'base', 'lenet.yaml');
+  return (await loadConfig(base, set)).config;
+}

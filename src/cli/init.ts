@@ -1,0 +1,93 @@
+import { existsSync } from 'node:fs';
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import { writeFileAtomic } from '../files.js';
+
+interface InitArguments {
+  file: string;
+  force: boolean;
+  stdout: boolean;
+}
+
+export const initCommand: CommandModule<object, InitArguments> = {
+  command: 'init [file]',
+  describe: 'write a configuration to start from, with every key explained',
+  builder: (yargs) =>
+    yargs
+      .positional('file', { type: 'string', default: 'bang.yaml', describe: 'where to write it' })
+      .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
+      .option('stdout', { type: 'boolean', default: false, describe: 'print it, write nothing' })
+      .example('$0 init', 'write bang.yaml, ready for bang run bang.yaml')
+      .example('$0 init experiments/first.yaml', 'write it elsewhere')
+      .example('$0 init --stdout | less', 'only read it'),
+  handler: ({ file, force, stdout }) => {
+    if (stdout) {
+      process.stdout.write(startingConfig);
+      return;
+    }
+    if (!force && existsSync(file)) {
+      throw new UserError(`${file} exists already; --force overwrites it`);
+    }
+    writeFileAtomic(file, startingConfig);
+    process.stdout.write(`wrote ${file}; run it with: bang run ${file}\n`);
+  },
+};
+
+/** What `bang init` writes: row B1 of Table 1, complete in one file. */
+export const startingConfig = `# An experiment of bang: train a network, attack it, report.
+# It trains LeNet as in row B1 of the paper's Table 1 (arXiv 1612.00138).
+#
+# Check it:   bang validate THIS-FILE
+# Run it:     bang run THIS-FILE
+# Change it for one run:   bang run THIS-FILE --set training.bang.beta=1.2
+#
+# Editors complete the keys after  bang schema > bang.schema.json  if this file begins with
+#   "# yaml-language-server: $schema=bang.schema.json"
+
+# extends: base.yaml       # another file, relative to this one, whose keys hold where this one has
+#                          # none; a key set to null here is dropped
+
+# name: my-lenet           # names the run and its folder: letters, digits, '.', '_' and '-';
+#                          # left out: the name of this file
+description: LeNet on MNIST with BANG   # a sentence for people; may be left out
+
+model: lenet               # the network: lenet
+data: mnist                # the images: mnist
+seed: 1                    # initial weights, dropout, order: an integer from 0 to 4294967295
+engine: auto               # what computes: auto (the best there is), native (C++), cpu (slow)
+
+training:
+  trainOn: 50k             # 50k (the rest is for validation) or 60k
+  iterations: 10000        # how many batches: 1 or more
+  batch: 64                # images in a batch: 1 or more
+  # The learning rate at iteration t = 0, 1, …; biases learn at twice this rate. One of
+  #   {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}         base · (1 + gamma·t)^−power
+  #   {policy: step, base: 0.001, factor: 0.1, at: [18000, 19000]}  times factor at each of these
+  #   {policy: fixed, base: 0.01}                                   always base
+  learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
+  momentum: 0.9            # 0 to below 1
+  weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
+  shuffle: false           # true: every epoch in an order of its own; the paper: false
+  logEvery: 500            # iterations between two lines of the training log: 1 or more
+  checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
+  # Batch Adjusted Network Gradients. Leave out the whole block, or set beta to 0, for regular
+  # training. beta and epsilon are one number, or one for each layer that has weights:
+  #   beta: {conv1: 1, conv2: 1, ip1: 1.2, ip2: 1}
+  bang:
+    beta: 1.0              # factor on the gradients of the weights: 0 or more; the paper: 1 to 1.6
+    epsilon: 0.815         # how far small gradients in a batch are balanced towards the largest:
+                           # 0 or more; the paper: 0.78 to 0.84
+    ratio: 1               # factor on epsilon for misclassified images: 0 to 1
+
+evaluation:                # may be left out, as each of its keys may
+  images: all              # all, or the first so many test images, such as 1000
+  # fgs            fast gradient sign, as in the paper
+  # fgs-unmasked   the same along a gradient that never underflows to zero: what fgs hides
+  # hc1            hot/cold with the closest class, as in the paper
+  attacks: [fgs, fgs-unmasked, hc1]
+  search: bisection        # bisection, as in the paper, or scan, which tries every step (slow)
+  pass: true               # whether to compute PASS, the perceptual similarity: true or false
+
+# The paper's row to print beside the result: table 1, row R0, R1 or B0 to B5. May be left out.
+published: {table: 1, row: B1}
+`;

@@ -1,0 +1,89 @@
+import { MultiBar, type SingleBar } from 'cli-progress';
+import type { Progress, Task } from '../progress.js';
+
+/** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */
+const LINE_EVERY_MS = 15_000;
+
+/** Progress on stderr: bars on a terminal, otherwise a line now and then. */
+export function consoleProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
+  return stream.isTTY ? bars(stream) : lines(stream);
+}
+
+function bars(stream: NodeJS.WriteStream): Progress {
+  return {
+    start(label, total, unit) {
+      const multi = new MultiBar({
+        stream,
+        format: `{label} {bar} {percentage}% | {value}/{total} ${unit} | {remaining} left {detail}`,
+        barsize: 24,
+        hideCursor: true,
+        clearOnComplete: true,
+        stopOnComplete: false,
+        emptyOnZero: true,
+        fps: 8,
+      });
+      const clock = remainingTime(total);
+      const bar: SingleBar = multi.create(total, 0, { label, detail: '', remaining: '…' });
+      const task: Task = {
+        update(done, detail = '') {
+          bar.update(done, { detail, remaining: clock(done) });
+        },
+        finish(summary) {
+          multi.remove(bar);
+          multi.stop();
+          if (summary !== undefined) stream.write(`${label}: ${summary}\n`);
+        },
+      };
+      return task;
+    },
+    note(line) {
+      stream.write(`${line}\n`);
+    },
+  };
+}
+
+function lines(stream: NodeJS.WriteStream): Progress {
+  return {
+    start(label, total, unit) {
+      const clock = remainingTime(total);
+      let last = performance.now();
+      return {
+        update(done, detail = '') {
+          const now = performance.now();
+          if (now - last < LINE_EVERY_MS) return;
+          last = now;
+          stream.write(`${label}: ${done}/${total} ${unit}, ${clock(done)} left ${detail}\n`);
+        },
+        finish(summary) {
+          if (summary !== undefined) stream.write(`${label}: ${summary}\n`);
+        },
+      };
+    },
+    note(line) {
+      stream.write(`${line}\n`);
+    },
+  };
+}
+
+function remainingTime(total: number): (done: number) => string {
+  const begun = performance.now();
+  let first: number | undefined;
+  return (done) => {
+    // What was done before this process began (a resumed run) says nothing about its speed.
+    first ??= done;
+    const fresh = done - first;
+    if (fresh <= 0) return '…';
+    return duration(((performance.now() - begun) / fresh) * (total - done));
+  };
+}
+
+/** A duration for people: `4.2 s`, `3 min 05 s`, `2 h 07 min`. */
+export function duration(milliseconds: number): string {
+  const seconds = milliseconds / 1000;
+  if (seconds < 59.95) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const whole = Math.round(seconds);
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+}

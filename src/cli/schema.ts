@@ -1,0 +1,100 @@
+import type { CommandModule } from 'yargs';
+import { z } from 'zod';
+import { configSchema } from '../experiment/config.js';
+
+interface JsonSchema {
+  type?: string | string[];
+  enum?: unknown[];
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  items?: JsonSchema;
+  anyOf?: JsonSchema[];
+  oneOf?: JsonSchema[];
+  [keyword: string]: unknown;
+}
+
+export const schemaCommand: CommandModule = {
+  command: 'schema',
+  describe: 'print the JSON Schema of configurations, for editors',
+  builder: (yargs) =>
+    yargs
+      .example('$0 schema > bang.schema.json', 'then begin a configuration with the line')
+      .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys'),
+  handler: () => {
+    process.stdout.write(schemaText());
+  },
+};
+
+/** What `bang schema` prints. */
+export function schemaText(): string {
+  return `${JSON.stringify(configJsonSchema(), null, 2)}\n`;
+}
+
+/**
+ * The JSON Schema of a configuration file, in draft 7, which all editors read. It is looser than
+ * the program: a file that extends another may lack any key, and may drop one by setting it to null.
+ */
+export function configJsonSchema(): JsonSchema {
+  const options = { target: 'draft-07', io: 'input' } as const;
+  const { $schema, ...schema } = z.toJSONSchema(configSchema, options) as JsonSchema;
+  const { properties = {}, ...rest } = loosen(schema);
+  // The default of a name is the file's, not the one that the program falls back to.
+  const name = { ...properties.name };
+  delete name.default;
+  return {
+    $schema,
+    title: 'An experiment of bang',
+    ...rest,
+    properties: {
+      extends: {
+        type: 'string',
+        description:
+          'Another configuration, relative to this file: its keys hold where this one has none. A key set to null here is dropped.',
+      },
+      ...properties,
+      name,
+    },
+  };
+}
+
+/** Requires no key, and lets every key be null that may be absent. */
+function loosen(schema: JsonSchema): JsonSchema {
+  const { required = [], oneOf, ...rest } = schema;
+  const loose: JsonSchema = rest;
+  // The largest integer of JavaScript is no bound that anyone would want to read.
+  if (loose.maximum === Number.MAX_SAFE_INTEGER) delete loose.maximum;
+  if (loose.anyOf) loose.anyOf = loose.anyOf.map(loosen);
+  if (loose.items) loose.items = loosen(loose.items);
+  if (loose.properties) {
+    loose.properties = Object.fromEntries(
+      Object.entries(loose.properties).map(([key, value]) => {
+        const inner = loosen(value);
+        return [key, required.includes(key) ? inner : orNull(inner)];
+      }),
+    );
+  }
+  if (oneOf) {
+    // Without required keys, more than one member can fit; and a file that changes the policy
+    // drops the keys of the inherited one.
+    const members = oneOf.map((member) => loosen(member));
+    const keys = new Set(members.flatMap((member) => Object.keys(member.properties ?? {})));
+    loose.anyOf = members.map((member) => ({
+      ...member,
+      properties: {
+        ...member.properties,
+        ...Object.fromEntries(
+          [...keys]
+            .filter((key) => !Object.hasOwn(member.properties ?? {}, key))
+            .map((key) => [key, { type: 'null' }]),
+        ),
+      },
+    }));
+  }
+  return loose;
+}
+
+function orNull(schema: JsonSchema): JsonSchema {
+  if (schema.anyOf) return { ...schema, anyOf: [...schema.anyOf, { type: 'null' }] };
+  const { type = [], enum: values } = schema;
+  return { ...schema, type: [type, 'null'].flat(), ...(values && { enum: [...values, null] }) };
+}

@@ -1,0 +1,92 @@
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import { configNotes, isBang, type Config } from '../experiment/config.js';
+import { ConfigError, loadConfig } from '../experiment/loadConfig.js';
+
+interface ValidateArguments {
+  files: string[];
+  set: string[];
+}
+
+/** `--set key=value`, any number of times, for every command that reads a configuration. */
+export const setOption = {
+  type: 'string',
+  requiresArg: true,
+  describe: 'change a key, such as training.bang.beta=1.2; null removes it; may be repeated',
+  // Not yargs' array type: that would take the file names after it, too.
+  coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
+  default: [] as string[],
+  defaultDescription: 'nothing',
+} as const;
+
+export const validateCommand: CommandModule<object, ValidateArguments> = {
+  command: 'validate <files..>',
+  describe: 'check configurations, without running anything',
+  builder: (yargs) =>
+    yargs
+      .positional('files', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'YAML files of experiments',
+      })
+      .option('set', setOption)
+      .example('$0 validate configs/*.yaml', 'check all of them; exit code 2 if one is wrong')
+      .example(
+        '$0 validate lenet.yaml --set training.bang.beta=1.2',
+        'check what a run with that change would do',
+      ),
+  handler: async ({ files, set }) => {
+    await validate(files, set);
+  },
+};
+
+/**
+ * Prints a line for each valid file.
+ *
+ * @throws UserError with all problems of all the other files
+ */
+export async function validate(
+  files: readonly string[],
+  overrides: readonly string[] = [],
+  print: (line: string) => void = (line) => process.stdout.write(`${line}\n`),
+): Promise<void> {
+  const lines: string[] = [];
+  let bad = 0;
+  for (const file of files) {
+    try {
+      const { config } = await loadConfig(file, overrides);
+      print(`${file}: ok (${summary(config)})`);
+      for (const note of configNotes(config)) print(`${file}: note: ${note}`);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      bad++;
+      lines.push(...(error instanceof ConfigError ? error.lines : [error.message]));
+    }
+  }
+  if (bad === 0) return;
+  // Files that extend the same broken base have the same problems.
+  const problems = [...new Set(lines)];
+  throw new UserError(
+    problems.length === 1
+      ? problems[0]
+      : `${bad} of ${files.length} ${files.length === 1 ? 'file is' : 'files are'} not valid\n${problems.join('\n')}`,
+  );
+}
+
+/** An experiment in a few words: `lenet on mnist, BANG beta 1, epsilon 0.815`. */
+export function summary(config: Config): string {
+  const { model, data, training } = config;
+  if (!training.bang || !isBang(config)) return `${model} on ${data}, regular training`;
+  const { beta, epsilon, ratio } = training.bang;
+  const numbers = [`BANG beta ${perLayer(beta)}`, `epsilon ${perLayer(epsilon)}`];
+  if (ratio !== 1) numbers.push(`ratio ${ratio}`);
+  return `${model} on ${data}, ${numbers.join(', ')}`;
+}
+
+function perLayer(value: number | Record<string, number>): string {
+  if (typeof value === 'number') return String(value);
+  return Object.entries(value)
+    .map(([layer, number]) => `${number} (${layer})`)
+    .join(' ');
+}

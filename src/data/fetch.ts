@@ -1,0 +1,219 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import pacote from 'pacote';
+import { Parser, type ReadEntry } from 'tar';
+import { codeOf, Interrupted, messageOf, UserError } from '../errors.js';
+import { reason } from '../files.js';
+import type { Progress } from '../progress.js';
+import { npmOptions } from './npm-config.js';
+import { problemOf, type Source, type SourceFile } from './sources.js';
+
+/** Bytes as megabytes with one decimal, for progress. */
+const megabytes = (bytes: number): number => Math.round(bytes / 1e5) / 10;
+
+/**
+ * Downloads the package of a source as npm would and writes the source's files into `folder`, each
+ * under its name in the table: no path, link or mode of the tarball is ever used.
+ *
+ * @throws UserError if the registry cannot be reached, has no such package or another one, or the
+ *   files cannot be written; Interrupted if `signal` aborts
+ */
+export async function download(
+  source: Source,
+  folder: string,
+  { progress, signal }: { progress: Progress; signal?: AbortSignal | undefined },
+): Promise<void> {
+  const npm = await npmOptions();
+  const host = hostOf(npm.registry);
+  const begun = performance.now();
+  const task = progress.start(`fetch ${source.name}`, megabytes(source.bytes), 'MB');
+  let summary: string | undefined;
+  // Aborted at the end, whatever happened, so that no request outlives this call.
+  const over = new AbortController();
+  const either = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+  try {
+    const fetched = pacote.tarball.stream(
+      source.package,
+      (tarball) =>
+        unpack(tarball, source, folder, (bytes) => {
+          task.update(megabytes(bytes), `from ${host}`);
+        }),
+      { ...npm, integrity: source.integrity, signal: either },
+    );
+    await unlessAborted(fetched, signal);
+    const seconds = (performance.now() - begun) / 1000;
+    summary = `${megabytes(source.bytes)} MB from ${host} in ${seconds.toFixed(1)} s`;
+  } catch (error) {
+    if (signal?.aborted) throw new Interrupted(`fetching ${source.name} was stopped`);
+    throw explain(error, source, host);
+  } finally {
+    over.abort();
+    task.finish(summary);
+  }
+}
+
+function hostOf(registry: string): string {
+  return URL.canParse(registry) ? new URL(registry).host : registry;
+}
+
+/** Waits for `work`, but no longer than until `signal` aborts: npm's pauses do not listen to it. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      reject(new Interrupted('stopped'));
+    };
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    void work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', stop);
+    });
+  });
+}
+
+/** Writes the files of `source` from a gzipped tarball. May be called again after a failed try. */
+function unpack(
+  tarball: NodeJS.ReadableStream,
+  source: Source,
+  folder: string,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const wanted = new Map(source.files.map((file) => [file.entry, file]));
+  return new Promise((resolve, reject) => {
+    const saved: Promise<void>[] = [];
+    const parser = new Parser({
+      strict: true,
+      onReadEntry(entry) {
+        const file = wanted.get(entry.path);
+        if (file === undefined || entry.type !== 'File') {
+          entry.resume();
+          return;
+        }
+        wanted.delete(entry.path);
+        const saving = save(entry, file, source, folder);
+        saving.catch(reject);
+        saved.push(saving);
+      },
+    });
+    parser.on('error', reject);
+    parser.on('end', () => {
+      const missing = [...wanted.values()].at(0);
+      if (missing !== undefined) reject(unexpected(source, `it lacks ${missing.entry}`));
+      Promise.all(saved).then(() => {
+        resolve();
+      }, reject);
+    });
+
+    let bytes = 0;
+    tarball.on('error', reject);
+    tarball.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      // A tarball that is longer fails its integrity anyway, but only once it has ended.
+      if (bytes > source.bytes) {
+        reject(unexpected(source, `it is longer than ${source.bytes} bytes`));
+        return;
+      }
+      onBytes(bytes);
+      parser.write(chunk);
+    });
+    tarball.on('end', () => {
+      parser.end();
+    });
+  });
+}
+
+async function save(
+  entry: ReadEntry,
+  file: SourceFile,
+  source: Source,
+  folder: string,
+): Promise<void> {
+  // The length first: what claims to be longer is never collected.
+  if (entry.size !== file.bytes) {
+    entry.resume();
+    throw unexpected(source, `${file.entry} has ${entry.size} bytes instead of ${file.bytes}`);
+  }
+  const bytes = await entry.concat();
+  const problem = problemOf(bytes, file);
+  if (problem !== undefined) throw unexpected(source, problem);
+  await writeFile(path.join(folder, file.name), bytes);
+}
+
+function unexpected(source: Source, what: string): UserError {
+  return new UserError(
+    `the package ${source.package} that was fetched is not the expected one (${what}) and was ` +
+      'not kept: use another registry, or give the original files with --data-dir',
+  );
+}
+
+const UNREACHABLE = new Map([
+  ['ENOTFOUND', 'its name cannot be resolved'],
+  ['EAI_AGAIN', 'its name cannot be resolved'],
+  ['ECONNREFUSED', 'the connection was refused'],
+  ['ECONNRESET', 'the connection was lost'],
+  ['EPIPE', 'the connection was lost'],
+  ['ERR_STREAM_PREMATURE_CLOSE', 'the connection was lost'],
+  ['EHOSTUNREACH', 'no route leads there'],
+  ['ENETUNREACH', 'no route leads there'],
+  ['ETIMEDOUT', 'it did not answer in time'],
+  ['ECONNECTIONTIMEOUT', 'it did not answer in time'],
+  ['EIDLETIMEOUT', 'it did not answer in time'],
+  ['ERESPONSETIMEOUT', 'it did not answer in time'],
+  ['ETRANSFERTIMEOUT', 'it did not answer in time'],
+]);
+
+/** What writing a file can say without naming it. */
+const UNWRITABLE = new Set(['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS']);
+
+/** A failed download in one sentence for the user; what is no failure of the world stays as it is. */
+function explain(error: unknown, source: Source, host: string): unknown {
+  const code = codeOf(error);
+  if (error instanceof UserError || code === undefined) return error;
+  const cannot = `cannot fetch ${source.package} from ${host}`;
+  const offline = 'a filled cache or --data-dir works without a network';
+  const unreachable = UNREACHABLE.get(code);
+  if (unreachable !== undefined) {
+    return new UserError(
+      `${cannot}: ${unreachable}; check the network and npm's registry and proxy settings (${offline})`,
+    );
+  }
+  const { path: place } = error as { path?: unknown };
+  if (typeof place === 'string' || UNWRITABLE.has(code)) {
+    return new UserError(
+      `cannot write ${typeof place === 'string' ? place : "the cache of bang or npm's"} while ` +
+        `fetching ${source.package}: ${reason(error)}; make room or set BANG_CACHE and npm's ` +
+        'cache to folders that can be written',
+    );
+  }
+  switch (code) {
+    case 'ENOTCACHED':
+      return new UserError(
+        `${cannot}: npm is set to work offline and its cache lacks the package; ` +
+          `unset npm's offline setting once (${offline})`,
+      );
+    case 'E404':
+    case 'ETARGET':
+    case 'ENOVERSIONS':
+      return new UserError(
+        `${cannot}: this registry does not have it; set npm's registry to one that has, ` +
+          'or give the original files with --data-dir',
+      );
+    case 'E401':
+    case 'E403':
+    case 'ENEEDAUTH':
+      return new UserError(
+        `${cannot}: the registry refuses access; log in with npm login, set npm's registry to ` +
+          'another, or give the original files with --data-dir',
+      );
+    case 'EINTEGRITY':
+    case 'Z_DATA_ERROR':
+    case 'Z_BUF_ERROR':
+    case 'TAR_BAD_ARCHIVE':
+    case 'TAR_ABORT':
+      return unexpected(source, 'its checksum differs');
+    default:
+      return new UserError(
+        `${cannot}: ${messageOf(error)}; check npm's registry, proxy and cafile settings (${offline})`,
+      );
+  }
+}

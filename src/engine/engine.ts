@@ -1,0 +1,94 @@
+import os from 'node:os';
+import * as tf from '@tensorflow/tfjs';
+import { UserError } from '../errors.js';
+import { NativeBackend } from './native/backend.js';
+import { loadBinding, type NativeBinding } from './native/binding.js';
+import { NATIVE, registerNativeKernels } from './native/kernels.js';
+
+export type EngineName = 'native' | 'cpu';
+
+export interface EngineOptions {
+  engine?: EngineName | 'auto';
+  /** Computing threads; default `$BANG_THREADS`, else all cores. */
+  threads?: number;
+}
+
+/** What computes, as it stands in every result. */
+export interface Engine {
+  name: EngineName;
+  /** For people: which kernels, and why these. */
+  description: string;
+  threads: number;
+  /** A sentence that the user should read once, where the engine is not the one to wish for. */
+  warning?: string;
+}
+
+let registered = false;
+
+/**
+ * Chooses the engine for this process and makes tfjs use it.
+ *
+ * @throws UserError if the engine asked for cannot be had here, or the number of threads is no
+ *   number from 1 to 256
+ */
+export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
+  const wanted = options.engine ?? 'auto';
+  const threads = threadCount(options.threads);
+  const loaded = loadBinding();
+  silenceGreeting();
+  if ('problem' in loaded || wanted === 'cpu') {
+    const problem = 'problem' in loaded ? loaded.problem : 'it was asked for';
+    if (wanted === 'native')
+      throw new UserError(
+        `the native engine cannot be used: ${problem}; install a C++ compiler (g++ or clang++), then: npm run build:native`,
+      );
+    await tf.setBackend('cpu');
+    const warning = `computing on tfjs's own CPU kernels, some hundred times slower than the native engine: ${problem}; install a C++ compiler (g++ or clang++), then: npm run build:native`;
+    return {
+      name: 'cpu',
+      description: `tfjs CPU kernels, because ${problem}`,
+      threads: 1,
+      ...(wanted === 'auto' && { warning }),
+    };
+  }
+  const { binding } = loaded;
+  if (!registered) {
+    registerNativeKernels();
+    tf.registerBackend(NATIVE, () => new NativeBackend(binding));
+    registered = true;
+  }
+  binding.setThreads(threads);
+  await tf.setBackend(NATIVE);
+  return {
+    name: 'native',
+    description: `native kernels (${binding.level()}), ${threads} thread${threads === 1 ? '' : 's'}`,
+    threads,
+  };
+}
+
+/** The kernels themselves, where the native engine is in use. */
+export function nativeBinding(): NativeBinding | undefined {
+  const backend = tf.getBackend() === NATIVE ? tf.backend() : undefined;
+  return backend instanceof NativeBackend ? backend.binding : undefined;
+}
+
+/** @throws UserError if `$BANG_THREADS` or `asked` is not a whole number from 1 to 256 */
+export function threadCount(asked?: number): number {
+  const text = process.env.BANG_THREADS;
+  const [value, source] =
+    asked !== undefined
+      ? [asked, '--threads']
+      : text !== undefined && text !== ''
+        ? [Number(text), 'BANG_THREADS']
+        : [Math.min(os.availableParallelism(), 256), ''];
+  if (!Number.isInteger(value) || value < 1 || value > 256) {
+    throw new UserError(`${source} must be a whole number from 1 to 256, not ${asked ?? text}`);
+  }
+  return value;
+}
+
+/** tfjs's CPU backend prints advice about another package when it is first used. */
+function silenceGreeting(): void {
+  const cpu = tf.findBackend('cpu') as { firstUse?: boolean } | null;
+  if (cpu) cpu.firstUse = false;
+}

@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { packageRoot } from '../../files.js';
+import { messageOf } from '../../errors.js';
+
+type Floats = Float32Array;
+
+/**
+ * The kernels of `native/`, by the names and in the argument order of `native/addon.cc`, which
+ * checks all of them and throws a TypeError where one does not fit. Outputs come last and are
+ * written in place. `window` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW,
+ * padTop, padLeft].
+ */
+export interface NativeBinding {
+  conv2d(
+    window: Int32Array,
+    x: Floats,
+    filter: Floats,
+    bias: Floats | null,
+    relu: boolean,
+    y: Floats,
+  ): void;
+  conv2dInputGradient(window: Int32Array, kappa: Floats, filter: Floats, dx: Floats): void;
+  conv2dWeightGradient(
+    window: Int32Array,
+    x: Floats,
+    kappa: Floats,
+    scale: Floats | null,
+    dw: Floats,
+    db: Floats | null,
+  ): void;
+  matMul(
+    m: number,
+    n: number,
+    k: number,
+    a: Floats,
+    transposeA: boolean,
+    b: Floats,
+    transposeB: boolean,
+    scale: Floats | null,
+    bias: Floats | null,
+    relu: boolean,
+    c: Floats,
+  ): void;
+  columnSums(rows: number, columns: number, x: Floats, scale: Floats | null, sums: Floats): void;
+  maxPool(window: Int32Array, x: Floats, y: Floats): void;
+  maxPoolGradient(window: Int32Array, x: Floats, dy: Floats, dx: Floats): void;
+  avgPool(window: Int32Array, x: Floats, y: Floats): void;
+  avgPoolGradient(window: Int32Array, dy: Floats, dx: Floats): void;
+  relu(count: number, x: Floats, y: Floats): void;
+  reluGradient(count: number, y: Floats, dy: Floats, dx: Floats): void;
+  multiply(count: number, a: Floats, b: Floats, y: Floats): void;
+  softmaxCrossEntropy(
+    batch: number,
+    classes: number,
+    logits: Floats,
+    labels: Int32Array,
+    factor: number,
+    loss: Floats,
+    gradient: Floats,
+    correct: Floats,
+  ): void;
+  rowNorms(batch: number, values: number, x: Floats, norm: Floats): void;
+  eta(batch: number, norm: Floats, epsilonHat: Floats, eta: Floats): void;
+  sgd(
+    count: number,
+    weight: Floats,
+    velocity: Floats,
+    gradient: Floats,
+    rate: number,
+    momentum: number,
+    decay: number,
+  ): void;
+  normalize(
+    batch: number,
+    values: number,
+    x: Floats,
+    mean: Floats | null,
+    factor: number,
+    y: Floats,
+  ): void;
+  perturb(
+    batch: number,
+    values: number,
+    x: Floats,
+    direction: Floats,
+    scale: Floats,
+    y: Floats,
+  ): void;
+  setThreads(count: number): void;
+  /** Multiply-adds per second that all threads reach together in registers alone. */
+  peak(seconds: number): number;
+  /** Bytes to the first cache line in the buffer. */
+  alignment(buffer: ArrayBuffer): number;
+  scratchBytes(): number;
+  level(): string;
+  levels(): string[];
+  setLevel(name: string): void;
+}
+
+export type LoadedBinding = { binding: NativeBinding } | { problem: string };
+
+let loaded: LoadedBinding | undefined;
+
+/** Loads the kernels that `npm ci` built, or says in a clause why there are none. */
+export function loadBinding(): LoadedBinding {
+  return (loaded ??= load());
+}
+
+function load(): LoadedBinding {
+  const file = path.join(packageRoot, 'build', `bang-${process.platform}-${process.arch}.node`);
+  if (!existsSync(file))
+    return { problem: 'its kernels are not built (no C++ compiler was found)' };
+  try {
+    return { binding: createRequire(import.meta.url)(file) as NativeBinding };
+  } catch (error) {
+    return { problem: `its kernels cannot be loaded (${messageOf(error)})` };
+  }
+}

@@ -1,0 +1,218 @@
+import * as tf from '@tensorflow/tfjs';
+
+/**
+ * The operations that the experiment needs beside tfjs's own. Each has a kernel of its own on the
+ * native engine and is composed of ordinary tfjs operations on every other, with the same meaning.
+ */
+
+/** Runs the kernel `name` if the engine in use has one; undefined otherwise. */
+function fused(
+  name: string,
+  inputs: Record<string, tf.Tensor | undefined>,
+  attributes: Record<string, unknown> = {},
+): tf.Tensor[] | undefined {
+  // The types leave out that there may be none.
+  const kernel = tf.getKernel(name, tf.getBackend()) as tf.KernelConfig | undefined;
+  if (!kernel) return undefined;
+  const present = Object.entries(inputs).filter(([, tensor]) => tensor !== undefined);
+  const outputs = tf
+    .engine()
+    .runKernel<tf.Tensor | tf.Tensor[]>(
+      name,
+      Object.fromEntries(present) as unknown as tf.NamedTensorMap,
+      attributes as unknown as Parameters<ReturnType<typeof tf.engine>['runKernel']>[2],
+    );
+  return Array.isArray(outputs) ? outputs : [outputs];
+}
+
+/** Runs a kernel that every engine has, which tfjs has no function for. */
+function run(
+  name: string,
+  inputs: Record<string, tf.Tensor>,
+  attributes: Record<string, unknown>,
+): tf.Tensor4D {
+  return fused(name, inputs, attributes)![0] as tf.Tensor4D;
+}
+
+/** How a window moves over an image: its stride and the zeros around the image, in pixels. */
+export interface Sliding {
+  stride: number;
+  /** As tfjs has it; explicit for a pooling whose last windows are clipped. */
+  pad: 'valid' | 'same' | number | tf.backend_util.ExplicitPadding;
+}
+
+function slidingAttributes({ stride, pad }: Sliding): Record<string, unknown> {
+  return { strides: [stride, stride], pad, dataFormat: 'NHWC', dilations: [1, 1] };
+}
+
+/** x [N,H,W,I] * filter [h,w,I,O] + bias [O], as [N,oH,oW,O]. */
+export function conv2d(
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D,
+  { stride, pad }: Sliding,
+): tf.Tensor4D {
+  // tfjs takes explicit paddings here too, which its types leave out.
+  return tf.fused.conv2d({ x, filter, bias, strides: stride, pad: pad });
+}
+
+/** The gradient with respect to x of a convolution whose output has the gradient kappa. */
+export function conv2dInputGradient(
+  inputShape: number[],
+  kappa: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  sliding: Sliding,
+): tf.Tensor4D {
+  const attributes = { ...slidingAttributes(sliding), inputShape };
+  return run(tf.Conv2DBackpropInput, { dy: kappa, filter }, attributes);
+}
+
+/** Gradients of a layer's weight and bias, in the shapes of these. */
+export interface WeightGradient {
+  weight: tf.Tensor;
+  bias: tf.Tensor1D;
+}
+
+/**
+ * Weight and bias gradient of a convolution: Σᵢ scaleᵢ · (gradient of batch element i), where kappa
+ * [N,oH,oW,O] is the gradient with respect to its output. Without scale [N] all count once.
+ */
+export function conv2dWeightGradient(
+  x: tf.Tensor4D,
+  kappa: tf.Tensor4D,
+  filterShape: number[],
+  sliding: Sliding,
+  scale?: tf.Tensor1D,
+): WeightGradient {
+  const attributes = { ...slidingAttributes(sliding), filterShape };
+  const both = fused('BangConvWeightGradient', { x, kappa, scale }, attributes);
+  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+  const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1, 1, 1])) : kappa;
+  return {
+    weight: run(tf.Conv2DBackpropFilter, { x, dy: scaled }, attributes),
+    bias: tf.sum(scaled, [0, 1, 2]),
+  };
+}
+
+/** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; scale as above. */
+export function denseWeightGradient(
+  x: tf.Tensor2D,
+  kappa: tf.Tensor2D,
+  scale?: tf.Tensor1D,
+): WeightGradient {
+  const both = fused('BangDenseWeightGradient', { x, kappa, scale });
+  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+  const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1])) : kappa;
+  return { weight: tf.matMul(x, scaled, true), bias: tf.sum(scaled, 0) };
+}
+
+/** The gradient of max pooling: to the first maximum of each window. x is its input, y its output. */
+export function maxPoolGradient(
+  x: tf.Tensor4D,
+  y: tf.Tensor4D,
+  kappa: tf.Tensor4D,
+  size: number,
+  { stride, pad }: Sliding,
+): tf.Tensor4D {
+  return run(
+    tf.MaxPoolGrad,
+    { dy: kappa, input: x, output: y },
+    { filterSize: [size, size], strides: [stride, stride], pad },
+  );
+}
+
+/** kappa where y = relu(x) is positive, else 0. */
+export function reluGradient<T extends tf.Tensor>(y: T, kappa: T): T {
+  const own = fused('BangReluGradient', { y, dy: kappa });
+  return (own ? own[0] : tf.mul(kappa, tf.step(y))) as T;
+}
+
+/** Loss of each element [N], its gradient by the logits [N,C], and 1 or 0: classified correctly. */
+export interface Loss {
+  loss: tf.Tensor1D;
+  gradient: tf.Tensor2D;
+  correct: tf.Tensor1D;
+}
+
+/**
+ * Softmax cross entropy. The gradient is factor · (softmax(logits) − one-hot(label)): factor 1/N for
+ * the mean over a batch. In float32: where the probability of the label is 1.0f, loss and gradient
+ * are exactly zero.
+ *
+ * @param labels int32 [N], each below C
+ */
+export function softmaxCrossEntropy(
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  factor: number,
+): Loss {
+  const own = fused('BangSoftmaxCrossEntropy', { logits, labels }, { factor });
+  if (own) {
+    const [loss, gradient, correct] = own as [tf.Tensor1D, tf.Tensor2D, tf.Tensor1D];
+    return { loss, gradient, correct };
+  }
+  const shifted = tf.sub(logits, tf.max(logits, 1, true));
+  const exponentials = tf.exp(shifted);
+  const sums = tf.sum(exponentials, 1, true);
+  const hot = tf.cast(tf.oneHot(labels, logits.shape[1]), 'float32');
+  return {
+    loss: tf.sub(tf.reshape(tf.log(sums), [-1]), tf.sum(tf.mul(shifted, hot), 1)),
+    gradient: tf.mul(tf.sub(tf.div(exponentials, sums), hot), factor),
+    correct: tf.cast(tf.equal(tf.argMax(logits, 1), labels), 'float32'),
+  };
+}
+
+/** L2 norm of each batch element of x [N,…], accumulated in float32: [N]. */
+export function rowNorms(x: tf.Tensor): tf.Tensor1D {
+  const own = fused('BangRowNorms', { x });
+  if (own) return own[0] as tf.Tensor1D;
+  return tf.sqrt(tf.sum(tf.square(tf.reshape(x, [x.shape[0], -1])), 1));
+}
+
+/** The kernel for η of `training/bang.ts`, which defines it; undefined where there is none. */
+export function fusedEta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D | undefined {
+  return fused('BangEta', { norm, epsilonHat })?.[0] as tf.Tensor1D | undefined;
+}
+
+/**
+ * One step of SGD as Caffe does it, in place: v ← momentum·v + rate·(g + decay·w), w ← w − v.
+ * Tensors that share the variables' memory (clones) change with them.
+ */
+export function sgdStep(
+  weight: tf.Variable,
+  velocity: tf.Variable,
+  gradient: tf.Tensor,
+  { rate, momentum, decay }: { rate: number; momentum: number; decay: number },
+): void {
+  if (fused('BangSgd', { weight, velocity, gradient }, { rate, momentum, decay })) return;
+  tf.tidy(() => {
+    const push = tf.mul(tf.add(gradient, tf.mul(weight, decay)), rate);
+    velocity.assign(tf.add(tf.mul(velocity, momentum), push));
+    weight.assign(tf.sub(weight, velocity));
+  });
+}
+
+/** (x − mean) · factor, for x [N,…] and mean […] (none: zero). */
+export function normalize<T extends tf.Tensor>(
+  x: T,
+  mean: tf.Tensor | undefined,
+  factor: number,
+): T {
+  const own = fused('BangNormalize', { x, mean }, { factor });
+  if (own) return own[0] as T;
+  return tf.mul<T>(mean ? tf.sub(x, mean) : x, factor);
+}
+
+/**
+ * The line that attacks move along: clip(round(x + scale · direction), 0, 255), in pixel units.
+ *
+ * @param x images [N,H,W,C]
+ * @param direction [N,H,W,C]
+ * @param scale [N]
+ */
+export function perturb(x: tf.Tensor4D, direction: tf.Tensor4D, scale: tf.Tensor1D): tf.Tensor4D {
+  const own = fused('BangPerturb', { x, direction, scale });
+  if (own) return own[0] as tf.Tensor4D;
+  const moved: tf.Tensor4D = tf.add(x, tf.mul(direction, tf.reshape(scale, [-1, 1, 1, 1])));
+  return tf.clipByValue(tf.round(moved), 0, 255);
+}

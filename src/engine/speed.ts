@@ -1,0 +1,44 @@
+import * as tf from '@tensorflow/tfjs';
+import { logitsOf, makeNetwork } from '../model/network.js';
+import { NETWORKS } from '../model/networks.js';
+import { disposeWeights, initialWeights } from '../model/parameters.js';
+import type { NativeBinding } from './native/binding.js';
+
+/** Floating-point operations a second. */
+export interface Speed {
+  /** LeNet's forward pass. */
+  forward: number;
+  /** Multiply-adds in registers alone, all threads together; undefined without native kernels. */
+  peak: number | undefined;
+}
+
+/** Measures for about half a second. */
+export async function measureSpeed(binding: NativeBinding | undefined): Promise<Speed> {
+  const network = makeNetwork(NETWORKS.lenet);
+  const weights = initialWeights(network, 1);
+  const batch = binding ? 256 : 8;
+  const pixels = tf.tensor4d(new Float32Array(batch * 784).fill(100), [batch, 28, 28, 1]);
+  const operations = 2 * batch * multiplications(network);
+  const times: number[] = [];
+  const begun = performance.now();
+  while (times.length < 3 || performance.now() - begun < 300) {
+    const start = performance.now();
+    tf.tidy(() => logitsOf(network, weights, pixels).dataSync());
+    times.push((performance.now() - start) / 1000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  pixels.dispose();
+  disposeWeights(weights);
+  const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+  return { forward: operations / median, peak: binding && 2 * binding.peak(0.2) };
+}
+
+/** Multiply-adds of one image's forward pass. */
+export function multiplications({ weighted }: ReturnType<typeof makeNetwork>): number {
+  let sum = 0;
+  for (const { weightShape, output } of weighted) {
+    const pixels = output.length === 3 ? output[0] * output[1] : 1;
+    sum += pixels * tf.util.sizeFromShape(weightShape);
+  }
+  return sum;
+}

@@ -1,0 +1,361 @@
+import { z } from 'zod';
+import { ATTACK_NAMES } from '../attacks/attack.js';
+import { UserError } from '../errors.js';
+import { NETWORKS, type NetworkName } from '../model/networks.js';
+import { publishedRow, publishedRowNames } from '../report/published.js';
+import {
+  inBrief,
+  inWords,
+  isMapping,
+  keysOf,
+  nearest,
+  pathText,
+  problemsOf,
+  valueAt,
+  type KeyPath,
+  type Problem,
+} from './problems.js';
+
+/** Each model's layers that have weights, from the input to the logits. */
+export const weightedLayers: Record<string, readonly string[]> = Object.fromEntries(
+  Object.entries(NETWORKS).map(([name, { layers }]) => [
+    name,
+    layers.flatMap((layer) => ('name' in layer ? [layer.name] : [])),
+  ]),
+);
+
+/** How many images each data set has. */
+const images = {
+  mnist: { train: { '50k': 50_000, '60k': 60_000 }, test: 10_000 },
+} as const;
+
+export type ModelName = NetworkName;
+export type DataName = keyof typeof images;
+
+const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
+const dataNames = Object.keys(images) as [DataName, ...DataName[]];
+
+/** The table of the paper that has each model's rows. */
+const tableOf: Record<ModelName, 1 | 2> = { lenet: 1 };
+
+// A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
+
+function integer(min: number, max?: number): z.ZodInt {
+  const error =
+    max === undefined ? `an integer, ${min} or more` : `an integer from ${min} to ${max}`;
+  const schema = z.int({ error }).min(min, { error });
+  return max === undefined ? schema : schema.max(max, { error });
+}
+
+function notNegative(error = 'a number, 0 or more'): z.ZodNumber {
+  return z.number({ error }).min(0, { error });
+}
+
+function positive(): z.ZodNumber {
+  const error = 'a number above 0';
+  return z.number({ error }).gt(0, { error });
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(names: T) {
+  return z.enum(names, { error: inWords(names) });
+}
+
+function mapping<const S extends z.ZodRawShape>(shape: S) {
+  return z.strictObject(shape, { error: 'a mapping' });
+}
+
+const text = z.string({ error: 'a text' });
+const trueOrFalse = z.boolean({ error: 'true or false' });
+
+/** A number for every layer, or a mapping from each weighted layer to its own. */
+function perLayer() {
+  return z.union([notNegative(), z.record(z.string(), notNegative())], {
+    error: 'a number, 0 or more, or a mapping with one for each weighted layer',
+  });
+}
+
+const learningRateSchema = z
+  .discriminatedUnion(
+    'policy',
+    [
+      mapping({
+        policy: z.literal('inv').describe('Decays smoothly: base · (1 + gamma·t)^−power.'),
+        base: positive().describe('The learning rate at iteration 0.'),
+        gamma: notNegative().describe('How soon the learning rate of policy inv falls.'),
+        power: notNegative().describe('How steeply the learning rate of policy inv falls.'),
+      }),
+      mapping({
+        policy: z.literal('step').describe('Is multiplied by factor at each of the iterations at.'),
+        base: positive().describe('The learning rate at iteration 0.'),
+        factor: positive().describe('What the learning rate is multiplied by at each step.'),
+        at: z
+          .array(integer(0), { error: 'a list of iterations' })
+          .describe('The iterations from which each further step of policy step holds.'),
+      }),
+      mapping({
+        policy: z.literal('fixed').describe('Stays at base.'),
+        base: positive().describe('The learning rate.'),
+      }),
+    ],
+    {
+      error: (issue: z.core.$ZodRawIssue) =>
+        issue.code === 'invalid_union' ? 'inv, step or fixed' : 'a mapping with a policy',
+    },
+  )
+  .describe('The learning rate at iteration t = 0, 1, …; biases learn at twice this rate.');
+
+const bangSchema = mapping({
+  beta: perLayer().describe(
+    'β, the factor on the gradient of the weights: 0 or more, or one for each weighted layer. 0 everywhere: regular training.',
+  ),
+  epsilon: perLayer().describe(
+    'ε, how far small gradients in a batch are balanced towards the largest: 0 or more, or one for each weighted layer.',
+  ),
+  ratio: z
+    .number({ error: 'a number from 0 to 1' })
+    .min(0, { error: 'a number from 0 to 1' })
+    .max(1, { error: 'a number from 0 to 1' })
+    .default(1)
+    .describe('Factor on epsilon for images that are misclassified in the forward pass: 0 to 1.'),
+});
+
+const trainingSchema = mapping({
+  trainOn: oneOf(['50k', '60k'])
+    .default('50k')
+    .describe('The training images: the first 50k (the rest is for validation), or all 60k.'),
+  iterations: integer(1).describe('How many batches to train on.'),
+  batch: integer(1).describe('How many images a batch has.'),
+  learningRate: learningRateSchema,
+  momentum: z
+    .number({ error: 'a number from 0 to below 1' })
+    .min(0, { error: 'a number from 0 to below 1' })
+    .lt(1, { error: 'a number from 0 to below 1' })
+    .describe('Momentum of SGD: 0 to below 1.'),
+  weightDecay: notNegative().describe('L2 decay of weights and biases: 0 or more.'),
+  shuffle: trueOrFalse
+    .default(false)
+    .describe('Whether every epoch has an order of its own; the paper keeps one fixed order.'),
+  logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
+  checkpointEvery: integer(1)
+    .default(1000)
+    .describe('Iterations between two checkpoints, from which a stopped run goes on.'),
+  bang: bangSchema
+    .optional()
+    .describe('Batch Adjusted Network Gradients; left out: regular training.'),
+});
+
+const evaluationSchema = mapping({
+  images: z
+    .union([z.literal('all'), integer(1)], { error: 'all or an integer, 1 or more' })
+    .default('all')
+    .describe('The test images to evaluate: all, or the first so many.'),
+  attacks: z
+    .array(oneOf(ATTACK_NAMES), { error: 'a list of attacks' })
+    // One order, so that equal experiments have equal hashes.
+    .overwrite((chosen) => ATTACK_NAMES.filter((name) => chosen.includes(name)))
+    .default([...ATTACK_NAMES])
+    .describe(
+      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero.',
+    )
+    .meta({ uniqueItems: true }),
+  search: oneOf(['bisection', 'scan'])
+    .default('bisection')
+    .describe('Line search: bisection as in the paper, or scan, which tries every step (slow).'),
+  pass: trueOrFalse
+    .default(true)
+    .describe('Whether to compute PASS, the perceptual similarity of adversarial and original.'),
+});
+
+const publishedSchema = mapping({
+  table: z
+    .literal([1, 2], { error: '1 or 2' })
+    .describe('The table of the paper: 1 for LeNet, 2 for CIFAR-10 quick.'),
+  row: text.describe('The row of the table: R0, R1, B0 … B5.'),
+});
+
+/** A run's name is also a folder's: nothing hidden, no `..`, nothing that looks like an option. */
+const runName = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
+const runNameInWords =
+  "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit";
+
+/** The shape of an experiment. `parseConfig` checks further what it takes two keys to tell. */
+export const configSchema = mapping({
+  name: z
+    .string({ error: runNameInWords })
+    .regex(runName, { error: runNameInWords })
+    .default('unnamed')
+    .describe("Names the run and its folder; left out: the file's name without its ending."),
+  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+  model: oneOf(modelNames).describe(`The network: ${inWords(modelNames)}.`),
+  data: oneOf(dataNames).describe(`The images: ${inWords(dataNames)}.`),
+  seed: integer(0, 2 ** 32 - 1)
+    .default(1)
+    .describe('Seeds initial weights, dropout and order: an integer from 0 to 4294967295.'),
+  engine: oneOf(['auto', 'native', 'cpu'])
+    .default('auto')
+    .describe(
+      'What computes: native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',
+    ),
+  training: trainingSchema.describe('How the network is trained.'),
+  evaluation: evaluationSchema.prefault({}).describe('What is measured afterwards.'),
+  published: publishedSchema
+    .optional()
+    .describe("The paper's row that is printed beside the result; left out: none."),
+});
+
+/** A checked experiment: plain data, keys in one fixed order, every default filled in. */
+export type Config = z.output<typeof configSchema>;
+
+/**
+ * Checks an experiment that a program made.
+ *
+ * @throws UserError with a line `training.bang.betta: …` for each problem
+ */
+export function parseConfig(value: unknown): Config {
+  const checked = checkConfig(value);
+  if ('config' in checked) return checked.config;
+  const lines = checked.problems.map(({ path, message }) =>
+    path.length === 0 ? message : `${pathText(path)}: ${message}`,
+  );
+  throw new UserError(lines.join('\n'));
+}
+
+/**
+ * Checks an experiment and says everything that is wrong with it.
+ *
+ * @param removed paths that a file sets to null, to drop what it inherits: they must be real keys
+ */
+export function checkConfig(
+  value: unknown,
+  removed: readonly KeyPath[] = [],
+): { config: Config } | { problems: Problem[] } {
+  const problems = [...problemsOf(configSchema, value, removed), ...problemsAcross(value)];
+  return problems.length > 0 ? { problems } : { config: orderLayers(configSchema.parse(value)) };
+}
+
+/** Whether the training is BANG's: β = 0 is regular training, like no `bang` block at all. */
+export function isBang(config: Config): boolean {
+  const beta = config.training.bang?.beta ?? 0;
+  return typeof beta === 'number' ? beta > 0 : Object.values(beta).some((value) => value > 0);
+}
+
+/** What is odd about a valid experiment, a sentence each: it runs, but maybe not as meant. */
+export function configNotes(config: Config): string[] {
+  const { learningRate, iterations } = config.training;
+  if (learningRate.policy !== 'step') return [];
+  const { at } = learningRate;
+  const notes: string[] = [];
+  if (at.some((step, i) => i > 0 && step <= at[i - 1])) {
+    notes.push('training.learningRate.at: the steps are not in ascending order');
+  }
+  const late = at.filter((step) => step >= iterations);
+  if (late.length > 0) {
+    notes.push(
+      `training.learningRate.at: training ends after ${iterations} iterations, before ${late.join(', ')}`,
+    );
+  }
+  return notes;
+}
+
+/** Every key there is, as `training.bang.beta`, parents before children. */
+export function configKeys(): string[] {
+  return keysOf(configSchema);
+}
+
+/** What can only be told from more than one key. Says nothing where the shape is wrong already. */
+function problemsAcross(root: unknown): Problem[] {
+  const value = (...path: string[]) => valueAt(root, path);
+  const problems: Problem[] = [];
+  const wrong = (path: KeyPath, message: string) => problems.push({ path, at: 'value', message });
+
+  const data = value('data');
+  if (isOneOf(data, dataNames)) {
+    const { train, test } = images[data];
+    const trainOn = value('training', 'trainOn') ?? '50k';
+    const batch = value('training', 'batch');
+    if (isOneOf(trainOn, ['50k', '60k']) && typeof batch === 'number' && batch > train[trainOn]) {
+      wrong(
+        ['training', 'batch'],
+        `expected at most the ${train[trainOn]} training images, found ${batch}`,
+      );
+    }
+    const evaluated = value('evaluation', 'images');
+    if (typeof evaluated === 'number' && evaluated > test) {
+      wrong(
+        ['evaluation', 'images'],
+        `expected all or at most the ${test} test images, found ${evaluated}`,
+      );
+    }
+  }
+
+  const attacks = value('evaluation', 'attacks');
+  if (Array.isArray(attacks)) {
+    attacks.forEach((attack: unknown, i) => {
+      if (attacks.indexOf(attack) < i && isOneOf(attack, ATTACK_NAMES)) {
+        wrong(['evaluation', 'attacks', i], `${attack} is in the list twice`);
+      }
+    });
+  }
+
+  const model = value('model');
+  if (isOneOf(model, modelNames)) {
+    for (const key of ['beta', 'epsilon']) {
+      problems.push(...problemsOfLayers(value('training', 'bang', key), key, model));
+    }
+    const table = value('published', 'table');
+    const row = value('published', 'row');
+    if (table === 1 || table === 2) {
+      if (table !== tableOf[model]) {
+        const message = `expected ${tableOf[model]}, the table of ${model}, found ${table}`;
+        wrong(['published', 'table'], message);
+      } else if (typeof row === 'string' && !publishedRow(table, row)) {
+        const names = inWords(publishedRowNames(table));
+        wrong(
+          ['published', 'row'],
+          `expected a row of table ${table}: ${names}, found ${inBrief(row)}`,
+        );
+      }
+    }
+  }
+  return problems;
+}
+
+function problemsOfLayers(value: unknown, key: string, model: ModelName): Problem[] {
+  if (!isMapping(value)) return [];
+  const path = ['training', 'bang', key];
+  const layers = weightedLayers[model];
+  const unknown = Object.keys(value).filter((name) => !isOneOf(name, layers));
+  const missing = layers.filter((name) => !Object.hasOwn(value, name));
+  return [
+    ...unknown.map((name): Problem => {
+      const near = nearest(name, layers);
+      const hint = near ? `did you mean ${near}?` : `expected ${inWords(layers)}`;
+      return { path: [...path, name], at: 'key', message: `${model} has no such layer, ${hint}` };
+    }),
+    ...missing.map((name): Problem => {
+      const message = `missing, expected a number for each layer of ${model}: ${layers.join(', ')}`;
+      return { path: [...path, name], at: 'missing', message };
+    }),
+  ];
+}
+
+/** The order in which layers are named says nothing, so it shall not show in a hash either. */
+function orderLayers(config: Config): Config {
+  const { bang } = config.training;
+  if (!bang) return config;
+  const layers: readonly string[] = weightedLayers[config.model];
+  const ordered = (value: number | Record<string, number>) =>
+    typeof value === 'number'
+      ? value
+      : Object.fromEntries(layers.map((name) => [name, value[name]]));
+  const { beta, epsilon, ...rest } = bang;
+  const training = {
+    ...config.training,
+    bang: { beta: ordered(beta), epsilon: ordered(epsilon), ...rest },
+  };
+  return { ...config, training };
+}
+
+function isOneOf<T extends string>(value: unknown, names: readonly T[]): value is T {
+  return (names as readonly unknown[]).includes(value);
+}

@@ -1,0 +1,179 @@
+import type { AttackName } from '../attacks/attack.js';
+import { ATTACKS, attackImages, type SearchName } from '../attacks/run.js';
+import type { Dataset } from '../data/dataset.js';
+import { passOf } from '../metrics/passPool.js';
+import type { Network, Weights } from '../model/network.js';
+import { predict } from '../model/predict.js';
+import type { Progress } from '../progress.js';
+
+/** What to measure; the `evaluation` block of a config. */
+export interface EvaluationSettings {
+  images: number | 'all';
+  attacks: AttackName[];
+  search: SearchName;
+  /** Whether PASS of the adversarial examples is measured. */
+  pass: boolean;
+}
+
+/** What one attack did to each image; NaN where it failed or was not tried. */
+export interface AttackOutcome {
+  /** Largest change of a pixel, in pixel units. */
+  linf: Float32Array;
+  /** PASS, and 1 or 0 for whether the pair could be aligned; absent where it was not measured. */
+  pass?: Float32Array;
+  aligned?: Uint8Array;
+  seconds: { attack: number; pass: number };
+}
+
+/** What an evaluation found, image by image. */
+export interface Evaluation {
+  images: number;
+  labels: Uint8Array;
+  predicted: Uint8Array;
+  blank: Uint8Array;
+  search: SearchName;
+  attacks: Map<AttackName, AttackOutcome>;
+}
+
+/** Where finished attacks are kept, so that an interrupted evaluation goes on behind them. */
+export interface OutcomeStore {
+  read(attack: AttackName): AttackOutcome | undefined;
+  write(attack: AttackName, outcome: AttackOutcome): void;
+}
+
+export interface EvaluateOptions {
+  /** Threads for PASS. */
+  threads: number;
+  progress: Progress;
+  store?: OutcomeStore | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Measures a network on test images by section 2 of the protocol: accuracy, and for each attack, on
+ * the correctly classified images, the perturbation's L∞ and PASS.
+ *
+ * @throws Interrupted if the signal aborts
+ */
+export async function evaluate(
+  network: Network,
+  weights: Weights,
+  test: Dataset,
+  settings: EvaluationSettings,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { progress, signal } = options;
+  const data = firstImages(test, settings.images);
+  const task = progress.start('classifying', data.count, 'images');
+  const { predicted, blank, correct } = await predict(network, weights, data, {
+    done: (images) => {
+      task.update(images);
+    },
+    ...(signal && { signal }),
+  });
+  task.finish(`accuracy ${((100 * correct) / data.count).toFixed(2)} %`);
+
+  const positions = Uint32Array.from({ length: data.count }, (_, i) => i).filter(
+    (i) => predicted[i] === data.labels[i],
+  );
+  const attacks = new Map<AttackName, AttackOutcome>();
+  for (const name of settings.attacks) {
+    let outcome = options.store?.read(name);
+    if (!outcome) {
+      outcome = await attackAndMeasure(name, network, weights, data, positions, settings, options);
+      options.store?.write(name, outcome);
+    }
+    attacks.set(name, outcome);
+  }
+  const { search } = settings;
+  return { images: data.count, labels: data.labels, predicted, blank, search, attacks };
+}
+
+/** PASS belongs to the attacks whose columns have it in the paper. */
+const WITH_PASS: readonly AttackName[] = ['fgs', 'hc1'];
+
+async function attackAndMeasure(
+  name: AttackName,
+  network: Network,
+  weights: Weights,
+  data: Dataset,
+  positions: Uint32Array,
+  { search, pass: wantsPass }: EvaluationSettings,
+  { progress, signal, threads }: EvaluateOptions,
+): Promise<AttackOutcome> {
+  const attack = ATTACKS[name];
+  const begun = performance.now();
+  const task = progress.start(attack.title, positions.length, 'images');
+  const { linf, adversarials } = await attackImages(
+    attack,
+    network,
+    weights,
+    data,
+    positions,
+    search,
+    {
+      done: (images) => {
+        task.update(images);
+      },
+      ...(signal && { signal }),
+    },
+  );
+  const successes = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
+  const attackSeconds = (performance.now() - begun) / 1000;
+  task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
+  const seconds = { attack: attackSeconds, pass: 0 };
+  const outcome: AttackOutcome = { linf: spread(linf, positions, data.count), seconds };
+  if (!wantsPass || !WITH_PASS.includes(name)) return outcome;
+
+  const started = performance.now();
+  const original = (i: number) => positions[i];
+  const scores = await passOf(
+    gather(data.images, successes.map(original), data),
+    gather(adversarials, successes, data),
+    { height: data.height, width: data.width, channels: data.channels },
+    { workers: threads, progress, label: `${attack.title} PASS`, ...(signal && { signal }) },
+  );
+  seconds.pass = (performance.now() - started) / 1000;
+  const where = Uint32Array.from(successes, original);
+  outcome.pass = spread(scores.pass, where, data.count);
+  outcome.aligned = new Uint8Array(data.count);
+  where.forEach((position, i) => {
+    outcome.aligned![position] = scores.aligned[i]!;
+  });
+  return outcome;
+}
+
+/** values[i] at positions[i], NaN elsewhere. */
+function spread(values: Float32Array, positions: Uint32Array, count: number): Float32Array {
+  const all = new Float32Array(count).fill(NaN);
+  positions.forEach((position, i) => {
+    all[position] = values[i]!;
+  });
+  return all;
+}
+
+function gather(images: Uint8Array, which: number[], data: Dataset): Uint8Array {
+  const size = data.height * data.width * data.channels;
+  const chosen = new Uint8Array(which.length * size);
+  which.forEach((image, i) => {
+    chosen.set(images.subarray(image * size, (image + 1) * size), i * size);
+  });
+  return chosen;
+}
+
+/** The first `count` images of a data set. */
+export function firstImages(data: Dataset, count: number | 'all'): Dataset {
+  if (count === 'all' || count >= data.count) return data;
+  return slice(data, 0, count);
+}
+
+/** Images from `begin` up to but without `end`. */
+export function slice(data: Dataset, begin: number, end: number): Dataset {
+  const size = data.height * data.width * data.channels;
+  return {
+    ...data,
+    count: end - begin,
+    images: data.images.subarray(begin * size, end * size),
+    labels: data.labels.subarray(begin, end),
+  };
+}

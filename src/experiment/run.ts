@@ -1,0 +1,379 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
+import { startEngine, threadCount, type Engine } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { packageRoot } from '../files.js';
+import { makeNetwork, type Network, type Weights } from '../model/network.js';
+import { NETWORKS } from '../model/networks.js';
+import { disposeWeights, exportWeights, importWeights } from '../model/parameters.js';
+import { encodeSafetensors } from '../model/safetensors.js';
+import { readWeights, type WeightFile } from '../model/weights.js';
+import type { Progress } from '../progress.js';
+import { perImageCsv, tableCsv, trainingCsv } from '../report/csv.js';
+import { publishedRow } from '../report/published.js';
+import { summarise, type Row } from '../report/result.js';
+import type { Entry } from '../report/table.js';
+import { initialState, train } from '../training/train.js';
+import { encodeCheckpoint, readCheckpoint } from './checkpoint.js';
+import { isBang, parseConfig, type Config } from './config.js';
+import { evaluate, slice } from './evaluate.js';
+import { openFolder, type ResultFolder } from './folder.js';
+
+export interface RunOptions {
+  /** The result folder. */
+  out: string;
+  /** Starts over in a folder that holds something already. */
+  force?: boolean;
+  /** The data set's own files, instead of the cache. */
+  dataDir?: string | undefined;
+  threads?: number | undefined;
+  progress: Progress;
+  signal?: AbortSignal;
+}
+
+/** `result.json`: the figures and all that is needed to know where they come from. */
+export interface Result {
+  format: 1;
+  name: string;
+  config: Partial<Config>;
+  row: Row;
+  /** sha256 of the weights as a safetensors file holds them, tensors only. */
+  weights: string;
+  data: DataSource;
+  provenance: Provenance;
+}
+
+/** Which data: a package that is checked, or a folder of the user's and the hash of what was in it. */
+export interface DataSource {
+  name: string;
+  folder: string | null;
+  sha256: string;
+}
+
+export interface Provenance {
+  bang: string;
+  node: string;
+  platform: string;
+  cpu: string;
+  engine: string;
+  threads: number;
+  finished: string;
+  seconds: { training: number | null; total: number };
+}
+
+/** Keys of a config on which no figure depends. */
+const INCIDENTAL = ['name', 'description', 'published', 'engine'];
+
+/**
+ * The one story: data → train → evaluate → report. What the folder already holds of this experiment
+ * is not done again.
+ *
+ * @throws UserError, ExperimentError, Interrupted as their steps do
+ */
+export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
+  const { progress, signal } = options;
+  const folder = openFolder(options.out, config, {
+    ignored: INCIDENTAL,
+    ...(options.force !== undefined && { force: options.force }),
+  });
+  const finished = await finishedResult(folder, config.data, options);
+  if (finished) return finished;
+
+  const begun = performance.now();
+  const engine = await announceEngine(config.engine, options);
+  const data = await loadData(config.data, { dataDir: options.dataDir, progress, signal });
+  const source = sourceOf(config.data, data, options.dataDir);
+  const network = makeNetwork(NETWORKS[config.model]);
+  const trained = await trainedWeights(network, config, data, source, engine, folder, options);
+  try {
+    const row = await evaluateInto(
+      folder,
+      network,
+      trained.weights,
+      data.test,
+      config,
+      source,
+      options,
+    );
+    const result: Result = {
+      format: 1,
+      name: config.name,
+      config,
+      row,
+      weights: digestOfWeights(network, trained.weights),
+      data: source,
+      provenance: provenance(engine, begun, trained.seconds),
+    };
+    finish(folder, result);
+    return result;
+  } finally {
+    disposeWeights(trained.weights);
+  }
+}
+
+export interface EvalOptions extends RunOptions {
+  model?: keyof typeof NETWORKS | undefined;
+  evaluation: Config['evaluation'];
+  engine?: Config['engine'];
+  /** The published row to compare with. */
+  published?: Config['published'];
+}
+
+/**
+ * Evaluates weights that exist already: ours, or Caffe's HDF5.
+ *
+ * @throws UserError if the file holds no weights of the network
+ */
+export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
+  const { progress, signal, evaluation } = options;
+  const weightFile = await readWeights(file);
+  const trainedBy = configIn(weightFile);
+  const model = options.model ?? trainedBy?.model ?? 'lenet';
+  const network = makeNetwork(NETWORKS[model]);
+  const config: Partial<Config> = {
+    ...trainedBy,
+    model,
+    data: trainedBy?.data ?? 'mnist',
+    evaluation,
+    ...(options.published && { published: options.published }),
+  };
+  const name = trainedBy?.name ?? path.basename(file).replace(/\..*$/, '');
+  const { data: dataName, training, seed } = config as Config;
+  const digest = digestOfTensors(weightFile);
+  const identity = {
+    weights: digest,
+    model,
+    data: dataName,
+    ...(trainedBy && { seed, training }),
+    evaluation,
+  };
+  const folder = openFolder(options.out, identity, {
+    ...(options.force !== undefined && { force: options.force }),
+  });
+  const finished = await finishedResult(folder, dataName, options);
+  if (finished) return finished;
+
+  const begun = performance.now();
+  const engine = await announceEngine(options.engine ?? 'auto', options);
+  const weights = importWeights(network, weightFile, file);
+  try {
+    const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
+    const source = sourceOf(dataName, data, options.dataDir);
+    const row = await evaluateInto(
+      folder,
+      network,
+      weights,
+      data.test,
+      { evaluation },
+      source,
+      options,
+    );
+    const result: Result = {
+      format: 1,
+      name,
+      config,
+      row,
+      weights: digest,
+      data: source,
+      provenance: provenance(engine, begun, null),
+    };
+    finish(folder, result);
+    return result;
+  } finally {
+    disposeWeights(weights);
+  }
+}
+
+/** A result as a line of a table, beside the published one if the config names it. */
+export function entryOf({ name, config, row }: Result): Entry {
+  const { published, training } = config;
+  const bang = training && isBang(config as Config) ? training.bang : undefined;
+  const text = (value: number | Record<string, number> | undefined): string =>
+    value === undefined
+      ? '–'
+      : typeof value === 'number'
+        ? String(value)
+        : Object.values(value).join(' ');
+  return {
+    name,
+    beta: text(bang?.beta),
+    epsilon: text(bang?.epsilon),
+    row,
+    published: published && publishedRow(published.table, published.row),
+  };
+}
+
+async function announceEngine(wanted: Config['engine'], options: RunOptions): Promise<Engine> {
+  const engine = await startEngine({
+    engine: wanted,
+    ...(options.threads !== undefined && { threads: options.threads }),
+  });
+  if (engine.warning !== undefined) options.progress.note(`note: ${engine.warning}`);
+  return engine;
+}
+
+/** The result that the folder holds already, if it was made on the data that is asked for. */
+async function finishedResult(
+  folder: ResultFolder,
+  name: Config['data'],
+  { dataDir, progress, signal }: RunOptions,
+): Promise<Result | undefined> {
+  const text = folder.result();
+  if (text === undefined) return undefined;
+  const result = JSON.parse(text) as Result;
+  if (dataDir === undefined && result.data.folder === null) return result;
+  const data = await loadData(name, { dataDir, progress, signal });
+  const { sha256 } = sourceOf(name, data, dataDir);
+  refuseOtherData(folder, result.data.sha256, sha256);
+  return result;
+}
+
+interface Trained {
+  weights: Weights;
+  seconds: number | null;
+}
+
+async function trainedWeights(
+  network: Network,
+  config: Config,
+  data: DataSplits,
+  source: DataSource,
+  engine: Engine,
+  folder: ResultFolder,
+  { progress, signal }: RunOptions,
+): Promise<Trained> {
+  const { seed, training } = config;
+  if (folder.has('weights')) {
+    const file = await readWeights(folder.file('weights'));
+    refuseOtherData(folder, file.metadata.data ?? source.sha256, source.sha256);
+    return { weights: importWeights(network, file, folder.file('weights')), seconds: null };
+  }
+  const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
+  const digest = sha256(
+    JSON.stringify({ model: config.model, seed, training, data: source.sha256 }),
+  );
+  const resumed = readCheckpoint(network, folder.file('checkpoint'), digest);
+  if (resumed) progress.note(`training goes on at iteration ${resumed.iteration}`);
+  const state = resumed ?? initialState(network, seed);
+  const begun = performance.now();
+  await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
+    checkpoint: (now) => {
+      folder.write('checkpoint', encodeCheckpoint(network, now, digest));
+    },
+    log: (rows) => {
+      folder.write('training', trainingCsv(rows));
+    },
+    progress,
+    ...(signal && { signal }),
+  });
+  disposeWeights(state.velocities);
+  const metadata = {
+    config: JSON.stringify(config),
+    data: source.sha256,
+    engine: engine.description,
+    bang: version(),
+  };
+  folder.write('weights', encodeSafetensors(exportWeights(network, state.weights), metadata));
+  folder.remove('checkpoint');
+  return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
+}
+
+/** The paper's split: the first 50 000 images train, the last 10 000 validate; or all train. */
+function splitOf(all: Dataset, trainOn: '50k' | '60k'): { train: Dataset; validation?: Dataset } {
+  const count = trainOn === '50k' ? 50_000 : 60_000;
+  if (count >= all.count) return { train: all };
+  return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
+}
+
+async function evaluateInto(
+  folder: ResultFolder,
+  network: Network,
+  weights: Weights,
+  test: Dataset,
+  config: Pick<Config, 'evaluation'>,
+  source: DataSource,
+  { progress, signal, threads }: RunOptions,
+): Promise<Row> {
+  const { evaluation: settings } = config;
+  const key = {
+    weights: digestOfWeights(network, weights),
+    data: source.sha256,
+    ...settings,
+    attacks: [],
+  };
+  const evaluation = await evaluate(network, weights, test, settings, {
+    threads: threadCount(threads),
+    progress,
+    store: folder.stages(key),
+    signal,
+  });
+  folder.write('perImage', perImageCsv(evaluation));
+  return summarise(evaluation);
+}
+
+function finish(folder: ResultFolder, result: Result): void {
+  folder.write('table', tableCsv([entryOf(result)]));
+  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+  folder.remove('stages');
+}
+
+function refuseOtherData(folder: ResultFolder, was: string, is: string): void {
+  if (was === is) return;
+  throw new UserError(
+    `${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
+  );
+}
+
+function sourceOf(name: string, { train, test }: DataSplits, folder?: string): DataSource {
+  const hash = createHash('sha256');
+  for (const { images, labels } of [train, test]) hash.update(images).update(labels);
+  return { name, folder: folder ?? null, sha256: hash.digest('hex') };
+}
+
+/** The config by which weights of ours were trained. */
+function configIn({ metadata }: WeightFile): Config | undefined {
+  const text = metadata.config;
+  if (text === undefined) return undefined;
+  try {
+    return parseConfig(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function digestOfWeights(network: Network, weights: Weights): string {
+  return digestOfTensors({ tensors: exportWeights(network, weights) });
+}
+
+function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {
+  const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256')
+    .update(encodeSafetensors(new Map(sorted), {}))
+    .digest('hex');
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function provenance(engine: Engine, begun: number, training: number | null): Provenance {
+  return {
+    bang: version(),
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: os.cpus()[0]?.model ?? 'unknown',
+    engine: engine.description,
+    threads: engine.threads,
+    finished: new Date().toISOString(),
+    seconds: { training, total: (performance.now() - begun) / 1000 },
+  };
+}
+
+/** This package's version. */
+export function version(): string {
+  const text = readFileSync(path.join(packageRoot, 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

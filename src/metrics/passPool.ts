@@ -1,0 +1,100 @@
+import { Worker } from 'node:worker_threads';
+import { Interrupted } from '../errors.js';
+import { silent, type Progress } from '../progress.js';
+import type { ImageShape } from './pass.js';
+import type { PassJob, PassMessage } from './passWorker.js';
+
+export interface PassOptions {
+  /** How many threads measure, at most. */
+  workers: number;
+  progress?: Progress;
+  /** What the progress is called. */
+  label?: string;
+  /** Ends the work early. */
+  signal?: AbortSignal;
+}
+
+export interface PassScores {
+  /** PASS of each pair. */
+  pass: Float32Array;
+  /** 1 where the pair could be aligned, else 0. */
+  aligned: Uint8Array;
+}
+
+/** Pairs that a thread takes at once: some 30 ms of work, little for the others to wait for. */
+const CHUNK = 64;
+
+/**
+ * PASS (protocol: grey levels, ECC homography, SSIM) of N pairs of images, in several threads. The
+ * scores do not depend on their number.
+ *
+ * @param originals N × height × width × channels grey or RGB levels
+ * @param adversarials the same
+ * @throws RangeError if the sizes do not fit
+ * @throws Interrupted if the signal came
+ */
+export async function passOf(
+  originals: Uint8Array,
+  adversarials: Uint8Array,
+  shape: ImageShape,
+  options: PassOptions,
+): Promise<PassScores> {
+  const size = shape.height * shape.width * shape.channels;
+  const count = originals.length / size;
+  if (!Number.isInteger(count) || originals.length !== adversarials.length) {
+    throw new RangeError(
+      `${originals.length} and ${adversarials.length} values are no pairs of images of ${size}`,
+    );
+  }
+  if (options.signal?.aborted === true) throw new Interrupted('stopped while measuring PASS');
+  const job: PassJob = {
+    shape,
+    originals: shared(originals),
+    adversarials: shared(adversarials),
+    pass: new Float32Array(new SharedArrayBuffer(4 * count)),
+    aligned: new Uint8Array(new SharedArrayBuffer(count)),
+    next: new Int32Array(new SharedArrayBuffer(4)),
+    chunk: CHUNK,
+  };
+  const threads = Math.min(Math.max(1, Math.floor(options.workers)), Math.ceil(count / CHUNK));
+  const task = (options.progress ?? silent).start(options.label ?? 'PASS', count, 'pairs');
+  const workers: Worker[] = [];
+  let stop: (() => void) | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      let done = 0;
+      let running = threads;
+      if (running === 0) resolve();
+      stop = () => {
+        reject(new Interrupted('stopped while measuring PASS'));
+      };
+      options.signal?.addEventListener('abort', stop);
+      for (let i = 0; i < threads; i++) {
+        const worker = new Worker(new URL('./passWorker.js', import.meta.url), { workerData: job });
+        workers.push(worker);
+        worker.on('message', (pairs: PassMessage) => {
+          done += pairs;
+          task.update(done);
+        });
+        worker.on('error', reject);
+        worker.on('exit', () => {
+          running--;
+          if (done === count) resolve();
+          else if (running === 0) reject(new Error('a thread that measured PASS ended early'));
+        });
+      }
+    });
+  } finally {
+    if (stop !== undefined) options.signal?.removeEventListener('abort', stop);
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    task.finish();
+  }
+  return { pass: Float32Array.from(job.pass), aligned: Uint8Array.from(job.aligned) };
+}
+
+/** The same values where all threads see them. */
+function shared(values: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new SharedArrayBuffer(values.length));
+  copy.set(values);
+  return copy;
+}

@@ -1,0 +1,21 @@
+/** Mean and population standard deviation. */
+export interface Spread {
+  mean: number;
+  std: number;
+}
+
+/** Over the values that are numbers; null if there are none. */
+export function spreadOf(values: Iterable<number>): Spread | null {
+  let count = 0;
+  let sum = 0;
+  let squares = 0;
+  for (const value of values) {
+    if (Number.isNaN(value)) continue;
+    count++;
+    sum += value;
+    squares += value * value;
+  }
+  if (count === 0) return null;
+  const mean = sum / count;
+  return { mean, std: Math.sqrt(Math.max(0, squares / count - mean * mean)) };
+}

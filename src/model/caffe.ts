@@ -1,0 +1,166 @@
+import { UserError } from '../errors.js';
+import { quoted } from './names.js';
+import type { NamedArray } from './weights.js';
+
+/** The part of h5wasm's inner module that is used here; its own types leave half of it open. */
+interface Hdf5Module {
+  FS: {
+    writeFile(path: string, bytes: Uint8Array): void;
+    unlink(path: string): void;
+    open(path: string, flags: string): unknown;
+    close(stream: unknown): void;
+    getStream(descriptor: number): unknown;
+  };
+  HEAPU8: Uint8Array;
+  _malloc(bytes: number): number;
+  _free(pointer: number): void;
+  get_dataset_data(
+    file: bigint,
+    path: string,
+    count: null,
+    offset: null,
+    strides: null,
+    destination: bigint,
+  ): number;
+}
+
+type H5wasm = typeof import('h5wasm');
+type Group = InstanceType<H5wasm['Group']>;
+type Dataset = InstanceType<H5wasm['Dataset']>;
+
+const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
+/** Where the file lies in h5wasm's own file system, which is in memory. */
+const VIRTUAL_FILE = '/weights.h5';
+/** HDF5's number of the class of floating-point types. */
+const FLOAT = 1;
+/** Caffe's names of a layer's parameters. */
+const PARAMETERS = new Map([
+  ['0', 'weight'],
+  ['1', 'bias'],
+]);
+
+export function isHdf5(bytes: Uint8Array): boolean {
+  return SIGNATURE.every((byte, i) => bytes[i] === byte);
+}
+
+let loading: Promise<{ h5: H5wasm; module: Hdf5Module }> | undefined;
+
+function loadH5wasm(): Promise<{ h5: H5wasm; module: Hdf5Module }> {
+  // Only here, since it takes a tenth of a second.
+  loading ??= import('h5wasm').then(async (h5) => {
+    const module = (await h5.ready) as unknown as Hdf5Module;
+    // The HDF5 library writes a page to the standard error for each problem; we say it in a line.
+    module.FS.close(module.FS.getStream(2));
+    module.FS.open('/dev/null', 'w');
+    return { h5, module };
+  });
+  return loading;
+}
+
+/**
+ * Reads the parameters in a Caffe HDF5 file, `/data/<layer>/0` and `/1`, as `<layer>.weight` and
+ * `<layer>.bias`. Layers without parameters are left out.
+ *
+ * @param file the name of the file, for messages
+ * @throws UserError if it is no such file, or damaged
+ */
+export async function readCaffeHdf5(
+  bytes: Uint8Array,
+  file: string,
+): Promise<Map<string, NamedArray>> {
+  const { h5, module } = await loadH5wasm();
+  module.FS.writeFile(VIRTUAL_FILE, bytes);
+  try {
+    const opened = new h5.File(VIRTUAL_FILE, 'r');
+    try {
+      return readLayers(h5, module, opened, bytes.length, file);
+    } finally {
+      opened.close();
+    }
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`${file}: a damaged or truncated HDF5 file`);
+  } finally {
+    module.FS.unlink(VIRTUAL_FILE);
+  }
+}
+
+function readLayers(
+  h5: H5wasm,
+  module: Hdf5Module,
+  root: Group,
+  fileSize: number,
+  file: string,
+): Map<string, NamedArray> {
+  if (!root.keys().includes('data')) {
+    throw new UserError(`${file}: not a Caffe weight file: it has no group /data`);
+  }
+  const data = root.get('data');
+  if (!(data instanceof h5.Group)) {
+    throw new UserError(`${file}: not a Caffe weight file: /data is no group, or it is damaged`);
+  }
+  const tensors = new Map<string, NamedArray>();
+  // Links can make many layers of one dataset; together they cannot be larger than the file either.
+  let room = fileSize;
+  for (const layer of data.keys()) {
+    const group = data.get(layer);
+    if (!(group instanceof h5.Group)) {
+      throw new UserError(
+        `${file}: not a Caffe weight file: ${quoted(`/data/${layer}`)} is no group, or it is damaged`,
+      );
+    }
+    for (const key of group.keys()) {
+      const place = `/data/${layer}/${key}`;
+      const parameter = PARAMETERS.get(key);
+      const dataset = group.get(key);
+      if (parameter === undefined || !(dataset instanceof h5.Dataset)) {
+        throw new UserError(
+          `${file}: ${quoted(place)} is neither the weights nor the bias of a layer, or it is damaged`,
+        );
+      }
+      const array = readDataset(module, dataset, room, `${file}: ${quoted(place)}`);
+      room -= array.data.byteLength;
+      tensors.set(`${layer}.${parameter}`, array);
+    }
+  }
+  return tensors;
+}
+
+function readDataset(
+  module: Hdf5Module,
+  dataset: Dataset,
+  room: number,
+  place: string,
+): NamedArray {
+  const { type, size, shape, virtual_sources: virtual } = dataset.metadata;
+  if (type !== FLOAT || (size !== 4 && size !== 8) || shape === null || virtual !== undefined) {
+    throw new UserError(`${place} is not an array of 32-bit or 64-bit floating-point numbers`);
+  }
+  if (shape.length < 1 || shape.length > 4 || shape.includes(0)) {
+    throw new UserError(
+      `${place} has shape [${shape.join(', ')}], which no layer's parameters have`,
+    );
+  }
+  const bytes = shape.reduce((a, b) => a * b, size);
+  if (bytes > room) {
+    throw new UserError(
+      `${place} has shape [${shape.join(', ')}], more than the file holds: it is damaged, or compressed, which is not supported`,
+    );
+  }
+  // Not through `dataset.value`: that returns whatever was in the memory when a read fails.
+  const pointer = module._malloc(bytes);
+  try {
+    if (
+      pointer === 0 ||
+      module.get_dataset_data(dataset.file_id, dataset.path, null, null, null, BigInt(pointer)) < 0
+    ) {
+      throw new UserError(`${place} cannot be read: the file is damaged or truncated`);
+    }
+    const { buffer } = module.HEAPU8.slice(pointer, pointer + bytes);
+    const data =
+      size === 4 ? new Float32Array(buffer) : Float32Array.from(new Float64Array(buffer));
+    return { shape: [...shape], data };
+  } finally {
+    module._free(pointer);
+  }
+}

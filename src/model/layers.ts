@@ -1,0 +1,192 @@
+import * as tf from '@tensorflow/tfjs';
+import {
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  denseWeightGradient,
+  maxPoolGradient,
+  reluGradient,
+  type Sliding,
+  type WeightGradient,
+} from '../engine/ops.js';
+
+/** How a layer's weights begin. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²). */
+export type Filler = { kind: 'xavier' } | { kind: 'gaussian'; std: number };
+
+/** A layer as it is written down, in Caffe's terms. Biases begin at zero. */
+export type LayerSpec =
+  | { kind: 'conv'; name: string; filters: number; size: number; pad?: number; filler: Filler }
+  | { kind: 'innerProduct'; name: string; outputs: number; filler: Filler }
+  | { kind: 'maxPool'; size: number; stride: number }
+  | { kind: 'relu' }
+  | { kind: 'dropout'; rate: number };
+
+/** Height, width, channels; or the length of a vector. */
+export type Shape = [number, number, number] | [number];
+
+/** Weight and bias of one layer: conv [h,w,I,O] and [O], inner product [I,O] and [O]. */
+export interface Parameters {
+  weight: tf.Variable;
+  bias: tf.Variable<tf.Rank.R1>;
+}
+
+/**
+ * What a layer computes. x is its input [N, …input], y its output [N, …output], kappa the gradient
+ * of the loss with respect to y.
+ */
+export interface Layer {
+  spec: LayerSpec;
+  input: Shape;
+  output: Shape;
+  forward(x: tf.Tensor, extra: Extra): tf.Tensor;
+  /** The gradient with respect to x. */
+  backward(kappa: tf.Tensor, x: tf.Tensor, y: tf.Tensor, extra: Extra): tf.Tensor;
+}
+
+/** What a layer needs beside its input, if it is of that kind. */
+export interface Extra {
+  parameters?: Parameters | undefined;
+  /** Dropout's factors (0 or 1 / (1 − rate)), shaped as x; none outside of training. */
+  mask?: tf.Tensor | undefined;
+}
+
+/** A layer whose parameters are trained: here BANG acts. */
+export interface WeightedLayer extends Layer {
+  name: string;
+  weightShape: number[];
+  /** Inputs to one output: the xavier filler's fan-in. */
+  fanIn: number;
+  filler: Filler;
+  /** Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
+  gradient(kappa: tf.Tensor, x: tf.Tensor, scale?: tf.Tensor1D): WeightGradient;
+}
+
+export function isWeighted(layer: Layer): layer is WeightedLayer {
+  return 'gradient' in layer;
+}
+
+/**
+ * The layer that `spec` describes, on inputs of this shape.
+ *
+ * @throws Error if the layer does not fit its input
+ */
+export function makeLayer(spec: LayerSpec, input: Shape): Layer {
+  switch (spec.kind) {
+    case 'conv':
+      return conv(spec, image(input, spec.kind));
+    case 'innerProduct':
+      return innerProduct(spec, input);
+    case 'maxPool':
+      return maxPool(spec, image(input, spec.kind));
+    case 'relu':
+      return {
+        spec,
+        input,
+        output: input,
+        forward: (x) => tf.relu(x),
+        backward: (kappa, _x, y) => reluGradient(y, kappa),
+      };
+    case 'dropout':
+      return {
+        spec,
+        input,
+        output: input,
+        forward: (x, { mask }) => (mask ? tf.mul(x, mask) : x),
+        backward: (kappa, _x, _y, { mask }) => (mask ? tf.mul(kappa, mask) : kappa),
+      };
+  }
+}
+
+type Spec<K extends LayerSpec['kind']> = Extract<LayerSpec, { kind: K }>;
+
+function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLayer {
+  const [height, width, channels] = input;
+  const pad = spec.pad ?? 0;
+  const sliding: Sliding = { stride: 1, pad };
+  const weightShape = [spec.size, spec.size, channels, spec.filters];
+  const output = [height, width].map((extent) => extent + 2 * pad - spec.size + 1);
+  if (output.some((extent) => extent < 1)) {
+    throw new Error(`layer ${spec.name}: a filter of ${spec.size} does not fit ${height}×${width}`);
+  }
+  return {
+    spec,
+    name: spec.name,
+    input,
+    output: [output[0], output[1], spec.filters],
+    weightShape,
+    fanIn: spec.size * spec.size * channels,
+    filler: spec.filler,
+    forward: (x, { parameters }) =>
+      conv2d(
+        x as tf.Tensor4D,
+        parameters!.weight as tf.Tensor as tf.Tensor4D,
+        parameters!.bias,
+        sliding,
+      ),
+    backward: (kappa, x, _y, { parameters }) =>
+      conv2dInputGradient(
+        x.shape,
+        kappa as tf.Tensor4D,
+        parameters!.weight as tf.Tensor as tf.Tensor4D,
+        sliding,
+      ),
+    gradient: (kappa, x, scale) =>
+      conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, weightShape, sliding, scale),
+  };
+}
+
+function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
+  const inputs = input.reduce((product, extent) => product * extent, 1);
+  const flat = (x: tf.Tensor) => tf.reshape<tf.Rank.R2>(x, [-1, inputs]);
+  return {
+    spec,
+    name: spec.name,
+    input,
+    output: [spec.outputs],
+    weightShape: [inputs, spec.outputs],
+    fanIn: inputs,
+    filler: spec.filler,
+    forward: (x, { parameters }) =>
+      tf.fused.matMul({
+        a: flat(x),
+        b: parameters!.weight,
+        bias: parameters!.bias,
+      }),
+    backward: (kappa, x, _y, { parameters }) =>
+      tf.reshape(tf.matMul(kappa as tf.Tensor2D, parameters!.weight, false, true), x.shape),
+    gradient: (kappa, x, scale) => denseWeightGradient(flat(x), kappa as tf.Tensor2D, scale),
+  };
+}
+
+function maxPool(spec: Spec<'maxPool'>, input: [number, number, number]): Layer {
+  const [height, width, channels] = input;
+  const { size, stride } = spec;
+  // Caffe rounds the output size up and clips the last windows at the border.
+  const extents = [height, width].map((extent) => Math.ceil((extent - size) / stride) + 1);
+  const beyond = extents.map((extent, i) => (extent - 1) * stride + size - input[i]);
+  const [below, right] = beyond as [number, number];
+  const pad = below === 0 && right === 0 ? 'valid' : clipped(below, right);
+  const sliding: Sliding = { stride, pad };
+  return {
+    spec,
+    input,
+    output: [extents[0], extents[1], channels],
+    forward: (x) => tf.maxPool(x as tf.Tensor4D, size, stride, pad),
+    backward: (kappa, x, y) =>
+      maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding),
+  };
+}
+
+function clipped(below: number, right: number): tf.backend_util.ExplicitPadding {
+  return [
+    [0, 0],
+    [0, below],
+    [0, right],
+    [0, 0],
+  ];
+}
+
+function image(shape: Shape, kind: string): [number, number, number] {
+  if (shape.length !== 3) throw new Error(`a ${kind} layer needs an image, not a vector`);
+  return shape;
+}

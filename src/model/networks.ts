@@ -1,0 +1,36 @@
+import type { LayerSpec } from './layers.js';
+
+/** A network as it is written down: its input, how pixels are prepared, and its layers in order. */
+export interface NetworkSpec {
+  name: string;
+  /** Height, width, channels of an image whose values are pixels from 0 to 255. */
+  input: [number, number, number];
+  classes: number;
+  /** Pixels are multiplied by this. */
+  scale: number;
+  layers: LayerSpec[];
+}
+
+const xavier = { kind: 'xavier' } as const;
+
+/** The paper's networks, as Caffe's examples have them. */
+export const NETWORKS = {
+  lenet: {
+    name: 'lenet',
+    input: [28, 28, 1],
+    classes: 10,
+    scale: 1 / 256,
+    layers: [
+      { kind: 'conv', name: 'conv1', filters: 20, size: 5, filler: xavier },
+      { kind: 'maxPool', size: 2, stride: 2 },
+      { kind: 'conv', name: 'conv2', filters: 50, size: 5, filler: xavier },
+      { kind: 'maxPool', size: 2, stride: 2 },
+      { kind: 'innerProduct', name: 'ip1', outputs: 500, filler: xavier },
+      { kind: 'relu' },
+      { kind: 'dropout', rate: 0.5 },
+      { kind: 'innerProduct', name: 'ip2', outputs: 10, filler: xavier },
+    ],
+  },
+} satisfies Record<string, NetworkSpec>;
+
+export type NetworkName = keyof typeof NETWORKS;

@@ -1,0 +1,121 @@
+import * as tf from '@tensorflow/tfjs';
+import { UserError } from '../errors.js';
+import { makeRandom } from '../random.js';
+import type { Shape, WeightedLayer } from './layers.js';
+import type { Network, Weights } from './network.js';
+import type { NamedArray, WeightFile } from './weights.js';
+
+/** Fresh parameters by the layers' fillers, as variables; biases are zero. */
+export function initialWeights(network: Network, seed: number): Weights {
+  const weights: Weights = new Map();
+  for (const layer of network.weighted) {
+    const random = makeRandom(seed, `weights/${layer.name}`);
+    const values = new Float32Array(tf.util.sizeFromShape(layer.weightShape));
+    const { filler } = layer;
+    const limit = Math.sqrt(3 / layer.fanIn);
+    for (let i = 0; i < values.length; i++) {
+      values[i] =
+        filler.kind === 'xavier'
+          ? limit * (2 * random.uniform() - 1)
+          : filler.std * random.gaussian();
+    }
+    const outputs = layer.weightShape.at(-1)!;
+    weights.set(layer.name, {
+      weight: tf.variable(tf.tensor(values, layer.weightShape)),
+      bias: tf.variable(tf.zeros([outputs])),
+    });
+  }
+  return weights;
+}
+
+export function disposeWeights(weights: Weights): void {
+  for (const { weight, bias } of weights.values()) tf.dispose([weight, bias]);
+}
+
+/** The parameters as files hold them: Caffe's layout, `conv1.weight` and so on. */
+export function exportWeights(network: Network, weights: Weights): Map<string, NamedArray> {
+  const tensors = new Map<string, NamedArray>();
+  for (const layer of network.weighted) {
+    const { weight, bias } = weights.get(layer.name)!;
+    const order = caffeOrder(layer);
+    const inner = weight.dataSync() as Float32Array;
+    const outer = new Float32Array(inner.length);
+    for (let i = 0; i < outer.length; i++) outer[i] = inner[order[i]]!;
+    tensors.set(`${layer.name}.weight`, { shape: caffeShape(layer), data: outer });
+    tensors.set(`${layer.name}.bias`, {
+      shape: bias.shape,
+      data: (bias.dataSync() as Float32Array).slice(),
+    });
+  }
+  return tensors;
+}
+
+/**
+ * Parameters from a file, as variables.
+ *
+ * @throws UserError if a tensor is missing, has another shape, or does not belong to the network
+ */
+export function importWeights(network: Network, file: WeightFile, name: string): Weights {
+  const known = new Set(network.weighted.flatMap((l) => [`${l.name}.weight`, `${l.name}.bias`]));
+  const stranger = [...file.tensors.keys()].find((key) => !known.has(key));
+  if (stranger !== undefined) {
+    throw new UserError(
+      `${name}: tensor ${stranger} does not belong to the network ${network.spec.name}, which has ${[...known].join(', ')}`,
+    );
+  }
+  const find = (key: string, shape: number[]): Float32Array => {
+    const found = file.tensors.get(key);
+    if (!found)
+      throw new UserError(`${name}: tensor ${key} of the network ${network.spec.name} is missing`);
+    if (!tf.util.arraysEqual(found.shape, shape)) {
+      throw new UserError(
+        `${name}: tensor ${key} has shape [${found.shape.join(', ')}], the network ${network.spec.name} needs [${shape.join(', ')}]`,
+      );
+    }
+    return found.data;
+  };
+  // All of them are looked at before the first is made, so that a bad file leaves nothing behind.
+  const arrays = network.weighted.map((layer) => ({
+    layer,
+    outer: find(`${layer.name}.weight`, caffeShape(layer)),
+    bias: find(`${layer.name}.bias`, [layer.weightShape.at(-1)!]),
+  }));
+  const weights: Weights = new Map();
+  for (const { layer, outer, bias } of arrays) {
+    const order = caffeOrder(layer);
+    const inner = new Float32Array(outer.length);
+    for (let i = 0; i < outer.length; i++) inner[order[i]] = outer[i]!;
+    weights.set(layer.name, {
+      weight: tf.variable(tf.tensor(inner, layer.weightShape)),
+      bias: tf.variable(tf.tensor1d(bias.slice())),
+    });
+  }
+  return weights;
+}
+
+/** Shape in Caffe's layout: conv O×I×h×w, inner product out×in. */
+export function caffeShape(layer: WeightedLayer): number[] {
+  const shape = layer.weightShape;
+  return shape.length === 4 ? [shape[3], shape[2], shape[0], shape[1]] : [shape[1], shape[0]];
+}
+
+/** For each value in Caffe's layout, its position in ours (h×w×I×O; in×out over H×W×C). */
+export function caffeOrder(layer: WeightedLayer): Uint32Array {
+  const { weightShape, input } = layer;
+  const outputs = weightShape.at(-1)!;
+  // An inner product reads its input flattened, in Caffe as C×H×W: like a filter as large as it.
+  const [height, width, channels] =
+    weightShape.length === 4 ? (weightShape as [number, number, number]) : extents(input);
+  const order = new Uint32Array(outputs * height * width * channels);
+  let at = 0;
+  for (let o = 0; o < outputs; o++)
+    for (let c = 0; c < channels; c++)
+      for (let h = 0; h < height; h++)
+        for (let w = 0; w < width; w++)
+          order[at++] = ((h * width + w) * channels + c) * outputs + o;
+  return order;
+}
+
+function extents(shape: Shape): [number, number, number] {
+  return shape.length === 3 ? shape : [1, 1, shape[0]];
+}

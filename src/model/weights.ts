@@ -1,0 +1,81 @@
+import { stat } from 'node:fs/promises';
+import { UserError } from '../errors.js';
+import { readUserFile, reason } from '../files.js';
+import { isHdf5, readCaffeHdf5 } from './caffe.js';
+import { quoted } from './names.js';
+import { decodeSafetensors, looksLikeSafetensors } from './safetensors.js';
+
+/** Values in row-major order; as many as the shape says. */
+export interface NamedArray {
+  shape: number[];
+  data: Float32Array;
+}
+
+/** The parameters of a network as a file holds them. */
+export interface WeightFile {
+  /** Convolutions O×I×h×w, inner products out×in over the C×H×W flattening. */
+  layout: 'caffe';
+  /** `<layer>.weight` and `<layer>.bias`, all finite. */
+  tensors: Map<string, NamedArray>;
+  /** What the writer had to say; empty for Caffe's files. */
+  metadata: Partial<Record<string, string>>;
+  format: 'safetensors' | 'caffe-hdf5';
+}
+
+/** A thousand times the largest network here. */
+const MAX_BYTES = 2 ** 30;
+const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
+
+/**
+ * Reads a weight file of either format; what it holds decides, not its name.
+ *
+ * @throws UserError in one sentence that names the file, if it cannot be read, is of another kind,
+ * is damaged, or holds numbers that are no weights
+ */
+export async function readWeights(file: string): Promise<WeightFile> {
+  const bytes = await readBytes(file);
+  const content = await decode(bytes, file);
+  for (const [name, { data }] of content.tensors) {
+    const wrong = data.findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0) {
+      throw new UserError(
+        `${file}: tensor ${quoted(name)} has the value ${data[wrong]}, which is no weight`,
+      );
+    }
+  }
+  return content;
+}
+
+async function readBytes(file: string): Promise<Uint8Array> {
+  const found = await stat(file).catch((error: unknown) => {
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  });
+  // Neither devices, which never end, nor what fills the memory.
+  if (!found.isFile() && !found.isDirectory()) throw new UserError(`${file} is no file`);
+  if (found.size > MAX_BYTES) throw new UserError(`${file} is too large for a weight file`);
+  return readUserFile(file);
+}
+
+async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
+  if (isHdf5(bytes)) {
+    const tensors = await readCaffeHdf5(bytes, file);
+    return { layout: 'caffe', tensors, metadata: {}, format: 'caffe-hdf5' };
+  }
+  if (!looksLikeSafetensors(bytes)) {
+    throw new UserError(
+      `${file} is neither a safetensors file nor one of Caffe's HDF5 weight files`,
+    );
+  }
+  const { tensors: typed, metadata } = decodeSafetensors(bytes, file);
+  const tensors = new Map<string, NamedArray>();
+  for (const [name, { dtype, shape, data }] of typed) {
+    if (!FLOATS.includes(dtype)) {
+      throw new UserError(
+        `${file}: tensor ${quoted(name)} is of type ${dtype}, but weights are floats`,
+      );
+    }
+    const floats = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
+    tensors.set(name, { shape, data: floats });
+  }
+  return { layout: 'caffe', tensors, metadata, format: 'safetensors' };
+}

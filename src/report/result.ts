@@ -1,0 +1,57 @@
+import type { AttackName } from '../attacks/attack.js';
+import type { SearchName } from '../attacks/run.js';
+import type { Evaluation } from '../experiment/evaluate.js';
+import { spreadOf, type Spread } from '../metrics/summary.js';
+
+/** One attack in one row of a table. */
+export interface AttackSummary {
+  /** Images that were classified correctly: those attacked. */
+  attacked: number;
+  succeeded: number;
+  /** Percent of the attacked. */
+  rate: number;
+  /** Over successful attacks, in pixel units; null if there is none. */
+  linf: Spread | null;
+  /** Over successful attacks; null if not measured. */
+  pass: Spread | null;
+  /** Pairs that could be aligned for PASS; null if not measured. */
+  aligned: number | null;
+  seconds: { attack: number; pass: number };
+}
+
+/** A row of figures, as Tables 1 and 2 have them. */
+export interface Row {
+  images: number;
+  /** Percent. */
+  accuracy: number;
+  correct: number;
+  /** Correctly classified images whose float32 loss is exactly zero, so that FGS sees no gradient. */
+  blank: number;
+  search: SearchName;
+  attacks: Partial<Record<AttackName, AttackSummary>>;
+}
+
+export function summarise(evaluation: Evaluation): Row {
+  const { images, labels, predicted, blank, search } = evaluation;
+  let correct = 0;
+  let blanks = 0;
+  for (let i = 0; i < images; i++) {
+    if (predicted[i] !== labels[i]) continue;
+    correct++;
+    blanks += blank[i];
+  }
+  const attacks: Row['attacks'] = {};
+  for (const [name, { linf, pass, aligned, seconds }] of evaluation.attacks) {
+    const succeeded = linf.reduce((count, value) => count + +!Number.isNaN(value), 0);
+    attacks[name] = {
+      attacked: correct,
+      succeeded,
+      rate: correct === 0 ? 0 : (100 * succeeded) / correct,
+      linf: spreadOf(linf),
+      pass: pass ? spreadOf(pass) : null,
+      aligned: aligned ? aligned.reduce((sum, one) => sum + one, 0) : null,
+      seconds,
+    };
+  }
+  return { images, accuracy: (100 * correct) / images, correct, blank: blanks, search, attacks };
+}

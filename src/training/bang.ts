@@ -1,0 +1,58 @@
+import * as tf from '@tensorflow/tfjs';
+import { fusedEta, rowNorms } from '../engine/ops.js';
+
+/** BANG's parameters; β and ε the same for all layers, or one for each by name. */
+export interface Bang {
+  beta: number | Record<string, number>;
+  epsilon: number | Record<string, number>;
+  /** ε of a batch element that is misclassified, relative to ε of one that is not. */
+  ratio: number;
+}
+
+/**
+ * The factors by which BANG weighs the batch elements in one layer's weight gradient: equations 3
+ * to 6 of arXiv 1612.00138. The regular gradient is Σᵢ κᵢ·∂yᵢ/∂w, where κᵢ is the gradient of the
+ * loss with respect to the layer's output yᵢ; BANG's is
+ *
+ *     β · Σᵢ ηᵢ · κᵢ·∂yᵢ/∂w        ηᵢ = (m / ‖κᵢ‖) ^ (ε̂ᵢ · (1 − ‖κᵢ‖ / m))        m = maxᵢ ‖κᵢ‖
+ *
+ * What is handed down to the layer below is κ itself, unscaled; β does not touch weight decay.
+ *
+ * @param kappa [N, …] gradient of the loss with respect to the layer's output
+ * @param epsilonHat [N] from `epsilonHat`
+ * @returns β·η and η, [N] each
+ */
+export function balance(
+  kappa: tf.Tensor,
+  epsilonHat: tf.Tensor1D,
+  beta: number,
+): { scale: tf.Tensor1D; eta: tf.Tensor1D } {
+  const balanced = eta(rowNorms(kappa), epsilonHat);
+  return { scale: beta === 1 ? balanced : tf.mul(balanced, beta), eta: balanced };
+}
+
+/**
+ * ηᵢ = (m / nᵢ) ^ (ε̂ᵢ · (1 − nᵢ / m)), and 1 where nᵢ = 0: such an element is left alone. The
+ * largest gradient keeps its size, since its exponent is 0.
+ *
+ * @param norm [N] nᵢ = ‖κᵢ‖, accumulated in float32: one whose square underflows counts as 0
+ */
+export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
+  const kernel = fusedEta(norm, epsilonHat);
+  if (kernel) return kernel;
+  const m = tf.max(norm);
+  const exponent = tf.mul(epsilonHat, tf.sub(1, tf.div(norm, m)));
+  return tf.where(tf.greater(norm, 0), tf.pow(tf.div(m, norm), exponent), tf.onesLike(norm));
+}
+
+/** ε̂ᵢ: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
+export function epsilonHat(correct: tf.Tensor1D, epsilon: number, ratio: number): tf.Tensor1D {
+  return ratio === 1
+    ? tf.fill([correct.shape[0]], epsilon)
+    : tf.add(tf.mul(correct, epsilon * (1 - ratio)), epsilon * ratio);
+}
+
+/** The value of β or ε in one layer. */
+export function inLayer(value: number | Record<string, number>, layer: string): number {
+  return typeof value === 'number' ? value : value[layer];
+}

@@ -1,0 +1,71 @@
+import type * as tf from '@tensorflow/tfjs';
+import type { Gradients } from './step.js';
+
+/** One line of `training.csv`: what happened since the line before. */
+export interface LogRow {
+  iteration: number;
+  learningRate: number;
+  /** Mean over the batches since the last row. */
+  loss: number;
+  /** Share of training images classified correctly in passing, in percent. */
+  trainAccuracy: number;
+  /** In percent; null where there are no validation images. */
+  validationAccuracy: number | null;
+  /** Mean and largest η by layer; empty in regular training. */
+  eta: Record<string, { mean: number; max: number }>;
+}
+
+/** What has been added up since the last row. Plain data: it is part of a checkpoint. */
+export interface Interval {
+  batches: number;
+  images: number;
+  loss: number;
+  correct: number;
+  eta: Record<string, { sum: number; count: number; max: number }>;
+}
+
+export function emptyInterval(): Interval {
+  return { batches: 0, images: 0, loss: 0, correct: 0, eta: {} };
+}
+
+/** Adds a batch and returns its mean loss. */
+export function addBatch(interval: Interval, gradients: Gradients): number {
+  const [loss] = gradients.loss.dataSync() as Float32Array;
+  interval.batches++;
+  interval.loss += loss;
+  for (const one of floats(gradients.correct)) interval.correct += one;
+  interval.images += gradients.correct.shape[0];
+  for (const [layer, { eta }] of gradients.layers) {
+    if (!eta) continue;
+    const sums = (interval.eta[layer] ??= { sum: 0, count: 0, max: 0 });
+    for (const value of floats(eta)) {
+      sums.sum += value;
+      sums.count++;
+      sums.max = Math.max(sums.max, value);
+    }
+  }
+  return loss;
+}
+
+export function rowOf(
+  interval: Interval,
+  iteration: number,
+  learningRate: number,
+  validationAccuracy: number | null,
+): LogRow {
+  const eta = Object.entries(interval.eta).map(
+    ([layer, { sum, count, max }]) => [layer, { mean: sum / count, max }] as const,
+  );
+  return {
+    iteration,
+    learningRate,
+    loss: interval.loss / interval.batches,
+    trainAccuracy: (100 * interval.correct) / interval.images,
+    validationAccuracy,
+    eta: Object.fromEntries(eta),
+  };
+}
+
+function floats(tensor: tf.Tensor): Float32Array {
+  return tensor.dataSync() as Float32Array;
+}

@@ -1,0 +1,108 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Batch } from '../data/batch.js';
+import { sgdStep, softmaxCrossEntropy, type WeightGradient } from '../engine/ops.js';
+import type { WeightedLayer } from '../model/layers.js';
+import { backward, trace, type Masks, type Network, type Weights } from '../model/network.js';
+import { makeRandom } from '../random.js';
+import { balance, epsilonHat, inLayer, type Bang } from './bang.js';
+
+/** What SGD needs to know, as Caffe does it. */
+export interface Sgd {
+  rate: number;
+  momentum: number;
+  weightDecay: number;
+}
+
+/** The gradient of a batch's mean loss, layer by layer, BANG's if asked. */
+export interface Gradients {
+  /** Mean loss of the batch. */
+  loss: tf.Scalar;
+  correct: tf.Tensor1D;
+  layers: Map<string, WeightGradient & { eta?: tf.Tensor1D }>;
+}
+
+/**
+ * One forward and one backward pass. The caller tidies.
+ *
+ * @param bang β, ε and ratio; undefined for regular training, whose gradient costs nothing more
+ * @param seen called with each layer's kappa, for those who want to look
+ */
+export function gradientsOf(
+  network: Network,
+  weights: Weights,
+  batch: Batch,
+  bang?: Bang,
+  masks?: Masks,
+  seen?: (layer: WeightedLayer, kappa: tf.Tensor) => void,
+): Gradients {
+  const count = batch.labels.shape[0];
+  const pass = trace(network, weights, batch.pixels, masks);
+  const { loss, gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / count);
+  const layers: Gradients['layers'] = new Map();
+  const visit = (layer: WeightedLayer, kappa: tf.Tensor, x: tf.Tensor): void => {
+    seen?.(layer, kappa);
+    if (!bang) {
+      layers.set(layer.name, layer.gradient(kappa, x));
+      return;
+    }
+    const hat = epsilonHat(correct, inLayer(bang.epsilon, layer.name), bang.ratio);
+    const { scale, eta } = balance(kappa, hat, inLayer(bang.beta, layer.name));
+    layers.set(layer.name, { ...layer.gradient(kappa, x, scale), eta });
+  };
+  backward(network, weights, pass, gradient, visit, masks);
+  return { loss: tf.mean(loss), correct, layers };
+}
+
+/** Velocities of SGD: zeros in the shapes of the weights. */
+export function initialVelocities(weights: Weights): Weights {
+  const velocities: Weights = new Map();
+  for (const [name, { weight, bias }] of weights) {
+    velocities.set(name, {
+      weight: tf.variable(tf.tensor(new Float32Array(weight.size), weight.shape)),
+      bias: tf.variable(tf.tensor1d(new Float32Array(bias.size))),
+    });
+  }
+  return velocities;
+}
+
+/** Caffe's bias multipliers: learning rate ×2, decay ×1. */
+const BIAS_RATE = 2;
+
+/** Moves weights and velocities, in place, by one step of SGD. */
+export function applyGradients(
+  weights: Weights,
+  velocities: Weights,
+  gradients: Gradients['layers'],
+  { rate, momentum, weightDecay: decay }: Sgd,
+): void {
+  for (const [name, gradient] of gradients) {
+    const { weight, bias } = weights.get(name)!;
+    const velocity = velocities.get(name)!;
+    sgdStep(weight, velocity.weight, gradient.weight, { rate, momentum, decay });
+    const biasRate = rate * BIAS_RATE;
+    sgdStep(bias, velocity.bias, gradient.bias, { rate: biasRate, momentum, decay });
+  }
+}
+
+/**
+ * Inverted dropout's factors for one iteration: 0 with probability `rate`, else 1 / (1 − rate). One
+ * generator an iteration, so that a resumed run draws what the whole one drew.
+ */
+export function dropoutMasks(
+  network: Network,
+  batch: number,
+  seed: number,
+  iteration: number,
+): Masks {
+  const masks: Masks = new Map();
+  network.layers.forEach(({ spec, input }, position) => {
+    if (spec.kind !== 'dropout' || spec.rate === 0) return;
+    const random = makeRandom(seed, `dropout/${position}`, iteration);
+    const mask = new Float32Array(batch * input.reduce((product, extent) => product * extent, 1));
+    const kept = 1 / (1 - spec.rate);
+    const threshold = spec.rate * 2 ** 32;
+    for (let i = 0; i < mask.length; i++) mask[i] = random.bits() < threshold ? 0 : kept;
+    masks.set(position, tf.tensor(mask, [batch, ...input]));
+  });
+  return masks;
+}

@@ -1,0 +1,157 @@
+import * as tf from '@tensorflow/tfjs';
+import { batchOf } from '../data/batch.js';
+import type { Dataset } from '../data/dataset.js';
+import { ExperimentError, Interrupted } from '../errors.js';
+import { breathe } from '../interrupt.js';
+import type { Network, Weights } from '../model/network.js';
+import { initialWeights } from '../model/parameters.js';
+import { predict } from '../model/predict.js';
+import { silent, type Progress } from '../progress.js';
+import type { Bang } from './bang.js';
+import { addBatch, emptyInterval, rowOf, type Interval, type LogRow } from './log.js';
+import { trainingOrder } from './order.js';
+import { learningRateAt, type LearningRate } from './schedule.js';
+import { applyGradients, dropoutMasks, gradientsOf, initialVelocities } from './step.js';
+
+/** How to train; the `training` block of a config. */
+export interface TrainingSettings {
+  iterations: number;
+  batch: number;
+  learningRate: LearningRate;
+  momentum: number;
+  weightDecay: number;
+  shuffle: boolean;
+  logEvery: number;
+  checkpointEvery: number;
+  bang?: Bang | undefined;
+}
+
+/** All that an iteration depends on besides settings, seed and data: what a checkpoint holds. */
+export interface TrainingState {
+  /** Iterations done. */
+  iteration: number;
+  weights: Weights;
+  velocities: Weights;
+  interval: Interval;
+  rows: LogRow[];
+}
+
+export interface TrainingHooks {
+  /** Called every `checkpointEvery` iterations and when the run is interrupted. */
+  checkpoint?: (state: TrainingState) => void;
+  /** Called with all rows so far whenever one is added. */
+  log?: (rows: LogRow[]) => void;
+  progress?: Progress;
+  signal?: AbortSignal;
+}
+
+export function initialState(network: Network, seed: number): TrainingState {
+  const weights = initialWeights(network, seed);
+  const velocities = initialVelocities(weights);
+  return { iteration: 0, weights, velocities, interval: emptyInterval(), rows: [] };
+}
+
+/**
+ * Trains by section 1 of the protocol, from `state` on, which it changes: at the end it holds the
+ * model of the last iteration. The same settings, seed and data give the same weights bit for bit
+ * on one machine, whatever the number of threads and wherever the run was interrupted.
+ *
+ * @throws ExperimentError if the loss is no number any more, or stays at chance
+ * @throws Interrupted if the signal aborts; the state has been checkpointed
+ */
+export async function train(
+  network: Network,
+  settings: TrainingSettings,
+  seed: number,
+  data: { train: Dataset; validation?: Dataset | undefined },
+  state: TrainingState,
+  hooks: TrainingHooks = {},
+): Promise<void> {
+  const { iterations, batch, bang } = settings;
+  const order = trainingOrder(data.train.count, batch, settings.shuffle, seed);
+  const task = (hooks.progress ?? silent).start('training', iterations, 'iterations');
+  task.update(state.iteration);
+  const begun = { at: performance.now(), iteration: state.iteration };
+
+  while (state.iteration < iterations) {
+    const t = state.iteration;
+    const rate = learningRateAt(settings.learningRate, t);
+    const loss = tf.tidy(() => {
+      const masks = dropoutMasks(network, batch, seed, t);
+      const images = batchOf(data.train, order(t));
+      const gradients = gradientsOf(network, state.weights, images, bang, masks);
+      const { momentum, weightDecay } = settings;
+      applyGradients(state.weights, state.velocities, gradients.layers, {
+        rate,
+        momentum,
+        weightDecay,
+      });
+      return addBatch(state.interval, gradients);
+    });
+    if (!Number.isFinite(loss)) throw new ExperimentError(divergence(t, settings));
+    state.iteration = t + 1;
+
+    if (state.iteration % settings.logEvery === 0 || state.iteration === iterations) {
+      const { interval } = state;
+      const validation =
+        data.validation && (await accuracy(network, state.weights, data.validation));
+      const row = rowOf(interval, state.iteration, rate, validation ?? null);
+      state.interval = emptyInterval();
+      state.rows.push(row);
+      hooks.log?.(state.rows);
+      refuseChance(row, network.spec.classes, settings);
+    }
+    if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
+      hooks.checkpoint?.(state);
+    }
+    const seconds = (performance.now() - begun.at) / 1000;
+    const speed = ((state.iteration - begun.iteration) * batch) / seconds;
+    task.update(state.iteration, detail(state, loss, speed));
+    try {
+      await breathe(hooks.signal);
+    } catch (error) {
+      if (error instanceof Interrupted && state.iteration < iterations) hooks.checkpoint?.(state);
+      task.finish(`stopped at iteration ${state.iteration}`);
+      throw error;
+    }
+  }
+  const last = state.rows.at(-1);
+  task.finish(
+    last && `${iterations} iterations, loss ${last.loss.toFixed(4)}${validationText(last)}`,
+  );
+}
+
+/** Percent of a data set's images that are classified correctly. */
+export async function accuracy(network: Network, weights: Weights, data: Dataset): Promise<number> {
+  const { correct } = await predict(network, weights, data);
+  return (100 * correct) / data.count;
+}
+
+function detail({ rows, interval }: TrainingState, loss: number, speed: number): string {
+  const recent = interval.images > 0 ? (100 * interval.correct) / interval.images : undefined;
+  const training = recent ?? rows.at(-1)?.trainAccuracy ?? 0;
+  return `| loss ${loss.toFixed(4)} | training accuracy ${training.toFixed(2)} % | ${speed.toFixed(0)} images/s`;
+}
+
+function validationText({ validationAccuracy }: LogRow): string {
+  return validationAccuracy === null
+    ? ''
+    : `, validation accuracy ${validationAccuracy.toFixed(2)} %`;
+}
+
+function divergence(t: number, { learningRate, bang }: TrainingSettings): string {
+  const remedy = bang
+    ? 'training.learningRate.base or training.bang'
+    : 'training.learningRate.base';
+  return `the loss is no finite number any more at iteration ${t + 1}: lower ${remedy} (the base rate is ${learningRate.base})`;
+}
+
+/** A network that has learnt nothing in a fifth of its time will not, and the rest costs hours. */
+function refuseChance(row: LogRow, classes: number, { iterations, bang }: TrainingSettings): void {
+  const atChance = row.loss > 0.98 * Math.log(classes) && row.trainAccuracy < 150 / classes;
+  if (!atChance || row.iteration < Math.max(1000, iterations / 5)) return;
+  const remedy = bang ? 'training.learningRate or training.bang' : 'training.learningRate';
+  throw new ExperimentError(
+    `after ${row.iteration} iterations the loss is still at chance (${row.loss.toFixed(3)}, accuracy ${row.trainAccuracy.toFixed(1)} %): change ${remedy}`,
+  );
+}

@@ -1,0 +1,77 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import yargs from 'yargs';
+import { dataCommand } from '#bang/cli/data.js';
+import { ExperimentError } from '#bang/errors.js';
+import { temporaryFolder } from './registry.js';
+
+describe('bang data', () => {
+  let folder: string;
+  let remove: () => void;
+
+  beforeEach(() => {
+    ({ folder, remove } = temporaryFolder());
+    vi.stubEnv('BANG_CACHE', folder);
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.unstubAllEnvs();
+    remove();
+  });
+
+  /** What a command line prints, and what it throws if it does. */
+  async function bang(...args: string[]): Promise<{ output: string; error?: unknown }> {
+    let output = '';
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      output += String(text);
+      return true;
+    });
+    const parser = yargs(args)
+      .command(dataCommand)
+      .exitProcess(false)
+      .fail((message: string | null, error: Error | undefined) => {
+        throw error ?? new Error(message ?? '');
+      });
+    try {
+      await parser.parseAsync();
+      return { output };
+    } catch (error) {
+      return { output, error };
+    } finally {
+      vi.restoreAllMocks();
+    }
+  }
+
+  const damage = (): void => {
+    mkdirSync(path.join(folder, 'data', 'mnist'), { recursive: true });
+    writeFileSync(path.join(folder, 'data', 'mnist', 'train-images-idx3-ubyte'), 'short');
+  };
+
+  it('lists name, state, size and path', async () => {
+    const row = (state: string): RegExp =>
+      new RegExp(`mnist .* ${state} .* 55.0 MB .* ${path.join(folder, 'data', 'mnist')} `);
+    expect((await bang('data', 'list')).output).toMatch(row('not cached'));
+    damage();
+    expect((await bang('data', 'list')).output).toMatch(row('damaged'));
+  });
+
+  it('verifies, and fails with what to do if data are damaged', async () => {
+    damage();
+    for (const name of [[], ['mnist']]) {
+      const { output, error } = await bang('data', 'verify', ...name);
+      expect(output).toContain('train-images-idx3-ubyte has 5 bytes instead of 47040016');
+      expect(error).toEqual(new ExperimentError('mnist must be fetched: bang data pull mnist'));
+    }
+  });
+
+  it('verifies an empty cache, unless a data set is named', async () => {
+    expect((await bang('data', 'verify')).error).toBeUndefined();
+    expect((await bang('data', 'verify', 'mnist')).error).toBeInstanceOf(ExperimentError);
+  });
+
+  it('does not know other actions or data sets', async () => {
+    expect((await bang('data')).error).toBeDefined();
+    expect((await bang('data', 'pull', 'imagenet')).error).toBeDefined();
+  });
+});

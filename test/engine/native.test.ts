@@ -1,0 +1,435 @@
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import type { NativeBackend } from '#bang/engine/native/backend.js';
+import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { makeRandom, type Random } from '#bang/random.js';
+
+let binding: NativeBinding;
+
+beforeAll(async () => {
+  await startEngine({ engine: 'native', threads: 2 });
+  binding = nativeBinding()!;
+});
+
+afterAll(() => {
+  binding.setLevel(binding.levels()[0]);
+  binding.setThreads(2);
+});
+
+const between = (random: Random, low: number, high: number): number =>
+  low + Math.floor(random.uniform() * (high - low + 1));
+
+function values(random: Random, count: number): Float32Array {
+  // A quarter exact zeros and a few equal values: what ReLU and pooling leave behind.
+  return Float32Array.from({ length: count }, () => {
+    const u = random.uniform();
+    return u < 0.25 ? 0 : u < 0.3 ? 0.5 : random.gaussian();
+  });
+}
+
+function tensor(random: Random, shape: number[]): tf.Tensor {
+  return tf.tensor(values(random, tf.util.sizeFromShape(shape)), shape);
+}
+
+/**
+ * Runs `compute` on the CPU kernels and, on each level that this processor has, on the native ones,
+ * and compares all outputs.
+ */
+async function compare(
+  inputs: tf.Tensor[],
+  compute: (...inputs: tf.Tensor[]) => tf.Tensor[],
+  tolerance = 2e-6,
+): Promise<void> {
+  const arrays = inputs.map((input) => ({ data: input.dataSync().slice(), shape: input.shape }));
+  const outputsOn = async (backend: string) => {
+    await tf.setBackend(backend);
+    const outputs = tf.tidy(() =>
+      compute(...arrays.map(({ data, shape }) => tf.tensor(data, shape))),
+    );
+    const read = outputs.map((output) => ({ data: output.dataSync(), shape: output.shape }));
+    tf.dispose(outputs);
+    return read;
+  };
+  const expected = await outputsOn('cpu');
+  for (const level of binding.levels()) {
+    binding.setLevel(level);
+    const actual = await outputsOn('native');
+    expected.forEach((output, k) => {
+      expect(actual[k].shape).toEqual(output.shape);
+      const scale = Math.max(1, ...output.data.map(Math.abs));
+      for (let i = 0; i < output.data.length; i++) {
+        const distance = Math.abs(actual[k].data[i] - output.data[i]);
+        if (!(distance <= tolerance * scale)) {
+          expect.fail(`${level}, output ${k}[${i}]: ${actual[k].data[i]}, not ${output.data[i]}`);
+        }
+      }
+    });
+  }
+}
+
+/** Kernels that tfjs keeps to itself, by name. */
+function kernel(name: string, inputs: object, attrs: object): tf.Tensor {
+  return tf.engine().runKernel<tf.Tensor>(name, inputs as never, attrs as never);
+}
+
+describe('native kernels against the CPU kernels, on every level of this processor', () => {
+  it('convolution and its gradients, 150 random shapes', async () => {
+    const random = makeRandom(1, 'conv');
+    for (let trial = 0; trial < 150; trial++) {
+      const kernelH = between(random, 1, 6);
+      const kernelW = between(random, 1, 6);
+      const stride = between(random, 1, 3);
+      const awkward = trial % 10;
+      const inC = awkward === 0 ? 1 : between(random, 1, 40);
+      const outC = awkward === 1 ? 1 : between(random, 1, 70);
+      const height = kernelH + between(random, 0, awkward === 2 ? 0 : 8);
+      const width = kernelW + between(random, 0, 8);
+      const batch = awkward === 3 ? 0 : between(random, 1, trial % 7 === 0 ? 35 : 3);
+      const pads = ['valid', 'same', Math.min(kernelH, kernelW) - 1] as const;
+      const pad = pads[trial % 3];
+      const dimRounding = typeof pad === 'number' ? 'floor' : undefined;
+      const x = tensor(random, [batch, height, width, inC]);
+      const filter = tensor(random, [kernelH, kernelW, inC, outC]);
+      const bias = tensor(random, [outC]);
+      const activation = trial % 2 ? ('relu' as const) : undefined;
+      const attrs = {
+        strides: [stride, stride],
+        pad,
+        dataFormat: 'NHWC',
+        dilations: [1, 1],
+        dimRoundingMode: dimRounding,
+      };
+      const { outShape } = tf.backend_util.computeConv2DInfo(
+        x.shape as [number, number, number, number],
+        filter.shape as [number, number, number, number],
+        stride,
+        1,
+        pad,
+        dimRounding,
+      );
+      const kappa = tensor(random, outShape);
+      const forward = (a: tf.Tensor, w: tf.Tensor, b: tf.Tensor): tf.Tensor =>
+        tf.fused.conv2d({
+          x: a as tf.Tensor4D,
+          filter: w as tf.Tensor4D,
+          bias: b,
+          strides: stride,
+          pad: pad,
+          ...(dimRounding && { dimRoundingMode: dimRounding }),
+          ...(activation && { activation }),
+        });
+      await compare(
+        [x, filter, bias, kappa],
+        (a, w, b, dy) => [
+          forward(a, w, b),
+          kernel('Conv2DBackpropInput', { dy, filter: w }, { ...attrs, inputShape: a.shape }),
+          kernel('Conv2DBackpropFilter', { x: a, dy }, { ...attrs, filterShape: w.shape }),
+        ],
+        2e-5,
+      );
+      kappa.dispose();
+      tf.dispose([x, filter, bias]);
+    }
+  });
+
+  it('matrix products, 200 random shapes', async () => {
+    const random = makeRandom(2, 'matmul');
+    for (let trial = 0; trial < 200; trial++) {
+      const m = trial % 20 === 0 ? 0 : between(random, 1, 140);
+      const [n, k] = [between(random, 1, 140), between(random, 1, 140)];
+      const [transposeA, transposeB] = [trial % 2 === 1, trial % 4 > 1];
+      const batch = trial % 5 === 0 ? [between(random, 1, 3)] : [];
+      const a = tensor(random, [...batch, ...(transposeA ? [k, m] : [m, k])]);
+      const b = tensor(random, [...batch, ...(transposeB ? [n, k] : [k, n])]);
+      const bias = tensor(random, [n]);
+      await compare([a, b, bias], (left, right, added) => [
+        tf.matMul(left, right, transposeA, transposeB),
+        tf.fused.matMul({
+          a: left,
+          b: right,
+          transposeA,
+          transposeB,
+          bias: added,
+          activation: trial % 3 ? 'relu' : 'linear',
+        }),
+      ]);
+      tf.dispose([a, b, bias]);
+    }
+  });
+
+  it('pooling and its gradients, 150 random shapes', async () => {
+    const random = makeRandom(3, 'pool');
+    for (let trial = 0; trial < 150; trial++) {
+      const size = between(random, 1, 4);
+      const stride = between(random, 1, 3);
+      const height = size + between(random, 0, 9);
+      const width = size + between(random, 0, 9);
+      const batch = trial % 20 === 0 ? 0 : between(random, 1, 4);
+      const shape = [batch, height, width, between(random, 1, 37)];
+      const x = tensor(random, shape);
+      const pad = trial % 2 ? 'same' : 'valid';
+      await compare([x], (a) => {
+        const image = a as tf.Tensor4D;
+        const y = tf.maxPool(image, size, stride, pad);
+        const attrs = { filterSize: [size, size], strides: [stride, stride], pad };
+        return [
+          y,
+          tf.avgPool(image, size, stride, pad),
+          kernel('MaxPoolGrad', { dy: tf.cos(y), input: a, output: y }, attrs),
+        ];
+      });
+      x.dispose();
+    }
+  });
+
+  it('ReLU and products of equal shapes', async () => {
+    const random = makeRandom(4, 'elementwise');
+    for (let trial = 0; trial < 50; trial++) {
+      const shape = [between(random, 0, 9), between(random, 1, 9), between(random, 1, 300)];
+      const [a, b] = [tensor(random, shape), tensor(random, shape)];
+      await compare([a, b], (x, y) => [tf.relu(x), tf.mul(x, y)], 0);
+      tf.dispose([a, b]);
+    }
+  });
+});
+
+describe('kernels of our own', () => {
+  it('average pooling hands back what a finite difference says, clipped windows too', () => {
+    const random = makeRandom(5, 'average');
+    for (let trial = 0; trial < 40; trial++) {
+      const size = between(random, 1, 4);
+      const stride = between(random, 1, 3);
+      const pad = trial % 2 ? 'same' : 'valid';
+      const shape = [2, size + between(random, 0, 5), size + between(random, 0, 5), 3];
+      tf.tidy(() => {
+        const x = tensor(random, shape) as tf.Tensor4D;
+        const y = tf.avgPool(x, size, stride, pad);
+        const dy = tensor(random, y.shape);
+        const attrs = { filterSize: [size, size], strides: [stride, stride], pad };
+        const dx = kernel('BangAvgPoolGradient', { dy, x }, attrs).dataSync();
+        // Pooling is linear: a step of 1 in one pixel is the derivative itself.
+        for (let probe = 0; probe < 10; probe++) {
+          const at = between(random, 0, x.size - 1);
+          const moved = x.dataSync().slice();
+          moved[at] += 1;
+          const change = tf.sub(tf.avgPool(tf.tensor4d(moved, x.shape), size, stride, pad), y);
+          const expected = tf.sum(tf.mul(change, dy)).dataSync()[0];
+          expect(Math.abs(dx[at] - expected)).toBeLessThan(1e-4);
+        }
+      });
+    }
+  });
+
+  it('convolution gradients are what finite differences say', () => {
+    const random = makeRandom(6, 'differences');
+    for (let trial = 0; trial < 20; trial++) {
+      const size = between(random, 1, 5);
+      const window = Int32Array.of(2, 7, 6, 3, 8 - size, 7 - size, 4, size, size, 1, 1, 0, 0);
+      const x = values(random, 2 * 7 * 6 * 3);
+      const w = values(random, size * size * 3 * 4);
+      const y = new Float32Array(2 * (8 - size) * (7 - size) * 4);
+      const kappa = values(random, y.length);
+      const loss = (): number => {
+        binding.conv2d(window, x, w, null, false, y);
+        return y.reduce((sum, v, i) => sum + v * kappa[i], 0);
+      };
+      const dx = new Float32Array(x.length);
+      const dw = new Float32Array(w.length);
+      binding.conv2dInputGradient(window, kappa, w, dx);
+      binding.conv2dWeightGradient(window, x, kappa, null, dw, null);
+      for (const [parameters, gradient] of [
+        [x, dx],
+        [w, dw],
+      ]) {
+        for (let probe = 0; probe < 8; probe++) {
+          const at = between(random, 0, parameters.length - 1);
+          const before = parameters[at];
+          // The loss is linear in each value, so a large step is exact but for rounding.
+          parameters[at] = before + 1;
+          const above = loss();
+          parameters[at] = before - 1;
+          const below = loss();
+          parameters[at] = before;
+          expect(Math.abs((above - below) / 2 - gradient[at])).toBeLessThan(2e-4);
+        }
+      }
+    }
+  });
+
+  it('equal windows give equal sums, wherever they lie and whatever the batch', () => {
+    const random = makeRandom(7, 'ties');
+    for (const [outC, inC] of [
+      [20, 1],
+      [50, 20],
+      [33, 3],
+    ]) {
+      const window = Int32Array.of(3, 12, 13, inC, 8, 9, outC, 5, 5, 1, 1, 0, 0);
+      const x = new Float32Array(3 * 12 * 13 * inC);
+      const pixel = values(random, inC);
+      for (let i = 0; i < x.length; i++) x[i] = pixel[i % inC];
+      const y = new Float32Array(3 * 8 * 9 * outC);
+      binding.conv2d(window, x, values(random, 25 * inC * outC), values(random, outC), false, y);
+      for (let i = outC; i < y.length; i++) expect(y[i]).toBe(y[i % outC]);
+    }
+  });
+
+  it('gives the same bits with any number of threads', () => {
+    const random = makeRandom(8, 'threads');
+    const window = Int32Array.of(37, 12, 12, 20, 8, 8, 50, 5, 5, 1, 1, 0, 0);
+    const x = values(random, 37 * 144 * 20);
+    const w = values(random, 25 * 20 * 50);
+    const kappa = values(random, 37 * 64 * 50);
+    const scale = values(random, 37);
+    const outputs = [1, 2, 3, 7].map((threads) => {
+      binding.setThreads(threads);
+      const [y, dx] = [new Float32Array(37 * 64 * 50), new Float32Array(x.length)];
+      const [dw, db] = [new Float32Array(w.length), new Float32Array(50)];
+      const product = new Float32Array(37 * 1250);
+      const norms = new Float32Array(37);
+      binding.conv2d(window, x, w, null, true, y);
+      binding.conv2dInputGradient(window, kappa, w, dx);
+      binding.conv2dWeightGradient(window, x, kappa, scale, dw, db);
+      binding.matMul(37, 1250, 20, x.subarray(0, 740), false, w, true, null, null, false, product);
+      binding.rowNorms(37, 3200, kappa, norms);
+      return [y, dx, dw, db, product, norms];
+    });
+    binding.setThreads(2);
+    for (const output of outputs) expect(output).toEqual(outputs[0]);
+  });
+
+  it('rounds half to even and clips', () => {
+    const x = Float32Array.of(0, 10, 250, 5, 2, 3, 255, 0);
+    const direction = Float32Array.of(-1, 0.5, 1, 0.1, 0.25, 0.25, 1e5, -1e5);
+    const y = new Float32Array(8);
+    binding.perturb(2, 4, x, direction, Float32Array.of(9, 2), y);
+    expect([...y]).toEqual([0, 14, 255, 6, 2, 4, 255, 0]);
+  });
+
+  it('counts denormals: nothing is flushed to zero', () => {
+    const tiny = 1e-42;
+    const y = new Float32Array(1);
+    binding.multiply(1, Float32Array.of(tiny), Float32Array.of(0.5), y);
+    expect(y[0]).toBeGreaterThan(0);
+    const product = new Float32Array(1);
+    binding.matMul(
+      1,
+      1,
+      1,
+      Float32Array.of(tiny),
+      false,
+      Float32Array.of(1),
+      false,
+      null,
+      null,
+      false,
+      product,
+    );
+    expect(product[0]).toBe(Math.fround(tiny));
+  });
+});
+
+describe('the border to native code', () => {
+  const good = () => ({
+    window: Int32Array.of(1, 5, 5, 1, 3, 3, 2, 3, 3, 1, 1, 0, 0),
+    x: new Float32Array(25),
+    filter: new Float32Array(18),
+    y: new Float32Array(18),
+  });
+
+  it('refuses wrong lengths, types and geometries, and never crashes', () => {
+    const { window, x, filter, y } = good();
+    binding.conv2d(window, x, filter, null, false, y);
+    const loose = binding as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const wrong: unknown[][] = [
+      [],
+      [window],
+      [window, x, filter, null, false, new Float32Array(17)],
+      [window, new Float32Array(24), filter, null, false, y],
+      [window, x, new Float64Array(18), null, false, y],
+      [window, x, filter, new Float32Array(3), false, y],
+      [[...window], x, filter, null, false, y],
+      [window.slice(1), x, filter, null, false, y],
+      [window, 'x', filter, null, false, y],
+      [window, x, null, null, false, y],
+    ];
+    for (const args of wrong) expect(() => loose.conv2d(...args)).toThrow(TypeError);
+    const random = makeRandom(9, 'hostile');
+    for (let trial = 0; trial < 3000; trial++) {
+      const mutated = window.slice();
+      for (let k = between(random, 1, 3); k > 0; k--) {
+        const extremes = [0, -1, 1, 2, 7, 2 ** 31 - 1, -(2 ** 31), 46341, 65536];
+        mutated[between(random, 0, 12)] = extremes[between(random, 0, 8)];
+      }
+      for (const name of [
+        'conv2d',
+        'conv2dInputGradient',
+        'conv2dWeightGradient',
+        'maxPool',
+        'maxPoolGradient',
+        'avgPool',
+        'avgPoolGradient',
+      ]) {
+        try {
+          loose[name](mutated, x, filter, null, y, y);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TypeError);
+        }
+      }
+    }
+  });
+
+  it('refuses labels that are no class', () => {
+    const call = (label: number) => () => {
+      binding.softmaxCrossEntropy(
+        1,
+        3,
+        new Float32Array(3),
+        Int32Array.of(label),
+        1,
+        new Float32Array(1),
+        new Float32Array(3),
+        new Float32Array(1),
+      );
+    };
+    expect(call(3)).toThrow('label 3 is not one of 3 classes');
+    expect(call(-1)).toThrow(TypeError);
+    expect(call(2)).not.toThrow();
+  });
+
+  it('refuses thread counts out of range', () => {
+    for (const count of [0, 257, 1.5, NaN])
+      expect(() => {
+        binding.setThreads(count);
+      }).toThrow(TypeError);
+  });
+});
+
+describe('pooled memory', () => {
+  const backend = () => tf.backend() as unknown as NativeBackend;
+
+  it('is used again, and what was read from a tensor outlives it', () => {
+    const a = tf.ones([100, 100]);
+    const first = tf.mul(a, a);
+    const read = first.dataSync();
+    first.dispose();
+    const before = backend().poolSize();
+    const second = tf.mul(a, tf.fill([100, 100], 7));
+    expect(backend().poolSize().free).toBe(before.free - 1);
+    expect(read[0]).toBe(1);
+    expect(second.dataSync()[0]).toBe(7);
+    tf.dispose([a, second]);
+  });
+
+  it('is not shared by slices and reshapes of a tensor that is gone', () => {
+    const a = tf.ones([64, 8]);
+    const whole = tf.mul(a, a);
+    const part = tf.slice(whole, [8, 0], [8, 8]);
+    const view = tf.reshape(whole, [512]);
+    whole.dispose();
+    const overwriting = Array.from({ length: 4 }, () => tf.mul(a, tf.fill([64, 8], 9)));
+    expect([...new Set(part.dataSync())]).toEqual([1]);
+    expect([...new Set(view.dataSync())]).toEqual([1]);
+    tf.dispose([a, part, view, ...overwriting]);
+  });
+});

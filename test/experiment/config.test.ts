@@ -1,0 +1,720 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { UserError } from '#bang/errors.js';
+import {
+  configKeys,
+  configNotes,
+  isBang,
+  parseConfig,
+  type Config,
+} from '#bang/experiment/config.js';
+import { ConfigError, loadConfig } from '#bang/experiment/loadConfig.js';
+import { nearest } from '#bang/experiment/problems.js';
+import { packageRoot } from '#bang/files.js';
+import { publishedRow, publishedRowNames } from '#bang/report/published.js';
+
+const configs = path.join(packageRoot, 'configs');
+const valid = `model: lenet
+data: mnist
+training:
+  iterations: 10000
+  batch: 64
+  learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
+  momentum: 0.9
+  weightDecay: 0.0005
+  bang:
+    beta: 1.0
+    epsilon: 0.815
+`;
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-config-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function write(name: string, content: string | Uint8Array): string {
+  const file = path.join(folder, name);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, content);
+  return file;
+}
+
+/** What loading says about a file, with the folder taken out of the paths. */
+async function complaints(file: string, overrides: string[] = []): Promise<string[]> {
+  const error: unknown = await loadConfig(file, overrides).catch((thrown: unknown) => thrown);
+  if (!(error instanceof UserError)) throw new Error('expected a UserError', { cause: error });
+  const lines = error instanceof ConfigError ? error.lines : [error.message];
+  for (const line of lines) expect(error.message).toContain(line);
+  return lines.map((line) => line.replaceAll(`${folder}${path.sep}`, ''));
+}
+
+/** What loading says about the valid text with one part replaced. */
+function changed(from: string, to: string): Promise<string[]> {
+  expect(valid).toContain(from);
+  return complaints(write('x.yaml', valid.replace(from, to)));
+}
+
+async function load(text: string, overrides: string[] = []): Promise<Config> {
+  return (await loadConfig(write('x.yaml', text), overrides)).config;
+}
+
+describe('the committed configurations', () => {
+  it.each(publishedRowNames(1))('row %s trains as the paper says', async (row) => {
+    const file = path.join(configs, `lenet-${row.toLowerCase()}.yaml`);
+    const { config, sources } = await loadConfig(file);
+    const published = publishedRow(1, row)!;
+    expect(config.name).toBe(`lenet-${row.toLowerCase()}`);
+    expect(config.published).toEqual({ table: 1, row });
+    expect(config.training.bang?.beta ?? null).toBe(published.beta);
+    expect(config.training.bang?.epsilon ?? null).toBe(published.epsilon);
+    expect(config.training.bang?.ratio ?? 1).toBe(1);
+    expect(isBang(config)).toBe(row.startsWith('B'));
+    expect(sources).toEqual([file, path.join(configs, 'base', 'lenet.yaml')]);
+  });
+
+  it('has the protocol of LeNet in the base', async () => {
+    const { config } = await loadConfig(path.join(configs, 'base', 'lenet.yaml'));
+    expect(config).toEqual({
+      name: 'lenet',
+      model: 'lenet',
+      data: 'mnist',
+      seed: 1,
+      engine: 'auto',
+      training: {
+        trainOn: '50k',
+        iterations: 10000,
+        batch: 64,
+        learningRate: { policy: 'inv', base: 0.01, gamma: 0.0001, power: 0.75 },
+        momentum: 0.9,
+        weightDecay: 0.0005,
+        shuffle: false,
+        logEvery: 500,
+        checkpointEvery: 1000,
+      },
+      evaluation: {
+        images: 'all',
+        attacks: ['fgs', 'fgs-unmasked', 'hc1'],
+        search: 'bisection',
+        pass: true,
+      },
+    });
+  });
+
+  it('R0 and R1 differ in the seed only', async () => {
+    const [r0, r1] = await Promise.all(
+      ['r0', 'r1'].map(
+        async (row) => (await loadConfig(path.join(configs, `lenet-${row}.yaml`))).config,
+      ),
+    );
+    expect(r0.seed).not.toBe(r1.seed);
+    const { seed, name, published } = r0;
+    expect({ ...r1, seed, name, published }).toEqual(r0);
+  });
+
+  it('all load', async () => {
+    const files = readdirSync(configs, { recursive: true, encoding: 'utf8' });
+    // Grids have a schema of their own.
+    const own = files.filter((file) => file.endsWith('.yaml') && !file.startsWith('grids'));
+    for (const file of own) await loadConfig(path.join(configs, file));
+    expect(own.length).toBeGreaterThanOrEqual(9);
+  });
+});
+
+describe('a valid file', () => {
+  it('gives plain data in one order of keys, whatever the order in the file', async () => {
+    const one = await load(`seed: 3\n${valid}evaluation: {attacks: [hc1, fgs]}\n`);
+    const other = await load(
+      `evaluation: {attacks: [fgs, hc1]}\n${valid}seed: 3.0\n`.replace('1.0', '1'),
+    );
+    expect(JSON.stringify(one)).toBe(JSON.stringify(other));
+    expect(JSON.parse(JSON.stringify(one))).toEqual(one);
+    expect(Object.keys(one)).toEqual([
+      ...['name', 'model', 'data', 'seed', 'engine', 'training', 'evaluation'],
+    ]);
+    expect(one.evaluation.attacks).toEqual(['fgs', 'hc1']);
+  });
+
+  it('takes a number for each layer, in the order of the model', async () => {
+    const layers = '{ip2: 4, ip1: 3, conv2: 2, conv1: 1}';
+    const { training } = await load(valid.replace('beta: 1.0', `beta: ${layers}`));
+    expect(JSON.stringify(training.bang?.beta)).toBe('{"conv1":1,"conv2":2,"ip1":3,"ip2":4}');
+    expect(training.bang?.epsilon).toBe(0.815);
+  });
+
+  it.each([
+    ['{policy: fixed, base: 0.1}', { policy: 'fixed', base: 0.1 }],
+    [
+      '{policy: step, base: 1e-3, factor: 0.1, at: [1800, 1900]}',
+      { policy: 'step', base: 0.001, factor: 0.1, at: [1800, 1900] },
+    ],
+  ])('takes the learning rate %s', async (text, expected) => {
+    const { training } = await load(valid.replace(/\{policy: inv.*/, text));
+    expect(training.learningRate).toEqual(expected);
+  });
+
+  it('is named after its file, as far as that can name a run', async () => {
+    for (const [file, name] of [
+      ['my run (2).yaml', 'my-run-2-'],
+      ['.hidden.yml', 'hidden'],
+      ['a.b.yaml', 'a.b'],
+      ['…', 'unnamed'],
+    ]) {
+      expect((await loadConfig(write(file, valid))).config.name).toBe(name);
+    }
+  });
+
+  it('may use anchors, which are YAML 1.2, and a byte order mark', async () => {
+    const text = valid.replace('beta: 1.0', 'beta: &one 0.8').replace('0.815', '*one');
+    expect((await load(`\uFEFF${text}`)).training.bang).toEqual({
+      beta: 0.8,
+      epsilon: 0.8,
+      ratio: 1,
+    });
+  });
+
+  it('has notes if its steps are odd', async () => {
+    const steps = (at: string) =>
+      load(valid.replace(/\{policy: inv.*/, `{policy: step, base: 1, factor: 1, at: ${at}}`));
+    expect(configNotes(await steps('[100, 200]'))).toEqual([]);
+    expect(configNotes(await steps('[200, 100]'))).toEqual([
+      'training.learningRate.at: the steps are not in ascending order',
+    ]);
+    expect(configNotes(await steps('[100, 10000]'))).toEqual([
+      'training.learningRate.at: training ends after 10000 iterations, before 10000',
+    ]);
+  });
+
+  it.each([
+    ['', false],
+    ['bang: {beta: 0, epsilon: 1}', false],
+    ['bang: {beta: {conv1: 0, conv2: 0, ip1: 0, ip2: 0.1}, epsilon: 1}', true],
+  ])('knows whether %j is BANG', async (bang, expected) => {
+    expect(isBang(await load(valid.replace(/bang:[^]*/, bang)))).toBe(expected);
+  });
+});
+
+describe('a mistake is named with its place', () => {
+  it.each([
+    [
+      'beta: 1.0',
+      'betta: 1.0',
+      [
+        'x.yaml:9:3: training.bang.beta: missing, expected a number, 0 or more, or a mapping with one for each weighted layer',
+        'x.yaml:10:5: training.bang.betta: unknown key, did you mean beta?',
+      ],
+    ],
+    ['model: lenet', 'model: lenett', ['x.yaml:1:8: model: expected lenet, found "lenett"']],
+    ['model: lenet\n', '', ['x.yaml:1:1: model: missing, expected lenet']],
+    [
+      'batch: 64',
+      'batch: 64.5',
+      ['x.yaml:5:10: training.batch: expected an integer, 1 or more, found 64.5'],
+    ],
+    [
+      'batch: 64',
+      'batch: "64"',
+      ['x.yaml:5:10: training.batch: expected an integer, 1 or more, found "64"'],
+    ],
+    [
+      'batch: 64',
+      'batch: [64]',
+      ['x.yaml:5:10: training.batch: expected an integer, 1 or more, found a list'],
+    ],
+    [
+      'batch: 64',
+      'batch:',
+      ['x.yaml:5:3: training.batch: missing, expected an integer, 1 or more'],
+    ],
+    [
+      'batch: 64',
+      'batch: 50001',
+      ['x.yaml:5:10: training.batch: expected at most the 50000 training images, found 50001'],
+    ],
+    [
+      'momentum: 0.9',
+      'momentum: .nan',
+      ['x.yaml:7:13: training.momentum: expected a number from 0 to below 1, found NaN'],
+    ],
+    [
+      'weightDecay: 0.0005',
+      'weightDecay: .inf',
+      ['x.yaml:8:16: training.weightDecay: expected a number, 0 or more, found Infinity'],
+    ],
+    [
+      'power: 0.75',
+      'powr: 0.75',
+      [
+        'x.yaml:6:3: training.learningRate.power: missing, expected a number, 0 or more',
+        'x.yaml:6:58: training.learningRate.powr: unknown key, did you mean power?',
+      ],
+    ],
+    [
+      'policy: inv',
+      'policy: invv',
+      ['x.yaml:6:26: training.learningRate.policy: expected inv, step or fixed, found "invv"'],
+    ],
+    [
+      'policy: inv, ',
+      '',
+      ['x.yaml:6:3: training.learningRate.policy: missing, expected inv, step or fixed'],
+    ],
+    [
+      '{policy: inv',
+      '{policy: fixed',
+      [
+        'x.yaml:6:45: training.learningRate.gamma: not a key of policy fixed; if it is inherited, drop it with gamma: null',
+        'x.yaml:6:60: training.learningRate.power: not a key of policy fixed; if it is inherited, drop it with power: null',
+      ],
+    ],
+    [
+      'beta: 1.0',
+      'beta: -1',
+      ['x.yaml:10:11: training.bang.beta: expected a number, 0 or more, found -1'],
+    ],
+    [
+      'beta: 1.0',
+      'beta: {conv1: 1, conv2: x, ip1: 1, ip2: 1}',
+      ['x.yaml:10:29: training.bang.beta.conv2: expected a number, 0 or more, found "x"'],
+    ],
+    [
+      'beta: 1.0',
+      'beta: {conv1: 1, conv2: 1, ip1: 1, ip3: 1}',
+      [
+        'x.yaml:10:5: training.bang.beta.ip2: missing, expected a number for each layer of lenet: conv1, conv2, ip1, ip2',
+        'x.yaml:10:40: training.bang.beta.ip3: lenet has no such layer, did you mean ip1?',
+      ],
+    ],
+    [
+      'beta: 1.0',
+      'beta: {__proto__: 1, conv1: 1, conv2: 1, ip1: 1, ip2: 1}',
+      [
+        'x.yaml:10:12: training.bang.beta.__proto__: lenet has no such layer, expected conv1, conv2, ip1 or ip2',
+      ],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\n__proto__: {polluted: 1}',
+      [
+        'x.yaml:3:1: __proto__: unknown key, expected name, description, model, data, seed, engine, training, evaluation or published',
+      ],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\nbang: {beta: 1}',
+      ['x.yaml:3:1: bang: unknown key, did you mean training.bang?'],
+    ],
+    // A misspelt removal would leave what it means to remove.
+    [
+      'data: mnist',
+      'data: mnist\nevaluaton: null',
+      ['x.yaml:3:1: evaluaton: unknown key, did you mean evaluation?'],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\nseed: 4294967296',
+      ['x.yaml:3:7: seed: expected an integer from 0 to 4294967295, found 4294967296'],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\nname: ..',
+      [
+        `x.yaml:3:7: name: expected a name of letters, digits, '.', '_' and '-' that begins with a letter or digit, found ".."`,
+      ],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\nevaluation: {attacks: [fgs, hc2, fgs, 5], images: 10001, pass: yes}',
+      [
+        'x.yaml:3:29: evaluation.attacks[1]: expected fgs, fgs-unmasked or hc1, found "hc2"',
+        'x.yaml:3:34: evaluation.attacks[2]: fgs is in the list twice',
+        'x.yaml:3:39: evaluation.attacks[3]: expected fgs, fgs-unmasked or hc1, found 5',
+        'x.yaml:3:51: evaluation.images: expected all or at most the 10000 test images, found 10001',
+        'x.yaml:3:64: evaluation.pass: expected true or false, found "yes"',
+      ],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\npublished: {table: 1, row: B9}',
+      [
+        'x.yaml:3:28: published.row: expected a row of table 1: R0, R1, B0, B1, B2, B3, B4 or B5, found "B9"',
+      ],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\npublished: {table: 2, row: B1}',
+      ['x.yaml:3:20: published.table: expected 1, the table of lenet, found 2'],
+    ],
+    [
+      'data: mnist',
+      'data: mnist\n"a\\e[31m\u009b": 1',
+      [
+        'x.yaml:3:1: "a\\u001b[31m\\u009b": unknown key, expected name, description, model, data, seed, engine, training, evaluation or published',
+      ],
+    ],
+  ])('%j as %j', async (from, to, expected) => {
+    expect(await changed(from, to)).toEqual(expected);
+  });
+
+  it('all of a file at once, in the order of the file', async () => {
+    const text = valid.replace('beta', 'betta').replace('lenet', 'lennet').replace('64', '0');
+    const lines = await complaints(write('x.yaml', `${text}enginee: cpu\n`));
+    expect(lines.map((line) => line.split(': ')[0])).toEqual([
+      'x.yaml:1:8',
+      'x.yaml:5:10',
+      'x.yaml:9:3',
+      'x.yaml:10:5',
+      'x.yaml:12:1',
+    ]);
+  });
+
+  it('harms no prototype', async () => {
+    await complaints(write('x.yaml', `${valid}__proto__: {polluted: 1}\n`), [
+      '__proto__.polluted=1',
+      'constructor.prototype.polluted=1',
+    ]);
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+  });
+});
+
+describe('YAML that is broken', () => {
+  it.each([
+    ['model: [lenet\ndata: mnist\n', /^x\.yaml:2:1: flow sequence in block collection must/],
+    ['a: 1\n\tb: 2\n', /^x\.yaml:2:1: tabs are not allowed as indentation$/],
+    ['a:\n   b: 1\n  c: 2\n', /^x\.yaml:3:1: all mapping items must start at the same column$/],
+    ['seed: 1\nseed: 2\n', /^x\.yaml:2:1: seed: duplicate key, first in line 1$/],
+    ['seed: 1\n---\nseed: 2\n', /^x\.yaml:[23]:\d: a second document begins here/],
+    ['', /^x\.yaml:1:1: empty, expected keys and values/],
+    ['# nothing\n', /^x\.yaml:1:1: empty, expected/],
+    ['~\n', /^x\.yaml:1:1: expected keys and values, such as model: lenet, found a single value$/],
+    ['\n- a\n', /^x\.yaml:2:1: expected keys .* found a list$/],
+    ['? [a]\n: 1\n', /^x\.yaml:1:3: expected a word as the key$/],
+    ['a: *none\n', /^x\.yaml:1:4: there is no anchor &none before this alias$/],
+    ['a: !odd 1\n', /^x\.yaml:1:4: unresolved tag: !odd$/],
+    ['%YAML 1.1\n---\na: yes\n', /^x\.yaml:1:1: this is YAML 1\.1; expected YAML 1\.2/],
+    ['a: &a [*a]\n', /nested too deeply$/],
+    [`a: ${'['.repeat(50)}${']'.repeat(50)}\n`, /nested too deeply$/],
+    ['['.repeat(200_000), /nested too deeply$/],
+    [`a: [${'1,'.repeat(20_000)}]\n`, /more than 10000 values/],
+  ])('%.40j', async (text, expected) => {
+    const [first] = await complaints(write('x.yaml', text));
+    expect(first).toMatch(expected);
+  });
+
+  it('stops at aliases that multiply', async () => {
+    const bomb = ['a: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]'];
+    for (let i = 1; i < 10; i++) {
+      bomb.push(`b${i}: &x${i} [${Array.from({ length: 10 }, () => `*x${i - 1}`).join(', ')}]`);
+    }
+    const lines = await complaints(write('x.yaml', bomb.join('\n')));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('more than 10000 values, aliases counted each time');
+  });
+
+  it('finds duplicates among very many keys in no time', async () => {
+    const keys = Array.from({ length: 9000 }, (_, i) => `k${i}: 1\n`).join('');
+    expect(await complaints(write('x.yaml', `${keys}k0: 2\n`))).toEqual([
+      'x.yaml:9001:1: k0: duplicate key, first in line 1',
+    ]);
+  });
+
+  it('refuses what is no text file', async () => {
+    expect(await complaints(path.join(folder, 'none.yaml'))).toEqual([
+      'cannot read none.yaml: there is no such file',
+    ]);
+    mkdirSync(path.join(folder, 'folder.yaml'));
+    expect(await complaints(path.join(folder, 'folder.yaml'))).toEqual([
+      'cannot read folder.yaml: it is a folder',
+    ]);
+    expect(await complaints('/dev/zero')).toEqual([
+      'cannot read /dev/zero: it is not a regular file',
+    ]);
+    expect(await complaints(write('x.yaml', `#${'x'.repeat(1_000_000)}`))).toEqual([
+      'x.yaml is larger than 1 MB: that is no configuration',
+    ]);
+    for (const bytes of [
+      Buffer.from('a: \0'),
+      Buffer.from([0x61, 0x3a, 0xff]),
+      Buffer.from('a: b', 'utf16le'),
+    ]) {
+      expect(await complaints(write('x.yaml', bytes))).toEqual([
+        'x.yaml is not a text file in UTF-8',
+      ]);
+    }
+  });
+});
+
+describe('extends', () => {
+  it('merges mappings, replaces lists and numbers, and drops what is null', async () => {
+    write('base/a.yaml', `${valid}evaluation: {attacks: [fgs], images: 100}\nname: inherited\n`);
+    write('base/b.yaml', 'extends: a.yaml\ntraining: {batch: 32, bang: null}\nseed: 7\n');
+    const file = write(
+      'c.yaml',
+      'extends: base/b.yaml\ntraining: {bang: {beta: 2, epsilon: 1}}\nevaluation: {attacks: [hc1]}\nname: null\n',
+    );
+    const { config, sources } = await loadConfig(file);
+    expect(config.training).toMatchObject({ batch: 32, iterations: 10000 });
+    expect(config.training.bang).toEqual({ beta: 2, epsilon: 1, ratio: 1 });
+    expect(config.evaluation).toMatchObject({ attacks: ['hc1'], images: 100 });
+    expect(config).toMatchObject({ seed: 7, name: 'c' });
+    expect(sources).toEqual(
+      ['c.yaml', 'base/b.yaml', 'base/a.yaml'].map((f) => path.join(folder, f)),
+    );
+  });
+
+  it('does not bring back what lay beneath a null', async () => {
+    write('a.yaml', valid);
+    write('b.yaml', 'extends: a.yaml\ntraining: {bang: null}\n');
+    const file = write('c.yaml', 'extends: b.yaml\ntraining:\n  bang: {beta: 2}\n');
+    expect(await complaints(file)).toEqual([
+      'c.yaml:3:3: training.bang.epsilon: missing, expected a number, 0 or more, or a mapping with one for each weighted layer',
+    ]);
+  });
+
+  it('names the file in which a mistake is', async () => {
+    write('base.yaml', valid.replace('beta', 'betta').replace('64', 'many'));
+    const file = write('x.yaml', 'extends: base.yaml\ntraining: {bang: {beta: 1}}\nsead: 2\n');
+    expect(await complaints(file)).toEqual([
+      'x.yaml:3:1: sead: unknown key, did you mean seed?',
+      'base.yaml:5:10: training.batch: expected an integer, 1 or more, found "many"',
+      'base.yaml:10:5: training.bang.betta: unknown key, did you mean beta?',
+    ]);
+  });
+
+  it('can change the policy of the learning rate', async () => {
+    write('base.yaml', valid);
+    const rate = 'learningRate: {policy: fixed, base: 0.5, gamma: null, power: null}';
+    const { training } = await load(`extends: base.yaml\ntraining:\n  ${rate}\n`);
+    expect(training.learningRate).toEqual({ policy: 'fixed', base: 0.5 });
+  });
+
+  it('goes round in no circle, not even through links', async () => {
+    write('a.yaml', 'extends: b.yaml\n');
+    write('b.yaml', 'extends: ./a.yaml\n');
+    expect(await complaints(path.join(folder, 'a.yaml'))).toEqual([
+      'b.yaml:1:10: extends: a circle, a.yaml extends b.yaml extends a.yaml',
+    ]);
+    symlinkSync('.', path.join(folder, 'loop'));
+    const [line] = await complaints(write('self.yaml', 'extends: loop/self.yaml\n'));
+    expect(line).toMatch(/^self\.yaml:1:10: extends: a circle, /);
+  });
+
+  it.each([
+    ['extends: none.yaml', 'x.yaml:1:10: extends: cannot read none.yaml: there is no such file'],
+    ['extends: .', /^x\.yaml:1:10: extends: cannot read .*: it is a folder$/],
+    [
+      'extends: [a.yaml]',
+      'x.yaml:1:10: extends: expected the path of one file, relative to this one',
+    ],
+    ['extends: ""', 'x.yaml:1:10: extends: expected the path of one file, relative to this one'],
+  ])('%j', async (text, expected) => {
+    const [line] = await complaints(write('x.yaml', text));
+    expect(line).toMatch(expected);
+  });
+
+  it('may be null, or lead to a broken base', async () => {
+    expect((await load(`extends: null\n${valid}`)).model).toBe('lenet');
+    write('broken.yaml', 'a: [');
+    const [line] = await complaints(write('x.yaml', 'extends: broken.yaml'));
+    expect(line).toMatch(/^broken\.yaml:1:5: /);
+  });
+});
+
+describe('--set', () => {
+  it('changes, adds and removes', async () => {
+    const config = await load(valid, [
+      'training.bang.beta=1.2',
+      'training.bang.epsilon={conv1: 1, conv2: 2, ip1: 3, ip2: 4}',
+      'evaluation.attacks=[hc1]',
+      'seed=9',
+      'seed=10',
+      'description=a=b',
+    ]);
+    expect(config.training.bang?.beta).toBe(1.2);
+    expect(config.training.bang?.epsilon).toEqual({ conv1: 1, conv2: 2, ip1: 3, ip2: 4 });
+    expect(config.evaluation.attacks).toEqual(['hc1']);
+    expect(config).toMatchObject({ seed: 10, description: 'a=b' });
+    expect(config.training.momentum).toBe(0.9);
+    expect((await load(valid, ['training.bang=null'])).training.bang).toBeUndefined();
+  });
+
+  it.each([
+    ['training.bang.betta=1', '--set training.bang.betta: unknown key, did you mean beta?'],
+    ['training.bangg=null', '--set training.bangg: unknown key, did you mean bang?'],
+    [
+      'training.bang={betta: 1}',
+      '--set training.bang: training.bang.betta: unknown key, did you mean beta?',
+    ],
+    ['seed=x', '--set seed: expected an integer from 0 to 4294967295, found "x"'],
+    [
+      'training.batch.size=1',
+      '--set training.batch.size: training.batch: expected an integer, 1 or more, found a mapping',
+    ],
+    ['training.batch=null', '--set training.batch: missing, expected an integer, 1 or more'],
+    ['seed', '--set seed: expected key=value, such as seed=2'],
+    ['training..batch=1', '--set training..batch: expected key=value, such as seed=2'],
+    [`${'a.'.repeat(50_000)}a=1`, 'expected key=value'],
+    ['=1', '--set : expected key=value, such as seed=2'],
+    ['seed=', '--set seed: expected a value after =; seed=null removes the key'],
+    ['seed=[1', '--set seed: '],
+    ['extends=base.yaml', '--set extends: only a file can extend another'],
+  ])('%.60j is answered', async (override, expected) => {
+    const lines = await complaints(write('x.yaml', valid), [override]);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain(expected);
+  });
+
+  it('leaves the place of what a file lacks to the file', async () => {
+    const file = write('x.yaml', valid.replace('  momentum: 0.9\n', ''));
+    expect(await complaints(file, ['training.batch=8'])).toEqual([
+      'x.yaml:3:1: training.momentum: missing, expected a number from 0 to below 1',
+    ]);
+  });
+});
+
+describe('parseConfig', () => {
+  it('takes what loadConfig gives, unchanged', async () => {
+    const config = await load(valid);
+    expect(parseConfig(config)).toEqual(config);
+  });
+
+  it('names the key paths of all problems', async () => {
+    const { training, ...rest } = await load(valid);
+    expect(() => parseConfig({ ...rest, sead: 1, training: { ...training, batch: 0 } })).toThrow(
+      new UserError(
+        'training.batch: expected an integer, 1 or more, found 0\nsead: unknown key, did you mean seed?',
+      ),
+    );
+  });
+
+  it.each([undefined, null, 1, 'x', [], new Date(0), () => 1, { training: [] }])(
+    'answers %s with a UserError',
+    (value) => {
+      expect(() => parseConfig(value)).toThrow(UserError);
+    },
+  );
+});
+
+it('knows every key', () => {
+  expect(configKeys()).toEqual(
+    expect.arrayContaining(['name', 'training', 'training.bang.beta', 'training.learningRate.at']),
+  );
+});
+
+it.each([
+  ['betta', 'beta'],
+  ['BETA', 'beta'],
+  ['epsiln', 'epsilon'],
+  ['raito', 'ratio'],
+  ['x', undefined],
+  ['something', undefined],
+  ['b'.repeat(1000), undefined],
+])('the nearest word to %.20j is %j', (word, expected) => {
+  expect(nearest(word, ['beta', 'epsilon', 'ratio'])).toBe(expected);
+});
+
+describe('random mutations of a valid file', () => {
+  /** A small generator of its own, so that a failing seed can be repeated. */
+  function random(seed: number): (below: number) => number {
+    let state = seed;
+    return (below) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+  }
+
+  const scraps = [
+    ...[
+      '\n',
+      '\t',
+      ' ',
+      '  ',
+      ':',
+      ': ',
+      '- ',
+      '[',
+      ']',
+      '{',
+      '}',
+      ',',
+      '"',
+      "'",
+      '#',
+      '&a ',
+      '*a',
+    ],
+    ...[
+      '!!set ',
+      '|',
+      '>',
+      '?',
+      '%',
+      '@',
+      '~',
+      'null',
+      '-1',
+      '1e999',
+      '0x10',
+      '.nan',
+      '---\n',
+      '...',
+    ],
+    ...[
+      '__proto__',
+      'constructor',
+      '\u0000',
+      '\ud800',
+      '\r',
+      '\u2028',
+      'é',
+      '<<',
+      '=',
+      'true',
+      '0',
+    ],
+    ...['extends: x.yaml\n', 'toString: 1\n', 'bang: null\n'],
+  ];
+
+  function mutate(text: string, next: (below: number) => number): string {
+    let result = text;
+    for (let n = 1 + next(3); n > 0; n--) {
+      const at = next(result.length + 1);
+      const to = Math.min(result.length, at + next(8));
+      const kind = next(4);
+      if (kind === 0) result = result.slice(0, at) + result.slice(to);
+      else if (kind === 1)
+        result = result.slice(0, at) + scraps[next(scraps.length)] + result.slice(at);
+      else if (kind === 2)
+        result = result.slice(0, at) + scraps[next(scraps.length)] + result.slice(to);
+      else {
+        const lines = result.split('\n');
+        const [i, j] = [next(lines.length), next(lines.length)];
+        [lines[i], lines[j]] = [lines[j], lines[i]];
+        result = lines.join('\n');
+      }
+    }
+    return result;
+  }
+
+  it('give an experiment or a UserError', async () => {
+    let good = 0;
+    for (let seed = 0; seed < 1500; seed++) {
+      const text = mutate(valid, random(seed));
+      try {
+        const config = await load(text);
+        expect(JSON.stringify(parseConfig(config))).toBe(JSON.stringify(config));
+        good++;
+      } catch (error) {
+        if (!(error instanceof UserError)) {
+          throw new Error(`seed ${seed}: ${JSON.stringify(text)}`, { cause: error });
+        }
+        expect(error.message).not.toMatch(/undefined|\[object/);
+      }
+    }
+    expect(good).toBeGreaterThan(20);
+  });
+});
