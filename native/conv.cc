@@ -212,69 +212,150 @@ void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t r
   }
 }
 
-// For each output channel, each nonzero element of its kappa adds its window of x, row by row a run
-// of kW*I floats, to the channel's gradient. The batch is cut into a fixed number of chunks whose
-// sums are added in order, so the result does not depend on the number of threads.
+/// One element of the batch, on its way into a chunk's weight gradient.
+struct Element {
+  const Window& g;
+  ptrdiff_t rowStride;  // floats from one row of the padded image to the next
+  const float* image;   // in scratch memory: runs of it are read in whole vectors, past its end
+  const float* kappa;   // [pixels][O]
+  float factor;
+
+  ptrdiff_t windowAt(int oh, int ow) const {
+    return oh * g.strideH * rowStride + (ptrdiff_t)ow * g.strideW * g.inC;
+  }
+};
+
+/// For windows with short rows (a grey or colour image): dw[kH*kW*I][O] += x * kappa, vectors along
+/// the channels, TAPS values of the window and V vectors of channels at a time in registers.
+template <int V>
+void addAlongChannels(const Element& e, float* sum) {
+  constexpr int TAPS = MANY_REGISTERS ? (V == 1 ? 10 : V == 2 ? 8 : 5) : V == 1 ? 8 : 4;
+  const Window& g = e.g;
+  const int run = g.kW * g.inC, taps = g.kH * run, O = g.outC, columns = roundUp(O, LANES);
+  const Vec factor = splat(e.factor);
+  for (int o = 0; o < O; o += V * LANES) {
+    for (int first = 0; first < taps; first += TAPS) {
+      ptrdiff_t offsets[TAPS];
+      Vec total[TAPS][V] = {};
+      // Spare taps repeat the last one and are not stored.
+      for (int t = 0; t < TAPS; t++) {
+        const int tap = least(first + t, taps - 1);
+        offsets[t] = tap / run * e.rowStride + tap % run;
+      }
+      const float* row = e.kappa + o;
+      for (int oh = 0; oh < g.outH; oh++)
+        for (int ow = 0; ow < g.outW; ow++, row += O) {
+          const float* x = e.image + e.windowAt(oh, ow);
+          Vec kappa[V];
+#pragma GCC unroll 4
+          for (int v = 0; v < V; v++)
+            kappa[v] = factor * loadUpTo(row + v * LANES, most(0, O - o - v * LANES));
+#pragma GCC unroll 10
+          for (int t = 0; t < TAPS; t++)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) total[t][v] += splat(x[offsets[t]]) * kappa[v];
+        }
+      for (int t = 0; t < TAPS && first + t < taps; t++)
+        for (int v = 0; v < V && o + v * LANES < columns; v++) {
+          float* to = sum + (ptrdiff_t)(first + t) * columns + o + v * LANES;
+          store(to, load(to) + total[t][v]);
+        }
+    }
+  }
+}
+
+/// For windows with longer rows: the nonzero elements of kappa are sorted by channel, and for each
+/// channel dw[O][kH][kW*I] += kappa * window, vectors along the rows of the window.
+void addAlongRows(const Element& e, float* sum) {
+  const Window& g = e.g;
+  const int O = g.outC, pixels = g.outH * g.outW, runPadded = roundUp(g.kW * g.inC, LANES);
+  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+  int* have = (int*)bang::scratch(2, (size_t)O);
+  memset(have, 0, (size_t)O * 4);
+  const float* row = e.kappa;
+  for (int oh = 0; oh < g.outH; oh++)
+    for (int ow = 0; ow < g.outW; ow++, row += O) {
+      const int32_t at = (int32_t)e.windowAt(oh, ow);
+      for (int o = 0; o < O; o += LANES)
+        for (uint32_t mask = nonzeroMask(loadUpTo(row + o, O - o)); mask; mask &= mask - 1) {
+          const int channel = o + __builtin_ctz(mask);
+          entries[(ptrdiff_t)channel * pixels + have[channel]++] = {at, row[channel] * e.factor};
+        }
+    }
+  for (int o = 0; o < O; o++)
+    addOuterWindow(entries + (ptrdiff_t)o * pixels, have[o], e.image, e.rowStride, g.kH, runPadded,
+                   sum + (ptrdiff_t)o * g.kH * runPadded);
+}
+
+/// bias[O] += factor * sum over pixels of kappa.
+void addBias(const Element& e, float* bias) {
+  const int O = e.g.outC, pixels = e.g.outH * e.g.outW;
+  const Vec factor = splat(e.factor);
+  for (int o = 0; o < O; o += LANES) {
+    const int channels = least(LANES, O - o);
+    Vec total = {};
+    for (int i = 0; i < pixels; i++) total += loadUpTo(e.kappa + (ptrdiff_t)i * O + o, channels);
+    storeUpTo(bias + o, loadUpTo(bias + o, channels) + factor * total, channels);
+  }
+}
+
+// The batch is cut into a fixed number of chunks whose sums are added in order, so the result does
+// not depend on the number of threads.
 constexpr int GRADIENT_CHUNKS = 16;
 
 void conv2dWeightGradient(const Window& g, const float* x, const float* kappa, const float* scale,
                           float* dw, float* db) {
-  const int O = g.outC, C = g.inC, run = g.kW * C, pixels = g.outH * g.outW;
-  const int runPadded = roundUp(run, LANES), W = paddedWidth(g), H = paddedHeight(g);
+  const int O = g.outC, run = g.kW * g.inC, pixels = g.outH * g.outW;
+  const int columns = roundUp(O, LANES), runPadded = roundUp(run, LANES);
+  const bool alongChannels = run <= 16;
+  const size_t imageFloats = (size_t)paddedHeight(g) * paddedWidth(g) * g.inC;
   const int perChunk = most(1, ceilDiv(g.batch, GRADIENT_CHUNKS));
   const int chunks = ceilDiv(g.batch, perChunk);
-  // sums[chunk][O][kH][runPadded], then biases[chunk][O]
-  const size_t chunkFloats = (size_t)O * g.kH * runPadded;
+  // sums[chunk][kH*run][columns] or sums[chunk][O][kH][runPadded]; biases[chunk][columns]
+  const size_t chunkFloats =
+      alongChannels ? (size_t)g.kH * run * columns : (size_t)O * g.kH * runPadded;
   float* sums = bang::sharedScratch(0, chunkFloats * chunks);
-  float* biases = bang::sharedScratch(1, (size_t)chunks * O);
+  float* biases = bang::sharedScratch(1, (size_t)chunks * columns);
   parallel(chunks, [&](int chunk) {
     float* sum = sums + chunkFloats * chunk;
-    float* bias = biases + (ptrdiff_t)chunk * O;
+    float* bias = biases + (ptrdiff_t)chunk * columns;
     memset(sum, 0, chunkFloats * 4);
-    memset(bias, 0, (size_t)O * 4);
-    // Runs are read in whole vectors; scratch memory has room behind its end for the last.
-    float* image = bang::scratch(0, (size_t)H * W * C);
-    Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
-    int* have = (int*)bang::scratch(2, (size_t)O);
+    memset(bias, 0, (size_t)columns * 4);
+    float* image = bang::scratch(0, imageFloats);
     const int last = least(g.batch, (chunk + 1) * perChunk);
     for (int n = chunk * perChunk; n < last; n++) {
-      const float factor = scale ? scale[n] : 1.0f;
       padImage(g, x, n, image);
-      memset(have, 0, (size_t)O * 4);
-      const float* rows = kappa + (ptrdiff_t)n * pixels * O;
-      for (int i = 0; i < pixels; i++) {
-        const int at = (i / g.outW * g.strideH * W + i % g.outW * g.strideW) * C;
-        const float* row = rows + (ptrdiff_t)i * O;
-        for (int o = 0; o < O; o += LANES) {
-          const Vec v = splat(factor) * loadUpTo(row + o, O - o);
-          storeUpTo(bias + o, loadUpTo(bias + o, O - o) + v, O - o);
-          for (uint32_t mask = nonzeroMask(v); mask; mask &= mask - 1) {
-            const int channel = o + __builtin_ctz(mask);
-            entries[(ptrdiff_t)channel * pixels + have[channel]++] = {at, row[channel] * factor};
-          }
-        }
-      }
-      for (int o = 0; o < O; o++)
-        addOuterWindow(entries + (ptrdiff_t)o * pixels, have[o], image, (ptrdiff_t)W * C, g.kH,
-                       runPadded, sum + (ptrdiff_t)o * g.kH * runPadded);
+      const Element element = {g, (ptrdiff_t)paddedWidth(g) * g.inC, image,
+                               kappa + (ptrdiff_t)n * pixels * O, scale ? scale[n] : 1.0f};
+      addBias(element, bias);
+      if (!alongChannels) addAlongRows(element, sum);
+      else if (O <= LANES) addAlongChannels<1>(element, sum);
+      else addAlongChannels<2>(element, sum);
     }
   });
-  // Add the chunks in order and bring [O][kH*run] back to [kH*run][O].
-  parallel(O, [&](int o) {
-    for (int kh = 0; kh < g.kH; kh++) {
+  // Add the chunks in order, and bring [O][kH][runPadded] back to [kH*run][O].
+  const auto total = [&](const float* first, size_t at) {
+    Vec sum = {};
+    for (int chunk = 0; chunk < chunks; chunk++) sum += load(first + at + chunkFloats * chunk);
+    return sum;
+  };
+  parallel(g.kH, [&](int kh) {
+    for (int j = 0; alongChannels && j < run; j++)
+      for (int o = 0; o < O; o += LANES)
+        storeUpTo(dw + (ptrdiff_t)(kh * run + j) * O + o,
+                  total(sums, (size_t)(kh * run + j) * columns + o), O - o);
+    for (int o = 0; !alongChannels && o < O; o++)
       for (int j = 0; j < run; j += LANES) {
-        Vec total = {};
-        for (int chunk = 0; chunk < chunks; chunk++)
-          total += load(sums + chunkFloats * chunk + ((ptrdiff_t)o * g.kH + kh) * runPadded + j);
+        const Vec values = total(sums, ((size_t)o * g.kH + kh) * runPadded + j);
         for (int lane = 0; lane < least(LANES, run - j); lane++)
-          dw[(ptrdiff_t)(kh * run + j + lane) * O + o] = total[lane];
+          dw[(ptrdiff_t)(kh * run + j + lane) * O + o] = values[lane];
       }
-    }
-    if (!db) return;
-    float total = 0;
-    for (int chunk = 0; chunk < chunks; chunk++) total += biases[(ptrdiff_t)chunk * O + o];
-    db[o] = total;
   });
+  for (int o = 0; db && o < O; o++) {
+    float sum = 0;
+    for (int chunk = 0; chunk < chunks; chunk++) sum += biases[(ptrdiff_t)chunk * columns + o];
+    db[o] = sum;
+  }
 }
 
 }  // namespace

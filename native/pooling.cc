@@ -47,8 +47,14 @@ void maxPool(const Window& g, const float* x, float* y) {
 }
 
 void maxPoolGradient(const Window& g, const float* x, const float* dy, float* dx) {
+  // Windows that tile the image need no zeros to add to.
+  const bool apart = g.strideH == g.kH && g.strideW == g.kW && g.outH * g.kH == g.inH &&
+                     g.outW * g.kW == g.inW && g.padTop == 0 && g.padLeft == 0;
   forWindows(
-      g, [&](int n) { zeroImage(g, dx, n); },
+      g,
+      [&](int n) {
+        if (!apart) zeroImage(g, dx, n);
+      },
       [&](ptrdiff_t in, ptrdiff_t out, Clip window, int channels) {
         Vec best = splat(-__builtin_inff());
         VecI first = VecI{} - 1;
@@ -65,7 +71,7 @@ void maxPoolGradient(const Window& g, const float* x, const float* dy, float* dx
             const int at = h * g.inW + w;
             float* to = dx + in + (ptrdiff_t)at * g.inC;
             const Vec mine = first == VecI{} + at ? gradient : Vec{};
-            storeUpTo(to, loadUpTo(to, channels) + mine, channels);
+            storeUpTo(to, apart ? mine : loadUpTo(to, channels) + mine, channels);
           }
       });
 }

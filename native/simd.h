@@ -35,7 +35,7 @@ inline Vec load(const float* p) { return *(const VecU*)p; }
 inline void store(float* p, Vec v) { *(VecU*)p = v; }
 inline Vec splat(float s) { return s - Vec{}; }
 
-/// The first `n` lanes from memory, zero in the others: nothing beyond p[n-1] is touched.
+/// The first `n` lanes (0 … LANES - 1) from memory, zero in the others: nothing else is touched.
 inline Vec loadPart(const float* p, int n) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);

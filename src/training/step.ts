@@ -2,7 +2,14 @@ import * as tf from '@tensorflow/tfjs';
 import type { Batch } from '../data/batch.js';
 import { sgdStep, softmaxCrossEntropy, type WeightGradient } from '../engine/ops.js';
 import type { WeightedLayer } from '../model/layers.js';
-import { backward, trace, type Masks, type Network, type Weights } from '../model/network.js';
+import {
+  backward,
+  trace,
+  type Masks,
+  type Network,
+  type Trace,
+  type Weights,
+} from '../model/network.js';
 import { makeRandom } from '../random.js';
 import { balance, epsilonHat, inLayer, type Bang } from './bang.js';
 
@@ -25,7 +32,6 @@ export interface Gradients {
  * One forward and one backward pass. The caller tidies.
  *
  * @param bang β, ε and ratio; undefined for regular training, whose gradient costs nothing more
- * @param seen called with each layer's kappa, for those who want to look
  */
 export function gradientsOf(
   network: Network,
@@ -33,11 +39,33 @@ export function gradientsOf(
   batch: Batch,
   bang?: Bang,
   masks?: Masks,
-  seen?: (layer: WeightedLayer, kappa: tf.Tensor) => void,
 ): Gradients {
   const count = batch.labels.shape[0];
   const pass = trace(network, weights, batch.pixels, masks);
   const { loss, gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / count);
+  const layers = layerGradients(network, weights, pass, gradient, { bang, correct, masks });
+  return { loss: tf.mean(loss), correct, layers };
+}
+
+/**
+ * The way back from the logits: each layer's weight gradient, BANG's if asked.
+ *
+ * @param logitsGradient [N,C] gradient of the batch's mean loss by the logits
+ * @param options.seen called with each layer's kappa, for those who want to look
+ */
+export function layerGradients(
+  network: Network,
+  weights: Weights,
+  pass: Trace,
+  logitsGradient: tf.Tensor2D,
+  options: {
+    bang?: Bang | undefined;
+    correct: tf.Tensor1D;
+    masks?: Masks | undefined;
+    seen?: (layer: WeightedLayer, kappa: tf.Tensor) => void;
+  },
+): Gradients['layers'] {
+  const { bang, correct, masks, seen } = options;
   const layers: Gradients['layers'] = new Map();
   const visit = (layer: WeightedLayer, kappa: tf.Tensor, x: tf.Tensor): void => {
     seen?.(layer, kappa);
@@ -49,8 +77,8 @@ export function gradientsOf(
     const { scale, eta } = balance(kappa, hat, inLayer(bang.beta, layer.name));
     layers.set(layer.name, { ...layer.gradient(kappa, x, scale), eta });
   };
-  backward(network, weights, pass, gradient, visit, masks);
-  return { loss: tf.mean(loss), correct, layers };
+  backward(network, weights, pass, logitsGradient, visit, masks);
+  return layers;
 }
 
 /** Velocities of SGD: zeros in the shapes of the weights. */

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import { bisection, scan, type Probe } from '#bang/attacks/search.js';
+import { makeRandom } from '#bang/random.js';
+
+/** Images, each misclassified on a set of intervals of the scale; the probe counts its calls. */
+function images(intervals: [number, number][][]) {
+  const sizes: number[] = [];
+  const probe: Probe = (which, scales) => {
+    sizes.push(which.length);
+    return Uint8Array.from(
+      which,
+      (image, j) => +intervals[image].some(([from, to]) => scales[j] >= from && scales[j] < to),
+    );
+  };
+  return { probe, sizes };
+}
+
+const beyond = (threshold: number): [number, number][] => [[threshold, Infinity]];
+
+describe('bisection', () => {
+  it('finds the smallest scale, to its width, of images with one threshold', async () => {
+    const random = makeRandom(1, 'thresholds');
+    const thresholds = Array.from({ length: 500 }, () => 300 * random.uniform() ** 2);
+    const { probe, sizes } = images(thresholds.map(beyond));
+    for (const [limit, width] of [
+      [256, 1],
+      [2 ** 17, 1 / 16],
+    ]) {
+      const found = await bisection(500, { limit, width }, probe, { batch: 64 });
+      thresholds.forEach((threshold, i) => {
+        if (threshold > limit) {
+          expect(found[i]).toBeNaN();
+        } else {
+          expect(found[i]).toBeGreaterThanOrEqual(threshold);
+          expect(found[i]).toBeLessThan(Math.max(threshold, 0) + width + 1e-9);
+          expect(found[i] % width).toBe(0);
+        }
+      });
+    }
+    expect(Math.max(...sizes)).toBe(64);
+  });
+
+  it('tries the limit itself and nothing beyond', async () => {
+    const { probe } = images([beyond(256), beyond(256.5)]);
+    const found = await bisection(2, { limit: 256, width: 1 }, probe, { batch: 8 });
+    expect([...found]).toEqual([256, NaN]);
+  });
+
+  it('keeps the misclassified end where an image is right again in between', async () => {
+    // 1, 2, 4, 8 are right, 16 is wrong; then 12 right, 14 wrong, 13 right. 5 … 6 is never seen.
+    const { probe } = images([
+      [
+        [5, 6.5],
+        [13.5, 20],
+      ],
+    ]);
+    const found = await bisection(1, { limit: 256, width: 1 }, probe, { batch: 8 });
+    expect(found[0]).toBe(14);
+    const all = Float32Array.from({ length: 255 }, (_, i) => i + 1);
+    expect((await scan(1, all, probe, { batch: 8 }))[0]).toBe(5);
+  });
+});
+
+describe('scan', () => {
+  it('finds the first of the scales that fools, or nothing', async () => {
+    const random = makeRandom(2, 'scan');
+    const scales = Float32Array.from({ length: 40 }, (_, i) => 1.3 ** i);
+    const intervals = Array.from({ length: 300 }, () => {
+      const from = 1.3 ** (60 * random.uniform()) - 0.5;
+      return [[from, from * 1.5]] as [number, number][];
+    });
+    const { probe } = images(intervals);
+    const done: number[] = [];
+    const found = await scan(300, scales, probe, { batch: 32, done: (n) => done.push(n) });
+    intervals.forEach(([[from, to]], i) => {
+      const expected = scales.find((scale) => scale >= from && scale < to);
+      expect(found[i]).toBe(expected ?? NaN);
+    });
+    expect(done.at(-1)).toBe(300);
+    expect(done).toEqual([...done].sort((a, b) => a - b));
+  });
+
+  it('does nothing for no images, and stops when told to', async () => {
+    const { probe } = images([beyond(5)]);
+    expect(await scan(0, Float32Array.of(1), probe, { batch: 8 })).toHaveLength(0);
+    const controller = new AbortController();
+    controller.abort();
+    await expect(
+      bisection(1, { limit: 256, width: 1 }, probe, { batch: 8, signal: controller.signal }),
+    ).rejects.toThrow('stopped');
+  });
+});

@@ -1,0 +1,364 @@
+import { readFileSync } from 'node:fs';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { batchOf } from '#bang/data/batch.js';
+import { loadData, type Dataset } from '#bang/data/dataset.js';
+import { startEngine } from '#bang/engine/engine.js';
+import { rowNorms, softmaxCrossEntropy } from '#bang/engine/ops.js';
+import { makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
+import type { NetworkSpec } from '#bang/model/networks.js';
+import { caffeOrder, initialWeights } from '#bang/model/parameters.js';
+import { decodeSafetensors } from '#bang/model/safetensors.js';
+import { makeRandom } from '#bang/random.js';
+import { epsilonHat, eta, inLayer, type Bang } from '#bang/training/bang.js';
+import {
+  applyGradients,
+  dropoutMasks,
+  gradientsOf,
+  initialVelocities,
+  layerGradients,
+} from '#bang/training/step.js';
+import { fixture, networkWith } from '../fixtures.js';
+
+/**
+ * Distance from gradients that somebody else computed in float64 on the same weights and images, as
+ * a share of a tensor's largest value. Ours are float32: sums of up to 64 · 576 products whose factors
+ * went through four layers, each rounding 6e-8 of its sum.
+ */
+const BOUND = 2e-5;
+
+describe('BANG gradients against a reference in float64', () => {
+  let network: Network;
+  let weights: Weights;
+  let train: Dataset;
+  const reference = decodeSafetensors(
+    readFileSync(fixture('bang-gradients-lenet.safetensors')),
+    'reference',
+  );
+  const expected = (name: string): Float64Array =>
+    Float64Array.from(reference.tensors.get(name)!.data as Float64Array, Number);
+
+  beforeAll(async () => {
+    await startEngine({ engine: 'native' });
+    ({ network, weights } = await networkWith('lenet', 'lenet.caffemodel.h5'));
+    ({ train } = await loadData('mnist'));
+  });
+
+  const firstBatch = () =>
+    batchOf(
+      train,
+      Uint32Array.from({ length: 64 }, (_, i) => i),
+    );
+
+  /** softmax − one-hot over 64, of the reference's logits, in double precision. */
+  const exactLogitsGradient = (): Float64Array => {
+    const [logits, labels] = [expected('logits'), expected('labels')];
+    const gradient = new Float64Array(640);
+    for (let n = 0; n < 64; n++) {
+      const row = logits.subarray(10 * n, 10 * n + 10);
+      const top = Math.max(...row);
+      const sum = row.reduce((total, z) => total + Math.exp(z - top), 0);
+      row.forEach((z, c) => {
+        gradient[10 * n + c] = (Math.exp(z - top) / sum - (c === labels[n] ? 1 : 0)) / 64;
+      });
+    }
+    return gradient;
+  };
+
+  it('logits, loss and its gradient', () => {
+    const batch = firstBatch();
+    tf.tidy(() => {
+      const { logits } = trace(network, weights, batch.pixels);
+      expectClose(logits.dataSync(), expected('logits'));
+      const found = softmaxCrossEntropy(logits, batch.labels, 1 / 64);
+      expect(tf.mean(found.loss).dataSync()[0]).toBeCloseTo(expected('loss')[0], 6);
+      expect([...found.correct.dataSync()]).toEqual([...expected('correct')]);
+      // p − 1 at the label keeps an absolute rounding error of 6e-8 however small it is; that is the
+      // experiment's nature (its blank gradients), so this distance is absolute.
+      const exact = exactLogitsGradient();
+      found.gradient.dataSync().forEach((value, i) => {
+        expect(Math.abs(64 * (value - exact[i]))).toBeLessThan(2e-6);
+      });
+    });
+    tf.dispose([batch.pixels, batch.labels]);
+  });
+
+  // From here on the logits' gradient is given exactly: BANG multiplies what is small in a batch, and
+  // with it the rounding of p − 1, up to the size of the largest gradient.
+  it.each([
+    ['regular', undefined],
+    ['bang', { beta: 1, epsilon: 0.815, ratio: 1 }],
+  ] as const)('%s: every gradient, norm and eta', (kind, bang) => {
+    expect(reference.metadata.epsilon).toBe('0.815');
+    const batch = firstBatch();
+    tf.tidy(() => {
+      const norms = new Map<string, tf.TypedArray>();
+      const layers = layerGradients(
+        network,
+        weights,
+        trace(network, weights, batch.pixels),
+        tf.tensor2d(Float32Array.from(exactLogitsGradient()), [64, 10]),
+        {
+          bang,
+          correct: tf.tensor1d(Float32Array.from(expected('correct'))),
+          seen: (layer, kappa) => norms.set(layer.name, rowNorms(kappa).dataSync()),
+        },
+      );
+      expect([...layers.keys()].sort()).toEqual(['conv1', 'conv2', 'ip1', 'ip2']);
+      for (const [name, gradient] of layers) {
+        const layer = network.weighted.find((one) => one.name === name)!;
+        const weight = gradient.weight.dataSync();
+        const inCaffeOrder = Float32Array.from(caffeOrder(layer), (position) => weight[position]);
+        expectClose(inCaffeOrder, expected(`${kind}.${name}.weight_grad`));
+        expectClose(gradient.bias.dataSync(), expected(`${kind}.${name}.bias_grad`));
+        expectEachClose(norms.get(name)!, expected(`kappa_norm.${name}`), 1e-4);
+        if (bang) expectEachClose(gradient.eta!.dataSync(), expected(`eta.${name}`), 1e-4);
+      }
+    });
+    tf.dispose([batch.pixels, batch.labels]);
+  });
+
+  it('hands kappa down unscaled: the norms of every layer are those of regular training', () => {
+    const batch = batchOf(
+      train,
+      Uint32Array.from({ length: 16 }, (_, i) => 100 + i),
+    );
+    const normsWith = (bang?: Bang): number[][] =>
+      tf.tidy(() => {
+        const found: number[][] = [];
+        const pass = trace(network, weights, batch.pixels);
+        const { gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / 16);
+        layerGradients(network, weights, pass, gradient, {
+          bang,
+          correct,
+          seen: (_, kappa) => found.push([...rowNorms(kappa).dataSync()]),
+        });
+        return found;
+      });
+    expect(normsWith({ beta: 3, epsilon: 1, ratio: 0.5 })).toEqual(normsWith());
+    tf.dispose([batch.pixels, batch.labels]);
+  });
+
+  it('takes beta and epsilon by layer', () => {
+    const batch = batchOf(
+      train,
+      Uint32Array.from({ length: 16 }, (_, i) => 200 + i),
+    );
+    const names = ['conv1', 'conv2', 'ip1', 'ip2'];
+    const perLayer = (values: number[]) => Object.fromEntries(names.map((n, i) => [n, values[i]]));
+    const sizes = (beta: Bang['beta'], epsilon: Bang['epsilon']) =>
+      tf.tidy(() => {
+        const { layers } = gradientsOf(network, weights, batch, { beta, epsilon, ratio: 1 });
+        return Object.fromEntries(
+          [...layers].map(([name, { weight }]) => [name, tf.norm(weight).dataSync()[0]]),
+        );
+      });
+    const base = sizes(1, 0.8);
+    const changed = sizes(perLayer([1, 2, 1, 1]), perLayer([0.8, 0.8, 0, 0.8]));
+    const regular = sizes(1, 0);
+    expect(changed.conv1).toBe(base.conv1);
+    expect(changed.conv2 / base.conv2).toBeCloseTo(2, 5);
+    expect(changed.ip1).toBe(regular.ip1);
+    expect(changed.ip2).toBe(base.ip2);
+    tf.dispose([batch.pixels, batch.labels]);
+  });
+});
+
+describe('a training step', () => {
+  /** A small network with a layer of every kind. */
+  const SMALL: NetworkSpec = {
+    name: 'small',
+    input: [9, 8, 2],
+    classes: 4,
+    scale: 1 / 256,
+    layers: [
+      { kind: 'conv', name: 'conv1', filters: 5, size: 3, pad: 1, filler: { kind: 'xavier' } },
+      { kind: 'maxPool', size: 3, stride: 2 },
+      { kind: 'relu' },
+      { kind: 'innerProduct', name: 'ip1', outputs: 7, filler: { kind: 'gaussian', std: 0.1 } },
+      { kind: 'dropout', rate: 0.5 },
+      { kind: 'innerProduct', name: 'ip2', outputs: 4, filler: { kind: 'xavier' } },
+    ],
+  };
+
+  const data: Dataset = (() => {
+    const random = makeRandom(3, 'small data');
+    const images = Uint8Array.from({ length: 12 * 144 }, () => 256 * random.uniform());
+    const labels = Uint8Array.from({ length: 12 }, (_, i) => i % 4);
+    return { height: 9, width: 8, channels: 2, classes: 4, count: 12, images, labels };
+  })();
+
+  it.each([['regular'], ['bang']])(
+    '%s: is the same on the native kernels and composed of tfjs operations',
+    async (kind) => {
+      const bang = kind === 'bang' ? { beta: 1.3, epsilon: 0.8, ratio: 0.5 } : undefined;
+      const found: number[][] = [];
+      for (const engine of ['native', 'cpu'] as const) {
+        await startEngine({ engine });
+        const network = makeNetwork(SMALL);
+        const weights = initialWeights(network, 5);
+        const velocities = initialVelocities(weights);
+        const values: number[] = [];
+        for (let t = 0; t < 4; t++) {
+          tf.tidy(() => {
+            const batch = batchOf(
+              data,
+              Uint32Array.from({ length: 12 }, (_, i) => i),
+            );
+            const masks = dropoutMasks(network, 12, 1, t);
+            const { loss, layers } = gradientsOf(network, weights, batch, bang, masks);
+            const sgd = { rate: 0.1, momentum: 0.9, weightDecay: 0.01 };
+            applyGradients(weights, velocities, layers, sgd);
+            values.push(loss.dataSync()[0]);
+          });
+        }
+        for (const { weight, bias } of weights.values()) {
+          values.push(...weight.dataSync(), ...bias.dataSync());
+        }
+        found.push(values);
+      }
+      await startEngine({ engine: 'native' });
+      expectClose(found[0], found[1]);
+    },
+  );
+
+  it('moves weights as Caffe does: bias at twice the rate, decay on both, momentum', () => {
+    const weights: Weights = new Map([
+      ['ip', { weight: tf.variable(tf.tensor2d([[2]])), bias: tf.variable(tf.tensor1d([4])) }],
+    ]);
+    const velocities = initialVelocities(weights);
+    const gradients = new Map([['ip', { weight: tf.tensor2d([[1]]), bias: tf.tensor1d([1]) }]]);
+    const sgd = { rate: 0.1, momentum: 0.5, weightDecay: 0.25 };
+    let [w, b, vw, vb] = [2, 4, 0, 0];
+    for (let t = 0; t < 3; t++) {
+      applyGradients(weights, velocities, gradients, sgd);
+      vw = 0.5 * vw + 0.1 * (1 + 0.25 * w);
+      vb = 0.5 * vb + 0.2 * (1 + 0.25 * b);
+      w -= vw;
+      b -= vb;
+    }
+    expect(weights.get('ip')!.weight.dataSync()[0]).toBeCloseTo(w, 5);
+    expect(weights.get('ip')!.bias.dataSync()[0]).toBeCloseTo(b, 5);
+  });
+
+  it("gradients are what finite differences of the loss say, in each layer's weights", () => {
+    const network = makeNetwork(SMALL);
+    const weights = initialWeights(network, 6);
+    const batch = batchOf(
+      data,
+      Uint32Array.from({ length: 12 }, (_, i) => i),
+    );
+    const lossAt = () => tf.tidy(() => gradientsOf(network, weights, batch).loss.dataSync()[0]);
+    const layers = tf.tidy(() =>
+      [...gradientsOf(network, weights, batch).layers].map(([name, gradient]) => ({
+        name,
+        gradient: gradient.weight.dataSync(),
+      })),
+    );
+    const random = makeRandom(4, 'probe');
+    for (const { name, gradient } of layers) {
+      const { weight } = weights.get(name)!;
+      const before = weight.dataSync();
+      const lossWith = (at: number, step: number) => {
+        const moved = before.slice();
+        moved[at] += step;
+        weight.assign(tf.tensor(moved, weight.shape));
+        return lossAt();
+      };
+      let smooth = 0;
+      for (let probe = 0; probe < 40; probe++) {
+        const at = Math.floor(random.uniform() * before.length);
+        const [below, here, above] = [-2e-3, 0, 2e-3].map((step) => lossWith(at, step));
+        // A kink of ReLU or max pooling on the way: no derivative to agree with.
+        if (Math.abs(above - 2 * here + below) > 5e-7) continue;
+        smooth++;
+        // Float32 losses of about 1.4 differ by 1e-7; over a step of 4e-3 that is 3e-5.
+        expect(Math.abs((above - below) / 4e-3 - gradient[at])).toBeLessThan(3e-4);
+      }
+      expect(smooth).toBeGreaterThanOrEqual(10);
+      weight.assign(tf.tensor(before, weight.shape));
+    }
+    tf.dispose([batch.pixels, batch.labels]);
+  });
+});
+
+describe('eta', () => {
+  beforeAll(async () => {
+    await startEngine({ engine: 'native' });
+  });
+
+  /** The definition, in double precision. */
+  const definition = (norms: number[], hats: number[]): number[] => {
+    const m = Math.max(...norms);
+    return norms.map((n, i) => (n > 0 ? (m / n) ** (hats[i] * (1 - n / m)) : 1));
+  };
+
+  it.each(['native', 'cpu'] as const)(
+    'is its definition, over many batches, engine %s',
+    async (engine) => {
+      await startEngine({ engine });
+      const random = makeRandom(11, 'eta');
+      for (let trial = 0; trial < 300; trial++) {
+        const count = 1 + Math.floor(random.uniform() * 100);
+        const norms = Array.from({ length: count }, () =>
+          Math.fround(random.uniform() < 0.2 ? 0 : 10 ** (-6 * random.uniform())),
+        );
+        const hats = norms.map(() => Math.fround(random.uniform()));
+        const found = tf.tidy(() => eta(tf.tensor1d(norms), tf.tensor1d(hats)).dataSync());
+        expectEachClose(found, definition(norms, hats), 2e-5);
+        found.forEach((value, i) => {
+          expect(value).toBeGreaterThanOrEqual(1);
+          if (norms[i] === 0 || norms[i] === Math.max(...norms)) expect(value).toBe(1);
+        });
+      }
+      await startEngine({ engine: 'native' });
+    },
+  );
+
+  it('leaves a batch alone whose elements all have no gradient', () => {
+    const found = tf.tidy(() => eta(tf.zeros([5]), tf.fill([5], 0.8)).dataSync());
+    expect([...found]).toEqual([1, 1, 1, 1, 1]);
+  });
+
+  it('counts as zero what underflows when squared in float32', () => {
+    const kappa = tf.tensor2d([
+      [1e-30, 1e-30],
+      [3, 4],
+    ]);
+    expect([...rowNorms(kappa).dataSync()]).toEqual([0, 5]);
+    kappa.dispose();
+  });
+
+  it('uses epsilon · ratio for elements that are misclassified', () => {
+    const correct = tf.tensor1d([1, 0, 1]);
+    const hats = [...epsilonHat(correct, 0.8, 0.5).dataSync()];
+    expectEachClose(hats, [0.8, 0.4, 0.8], 1e-6);
+    expect([...epsilonHat(correct, 0.8, 1).dataSync()]).toEqual([0.8, 0.8, 0.8].map(Math.fround));
+    correct.dispose();
+  });
+
+  it('reads a value for all layers or one for each', () => {
+    expect(inLayer(0.5, 'conv1')).toBe(0.5);
+    expect(inLayer({ conv1: 1, ip1: 2 }, 'ip1')).toBe(2);
+  });
+});
+
+/** Distances are measured against the largest value: small gradients are differences of large sums. */
+function expectClose(found: ArrayLike<number>, expected: ArrayLike<number>): void {
+  expect(found.length).toBe(expected.length);
+  const scale = Array.from(expected).reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  const distances = Array.from(expected, (v, i) => Math.abs(v - found[i]));
+  const worst = distances.reduce((most, v) => Math.max(most, v), 0);
+  expect(worst / scale).toBeLessThan(BOUND);
+}
+
+function expectEachClose(
+  found: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  bound: number,
+): void {
+  expect(found.length).toBe(expected.length);
+  for (let i = 0; i < expected.length; i++) {
+    expect(Math.abs(found[i] - expected[i])).toBeLessThanOrEqual(bound * Math.abs(expected[i]));
+  }
+}

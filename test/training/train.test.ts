@@ -1,0 +1,167 @@
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Dataset } from '#bang/data/dataset.js';
+import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import type { NativeBackend } from '#bang/engine/native/backend.js';
+import { makeNetwork } from '#bang/model/network.js';
+import { NETWORKS } from '#bang/model/networks.js';
+import { exportWeights } from '#bang/model/parameters.js';
+import { makeRandom } from '#bang/random.js';
+import { trainingOrder } from '#bang/training/order.js';
+import { learningRateAt } from '#bang/training/schedule.js';
+import { dropoutMasks } from '#bang/training/step.js';
+import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
+
+const settings: TrainingSettings = {
+  iterations: 12,
+  batch: 16,
+  learningRate: { policy: 'inv', base: 0.01, gamma: 0.0001, power: 0.75 },
+  momentum: 0.9,
+  weightDecay: 0.0005,
+  shuffle: false,
+  logEvery: 5,
+  checkpointEvery: 4,
+  bang: { beta: 1, epsilon: 0.8, ratio: 1 },
+};
+
+const network = makeNetwork(NETWORKS.lenet);
+
+/** 40 images of stripes whose place is the class, with noise. */
+const data: Dataset = (() => {
+  const random = makeRandom(1, 'stripes');
+  const images = Uint8Array.from({ length: 40 * 784 }, (_, i) => {
+    const [image, row] = [Math.floor(i / 784), Math.floor((i % 784) / 28)];
+    return (row >> 1 === image % 10 ? 200 : 0) + 50 * random.uniform();
+  });
+  const labels = Uint8Array.from({ length: 40 }, (_, i) => i % 10);
+  return { height: 28, width: 28, channels: 1, classes: 10, count: 40, images, labels };
+})();
+
+beforeAll(async () => {
+  await startEngine({ engine: 'native', threads: 2 });
+});
+
+async function weightsAfter(changed: Partial<TrainingSettings> = {}, seed = 1) {
+  const state = initialState(network, seed);
+  await train(network, { ...settings, ...changed }, seed, { train: data }, state);
+  return { weights: exportWeights(network, state.weights), rows: state.rows };
+}
+
+describe('training', () => {
+  it('gives the same weights bit for bit, whatever the number of threads', async () => {
+    const first = await weightsAfter();
+    for (const threads of [1, 3]) {
+      nativeBinding()!.setThreads(threads);
+      expect(await weightsAfter()).toEqual(first);
+    }
+    nativeBinding()!.setThreads(2);
+  });
+
+  it('depends on the seed, on the order and on BANG', async () => {
+    const weights = [
+      await weightsAfter(),
+      await weightsAfter({}, 2),
+      await weightsAfter({ shuffle: true }),
+      await weightsAfter({ bang: undefined }),
+    ].map((run) => run.weights.get('conv1.weight')!.data.join());
+    expect(new Set(weights).size).toBe(4);
+  });
+
+  it('learns: the loss falls and the images are told apart', async () => {
+    const { rows } = await weightsAfter({ iterations: 120, logEvery: 20 });
+    expect(rows.at(-1)!.loss).toBeLessThan(rows[0].loss / 3);
+    expect(rows.at(-1)!.trainAccuracy).toBeGreaterThan(90);
+    expect(rows.map((row) => row.iteration)).toEqual([20, 40, 60, 80, 100, 120]);
+    for (const row of rows) {
+      expect(Object.keys(row.eta).sort()).toEqual(['conv1', 'conv2', 'ip1', 'ip2']);
+      for (const { mean, max } of Object.values(row.eta)) {
+        expect(mean).toBeGreaterThan(1);
+        expect(max).toBeGreaterThan(mean);
+      }
+    }
+  });
+
+  it('holds its memory flat: tensors, pooled blocks and scratch', async () => {
+    const state = initialState(network, 1);
+    const seen: unknown[] = [];
+    const measure = () => {
+      const backend = tf.backend() as unknown as NativeBackend;
+      const { used, free, floats } = backend.poolSize();
+      const scratch = nativeBinding()!.scratchBytes();
+      seen.push({ tensors: tf.memory().numTensors, used, free, floats, scratch });
+    };
+    await train(
+      network,
+      { ...settings, iterations: 60, checkpointEvery: 10 },
+      1,
+      { train: data },
+      state,
+      {
+        checkpoint: measure,
+      },
+    );
+    expect(seen.length).toBe(5);
+    for (const later of seen.slice(1)) expect(later).toEqual(seen[0]);
+  });
+
+  it('stops with a sentence when the loss is no number any more, or stays at chance', async () => {
+    const fast = { learningRate: { policy: 'fixed', base: 1e6 }, iterations: 50 } as const;
+    await expect(weightsAfter(fast)).rejects.toThrow(/no finite number any more at iteration \d+/);
+    const still = { learningRate: { policy: 'fixed', base: 1e-12 }, bang: undefined } as const;
+    const long = { iterations: 1000, batch: 2, logEvery: 500 };
+    await expect(weightsAfter({ ...still, ...long })).rejects.toThrow(/still at chance/);
+  });
+});
+
+describe('the order of training', () => {
+  it('is the order of the data, with batches across the end of an epoch', () => {
+    const order = trainingOrder(10, 4, false, 1);
+    expect([0, 1, 2, 3, 4].map((t) => [...order(t)])).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+      [8, 9, 0, 1],
+      [2, 3, 4, 5],
+      [6, 7, 8, 9],
+    ]);
+  });
+
+  it('takes each image once an epoch when shuffled, and any iteration can be the first', () => {
+    const order = trainingOrder(50, 7, true, 3);
+    const all = Array.from({ length: 50 }, (_, t) => [...order(t)]).flat();
+    for (let epoch = 0; epoch < 7; epoch++) {
+      const images = all.slice(50 * epoch, 50 * (epoch + 1));
+      expect(new Set(images).size).toBe(50);
+    }
+    expect(all.slice(0, 50)).not.toEqual(all.slice(50, 100));
+    expect([...trainingOrder(50, 7, true, 3)(31)]).toEqual(all.slice(217, 224));
+  });
+});
+
+describe('the learning rate', () => {
+  it("follows Caffe's policies", () => {
+    const inv = { policy: 'inv', base: 0.01, gamma: 0.0001, power: 0.75 } as const;
+    expect(learningRateAt(inv, 0)).toBe(0.01);
+    expect(learningRateAt(inv, 10_000)).toBeCloseTo(0.01 * 2 ** -0.75, 12);
+    const step = { policy: 'step', base: 0.001, factor: 0.1, at: [18_000, 19_000] } as const;
+    const rates = [0, 17_999, 18_000, 19_000].map((t) =>
+      learningRateAt({ ...step, at: [...step.at] }, t),
+    );
+    [0.001, 0.001, 0.0001, 0.00001].forEach((rate, i) => {
+      expect(rates[i]).toBeCloseTo(rate, 12);
+    });
+  });
+});
+
+describe('dropout', () => {
+  it('keeps half of the values at twice their size, others each iteration', () => {
+    const masks = [0, 1].map((t) =>
+      [...dropoutMasks(network, 64, 1, t).values()][0].dataSync<'float32'>(),
+    );
+    for (const mask of masks) {
+      expect(new Set(mask)).toEqual(new Set([0, 2]));
+      // 32 000 draws: five standard deviations.
+      expect(Math.abs(mask.reduce((sum, v) => sum + v, 0) / mask.length - 1)).toBeLessThan(0.028);
+    }
+    expect(masks[0]).not.toEqual(masks[1]);
+  });
+});
