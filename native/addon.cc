@@ -65,10 +65,23 @@ class Arguments {
     checkLength(name, array.ElementLength(), shape);
     return array.Data();
   }
+  /// Whether the next argument is null or undefined, which is then passed over.
+  bool skipNull() {
+    const bool none = info_[next_].IsNull() || info_[next_].IsUndefined();
+    if (none) next_++;
+    return none;
+  }
   float* floatsOrNull(const char* name, std::initializer_list<int> shape) {
-    if (!info_[next_].IsNull() && !info_[next_].IsUndefined()) return floats(name, shape);
-    next_++;
-    return nullptr;
+    return skipNull() ? nullptr : floats(name, shape);
+  }
+  /// Winners of 2×2 cells; their numbers are masked where they are used.
+  uint8_t* bytes(const char* name, std::initializer_list<int> shape) {
+    const Napi::Value value = info_[next_++];
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+      fail(info_, std::string(name) + " must be a Uint8Array");
+    auto array = value.As<Napi::Uint8Array>();
+    checkLength(name, array.ElementLength(), shape);
+    return array.Data();
   }
   int32_t* integers(const char* name, std::initializer_list<int> shape) {
     const Napi::Value value = info_[next_++];
@@ -134,22 +147,57 @@ void conv2d(const Napi::CallbackInfo& info) {
   kernels->conv2d(g, x, w, bias, relu, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
+void checkCells(const Napi::CallbackInfo& info, const Window& g) {
+  if (g.outH % 2 || g.outW % 2) fail(info, "window: pooling by 2 needs even outputs");
+}
+
+void conv2dMaxPool(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window g = in.window(false);
+  checkCells(info, g);
+  const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
+  const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
+  const float* bias = in.floats("bias", {g.outC});
+  float* y = in.floats("y", {g.batch, g.outH / 2, g.outW / 2, g.outC});
+  uint8_t* winner = in.bytes("winner", {g.batch, g.outH / 2, g.outW / 2, g.outC});
+  kernels->conv2dMaxPool(g, x, w, bias, y, winner);
+}
+
+/// kappa of a convolution, or of the pooling behind it and then its winners.
+struct Kappa {
+  const float* values;
+  const uint8_t* winner;
+
+  Kappa(const Napi::CallbackInfo& info, Arguments& in, const Window& g) {
+    if (in.skipNull()) {
+      winner = nullptr;
+      values = in.floats("kappa", {g.batch, g.outH, g.outW, g.outC});
+      return;
+    }
+    checkCells(info, g);
+    winner = in.bytes("winner", {g.batch, g.outH / 2, g.outW / 2, g.outC});
+    values = in.floats("kappa", {g.batch, g.outH / 2, g.outW / 2, g.outC});
+  }
+};
+
 void conv2dInputGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Window g = in.window(false);
-  const float* kappa = in.floats("kappa", {g.batch, g.outH, g.outW, g.outC});
+  const Kappa kappa(info, in, g);
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
-  kernels->conv2dInputGradient(g, kappa, w, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+  kernels->conv2dInputGradient(g, kappa.values, kappa.winner, w,
+                               in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
 void conv2dWeightGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Window g = in.window(false);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
-  const float* kappa = in.floats("kappa", {g.batch, g.outH, g.outW, g.outC});
+  const Kappa kappa(info, in, g);
   const float* scale = in.floatsOrNull("scale", {g.batch});
   float* dw = in.floats("dw", {g.kH, g.kW, g.inC, g.outC});
-  kernels->conv2dWeightGradient(g, x, kappa, scale, dw, in.floatsOrNull("db", {g.outC}));
+  float* db = in.floatsOrNull("db", {g.outC});
+  kernels->conv2dWeightGradient(g, x, kappa.values, kappa.winner, scale, dw, db);
 }
 
 void matMul(const Napi::CallbackInfo& info) {
@@ -351,6 +399,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   define("conv2d", conv2d);
+  define("conv2dMaxPool", conv2dMaxPool);
   define("conv2dInputGradient", conv2dInputGradient);
   define("conv2dWeightGradient", conv2dWeightGradient);
   define("matMul", matMul);

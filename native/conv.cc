@@ -30,35 +30,115 @@ void padImage(const Window& g, const float* x, int n, float* to) {
   }
 }
 
+/// A convolution's filter, packed into panels once for all images, and where its windows lie. With
+/// `cells` the windows come four by four, as 2×2 cells of output pixels, for pooling.
+struct Filter {
+  const Window& g;
+  int width, panels, rowPixels;
+  bool exact;
+  RowShape window;
+  const float *packed, *bias;
+  const int32_t* begins;  // offset in the image of each output pixel's window
+
+  Filter(const Window& geometry, const float* w, const float* biasOrNull, bool cells)
+      : g(geometry), width(panelWidth(g.outC, cells ? 2 : MAX_V)), panels(ceilDiv(g.outC, width)),
+        rowPixels(coversExactly(g) ? g.inW : paddedWidth(g)), exact(coversExactly(g)),
+        window{g.kH, g.kW * g.inC, (ptrdiff_t)rowPixels * g.inC}, bias(biasOrNull) {
+    const int K = g.kH * g.kW * g.inC;
+    float* to = bang::sharedScratch(0, (size_t)K * width * panels);
+    for (int p = 0; p < panels; p++)
+      packColumns(K, w + p * width, g.outC, least(width, g.outC - p * width), width, nullptr,
+                  to + (size_t)K * width * p);
+    packed = to;
+    const int pixels = g.outH * g.outW;
+    int32_t* table = (int32_t*)bang::sharedScratch(1, (size_t)pixels);
+    for (int i = 0; i < pixels; i++) {
+      const int cell = i / 4, cellsW = g.outW / 2;
+      const int oh = cells ? cell / cellsW * 2 + i % 4 / 2 : i / g.outW;
+      const int ow = cells ? cell % cellsW * 2 + i % 2 : i % g.outW;
+      table[i] = (oh * g.strideH * rowPixels + ow * g.strideW) * g.inC;
+    }
+    begins = table;
+  }
+
+  Panel panel(int p, bool relu) const {
+    return {packed + (size_t)g.kH * g.kW * g.inC * width * p, width,
+            least(width, g.outC - p * width), bias ? bias + p * width : nullptr, relu};
+  }
+
+  /// Image n as the windows want it: padded in scratch memory if need be.
+  const float* image(const float* x, int n) const {
+    if (exact) return x + (ptrdiff_t)n * g.inH * g.inW * g.inC;
+    float* padded = bang::scratch(0, (size_t)paddedHeight(g) * rowPixels * g.inC);
+    padImage(g, x, n, padded);
+    return padded;
+  }
+};
+
 void conv2d(const Window& g, const float* x, const float* w, const float* bias, bool relu,
             float* y) {
-  const int K = g.kH * g.kW * g.inC, O = g.outC, pixels = g.outH * g.outW;
-  const int width = panelWidth(O), panels = ceilDiv(O, width);
-  const size_t panelFloats = (size_t)K * width;
-  float* packed = bang::sharedScratch(0, panelFloats * panels);
-  for (int p = 0; p < panels; p++)
-    packColumns(K, w + p * width, O, least(width, O - p * width), width, nullptr,
-                packed + panelFloats * p);
-  const bool exact = coversExactly(g);
-  const int W = exact ? g.inW : paddedWidth(g), C = g.inC;
-  const RowShape window = {g.kH, g.kW * C, (ptrdiff_t)W * C};
+  const Filter filter(g, w, bias, false);
+  const int O = g.outC, pixels = g.outH * g.outW;
+  const int32_t* begins = filter.begins;
   parallel(g.batch, [&](int n) {
-    const float* image = x + (ptrdiff_t)n * g.inH * g.inW * C;
-    if (!exact) {
-      float* padded = bang::scratch(0, (size_t)paddedHeight(g) * W * C);
-      padImage(g, x, n, padded);
-      image = padded;
-    }
+    const float* image = filter.image(x, n);
     float* out = y + (ptrdiff_t)n * pixels * O;
-    for (int p = 0; p < panels; p++) {
-      const Panel panel = {packed + panelFloats * p, width, least(width, O - p * width),
-                           bias ? bias + p * width : nullptr, relu};
+    for (int p = 0; p < filter.panels; p++)
       panelRows(
-          pixels, window, panel,
-          [&](int i) {
-            return image + ((ptrdiff_t)(i / g.outW) * g.strideH * W + i % g.outW * g.strideW) * C;
-          },
-          [&](int i) { return out + (ptrdiff_t)i * O + p * width; });
+          pixels, filter.window, filter.panel(p, relu),
+          [&](int i) { return image + begins[i]; },
+          [&](int i) { return out + (ptrdiff_t)i * O + p * filter.width; });
+  });
+}
+
+/// Pools cells of 2×2 output pixels as they are computed: a tile is some cells, whose sums never
+/// leave the registers before their maximum is known. Panels are two vectors wide: wider ones would
+/// be read from the second-level cache for each cell.
+template <int V>
+void poolCells(const Filter& filter, const Panel& panel, const float* image, float* y,
+               uint8_t* winner) {
+  constexpr int CELLS = MANY_REGISTERS || V == 1 ? 2 : 1, P = 4 * CELLS;
+  typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+  const int cells = filter.g.outH * filter.g.outW / 4, O = filter.g.outC;
+  const int32_t* begins = filter.begins;
+  const RowShape window = filter.window;
+  Vec start[V], sum[P][V];
+  startOf<V>(panel, start);
+  for (int i = 0; i < cells; i += CELLS) {
+    const float* rows[P];
+    for (int p = 0; p < P; p++) rows[p] = image + begins[least(4 * i + p, 4 * cells - 1)];
+    tile<V, P>(rows, window, panel.data, panel.stride, start, sum);
+    for (int c = 0; c < CELLS && i + c < cells; c++) {
+      for (int v = 0; v < V; v++) {
+        Vec best = splat(-__builtin_inff());
+        VecI first = {};
+        for (int q = 0; q < 4; q++) {
+          const Vec value = sum[4 * c + q][v];
+          first = value > best ? VecI{} + q : first;
+          best = maxOf(value, best);
+        }
+        const int left = least(LANES, panel.width - v * LANES);
+        const ptrdiff_t at = (ptrdiff_t)(i + c) * O + v * LANES;
+        storeUpTo(y + at, best, left);
+        const Bytes bytes = __builtin_convertvector(first, Bytes);
+        memcpy(winner + at, &bytes, (size_t)left);
+      }
+    }
+  }
+}
+
+void conv2dMaxPool(const Window& g, const float* x, const float* w, const float* bias, float* y,
+                   uint8_t* winner) {
+  const Filter filter(g, w, bias, true);
+  const ptrdiff_t outputs = (ptrdiff_t)g.outH / 2 * (g.outW / 2) * g.outC;
+  parallel(g.batch, [&](int n) {
+    const float* image = filter.image(x, n);
+    for (int p = 0; p < filter.panels; p++) {
+      const Panel panel = filter.panel(p, false);
+      float* to = y + n * outputs + p * filter.width;
+      uint8_t* who = winner + n * outputs + p * filter.width;
+      if (panel.width <= LANES) poolCells<1>(filter, panel, image, to, who);
+      else poolCells<2>(filter, panel, image, to, who);
     }
   });
 }
@@ -103,22 +183,57 @@ void addWeightedRun(const Entry* entries, int count, const float* weights, ptrdi
   }
 }
 
-/// Appends the nonzero elements of row[0 … count) to `entries`.
-inline int collect(const float* row, int count, Entry* entries, int have) {
-  for (int c = 0; c < count; c += LANES) {
-    const Vec v = loadUpTo(row + c, count - c);
-    for (uint32_t mask = nonzeroMask(v); mask; mask &= mask - 1) {
-      const int lane = __builtin_ctz(mask);
-      entries[have++] = {c + lane, row[c + lane]};
+/// The nonzero elements of one image's kappa, output pixel by output pixel: those of pixel i are
+/// entries[begins[i] … ends[i]), each with its channel.
+struct Entries {
+  Entry* entries;
+  int *begins, *ends;
+};
+
+/// From kappa[pixels][O].
+Entries entriesOf(const Window& g, const float* kappa) {
+  const int O = g.outC, pixels = g.outH * g.outW;
+  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+  int* begins = (int*)bang::scratch(2, (size_t)pixels + 1);
+  int have = begins[0] = 0;
+  for (int i = 0; i < pixels; i++, kappa += O) {
+    for (int o = 0; o < O; o += LANES)
+      for (uint32_t mask = nonzeroMask(loadUpTo(kappa + o, least(LANES, O - o))); mask;
+           mask &= mask - 1) {
+        const int channel = o + __builtin_ctz(mask);
+        entries[have++] = {channel, kappa[channel]};
+      }
+    begins[i + 1] = have;
+  }
+  return {entries, begins, begins + 1};
+}
+
+/// From kappa[cells][O] behind a pooling of 2×2 whose winners are known.
+Entries entriesOf(const Window& g, const float* kappa, const uint8_t* winner) {
+  const int O = g.outC, pixels = g.outH * g.outW, cellsW = g.outW / 2;
+  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+  int* begins = (int*)bang::scratch(2, (size_t)pixels * 2);
+  int* ends = begins + pixels;
+  for (int i = 0; i < pixels; i++) begins[i] = ends[i] = i * O;
+  for (int cell = 0; cell < pixels / 4; cell++) {
+    const int first = cell / cellsW * 2 * g.outW + cell % cellsW * 2;
+    const int pixel[4] = {first, first + 1, first + g.outW, first + g.outW + 1};
+    for (int o = 0; o < O; o++) {
+      const float value = kappa[(ptrdiff_t)cell * O + o];
+      int& end = ends[pixel[winner[(ptrdiff_t)cell * O + o] & 3]];
+      entries[end] = {o, value};
+      end += value != 0;
     }
   }
-  return have;
+  return {entries, begins, ends};
 }
 
 // Each element of kappa adds its window's worth of weights to dx: for a fixed row of the window
 // those are one run of kW*I floats, in dx as in the weights.
-void conv2dInputGradient(const Window& g, const float* kappa, const float* w, float* dx) {
-  const int O = g.outC, C = g.inC, run = g.kW * C, pixels = g.outH * g.outW;
+void conv2dInputGradient(const Window& g, const float* kappa, const uint8_t* winner,
+                         const float* w, float* dx) {
+  const int O = g.outC, C = g.inC, run = g.kW * C;
+  const ptrdiff_t kappas = (ptrdiff_t)g.outH * g.outW * O / (winner ? 4 : 1);
   const int runPadded = roundUp(run, LANES);
   // weights[kH][O][runPadded]
   float* weights = bang::sharedScratch(0, (size_t)g.kH * O * runPadded);
@@ -129,19 +244,16 @@ void conv2dInputGradient(const Window& g, const float* kappa, const float* w, fl
   const int W = paddedWidth(g), H = paddedHeight(g);
   parallel(g.batch, [&](int n) {
     float* padded = bang::scratch(0, (size_t)H * W * C);
-    Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
-    int* ends = (int*)bang::scratch(2, (size_t)pixels + 1);
     memset(padded, 0, (size_t)H * W * C * 4);
-    const float* rows = kappa + (ptrdiff_t)n * pixels * O;
-    ends[0] = 0;
-    for (int i = 0; i < pixels; i++)
-      ends[i + 1] = collect(rows + (ptrdiff_t)i * O, O, entries, ends[i]);
+    const Entries found = winner ? entriesOf(g, kappa + n * kappas, winner + n * kappas)
+                                 : entriesOf(g, kappa + n * kappas);
     for (int kh = 0; kh < g.kH; kh++) {
       // Down the columns: neighbours in a row would add to the same cache lines at once.
       for (int ow = 0; ow < g.outW; ow++) {
         for (int oh = 0; oh < g.outH; oh++) {
-          const int i = oh * g.outW + ow;
-          addWeightedRun(entries + ends[i], ends[i + 1] - ends[i],
+          const int i = oh * g.outW + ow, count = found.ends[i] - found.begins[i];
+          if (count == 0) continue;
+          addWeightedRun(found.entries + found.begins[i], count,
                          weights + (ptrdiff_t)kh * O * runPadded, runPadded, run,
                          padded + ((ptrdiff_t)(oh * g.strideH + kh) * W + ow * g.strideW) * C);
         }
@@ -161,23 +273,35 @@ void conv2dInputGradient(const Window& g, const float* kappa, const float* w, fl
 template <int V, int G>
 inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
                      float* dw, ptrdiff_t dwStride) {
-  Vec sum[G][V];
+  // Two sums of each where one alone would leave the multiply-adds waiting for each other.
+  constexpr int U = V * G <= 6 ? 2 : 1;
+  Vec sum[U][G][V] = {};
+  int e = 0;
+  for (; e + U <= count; e += U) {
+#pragma GCC unroll 2
+    for (int u = 0; u < U; u++) {
+      const float* window = x + entries[e + u].at;
+      const Vec value = splat(entries[e + u].value);
 #pragma GCC unroll 8
-  for (int r = 0; r < G; r++)
+      for (int r = 0; r < G; r++)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) sum[r][v] = load(dw + r * dwStride + v * LANES);
-  for (int e = 0; e < count; e++) {
+        for (int v = 0; v < V; v++) sum[u][r][v] += value * load(window + r * rowStride + v * LANES);
+    }
+  }
+  for (; e < count; e++) {
     const float* window = x + entries[e].at;
-    const Vec value = splat(entries[e].value);
-#pragma GCC unroll 8
     for (int r = 0; r < G; r++)
-#pragma GCC unroll 8
-      for (int v = 0; v < V; v++) sum[r][v] += value * load(window + r * rowStride + v * LANES);
+      for (int v = 0; v < V; v++)
+        sum[0][r][v] += splat(entries[e].value) * load(window + r * rowStride + v * LANES);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < G; r++)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) store(dw + r * dwStride + v * LANES, sum[r][v]);
+    for (int v = 0; v < V; v++) {
+      float* to = dw + r * dwStride + v * LANES;
+      const Vec total = U == 2 ? sum[0][r][v] + sum[U - 1][r][v] : sum[0][r][v];
+      store(to, load(to) + total);
+    }
 }
 
 /// Rows of the window that are summed together, so that V * G accumulators fill the registers.
@@ -217,7 +341,8 @@ struct Element {
   const Window& g;
   ptrdiff_t rowStride;  // floats from one row of the padded image to the next
   const float* image;   // in scratch memory: runs of it are read in whole vectors, past its end
-  const float* kappa;   // [pixels][O]
+  const float* kappa;   // [pixels][O], or [cells][O] if there are winners
+  const uint8_t* winner;
   float factor;
 
   ptrdiff_t windowAt(int oh, int ow) const {
@@ -273,7 +398,17 @@ void addAlongRows(const Element& e, float* sum) {
   int* have = (int*)bang::scratch(2, (size_t)O);
   memset(have, 0, (size_t)O * 4);
   const float* row = e.kappa;
-  for (int oh = 0; oh < g.outH; oh++)
+  for (int cell = 0; e.winner && cell < pixels / 4; cell++, row += O) {
+    const int oh = cell / (g.outW / 2) * 2, ow = cell % (g.outW / 2) * 2;
+    const uint8_t* who = e.winner + (ptrdiff_t)cell * O;
+    int32_t at[4];
+    for (int q = 0; q < 4; q++) at[q] = (int32_t)e.windowAt(oh + q / 2, ow + q % 2);
+    for (int o = 0; o < O; o++) {
+      entries[(ptrdiff_t)o * pixels + have[o]] = {at[who[o] & 3], row[o] * e.factor};
+      have[o] += row[o] != 0;
+    }
+  }
+  for (int oh = 0; !e.winner && oh < g.outH; oh++)
     for (int ow = 0; ow < g.outW; ow++, row += O) {
       const int32_t at = (int32_t)e.windowAt(oh, ow);
       for (int o = 0; o < O; o += LANES)
@@ -289,7 +424,7 @@ void addAlongRows(const Element& e, float* sum) {
 
 /// bias[O] += factor * sum over pixels of kappa.
 void addBias(const Element& e, float* bias) {
-  const int O = e.g.outC, pixels = e.g.outH * e.g.outW;
+  const int O = e.g.outC, pixels = e.g.outH * e.g.outW / (e.winner ? 4 : 1);
   const Vec factor = splat(e.factor);
   for (int o = 0; o < O; o += LANES) {
     const int channels = least(LANES, O - o);
@@ -303,11 +438,12 @@ void addBias(const Element& e, float* bias) {
 // not depend on the number of threads.
 constexpr int GRADIENT_CHUNKS = 16;
 
-void conv2dWeightGradient(const Window& g, const float* x, const float* kappa, const float* scale,
-                          float* dw, float* db) {
-  const int O = g.outC, run = g.kW * g.inC, pixels = g.outH * g.outW;
+void conv2dWeightGradient(const Window& g, const float* x, const float* kappa,
+                          const uint8_t* winner, const float* scale, float* dw, float* db) {
+  const int O = g.outC, run = g.kW * g.inC;
+  const ptrdiff_t kappas = (ptrdiff_t)g.outH * g.outW * O / (winner ? 4 : 1);
   const int columns = roundUp(O, LANES), runPadded = roundUp(run, LANES);
-  const bool alongChannels = run <= 16;
+  const bool alongChannels = run <= 16 && !winner;
   const size_t imageFloats = (size_t)paddedHeight(g) * paddedWidth(g) * g.inC;
   const int perChunk = most(1, ceilDiv(g.batch, GRADIENT_CHUNKS));
   const int chunks = ceilDiv(g.batch, perChunk);
@@ -326,7 +462,8 @@ void conv2dWeightGradient(const Window& g, const float* x, const float* kappa, c
     for (int n = chunk * perChunk; n < last; n++) {
       padImage(g, x, n, image);
       const Element element = {g, (ptrdiff_t)paddedWidth(g) * g.inC, image,
-                               kappa + (ptrdiff_t)n * pixels * O, scale ? scale[n] : 1.0f};
+                               kappa + n * kappas, winner ? winner + n * kappas : nullptr,
+                               scale ? scale[n] : 1.0f};
       addBias(element, bias);
       if (!alongChannels) addAlongRows(element, sum);
       else if (O <= LANES) addAlongChannels<1>(element, sum);

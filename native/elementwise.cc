@@ -9,7 +9,7 @@ inline void forPieces(size_t count, const Task& task) {
   parallel((int)((count + piece - 1) / piece), [&](int i) {
     const size_t begin = piece * (size_t)i;
     task(begin, count - begin < piece ? count - begin : piece);
-  });
+  }, (double)count);
 }
 
 void relu(size_t count, const float* x, float* y) {

@@ -30,12 +30,20 @@ struct Kernels {
   /// give equal outputs, on which the ties of max pooling rest.
   void (*conv2d)(const Window&, const float* x, const float* w, const float* bias, bool relu,
                  float* y);
-  /// dx[N,iH,iW,I] = gradient with respect to x, given kappa[N,oH,oW,O] = gradient w.r.t. y.
-  void (*conv2dInputGradient)(const Window&, const float* kappa, const float* w, float* dx);
+  /// The same, then max pooling over 2×2 cells, whose full-size input is never written:
+  /// y[N,oH/2,oW/2,O], and winner[…], which of 0 … 3 is the first maximum in row-major order. oH and
+  /// oW are even.
+  void (*conv2dMaxPool)(const Window&, const float* x, const float* w, const float* bias, float* y,
+                        uint8_t* winner);
+  /// dx[N,iH,iW,I] = gradient with respect to x, given kappa[N,oH,oW,O] = gradient w.r.t. y; or,
+  /// behind conv2dMaxPool, kappa[N,oH/2,oW/2,O] = gradient w.r.t. the pooled y, and its winners.
+  void (*conv2dInputGradient)(const Window&, const float* kappa, const uint8_t* winnerOrNull,
+                              const float* w, float* dx);
   /// dw[kH,kW,I,O] = sum over n of scale[n] * (element n's gradient); db[O] likewise (null: not
-  /// wanted). scale null: all ones.
+  /// wanted). scale null: all ones. kappa and winners as above.
   void (*conv2dWeightGradient)(const Window&, const float* x, const float* kappa,
-                               const float* scale, float* dw, float* db);
+                               const uint8_t* winnerOrNull, const float* scale, float* dw,
+                               float* db);
 
   /// c[M,N] = op(a) op(b) + bias[N], then max(0, ·) if relu. op transposes if asked:
   /// a is [M,K] or [K,M], b is [K,N] or [N,K]. scale[K] (null: ones) multiplies row k of op(b).

@@ -28,6 +28,7 @@ const Kernels* LEVEL_FUNCTION(BANG_LEVEL)() {
       LEVEL_NAME(BANG_LEVEL),
       LANES,
       conv2d,
+      conv2dMaxPool,
       conv2dInputGradient,
       conv2dWeightGradient,
       matMul,

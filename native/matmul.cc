@@ -22,7 +22,7 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
     parallel(blocks, [&](int i) {
       const int m = i * 64;
       transposeInto(K, least(64, M - m), a + m, M, rows + (ptrdiff_t)m * K, K);
-    });
+    }, 4.0 * M * K);
     a = rows;
   }
   const int width = panelWidth(N), panels = ceilDiv(N, width);
@@ -43,7 +43,7 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
     if (!scale) return;
     for (int k = 0; k < K; k++)
       for (int j = 0; j < columns; j++) panel[(ptrdiff_t)k * width + j] *= scale[k];
-  });
+  }, 4.0 * K * N);
   parallel(panels * rowBlocks, [&](int i) {
     const int p = i / rowBlocks, n = p * width, m0 = i % rowBlocks * rowBlock;
     const bool direct = p < firstPacked;
@@ -53,7 +53,7 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
         least(rowBlock, M - m0), row, panel,
         [&](int r) { return a + (ptrdiff_t)(m0 + r) * K; },
         [&](int r) { return c + (ptrdiff_t)(m0 + r) * N + n; });
-  });
+  }, 0.1 * M * N * K);
 }
 
 void columnSums(int R, int C, const float* x, const float* scale, float* sum) {
@@ -64,7 +64,7 @@ void columnSums(int R, int C, const float* x, const float* scale, float* sum) {
     for (int r = 0; r < R; r++)
       total += splat(scale ? scale[r] : 1.0f) * loadUpTo(x + (ptrdiff_t)r * C + c, columns);
     storeUpTo(sum + c, total, columns);
-  });
+  }, (double)R * C);
 }
 
 }  // namespace

@@ -21,10 +21,9 @@ constexpr int rowsFor(int V) {
 
 /// y[p][v] += sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
 /// Every output is one sum in one fixed order, whatever the tile.
-template <int V>
+template <int V, int P>
 inline void tile(const float* const* rows, RowShape shape, const float* panel,
                  ptrdiff_t panelStride, const Vec* start, Vec (*y)[V]) {
-  constexpr int P = rowsFor(V);
   Vec sum[P][V];
 #pragma GCC unroll 8
   for (int p = 0; p < P; p++)
@@ -64,22 +63,24 @@ struct Panel {
   bool relu;
 };
 
+/// The bias as every sum of the panel begins.
+template <int V>
+inline void startOf(const Panel& panel, Vec* start) {
+  for (int v = 0; v < V; v++)
+    start[v] = panel.bias ? loadUpTo(panel.bias + v * LANES, panel.width - v * LANES) : Vec{};
+}
+
 /// `count` rows of output, named by rowOf(i) and outOf(i), for one panel.
 template <int V, class RowOf, class OutOf>
 inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
   constexpr int P = rowsFor(V);
-  Vec start[V] = {}, sum[P][V];
-  if (panel.bias) {
-    for (int v = 0; v < V; v++) {
-      const int left = panel.width - v * LANES;
-      start[v] = loadUpTo(panel.bias + v * LANES, left);
-    }
-  }
+  Vec start[V], sum[P][V];
+  startOf<V>(panel, start);
   for (int i = 0; i < count; i += P) {
     // The last tile may be short: its spare rows repeat the last one and are not stored.
     const float* rows[P];
     for (int p = 0; p < P; p++) rows[p] = rowOf(least(i + p, count - 1));
-    tile<V>(rows, shape, panel.data, panel.stride, start, sum);
+    tile<V, P>(rows, shape, panel.data, panel.stride, start, sum);
     for (int p = 0; p < P && i + p < count; p++) {
       float* y = outOf(i + p);
       for (int v = 0; v < V; v++) {
@@ -101,9 +102,9 @@ inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf
 }
 
 /// Columns in each panel so that all are about as wide: 7 vectors go as 4 + 3, not 4 + 3 + 0.
-inline int panelWidth(int columns) {
+inline int panelWidth(int columns, int mostVectors = MAX_V) {
   const int vectors = ceilDiv(columns, LANES);
-  return ceilDiv(vectors, ceilDiv(vectors, MAX_V)) * LANES;
+  return ceilDiv(vectors, ceilDiv(vectors, mostVectors)) * LANES;
 }
 
 /// Copies `width` columns of a K × columns matrix into rows of `stride` floats, zero-filled.
@@ -118,8 +119,16 @@ inline void packColumns(int K, const float* matrix, ptrdiff_t columns, int width
   }
 }
 
+/// Below so many operations another thread would cost more than it does.
+constexpr double WORTH_THREADS = 200e3;
+
+/// task(i) for i in [0, count) on all threads; on this one alone if `operations` in all are few.
 template <class Task>
-inline void parallel(int count, const Task& task) {
+inline void parallel(int count, const Task& task, double operations = WORTH_THREADS) {
+  if (operations < WORTH_THREADS) {
+    for (int i = 0; i < count; i++) task(i);
+    return;
+  }
   bang::parallelFor(
       count, [](void* context, int i) { (*static_cast<const Task*>(context))(i); },
       const_cast<Task*>(&task));

@@ -60,7 +60,8 @@ async function built(module) {
 async function main(args) {
   const options = await parse(args);
   if (!options) return;
-  const engine = await startEngine({ ...(options.threads && { threads: options.threads }) });
+  const { threads } = options;
+  const engine = await startEngine(threads === undefined ? {} : { threads });
   const binding = nativeBinding();
   if (options.kernels && !binding) {
     throw new UserError(`--kernels needs the native engine, but here are ${engine.description}`);
@@ -173,7 +174,9 @@ async function parse(args) {
     .help()
     .wrap(100)
     .fail((message, error) => {
-      throw error ?? new UserError(`${message} (see npm run bench -- --help)`);
+      // yargs has errors of its own, which are the user's too.
+      if (error && error.name !== 'YError') throw error;
+      throw new UserError(`${message ?? error.message} (see npm run bench -- --help)`);
     });
   const options = await parser.parseAsync();
   if (options.help) return undefined;
@@ -368,8 +371,9 @@ async function kernelsOf({ spec: { name }, layers }, binding, options) {
       spec.kind === 'conv'
         ? {
             forward: () => binding.conv2d(window, x, w, bias, false, y),
-            inputGradient: () => binding.conv2dInputGradient(window, kappa, w, dx),
-            weightGradient: () => binding.conv2dWeightGradient(window, x, kappa, scale, dw, db),
+            inputGradient: () => binding.conv2dInputGradient(window, null, kappa, w, dx),
+            weightGradient: () =>
+              binding.conv2dWeightGradient(window, x, null, kappa, scale, dw, db),
           }
         : {
             forward: () => binding.matMul(batch, O, I, x, false, w, false, null, bias, false, y),

@@ -40,8 +40,8 @@ function run(command, args) {
 }
 
 async function findCompiler() {
-  for (const compiler of [process.env.CXX, 'c++', 'g++', 'clang++']) {
-    if (!compiler) continue;
+  const { CXX } = process.env;
+  for (const compiler of CXX ? [CXX] : ['c++', 'g++', 'clang++']) {
     try {
       await run(compiler, ['--version']);
       return compiler;
@@ -113,7 +113,10 @@ if (!fresh || force) {
     if (process.platform === 'win32')
       throw new Error('the native kernels need GCC or Clang on Linux or macOS');
     const compiler = await findCompiler();
-    if (!compiler) throw new Error('no C++ compiler was found (c++, g++, clang++ or $CXX)');
+    if (!compiler)
+      throw new Error(
+        `no C++ compiler was found (${process.env.CXX ? `CXX is ${process.env.CXX}` : 'c++, g++, clang++ or $CXX'})`,
+      );
     await build(compiler);
   } catch (error) {
     rmSync(target, { force: true });

@@ -2,7 +2,7 @@ import os from 'node:os';
 import type { CommandModule } from 'yargs';
 import { cacheFolder, readCache } from '../data/cache.js';
 import { DATA_NAMES, sources } from '../data/sources.js';
-import { nativeBinding, startEngine, threadCount } from '../engine/engine.js';
+import { nativeBinding, startEngine, type Engine } from '../engine/engine.js';
 import { measureSpeed } from '../engine/speed.js';
 import { version } from '../experiment/run.js';
 import { shared } from './options.js';
@@ -25,7 +25,7 @@ export const doctorCommand: CommandModule<object, { threads?: number }> = {
     print('node', `${process.version}, ${process.platform} ${process.arch}`);
     print('cpu', `${os.cpus()[0]?.model.trim() ?? 'unknown'}, ${cores} cores`);
     print('engine', engine.description);
-    print('threads', `${threadCount(threads)} (--threads, or BANG_THREADS)`);
+    print('threads', `${engine.threads} (--threads, or BANG_THREADS)`);
     const speed = await measureSpeed(nativeBinding());
     const share = speed.peak === undefined ? '' : `, ${percent(speed.forward, speed.peak)} of`;
     const peak =
@@ -37,7 +37,7 @@ export const doctorCommand: CommandModule<object, { threads?: number }> = {
       const { state } = await readCache(sources[name]);
       print('data', `${name}: ${state}, in ${cacheFolder()}`);
     }
-    for (const advice of advices(engine.name, threadCount(threads), cores)) print('advice', advice);
+    for (const advice of advices(engine, cores)) print('advice', advice);
   },
 };
 
@@ -45,12 +45,10 @@ function percent(part: number, whole: number): string {
   return `${((100 * part) / whole).toFixed(0)} %`;
 }
 
-function advices(engine: string, threads: number, cores: number): string[] {
+function advices({ name, threads, warning }: Engine, cores: number): string[] {
   const found: string[] = [];
-  if (engine === 'cpu') {
-    found.push(
-      'install a C++ compiler (g++ or clang++), then npm run build:native: some hundred times faster',
-    );
+  if (name === 'cpu') {
+    found.push(warning ?? 'the native engine is some hundred times faster');
   } else if (threads < cores) {
     found.push(`${cores - threads} of ${cores} cores are idle: --threads ${cores}`);
   } else if (threads > cores) {

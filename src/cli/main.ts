@@ -1,28 +1,40 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import yargs from 'yargs';
-import { ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
-import { packageRoot } from '../files.js';
+import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
+import { packageRoot, reason } from '../files.js';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { initCommand } from './init.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
+import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
 
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
+/** With their arguments: `run <config..>`. */
+const COMMANDS = [
+  runCommand,
+  evalCommand,
+  dataCommand,
+  validateCommand,
+  initCommand,
+  schemaCommand,
+  doctorCommand,
+].map(({ command }) => String(command));
+
 /**
- * Runs one command line and returns its exit code. Nothing below calls `process.exit`, so that
- * files are written and workers end before the process does.
+ * Runs one command line and returns its exit code. Nothing below ends the process (but a second
+ * Ctrl-C), so that files are written and workers end before it does.
  */
 export async function main(args: string[]): Promise<number> {
   const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
     version: string;
   };
-  let usage: string | undefined;
+  surviveClosedPipes();
   const parser = yargs(args)
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
@@ -37,16 +49,18 @@ export async function main(args: string[]): Promise<number> {
     .example('$0 eval weights.safetensors', 'attack a network that exists already')
     .example('$0 doctor', 'which engine computes here, and how fast')
     .demandCommand(1, 'which command?')
-    .recommendCommands()
     .strict()
+    .detectLocale(false)
     .exitProcess(false)
     .version(version)
     .help()
     .wrap(Math.min(100, process.stdout.columns || 100))
     .fail((message: string | null, error: Error | undefined) => {
-      if (error) throw error;
-      usage = message ?? 'the arguments do not fit';
-      throw new UserError(`${usage} (see bang --help)`);
+      if (error && error.name !== 'YError') throw error;
+      // Public, but not among the types.
+      const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
+      const usage = { commands: COMMANDS, options: Object.keys(key) };
+      throw new UserError(usageProblem(message ?? 'the arguments do not fit', args, usage));
     });
   try {
     await parser.parseAsync();
@@ -67,4 +81,23 @@ function report(error: unknown): number {
     process.stderr.write('bang: this is a defect of the program; BANG_DEBUG=1 shows where\n');
   }
   return EXIT.failed;
+}
+
+let surviving = false;
+
+/**
+ * A reader that goes away (`| head`) is no reason to stop: what is not read is in the files. A disk
+ * that takes no more of the output is one to fail.
+ */
+function surviveClosedPipes(): void {
+  if (surviving) return;
+  surviving = true;
+  process.stderr.on('error', () => undefined);
+  process.stdout.on('error', (error) => {
+    if (codeOf(error) === 'EPIPE') return;
+    process.stderr.write(`bang: cannot write to the standard output: ${reason(error)}\n`);
+    process.once('exit', () => {
+      process.exitCode = EXIT.failed;
+    });
+  });
 }

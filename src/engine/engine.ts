@@ -23,6 +23,8 @@ export interface Engine {
   warning?: string;
 }
 
+const REMEDY = 'install a C++ compiler (g++ or clang++), then: npm run build:native';
+
 let registered = false;
 
 /**
@@ -38,12 +40,11 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   silenceGreeting();
   if ('problem' in loaded || wanted === 'cpu') {
     const problem = 'problem' in loaded ? loaded.problem : 'it was asked for';
-    if (wanted === 'native')
-      throw new UserError(
-        `the native engine cannot be used: ${problem}; install a C++ compiler (g++ or clang++), then: npm run build:native`,
-      );
+    if (wanted === 'native') {
+      throw new UserError(`the native engine cannot be used: ${problem}; ${REMEDY}`);
+    }
     await tf.setBackend('cpu');
-    const warning = `computing on tfjs's own CPU kernels, some hundred times slower than the native engine: ${problem}; install a C++ compiler (g++ or clang++), then: npm run build:native`;
+    const warning = `computing on tfjs's own CPU kernels, some hundred times slower than the native engine: ${problem}; ${REMEDY}`;
     return {
       name: 'cpu',
       description: `tfjs CPU kernels, because ${problem}`,
@@ -61,7 +62,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   await tf.setBackend(NATIVE);
   return {
     name: 'native',
-    description: `native kernels (${binding.level()}), ${threads} thread${threads === 1 ? '' : 's'}`,
+    description: `native kernels (${binding.level()})`,
     threads,
   };
 }

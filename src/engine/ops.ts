@@ -94,6 +94,63 @@ export function conv2dWeightGradient(
   };
 }
 
+/** A convolution and the max pooling over 2×2 cells behind it, in one. */
+export interface Pooled {
+  /** [N, oH/2, oW/2, O] */
+  y: tf.Tensor4D;
+  /** What the way back needs: which pixel of each cell won, or the convolution's whole output. */
+  saved: tf.Tensor4D;
+}
+
+const CELLS: Sliding = { stride: 2, pad: 'valid' };
+
+/** max over 2×2 cells of `conv2d`, whose output has even height and width. */
+export function conv2dMaxPool(
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D,
+  sliding: Sliding,
+): Pooled {
+  const own = fused('BangConvMaxPool', { x, filter, bias }, slidingAttributes(sliding));
+  if (own) return { y: own[0] as tf.Tensor4D, saved: own[1] as tf.Tensor4D };
+  const whole = conv2d(x, filter, bias, sliding);
+  return { y: tf.maxPool(whole, 2, 2, 'valid'), saved: whole };
+}
+
+/** The gradient by x, where kappa is the gradient by the pooled y. */
+export function conv2dMaxPoolInputGradient(
+  inputShape: number[],
+  { y, saved }: Pooled,
+  kappa: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  sliding: Sliding,
+): tf.Tensor4D {
+  const attributes = { ...slidingAttributes(sliding), inputShape };
+  const own = fused('BangConvMaxPoolInputGradient', { kappa, winner: saved, filter }, attributes);
+  if (own) return own[0] as tf.Tensor4D;
+  const whole = maxPoolGradient(saved, y, kappa, 2, CELLS);
+  return conv2dInputGradient(inputShape, whole, filter, sliding);
+}
+
+/** Weight and bias gradient, where kappa is the gradient by the pooled y; scale as above. */
+export function conv2dMaxPoolWeightGradient(
+  x: tf.Tensor4D,
+  { y, saved }: Pooled,
+  kappa: tf.Tensor4D,
+  filterShape: number[],
+  sliding: Sliding,
+  scale?: tf.Tensor1D,
+): WeightGradient {
+  if (saved.dtype === 'bool') {
+    const attributes = { ...slidingAttributes(sliding), filterShape };
+    const inputs = { x, kappa, scale, winner: saved };
+    const [weight, bias] = fused('BangConvWeightGradient', inputs, attributes)!;
+    return { weight, bias: bias as tf.Tensor1D };
+  }
+  const whole = maxPoolGradient(saved, y, kappa, 2, CELLS);
+  return conv2dWeightGradient(x, whole, filterShape, sliding, scale);
+}
+
 /** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; scale as above. */
 export function denseWeightGradient(
   x: tf.Tensor2D,

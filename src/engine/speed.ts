@@ -35,10 +35,8 @@ export async function measureSpeed(binding: NativeBinding | undefined): Promise<
 
 /** Multiply-adds of one image's forward pass. */
 export function multiplications({ weighted }: ReturnType<typeof makeNetwork>): number {
-  let sum = 0;
-  for (const { weightShape, output } of weighted) {
-    const pixels = output.length === 3 ? output[0] * output[1] : 1;
-    sum += pixels * tf.util.sizeFromShape(weightShape);
-  }
-  return sum;
+  return weighted.reduce(
+    (sum, { windows, weightShape }) => sum + windows * tf.util.sizeFromShape(weightShape),
+    0,
+  );
 }

@@ -21,12 +21,15 @@ import { encodeCheckpoint, readCheckpoint } from './checkpoint.js';
 import { isBang, parseConfig, type Config } from './config.js';
 import { evaluate, slice } from './evaluate.js';
 import { openFolder, type ResultFolder } from './folder.js';
+import { isMapping, valueAt } from './problems.js';
 
 export interface RunOptions {
   /** The result folder. */
   out: string;
   /** Starts over in a folder that holds something already. */
   force?: boolean;
+  /** The files that the experiment was read from, which starting over must not remove. */
+  inputs?: readonly string[];
   /** The data set's own files, instead of the cache. */
   dataDir?: string | undefined;
   threads?: number | undefined;
@@ -64,8 +67,9 @@ export interface Provenance {
   seconds: { training: number | null; total: number };
 }
 
-/** Keys of a config on which no figure depends. */
-const INCIDENTAL = ['name', 'description', 'published', 'engine'];
+/** Keys of a config on which no figure depends, but for the last bits of those that another engine
+ *  computes. */
+const INCIDENTAL = ['name', 'description', 'published', 'engine', 'training.checkpointEvery'];
 
 /**
  * The one story: data → train → evaluate → report. What the folder already holds of this experiment
@@ -75,18 +79,19 @@ const INCIDENTAL = ['name', 'description', 'published', 'engine'];
  */
 export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
   const { progress, signal } = options;
-  const folder = openFolder(options.out, config, {
-    ignored: INCIDENTAL,
-    ...(options.force !== undefined && { force: options.force }),
-  });
+  threadCount(options.threads);
+  const { force, inputs } = options;
+  const folder = openFolder(options.out, config, { ignored: INCIDENTAL, force, inputs });
   const finished = await finishedResult(folder, config.data, options);
-  if (finished) return finished;
+  // What is printed beside the figures is the current config's.
+  if (finished) return { ...finished, name: config.name, config };
 
   const begun = performance.now();
   const engine = await announceEngine(config.engine, options);
   const data = await loadData(config.data, { dataDir: options.dataDir, progress, signal });
   const source = sourceOf(config.data, data, options.dataDir);
   const network = makeNetwork(NETWORKS[config.model]);
+  folder.begin();
   const trained = await trainedWeights(network, config, data, source, engine, folder, options);
   try {
     const row = await evaluateInto(
@@ -128,7 +133,8 @@ export interface EvalOptions extends RunOptions {
  * @throws UserError if the file holds no weights of the network
  */
 export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
-  const { progress, signal, evaluation } = options;
+  const { progress, signal, evaluation, force } = options;
+  threadCount(options.threads);
   const weightFile = await readWeights(file);
   const trainedBy = configIn(weightFile);
   const model = options.model ?? trainedBy?.model ?? 'lenet';
@@ -150,11 +156,9 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     ...(trainedBy && { seed, training }),
     evaluation,
   };
-  const folder = openFolder(options.out, identity, {
-    ...(options.force !== undefined && { force: options.force }),
-  });
+  const folder = openFolder(options.out, identity, { force, inputs: [file] });
   const finished = await finishedResult(folder, dataName, options);
-  if (finished) return finished;
+  if (finished) return { ...finished, name, config };
 
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
@@ -162,6 +166,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   try {
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
+    folder.begin();
     const row = await evaluateInto(
       folder,
       network,
@@ -219,16 +224,31 @@ async function announceEngine(wanted: Config['engine'], options: RunOptions): Pr
 async function finishedResult(
   folder: ResultFolder,
   name: Config['data'],
-  { dataDir, progress, signal }: RunOptions,
+  { dataDir, force, progress, signal }: RunOptions,
 ): Promise<Result | undefined> {
-  const text = folder.result();
-  if (text === undefined) return undefined;
-  const result = JSON.parse(text) as Result;
+  if (force || !folder.has('result')) return undefined;
+  const result = folder.result();
+  if (!isResult(result)) {
+    progress.note(`note: ${folder.file('result')} is damaged; it is made anew`);
+    return undefined;
+  }
   if (dataDir === undefined && result.data.folder === null) return result;
   const data = await loadData(name, { dataDir, progress, signal });
   const { sha256 } = sourceOf(name, data, dataDir);
   refuseOtherData(folder, result.data.sha256, sha256);
   return result;
+}
+
+/** Whether a result is one that this program wrote, as far as it is read again. */
+function isResult(value: unknown): value is Result {
+  const at = (...path: string[]) => valueAt(value, path);
+  return (
+    at('format') === 1 &&
+    at('data', 'folder') !== undefined &&
+    typeof at('data', 'sha256') === 'string' &&
+    typeof at('row', 'accuracy') === 'number' &&
+    isMapping(at('row', 'attacks'))
+  );
 }
 
 interface Trained {
@@ -247,21 +267,28 @@ async function trainedWeights(
 ): Promise<Trained> {
   const { seed, training } = config;
   if (folder.has('weights')) {
-    const file = await readWeights(folder.file('weights'));
-    refuseOtherData(folder, file.metadata.data ?? source.sha256, source.sha256);
-    return { weights: importWeights(network, file, folder.file('weights')), seconds: null };
+    const { weights, data: trainedOn } = await finishedWeights(network, folder.file('weights'));
+    refuseOtherData(folder, trainedOn ?? source.sha256, source.sha256);
+    return { weights, seconds: null };
   }
   const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
-  const digest = sha256(
-    JSON.stringify({ model: config.model, seed, training, data: source.sha256 }),
-  );
-  const resumed = readCheckpoint(network, folder.file('checkpoint'), digest);
-  if (resumed) progress.note(`training goes on at iteration ${resumed.iteration}`);
-  const state = resumed ?? initialState(network, seed);
+  const decisive = { ...training, checkpointEvery: undefined };
+  const origin = {
+    settings: sha256(JSON.stringify({ model: config.model, seed, training: decisive })),
+    data: source.sha256,
+  };
+  const checkpoint = readCheckpoint(network, folder.file('checkpoint'), origin.settings);
+  if (checkpoint) {
+    refuseOtherData(folder, checkpoint.data, origin.data);
+    progress.note(`training goes on at iteration ${checkpoint.state.iteration}`);
+  } else if (folder.has('checkpoint')) {
+    progress.note(`note: ${folder.file('checkpoint')} is damaged; training begins anew`);
+  }
+  const state = checkpoint?.state ?? initialState(network, seed);
   const begun = performance.now();
   await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
     checkpoint: (now) => {
-      folder.write('checkpoint', encodeCheckpoint(network, now, digest));
+      folder.write('checkpoint', encodeCheckpoint(network, now, origin));
     },
     log: (rows) => {
       folder.write('training', trainingCsv(rows));
@@ -279,6 +306,20 @@ async function trainedWeights(
   folder.write('weights', encodeSafetensors(exportWeights(network, state.weights), metadata));
   folder.remove('checkpoint');
   return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
+}
+
+/** @throws UserError that says how to mend it, if they are damaged */
+async function finishedWeights(
+  network: Network,
+  name: string,
+): Promise<{ weights: Weights; data: string | undefined }> {
+  try {
+    const file = await readWeights(name);
+    return { weights: importWeights(network, file, name), data: file.metadata.data };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${error.message}; --force trains anew`);
+  }
 }
 
 /** The paper's split: the first 50 000 images train, the last 10 000 validate; or all train. */

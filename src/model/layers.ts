@@ -2,10 +2,14 @@ import * as tf from '@tensorflow/tfjs';
 import {
   conv2d,
   conv2dInputGradient,
+  conv2dMaxPool,
+  conv2dMaxPoolInputGradient,
+  conv2dMaxPoolWeightGradient,
   conv2dWeightGradient,
   denseWeightGradient,
   maxPoolGradient,
   reluGradient,
+  type Pooled,
   type Sliding,
   type WeightGradient,
 } from '../engine/ops.js';
@@ -30,17 +34,22 @@ export interface Parameters {
   bias: tf.Variable<tf.Rank.R1>;
 }
 
-/**
- * What a layer computes. x is its input [N, …input], y its output [N, …output], kappa the gradient
- * of the loss with respect to y.
- */
+/** One pass through a layer: x is its input [N, …input], y its output [N, …output]. */
+export interface Pass {
+  x: tf.Tensor;
+  y: tf.Tensor;
+  /** What else the way back needs, if the layer is of that kind. */
+  saved?: tf.Tensor;
+}
+
+/** What a layer computes, forward and backward; kappa is the gradient of the loss by its output. */
 export interface Layer {
   spec: LayerSpec;
   input: Shape;
   output: Shape;
-  forward(x: tf.Tensor, extra: Extra): tf.Tensor;
+  forward(x: tf.Tensor, extra: Extra): Pass;
   /** The gradient with respect to x. */
-  backward(kappa: tf.Tensor, x: tf.Tensor, y: tf.Tensor, extra: Extra): tf.Tensor;
+  backward(kappa: tf.Tensor, pass: Pass, extra: Extra): tf.Tensor;
 }
 
 /** What a layer needs beside its input, if it is of that kind. */
@@ -54,11 +63,13 @@ export interface Extra {
 export interface WeightedLayer extends Layer {
   name: string;
   weightShape: number[];
+  /** Places at which the weights are used on one image: multiply-adds = windows · weights. */
+  windows: number;
   /** Inputs to one output: the xavier filler's fan-in. */
   fanIn: number;
   filler: Filler;
   /** Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
-  gradient(kappa: tf.Tensor, x: tf.Tensor, scale?: tf.Tensor1D): WeightGradient;
+  gradient(kappa: tf.Tensor, pass: Pass, scale?: tf.Tensor1D): WeightGradient;
 }
 
 export function isWeighted(layer: Layer): layer is WeightedLayer {
@@ -83,16 +94,16 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
         spec,
         input,
         output: input,
-        forward: (x) => tf.relu(x),
-        backward: (kappa, _x, y) => reluGradient(y, kappa),
+        forward: (x) => ({ x, y: tf.relu(x) }),
+        backward: (kappa, { y }) => reluGradient(y, kappa),
       };
     case 'dropout':
       return {
         spec,
         input,
         output: input,
-        forward: (x, { mask }) => (mask ? tf.mul(x, mask) : x),
-        backward: (kappa, _x, _y, { mask }) => (mask ? tf.mul(kappa, mask) : kappa),
+        forward: (x, { mask }) => ({ x, y: mask ? tf.mul(x, mask) : x }),
+        backward: (kappa, _pass, { mask }) => (mask ? tf.mul(kappa, mask) : kappa),
       };
   }
 }
@@ -114,24 +125,61 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
     input,
     output: [output[0], output[1], spec.filters],
     weightShape,
+    windows: output[0] * output[1],
     fanIn: spec.size * spec.size * channels,
     filler: spec.filler,
-    forward: (x, { parameters }) =>
-      conv2d(
-        x as tf.Tensor4D,
-        parameters!.weight as tf.Tensor as tf.Tensor4D,
-        parameters!.bias,
-        sliding,
-      ),
-    backward: (kappa, x, _y, { parameters }) =>
-      conv2dInputGradient(
-        x.shape,
-        kappa as tf.Tensor4D,
-        parameters!.weight as tf.Tensor as tf.Tensor4D,
-        sliding,
-      ),
-    gradient: (kappa, x, scale) =>
+    forward: (x, { parameters }) => ({
+      x,
+      y: conv2d(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding),
+    }),
+    backward: (kappa, { x }, { parameters }) =>
+      conv2dInputGradient(x.shape, kappa as tf.Tensor4D, filterOf(parameters), sliding),
+    gradient: (kappa, { x }, scale) =>
       conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, weightShape, sliding, scale),
+  };
+}
+
+function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
+  return parameters!.weight as tf.Tensor as tf.Tensor4D;
+}
+
+/**
+ * A convolution and the 2×2 max pooling that follows it as one layer, which never needs the full-size
+ * map; undefined where the two do not fit that. Its kappa is the gradient by the pooled output. Each
+ * of its elements is the gradient of one output of the convolution and all others are zero, so its
+ * norm, on which BANG rests, is that of the convolution's kappa.
+ */
+export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
+  if (!isWeighted(first) || first.output.length !== 3) return undefined;
+  if (second?.kind !== 'maxPool' || second.size !== 2 || second.stride !== 2) return undefined;
+  const [height, width, channels] = first.output;
+  if (height % 2 !== 0 || width % 2 !== 0) return undefined;
+  const sliding: Sliding = { stride: 1, pad: (first.spec as Spec<'conv'>).pad ?? 0 };
+  const pooled = ({ y, saved }: Pass): Pooled => ({ y, saved }) as Pooled;
+  return {
+    ...first,
+    output: [height / 2, width / 2, channels],
+    forward: (x, { parameters }) => ({
+      x,
+      ...conv2dMaxPool(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding),
+    }),
+    backward: (kappa, pass, { parameters }) =>
+      conv2dMaxPoolInputGradient(
+        pass.x.shape,
+        pooled(pass),
+        kappa as tf.Tensor4D,
+        filterOf(parameters),
+        sliding,
+      ),
+    gradient: (kappa, pass, scale) =>
+      conv2dMaxPoolWeightGradient(
+        pass.x as tf.Tensor4D,
+        pooled(pass),
+        kappa as tf.Tensor4D,
+        first.weightShape,
+        sliding,
+        scale,
+      ),
   };
 }
 
@@ -144,17 +192,16 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
     input,
     output: [spec.outputs],
     weightShape: [inputs, spec.outputs],
+    windows: 1,
     fanIn: inputs,
     filler: spec.filler,
-    forward: (x, { parameters }) =>
-      tf.fused.matMul({
-        a: flat(x),
-        b: parameters!.weight,
-        bias: parameters!.bias,
-      }),
-    backward: (kappa, x, _y, { parameters }) =>
+    forward: (x, { parameters }) => {
+      const { weight, bias } = parameters!;
+      return { x, y: tf.fused.matMul({ a: flat(x), b: weight, bias }) };
+    },
+    backward: (kappa, { x }, { parameters }) =>
       tf.reshape(tf.matMul(kappa as tf.Tensor2D, parameters!.weight, false, true), x.shape),
-    gradient: (kappa, x, scale) => denseWeightGradient(flat(x), kappa as tf.Tensor2D, scale),
+    gradient: (kappa, { x }, scale) => denseWeightGradient(flat(x), kappa as tf.Tensor2D, scale),
   };
 }
 
@@ -171,8 +218,8 @@ function maxPool(spec: Spec<'maxPool'>, input: [number, number, number]): Layer 
     spec,
     input,
     output: [extents[0], extents[1], channels],
-    forward: (x) => tf.maxPool(x as tf.Tensor4D, size, stride, pad),
-    backward: (kappa, x, y) =>
+    forward: (x) => ({ x, y: tf.maxPool(x as tf.Tensor4D, size, stride, pad) }),
+    backward: (kappa, { x, y }) =>
       maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding),
   };
 }

@@ -3,8 +3,10 @@ import { normalize } from '../engine/ops.js';
 import {
   isWeighted,
   makeLayer,
+  pooledConv,
   type Layer,
   type Parameters,
+  type Pass,
   type Shape,
   type WeightedLayer,
 } from './layers.js';
@@ -22,21 +24,24 @@ export type Weights = Map<string, Parameters>;
 
 /** One forward pass, kept for the way back. */
 export interface Trace {
-  /** The input of each layer, and last the logits: values[i + 1] is the output of layer i. */
-  values: tf.Tensor[];
+  /** Layer by layer. */
+  passes: Pass[];
   logits: tf.Tensor2D;
 }
 
 /** Dropout's factors for the layers that want them, by position. */
 export type Masks = Map<number, tf.Tensor>;
 
+/** @throws Error if the layers do not fit each other */
 export function makeNetwork(spec: NetworkSpec): Network {
   const layers: Layer[] = [];
   let shape: Shape = spec.input;
-  for (const layer of spec.layers) {
-    const made = makeLayer(layer, shape);
-    layers.push(made);
-    shape = made.output;
+  for (let i = 0; i < spec.layers.length; i++) {
+    const layer = makeLayer(spec.layers[i], shape);
+    const fused = pooledConv(layer, spec.layers[i + 1]);
+    if (fused) i++;
+    layers.push(fused ?? layer);
+    shape = layers[layers.length - 1].output;
   }
   return { spec, layers, weighted: layers.filter(isWeighted) };
 }
@@ -53,12 +58,15 @@ export function trace(
   pixels: tf.Tensor4D,
   masks?: Masks,
 ): Trace {
-  const values: tf.Tensor[] = [prepare(network, pixels)];
+  const passes: Pass[] = [];
+  let x: tf.Tensor = prepare(network, pixels);
   network.layers.forEach((layer, i) => {
     const extra = { parameters: parametersOf(layer, weights), mask: masks?.get(i) };
-    values.push(layer.forward(values[i], extra));
+    const pass = layer.forward(x, extra);
+    passes.push(pass);
+    x = pass.y;
   });
-  return { values, logits: values[values.length - 1] as tf.Tensor2D };
+  return { passes, logits: x as tf.Tensor2D };
 }
 
 /** Logits [N,classes] for pixels [N,H,W,C]. */
@@ -71,23 +79,23 @@ export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D
  * the output of the first, whose gradient is returned.
  *
  * @param visit called for each layer with weights, last layer first, with its kappa (the gradient
- *   with respect to its output) and its input
+ *   with respect to its output) and its pass
  */
 export function backward(
   network: Network,
   weights: Weights,
-  { values }: Trace,
+  { passes }: Trace,
   logitsGradient: tf.Tensor2D,
-  visit: (layer: WeightedLayer, kappa: tf.Tensor, x: tf.Tensor) => void,
+  visit: (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass) => void,
   masks?: Masks,
 ): tf.Tensor {
   let kappa: tf.Tensor = logitsGradient;
   for (let i = network.layers.length - 1; i >= 0; i--) {
     const layer = network.layers[i];
-    if (isWeighted(layer)) visit(layer, kappa, values[i]);
+    if (isWeighted(layer)) visit(layer, kappa, passes[i]);
     if (i === 0) break;
     const extra = { parameters: parametersOf(layer, weights), mask: masks?.get(i) };
-    kappa = layer.backward(kappa, values[i], values[i + 1], extra);
+    kappa = layer.backward(kappa, passes[i], extra);
   }
   return kappa;
 }
@@ -96,13 +104,13 @@ export function backward(
 export function pixelGradient(
   network: Network,
   weights: Weights,
-  pass: Trace,
+  whole: Trace,
   logitsGradient: tf.Tensor2D,
 ): tf.Tensor4D {
   const first = network.layers[0];
-  const kappa = backward(network, weights, pass, logitsGradient, () => undefined);
+  const kappa = backward(network, weights, whole, logitsGradient, () => undefined);
   const extra = { parameters: parametersOf(first, weights) };
-  return first.backward(kappa, pass.values[0], pass.values[1], extra) as tf.Tensor4D;
+  return first.backward(kappa, whole.passes[0], extra) as tf.Tensor4D;
 }
 
 function parametersOf(layer: Layer, weights: Weights): Parameters | undefined {

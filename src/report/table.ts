@@ -144,6 +144,9 @@ export function maskingSentence({ blank, correct, attacks }: Row): string | unde
   if (!fgs || !unmasked || correct === 0) return undefined;
   const share = ((100 * blank) / correct).toFixed(1);
   if (blank === 0) return `No gradient is blank in float32: FGS-Rate can be read as it stands.`;
+  if (unmasked.rate <= fgs.rate) {
+    return `The gradients of ${share} % of the images are blank in float32, but FGS does not succeed more often on the gradient of the log-odds, which cannot underflow (${unmasked.rate.toFixed(2)} %).`;
+  }
   return (
     `FGS-Rate counts ${share} % of the images as robust because their float32 loss gradient is blank; ` +
     `on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked.rate.toFixed(2)} %, not ${fgs.rate.toFixed(2)} %.`

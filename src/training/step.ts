@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Batch } from '../data/batch.js';
 import { sgdStep, softmaxCrossEntropy, type WeightGradient } from '../engine/ops.js';
-import type { WeightedLayer } from '../model/layers.js';
+import type { Pass, WeightedLayer } from '../model/layers.js';
 import {
   backward,
   trace,
@@ -56,7 +56,7 @@ export function gradientsOf(
 export function layerGradients(
   network: Network,
   weights: Weights,
-  pass: Trace,
+  whole: Trace,
   logitsGradient: tf.Tensor2D,
   options: {
     bang?: Bang | undefined;
@@ -67,17 +67,17 @@ export function layerGradients(
 ): Gradients['layers'] {
   const { bang, correct, masks, seen } = options;
   const layers: Gradients['layers'] = new Map();
-  const visit = (layer: WeightedLayer, kappa: tf.Tensor, x: tf.Tensor): void => {
+  const visit = (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass): void => {
     seen?.(layer, kappa);
     if (!bang) {
-      layers.set(layer.name, layer.gradient(kappa, x));
+      layers.set(layer.name, layer.gradient(kappa, pass));
       return;
     }
     const hat = epsilonHat(correct, inLayer(bang.epsilon, layer.name), bang.ratio);
     const { scale, eta } = balance(kappa, hat, inLayer(bang.beta, layer.name));
-    layers.set(layer.name, { ...layer.gradient(kappa, x, scale), eta });
+    layers.set(layer.name, { ...layer.gradient(kappa, pass, scale), eta });
   };
-  backward(network, weights, pass, logitsGradient, visit, masks);
+  backward(network, weights, whole, logitsGradient, visit, masks);
   return layers;
 }
 
@@ -125,11 +125,19 @@ export function dropoutMasks(
   const masks: Masks = new Map();
   network.layers.forEach(({ spec, input }, position) => {
     if (spec.kind !== 'dropout' || spec.rate === 0) return;
-    const random = makeRandom(seed, `dropout/${position}`, iteration);
+    const random = makeRandom(seed, `dropout/${masks.size}`, iteration);
     const mask = new Float32Array(batch * input.reduce((product, extent) => product * extent, 1));
     const kept = 1 / (1 - spec.rate);
-    const threshold = spec.rate * 2 ** 32;
-    for (let i = 0; i < mask.length; i++) mask[i] = random.bits() < threshold ? 0 : kept;
+    if (spec.rate === 0.5) {
+      // One random bit decides: a number is enough for 32 elements.
+      for (let i = 0, bits = 0; i < mask.length; i++, bits >>>= 1) {
+        if (i % 32 === 0) bits = random.bits();
+        mask[i] = bits & 1 ? kept : 0;
+      }
+    } else {
+      const threshold = spec.rate * 2 ** 32;
+      for (let i = 0; i < mask.length; i++) mask[i] = random.bits() < threshold ? 0 : kept;
+    }
     masks.set(position, tf.tensor(mask, [batch, ...input]));
   });
   return masks;

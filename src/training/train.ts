@@ -99,6 +99,7 @@ export async function train(
       state.interval = emptyInterval();
       state.rows.push(row);
       hooks.log?.(state.rows);
+      refuseDivergence(row, network.spec.classes, settings);
       refuseChance(row, network.spec.classes, settings);
     }
     if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
@@ -139,11 +140,22 @@ function validationText({ validationAccuracy }: LogRow): string {
     : `, validation accuracy ${validationAccuracy.toFixed(2)} %`;
 }
 
-function divergence(t: number, { learningRate, bang }: TrainingSettings): string {
-  const remedy = bang
-    ? 'training.learningRate.base or training.bang'
-    : 'training.learningRate.base';
-  return `the loss is no finite number any more at iteration ${t + 1}: lower ${remedy} (the base rate is ${learningRate.base})`;
+function divergence(t: number, settings: TrainingSettings): string {
+  return `the loss is no finite number any more at iteration ${t + 1}: ${remedy(settings)}`;
+}
+
+function remedy({ learningRate, bang }: TrainingSettings): string {
+  const keys = bang ? 'training.learningRate.base or training.bang' : 'training.learningRate.base';
+  return `lower ${keys} (the base rate is ${learningRate.base})`;
+}
+
+/** A loss ten times that of guessing is no learning any more, though still a number. */
+function refuseDivergence(row: LogRow, classes: number, settings: TrainingSettings): void {
+  if (row.loss > 10 * Math.log(classes)) {
+    throw new ExperimentError(
+      `${row.loss.toPrecision(3)} is the mean loss by iteration ${row.iteration}, far above that of guessing (${Math.log(classes).toFixed(2)}): ${remedy(settings)}`,
+    );
+  }
 }
 
 /** A network that has learnt nothing in a fifth of its time will not, and the rest costs hours. */

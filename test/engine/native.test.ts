@@ -81,8 +81,8 @@ describe('native kernels against the CPU kernels, on every level of this process
       const kernelW = between(random, 1, 6);
       const stride = between(random, 1, 3);
       const awkward = trial % 10;
-      const inC = awkward === 0 ? 1 : between(random, 1, 40);
-      const outC = awkward === 1 ? 1 : between(random, 1, 70);
+      const inC = awkward === 0 ? 1 : between(random, 1, 24);
+      const outC = awkward === 1 ? 1 : between(random, 1, trial % 4 ? 24 : 70);
       const height = kernelH + between(random, 0, awkward === 2 ? 0 : 8);
       const width = kernelW + between(random, 0, 8);
       const batch = awkward === 3 ? 0 : between(random, 1, trial % 7 === 0 ? 35 : 3);
@@ -236,8 +236,8 @@ describe('kernels of our own', () => {
       };
       const dx = new Float32Array(x.length);
       const dw = new Float32Array(w.length);
-      binding.conv2dInputGradient(window, kappa, w, dx);
-      binding.conv2dWeightGradient(window, x, kappa, null, dw, null);
+      binding.conv2dInputGradient(window, null, kappa, w, dx);
+      binding.conv2dWeightGradient(window, x, null, kappa, null, dw, null);
       for (const [parameters, gradient] of [
         [x, dx],
         [w, dw],
@@ -255,6 +255,109 @@ describe('kernels of our own', () => {
         }
       }
     }
+  });
+
+  it('convolution with max pooling is the same bits as one after the other, gradients too', () => {
+    const random = makeRandom(10, 'pooled');
+    for (const level of binding.levels()) {
+      binding.setLevel(level);
+      for (let trial = 0; trial < 60; trial++) {
+        const [batch, size, pad] = [between(random, 0, 5), between(random, 1, 5), trial % 3];
+        const [outH, outW] = [2 * between(random, 1, 5), 2 * between(random, 1, 5)];
+        const [inC, outC] = [between(random, 1, 24), between(random, 1, 70)];
+        const [inH, inW] = [outH + size - 1 - 2 * pad, outW + size - 1 - 2 * pad];
+        if (pad >= size || inH < 1 || inW < 1) continue;
+        const window = Int32Array.of(
+          batch,
+          inH,
+          inW,
+          inC,
+          outH,
+          outW,
+          outC,
+          size,
+          size,
+          1,
+          1,
+          pad,
+          pad,
+        );
+        const pool = Int32Array.of(
+          batch,
+          outH,
+          outW,
+          outC,
+          outH / 2,
+          outW / 2,
+          outC,
+          2,
+          2,
+          2,
+          2,
+          0,
+          0,
+        );
+        const [x, w] = [
+          values(random, batch * inH * inW * inC),
+          values(random, size * size * inC * outC),
+        ];
+        const bias = values(random, outC);
+        const [whole, y] = [
+          new Float32Array(batch * outH * outW * outC),
+          new Float32Array((batch * outH * outW * outC) / 4),
+        ];
+        const [pooled, winner] = [new Float32Array(y.length), new Uint8Array(y.length)];
+        binding.conv2d(window, x, w, bias, false, whole);
+        binding.maxPool(pool, whole, y);
+        binding.conv2dMaxPool(window, x, w, bias, pooled, winner);
+        expect(pooled).toEqual(y);
+
+        const [kappa, scale] = [values(random, y.length), values(random, batch)];
+        const wholeKappa = new Float32Array(whole.length);
+        binding.maxPoolGradient(pool, whole, kappa, wholeKappa);
+        const gradients = [null, winner].map((who) => {
+          const [dx, dw, db] = [
+            new Float32Array(x.length),
+            new Float32Array(w.length),
+            new Float32Array(outC),
+          ];
+          const mine = who ? kappa : wholeKappa;
+          binding.conv2dInputGradient(window, who, mine, w, dx);
+          binding.conv2dWeightGradient(window, x, who, mine, scale, dw, db);
+          return [...dx, ...dw, ...db];
+        });
+        const largest = Math.max(1, ...gradients[0].map(Math.abs));
+        gradients[0].forEach((value, i) => {
+          expect(Math.abs(value - gradients[1][i])).toBeLessThan(1e-5 * largest);
+        });
+      }
+    }
+    binding.setLevel(binding.levels()[0]);
+  });
+
+  it('survives infinities and NaN in every argument', () => {
+    const window = Int32Array.of(2, 6, 6, 3, 4, 4, 19, 3, 3, 1, 1, 0, 0);
+    const make = (count: number) => new Float32Array(count).fill(1);
+    for (const level of binding.levels()) {
+      binding.setLevel(level);
+      for (const bad of [NaN, Infinity, -Infinity]) {
+        for (let which = 0; which < 4; which++) {
+          const [x, w, kappa, scale] = [216, 513, 608, 2].map(make);
+          [x, w, kappa, scale][which].fill(bad);
+          const winner = new Uint8Array(152).fill(255);
+          const [y, dx, dw, db] = [608, 216, 513, 19].map(make);
+          binding.conv2d(window, x, w, null, false, y);
+          binding.conv2dMaxPool(window, x, w, db, y.subarray(0, 152), winner);
+          for (const who of [null, winner]) {
+            const mine = who ? kappa.subarray(0, 152) : kappa;
+            binding.conv2dInputGradient(window, who, mine, w, dx);
+            binding.conv2dWeightGradient(window, x, who, mine, scale, dw, db);
+          }
+          if (which > 1) expect(dw.some((value) => !Number.isFinite(value))).toBe(true);
+        }
+      }
+    }
+    binding.setLevel(binding.levels()[0]);
   });
 
   it('equal windows give equal sums, wherever they lie and whatever the batch', () => {
@@ -288,8 +391,8 @@ describe('kernels of our own', () => {
       const product = new Float32Array(37 * 1250);
       const norms = new Float32Array(37);
       binding.conv2d(window, x, w, null, true, y);
-      binding.conv2dInputGradient(window, kappa, w, dx);
-      binding.conv2dWeightGradient(window, x, kappa, scale, dw, db);
+      binding.conv2dInputGradient(window, null, kappa, w, dx);
+      binding.conv2dWeightGradient(window, x, null, kappa, scale, dw, db);
       binding.matMul(37, 1250, 20, x.subarray(0, 740), false, w, true, null, null, false, product);
       binding.rowNorms(37, 3200, kappa, norms);
       return [y, dx, dw, db, product, norms];

@@ -36,6 +36,16 @@ export class NativeBackend extends MathBackendCPU {
     return { info, values };
   }
 
+  /** A new tensor of bytes (tfjs's type bool) from pooled memory, uninitialised. */
+  outputBytes(shape: readonly number[]): { info: tf.TensorInfo; values: Uint8Array } {
+    const count = shape.reduce((product, extent) => product * extent, 1);
+    const block = this.#take(Math.ceil(count / 4));
+    const values = new Uint8Array(block.buffer, block.offset, count);
+    const info = this.makeTensorInfo([...shape], 'bool', values);
+    this.#blocks.set(info.dataId, block);
+    return { info, values };
+  }
+
   /** The values of a tensor, not a copy. */
   values(tensor: tf.TensorInfo): tf.TypedArray {
     return this.data.get(tensor.dataId).values as tf.TypedArray;
@@ -49,7 +59,7 @@ export class NativeBackend extends MathBackendCPU {
   /** What the reader keeps may outlive the tensor, whose memory will be used again: a copy. */
   override readSync(dataId: DataId): tf.backend_util.BackendValues {
     const values = super.readSync(dataId);
-    return this.#blocks.has(dataId) ? (values as Float32Array).slice() : values;
+    return this.#blocks.has(dataId) ? (values as tf.TypedArray).slice() : values;
   }
 
   override disposeData(dataId: DataId, force = false): boolean {

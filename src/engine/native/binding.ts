@@ -21,10 +21,26 @@ export interface NativeBinding {
     relu: boolean,
     y: Floats,
   ): void;
-  conv2dInputGradient(window: Int32Array, kappa: Floats, filter: Floats, dx: Floats): void;
+  conv2dMaxPool(
+    window: Int32Array,
+    x: Floats,
+    filter: Floats,
+    bias: Floats,
+    y: Floats,
+    winner: Uint8Array,
+  ): void;
+  /** `winner` null: kappa is of the convolution itself, not of the pooling behind it. */
+  conv2dInputGradient(
+    window: Int32Array,
+    winner: Uint8Array | null,
+    kappa: Floats,
+    filter: Floats,
+    dx: Floats,
+  ): void;
   conv2dWeightGradient(
     window: Int32Array,
     x: Floats,
+    winner: Uint8Array | null,
     kappa: Floats,
     scale: Floats | null,
     dw: Floats,
@@ -110,8 +126,7 @@ export function loadBinding(): LoadedBinding {
 
 function load(): LoadedBinding {
   const file = path.join(packageRoot, 'build', `bang-${process.platform}-${process.arch}.node`);
-  if (!existsSync(file))
-    return { problem: 'its kernels are not built (no C++ compiler was found)' };
+  if (!existsSync(file)) return { problem: 'its kernels are not built' };
   try {
     return { binding: createRequire(import.meta.url)(file) as NativeBinding };
   } catch (error) {

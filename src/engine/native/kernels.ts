@@ -46,7 +46,7 @@ function withoutAliases(kernel: tf.KernelFunc): tf.KernelFunc {
     for (const output of Array.isArray(outputs) ? outputs : [outputs]) {
       const data = backend.data.get(output.dataId);
       const { values } = data;
-      if (!(values instanceof Float32Array)) continue;
+      if (!(values instanceof Float32Array || values instanceof Uint8Array)) continue;
       const aliased = inputs.some(
         (input) =>
           input !== undefined &&
@@ -156,7 +156,7 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
     if (!window || !allFloat(dy, filter)) return undefined;
     const { info, values } = backend.output(inputShape);
     const { binding } = backend;
-    binding.conv2dInputGradient(window, floats(backend, dy), floats(backend, filter), values);
+    binding.conv2dInputGradient(window, null, floats(backend, dy), floats(backend, filter), values);
     return info;
   },
 
@@ -170,6 +170,7 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
     binding.conv2dWeightGradient(
       window,
       floats(backend, x),
+      null,
       floats(backend, dy),
       null,
       values,
@@ -235,12 +236,43 @@ const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
+  /** Outputs the pooled values and, as bytes of type bool, which of each 2×2 cell was first. */
+  BangConvMaxPool: ({ inputs, attrs, backend }) => {
+    const { x, filter, bias } = inputs;
+    const window = convWindow(x.shape, filter.shape, attrs as unknown as ConvAttributes)!;
+    const shape = [window[0], window[4] / 2, window[5] / 2, window[6]];
+    const y = backend.output(shape);
+    const winner = backend.outputBytes(shape);
+    backend.binding.conv2dMaxPool(
+      window,
+      floats(backend, x),
+      floats(backend, filter),
+      floats(backend, bias),
+      y.values,
+      winner.values,
+    );
+    return [y.info, winner.info];
+  },
+
+  BangConvMaxPoolInputGradient: ({ inputs, attrs, backend }) => {
+    const { kappa, winner, filter } = inputs;
+    const { inputShape } = attrs as { inputShape: number[] };
+    const window = convWindow(inputShape, filter.shape, attrs as unknown as ConvAttributes)!;
+    const { info, values } = backend.output(inputShape);
+    backend.binding.conv2dInputGradient(
+      window,
+      backend.values(winner) as Uint8Array,
+      floats(backend, kappa),
+      floats(backend, filter),
+      values,
+    );
+    return info;
+  },
+
+  /** With `winner`, kappa is that of the 2×2 max pooling behind the convolution. */
   BangConvWeightGradient: ({ inputs, attrs, backend }) => {
-    const { x, kappa, scale } = inputs as {
-      x: tf.TensorInfo;
-      kappa: tf.TensorInfo;
-      scale?: tf.TensorInfo;
-    };
+    const { x, kappa } = inputs;
+    const { scale, winner } = inputs as Partial<Inputs>;
     const { filterShape } = attrs as { filterShape: number[] };
     const window = convWindow(x.shape, filterShape, attrs as unknown as ConvAttributes)!;
     const weight = backend.output(filterShape);
@@ -248,6 +280,7 @@ const ADDITIONS: Record<string, Kernel> = {
     backend.binding.conv2dWeightGradient(
       window,
       floats(backend, x),
+      winner ? (backend.values(winner) as Uint8Array) : null,
       floats(backend, kappa),
       floatsOrNull(backend, scale),
       weight.values,

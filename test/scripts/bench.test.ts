@@ -1,0 +1,160 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadBinding } from '#bang/engine/native/binding.js';
+import { packageRoot } from '#bang/files.js';
+import { NETWORKS } from '#bang/model/networks.js';
+
+interface Entry {
+  job: string;
+  ms: number;
+  minMs: number;
+  runs: number;
+  gflops: number | null;
+  batch: number;
+  engine: string;
+  threads: number;
+  shareOfPeak?: number;
+  ratioToRegular?: number;
+  ratioToPeer?: number;
+  gbytes?: number;
+  peer?: { ms: number; mode: string };
+}
+
+const script = path.join(packageRoot, 'scripts', 'bench.mjs');
+const hasKernels = 'binding' in loadBinding();
+const jobs = Object.keys(NETWORKS).flatMap((name) =>
+  ['step.regular', 'step.bang', 'forward.512'].map((job) => `${name}.${job}`),
+);
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-bench-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [script, '--quick', '--runs', '1', ...args], {
+    encoding: 'utf8',
+  });
+}
+
+function entriesOf(file: string): Entry[] {
+  return JSON.parse(readFileSync(file, 'utf8')) as Entry[];
+}
+
+/** A stand-in for a Python: a program that is called like one. */
+function interpreter(name: string, body: string): string {
+  const file = path.join(folder, name);
+  writeFileSync(file, `#!${process.execPath}\n${body}\n`);
+  chmodSync(file, 0o755);
+  return file;
+}
+
+describe('scripts/bench.mjs', () => {
+  it('times every network and writes what it prints', () => {
+    const file = path.join(folder, 'out', 'bench.json');
+    const { status, stdout, stderr } = bench('--threads', '1', '--json', file);
+    expect(stderr.split('\n').filter((line) => !line.startsWith('measuring '))).toEqual(['']);
+    expect(status).toBe(0);
+    expect(readdirSync(path.dirname(file))).toEqual(['bench.json']);
+    const entries = entriesOf(file);
+    expect(entries.map(({ job }) => job)).toEqual(jobs);
+    for (const entry of entries) {
+      expect(stdout).toContain(entry.job);
+      expect(entry).toMatchObject({ runs: 1, threads: 1, engine: hasKernels ? 'native' : 'cpu' });
+      expect(entry.minMs).toBeGreaterThan(0);
+      expect(entry.ms).toBeGreaterThanOrEqual(entry.minMs);
+      expect(entry.gflops).toBeGreaterThan(0);
+      expect(entry.batch).toBeGreaterThan(0);
+      if (hasKernels) expect(entry.shareOfPeak).toBeGreaterThan(0);
+    }
+    const [regular, bang] = entries;
+    expect(bang.ratioToRegular).toBeCloseTo(bang.ms / regular.ms, 2);
+    // LeNet by hand: 288000 + 1600000 + 400000 + 5000 multiply-adds forward, twice that and 288000
+    // less backward, for 64 images.
+    expect(regular.gflops! * regular.ms * 1e6).toBeCloseTo(2 * 64 * (3 * 2_293_000 - 288_000), -6);
+  });
+
+  it.runIf(hasKernels)('times the kernels of every layer', () => {
+    const file = path.join(folder, 'kernels.json');
+    expect(bench('--kernels', '--json', file)).toMatchObject({ status: 0 });
+    const kernels = entriesOf(file).filter(({ job }) => job.startsWith('lenet.kernel.'));
+    const ofWeighted = ['forward', 'inputGradient', 'weightGradient', 'rowNorms', 'sgd'];
+    const ofPooling = ['forward', 'inputGradient'];
+    expect(kernels.map(({ job }) => job.replace('lenet.kernel.', ''))).toEqual([
+      ...ofWeighted.map((kernel) => `conv1.${kernel}`),
+      ...ofPooling.map((kernel) => `maxPool@1.${kernel}`),
+      ...ofWeighted.map((kernel) => `conv2.${kernel}`),
+      ...ofPooling.map((kernel) => `maxPool@3.${kernel}`),
+      ...ofWeighted.map((kernel) => `ip1.${kernel}`),
+      ...ofWeighted.map((kernel) => `ip2.${kernel}`),
+    ]);
+    for (const { ms, gbytes } of kernels) {
+      expect(ms).toBeGreaterThan(0);
+      expect(gbytes).toBeGreaterThan(0);
+    }
+  });
+
+  it('puts the best of a peer beside each job', () => {
+    const python = interpreter(
+      'peer',
+      `const args = process.argv.slice(2);
+      const line = (object) => console.log(JSON.stringify(object));
+      if (args.includes('--check')) line({ torch: '9.9' });
+      const group = args[args.indexOf('--jobs') + 1];
+      const times = { ms: 1000, minMs: 900, mode: 'nchw, eager', modes: {} };
+      if (group === 'lenet.step') line({ job: 'lenet.step.bang', ...times });`,
+    );
+    const file = path.join(folder, 'peer.json');
+    const { status, stdout } = bench('--peer', python, '--json', file);
+    expect(status).toBe(0);
+    expect(stdout).toContain('PyTorch 9.9');
+    expect(stdout).toContain('nchw, eager');
+    const [regular, bang] = entriesOf(file);
+    expect(regular.peer).toBeUndefined();
+    expect(bang.peer).toMatchObject({ ms: 1000, mode: 'nchw, eager' });
+    expect(bang.ratioToPeer).toBeCloseTo(bang.ms / 1000, 3);
+  });
+
+  it('fails where the peer does, and says so', () => {
+    const python = interpreter(
+      'failing-peer',
+      `if (process.argv.includes('--check')) console.log('{"torch":"9.9"}');
+      else { console.error('Traceback\\nRuntimeError: out of luck'); process.exitCode = 1; }`,
+    );
+    const { status, stderr } = bench('--peer', python);
+    expect(status).toBe(1);
+    expect(stderr).toContain('bench: the peer failed at lenet.step: RuntimeError: out of luck\n');
+  });
+
+  it.each([
+    [['--threads', '0'], '--threads must be a whole number from 1 to 256, not 0'],
+    [['--threads', 'two'], '--threads must be a whole number from 1 to 256, not NaN'],
+    [['--runs', '1.5'], '--runs must be a whole number from 1 to 1000000, not 1.5'],
+    [['--json'], 'Not enough arguments following: json (see npm run bench -- --help)'],
+    [['--fast'], 'Unknown argument: fast (see npm run bench -- --help)'],
+    [['--json', tmpdir()], `cannot write ${tmpdir()}: it is a folder`],
+    [['--evaluate', '--weights', 'none.h5'], 'cannot read none.h5: there is no such file'],
+    [['--peer', './no-python'], '--peer ./no-python: there is no such program'],
+  ])('refuses %j in one sentence', (args, message) => {
+    const { status, stdout, stderr } = bench(...args);
+    expect(stderr).toBe(`bench: ${message}\n`);
+    expect(stdout).toBe('');
+    expect(status).toBe(2);
+  });
+
+  it('says what a Python without PyTorch lacks', () => {
+    const python = interpreter(
+      'bare-python',
+      `console.error('torch cannot be imported'); process.exitCode = 1;`,
+    );
+    const { status, stderr } = bench('--peer', python);
+    expect(status).toBe(2);
+    expect(stderr).toBe(`bench: --peer ${python}: torch cannot be imported\n`);
+  });
+});
