@@ -90,7 +90,7 @@ async function main(args) {
     for (const entry of measured) entries.push(withPeer(entry, theirs));
   };
   for (const spec of Object.values(NETWORKS)) {
-    const network = makeNetwork(spec);
+    const network = networkOf(spec);
     await bench(`${spec.name}.step`, () => steps(network, options));
     await bench(`${spec.name}.forward`, () => forward(network, options));
   }
@@ -99,7 +99,7 @@ async function main(args) {
   if (options.kernels) {
     for (const spec of Object.values(NETWORKS)) {
       process.stderr.write(`measuring the kernels of ${spec.name} …\n`);
-      kernels.push(...(await kernelsOf(makeNetwork(spec), binding, options)));
+      kernels.push(...(await kernelsOf(networkOf(spec), binding, options)));
       lookAtPeak();
     }
   }
@@ -284,6 +284,11 @@ async function forward(network, options) {
   return [entryOf(`${name}.forward.${FORWARD_BATCH}`, times, flops, { batch: FORWARD_BATCH })];
 }
 
+/** A network, with an empty mean image if it takes one: what is subtracted costs the same. */
+function networkOf(spec) {
+  return { ...makeNetwork(spec), ...(spec.subtractMean && { mean: tf.zeros(spec.input) }) };
+}
+
 /** A data set of noise in the network's shape. */
 function randomImages({ spec }, count) {
   const [height, width, channels] = spec.input;
@@ -349,8 +354,12 @@ async function kernelsOf({ spec: { name }, layers }, binding, options) {
     const x = floats(inputs);
     const dx = floats(inputs);
     const y = floats(outputs);
-    const kappa = floats(outputs, sparse);
-    const window = windowOf(batch, spec, input, output);
+    // A convolution with its pooling: kappa is dense, and which pixel of a cell it belongs to is known.
+    const pooled = spec.kind === 'conv' && layer.windows > output[0] * output[1];
+    const kappa = pooled ? floats(outputs) : floats(outputs, sparse);
+    const winner = pooled ? new Uint8Array(outputs).map(() => random.bits() % 4) : null;
+    const [outH, outW, outC] = output;
+    const window = windowOf(batch, spec, input, pooled ? [2 * outH, 2 * outW, outC] : output);
     if (spec.kind === 'maxPool' || spec.kind === 'avgPool') {
       const { kind } = spec;
       const down = kind === 'maxPool' ? [window, x, kappa, dx] : [window, kappa, dx];
@@ -364,16 +373,19 @@ async function kernelsOf({ spec: { name }, layers }, binding, options) {
     const O = weightShape.at(-1);
     const [w, dw, velocity] = [floats(count), floats(count), floats(count)];
     const [bias, db, scale, norm] = [floats(O), floats(O), floats(batch), floats(batch)];
-    const flops = (2 * outputs * count) / O;
+    const flops = 2 * batch * layer.windows * count;
     const moved = inputs + outputs + count;
     const I = count / O;
     const calls =
       spec.kind === 'conv'
         ? {
-            forward: () => binding.conv2d(window, x, w, bias, false, y),
-            inputGradient: () => binding.conv2dInputGradient(window, null, kappa, w, dx),
+            forward: () =>
+              pooled
+                ? binding.conv2dMaxPool(window, x, w, bias, y, new Uint8Array(outputs))
+                : binding.conv2d(window, x, w, bias, false, y),
+            inputGradient: () => binding.conv2dInputGradient(window, winner, kappa, w, dx),
             weightGradient: () =>
-              binding.conv2dWeightGradient(window, x, null, kappa, scale, dw, db),
+              binding.conv2dWeightGradient(window, x, winner, kappa, scale, dw, db),
           }
         : {
             forward: () => binding.matMul(batch, O, I, x, false, w, false, null, bias, false, y),

@@ -17,6 +17,7 @@ export const fgs: LineAttack = {
     return tf.where(tf.equal(tf.expandDims(loss, 1), 0), tf.zerosLike(gradient), gradient);
   },
   direction: (gradient) => tf.sign(gradient),
+  published: true,
   bisection: { limit: 256, width: 1 },
   scan: WHOLE_SCALES,
 };

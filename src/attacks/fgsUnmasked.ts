@@ -16,6 +16,7 @@ export const fgsUnmasked: LineAttack = {
     return tf.sub(tf.softmax(others), label);
   },
   direction: (gradient) => tf.sign(gradient),
+  published: false,
   bisection: { limit: 256, width: 1 },
   scan: WHOLE_SCALES,
 };

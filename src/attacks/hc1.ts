@@ -20,6 +20,7 @@ export const hc1: LineAttack = {
     const largest = tf.max(tf.abs(gradient), [1, 2, 3], true);
     return tf.divNoNan(gradient, largest);
   },
+  published: true,
   // Components far below 1 go on growing after the largest has saturated.
   bisection: { limit: 2 ** 17, width: 1 / 16 },
   scan: wholeThenGrowing(1.04, 1e5),

@@ -5,7 +5,7 @@ import { perturb } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { EVALUATION_BATCH } from '../model/predict.js';
-import type { AttackName, LineAttack } from './attack.js';
+import type { AttackName, LineAttack, Protocol } from './attack.js';
 import { fgs } from './fgs.js';
 import { fgsUnmasked } from './fgsUnmasked.js';
 import { hc1 } from './hc1.js';
@@ -16,8 +16,6 @@ export const ATTACKS: Record<AttackName, LineAttack> = {
   'fgs-unmasked': fgsUnmasked,
   hc1,
 };
-
-export type SearchName = 'bisection' | 'scan';
 
 /** What an attack found, for each of the images it was given. */
 export interface AttackResult {
@@ -38,12 +36,20 @@ export async function attackImages(
   weights: Weights,
   data: Dataset,
   positions: Uint32Array,
-  search: SearchName,
+  { search, channels }: Protocol,
   { done, signal }: Pick<SearchOptions, 'done' | 'signal'> = {},
 ): Promise<AttackResult> {
   const shape = [data.height, data.width, data.channels] as const;
   const size = shape[0] * shape[1] * shape[2];
-  const directions = await directionsOf(attack, network, weights, data, positions, signal);
+  const directions = await directionsOf(
+    attack,
+    network,
+    weights,
+    data,
+    positions,
+    channels === 'reversed' && attack.published,
+    signal,
+  );
 
   const moved = (images: Uint32Array, scales: Float32Array): tf.Tensor4D => {
     const along = new Float32Array(images.length * size);
@@ -101,6 +107,7 @@ async function directionsOf(
   weights: Weights,
   data: Dataset,
   positions: Uint32Array,
+  reversed: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
   const size = data.height * data.width * data.channels;
@@ -111,7 +118,8 @@ async function directionsOf(
       const { pixels, labels } = batchOf(data, chosen);
       const pass = trace(network, weights, pixels);
       const fromLogits = attack.logitsGradient(pass.logits, labels);
-      return attack.direction(pixelGradient(network, weights, pass, fromLogits)).dataSync();
+      const direction = attack.direction(pixelGradient(network, weights, pass, fromLogits));
+      return (reversed ? tf.reverse(direction, 3) : direction).dataSync();
     });
     directions.set(values, start * size);
     await breathe(signal);

@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
 import type { Argv, CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
-import { DATA_NAMES, sources, type DataName, type Source } from '../data/sources.js';
+import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
 import { ExperimentError } from '../errors.js';
 import { consoleProgress } from './progress.js';
 
@@ -65,7 +65,7 @@ async function list(): Promise<void> {
 }
 
 function sizeOf(source: Source): string {
-  const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
+  const bytes = keptFiles(source).reduce((sum, file) => sum + file.bytes, 0);
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 

@@ -5,14 +5,19 @@ import type { Config } from '../experiment/config.js';
 import { loadConfig } from '../experiment/loadConfig.js';
 import { evaluateWeights } from '../experiment/run.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
-import { publishedRow, publishedRowNames } from '../report/published.js';
 import { packageRoot } from '../files.js';
-import { interruptible, shared } from './options.js';
-import { consoleProgress } from './progress.js';
+import {
+  interruptible,
+  once,
+  protocolOptions,
+  protocolSettings,
+  shared,
+  type ProtocolArguments,
+} from './options.js';
 import { printResults } from './run.js';
 import { setOption } from './validate.js';
 
-interface EvalArguments {
+interface EvalArguments extends ProtocolArguments {
   weights: string;
   model?: NetworkName;
   row?: string;
@@ -35,58 +40,58 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       })
       .option('model', {
         choices: Object.keys(NETWORKS) as NetworkName[],
-        describe: 'the network (default: as the file says, else lenet)',
+        describe: 'the network (default: the one that the file fits)',
       })
       .option('row', {
         type: 'string',
         requiresArg: true,
+        coerce: once('row'),
         describe: 'the published row to print beside: R0, R1, B0 … B5',
       })
       .option('out', {
         type: 'string',
         requiresArg: true,
+        coerce: once('out'),
         describe: 'result folder (default: runs/eval-NAME, after the weights)',
       })
       .option('set', setOption)
+      .options(protocolOptions)
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
       .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights beside their row")
       .example(
-        '$0 eval weights.safetensors --set evaluation.search=scan --set evaluation.images=1000',
+        '$0 eval weights.safetensors --search scan --set evaluation.images=1000',
         'the exhaustive search, on the first 1000 test images',
       ) as never,
-  handler: async ({ weights, model, row, out, set, threads, dataDir, force }) => {
-    const { evaluation, engine } = await settingsOf(set);
-    if (row !== undefined && !publishedRow(1, row)) {
-      throw new UserError(
-        `--row ${row}: the paper has no such row, only ${publishedRowNames(1).join(', ')}`,
-      );
-    }
+  handler: async ({ weights, model, row, out, set = [], threads, dataDir, force, ...chosen }) => {
+    const { evaluation, engine } = await settingsOf([...protocolSettings(chosen), ...set]);
     const parts = path.resolve(weights).split(path.sep);
     const stem = parts.at(-1)!.replace(/\..*$/, '');
     // Every run's weights have the same name: their folder's says more.
     const name = stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
     const folder = out ?? path.join('runs', `eval-${name}`);
-    const result = await interruptible((signal) =>
-      evaluateWeights(weights, {
-        out: folder,
-        model,
-        evaluation,
-        engine,
-        ...(row !== undefined && { published: { table: 1, row } }),
-        force,
-        dataDir,
-        threads,
-        progress: consoleProgress(),
-        signal,
-      }),
+    const result = await interruptible(
+      (signal, progress) =>
+        evaluateWeights(weights, {
+          out: folder,
+          model,
+          evaluation,
+          engine,
+          row,
+          force,
+          dataDir,
+          threads,
+          progress,
+          signal,
+        }),
+      { force },
     );
     printResults([result], folder);
   },
 };
 
 /** A config's defaults with `--set`, of which only what concerns an evaluation makes sense here. */
-async function settingsOf(set: string[] = []): Promise<Config> {
+async function settingsOf(set: string[]): Promise<Config> {
   const foreign = set.find((one) => !/^(evaluation\.|engine=)/.test(one));
   if (foreign !== undefined) {
     throw new UserError(

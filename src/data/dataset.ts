@@ -1,16 +1,14 @@
 import { silent, type Progress } from '../progress.js';
 import { cachedFiles, type DataFiles } from './cache.js';
+import { decodeCifar10, readCifar10Folder } from './cifar10.js';
 import { decodeMnist, readMnistFolder } from './mnist.js';
+import type { ImageShape } from './shapes.js';
 import { sources, type DataName } from './sources.js';
 
 export { DATA_NAMES, type DataName } from './sources.js';
 
 /** Images as bytes, N×height×width×channels (NHWC), and their labels, 0 ≤ label < classes. */
-export interface Dataset {
-  height: number;
-  width: number;
-  channels: number;
-  classes: number;
+export interface Dataset extends ImageShape {
   /** N, the number of images and of labels. */
   count: number;
   images: Uint8Array;
@@ -39,6 +37,7 @@ interface Reader {
 
 const readers: Record<DataName, Reader> = {
   mnist: { decode: decodeMnist, readFolder: readMnistFolder },
+  cifar10: { decode: decodeCifar10, readFolder: (folder) => readCifar10Folder(folder) },
 };
 
 /**

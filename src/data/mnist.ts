@@ -1,38 +1,26 @@
-import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { constants, gunzip } from 'node:zlib';
 import { codeOf, messageOf, UserError } from '../errors.js';
-import { readUserFile, reason } from '../files.js';
+import { readUserFile } from '../files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
+import { lengthOf, namesIn } from './folder.js';
 import { idxLength, idxShape, parseIdx, type Idx } from './idx.js';
-
-const SIDE = 28;
-const CLASSES = 10;
-
-const IMAGES_RANK = 3;
-const LABELS_RANK = 1;
+import { decodeIdxFiles, imagesRank, LABELS_RANK, pair, type NamedIdx } from './labelled.js';
+import { SHAPES } from './shapes.js';
 
 /** The user's files are read whole; a million images of 28×28 fit. */
 const MAX_FILE_BYTES = 2 ** 30;
 
-/** An IDX array and the file it is from, for messages. */
-interface NamedIdx extends Idx {
-  file: string;
-}
-
 /** MNIST from the four files of its source. */
 export function decodeMnist(files: DataFiles): DataSplits {
-  const idx = (file: string, rank: number): NamedIdx => {
-    const bytes = files.get(file);
-    if (bytes === undefined) throw new Error(`the source of MNIST lacks ${file}`);
-    return { file, ...parseIdx(bytes, rank, file) };
-  };
   const split = (prefix: string): Dataset =>
-    toDataset(
-      idx(`${prefix}-images-idx3-ubyte`, IMAGES_RANK),
-      idx(`${prefix}-labels-idx1-ubyte`, LABELS_RANK),
+    decodeIdxFiles(
+      files,
+      `${prefix}-images-idx3-ubyte`,
+      `${prefix}-labels-idx1-ubyte`,
+      SHAPES.mnist,
     );
   return { train: split('train'), test: split('t10k') };
 }
@@ -44,11 +32,7 @@ export function decodeMnist(files: DataFiles): DataSplits {
  * @throws UserError that names the file which is missing, damaged, or of another kind
  */
 export async function readMnistFolder(folder: string): Promise<DataSplits> {
-  const present = new Set(
-    await readdir(folder).catch((error: unknown) => {
-      throw new UserError(`cannot read the data folder ${folder}: ${reason(error)}`);
-    }),
-  );
+  const present = await namesIn(folder);
   const idx = async (part: string, rank: number): Promise<NamedIdx> => {
     const name = `${part}-idx${rank}-ubyte`;
     const variant = `${part}.idx${rank}-ubyte`;
@@ -63,22 +47,17 @@ export async function readMnistFolder(folder: string): Promise<DataSplits> {
     return { file, ...(await readIdxFile(file, rank)) };
   };
   const split = async (prefix: string): Promise<Dataset> =>
-    toDataset(
-      await idx(`${prefix}-images`, IMAGES_RANK),
+    pair(
+      await idx(`${prefix}-images`, imagesRank(SHAPES.mnist)),
       await idx(`${prefix}-labels`, LABELS_RANK),
+      SHAPES.mnist,
     );
   return { train: await split('train'), test: await split('t10k') };
 }
 
 /** Reads an IDX file, gzipped or not, whatever its name says. */
 async function readIdxFile(file: string, rank: number): Promise<Idx> {
-  const status = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
-  });
-  if (!status.isFile()) {
-    throw new UserError(`${file} is not a file: put the original MNIST file there`);
-  }
-  refuseTooLong(status.size, file);
+  refuseTooLong(await lengthOf(file, 'the original MNIST file'), file);
   const bytes = await readUserFile(file);
   const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
   return parseIdx(gzipped ? await gunzipIdx(bytes, rank, file) : bytes, rank, file);
@@ -122,37 +101,4 @@ function refuseTooLong(bytes: number, file: string): void {
     `${file} claims ${bytes} bytes, more than the ${MAX_FILE_BYTES} that are read: ` +
       'give the original MNIST file',
   );
-}
-
-/** Pairs images and labels, after checking that they are MNIST's kind and fit each other. */
-function toDataset(images: NamedIdx, labels: NamedIdx): Dataset {
-  const [count, height, width] = images.shape as [number, number, number];
-  const [labelCount] = labels.shape as [number];
-  if (height !== SIDE || width !== SIDE) {
-    throw new UserError(
-      `${images.file} has images of ${height}×${width} pixels: give images of ${SIDE}×${SIDE}`,
-    );
-  }
-  if (count === 0) throw new UserError(`${images.file} holds no image: give at least one`);
-  if (count !== labelCount) {
-    throw new UserError(
-      `${images.file} holds ${count} images, but ${labels.file} ${labelCount} labels: ` +
-        'give two files that belong together',
-    );
-  }
-  const wrong = labels.data.findIndex((label) => label >= CLASSES);
-  if (wrong >= 0) {
-    throw new UserError(
-      `label ${wrong} of ${labels.file} is ${labels.data[wrong]}: give labels from 0 to ${CLASSES - 1}`,
-    );
-  }
-  return {
-    height,
-    width,
-    channels: 1,
-    classes: CLASSES,
-    count,
-    images: images.data,
-    labels: labels.data,
-  };
 }

@@ -7,7 +7,7 @@ import { messageOf, UserError } from '../errors.js';
 /** What npm's libraries take; of it, this is sure to be there. */
 type NpmOptions = Options & {
   registry: string;
-  retry: { minTimeout: number; maxTimeout: number };
+  retry: { retries: number; minTimeout: number; maxTimeout: number };
 };
 
 /**
@@ -32,9 +32,19 @@ export async function npmOptions(): Promise<NpmOptions> {
     throw new UserError(`npm's settings cannot be used: ${messageOf(error)}`);
   }
   const options = config.flat as NpmOptions;
+  const { retry } = options;
   // npm waits 10 s, then 60 s, before it tries again, which suits installs that nobody watches.
-  if (config.isDefault('fetch-retry-mintimeout')) options.retry.minTimeout = 1000;
-  if (config.isDefault('fetch-retry-maxtimeout')) options.retry.maxTimeout = 5000;
+  if (config.isDefault('fetch-retry-mintimeout')) {
+    retry.minTimeout = Math.min(1000, retry.maxTimeout);
+  }
+  if (config.isDefault('fetch-retry-maxtimeout')) {
+    retry.maxTimeout = Math.max(5000, retry.minTimeout);
+  }
+  if (retry.minTimeout > retry.maxTimeout) {
+    throw new UserError(
+      "npm's settings cannot be used: fetch-retry-mintimeout is greater than fetch-retry-maxtimeout",
+    );
+  }
   return options;
 }
 

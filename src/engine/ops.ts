@@ -178,6 +178,51 @@ export function maxPoolGradient(
   );
 }
 
+/**
+ * The gradient of average pooling, which divides by the size of the window clipped to the image.
+ *
+ * @param x its input
+ * @param kappa the gradient by its output
+ * @param beyond rows and columns by which the last windows reach beyond the image
+ */
+export function avgPoolGradient(
+  x: tf.Tensor4D,
+  kappa: tf.Tensor4D,
+  size: number,
+  { stride, pad }: Sliding,
+  [below, right]: [number, number],
+): tf.Tensor4D {
+  const attributes = { filterSize: [size, size], strides: [stride, stride], pad };
+  const own = fused('BangAvgPoolGradient', { dy: kappa, x }, attributes);
+  if (own) return own[0] as tf.Tensor4D;
+  // Not tfjs's AvgPoolGrad, which on some engines divides by the whole window everywhere. Channel by
+  // channel, pooling is a convolution with ones.
+  const [batch, height, width, channels] = x.shape;
+  const ones = tf.ones<tf.Rank.R4>([size, size, 1, 1]);
+  const inside = tf.pad4d(tf.ones([1, height, width, 1]), clippedAt(below, right));
+  const shares = tf.div(kappa, tf.conv2d(inside, ones, stride, 'valid'));
+  const planes = tf.reshape<tf.Rank.R4>(tf.transpose(shares, [0, 3, 1, 2]), [
+    batch * channels,
+    kappa.shape[1],
+    kappa.shape[2],
+    1,
+  ]);
+  const padded = [batch * channels, height + below, width + right, 1];
+  const spread = conv2dInputGradient(padded, planes, ones, { stride, pad: 'valid' });
+  const cropped = tf.slice(spread, [0, 0, 0, 0], [-1, height, width, 1]);
+  return tf.transpose(tf.reshape(cropped, [batch, channels, height, width]), [0, 2, 3, 1]);
+}
+
+/** Paddings below and to the right of an image only, as Caffe's poolings clip. */
+export function clippedAt(below: number, right: number): tf.backend_util.ExplicitPadding {
+  return [
+    [0, 0],
+    [0, below],
+    [0, right],
+    [0, 0],
+  ];
+}
+
 /** kappa where y = relu(x) is positive, else 0. */
 export function reluGradient<T extends tf.Tensor>(y: T, kappa: T): T {
   const own = fused('BangReluGradient', { y, dy: kappa });

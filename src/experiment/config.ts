@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { ATTACK_NAMES } from '../attacks/attack.js';
+import {
+  ATTACK_NAMES,
+  CHANNELS,
+  PROTOCOL,
+  PROTOCOLS,
+  SEARCHES,
+  type Protocol,
+} from '../attacks/attack.js';
+import { SHAPES } from '../data/shapes.js';
+import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { UserError } from '../errors.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
@@ -24,19 +33,27 @@ export const weightedLayers: Record<string, readonly string[]> = Object.fromEntr
   ]),
 );
 
+const TRAIN_ON = ['50k', '60k'] as const;
+
+interface ImageCounts {
+  /** By what `trainOn` may be. */
+  train: Partial<Record<(typeof TRAIN_ON)[number], number>>;
+  test: number;
+}
+
 /** How many images each data set has. */
-const images = {
+const images: Record<DataName, ImageCounts> = {
   mnist: { train: { '50k': 50_000, '60k': 60_000 }, test: 10_000 },
-} as const;
+  cifar10: { train: { '50k': 50_000 }, test: 10_000 },
+};
 
 export type ModelName = NetworkName;
-export type DataName = keyof typeof images;
+export type { DataName };
 
 const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
-const dataNames = Object.keys(images) as [DataName, ...DataName[]];
 
 /** The table of the paper that has each model's rows. */
-const tableOf: Record<ModelName, 1 | 2> = { lenet: 1 };
+export const tableOf: Record<ModelName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 };
 
 // A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
 
@@ -120,9 +137,11 @@ const bangSchema = mapping({
 });
 
 const trainingSchema = mapping({
-  trainOn: oneOf(['50k', '60k'])
+  trainOn: oneOf(TRAIN_ON)
     .default('50k')
-    .describe('The training images: the first 50k (the rest is for validation), or all 60k.'),
+    .describe(
+      'The training images: the first 50k (the rest is for validation), or all 60k of mnist.',
+    ),
   iterations: integer(1).describe('How many batches to train on.'),
   batch: integer(1).describe('How many images a batch has.'),
   learningRate: learningRateSchema,
@@ -158,8 +177,18 @@ const evaluationSchema = mapping({
       'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero.',
     )
     .meta({ uniqueItems: true }),
-  search: oneOf(['bisection', 'scan'])
-    .default('bisection')
+  protocol: oneOf(PROTOCOLS)
+    .default('paper')
+    .describe(
+      'What search and channels are where they are left out: paper, as the published rows were made (bisection, reversed), or corrected (scan, kept).',
+    ),
+  channels: oneOf(CHANNELS)
+    .optional()
+    .describe(
+      'Whether fgs and hc1 are applied with their colour channels reversed, as in the published rows of CIFAR-10, or kept. No matter for grey images.',
+    ),
+  search: oneOf(SEARCHES)
+    .optional()
     .describe('Line search: bisection as in the paper, or scan, which tries every step (slow).'),
   pass: trueOrFalse
     .default(true)
@@ -187,7 +216,7 @@ export const configSchema = mapping({
     .describe("Names the run and its folder; left out: the file's name without its ending."),
   description: text.optional().describe('A sentence for people; the program only repeats it.'),
   model: oneOf(modelNames).describe(`The network: ${inWords(modelNames)}.`),
-  data: oneOf(dataNames).describe(`The images: ${inWords(dataNames)}.`),
+  data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
   seed: integer(0, 2 ** 32 - 1)
     .default(1)
     .describe('Seeds initial weights, dropout and order: an integer from 0 to 4294967295.'),
@@ -203,8 +232,10 @@ export const configSchema = mapping({
     .describe("The paper's row that is printed beside the result; left out: none."),
 });
 
+type Parsed = z.output<typeof configSchema>;
+
 /** A checked experiment: plain data, keys in one fixed order, every default filled in. */
-export type Config = z.output<typeof configSchema>;
+export type Config = Omit<Parsed, 'evaluation'> & { evaluation: Parsed['evaluation'] & Protocol };
 
 /**
  * Checks an experiment that a program made.
@@ -230,7 +261,9 @@ export function checkConfig(
   removed: readonly KeyPath[] = [],
 ): { config: Config } | { problems: Problem[] } {
   const problems = [...problemsOf(configSchema, value, removed), ...problemsAcross(value)];
-  return problems.length > 0 ? { problems } : { config: orderLayers(configSchema.parse(value)) };
+  return problems.length > 0
+    ? { problems }
+    : { config: orderLayers(fillProtocol(configSchema.parse(value))) };
 }
 
 /** Whether the training is BANG's: β = 0 is regular training, like no `bang` block at all. */
@@ -269,15 +302,24 @@ function problemsAcross(root: unknown): Problem[] {
   const wrong = (path: KeyPath, message: string) => problems.push({ path, at: 'value', message });
 
   const data = value('data');
-  if (isOneOf(data, dataNames)) {
+  if (isOneOf(data, DATA_NAMES)) {
     const { train, test } = images[data];
     const trainOn = value('training', 'trainOn') ?? '50k';
     const batch = value('training', 'batch');
-    if (isOneOf(trainOn, ['50k', '60k']) && typeof batch === 'number' && batch > train[trainOn]) {
-      wrong(
-        ['training', 'batch'],
-        `expected at most the ${train[trainOn]} training images, found ${batch}`,
-      );
+    if (isOneOf(trainOn, TRAIN_ON)) {
+      const count = train[trainOn];
+      if (count === undefined) {
+        const choices = inWords(Object.keys(train));
+        wrong(
+          ['training', 'trainOn'],
+          `expected ${choices}, the training images of ${data}, found ${inBrief(trainOn)}`,
+        );
+      } else if (typeof batch === 'number' && batch > count) {
+        wrong(
+          ['training', 'batch'],
+          `expected at most the ${count} training images, found ${batch}`,
+        );
+      }
     }
     const evaluated = value('evaluation', 'images');
     if (typeof evaluated === 'number' && evaluated > test) {
@@ -299,6 +341,14 @@ function problemsAcross(root: unknown): Problem[] {
 
   const model = value('model');
   if (isOneOf(model, modelNames)) {
+    if (isOneOf(data, DATA_NAMES) && !fits(model, data)) {
+      const fitting = DATA_NAMES.filter((name) => fits(model, name));
+      wrong(
+        ['data'],
+        `expected ${inWords(fitting)}, as ${model} takes images of ` +
+          `${NETWORKS[model].input.join('×')}, found ${inBrief(data)}`,
+      );
+    }
     for (const key of ['beta', 'epsilon']) {
       problems.push(...problemsOfLayers(value('training', 'bang', key), key, model));
     }
@@ -320,6 +370,14 @@ function problemsAcross(root: unknown): Problem[] {
   return problems;
 }
 
+/** Whether a network takes the images of a data set and tells as many classes apart. */
+function fits(model: ModelName, data: DataName): boolean {
+  const { input, classes } = NETWORKS[model];
+  const shape = SHAPES[data];
+  const { height, width, channels } = shape;
+  return input.join() === [height, width, channels].join() && classes === shape.classes;
+}
+
 function problemsOfLayers(value: unknown, key: string, model: ModelName): Problem[] {
   if (!isMapping(value)) return [];
   const path = ['training', 'bang', key];
@@ -337,6 +395,19 @@ function problemsOfLayers(value: unknown, key: string, model: ModelName): Proble
       return { path: [...path, name], at: 'missing', message };
     }),
   ];
+}
+
+/** What a protocol says of the line search holds where the config does not. */
+function fillProtocol(parsed: Parsed): Config {
+  const { images, attacks, protocol, pass } = parsed.evaluation;
+  const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
+    parsed.evaluation;
+  return { ...parsed, evaluation: { images, attacks, protocol, search, channels, pass } };
+}
+
+/** The data set that a network is made for. */
+export function dataOf(model: ModelName): DataName {
+  return DATA_NAMES.find((name) => fits(model, name))!;
 }
 
 /** The order in which layers are named says nothing, so it shall not show in a hash either. */

@@ -1,5 +1,5 @@
-import type { AttackName } from '../attacks/attack.js';
-import { ATTACKS, attackImages, type SearchName } from '../attacks/run.js';
+import type { AttackName, Protocol } from '../attacks/attack.js';
+import { ATTACKS, attackImages } from '../attacks/run.js';
 import type { Dataset } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
@@ -7,10 +7,9 @@ import { predict } from '../model/predict.js';
 import type { Progress } from '../progress.js';
 
 /** What to measure; the `evaluation` block of a config. */
-export interface EvaluationSettings {
+export interface EvaluationSettings extends Protocol {
   images: number | 'all';
   attacks: AttackName[];
-  search: SearchName;
   /** Whether PASS of the adversarial examples is measured. */
   pass: boolean;
 }
@@ -31,7 +30,7 @@ export interface Evaluation {
   labels: Uint8Array;
   predicted: Uint8Array;
   blank: Uint8Array;
-  search: SearchName;
+  protocol: Protocol;
   attacks: Map<AttackName, AttackOutcome>;
 }
 
@@ -79,18 +78,17 @@ export async function evaluate(
   const attacks = new Map<AttackName, AttackOutcome>();
   for (const name of settings.attacks) {
     let outcome = options.store?.read(name);
-    if (!outcome) {
+    if (outcome) {
+      progress.note(`${ATTACKS[name].title}: done before`);
+    } else {
       outcome = await attackAndMeasure(name, network, weights, data, positions, settings, options);
       options.store?.write(name, outcome);
     }
     attacks.set(name, outcome);
   }
-  const { search } = settings;
-  return { images: data.count, labels: data.labels, predicted, blank, search, attacks };
+  const protocol = { search: settings.search, channels: settings.channels };
+  return { images: data.count, labels: data.labels, predicted, blank, protocol, attacks };
 }
-
-/** PASS belongs to the attacks whose columns have it in the paper. */
-const WITH_PASS: readonly AttackName[] = ['fgs', 'hc1'];
 
 async function attackAndMeasure(
   name: AttackName,
@@ -98,7 +96,7 @@ async function attackAndMeasure(
   weights: Weights,
   data: Dataset,
   positions: Uint32Array,
-  { search, pass: wantsPass }: EvaluationSettings,
+  settings: EvaluationSettings,
   { progress, signal, threads }: EvaluateOptions,
 ): Promise<AttackOutcome> {
   const attack = ATTACKS[name];
@@ -110,7 +108,7 @@ async function attackAndMeasure(
     weights,
     data,
     positions,
-    search,
+    settings,
     {
       done: (images) => {
         task.update(images);
@@ -123,7 +121,7 @@ async function attackAndMeasure(
   task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
   const seconds = { attack: attackSeconds, pass: 0 };
   const outcome: AttackOutcome = { linf: spread(linf, positions, data.count), seconds };
-  if (!wantsPass || !WITH_PASS.includes(name)) return outcome;
+  if (!settings.pass || !attack.published) return outcome;
 
   const started = performance.now();
   const original = (i: number) => positions[i];

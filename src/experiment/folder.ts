@@ -1,10 +1,20 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { parse, stringify } from 'yaml';
+import { parse, stringify, YAMLParseError } from 'yaml';
 import type { AttackName } from '../attacks/attack.js';
-import { messageOf, UserError } from '../errors.js';
+import { codeOf, UserError } from '../errors.js';
 import { reason, writeFileAtomic } from '../files.js';
 import type { AttackOutcome, OutcomeStore } from './evaluate.js';
 
@@ -30,38 +40,53 @@ export type Identity = Record<string, unknown>;
  */
 export interface ResultFolder {
   path: string;
+  /**
+   * Makes the folder ready to be written to, and empties it first if that was asked for. Nothing on
+   * the disk changes before: what else is wrong with a command costs no results.
+   *
+   * @throws UserError if it cannot be written
+   */
+  begin(): void;
   file(name: keyof typeof FILES): string;
   has(name: keyof typeof FILES): boolean;
   write(name: keyof typeof FILES, content: string | Uint8Array): void;
   remove(name: keyof typeof FILES): void;
-  /** The text of a finished `result.json`. */
-  result(): string | undefined;
+  /** What `result.json` holds; undefined if there is none or it is damaged. */
+  result(): unknown;
   stages(key: Identity): OutcomeStore;
 }
 
+export interface FolderOptions {
+  /** Keys of the identity, as `training.checkpointEvery`, on which no figure depends. */
+  ignored?: string[];
+  /** Whether to empty a folder that holds something of an experiment. */
+  force?: boolean | undefined;
+  /** Files that the experiment is made of: they shall not be lost in emptying the folder. */
+  inputs?: readonly string[] | undefined;
+}
+
 /**
- * Opens or makes the folder of an experiment.
+ * The folder of an experiment, there or yet to be made.
  *
- * @param ignored keys of the identity on which no figure depends
- * @param force empties a folder that holds something of an experiment
- * @throws UserError if it holds another experiment, or cannot be written
+ * @throws UserError if it holds another experiment
  */
 export function openFolder(
   folder: string,
   identity: Identity,
-  { ignored = [], force = false }: { ignored?: string[]; force?: boolean } = {},
+  { ignored = [], force = false, inputs = [] }: FolderOptions = {},
 ): ResultFolder {
   const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
-  if (force) for (const name of Object.values(FILES)) remove(path.join(folder, name));
+  if (force) refuseToLose(inputs, folder, identity);
   else refuseOther(folder, file('identity'), identity, ignored);
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw new UserError(`cannot make the folder ${folder}: ${reason(error)}`);
-  }
-  if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
   return {
     path: folder,
+    begin() {
+      makeWritable(folder);
+      // What the folder is of goes last, so that the rest is never without it.
+      if (force) for (const name of Object.values(FILES).reverse()) remove(path.join(folder, name));
+      removeLeftovers(folder);
+      if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
+    },
     file,
     has: (name) => existsSync(file(name)),
     write(name, content) {
@@ -70,27 +95,102 @@ export function openFolder(
     remove(name) {
       remove(file(name));
     },
-    result: () => (existsSync(file('result')) ? readFileSync(file('result'), 'utf8') : undefined),
+    result: () => readJson(file('result')),
     stages: (key) => outcomeStore(file('stages'), key),
   };
 }
 
 function remove(file: string): void {
-  rmSync(file, { recursive: true, force: true });
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch (error) {
+    throw new UserError(`cannot remove ${file}: ${reason(error)}`);
+  }
+}
+
+function makeWritable(folder: string): void {
+  try {
+    makeFolder(folder);
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    const why = codeOf(error) === 'EEXIST' ? 'a file has that name' : reason(error);
+    throw new UserError(`cannot write to the folder ${folder}: ${why}`);
+  }
+}
+
+/** Not Node's own recursion, which never ends in a folder such as /proc that takes no other. */
+function makeFolder(folder: string): void {
+  const make = (): void => {
+    try {
+      mkdirSync(folder);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST' || !statSync(folder).isDirectory()) throw error;
+    }
+  };
+  try {
+    make();
+  } catch (error) {
+    const parent = path.dirname(folder);
+    if (codeOf(error) !== 'ENOENT' || parent === folder) throw error;
+    makeFolder(parent);
+    make();
+  }
+}
+
+/** Parts of files that a process wrote when it was killed. */
+function removeLeftovers(folder: string): void {
+  const names = Object.values(FILES);
+  for (const entry of readdirSync(folder)) {
+    const [, name, pid] = /^(.+)\.(\d+)\.tmp$/.exec(entry) ?? [];
+    const ours = names.some((known) => known === name);
+    if (ours && !isAlive(Number(pid))) remove(path.join(folder, entry));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  }
+}
+
+function refuseToLose(inputs: readonly string[], folder: string, identity: Identity): void {
+  for (const name of Object.values(FILES)) {
+    const file = path.join(folder, name);
+    if (!existsSync(file)) continue;
+    const lost = inputs.find((input) => realpathSync(input) === realpathSync(file));
+    // The folder's own record of the experiment is written again as it is.
+    if (lost === undefined || readFileSync(lost, 'utf8') === stringify(identity)) continue;
+    throw new UserError(
+      `--force would remove ${lost}, which the experiment is made of: choose another folder with --out`,
+    );
+  }
 }
 
 function refuseOther(folder: string, file: string, identity: Identity, ignored: string[]): void {
-  let found: Identity;
-  try {
-    found = parse(readFileSync(file, 'utf8')) as Identity;
-  } catch (error) {
-    if (!existsSync(file)) return;
+  if (!existsSync(file)) {
+    const stranger = Object.values(FILES).find((name) => existsSync(path.join(folder, name)));
+    if (stranger === undefined) return;
     throw new UserError(
-      `${file} cannot be read (${messageOf(error)}): choose another folder with --out, or --force to start over`,
+      `${folder} holds a ${stranger}, but no ${FILES.identity} that says what it is of: choose another folder with --out, or --force to start over`,
     );
   }
+  const found = readIdentity(file);
   const plain = JSON.parse(JSON.stringify(identity)) as Identity;
-  const differences = differing(found, plain).filter((key) => !ignored.includes(key.split('.')[0]));
+  const differences = differing(found, plain).filter(
+    (key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)),
+  );
   if (differences.length === 0) return;
   const shown = differences.slice(0, 3).map((key) => {
     const [was, is] = [valueAt(found, key), valueAt(plain, key)];
@@ -99,6 +199,20 @@ function refuseOther(folder: string, file: string, identity: Identity, ignored: 
   const more = differences.length > 3 ? ` and ${differences.length - 3} more` : '';
   throw new UserError(
     `${folder} holds another experiment (${shown.join('; ')}${more}): choose another folder with --out, or --force to start over`,
+  );
+}
+
+function readIdentity(file: string): Identity {
+  let problem = 'it is no configuration';
+  try {
+    const found: unknown = parse(readFileSync(file, 'utf8'));
+    if (isMapping(found)) return found;
+  } catch (error) {
+    // Behind the first line YAML draws where it is.
+    problem = error instanceof YAMLParseError ? error.message.split(/:?\n/)[0] : reason(error);
+  }
+  throw new UserError(
+    `cannot read ${file} (${problem}): choose another folder with --out, or --force to start over`,
   );
 }
 
@@ -121,22 +235,27 @@ function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Finished attacks as JSON files, each with what it depends on; others are as if not there. */
+/** Finished attacks as JSON files, each with a hash of it and of what it depends on; those for which
+ *  it does not hold are as if not there. */
 function outcomeStore(folder: string, key: Identity): OutcomeStore {
-  const digest = createHash('sha256').update(JSON.stringify(key)).digest('hex');
+  const digestOf = (outcome: StoredOutcome): string =>
+    createHash('sha256')
+      .update(JSON.stringify([key, outcome]))
+      .digest('hex');
   const file = (attack: AttackName) => path.join(folder, `${attack}.json`);
   return {
     read(attack) {
       try {
         const text = readFileSync(file(attack), 'utf8');
         const stage = JSON.parse(text) as { digest: string; outcome: StoredOutcome };
-        return stage.digest === digest ? decode(stage.outcome) : undefined;
+        return stage.digest === digestOf(stage.outcome) ? decode(stage.outcome) : undefined;
       } catch {
         return undefined;
       }
     },
     write(attack, outcome) {
-      writeFileAtomic(file(attack), JSON.stringify({ digest, outcome: encode(outcome) }));
+      const stored = encode(outcome);
+      writeFileAtomic(file(attack), JSON.stringify({ digest: digestOf(stored), outcome: stored }));
     },
   };
 }

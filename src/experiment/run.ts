@@ -2,23 +2,25 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
 import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
 import { startEngine, threadCount, type Engine } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { packageRoot } from '../files.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
-import { NETWORKS } from '../model/networks.js';
-import { disposeWeights, exportWeights, importWeights } from '../model/parameters.js';
+import { NETWORKS, type NetworkName } from '../model/networks.js';
+import { meanImageOf } from '../model/mean.js';
+import { disposeWeights, exportNetwork, importMean, importWeights } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import { readWeights, type WeightFile } from '../model/weights.js';
 import type { Progress } from '../progress.js';
 import { perImageCsv, tableCsv, trainingCsv } from '../report/csv.js';
-import { publishedRow } from '../report/published.js';
+import { publishedRow, publishedRowNames } from '../report/published.js';
 import { summarise, type Row } from '../report/result.js';
 import type { Entry } from '../report/table.js';
 import { initialState, train } from '../training/train.js';
 import { encodeCheckpoint, readCheckpoint } from './checkpoint.js';
-import { isBang, parseConfig, type Config } from './config.js';
+import { dataOf, isBang, parseConfig, tableOf, type Config } from './config.js';
 import { evaluate, slice } from './evaluate.js';
 import { openFolder, type ResultFolder } from './folder.js';
 import { isMapping, valueAt } from './problems.js';
@@ -90,7 +92,8 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   const engine = await announceEngine(config.engine, options);
   const data = await loadData(config.data, { dataDir: options.dataDir, progress, signal });
   const source = sourceOf(config.data, data, options.dataDir);
-  const network = makeNetwork(NETWORKS[config.model]);
+  const { train: trainingImages } = splitOf(data.train, config.training.trainOn);
+  const network = withMean(makeNetwork(NETWORKS[config.model]), undefined, trainingImages);
   folder.begin();
   const trained = await trainedWeights(network, config, data, source, engine, folder, options);
   try {
@@ -120,11 +123,11 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
 }
 
 export interface EvalOptions extends RunOptions {
-  model?: keyof typeof NETWORKS | undefined;
+  model?: NetworkName | undefined;
   evaluation: Config['evaluation'];
   engine?: Config['engine'];
-  /** The published row to compare with. */
-  published?: Config['published'];
+  /** The published row to compare with, by its name. */
+  row?: string | undefined;
 }
 
 /**
@@ -137,14 +140,14 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   threadCount(options.threads);
   const weightFile = await readWeights(file);
   const trainedBy = configIn(weightFile);
-  const model = options.model ?? trainedBy?.model ?? 'lenet';
-  const network = makeNetwork(NETWORKS[model]);
+  const model = options.model ?? trainedBy?.model ?? modelOf(weightFile);
+  const bare = makeNetwork(NETWORKS[model]);
   const config: Partial<Config> = {
     ...trainedBy,
     model,
-    data: trainedBy?.data ?? 'mnist',
+    data: trainedBy?.data ?? dataOf(model),
     evaluation,
-    ...(options.published && { published: options.published }),
+    ...(options.row !== undefined && { published: publishedIn(tableOf[model], options.row) }),
   };
   const name = trainedBy?.name ?? path.basename(file).replace(/\..*$/, '');
   const { data: dataName, training, seed } = config as Config;
@@ -162,10 +165,12 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
 
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
-  const weights = importWeights(network, weightFile, file);
+  const weights = importWeights(bare, weightFile, file);
+  const mean = importMean(bare, weightFile, file);
   try {
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
+    const network = withMean(bare, mean, data.train);
     folder.begin();
     const row = await evaluateInto(
       folder,
@@ -190,6 +195,25 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   } finally {
     disposeWeights(weights);
   }
+}
+
+/** The network whose layers a file's tensors are named after. */
+function modelOf({ tensors }: WeightFile): NetworkName {
+  const names = Object.keys(NETWORKS) as NetworkName[];
+  const fits = (name: NetworkName): boolean =>
+    makeNetwork(NETWORKS[name]).weighted.every((layer) => tensors.has(`${layer.name}.weight`));
+  // The larger first: the layers of the smaller may all be among its own.
+  return (
+    names.sort((a, b) => NETWORKS[b].layers.length - NETWORKS[a].layers.length).find(fits) ??
+    'lenet'
+  );
+}
+
+function publishedIn(table: 1 | 2, row: string): Config['published'] {
+  if (publishedRow(table, row)) return { table, row };
+  throw new UserError(
+    `--row ${row}: table ${table} of the paper has no such row, only ${publishedRowNames(table).join(', ')}`,
+  );
 }
 
 /** A result as a line of a table, beside the published one if the config names it. */
@@ -303,7 +327,7 @@ async function trainedWeights(
     engine: engine.description,
     bang: version(),
   };
-  folder.write('weights', encodeSafetensors(exportWeights(network, state.weights), metadata));
+  folder.write('weights', encodeSafetensors(exportNetwork(network, state.weights), metadata));
   folder.remove('checkpoint');
   return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
 }
@@ -320,6 +344,12 @@ async function finishedWeights(
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`${error.message}; --force trains anew`);
   }
+}
+
+/** The network with the mean image that it subtracts: the given one, else that of these images. */
+function withMean(network: Network, mean: tf.Tensor3D | undefined, images: Dataset): Network {
+  if (!network.spec.subtractMean) return network;
+  return { ...network, mean: mean ?? meanImageOf(images) };
 }
 
 /** The paper's split: the first 50 000 images train, the last 10 000 validate; or all train. */
@@ -386,7 +416,7 @@ function configIn({ metadata }: WeightFile): Config | undefined {
 }
 
 function digestOfWeights(network: Network, weights: Weights): string {
-  return digestOfTensors({ tensors: exportWeights(network, weights) });
+  return digestOfTensors({ tensors: exportNetwork(network, weights) });
 }
 
 function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {

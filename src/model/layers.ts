@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {
+  avgPoolGradient,
+  clippedAt,
   conv2d,
   conv2dInputGradient,
   conv2dMaxPool,
@@ -22,6 +24,7 @@ export type LayerSpec =
   | { kind: 'conv'; name: string; filters: number; size: number; pad?: number; filler: Filler }
   | { kind: 'innerProduct'; name: string; outputs: number; filler: Filler }
   | { kind: 'maxPool'; size: number; stride: number }
+  | { kind: 'avgPool'; size: number; stride: number }
   | { kind: 'relu' }
   | { kind: 'dropout'; rate: number };
 
@@ -88,7 +91,8 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
     case 'innerProduct':
       return innerProduct(spec, input);
     case 'maxPool':
-      return maxPool(spec, image(input, spec.kind));
+    case 'avgPool':
+      return pool(spec, image(input, spec.kind));
     case 'relu':
       return {
         spec,
@@ -205,32 +209,28 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
   };
 }
 
-function maxPool(spec: Spec<'maxPool'>, input: [number, number, number]): Layer {
-  const [height, width, channels] = input;
-  const { size, stride } = spec;
+function pool(
+  spec: Spec<'maxPool'> | Spec<'avgPool'>,
+  [height, width, channels]: [number, number, number],
+): Layer {
+  const { kind, size, stride } = spec;
   // Caffe rounds the output size up and clips the last windows at the border.
-  const extents = [height, width].map((extent) => Math.ceil((extent - size) / stride) + 1);
-  const beyond = extents.map((extent, i) => (extent - 1) * stride + size - input[i]);
-  const [below, right] = beyond as [number, number];
-  const pad = below === 0 && right === 0 ? 'valid' : clipped(below, right);
+  const pooled = (extent: number): number => Math.ceil((extent - size) / stride) + 1;
+  const below = (pooled(height) - 1) * stride + size - height;
+  const right = (pooled(width) - 1) * stride + size - width;
+  const pad = below === 0 && right === 0 ? 'valid' : clippedAt(below, right);
   const sliding: Sliding = { stride, pad };
+  const poolImages = kind === 'maxPool' ? tf.maxPool : tf.avgPool;
   return {
     spec,
-    input,
-    output: [extents[0], extents[1], channels],
-    forward: (x) => ({ x, y: tf.maxPool(x as tf.Tensor4D, size, stride, pad) }),
+    input: [height, width, channels],
+    output: [pooled(height), pooled(width), channels],
+    forward: (x) => ({ x, y: poolImages(x as tf.Tensor4D, size, stride, pad) }),
     backward: (kappa, { x, y }) =>
-      maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding),
+      kind === 'maxPool'
+        ? maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding)
+        : avgPoolGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding, [below, right]),
   };
-}
-
-function clipped(below: number, right: number): tf.backend_util.ExplicitPadding {
-  return [
-    [0, 0],
-    [0, below],
-    [0, right],
-    [0, 0],
-  ];
 }
 
 function image(shape: Shape, kind: string): [number, number, number] {

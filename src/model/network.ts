@@ -17,6 +17,8 @@ export interface Network {
   spec: NetworkSpec;
   layers: Layer[];
   weighted: WeightedLayer[];
+  /** The mean training image [H,W,C], if the network subtracts it: found in the data, not trained. */
+  mean?: tf.Tensor3D;
 }
 
 /** Parameters by layer name. */
@@ -48,7 +50,9 @@ export function makeNetwork(spec: NetworkSpec): Network {
 
 /** Pixels [N,H,W,C] as the network wants them. */
 export function prepare(network: Network, pixels: tf.Tensor4D): tf.Tensor4D {
-  return normalize(pixels, undefined, network.spec.scale);
+  const { spec, mean } = network;
+  if (spec.subtractMean && !mean) throw new Error(`${spec.name} needs the mean training image`);
+  return normalize(pixels, mean, spec.scale);
 }
 
 /** The forward pass from pixels [N,H,W,C], all of its values kept. */

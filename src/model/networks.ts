@@ -6,12 +6,15 @@ export interface NetworkSpec {
   /** Height, width, channels of an image whose values are pixels from 0 to 255. */
   input: [number, number, number];
   classes: number;
-  /** Pixels are multiplied by this. */
+  /** Whether the mean training image is subtracted from the pixels. */
+  subtractMean: boolean;
+  /** Pixels, or what is left of them, are multiplied by this. */
   scale: number;
   layers: LayerSpec[];
 }
 
 const xavier = { kind: 'xavier' } as const;
+const gaussian = (std: number) => ({ kind: 'gaussian', std }) as const;
 
 /** The paper's networks, as Caffe's examples have them. */
 export const NETWORKS = {
@@ -19,6 +22,7 @@ export const NETWORKS = {
     name: 'lenet',
     input: [28, 28, 1],
     classes: 10,
+    subtractMean: false,
     scale: 1 / 256,
     layers: [
       { kind: 'conv', name: 'conv1', filters: 20, size: 5, filler: xavier },
@@ -29,6 +33,27 @@ export const NETWORKS = {
       { kind: 'relu' },
       { kind: 'dropout', rate: 0.5 },
       { kind: 'innerProduct', name: 'ip2', outputs: 10, filler: xavier },
+    ],
+  },
+  'cifar10-quick': {
+    name: 'cifar10-quick',
+    input: [32, 32, 3],
+    classes: 10,
+    subtractMean: true,
+    scale: 1,
+    layers: [
+      { kind: 'conv', name: 'conv1', filters: 32, size: 5, pad: 2, filler: gaussian(0.0001) },
+      { kind: 'maxPool', size: 3, stride: 2 },
+      { kind: 'relu' },
+      { kind: 'conv', name: 'conv2', filters: 32, size: 5, pad: 2, filler: gaussian(0.01) },
+      { kind: 'relu' },
+      { kind: 'avgPool', size: 3, stride: 2 },
+      { kind: 'conv', name: 'conv3', filters: 64, size: 5, pad: 2, filler: gaussian(0.01) },
+      { kind: 'relu' },
+      { kind: 'avgPool', size: 3, stride: 2 },
+      { kind: 'innerProduct', name: 'ip1', outputs: 64, filler: gaussian(0.1) },
+      { kind: 'dropout', rate: 0.5 },
+      { kind: 'innerProduct', name: 'ip2', outputs: 10, filler: gaussian(0.1) },
     ],
   },
 } satisfies Record<string, NetworkSpec>;

@@ -32,6 +32,49 @@ export function disposeWeights(weights: Weights): void {
   for (const { weight, bias } of weights.values()) tf.dispose([weight, bias]);
 }
 
+/** The name of the mean image in a file, where it lies in Caffe's layout, C×H×W. */
+const MEAN = 'mean';
+
+/** All that makes a network, as files hold it: its parameters and, if it has one, its mean image. */
+export function exportNetwork(network: Network, weights: Weights): Map<string, NamedArray> {
+  const tensors = exportWeights(network, weights);
+  if (network.mean) {
+    const planar = tf.tidy(() => tf.transpose(network.mean!, [2, 0, 1]).dataSync<'float32'>());
+    const [height, width, channels] = network.spec.input;
+    tensors.set(MEAN, { shape: [channels, height, width], data: planar });
+  }
+  return tensors;
+}
+
+/**
+ * The mean image in a file, [H,W,C]; undefined if there is none.
+ *
+ * @throws UserError if it has another shape than the network's images
+ */
+export function importMean(
+  network: Network,
+  file: Pick<WeightFile, 'tensors'>,
+  name: string,
+): tf.Tensor3D | undefined {
+  const found = file.tensors.get(MEAN);
+  if (!found) return undefined;
+  const [height, width, channels] = network.spec.input;
+  const shape: [number, number, number] = [channels, height, width];
+  if (!tf.util.arraysEqual(found.shape, shape))
+    throw new UserError(misshapen(network, name, MEAN, found.shape, shape));
+  return tf.tidy(() => tf.transpose(tf.tensor3d(found.data, shape), [1, 2, 0]));
+}
+
+function misshapen(
+  network: Network,
+  file: string,
+  tensor: string,
+  has: number[],
+  needs: number[],
+): string {
+  return `${file}: tensor ${tensor} has shape [${has.join(', ')}], the network ${network.spec.name} needs [${needs.join(', ')}]`;
+}
+
 /** The parameters as files hold them: Caffe's layout, `conv1.weight` and so on. */
 export function exportWeights(network: Network, weights: Weights): Map<string, NamedArray> {
   const tensors = new Map<string, NamedArray>();
@@ -57,6 +100,7 @@ export function exportWeights(network: Network, weights: Weights): Map<string, N
  */
 export function importWeights(network: Network, file: WeightFile, name: string): Weights {
   const known = new Set(network.weighted.flatMap((l) => [`${l.name}.weight`, `${l.name}.bias`]));
+  if (network.spec.subtractMean) known.add(MEAN);
   const stranger = [...file.tensors.keys()].find((key) => !known.has(key));
   if (stranger !== undefined) {
     throw new UserError(
@@ -68,9 +112,7 @@ export function importWeights(network: Network, file: WeightFile, name: string):
     if (!found)
       throw new UserError(`${name}: tensor ${key} of the network ${network.spec.name} is missing`);
     if (!tf.util.arraysEqual(found.shape, shape)) {
-      throw new UserError(
-        `${name}: tensor ${key} has shape [${found.shape.join(', ')}], the network ${network.spec.name} needs [${shape.join(', ')}]`,
-      );
+      throw new UserError(misshapen(network, name, key, found.shape, shape));
     }
     return found.data;
   };

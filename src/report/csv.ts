@@ -13,7 +13,8 @@ import {
 
 /** `per-image.csv`: one line an image; empty where an attack failed or was not tried. */
 export function perImageCsv(evaluation: Evaluation): string {
-  const { images, labels, predicted, blank, search, attacks } = evaluation;
+  const { images, labels, predicted, blank, protocol, attacks } = evaluation;
+  const { search } = protocol;
   const columns: Record<string, (i: number) => number | string>[] = [
     {
       index: (i) => i,

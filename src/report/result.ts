@@ -1,5 +1,4 @@
-import type { AttackName } from '../attacks/attack.js';
-import type { SearchName } from '../attacks/run.js';
+import type { AttackName, Protocol } from '../attacks/attack.js';
 import type { Evaluation } from '../experiment/evaluate.js';
 import { spreadOf, type Spread } from '../metrics/summary.js';
 
@@ -27,12 +26,12 @@ export interface Row {
   correct: number;
   /** Correctly classified images whose float32 loss is exactly zero, so that FGS sees no gradient. */
   blank: number;
-  search: SearchName;
+  protocol: Protocol;
   attacks: Partial<Record<AttackName, AttackSummary>>;
 }
 
 export function summarise(evaluation: Evaluation): Row {
-  const { images, labels, predicted, blank, search } = evaluation;
+  const { images, labels, predicted, blank, protocol } = evaluation;
   let correct = 0;
   let blanks = 0;
   for (let i = 0; i < images; i++) {
@@ -53,5 +52,5 @@ export function summarise(evaluation: Evaluation): Row {
       seconds,
     };
   }
-  return { images, accuracy: (100 * correct) / images, correct, blank: blanks, search, attacks };
+  return { images, accuracy: (100 * correct) / images, correct, blank: blanks, protocol, attacks };
 }

@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
 import type { Spread } from '../metrics/summary.js';
+import { PROTOCOL } from '../attacks/attack.js';
 import type { PublishedRow } from './published.js';
 import type { AttackSummary, Row } from './result.js';
 
@@ -136,6 +137,15 @@ function cells({ accuracy, fgs, hc1, unmasked }: Figures, signed = false): strin
     number(unmasked.rate, 2),
     spread(unmasked.linf, 2),
   ];
+}
+
+/** How the attacks of a row went along their lines, in words. */
+export function protocolSentence({ protocol: { search, channels } }: Row): string {
+  const name = (Object.keys(PROTOCOL) as (keyof typeof PROTOCOL)[]).find(
+    (key) => PROTOCOL[key].search === search && PROTOCOL[key].channels === channels,
+  );
+  const searched = search === 'scan' ? 'exhaustive scan' : 'doubling and bisection';
+  return `Protocol ${name ?? 'of its own'}: ${searched}; colour channels of the direction ${channels}.`;
 }
 
 /** What the FGS column hides, in one sentence; undefined where nothing was measured. */

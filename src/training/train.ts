@@ -111,7 +111,7 @@ export async function train(
     try {
       await breathe(hooks.signal);
     } catch (error) {
-      if (error instanceof Interrupted && state.iteration < iterations) hooks.checkpoint?.(state);
+      if (error instanceof Interrupted) hooks.checkpoint?.(state);
       task.finish(`stopped at iteration ${state.iteration}`);
       throw error;
     }

@@ -1,6 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { AttackName } from '#bang/attacks/attack.js';
-import type { SearchName } from '#bang/attacks/run.js';
+import type { AttackName, Protocol } from '#bang/attacks/attack.js';
 import { loadData, type Dataset } from '#bang/data/dataset.js';
 import { startEngine, threadCount } from '#bang/engine/engine.js';
 import { evaluate, type Evaluation } from '#bang/experiment/evaluate.js';
@@ -25,8 +24,8 @@ beforeAll(async () => {
   ({ test } = await loadData('mnist'));
 });
 
-async function evaluated(search: SearchName, attacks: AttackName[], pass: boolean) {
-  const settings = { images: 'all', attacks, search, pass } as const;
+async function evaluated(search: Protocol['search'], attacks: AttackName[], pass: boolean) {
+  const settings = { images: 'all', attacks, search, channels: 'reversed', pass } as const;
   const options = { threads: threadCount(), progress: silent };
   const evaluation = await evaluate(network, weights, test, settings, options);
   return { evaluation, row: summarise(evaluation) };

@@ -20,6 +20,7 @@ import {
   FILES,
   npmEnv,
   PACKAGE,
+  recorder,
   serveRegistry,
   sourceOf,
   tarball,
@@ -63,23 +64,6 @@ async function failure(work: Promise<unknown>): Promise<string> {
   expect(error).toBeInstanceOf(UserError);
   expect(existsSync(place()) ? readdirSync(place()) : []).toEqual([]);
   return (error as UserError).message;
-}
-
-/** Progress that remembers what it was told. */
-function recorder() {
-  const said: string[] = [];
-  const updates: number[] = [];
-  return {
-    said,
-    updates,
-    progress: {
-      start: (label: string, total: number, unit: string) => ({
-        update: (done: number) => void updates.push(done),
-        finish: (summary = 'no summary') => void said.push(`${label} ${total} ${unit}: ${summary}`),
-      }),
-      note: (line: string) => void said.push(line),
-    },
-  };
 }
 
 describe('cachedFiles', () => {
@@ -170,6 +154,53 @@ describe('cachedFiles', () => {
   });
 });
 
+describe('a connection that is lost half-way', () => {
+  const half = tgz.subarray(0, tgz.length / 2);
+  const breakOff = (): void => {
+    registry.answer = (response) => {
+      response.setHeader('content-length', tgz.length);
+      response.write(half, () => response.destroy());
+    };
+  };
+
+  beforeEach(() => {
+    vi.stubEnv('npm_config_fetch_retries', '2');
+    vi.stubEnv('npm_config_fetch_retry_mintimeout', '10');
+  });
+
+  it('is told, and the fetch starts over', async () => {
+    breakOff();
+    const { said, progress } = recorder();
+    const fetched = fetchFiles(source, {
+      progress: {
+        ...progress,
+        start: (...task) => {
+          if (said.length === 1) registry.answer = (response) => response.end(tgz);
+          return progress.start(...task);
+        },
+      },
+    });
+    await fetched;
+    expect(said).toHaveLength(2);
+    expect(said[0]).toMatch(
+      /^fetch fake .*: the connection was lost after 0.\d MB; trying again \(2 of 3\)$/,
+    );
+    expect((await readCache(source, root)).state).toBe('cached');
+  });
+
+  it('is not tried more often than npm would, and can be stopped', async () => {
+    breakOff();
+    const { said, progress } = recorder();
+    expect(await failure(fetchFiles(source, { progress }))).toMatch(/the connection was lost/);
+    expect(said).toHaveLength(3);
+
+    vi.stubEnv('npm_config_fetch_retry_mintimeout', '60000');
+    const signal = AbortSignal.timeout(500);
+    await expect(fetchFiles(source, { signal })).rejects.toThrow(Interrupted);
+    expect(readdirSync(place())).toEqual([]);
+  });
+});
+
 describe('a fetch that fails says in one sentence why, and leaves nothing', () => {
   it('when the registry is not there', async () => {
     vi.stubEnv('npm_config_registry', 'http://127.0.0.1:9/');
@@ -254,6 +285,12 @@ describe('a fetch that fails says in one sentence why, and leaves nothing', () =
   it("when npm's settings are wrong", async () => {
     writeFileSync(path.join(folder, 'npmrc'), '_authToken=unscoped\n');
     expect(await failure(fetchFiles())).toMatch(/^npm's settings cannot be used: /);
+
+    writeFileSync(
+      path.join(folder, 'npmrc'),
+      'fetch-retry-mintimeout=2000\nfetch-retry-maxtimeout=1000\n',
+    );
+    expect(await failure(fetchFiles())).toMatch(/mintimeout is greater than fetch-retry-max/);
   });
 
   it('when it is stopped', async () => {

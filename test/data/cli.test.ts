@@ -53,7 +53,9 @@ describe('bang data', () => {
       new RegExp(`mnist .* ${state} .* 55.0 MB .* ${path.join(folder, 'data', 'mnist')} `);
     expect((await bang('data', 'list')).output).toMatch(row('not cached'));
     damage();
-    expect((await bang('data', 'list')).output).toMatch(row('damaged'));
+    const { output } = await bang('data', 'list');
+    expect(output).toMatch(row('damaged'));
+    expect(output).toMatch(/cifar10 .* not cached .* 184.4 MB /);
   });
 
   it('verifies, and fails with what to do if data are damaged', async () => {
@@ -63,6 +65,16 @@ describe('bang data', () => {
       expect(output).toContain('train-images-idx3-ubyte has 5 bytes instead of 47040016');
       expect(error).toEqual(new ExperimentError('mnist must be fetched: bang data pull mnist'));
     }
+  });
+
+  it('says of which data sets something must be done', async () => {
+    damage();
+    mkdirSync(path.join(folder, 'data', 'cifar10'));
+    expect((await bang('data', 'verify')).error).toEqual(
+      new ExperimentError(
+        'mnist, cifar10 must be fetched: bang data pull mnist && bang data pull cifar10',
+      ),
+    );
   });
 
   it('verifies an empty cache, unless a data set is named', async () => {

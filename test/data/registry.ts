@@ -8,6 +8,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Header } from 'tar';
 import type { Source } from '#bang/data/sources.js';
+import type { Progress } from '#bang/progress.js';
 
 /** An entry of a tarball made for a test, true to nobody's rules. */
 export interface Entry {
@@ -133,6 +134,23 @@ export function npmEnv(host: string, folder: string): Record<string, string> {
     npm_config_noproxy: '127.0.0.1',
     npm_config_fetch_retries: '0',
   };
+}
+
+/** Progress that remembers what it was told, the end of each task included. */
+export function recorder(onUpdate: (label: string, done: number) => void = () => undefined) {
+  const said: string[] = [];
+  const updates: number[] = [];
+  const progress: Progress = {
+    start: (label, total, unit) => ({
+      update: (done) => {
+        updates.push(done);
+        onUpdate(label, done);
+      },
+      finish: (summary = 'no summary') => void said.push(`${label} ${total} ${unit}: ${summary}`),
+    }),
+    note: (line) => void said.push(line),
+  };
+  return { said, updates, progress };
 }
 
 /** A folder for one test, and how to remove it. */

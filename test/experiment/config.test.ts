@@ -99,7 +99,9 @@ describe('the committed configurations', () => {
       evaluation: {
         images: 'all',
         attacks: ['fgs', 'fgs-unmasked', 'hc1'],
+        protocol: 'paper',
         search: 'bisection',
+        channels: 'reversed',
         pass: true,
       },
     });
@@ -208,8 +210,12 @@ describe('a mistake is named with its place', () => {
         'x.yaml:10:5: training.bang.betta: unknown key, did you mean beta?',
       ],
     ],
-    ['model: lenet', 'model: lenett', ['x.yaml:1:8: model: expected lenet, found "lenett"']],
-    ['model: lenet\n', '', ['x.yaml:1:1: model: missing, expected lenet']],
+    [
+      'model: lenet',
+      'model: lenett',
+      ['x.yaml:1:8: model: expected lenet or cifar10-quick, found "lenett"'],
+    ],
+    ['model: lenet\n', '', ['x.yaml:1:1: model: missing, expected lenet or cifar10-quick']],
     [
       'batch: 64',
       'batch: 64.5',
@@ -234,6 +240,19 @@ describe('a mistake is named with its place', () => {
       'batch: 64',
       'batch: 50001',
       ['x.yaml:5:10: training.batch: expected at most the 50000 training images, found 50001'],
+    ],
+    [
+      'data: mnist',
+      'data: cifar10',
+      ['x.yaml:2:7: data: expected mnist, as lenet takes images of 28×28×1, found "cifar10"'],
+    ],
+    [
+      'data: mnist\ntraining:',
+      'data: cifar10\ntraining:\n  trainOn: 60k',
+      [
+        'x.yaml:2:7: data: expected mnist, as lenet takes images of 28×28×1, found "cifar10"',
+        'x.yaml:4:12: training.trainOn: expected 50k, the training images of cifar10, found "60k"',
+      ],
     ],
     [
       'momentum: 0.9',

@@ -85,12 +85,9 @@ describe('scripts/bench.mjs', () => {
     expect(bench('--kernels', '--json', file)).toMatchObject({ status: 0 });
     const kernels = entriesOf(file).filter(({ job }) => job.startsWith('lenet.kernel.'));
     const ofWeighted = ['forward', 'inputGradient', 'weightGradient', 'rowNorms', 'sgd'];
-    const ofPooling = ['forward', 'inputGradient'];
     expect(kernels.map(({ job }) => job.replace('lenet.kernel.', ''))).toEqual([
       ...ofWeighted.map((kernel) => `conv1.${kernel}`),
-      ...ofPooling.map((kernel) => `maxPool@1.${kernel}`),
       ...ofWeighted.map((kernel) => `conv2.${kernel}`),
-      ...ofPooling.map((kernel) => `maxPool@3.${kernel}`),
       ...ofWeighted.map((kernel) => `ip1.${kernel}`),
       ...ofWeighted.map((kernel) => `ip2.${kernel}`),
     ]);

@@ -170,11 +170,13 @@ describe('a training step', () => {
     name: 'small',
     input: [9, 8, 2],
     classes: 4,
+    subtractMean: false,
     scale: 1 / 256,
     layers: [
       { kind: 'conv', name: 'conv1', filters: 5, size: 3, pad: 1, filler: { kind: 'xavier' } },
       { kind: 'maxPool', size: 3, stride: 2 },
       { kind: 'relu' },
+      { kind: 'avgPool', size: 2, stride: 2 },
       { kind: 'innerProduct', name: 'ip1', outputs: 7, filler: { kind: 'gaussian', std: 0.1 } },
       { kind: 'dropout', rate: 0.5 },
       { kind: 'innerProduct', name: 'ip2', outputs: 4, filler: { kind: 'xavier' } },

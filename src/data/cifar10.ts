@@ -1,0 +1,96 @@
+import path from 'node:path';
+import { UserError } from '../errors.js';
+import { readUserFile } from '../files.js';
+import type { DataFiles } from './cache.js';
+import type { Dataset, DataSplits } from './dataset.js';
+import { lengthOf, namesIn } from './folder.js';
+import { decodeIdxFiles, refuseWrongLabel } from './labelled.js';
+import { SHAPES } from './shapes.js';
+
+const SHAPE = SHAPES.cifar10;
+const PIXELS = SHAPE.height * SHAPE.width;
+
+/** An image of the binary version: its label, then its red, its green and its blue plane. */
+const RECORD_BYTES = 1 + 3 * PIXELS;
+
+/** The folder in which the archive of the binary version has its files. */
+const ARCHIVE_FOLDER = 'cifar-10-batches-bin';
+const TRAIN_FILES = [1, 2, 3, 4, 5].map((batch) => `data_batch_${batch}.bin`);
+const TEST_FILES = ['test_batch.bin'];
+
+/** CIFAR-10 from the files that its strips were decoded into. */
+export function decodeCifar10(files: DataFiles): DataSplits {
+  const split = (prefix: string): Dataset =>
+    decodeIdxFiles(files, `${prefix}-images-idx4-ubyte`, `${prefix}-labels-idx1-ubyte`, SHAPE);
+  return { train: split('train'), test: split('test') };
+}
+
+/**
+ * CIFAR-10, or data in its form, from a folder with the six files of the official binary version,
+ * or from the one above it.
+ *
+ * @param imagesPerFile 10 000 in the official files
+ * @throws UserError that names the file which is missing, damaged, or of another kind
+ */
+export async function readCifar10Folder(
+  folder: string,
+  imagesPerFile = 10_000,
+): Promise<DataSplits> {
+  let place = folder;
+  let present = await namesIn(folder);
+  if (!present.has(TRAIN_FILES[0]) && present.has(ARCHIVE_FOLDER)) {
+    place = path.join(folder, ARCHIVE_FOLDER);
+    present = await namesIn(place);
+  }
+  const missing = [...TRAIN_FILES, ...TEST_FILES].find((name) => !present.has(name));
+  if (missing !== undefined) {
+    throw new UserError(
+      `${place} lacks ${missing}: put the six files of the binary version of CIFAR-10 there, ` +
+        'or leave the data folder out to have them fetched',
+    );
+  }
+  const split = (names: string[]): Promise<Dataset> =>
+    readSplit(
+      names.map((name) => path.join(place, name)),
+      imagesPerFile,
+    );
+  return { train: await split(TRAIN_FILES), test: await split(TEST_FILES) };
+}
+
+async function readSplit(files: string[], imagesPerFile: number): Promise<Dataset> {
+  const count = files.length * imagesPerFile;
+  const images = new Uint8Array(count * 3 * PIXELS);
+  const labels = new Uint8Array(count);
+  for (const [i, file] of files.entries()) {
+    const expected = imagesPerFile * RECORD_BYTES;
+    refuseOtherLength(await lengthOf(file, 'the original CIFAR-10 file'), expected, file);
+    const bytes = await readUserFile(file);
+    // It may have changed in between.
+    refuseOtherLength(bytes.length, expected, file);
+    const own = labels.subarray(i * imagesPerFile, (i + 1) * imagesPerFile);
+    for (let image = 0; image < imagesPerFile; image++) own[image] = bytes[image * RECORD_BYTES];
+    refuseWrongLabel(own, SHAPE.classes, file);
+    interleave(bytes, images.subarray(i * imagesPerFile * 3 * PIXELS));
+  }
+  return { ...SHAPE, count, images, labels };
+}
+
+function refuseOtherLength(bytes: number, expected: number, file: string): void {
+  if (bytes === expected) return;
+  throw new UserError(
+    `${file} is ${bytes < expected ? 'truncated' : 'too long'}: it has ${bytes} bytes instead of ` +
+      `${expected}; fetch it again from where it came`,
+  );
+}
+
+/** Records with planes of colours to images [N,H,W,3]. */
+function interleave(records: Uint8Array, images: Uint8Array): void {
+  let to = 0;
+  for (let record = 0; record < records.length; record += RECORD_BYTES) {
+    for (let red = record + 1; red <= record + PIXELS; red++) {
+      images[to++] = records[red];
+      images[to++] = records[red + PIXELS];
+      images[to++] = records[red + 2 * PIXELS];
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import { readdir, stat } from 'node:fs/promises';
+import { UserError } from '../errors.js';
+import { reason } from '../files.js';
+
+/**
+ * The names in a data folder of the user's.
+ *
+ * @throws UserError if it cannot be read
+ */
+export async function namesIn(folder: string): Promise<Set<string>> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw new UserError(`cannot read the data folder ${folder}: ${reason(error)}`);
+  });
+  return new Set(names);
+}
+
+/**
+ * The length in bytes of a file of the user's, to be judged before it is read.
+ *
+ * @param original what should be there, such as `the original MNIST file`
+ * @throws UserError if it is no file or cannot be looked at
+ */
+export async function lengthOf(file: string, original: string): Promise<number> {
+  const status = await stat(file).catch((error: unknown) => {
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  });
+  if (!status.isFile()) throw new UserError(`${file} is not a file: put ${original} there`);
+  return status.size;
+}

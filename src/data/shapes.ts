@@ -1,0 +1,14 @@
+import type { DataName } from './sources.js';
+
+/** What all images of a data set have in common: their size in pixels, and how many classes. */
+export interface ImageShape {
+  height: number;
+  width: number;
+  channels: number;
+  classes: number;
+}
+
+export const SHAPES: Record<DataName, ImageShape> = {
+  mnist: { height: 28, width: 28, channels: 1, classes: 10 },
+  cifar10: { height: 32, width: 32, channels: 3, classes: 10 },
+};

@@ -1,0 +1,15 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Dataset } from '../data/dataset.js';
+
+/** The mean of a data set's images, for each pixel and channel: [H,W,C], in pixel units. */
+export function meanImageOf({ count, height, width, channels, images }: Dataset): tf.Tensor3D {
+  const size = height * width * channels;
+  // Sums of bytes: exact in double precision.
+  const sums = new Float64Array(size);
+  for (let i = 0; i < count; i++) {
+    const begin = i * size;
+    for (let p = 0; p < size; p++) sums[p] += images[begin + p];
+  }
+  const mean = Float32Array.from(sums, (sum) => sum / count);
+  return tf.tensor3d(mean, [height, width, channels]);
+}

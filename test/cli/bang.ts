@@ -1,0 +1,195 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, vi } from 'vitest';
+import { main } from '#bang/cli/main.js';
+import { packageRoot } from '#bang/files.js';
+import { decodeSafetensors } from '#bang/model/safetensors.js';
+import { idxBytes, randomOf } from '../data/idx-bytes.js';
+
+/** How a command line ended. */
+export interface Finished {
+  /** The exit code; null if a signal killed it. */
+  code: number | null;
+  stdout: string;
+  stderr: string;
+  ms: number;
+}
+
+export interface BangOptions {
+  cwd: string;
+  env?: Record<string, string>;
+  /** Another copy of the program than this package. */
+  program?: string;
+  /** Sends `signal` as soon as this is true. */
+  when?: () => boolean;
+  signal?: NodeJS.Signals;
+  /** Reads nothing of what is printed. */
+  deaf?: boolean;
+}
+
+/** What the tests' own environment shall not change; the files run beside each other. */
+const UNSET = { BANG_THREADS: '1', BANG_DEBUG: '', NODE_OPTIONS: '' };
+
+/** The file that a shell would start. */
+export function executable(program = packageRoot): string {
+  return path.join(program, 'bin', 'bang.js');
+}
+
+/** Runs `bang` as a process of its own, as a shell would. */
+export function bang(
+  args: readonly string[],
+  { cwd, env = {}, program = packageRoot, when, signal = 'SIGINT', deaf = false }: BangOptions,
+): Promise<Finished> {
+  const begun = performance.now();
+  const child = spawn(process.execPath, [executable(program), ...args], {
+    cwd,
+    env: { ...process.env, ...UNSET, ...env },
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  if (deaf) child.stdout.destroy();
+  const watch =
+    when &&
+    setInterval(() => {
+      if (!when()) return;
+      clearInterval(watch);
+      child.kill(signal);
+    }, 2);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearInterval(watch);
+      resolve({ code, stdout, stderr, ms: performance.now() - begun });
+    });
+  });
+}
+
+/** The same in this process, which is faster but cannot be interrupted or run elsewhere. */
+export async function bangInside(args: string[]): Promise<Finished> {
+  const written = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    vi.spyOn(process[name], 'write').mockImplementation((text) => {
+      written[name] += String(text);
+      return true;
+    });
+  }
+  const begun = performance.now();
+  try {
+    const code = await main(args);
+    return { code, ...written, ms: performance.now() - begun };
+  } finally {
+    vi.restoreAllMocks();
+  }
+}
+
+/** Runs what must go well. */
+export async function bangOk(args: readonly string[], options: BangOptions): Promise<Finished> {
+  const finished = await bang(args, options);
+  expect(finished.stderr).not.toMatch(/^ +at /m);
+  expect(finished, finished.stderr).toMatchObject({ code: 0 });
+  return finished;
+}
+
+/** Expects a refusal: nothing printed, `bang: ` and at most a few lines, no stack trace. */
+export function expectRefusal({ code, stdout, stderr }: Finished, message: RegExp): void {
+  expect(stderr).toMatch(message);
+  expect(stderr).toMatch(/^bang: .*\n$/s);
+  expect(stderr.split('\n').length).toBeLessThanOrEqual(5);
+  expect(stderr).not.toMatch(/^ +at |defect of the program|\bundefined\b|\[object/m);
+  expect(stdout).toBe('');
+  expect(code).toBe(2);
+}
+
+/** What a finished result folder holds. */
+export const FILES = [
+  'config.yaml',
+  'per-image.csv',
+  'result.json',
+  'table.csv',
+  'training.csv',
+  'weights.safetensors',
+];
+
+export interface Workspace {
+  folder: string;
+  file: (...parts: string[]) => string;
+  read: (...parts: string[]) => string;
+  bytes: (...parts: string[]) => Buffer;
+  write: (name: string, content: string | Uint8Array) => string;
+  /** The names in a folder, sorted. */
+  list: (folder: string) => string[];
+  /** The files of a folder with all their bytes, to see that nothing is changed. */
+  contents: (folder: string) => Record<string, string>;
+  remove: () => void;
+}
+
+/** A temporary folder to run in. */
+export function workspace(): Workspace {
+  const folder = mkdtempSync(path.join(tmpdir(), 'bang-cli-'));
+  const file = (...parts: string[]): string => path.join(folder, ...parts);
+  return {
+    folder,
+    file,
+    read: (...parts) => readFileSync(file(...parts), 'utf8'),
+    bytes: (...parts) => readFileSync(file(...parts)),
+    write(name, content) {
+      mkdirSync(path.dirname(file(name)), { recursive: true });
+      writeFileSync(file(name), content);
+      return file(name);
+    },
+    list: (folder) => readdirSync(file(folder)).sort(),
+    contents: (folder) =>
+      Object.fromEntries(
+        readdirSync(file(folder), { withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map(({ name }) => [name, readFileSync(file(folder, name), 'base64')]),
+      ),
+    remove() {
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A configuration of about a second: BANG on LeNet, 40 iterations. */
+export function tinyConfig(more = ''): string {
+  return `extends: ${path.join(packageRoot, 'configs', 'lenet-b1.yaml')}
+training: { iterations: 40, batch: 16, logEvery: 10, checkpointEvery: 10 }
+evaluation: { images: 60, pass: false }
+${more}`;
+}
+
+/** Writes a small data set in MNIST's form, a bright bar for each class, and returns its folder. */
+export function writeSmallData(
+  { file, write }: Workspace,
+  name = 'data',
+  { train = 300, test = 80, seed = 1 } = {},
+): string {
+  const random = randomOf(seed);
+  for (const [prefix, count] of [
+    ['train', train],
+    ['t10k', test],
+  ] as const) {
+    const images = new Uint8Array(count * 784);
+    const labels = Uint8Array.from({ length: count }, () => random(10));
+    labels.forEach((label, i) => {
+      for (let y = 2; y < 26; y++) {
+        for (let x = 2; x < 26; x++) {
+          const bar = label < 5 ? x - 2 : y - 2;
+          const bright = Math.floor(bar / 5) === label % 5 && random(8) > 0;
+          images[i * 784 + y * 28 + x] = bright ? 150 + random(100) : random(40);
+        }
+      }
+    });
+    write(`${name}/${prefix}-images-idx3-ubyte`, idxBytes([count, 28, 28], images));
+    write(`${name}/${prefix}-labels-idx1-ubyte`, idxBytes([count], labels));
+  }
+  return file(name);
+}
+
+/** The tensors of a run's weights, without the metadata that say what made them. */
+export function tensors({ bytes }: Workspace, folder: string) {
+  return decodeSafetensors(bytes(folder, 'weights.safetensors'), folder).tensors;
+}

@@ -1,0 +1,255 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, symlinkSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { version } from '#bang/experiment/run.js';
+import { packageRoot } from '#bang/files.js';
+import { fixture } from '../fixtures.js';
+import {
+  bang,
+  bangInside,
+  bangOk,
+  executable,
+  expectRefusal,
+  tensors,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from './bang.js';
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+  writeSmallData(space);
+  space.write('tiny.yaml', tinyConfig());
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+afterAll(() => {
+  space.remove();
+});
+
+/** `@` stands for the workspace. */
+const inside = (...args: string[]) => bangInside(args.map((arg) => arg.replace('@', space.folder)));
+
+describe('a command line that does not fit', () => {
+  it.each<[string[], RegExp]>([
+    [[], /^bang: which command\? \(see bang --help\)$/m],
+    [
+      ['rnu', '@/tiny.yaml'],
+      /^bang: unknown command rnu, did you mean run\? \(see bang --help\)$/m,
+    ],
+    [['publish'], /^bang: unknown command publish \(see bang --help\)$/m],
+    [['run'], /^bang: an argument is missing: bang run <config\.\.> \(see bang run --help\)$/m],
+    [['data', 'pull'], /^bang: an argument is missing \(see bang data --help\)$/m],
+    [['data', 'pul'], /^bang: which one: pull, list or verify\? \(see bang data --help\)$/m],
+    [['data', 'pull', 'mnits'], /^bang: name: expected mnist.*, found "mnits" \(see bang data/m],
+    [
+      ['run', '@/tiny.yaml', '--thread', '2'],
+      /^bang: unknown option --thread, did you mean --threads\?/m,
+    ],
+    [
+      ['run', '@/tiny.yaml', '--data-dri=x'],
+      /^bang: unknown option --data-dri, did you mean --data-dir\?/m,
+    ],
+    [['run', '@/tiny.yaml', '-q'], /^bang: unknown option -q \(see bang run --help\)$/m],
+    [['run', '@/tiny.yaml', '--out'], /^bang: --out needs a value \(see bang run --help\)$/m],
+    [['run', '@/tiny.yaml', '--out='], /^bang: --out is empty/m],
+    [['run', '@/tiny.yaml', '--out', 'a', '--out', 'b'], /^bang: --out is given more than once/m],
+    [['eval', 'a', 'b'], /^bang: unexpected argument b \(see bang eval --help\)$/m],
+    [['eval', 'a', '--model', 'vgg'], /^bang: --model: expected lenet.*, found "vgg"/m],
+  ])('%j', async (args, message) => {
+    expectRefusal(await inside(...args), message);
+  });
+
+  it('is refused in English whatever the locale', async () => {
+    const refused = await bang(['rnu'], { cwd: space.folder, env: { LC_ALL: 'de_DE.UTF-8' } });
+    expectRefusal(refused, /^bang: unknown command rnu, did you mean run\? \(see bang --help\)\n$/);
+  });
+});
+
+describe('a value that does not fit', () => {
+  beforeAll(() => {
+    space.write('bad.yaml', tinyConfig().replace('batch: 16', 'bathc: 16'));
+    space.write('same/tiny.yaml', tinyConfig());
+    space.write('file', 'not a folder');
+    space.write('lacks/train-images-idx3-ubyte', 'no');
+    cpSync(space.file('data'), space.file('garbage'), { recursive: true });
+    space.write('garbage/t10k-labels-idx1-ubyte', 'no labels');
+  });
+  const tiny = ['run', '@/tiny.yaml', '--data-dir', '@/data', '--out', '@/never'];
+  const weights = fixture('lenet.caffemodel.h5');
+
+  it.each<[string[], RegExp]>([
+    [['run', '@/none.yaml'], /^bang: cannot read .*none\.yaml: there is no such file\n$/],
+    [['run', '@/data'], /^bang: cannot read .*data: it is a folder\n$/],
+    [
+      ['run', '@/bad.yaml'],
+      /^bang: .*bad\.yaml:2:29: training\.bathc: unknown key, did you mean batch\?\n$/,
+    ],
+    [
+      [...tiny, '--set', 'training.bang.betta=1'],
+      /^bang: --set training\.bang\.betta: unknown key, did you mean beta\?\n$/,
+    ],
+    [[...tiny, '--set', 'seed'], /^bang: --set seed: expected key=value, such as seed=2\n$/],
+    [
+      ['run', '@/tiny.yaml', '@/same/tiny.yaml'],
+      /^bang: two of the configs are named tiny: give each a name of its own\n$/,
+    ],
+    ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
+      [...tiny, `--threads=${count}`],
+      new RegExp(`^bang: --threads must be a whole number from 1 to 256, not ${count}\n$`),
+    ]),
+    [
+      [...tiny.with(-1, '@/file')],
+      /^bang: cannot write to the folder .*file: a file has that name\n$/,
+    ],
+    [
+      [...tiny.with(-1, '@/file/below')],
+      /^bang: cannot write to the folder .*below: a part of the path is a file/,
+    ],
+    [
+      tiny.with(3, '@/nowhere'),
+      /^bang: cannot read the data folder .*nowhere: there is no such file\n$/,
+    ],
+    [
+      tiny.with(3, '@/lacks'),
+      /^bang: .*lacks lacks train-labels-idx1-ubyte|train-images-idx3-ubyte is/,
+    ],
+    [tiny.with(3, '@/garbage'), /^bang: .*t10k-labels-idx1-ubyte is not an IDX file/],
+    [
+      ['eval', weights, '--row', 'R9'],
+      /^bang: --row R9: table 1 of the paper has no such row, only R0, R1, B0/,
+    ],
+    [
+      ['eval', weights, '--set', 'seed=2'],
+      /^bang: --set seed=2: the weights are trained already, so only evaluation\.… and engine can be set\n$/,
+    ],
+    [
+      ['eval', weights, '--set', 'evaluation.search=skan'],
+      /^bang: --set evaluation\.search: expected bisection or scan, found "skan"\n$/,
+    ],
+  ])('%j', async (args, message) => {
+    expectRefusal(await inside(...args), message);
+    expect(existsSync(space.file('never'))).toBe(false);
+  });
+
+  it('BANG_THREADS=abc', async () => {
+    vi.stubEnv('BANG_THREADS', 'abc');
+    const message = /^bang: BANG_THREADS must be a whole number from 1 to 256, not abc\n$/;
+    expectRefusal(await inside(...tiny), message);
+    expectRefusal(await inside('doctor'), message);
+  });
+
+  // Node's own way of making a folder with those above it never ends here.
+  it.runIf(existsSync('/proc/self'))('--out in a folder that takes none', async () => {
+    const refused = await inside(...tiny.with(-1, '/proc/bang/deep'));
+    expectRefusal(refused, /^bang: cannot write to the folder \/proc\/bang\/deep: /);
+  });
+});
+
+describe('help', () => {
+  it('is there for the program and for each command, with examples', async () => {
+    const help = await bangOk(['--help'], { cwd: space.folder });
+    for (const command of ['run', 'eval', 'data', 'validate', 'init', 'schema', 'doctor']) {
+      expect(help.stdout).toMatch(new RegExp(`^  bang ${command}\\b`, 'm'));
+    }
+    expect(help.stdout).toMatch(/^Examples:\n +bang run configs\/lenet-b1\.yaml/m);
+    const run = await bangOk(['run', '--help'], { cwd: space.folder });
+    expect(run.stdout).toMatch(/^Examples:\n +bang run configs\/lenet-b1\.yaml/m);
+    expect(run.stdout).toMatch(/--data-dir.*folder/);
+    expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
+  });
+
+  it('says the version', async () => {
+    expect((await bangOk(['--version'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
+  });
+});
+
+describe('a reader that goes away', () => {
+  it('is no failure', async () => {
+    const { code, stderr } = await bang(['schema'], { cwd: space.folder, deaf: true });
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  it.runIf(existsSync('/dev/full'))('is one if it is a full disk', () => {
+    const command = `"${process.execPath}" "${executable()}" schema > /dev/full`;
+    const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
+    expect(stderr).toBe('bang: cannot write to the standard output: the disk is full\n');
+    expect(status).toBe(1);
+  });
+});
+
+describe('engines', () => {
+  const args = ['run', 'tiny.yaml', '--data-dir', 'data'];
+  const settings = ['training.iterations=3', 'training.batch=4', 'evaluation.images=4'];
+  for (const one of [...settings, 'evaluation.attacks=[fgs]']) args.push('--set', one);
+
+  function largestDifference(a: string, b: string): number {
+    const others = tensors(space, b);
+    let largest = 0;
+    for (const [name, { data }] of tensors(space, a)) {
+      const other = others.get(name)!.data;
+      data.forEach((value, i) => {
+        largest = Math.max(largest, Math.abs(Number(value) - Number(other[i])));
+      });
+    }
+    return largest;
+  }
+
+  it('agree, and a program without native kernels says so once and runs', async () => {
+    const TABLES = path.join('results', 'paper-tables.json');
+    // A copy of what is installed where there is no compiler.
+    const program = space.file('program');
+    for (const name of ['bin', 'dist', 'configs', 'package.json', TABLES]) {
+      cpSync(path.join(packageRoot, name), path.join(program, name), { recursive: true });
+    }
+    symlinkSync(path.join(packageRoot, 'node_modules'), path.join(program, 'node_modules'));
+
+    const native = await bangOk([...args, '--out', 'native', '--set', 'engine=native'], {
+      cwd: space.folder,
+    });
+    expect(native.stderr).not.toMatch(/slower/);
+    const cpu = await bangOk([...args, '--out', 'cpu', '--set', 'engine=cpu'], {
+      cwd: space.folder,
+    });
+    expect(cpu.stderr).not.toMatch(/slower/);
+    expect(largestDifference('cpu', 'native')).toBeLessThan(1e-5);
+
+    const least = ['training.iterations=1', 'training.batch=1', 'evaluation.attacks=[]'];
+    const none = await bangOk(
+      [...args, '--out', 'none', ...least.flatMap((one) => ['--set', one])],
+      { cwd: space.folder, program },
+    );
+    expect(none.stderr.match(/slower/g)).toHaveLength(1);
+    expect(none.stderr).toMatch(
+      /^note: .*hundred times slower.*; install a C\+\+ compiler .*npm run build:native$/m,
+    );
+
+    const demanded = [...args, '--out', 'never', '--set', 'engine=native'];
+    expectRefusal(
+      await bang(demanded, { cwd: space.folder, program }),
+      /^bang: the native engine cannot be used: .*; install a C\+\+ compiler.*\n$/,
+    );
+  });
+});
+
+describe('bang doctor', () => {
+  it('says what computes, with how many threads, how fast, and where the data are', async () => {
+    const env = { BANG_CACHE: space.file('cache') };
+    const { stdout, stderr } = await bangOk(['doctor', '--threads', '1'], {
+      cwd: space.folder,
+      env,
+    });
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^bang +\d/);
+    expect(stdout).toMatch(/^engine +native kernels \(\w+\)/m);
+    expect(stdout).toMatch(/^threads +1 /m);
+    expect(stdout).toMatch(/^speed +LeNet forward [\d.]+ GFLOP\/s, \d+ % of/m);
+    expect(stdout).toMatch(/^data +mnist: absent, in .*cache$/m);
+    expect(stdout).toMatch(/^advice +\S/m);
+  });
+});

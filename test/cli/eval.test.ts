@@ -1,0 +1,155 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Result } from '#bang/experiment/run.js';
+import { encodeSafetensors } from '#bang/model/safetensors.js';
+import { readWeights, type NamedArray } from '#bang/model/weights.js';
+import { fixture, readCsv } from '../fixtures.js';
+import {
+  bang,
+  bangInside,
+  bangOk,
+  expectRefusal,
+  FILES,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from './bang.js';
+
+const AUTHORS = fixture('lenet.caffemodel.h5');
+const EVALUATED = FILES.filter((name) => !/^(training|weights)/.test(name));
+
+let space: Workspace;
+let tensors: Map<string, NamedArray>;
+beforeAll(async () => {
+  space = workspace();
+  writeSmallData(space);
+  ({ tensors } = await readWeights(AUTHORS));
+});
+afterAll(() => {
+  space.remove();
+});
+
+const evaluation = (...settings: string[]) =>
+  settings.flatMap((one) => ['--set', `evaluation.${one}`]);
+
+function result(folder: string): Result {
+  return JSON.parse(space.read(folder, 'result.json')) as Result;
+}
+
+/** Images on which a column of per-image.csv differs from the reference's. */
+function otherwise(folder: string, column: string): number {
+  const lines = readCsv(space.file(folder, 'per-image.csv'));
+  const reference = readCsv(fixture('authors-lenet-r0.per-image.csv'));
+  return lines.filter((line, i) => line[column] !== reference[i][column]).length;
+}
+
+describe("bang eval on the authors' weights", () => {
+  it('finds for each image what the reference finds, by bisection', async () => {
+    const settings = evaluation('images=200', 'pass=false', 'attacks=[fgs,hc1]');
+    const { stdout, stderr } = await bangOk(['eval', AUTHORS, '--row', 'R0', ...settings], {
+      cwd: space.folder,
+    });
+    expect(stdout).toMatch(/│ lenet .*│ published R0 .*│ difference /s);
+    expect(stdout).toMatch(/^Files: runs\/eval-lenet$/m);
+    expect(stderr).toMatch(/^classifying: accuracy 100\.00 %$/m);
+    expect(space.list('runs/eval-lenet')).toEqual(EVALUATED);
+    for (const column of ['index', 'label', 'predicted', 'blank', 'fgs_linf']) {
+      expect(otherwise('runs/eval-lenet', column), column).toBe(0);
+    }
+    // Sums of another order move one image in a thousand.
+    expect(otherwise('runs/eval-lenet', 'hc1_linf')).toBeLessThanOrEqual(1);
+  });
+
+  it('finds it by the exhaustive search, too', async () => {
+    const settings = evaluation('images=100', 'pass=false', 'attacks=[fgs,hc1]', 'search=scan');
+    await bangOk(['eval', AUTHORS, '--out', 'scan', ...settings], { cwd: space.folder });
+    expect(otherwise('scan', 'fgs_linf_scan')).toBe(0);
+    expect(otherwise('scan', 'hc1_linf_scan')).toBeLessThanOrEqual(1);
+    expect(readCsv(space.file('scan', 'per-image.csv'))[0].fgs_linf).toBe('');
+  });
+});
+
+describe('bang eval on weights of our own', () => {
+  const args = ['eval', 'runs/tiny/weights.safetensors', '--data-dir', 'data'];
+  const settings = evaluation('images=60', 'pass=false');
+  let row: Result['row'];
+  beforeAll(async () => {
+    space.write('tiny.yaml', tinyConfig());
+    await bangOk(['run', 'tiny.yaml', '--data-dir', 'data'], { cwd: space.folder });
+    ({ row } = result('runs/tiny'));
+  });
+
+  it('finds what the run found, and prints it beside the row that is asked for', async () => {
+    const { stdout } = await bangOk([...args, ...settings], { cwd: space.folder });
+    expect(stdout).toMatch(/│ tiny .*│ published B1 /s);
+    expect(space.list('runs/eval-tiny')).toEqual(EVALUATED);
+    expect(space.read('runs/eval-tiny', 'per-image.csv')).toBe(
+      space.read('runs/tiny', 'per-image.csv'),
+    );
+    expect(result('runs/eval-tiny').weights).toBe(result('runs/tiny').weights);
+    expect(result('runs/eval-tiny').row.accuracy).toBe(row.accuracy);
+
+    const again = await bangOk([...args, ...settings, '--row', 'R1'], { cwd: space.folder });
+    expect(again.stdout).toMatch(/│ tiny .*│ published R1 /s);
+    expect(again.stderr).toBe('');
+  });
+
+  it('refuses another evaluation in the folder, and to empty the one with the weights', async () => {
+    const before = space.contents('runs/tiny');
+    const [other, emptied] = await Promise.all([
+      bang([...args, ...evaluation('images=50', 'pass=false')], { cwd: space.folder }),
+      bang([...args, ...settings, '--out', 'runs/tiny', '--force'], { cwd: space.folder }),
+    ]);
+    expectRefusal(
+      other,
+      /^bang: runs\/eval-tiny holds another experiment \(evaluation\.images was 60, is 50\): /,
+    );
+    expectRefusal(
+      emptied,
+      /^bang: --force would remove runs\/tiny\/weights\.safetensors, which the experiment is made of: choose another folder with --out\n$/,
+    );
+    expect(space.contents('runs/tiny')).toEqual(before);
+  });
+});
+
+describe('bang eval on a file that holds no weights of the network', () => {
+  const encode = (change: (copy: Map<string, NamedArray>) => void): Uint8Array => {
+    const copy = new Map<string, NamedArray>();
+    for (const [name, { shape, data }] of tensors) copy.set(name, { shape, data: data.slice() });
+    change(copy);
+    return encodeSafetensors(copy, {});
+  };
+
+  it.each([
+    ['garbage', () => 'not at all', /garbage is neither a safetensors file nor one of Caffe's/],
+    ['empty', () => '', /empty is neither a safetensors file nor one of Caffe's/],
+    ['half.h5', () => readFileSync(AUTHORS).subarray(0, 900_000), /half\.h5: .*truncated/],
+    ['half', () => encode(() => undefined).subarray(0, 5000), /half: .*truncated/],
+    [
+      'nan',
+      () => encode((copy) => copy.get('ip1.weight')!.data.fill(NaN, 7, 8)),
+      /nan: tensor "ip1\.weight" has the value NaN/,
+    ],
+    [
+      'shape',
+      () => encode((copy) => copy.set('ip2.bias', { shape: [5], data: new Float32Array(5) })),
+      /shape: tensor ip2\.bias has shape \[5\], the network lenet needs \[10\]/,
+    ],
+    ['lacks', () => encode((copy) => copy.delete('conv1.bias')), /conv1\.bias .* is missing/],
+    [
+      'more',
+      () => encode((copy) => copy.set('ip3.bias', { shape: [1], data: new Float32Array(1) })),
+      /more: tensor ip3\.bias does not belong to the network lenet/,
+    ],
+    ['nothing', undefined, /cannot read .*nothing: there is no such file/],
+    ['folder', () => null, /cannot read .*folder: it is a folder/],
+  ])('%s', async (name, content, message) => {
+    const bytes = content?.();
+    if (bytes === null) mkdirSync(space.file(name));
+    else if (bytes !== undefined) space.write(name, bytes);
+    const args = ['eval', space.file(name), '--out', space.file('never')];
+    expectRefusal(await bangInside(args), message);
+    expect(existsSync(space.file('never'))).toBe(false);
+  });
+});

@@ -1,0 +1,183 @@
+import { cpSync, existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Result } from '#bang/experiment/run.js';
+import {
+  bang,
+  bangOk,
+  expectRefusal,
+  FILES,
+  tensors,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from './bang.js';
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+  writeSmallData(space);
+  space.write('tiny.yaml', tinyConfig());
+});
+afterAll(() => {
+  space.remove();
+});
+
+/** `bang run` on the small data, in the workspace. */
+function run(...args: string[]) {
+  return bangOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
+}
+
+describe('an interrupted run', () => {
+  const LONG = ['tiny.yaml', '--set', 'training.iterations=120', '--set', 'training.logEvery=20'];
+  const args = (out: string) => ['run', ...LONG, '--data-dir', 'data', '--out', out];
+
+  /** Runs until there is a file in the folder, sends the signal, and returns how it ended. */
+  async function stopAt(command: string[], file: string, signal: NodeJS.Signals = 'SIGINT') {
+    const when = () => existsSync(space.file(file));
+    for (let attempt = 1; ; attempt++) {
+      const stopped = await bang(command, { cwd: space.folder, when, signal });
+      // On a busy machine the run may be over before this process sees the file.
+      if (stopped.code !== 0 || attempt === 5) return stopped;
+      rmSync(space.file(path.dirname(file).split(path.sep)[0]), { recursive: true });
+    }
+  }
+
+  beforeAll(async () => {
+    await run(...LONG, '--out', 'whole');
+    const stopped = await stopAt(args('stopped'), 'stopped/training.csv');
+    expect(stopped).toMatchObject({ code: 130, stdout: '' });
+    expect(stopped.stderr).toMatch(/^stopping after saving \(once more to stop at once\)$/m);
+    expect(stopped.stderr).toMatch(/^training: stopped at iteration \d+$/m);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+  });
+
+  function expectWhole(folder: string): void {
+    expect(space.list(folder)).toEqual(FILES);
+    expect(tensors(space, folder)).toEqual(tensors(space, 'whole'));
+    for (const name of ['training.csv', 'per-image.csv']) {
+      expect(space.read(folder, name)).toBe(space.read('whole', name));
+    }
+  }
+
+  it('goes on after Ctrl-C and ends as if nothing had been', async () => {
+    expect(space.list('stopped')).toEqual([
+      'checkpoint.safetensors',
+      'config.yaml',
+      'training.csv',
+    ]);
+    cpSync(space.file('stopped'), space.file('resumed'), { recursive: true });
+    const { stderr } = await bangOk(args('resumed'), { cwd: space.folder });
+    expect(Number(/goes on at iteration (\d+)/.exec(stderr)?.[1])).toBeGreaterThanOrEqual(20);
+    expectWhole('resumed');
+  });
+
+  it('goes on after kill -9 from the last checkpoint, and clears up', async () => {
+    const killed = await stopAt(args('killed'), 'killed/checkpoint.safetensors', 'SIGKILL');
+    expect(killed.code).toBeNull();
+    // Above every process id there is.
+    space.write('killed/weights.safetensors.99999999.tmp', 'half of it');
+    const { stderr } = await bangOk(args('killed'), { cwd: space.folder });
+    const iteration = Number(/goes on at iteration (\d+)/.exec(stderr)?.[1]);
+    expect(iteration).toBeGreaterThanOrEqual(10);
+    expect(iteration % 10).toBe(0);
+    expectWhole('killed');
+  });
+
+  it.each(['flipped', 'truncated'])('begins anew where the checkpoint is %s', async (how) => {
+    cpSync(space.file('stopped'), space.file(how), { recursive: true });
+    const bytes = space.bytes('stopped', 'checkpoint.safetensors');
+    if (how === 'flipped') bytes[bytes.length - 4321] ^= 0x10;
+    const kept = how === 'flipped' ? bytes : bytes.subarray(0, bytes.length / 2);
+    space.write(`${how}/checkpoint.safetensors`, kept);
+    const { stderr } = await bangOk(args(how), { cwd: space.folder });
+    expect(stderr).toMatch(
+      /^note: .*checkpoint\.safetensors is damaged; training begins anew\ntraining: 120/,
+    );
+    expectWhole(how);
+  });
+
+  it('refuses to go on with other data', async () => {
+    writeSmallData(space, 'strange', { seed: 3 });
+    const before = space.contents('stopped');
+    const strange = args('stopped').map((arg) => (arg === 'data' ? 'strange' : arg));
+    const refused = await bang(strange, { cwd: space.folder });
+    expectRefusal(refused, /stopped was made on other data: choose another folder/);
+    expect(space.contents('stopped')).toEqual(before);
+  });
+
+  it('goes on behind finished attacks, unless what is kept of them is damaged', async () => {
+    // 350 scales an image are enough to be interrupted in.
+    const scan = ['--set', 'evaluation.search=scan', '--set', 'evaluation.attacks=[fgs,hc1]'];
+    const command = ['run', 'tiny.yaml', '--data-dir', 'data', ...scan, '--out', 'halfway'];
+    const stopped = await stopAt(command, 'halfway/stages/fgs.json');
+    expect(stopped).toMatchObject({ code: 130, stdout: '' });
+    expect(existsSync(space.file('halfway', 'result.json'))).toBe(false);
+
+    cpSync(space.file('halfway'), space.file('spoilt'), { recursive: true });
+    const stage = space.read('halfway', 'stages', 'fgs.json');
+    space.write('spoilt/stages/fgs.json', stage.replace(/"linf":"..../, '"linf":"AAAA'));
+
+    const { stderr } = await bangOk(command, { cwd: space.folder });
+    expect(stderr).toMatch(/^classifying: .*\nFGS: done before\nHC1: \d+ of/);
+    expect(space.list('halfway')).toEqual(FILES);
+
+    const spoilt = command.with(-1, 'spoilt');
+    const again = await bangOk(spoilt, { cwd: space.folder });
+    expect(again.stderr).toMatch(/^classifying: .*\nFGS: \d+ of .*\nHC1: \d+ of/);
+    expect(space.read('spoilt', 'per-image.csv')).toBe(space.read('halfway', 'per-image.csv'));
+  });
+});
+
+describe('a damaged result folder', () => {
+  beforeAll(async () => {
+    await run('tiny.yaml', '--out', 'sound');
+  });
+
+  /** A copy of a sound result without some of its files, and others in their place. */
+  function damaged(name: string, without: string[], instead: Record<string, string> = {}): string {
+    cpSync(space.file('sound'), space.file(name), {
+      recursive: true,
+      filter: (source) => !without.some((file) => source.endsWith(file)),
+    });
+    for (const [file, content] of Object.entries(instead)) space.write(`${name}/${file}`, content);
+    return name;
+  }
+
+  const runIn = (out: string) =>
+    bang(['run', 'tiny.yaml', '--data-dir', 'data', '--out', out], { cwd: space.folder });
+
+  it.each(['{', 'null'])('makes a result.json anew that is %j', async (text) => {
+    const out = damaged(`result-${text.length}`, [], { 'result.json': text });
+    const { code, stderr } = await runIn(out);
+    expect(stderr).toMatch(/^note: .*result\.json is damaged; it is made anew\nclassifying: /);
+    expect(code).toBe(0);
+    const { row } = JSON.parse(space.read(out, 'result.json')) as Result;
+    expect(row.images).toBe(60);
+    expect(space.read(out, 'per-image.csv')).toBe(space.read('sound', 'per-image.csv'));
+  });
+
+  it('refuses weights that are damaged', async () => {
+    const out = damaged('weightless', ['result.json'], { 'weights.safetensors': 'nothing' });
+    expectRefusal(await runIn(out), /weights\.safetensors .*; --force trains anew\n$/);
+  });
+
+  it.each([
+    ['there is none', undefined, /holds a training\.csv, but no config\.yaml that says/],
+    ['it is empty', '', /cannot read .*config\.yaml \(it is no configuration\): choose another/],
+    ['it is no YAML', 'a: [b', /cannot read .*config\.yaml \(.+\): choose another folder/],
+  ])(
+    'takes nothing from a folder whose config.yaml says not what it is: %s',
+    async (how, text, message) => {
+      const out = damaged(
+        how.replaceAll(' ', '-'),
+        ['config.yaml'],
+        text === undefined ? {} : { 'config.yaml': text },
+      );
+      const before = space.contents(out);
+      expectRefusal(await runIn(out), message);
+      expect(space.contents(out)).toEqual(before);
+    },
+  );
+});
