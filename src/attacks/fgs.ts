@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { softmaxCrossEntropy } from '../engine/ops.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 

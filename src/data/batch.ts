@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from './dataset.js';
 
 /** Images as float32 pixels [N,H,W,C] and labels int32 [N]. */

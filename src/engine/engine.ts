@@ -1,5 +1,5 @@
 import os from 'node:os';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.js';
 import { NativeBackend } from './native/backend.js';
 import { loadBinding, type NativeBinding } from './native/binding.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /**
  * The operations that the experiment needs beside tfjs's own. Each has a kernel of its own on the

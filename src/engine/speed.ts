@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { NETWORKS } from '../model/networks.js';
 import { disposeWeights, initialWeights } from '../model/parameters.js';

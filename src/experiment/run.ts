@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
 import { startEngine, threadCount, type Engine } from '../engine/engine.js';
 import { UserError } from '../errors.js';

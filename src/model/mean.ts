@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 
 /** The mean of a data set's images, for each pixel and channel: [H,W,C], in pixel units. */

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.js';
 import { makeRandom } from '../random.js';
 import type { Shape, WeightedLayer } from './layers.js';

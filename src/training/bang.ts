@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { fusedEta, rowNorms } from '../engine/ops.js';
 
 /** BANG's parameters; β and ε the same for all layers, or one for each by name. */

@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { Gradients } from './step.js';
 
 /** One line of `training.csv`: what happened since the line before. */

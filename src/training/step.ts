@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/batch.js';
 import { sgdStep, softmaxCrossEntropy, type WeightGradient } from '../engine/ops.js';
 import type { Pass, WeightedLayer } from '../model/layers.js';

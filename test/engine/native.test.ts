@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { batchOf } from '#bang/data/batch.js';
 import { loadData, type Dataset } from '#bang/data/dataset.js';
@@ -76,7 +76,7 @@ describe('BANG gradients against a reference in float64', () => {
       // p − 1 at the label keeps an absolute rounding error of 6e-8 however small it is; that is the
       // experiment's nature (its blank gradients), so this distance is absolute.
       const exact = exactLogitsGradient();
-      found.gradient.dataSync().forEach((value, i) => {
+      found.gradient.dataSync<'float32'>().forEach((value, i) => {
         expect(Math.abs(64 * (value - exact[i]))).toBeLessThan(2e-6);
       });
     });
@@ -306,7 +306,9 @@ describe('eta', () => {
           Math.fround(random.uniform() < 0.2 ? 0 : 10 ** (-6 * random.uniform())),
         );
         const hats = norms.map(() => Math.fround(random.uniform()));
-        const found = tf.tidy(() => eta(tf.tensor1d(norms), tf.tensor1d(hats)).dataSync());
+        const found = tf.tidy(() =>
+          eta(tf.tensor1d(norms), tf.tensor1d(hats)).dataSync<'float32'>(),
+        );
         expectEachClose(found, definition(norms, hats), 2e-5);
         found.forEach((value, i) => {
           expect(value).toBeGreaterThanOrEqual(1);

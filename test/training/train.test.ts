@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Dataset } from '#bang/data/dataset.js';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';

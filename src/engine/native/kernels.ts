@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { NativeBackend } from './backend.js';
 
 type Attributes = Record<string, unknown>;
