@@ -43,7 +43,7 @@ struct Filter {
   Filter(const Window& geometry, const float* w, const float* biasOrNull, bool cells)
       : g(geometry), width(panelWidth(g.outC, cells ? 2 : MAX_V)), panels(ceilDiv(g.outC, width)),
         rowPixels(coversExactly(g) ? g.inW : paddedWidth(g)), exact(coversExactly(g)),
-        window{g.kH, g.kW * g.inC, (ptrdiff_t)rowPixels * g.inC}, bias(biasOrNull) {
+        window{g.kH, g.kW * g.inC, 0, (ptrdiff_t)rowPixels * g.inC}, bias(biasOrNull) {
     const int K = g.kH * g.kW * g.inC;
     float* to = bang::sharedScratch(0, (size_t)K * width * panels);
     for (int p = 0; p < panels; p++)
@@ -97,7 +97,7 @@ void conv2d(const Window& g, const float* x, const float* w, const float* bias, 
 template <int V>
 void poolCells(const Filter& filter, const Panel& panel, const float* image, float* y,
                uint8_t* winner) {
-  constexpr int CELLS = MANY_REGISTERS || V == 1 ? 2 : 1, P = 4 * CELLS;
+  constexpr int CELLS = MANY_REGISTERS && V > 1 ? 2 : 1, P = 4 * CELLS;
   typedef uint8_t Bytes __attribute__((vector_size(LANES)));
   const int cells = filter.g.outH * filter.g.outW / 4, O = filter.g.outC;
   const int32_t* begins = filter.begins;

@@ -27,7 +27,7 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
   }
   const int width = panelWidth(N), panels = ceilDiv(N, width);
   const int rowBlock = 96, rowBlocks = ceilDiv(M, rowBlock);
-  const RowShape row = {1, K, 0};
+  const RowShape row = {K / BLOCK_TERMS, BLOCK_TERMS, K % BLOCK_TERMS, BLOCK_TERMS};
   // Full panels of a plain b are read where they lie; others are packed once, by whoever needs
   // them first if that is one task, else ahead of all.
   const bool packAll = transposeB || scale;

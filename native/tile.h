@@ -6,52 +6,95 @@
 namespace {
 
 /// Rows of the left factor, each a sequence of `segments` runs of `run` floats, `segmentStride`
-/// floats apart: a row of a matrix is one segment, a window of an image kH of them.
+/// floats apart, and a last one of `tail` floats: a window of an image is kH rows of kW*I floats, a
+/// row of a matrix is cut into blocks.
 struct RowShape {
-  int segments, run;
+  int segments, run, tail;
   ptrdiff_t segmentStride;
 };
+
+/// Terms of a sum that are added up one by one. Longer sums are sums of such blocks: their rounding
+/// errors grow with the length of a block and the number of blocks, not with their product.
+constexpr int BLOCK_TERMS = 64;
 
 /// Vectors in a panel at most, and rows of a tile for each width: V * P accumulators, V weights and
 /// one broadcast fit the registers, and 8 or more accumulators hide the latency of multiply-add.
 constexpr int MAX_V = MANY_REGISTERS ? 4 : 3;
 constexpr int rowsFor(int V) {
-  return MANY_REGISTERS ? (V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 8);
+  return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 3);
 }
 
-/// y[p][v] += sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
-/// Every output is one sum in one fixed order, whatever the tile.
+/// Sums that take the terms in turn. One vector of columns leaves registers for four, and a sum of
+/// four parts rounds less: the logits, a sum as narrow as that, can be thousands with differences of
+/// units between them.
+constexpr int turnsFor(int V) { return V == 1 ? 4 : 1; }
+
+/// sum[turn][p][v] += rows[p][j] * panel[j][v] for j < run, turn by turn.
+template <int V, int P, int T = turnsFor(V)>
+inline void tileRun(const float* const* rows, int run, const float* panel, ptrdiff_t panelStride,
+                    Vec (&sum)[T][P][V]) {
+  const auto term = [&](int turn, int j) {
+    Vec w[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) w[v] = load(panel + j * panelStride + v * LANES);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) {
+      const Vec value = splat(rows[p][j]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) sum[turn][p][v] += value * w[v];
+    }
+  };
+  int j = 0;
+  for (; j + T <= run; j += T) {
+#pragma GCC unroll 4
+    for (int turn = 0; turn < T; turn++) term(turn, j + turn);
+  }
+  if constexpr (T > 1)
+    for (; j < run; j++) term(0, j);
+}
+
+/// y[p][v] = start[v] + sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
+/// Every output is summed in one fixed order, whatever the tile.
 template <int V, int P>
 inline void tile(const float* const* rows, RowShape shape, const float* panel,
                  ptrdiff_t panelStride, const Vec* start, Vec (*y)[V]) {
-  Vec sum[P][V];
-#pragma GCC unroll 8
-  for (int p = 0; p < P; p++)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) sum[p][v] = start[v];
+  constexpr int T = turnsFor(V);
+  Vec sum[T][P][V] = {};
   const float* x[P];
 #pragma GCC unroll 8
-  for (int p = 0; p < P; p++) x[p] = rows[p];
-  for (int s = 0; s < shape.segments; s++) {
-    for (int j = 0; j < shape.run; j++) {
-      Vec w[V];
+  for (int p = 0; p < P; p++) {
+    x[p] = rows[p];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; v++) w[v] = load(panel + v * LANES);
-      panel += panelStride;
+    for (int v = 0; v < V; v++) y[p][v] = start[v];
+  }
+  int pending = 0;
+  const auto endBlock = [&] {
 #pragma GCC unroll 8
-      for (int p = 0; p < P; p++) {
-        const Vec value = splat(x[p][j]);
+    for (int p = 0; p < P; p++)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) sum[p][v] += value * w[v];
+      for (int v = 0; v < V; v++) {
+        y[p][v] += T == 1 ? sum[0][p][v]
+                          : (sum[0][p][v] + sum[2 % T][p][v]) + (sum[1 % T][p][v] + sum[3 % T][p][v]);
+#pragma GCC unroll 4
+        for (int turn = 0; turn < T; turn++) sum[turn][p][v] = Vec{};
       }
+  };
+  for (int s = 0; s < shape.segments; s++) {
+    if (pending > 0 && pending + shape.run > BLOCK_TERMS) {
+      endBlock();
+      pending = 0;
     }
+    tileRun<V, P>(x, shape.run, panel, panelStride, sum);
+    pending += shape.run;
+    panel += shape.run * panelStride;
 #pragma GCC unroll 8
     for (int p = 0; p < P; p++) x[p] += shape.segmentStride;
   }
-#pragma GCC unroll 8
-  for (int p = 0; p < P; p++)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) y[p][v] = sum[p][v];
+  if (shape.tail > 0) {
+    endBlock();
+    tileRun<V, P>(x, shape.tail, panel, panelStride, sum);
+  }
+  endBlock();
 }
 
 /// A panel: `width` columns (at most V * LANES) of the right factor.
