@@ -63,7 +63,8 @@ struct Filter {
 
   Panel panel(int p, bool relu) const {
     return {packed + (size_t)g.kH * g.kW * g.inC * width * p, width,
-            least(width, g.outC - p * width), bias ? bias + p * width : nullptr, relu};
+            least(width, g.outC - p * width), g.outC <= LANES, bias ? bias + p * width : nullptr,
+            relu};
   }
 
   /// Image n as the windows want it: padded in scratch memory if need be.
@@ -94,7 +95,7 @@ void conv2d(const Window& g, const float* x, const float* w, const float* bias, 
 /// Pools cells of 2×2 output pixels as they are computed: a tile is some cells, whose sums never
 /// leave the registers before their maximum is known. Panels are two vectors wide: wider ones would
 /// be read from the second-level cache for each cell.
-template <int V>
+template <int V, int T>
 void poolCells(const Filter& filter, const Panel& panel, const float* image, float* y,
                uint8_t* winner) {
   constexpr int CELLS = MANY_REGISTERS && V > 1 ? 2 : 1, P = 4 * CELLS;
@@ -107,7 +108,7 @@ void poolCells(const Filter& filter, const Panel& panel, const float* image, flo
   for (int i = 0; i < cells; i += CELLS) {
     const float* rows[P];
     for (int p = 0; p < P; p++) rows[p] = image + begins[least(4 * i + p, 4 * cells - 1)];
-    tile<V, P>(rows, window, panel.data, panel.stride, start, sum);
+    tile<V, P, T>(rows, window, panel.data, panel.stride, start, sum);
     for (int c = 0; c < CELLS && i + c < cells; c++) {
       for (int v = 0; v < V; v++) {
         Vec best = splat(-__builtin_inff());
@@ -137,8 +138,9 @@ void conv2dMaxPool(const Window& g, const float* x, const float* w, const float*
       const Panel panel = filter.panel(p, false);
       float* to = y + n * outputs + p * filter.width;
       uint8_t* who = winner + n * outputs + p * filter.width;
-      if (panel.width <= LANES) poolCells<1>(filter, panel, image, to, who);
-      else poolCells<2>(filter, panel, image, to, who);
+      if (panel.narrow) poolCells<1, NARROW_TURNS>(filter, panel, image, to, who);
+      else if (panel.width <= LANES) poolCells<1, 1>(filter, panel, image, to, who);
+      else poolCells<2, 1>(filter, panel, image, to, who);
     }
   });
 }

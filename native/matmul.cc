@@ -48,7 +48,8 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
     const int p = i / rowBlocks, n = p * width, m0 = i % rowBlocks * rowBlock;
     const bool direct = p < firstPacked;
     const Panel panel = {direct ? b + n : packed + panelFloats * (size_t)(p - firstPacked),
-                         direct ? N : width, least(width, N - n), bias ? bias + n : nullptr, relu};
+                         direct ? N : width, least(width, N - n), N <= LANES,
+                         bias ? bias + n : nullptr, relu};
     panelRows(
         least(rowBlock, M - m0), row, panel,
         [&](int r) { return a + (ptrdiff_t)(m0 + r) * K; },

@@ -24,13 +24,13 @@ constexpr int rowsFor(int V) {
   return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 3);
 }
 
-/// Sums that take the terms in turn. One vector of columns leaves registers for four, and a sum of
-/// four parts rounds less: the logits, a sum as narrow as that, can be thousands with differences of
-/// units between them.
-constexpr int turnsFor(int V) { return V == 1 ? 4 : 1; }
+/// Sums that take the terms in turn, where the whole right factor is one vector of columns: that
+/// leaves registers for four, and a sum of four parts rounds less. The logits, a sum as narrow as
+/// that, can be thousands with differences of units between them.
+constexpr int NARROW_TURNS = 4;
 
 /// sum[turn][p][v] += rows[p][j] * panel[j][v] for j < run, turn by turn.
-template <int V, int P, int T = turnsFor(V)>
+template <int V, int P, int T>
 inline void tileRun(const float* const* rows, int run, const float* panel, ptrdiff_t panelStride,
                     Vec (&sum)[T][P][V]) {
   const auto term = [&](int turn, int j) {
@@ -55,10 +55,9 @@ inline void tileRun(const float* const* rows, int run, const float* panel, ptrdi
 
 /// y[p][v] = start[v] + sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
 /// Every output is summed in one fixed order, whatever the tile.
-template <int V, int P>
+template <int V, int P, int T>
 inline void tile(const float* const* rows, RowShape shape, const float* panel,
                  ptrdiff_t panelStride, const Vec* start, Vec (*y)[V]) {
-  constexpr int T = turnsFor(V);
   Vec sum[T][P][V] = {};
   const float* x[P];
 #pragma GCC unroll 8
@@ -84,7 +83,7 @@ inline void tile(const float* const* rows, RowShape shape, const float* panel,
       endBlock();
       pending = 0;
     }
-    tileRun<V, P>(x, shape.run, panel, panelStride, sum);
+    tileRun<V, P, T>(x, shape.run, panel, panelStride, sum);
     pending += shape.run;
     panel += shape.run * panelStride;
 #pragma GCC unroll 8
@@ -92,7 +91,7 @@ inline void tile(const float* const* rows, RowShape shape, const float* panel,
   }
   if (shape.tail > 0) {
     endBlock();
-    tileRun<V, P>(x, shape.tail, panel, panelStride, sum);
+    tileRun<V, P, T>(x, shape.tail, panel, panelStride, sum);
   }
   endBlock();
 }
@@ -102,6 +101,7 @@ struct Panel {
   const float* data;
   ptrdiff_t stride;
   int width;
+  bool narrow;        // the right factor has no more columns than one vector
   const float* bias;  // of these columns, or null
   bool relu;
 };
@@ -114,7 +114,7 @@ inline void startOf(const Panel& panel, Vec* start) {
 }
 
 /// `count` rows of output, named by rowOf(i) and outOf(i), for one panel.
-template <int V, class RowOf, class OutOf>
+template <int V, int T, class RowOf, class OutOf>
 inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
   constexpr int P = rowsFor(V);
   Vec start[V], sum[P][V];
@@ -123,7 +123,7 @@ inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf row
     // The last tile may be short: its spare rows repeat the last one and are not stored.
     const float* rows[P];
     for (int p = 0; p < P; p++) rows[p] = rowOf(least(i + p, count - 1));
-    tile<V, P>(rows, shape, panel.data, panel.stride, start, sum);
+    tile<V, P, T>(rows, shape, panel.data, panel.stride, start, sum);
     for (int p = 0; p < P && i + p < count; p++) {
       float* y = outOf(i + p);
       for (int v = 0; v < V; v++) {
@@ -136,11 +136,12 @@ inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf row
 
 template <class RowOf, class OutOf>
 inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
+  if (panel.narrow) return panelRowsOf<1, NARROW_TURNS>(count, shape, panel, rowOf, outOf);
   switch (ceilDiv(panel.width, LANES)) {
-    case 1: return panelRowsOf<1>(count, shape, panel, rowOf, outOf);
-    case 2: return panelRowsOf<2>(count, shape, panel, rowOf, outOf);
-    case 3: return panelRowsOf<3>(count, shape, panel, rowOf, outOf);
-    default: return panelRowsOf<MAX_V>(count, shape, panel, rowOf, outOf);
+    case 1: return panelRowsOf<1, 1>(count, shape, panel, rowOf, outOf);
+    case 2: return panelRowsOf<2, 1>(count, shape, panel, rowOf, outOf);
+    case 3: return panelRowsOf<3, 1>(count, shape, panel, rowOf, outOf);
+    default: return panelRowsOf<MAX_V, 1>(count, shape, panel, rowOf, outOf);
   }
 }
 

@@ -33,8 +33,16 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
     }
     renameSync(temporary, file);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    removeIfThere(temporary);
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+function removeIfThere(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Where it cannot be removed it could not be made either.
   }
 }
 
@@ -59,6 +67,7 @@ export function reason(error: unknown): string {
     case 'EISDIR':
       return 'it is a folder';
     case 'ENOTDIR':
+    case 'EEXIST': // of mkdir
       return 'a part of the path is a file, not a folder';
     case 'EACCES':
     case 'EPERM':

@@ -3,6 +3,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../errors.js';
 import type { Config } from '../experiment/config.js';
 import { loadConfig } from '../experiment/loadConfig.js';
+import { entryOf } from '../experiment/result.js';
 import { evaluateWeights } from '../experiment/run.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { packageRoot } from '../files.js';
@@ -14,7 +15,7 @@ import {
   shared,
   type ProtocolArguments,
 } from './options.js';
-import { printResults } from './run.js';
+import { print, printEntries } from './print.js';
 import { setOption } from './validate.js';
 
 interface EvalArguments extends ProtocolArguments {
@@ -86,7 +87,8 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         }),
       { force },
     );
-    printResults([result], folder);
+    printEntries([entryOf([result])]);
+    print(`Files: ${folder}`);
   },
 };
 

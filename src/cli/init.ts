@@ -51,9 +51,20 @@ export const startingConfig = `# An experiment of bang: train a network, attack 
 #                          # left out: the name of this file
 description: LeNet on MNIST with BANG   # a sentence for people; may be left out
 
-model: lenet               # the network: lenet or cifar10-quick
+model: lenet               # the network: lenet, cifar10-quick, or one of your own, such as
+# model:
+#   scale: 0.00390625      # factor on the pixels, which are 0 to 255: above 0; left out: 1
+#   subtractMean: false    # whether the mean training image is subtracted from them first
+#   layers:                # from the image to one output for each class; names are up to you
+#     - {kind: conv, name: conv1, filters: 16, size: 3, pad: 1}     # pad left out: 0
+#     - {kind: maxPool, size: 2, stride: 2}                         # or avgPool
+#     - {kind: relu}
+#     - {kind: innerProduct, name: ip1, outputs: 64, filler: {kind: gaussian, std: 0.1}}
+#     - {kind: dropout, rate: 0.5}                                  # 0 to below 1
+#     - {kind: innerProduct, name: ip2, outputs: 10}                # filler left out: {kind: xavier}
 data: mnist                # the images: mnist for lenet, cifar10 for cifar10-quick
 seed: 1                    # initial weights, dropout, order: an integer from 0 to 4294967295
+# seeds: [1, 2, 3]         # instead of seed: a run for each, and a table of their means
 engine: auto               # what computes: auto (the best there is), native (C++), cpu (slow)
 
 training:

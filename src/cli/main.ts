@@ -6,9 +6,11 @@ import { packageRoot, reason } from '../files.js';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
+import { exportCommand } from './export.js';
 import { initCommand } from './init.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
+import { tableCommand } from './table.js';
 import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
 
@@ -19,6 +21,8 @@ export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const
 const COMMANDS = [
   runCommand,
   evalCommand,
+  tableCommand,
+  exportCommand,
   dataCommand,
   validateCommand,
   initCommand,
@@ -40,6 +44,8 @@ export async function main(args: string[]): Promise<number> {
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
     .command(runCommand)
     .command(evalCommand)
+    .command(tableCommand)
+    .command(exportCommand)
     .command(dataCommand)
     .command(validateCommand)
     .command(initCommand)
@@ -47,6 +53,7 @@ export async function main(args: string[]): Promise<number> {
     .command(doctorCommand)
     .example('$0 run configs/lenet-b1.yaml', 'train, evaluate, print the row of Table 1')
     .example('$0 eval weights.safetensors', 'attack a network that exists already')
+    .example('$0 table runs', 'the tables of the paper, of all runs in a folder')
     .example('$0 doctor', 'which engine computes here, and how fast')
     .demandCommand(1, 'which command?')
     .strict()

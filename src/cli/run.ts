@@ -2,9 +2,12 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../errors.js';
 import { loadConfig, type LoadedConfig } from '../experiment/loadConfig.js';
-import { entryOf, runExperiment, type Result } from '../experiment/run.js';
-import { consoleTable, maskingSentence, protocolSentence } from '../report/table.js';
+import { entryOf, type Result } from '../experiment/result.js';
+import { runExperiment } from '../experiment/run.js';
+import { runsOf } from '../experiment/seeds.js';
+import type { Entry } from '../report/entry.js';
 import { interruptible, once, shared } from './options.js';
+import { print, printEntries } from './print.js';
 import { setOption } from './validate.js';
 
 interface RunArguments {
@@ -42,6 +45,10 @@ export const runCommand: CommandModule<object, RunArguments> = {
         '$0 run configs/lenet-b1.yaml --set training.bang.beta=1.2 --out runs/beta-1.2',
         'another β',
       )
+      .example(
+        '$0 run configs/lenet-b1.yaml --set seeds=[1,2,3]',
+        'three runs, in runs/lenet-b1/seed-1 and so on, and a table of their means',
+      )
       .epilog(
         'What a result folder holds already is not computed again: a stopped run goes on where it was, a finished one prints its table at once.',
       ) as never,
@@ -57,31 +64,28 @@ export const runCommand: CommandModule<object, RunArguments> = {
     if (twice !== undefined) {
       throw new UserError(`two of the configs are named ${twice}: give each a name of its own`);
     }
-    const results: Result[] = [];
+    const planned = experiments.map((experiment) => ({
+      runs: runsOf(experiment, folderOf(experiment.config.name)),
+      inputs: experiment.sources,
+    }));
+    const several = planned.flatMap(({ runs }) => runs).length > 1;
+    const entries: Entry[] = [];
     await interruptible(
       async (signal, progress) => {
-        for (const { config, sources } of experiments) {
-          const folder = folderOf(config.name);
-          if (experiments.length > 1) progress.note(`${config.name} → ${folder}`);
-          const options = { out: folder, force, inputs: sources, dataDir, threads };
-          results.push(await runExperiment(config, { ...options, progress, signal }));
+        for (const { runs, inputs } of planned) {
+          const results: Result[] = [];
+          for (const { config, folder } of runs) {
+            if (several) progress.note(`${config.name} → ${folder}`);
+            const options = { out: folder, force, inputs, dataDir, threads };
+            results.push(await runExperiment(config, { ...options, progress, signal }));
+          }
+          entries.push(entryOf(results));
         }
       },
       { force },
     );
-    printResults(results, out ?? (results.length === 1 ? folderOf(names[0]) : 'runs'));
+    printEntries(entries);
+    const results = out ?? (entries.length === 1 ? folderOf(names[0]) : 'runs');
+    print(`Files: ${results}`);
   },
 };
-
-/** The console table, what the FGS column hides, and where the files are. */
-export function printResults(results: Result[], folder: string): void {
-  process.stdout.write(`${consoleTable(results.map(entryOf))}\n`);
-  for (const sentence of new Set(results.map(({ row }) => protocolSentence(row)))) {
-    process.stdout.write(`${sentence}\n`);
-  }
-  for (const { name, row } of results) {
-    const sentence = maskingSentence(row);
-    if (sentence !== undefined) process.stdout.write(`${name}: ${sentence}\n`);
-  }
-  process.stdout.write(`Files: ${folder}\n`);
-}

@@ -24,6 +24,8 @@ export function usageProblem(
     if (unknown !== undefined) return unknownArgument(unknown.split(', '));
     const option = /^Not enough arguments following: (.*)$/.exec(message)?.[1];
     if (option !== undefined) return `--${option} needs a value`;
+    const missing = /^Missing required arguments?: (.*)$/.exec(message)?.[1];
+    if (missing !== undefined) return `--${missing.split(', ')[0]} is missing`;
     if (message.startsWith('Not enough non-option arguments')) {
       const first = command !== undefined && (args[1] ?? '-').startsWith('-');
       return `an argument is missing${first ? `: bang ${command}` : ''}`;

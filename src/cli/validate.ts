@@ -1,7 +1,9 @@
 import type { CommandModule } from 'yargs';
 import { UserError } from '../errors.js';
-import { configNotes, isBang, type Config } from '../experiment/config.js';
+import { configNotes, isBang, isOwn, networkOf, type Config } from '../experiment/config.js';
 import { ConfigError, loadConfig } from '../experiment/loadConfig.js';
+import { countParameters } from '../model/layers.js';
+import { makeNetwork } from '../model/network.js';
 
 interface ValidateArguments {
   files: string[];
@@ -55,8 +57,9 @@ export async function validate(
   let bad = 0;
   for (const file of files) {
     try {
-      const { config } = await loadConfig(file, overrides);
-      print(`${file}: ok (${summary(config)})`);
+      const { config, seeds } = await loadConfig(file, overrides);
+      const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
+      print(`${file}: ok (${summary(config)}${runs})`);
       for (const note of configNotes(config)) print(`${file}: note: ${note}`);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
@@ -76,12 +79,23 @@ export async function validate(
 
 /** An experiment in a few words: `lenet on mnist, BANG beta 1, epsilon 0.815`. */
 export function summary(config: Config): string {
-  const { model, data, training } = config;
-  if (!training.bang || !isBang(config)) return `${model} on ${data}, regular training`;
+  const { data, training } = config;
+  const subject = `${modelText(config)} on ${data}`;
+  if (!training.bang || !isBang(config)) return `${subject}, regular training`;
   const { beta, epsilon, ratio } = training.bang;
   const numbers = [`BANG beta ${perLayer(beta)}`, `epsilon ${perLayer(epsilon)}`];
   if (ratio !== 1) numbers.push(`ratio ${ratio}`);
-  return `${model} on ${data}, ${numbers.join(', ')}`;
+  return `${subject}, ${numbers.join(', ')}`;
+}
+
+/** `lenet`, or `own network (conv1, ip1; 12 345 parameters)`. */
+function modelText(config: Config): string {
+  if (!isOwn(config.model)) return config.model;
+  const { weighted } = makeNetwork(networkOf(config));
+  const names = weighted.map(({ name }) => name);
+  const parameters = weighted.reduce((sum, layer) => sum + countParameters(layer), 0);
+  const thousands = parameters.toLocaleString('en').replaceAll(',', ' ');
+  return `own network (${names.join(', ')}; ${thousands} parameters)`;
 }
 
 function perLayer(value: number | Record<string, number>): string {

@@ -10,8 +10,16 @@ import {
 import { SHAPES } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { UserError } from '../errors.js';
-import { NETWORKS, type NetworkName } from '../model/networks.js';
+import type { LayerSpec } from '../model/layers.js';
+import { NETWORKS, type NetworkName, type NetworkSpec } from '../model/networks.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
+import { integer, mapping, notNegative, oneOf, positive, text, trueOrFalse } from './fields.js';
+import {
+  ownNetworkSchema,
+  problemsOfNetwork,
+  weightedLayersOf,
+  type OwnNetwork,
+} from './ownNetwork.js';
 import {
   inBrief,
   inWords,
@@ -24,14 +32,6 @@ import {
   type KeyPath,
   type Problem,
 } from './problems.js';
-
-/** Each model's layers that have weights, from the input to the logits. */
-export const weightedLayers: Record<string, readonly string[]> = Object.fromEntries(
-  Object.entries(NETWORKS).map(([name, { layers }]) => [
-    name,
-    layers.flatMap((layer) => ('name' in layer ? [layer.name] : [])),
-  ]),
-);
 
 const TRAIN_ON = ['50k', '60k'] as const;
 
@@ -54,35 +54,6 @@ const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
 
 /** The table of the paper that has each model's rows. */
 export const tableOf: Record<ModelName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 };
-
-// A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
-
-function integer(min: number, max?: number): z.ZodInt {
-  const error =
-    max === undefined ? `an integer, ${min} or more` : `an integer from ${min} to ${max}`;
-  const schema = z.int({ error }).min(min, { error });
-  return max === undefined ? schema : schema.max(max, { error });
-}
-
-function notNegative(error = 'a number, 0 or more'): z.ZodNumber {
-  return z.number({ error }).min(0, { error });
-}
-
-function positive(): z.ZodNumber {
-  const error = 'a number above 0';
-  return z.number({ error }).gt(0, { error });
-}
-
-function oneOf<const T extends readonly [string, ...string[]]>(names: T) {
-  return z.enum(names, { error: inWords(names) });
-}
-
-function mapping<const S extends z.ZodRawShape>(shape: S) {
-  return z.strictObject(shape, { error: 'a mapping' });
-}
-
-const text = z.string({ error: 'a text' });
-const trueOrFalse = z.boolean({ error: 'true or false' });
 
 /** A number for every layer, or a mapping from each weighted layer to its own. */
 function perLayer() {
@@ -202,6 +173,8 @@ const publishedSchema = mapping({
   row: text.describe('The row of the table: R0, R1, B0 … B5.'),
 });
 
+const MAX_SEED = 2 ** 32 - 1;
+
 /** A run's name is also a folder's: nothing hidden, no `..`, nothing that looks like an option. */
 const runName = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
 const runNameInWords =
@@ -215,11 +188,23 @@ export const configSchema = mapping({
     .default('unnamed')
     .describe("Names the run and its folder; left out: the file's name without its ending."),
   description: text.optional().describe('A sentence for people; the program only repeats it.'),
-  model: oneOf(modelNames).describe(`The network: ${inWords(modelNames)}.`),
+  model: z
+    .union([oneOf(modelNames), ownNetworkSchema], {
+      error: `${modelNames.join(', ')} or a mapping with the layers of a network of your own`,
+    })
+    .describe(`The network: ${inWords(modelNames)}, or the layers of one of your own.`),
   data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
-  seed: integer(0, 2 ** 32 - 1)
+  seed: integer(0, MAX_SEED)
     .default(1)
     .describe('Seeds initial weights, dropout and order: an integer from 0 to 4294967295.'),
+  seeds: z
+    .array(integer(0, MAX_SEED), { error: 'a list of seeds' })
+    .min(1, { error: 'a list of one seed or more' })
+    .optional()
+    .describe(
+      'Several seeds instead of one: a run for each, in a folder of its own, and a table of their means.',
+    )
+    .meta({ uniqueItems: true }),
   engine: oneOf(['auto', 'native', 'cpu'])
     .default('auto')
     .describe(
@@ -235,7 +220,15 @@ export const configSchema = mapping({
 type Parsed = z.output<typeof configSchema>;
 
 /** A checked experiment: plain data, keys in one fixed order, every default filled in. */
-export type Config = Omit<Parsed, 'evaluation'> & { evaluation: Parsed['evaluation'] & Protocol };
+export type Config = Omit<Parsed, 'evaluation' | 'seeds'> & {
+  evaluation: Parsed['evaluation'] & Protocol;
+};
+
+/** A config, and the seeds for which it is to be run if there is a list: `config` has the first. */
+export interface Checked {
+  config: Config;
+  seeds?: number[];
+}
 
 /**
  * Checks an experiment that a program made.
@@ -244,7 +237,10 @@ export type Config = Omit<Parsed, 'evaluation'> & { evaluation: Parsed['evaluati
  */
 export function parseConfig(value: unknown): Config {
   const checked = checkConfig(value);
-  if ('config' in checked) return checked.config;
+  if ('config' in checked) {
+    if (checked.seeds) throw new UserError('seeds: expected one seed, found a list');
+    return checked.config;
+  }
   const lines = checked.problems.map(({ path, message }) =>
     path.length === 0 ? message : `${pathText(path)}: ${message}`,
   );
@@ -259,11 +255,12 @@ export function parseConfig(value: unknown): Config {
 export function checkConfig(
   value: unknown,
   removed: readonly KeyPath[] = [],
-): { config: Config } | { problems: Problem[] } {
+): Checked | { problems: Problem[] } {
   const problems = [...problemsOf(configSchema, value, removed), ...problemsAcross(value)];
-  return problems.length > 0
-    ? { problems }
-    : { config: orderLayers(fillProtocol(configSchema.parse(value))) };
+  if (problems.length > 0) return { problems };
+  const { seeds, ...parsed } = configSchema.parse(value);
+  const config = orderLayers(fillProtocol(parsed));
+  return seeds ? { config: { ...config, seed: seeds[0] }, seeds } : { config };
 }
 
 /** Whether the training is BANG's: β = 0 is regular training, like no `bang` block at all. */
@@ -302,10 +299,10 @@ function problemsAcross(root: unknown): Problem[] {
   const wrong = (path: KeyPath, message: string) => problems.push({ path, at: 'value', message });
 
   const data = value('data');
+  const batch = value('training', 'batch');
   if (isOneOf(data, DATA_NAMES)) {
     const { train, test } = images[data];
     const trainOn = value('training', 'trainOn') ?? '50k';
-    const batch = value('training', 'batch');
     if (isOneOf(trainOn, TRAIN_ON)) {
       const count = train[trainOn];
       if (count === undefined) {
@@ -330,6 +327,18 @@ function problemsAcross(root: unknown): Problem[] {
     }
   }
 
+  const seeds = value('seeds');
+  if (seeds !== undefined && value('seed') !== undefined) {
+    wrong(['seeds'], 'seed is given, too: leave out one of them');
+  }
+  if (Array.isArray(seeds)) {
+    seeds.forEach((seed: unknown, i) => {
+      if (seeds.indexOf(seed) < i && typeof seed === 'number') {
+        wrong(['seeds', i], `${seed} is in the list twice`);
+      }
+    });
+  }
+
   const attacks = value('evaluation', 'attacks');
   if (Array.isArray(attacks)) {
     attacks.forEach((attack: unknown, i) => {
@@ -340,6 +349,26 @@ function problemsAcross(root: unknown): Problem[] {
   }
 
   const model = value('model');
+  const own = isMapping(model) ? ownNetworkSchema.safeParse(model).data : undefined;
+  if (own) {
+    problems.push(
+      ...problemsOfNetwork(own, {
+        data: isOneOf(data, DATA_NAMES) ? data : undefined,
+        batch: typeof batch === 'number' ? batch : undefined,
+      }),
+    );
+    if (value('published') !== undefined) {
+      const message =
+        'the paper has no row of a network of your own; if it is inherited, drop it with published: null';
+      problems.push({ path: ['published'], at: 'key', message });
+    }
+  }
+  const named = isOneOf(model, modelNames) ? model : own;
+  if (named) {
+    for (const key of ['beta', 'epsilon']) {
+      problems.push(...problemsOfLayers(value('training', 'bang', key), key, named));
+    }
+  }
   if (isOneOf(model, modelNames)) {
     if (isOneOf(data, DATA_NAMES) && !fits(model, data)) {
       const fitting = DATA_NAMES.filter((name) => fits(model, name));
@@ -348,9 +377,6 @@ function problemsAcross(root: unknown): Problem[] {
         `expected ${inWords(fitting)}, as ${model} takes images of ` +
           `${NETWORKS[model].input.join('×')}, found ${inBrief(data)}`,
       );
-    }
-    for (const key of ['beta', 'epsilon']) {
-      problems.push(...problemsOfLayers(value('training', 'bang', key), key, model));
     }
     const table = value('published', 'table');
     const row = value('published', 'row');
@@ -378,31 +404,52 @@ function fits(model: ModelName, data: DataName): boolean {
   return input.join() === [height, width, channels].join() && classes === shape.classes;
 }
 
-function problemsOfLayers(value: unknown, key: string, model: ModelName): Problem[] {
+function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNetwork): Problem[] {
   if (!isMapping(value)) return [];
   const path = ['training', 'bang', key];
-  const layers = weightedLayers[model];
+  const layers = weightedLayersOf(layersOf(model));
+  const title = isOwn(model) ? 'the network' : model;
   const unknown = Object.keys(value).filter((name) => !isOneOf(name, layers));
   const missing = layers.filter((name) => !Object.hasOwn(value, name));
   return [
     ...unknown.map((name): Problem => {
       const near = nearest(name, layers);
       const hint = near ? `did you mean ${near}?` : `expected ${inWords(layers)}`;
-      return { path: [...path, name], at: 'key', message: `${model} has no such layer, ${hint}` };
+      return { path: [...path, name], at: 'key', message: `${title} has no such layer, ${hint}` };
     }),
     ...missing.map((name): Problem => {
-      const message = `missing, expected a number for each layer of ${model}: ${layers.join(', ')}`;
+      const message = `missing, expected a number for each layer of ${title}: ${layers.join(', ')}`;
       return { path: [...path, name], at: 'missing', message };
     }),
   ];
 }
 
 /** What a protocol says of the line search holds where the config does not. */
-function fillProtocol(parsed: Parsed): Config {
+function fillProtocol(parsed: Omit<Parsed, 'seeds'>): Config {
   const { images, attacks, protocol, pass } = parsed.evaluation;
   const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
     parsed.evaluation;
   return { ...parsed, evaluation: { images, attacks, protocol, search, channels, pass } };
+}
+
+/** Whether a model is a network of the user's own, and not one of those that have a name. */
+export function isOwn(model: Config['model']): model is OwnNetwork {
+  return typeof model !== 'string';
+}
+
+/** The network that an experiment is about. */
+export function networkOf({
+  name,
+  model,
+  data,
+}: Pick<Config, 'name' | 'model' | 'data'>): NetworkSpec {
+  if (!isOwn(model)) return NETWORKS[model];
+  const { height, width, channels, classes } = SHAPES[data];
+  return { name, input: [height, width, channels], classes, ...model };
+}
+
+function layersOf(model: Config['model']): LayerSpec[] {
+  return isOwn(model) ? model.layers : NETWORKS[model].layers;
 }
 
 /** The data set that a network is made for. */
@@ -414,7 +461,7 @@ export function dataOf(model: ModelName): DataName {
 function orderLayers(config: Config): Config {
   const { bang } = config.training;
   if (!bang) return config;
-  const layers: readonly string[] = weightedLayers[config.model];
+  const layers = weightedLayersOf(layersOf(config.model));
   const ordered = (value: number | Record<string, number>) =>
     typeof value === 'number'
       ? value

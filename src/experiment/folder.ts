@@ -58,7 +58,7 @@ export interface ResultFolder {
 
 export interface FolderOptions {
   /** Keys of the identity, as `training.checkpointEvery`, on which no figure depends. */
-  ignored?: string[];
+  ignored?: readonly string[];
   /** Whether to empty a folder that holds something of an experiment. */
   force?: boolean | undefined;
   /** Files that the experiment is made of: they shall not be lost in emptying the folder. */
@@ -178,7 +178,12 @@ function refuseToLose(inputs: readonly string[], folder: string, identity: Ident
   }
 }
 
-function refuseOther(folder: string, file: string, identity: Identity, ignored: string[]): void {
+function refuseOther(
+  folder: string,
+  file: string,
+  identity: Identity,
+  ignored: readonly string[],
+): void {
   if (!existsSync(file)) {
     const stranger = Object.values(FILES).find((name) => existsSync(path.join(folder, name)));
     if (stranger === undefined) return;
@@ -216,19 +221,29 @@ function readIdentity(file: string): Identity {
   );
 }
 
-/** The key paths at which two values differ. */
+/** The key paths at which two values differ; lists of mappings are compared one by one. */
 function differing(a: unknown, b: unknown, at = ''): string[] {
   if (isDeepStrictEqual(a, b)) return [];
+  if (isListOfMappings(a) && isListOfMappings(b) && a.length === b.length)
+    return a.flatMap((one, i) => differing(one, b[i], `${at}.${i}`));
   if (!isMapping(a) || !isMapping(b)) return [at];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].flatMap((key) => differing(a[key], b[key], at === '' ? key : `${at}.${key}`));
 }
 
 function valueAt(value: unknown, at: string): string {
-  const found = at
-    .split('.')
-    .reduce<unknown>((inner, key) => (isMapping(inner) ? inner[key] : undefined), value);
-  return found === undefined ? 'absent' : JSON.stringify(found);
+  const found = at.split('.').reduce<unknown>((inner, key) => {
+    if (Array.isArray(inner)) return inner[Number(key)];
+    return isMapping(inner) ? inner[key] : undefined;
+  }, value);
+  if (found === undefined) return 'absent';
+  if (isListOfMappings(found)) return `a list of ${found.length}`;
+  const text = JSON.stringify(found);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function isListOfMappings(value: unknown): value is Record<string, unknown>[] {
+  return Array.isArray(value) && value.every(isMapping);
 }
 
 function isMapping(value: unknown): value is Record<string, unknown> {

@@ -2,13 +2,12 @@ import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../errors.js';
 import { readUserFile, reason } from '../files.js';
-import { checkConfig, type Config } from './config.js';
+import { checkConfig, type Checked } from './config.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
 import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
 
 /** An experiment as its files, and what the command line changes in them, say it. */
-export interface LoadedConfig {
-  config: Config;
+export interface LoadedConfig extends Checked {
   file: string;
   /** The file and the bases that it extends, nearest first. */
   sources: string[];
@@ -40,14 +39,14 @@ export async function loadConfig(
   const sources = [file];
   try {
     let tree = await readChain(file, sources, [await identity(file)]);
-    for (const override of overrides) tree = merge(tree, parseOverride(override));
+    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
 
     const removed: KeyPath[] = [];
     const value = toValue(tree, [], removed) as Record<string, unknown>;
     if (!Object.hasOwn(value, 'name')) value.name = stem(file);
 
     const checked = checkConfig(value, removed);
-    if ('config' in checked) return { config: checked.config, file, sources };
+    if ('config' in checked) return { ...checked, file, sources };
     throw new Complaints(checked.problems.map((problem) => locate(tree, problem)));
   } catch (error) {
     if (error instanceof Complaints) throw new ConfigError(linesOf(error.complaints, sources));
@@ -75,7 +74,7 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   }
   sources.push(below);
   try {
-    return merge(await readChain(below, sources, [...chain, id]), tree);
+    return replaceIn(await readChain(below, sources, [...chain, id]), tree);
   } catch (error) {
     // A base that cannot be read is a mistake in the line that names it.
     throw error instanceof UserError ? fail(error.message) : error;
@@ -140,6 +139,20 @@ function parseOverride(override: string): Tree {
     (inner, name) => ({ at, keyAt: at, kind: 'mapping', entries: new Map([[name, inner]]) }),
     value,
   );
+}
+
+/** What replaces another key of the same meaning that a file inherits. */
+const REPLACES: Record<string, string> = { seeds: 'seed', seed: 'seeds' };
+
+/** A whole configuration changed by another. */
+function replaceIn(base: Tree, over: Tree): Tree {
+  if (base.kind !== 'mapping' || over.kind !== 'mapping') return over;
+  const entries = new Map(base.entries);
+  for (const [key, value] of over.entries) {
+    const isNull = value.kind === 'scalar' && value.value === null;
+    if (!isNull && Object.hasOwn(REPLACES, key)) entries.delete(REPLACES[key]);
+  }
+  return merge({ ...base, entries }, over);
 }
 
 /** Mappings are merged key by key; anything else is replaced. */

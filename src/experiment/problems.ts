@@ -28,7 +28,9 @@ export function problemsOf(
     }
     if (issue.code === 'invalid_union') {
       // A mapping with one wrong value was surely meant as a mapping: say what is wrong inside.
-      const inside = issue.errors.find((issues) => issues.every((inner) => inner.path.length > 0));
+      const isInside = ({ path, code }: z.core.$ZodIssue) =>
+        path.length > 0 || code === 'unrecognized_keys';
+      const inside = issue.errors.find((issues) => issues.every(isInside));
       if (inside) return inside.flatMap((inner) => problemsOfIssue(inner, path));
     }
     const expected = `expected ${issue.message}`;
@@ -50,31 +52,57 @@ export function problemsOf(
 function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   const key = String(path[path.length - 1]);
   const parent = path.slice(0, -1);
-  if (mayBeKey(schema, path)) {
+  const shapes = shapesAt(schema, parent);
+  const chosen = chosenOf(shapes, valueAt(root, parent));
+  const keys = [...new Set((chosen ? [chosen.shape] : shapes).flatMap((one) => Object.keys(one)))];
+  const wrong = (message: string): Problem => ({ path, at: 'key', message });
+  if (chosen && mayBeKey(schema, path)) {
     // One member of a union has this key, but not the member that was chosen.
-    const policy = String(valueAt(root, [...parent, 'policy']));
-    const message = `not a key of policy ${policy}; if it is inherited, drop it with ${key}: null`;
-    return { path, at: 'key', message };
+    const foreign = `not a key of ${chosen.by} ${chosen.name}`;
+    // Lists are not merged with what is inherited.
+    if (parent.some((part) => typeof part === 'number')) {
+      const own = keys.filter((one) => one !== chosen.by);
+      return wrong(own.length > 0 ? `${foreign}, which has ${inWords(own)}` : foreign);
+    }
+    return wrong(`${foreign}; if it is inherited, drop it with ${key}: null`);
   }
-  const keys = [...new Set(shapesAt(schema, parent).flatMap((shape) => Object.keys(shape)))];
   const elsewhere = keysOf(schema).find((other) => other.split('.').at(-1) === key);
   const meant = elsewhere ?? nearest(key, keys);
   const hint = meant ? `did you mean ${meant}?` : `expected ${inWords(keys)}`;
-  return { path, at: 'key', message: `unknown key, ${hint}` };
+  return wrong(`unknown key, ${hint}`);
 }
 
-/** Every key of a schema, as `training.bang.beta`, parents before children. */
+/** The one of several mappings that a value's `policy` or `kind` chooses. */
+function chosenOf(
+  shapes: readonly Shape[],
+  value: unknown,
+): { by: string; name: string; shape: Shape } | undefined {
+  if (shapes.length < 2) return undefined;
+  const isName = (schema: unknown, name: unknown): boolean =>
+    schema instanceof z.ZodLiteral && schema.value === name;
+  for (const by of Object.keys(shapes[0])) {
+    const name = valueAt(value, [by]);
+    const shape = shapes.find((one) => isName(one[by], name));
+    if (typeof name === 'string' && shape) return { by, name, shape };
+  }
+  return undefined;
+}
+
+/** Every key of a schema, as `training.bang.beta` or `model.layers[].kind`, parents first. */
 export function keysOf(schema: z.ZodType): string[] {
   const keys = new Set<string>();
-  const visit = (path: readonly string[]) => {
-    for (const shape of shapesAt(schema, path)) {
-      for (const key of Object.keys(shape)) {
-        keys.add([...path, key].join('.'));
-        visit([...path, key]);
+  const visit = (inner: z.core.$ZodType, at: string) => {
+    for (const member of membersOf(inner)) {
+      if (member instanceof z.ZodArray) visit(member.element, `${at}[]`);
+      if (!(member instanceof z.ZodObject)) continue;
+      for (const [key, value] of Object.entries<z.core.$ZodType>(member.shape)) {
+        const name = at === '' ? key : `${at}.${key}`;
+        keys.add(name);
+        visit(value, name);
       }
     }
   };
-  visit([]);
+  visit(schema, '');
   return [...keys];
 }
 
@@ -89,24 +117,31 @@ function mayBeKey(schema: z.ZodType, path: KeyPath): boolean {
 
 /** The mappings that may stand at a path: none, one, or one for each member of a union. */
 function shapesAt(schema: z.ZodType, path: KeyPath): Shape[] {
-  let shapes = shapesOf(schema);
+  let members = membersOf(schema);
   for (const key of path) {
-    shapes = shapes.flatMap((shape) => (Object.hasOwn(shape, key) ? shapesOf(shape[key]) : []));
+    members = members.flatMap((member) => {
+      if (member instanceof z.ZodArray && typeof key === 'number') return membersOf(member.element);
+      if (!(member instanceof z.ZodObject)) return [];
+      const shape = member.shape as Shape;
+      return Object.hasOwn(shape, key) ? membersOf(shape[key]) : [];
+    });
   }
-  return shapes;
+  return members.flatMap((member) =>
+    member instanceof z.ZodObject ? [member.shape as Shape] : [],
+  );
 }
 
-function shapesOf(schema: z.core.$ZodType): Shape[] {
-  if (schema instanceof z.ZodObject) return [schema.shape];
-  if (schema instanceof z.ZodUnion) return schema.options.flatMap(shapesOf);
+/** A schema, or the members of a union, without what makes them optional. */
+function membersOf(schema: z.core.$ZodType): z.core.$ZodType[] {
+  if (schema instanceof z.ZodUnion) return schema.options.flatMap(membersOf);
   if (
     schema instanceof z.ZodOptional ||
     schema instanceof z.ZodDefault ||
     schema instanceof z.ZodPrefault
   ) {
-    return shapesOf(schema.unwrap());
+    return membersOf(schema.unwrap());
   }
-  return [];
+  return [schema];
 }
 
 /** The word that was probably meant, or undefined if none is near. */
@@ -161,7 +196,7 @@ export function inWords(names: readonly string[]): string {
 
 /** A value as it fits in a sentence. */
 export function inBrief(value: unknown): string {
-  if (Array.isArray(value)) return 'a list';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (isMapping(value)) return 'a mapping';
   return typeof value === 'string' ? quoted(value) : String(value);
 }

@@ -17,13 +17,21 @@ import type { Progress } from '../progress.js';
 import { perImageCsv, tableCsv, trainingCsv } from '../report/csv.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
 import { summarise, type Row } from '../report/result.js';
-import type { Entry } from '../report/table.js';
 import { initialState, train } from '../training/train.js';
 import { encodeCheckpoint, readCheckpoint } from './checkpoint.js';
-import { dataOf, isBang, parseConfig, tableOf, type Config } from './config.js';
+import { dataOf, isBang, isOwn, networkOf, parseConfig, tableOf, type Config } from './config.js';
 import { evaluate, slice } from './evaluate.js';
 import { openFolder, type ResultFolder } from './folder.js';
-import { isMapping, valueAt } from './problems.js';
+import {
+  entryOf,
+  INCIDENTAL,
+  isResult,
+  type DataSource,
+  type Provenance,
+  type Result,
+} from './result.js';
+
+export type { Result } from './result.js';
 
 export interface RunOptions {
   /** The result folder. */
@@ -38,40 +46,6 @@ export interface RunOptions {
   progress: Progress;
   signal?: AbortSignal;
 }
-
-/** `result.json`: the figures and all that is needed to know where they come from. */
-export interface Result {
-  format: 1;
-  name: string;
-  config: Partial<Config>;
-  row: Row;
-  /** sha256 of the weights as a safetensors file holds them, tensors only. */
-  weights: string;
-  data: DataSource;
-  provenance: Provenance;
-}
-
-/** Which data: a package that is checked, or a folder of the user's and the hash of what was in it. */
-export interface DataSource {
-  name: string;
-  folder: string | null;
-  sha256: string;
-}
-
-export interface Provenance {
-  bang: string;
-  node: string;
-  platform: string;
-  cpu: string;
-  engine: string;
-  threads: number;
-  finished: string;
-  seconds: { training: number | null; total: number };
-}
-
-/** Keys of a config on which no figure depends, but for the last bits of those that another engine
- *  computes. */
-const INCIDENTAL = ['name', 'description', 'published', 'engine', 'training.checkpointEvery'];
 
 /**
  * The one story: data → train → evaluate → report. What the folder already holds of this experiment
@@ -93,7 +67,7 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   const data = await loadData(config.data, { dataDir: options.dataDir, progress, signal });
   const source = sourceOf(config.data, data, options.dataDir);
   const { train: trainingImages } = splitOf(data.train, config.training.trainOn);
-  const network = withMean(makeNetwork(NETWORKS[config.model]), undefined, trainingImages);
+  const network = withMean(makeNetwork(networkOf(config)), undefined, trainingImages);
   folder.begin();
   const trained = await trainedWeights(network, config, data, source, engine, folder, options);
   try {
@@ -140,17 +114,17 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   threadCount(options.threads);
   const weightFile = await readWeights(file);
   const trainedBy = configIn(weightFile);
-  const model = options.model ?? trainedBy?.model ?? modelOf(weightFile);
-  const bare = makeNetwork(NETWORKS[model]);
+  const subject = subjectOf(weightFile, file, options.model);
+  const { name, model, data: dataName } = subject;
+  const bare = makeNetwork(networkOf(subject));
   const config: Partial<Config> = {
     ...trainedBy,
     model,
-    data: trainedBy?.data ?? dataOf(model),
+    data: dataName,
     evaluation,
-    ...(options.row !== undefined && { published: publishedIn(tableOf[model], options.row) }),
+    ...(options.row !== undefined && { published: publishedIn(model, options.row) }),
   };
-  const name = trainedBy?.name ?? path.basename(file).replace(/\..*$/, '');
-  const { data: dataName, training, seed } = config as Config;
+  const { training, seed } = config as Config;
   const digest = digestOfTensors(weightFile);
   const identity = {
     weights: digest,
@@ -197,6 +171,19 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   }
 }
 
+/** What weights are of, as far as their file says so: all that `networkOf` needs to know. */
+export function subjectOf(
+  weightFile: WeightFile,
+  file: string,
+  chosen?: NetworkName,
+): Pick<Config, 'name' | 'model' | 'data'> {
+  const trainedBy = configIn(weightFile);
+  const model = chosen ?? trainedBy?.model ?? modelOf(weightFile);
+  // Only a config describes a network of the user's own, and it names the data, too.
+  const data = trainedBy?.data ?? dataOf(model as NetworkName);
+  return { name: trainedBy?.name ?? path.basename(file).replace(/\..*$/, ''), model, data };
+}
+
 /** The network whose layers a file's tensors are named after. */
 function modelOf({ tensors }: WeightFile): NetworkName {
   const names = Object.keys(NETWORKS) as NetworkName[];
@@ -209,30 +196,15 @@ function modelOf({ tensors }: WeightFile): NetworkName {
   );
 }
 
-function publishedIn(table: 1 | 2, row: string): Config['published'] {
+function publishedIn(model: Config['model'], row: string): Config['published'] {
+  if (isOwn(model)) {
+    throw new UserError(`--row ${row}: the paper has no row of a network of your own`);
+  }
+  const table = tableOf[model];
   if (publishedRow(table, row)) return { table, row };
   throw new UserError(
     `--row ${row}: table ${table} of the paper has no such row, only ${publishedRowNames(table).join(', ')}`,
   );
-}
-
-/** A result as a line of a table, beside the published one if the config names it. */
-export function entryOf({ name, config, row }: Result): Entry {
-  const { published, training } = config;
-  const bang = training && isBang(config as Config) ? training.bang : undefined;
-  const text = (value: number | Record<string, number> | undefined): string =>
-    value === undefined
-      ? '–'
-      : typeof value === 'number'
-        ? String(value)
-        : Object.values(value).join(' ');
-  return {
-    name,
-    beta: text(bang?.beta),
-    epsilon: text(bang?.epsilon),
-    row,
-    published: published && publishedRow(published.table, published.row),
-  };
 }
 
 async function announceEngine(wanted: Config['engine'], options: RunOptions): Promise<Engine> {
@@ -261,18 +233,6 @@ async function finishedResult(
   const { sha256 } = sourceOf(name, data, dataDir);
   refuseOtherData(folder, result.data.sha256, sha256);
   return result;
-}
-
-/** Whether a result is one that this program wrote, as far as it is read again. */
-function isResult(value: unknown): value is Result {
-  const at = (...path: string[]) => valueAt(value, path);
-  return (
-    at('format') === 1 &&
-    at('data', 'folder') !== undefined &&
-    typeof at('data', 'sha256') === 'string' &&
-    typeof at('row', 'accuracy') === 'number' &&
-    isMapping(at('row', 'attacks'))
-  );
 }
 
 interface Trained {
@@ -386,7 +346,7 @@ async function evaluateInto(
 }
 
 function finish(folder: ResultFolder, result: Result): void {
-  folder.write('table', tableCsv([entryOf(result)]));
+  folder.write('table', tableCsv([entryOf([result])]));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
   folder.remove('stages');
 }

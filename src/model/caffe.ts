@@ -1,11 +1,13 @@
 import { UserError } from '../errors.js';
 import { quoted } from './names.js';
+import { isTableOfTexts } from './safetensors.js';
 import type { NamedArray } from './weights.js';
 
 /** The part of h5wasm's inner module that is used here; its own types leave half of it open. */
 interface Hdf5Module {
   FS: {
     writeFile(path: string, bytes: Uint8Array): void;
+    readFile(path: string): Uint8Array;
     unlink(path: string): void;
     open(path: string, flags: string): unknown;
     close(stream: unknown): void;
@@ -31,8 +33,12 @@ type Dataset = InstanceType<H5wasm['Dataset']>;
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 /** Where the file lies in h5wasm's own file system, which is in memory. */
 const VIRTUAL_FILE = '/weights.h5';
-/** HDF5's number of the class of floating-point types. */
+/** HDF5's numbers of the classes of types. */
+const INTEGER = 0;
 const FLOAT = 1;
+/** What `encodeCaffeHdf5` puts beside `/data`, where Caffe does not look. */
+const MEAN = 'mean';
+const METADATA = 'metadata';
 /** Caffe's names of a layer's parameters. */
 const PARAMETERS = new Map([
   ['0', 'weight'],
@@ -57,23 +63,26 @@ function loadH5wasm(): Promise<{ h5: H5wasm; module: Hdf5Module }> {
   return loading;
 }
 
+/** What a Caffe HDF5 file holds. */
+export interface CaffeHdf5 {
+  tensors: Map<string, NamedArray>;
+  metadata: Record<string, string>;
+}
+
 /**
  * Reads the parameters in a Caffe HDF5 file, `/data/<layer>/0` and `/1`, as `<layer>.weight` and
- * `<layer>.bias`. Layers without parameters are left out.
+ * `<layer>.bias`, and what `encodeCaffeHdf5` puts beside them. Layers without parameters are left out.
  *
  * @param file the name of the file, for messages
  * @throws UserError if it is no such file, or damaged
  */
-export async function readCaffeHdf5(
-  bytes: Uint8Array,
-  file: string,
-): Promise<Map<string, NamedArray>> {
+export async function readCaffeHdf5(bytes: Uint8Array, file: string): Promise<CaffeHdf5> {
   const { h5, module } = await loadH5wasm();
   module.FS.writeFile(VIRTUAL_FILE, bytes);
   try {
     const opened = new h5.File(VIRTUAL_FILE, 'r');
     try {
-      return readLayers(h5, module, opened, bytes.length, file);
+      return readRoot(h5, module, opened, bytes.length, file);
     } finally {
       opened.close();
     }
@@ -85,13 +94,55 @@ export async function readCaffeHdf5(
   }
 }
 
-function readLayers(
+/**
+ * A Caffe HDF5 file of the tensors `<layer>.weight` and `<layer>.bias`. Caffe reads nothing outside of
+ * `/data`; so the mean image lies in `/mean`, C×H×W, and the metadata in `/metadata`, the bytes of a
+ * JSON object.
+ *
+ * @throws RangeError if a tensor has another name
+ */
+export async function encodeCaffeHdf5(
+  tensors: ReadonlyMap<string, NamedArray>,
+  metadata: Readonly<Partial<Record<string, string>>>,
+): Promise<Uint8Array> {
+  const { h5, module } = await loadH5wasm();
+  const file = new h5.File(VIRTUAL_FILE, 'w');
+  try {
+    try {
+      const data = file.create_group('data');
+      for (const [name, { shape, data: values }] of tensors) {
+        const parts = /^([^/]+)\.(weight|bias)$/.exec(name);
+        if (parts) {
+          const [, layer, parameter] = parts;
+          const key = [...PARAMETERS.keys()].find((one) => PARAMETERS.get(one) === parameter)!;
+          const group = data.keys().includes(layer) ? data.get(layer) : data.create_group(layer);
+          (group as Group).create_dataset({ name: key, data: values, shape });
+        } else if (name === MEAN) {
+          file.create_dataset({ name, data: values, shape });
+        } else {
+          throw new RangeError(`Caffe has no place for a tensor ${quoted(name)}`);
+        }
+      }
+      if (Object.keys(metadata).length > 0) {
+        const data = new TextEncoder().encode(JSON.stringify(metadata));
+        file.create_dataset({ name: METADATA, data });
+      }
+    } finally {
+      file.close();
+    }
+    return module.FS.readFile(VIRTUAL_FILE);
+  } finally {
+    module.FS.unlink(VIRTUAL_FILE);
+  }
+}
+
+function readRoot(
   h5: H5wasm,
   module: Hdf5Module,
   root: Group,
   fileSize: number,
   file: string,
-): Map<string, NamedArray> {
+): CaffeHdf5 {
   if (!root.keys().includes('data')) {
     throw new UserError(`${file}: not a Caffe weight file: it has no group /data`);
   }
@@ -118,20 +169,31 @@ function readLayers(
           `${file}: ${quoted(place)} is neither the weights nor the bias of a layer, or it is damaged`,
         );
       }
-      const array = readDataset(module, dataset, room, `${file}: ${quoted(place)}`);
+      const array = readFloats(module, dataset, room, `${file}: ${quoted(place)}`);
       room -= array.data.byteLength;
       tensors.set(`${layer}.${parameter}`, array);
     }
   }
-  return tensors;
+  const beside = (name: string): Dataset | undefined => {
+    if (!root.keys().includes(name)) return undefined;
+    const found = root.get(name);
+    if (found instanceof h5.Dataset) return found;
+    throw new UserError(`${file}: "/${name}" is no array, or it is damaged`);
+  };
+  const mean = beside(MEAN);
+  if (mean) {
+    const array = readFloats(module, mean, room, `${file}: "/${MEAN}"`);
+    room -= array.data.byteLength;
+    tensors.set(MEAN, array);
+  }
+  const described = beside(METADATA);
+  const metadata = described
+    ? readMetadata(module, described, room, `${file}: "/${METADATA}"`)
+    : {};
+  return { tensors, metadata };
 }
 
-function readDataset(
-  module: Hdf5Module,
-  dataset: Dataset,
-  room: number,
-  place: string,
-): NamedArray {
+function readFloats(module: Hdf5Module, dataset: Dataset, room: number, place: string): NamedArray {
   const { type, size, shape, virtual_sources: virtual } = dataset.metadata;
   if (type !== FLOAT || (size !== 4 && size !== 8) || shape === null || virtual !== undefined) {
     throw new UserError(`${place} is not an array of 32-bit or 64-bit floating-point numbers`);
@@ -141,6 +203,40 @@ function readDataset(
       `${place} has shape [${shape.join(', ')}], which no layer's parameters have`,
     );
   }
+  const { buffer } = readBytes(module, dataset, shape, size, room, place);
+  const data = size === 4 ? new Float32Array(buffer) : Float32Array.from(new Float64Array(buffer));
+  return { shape: [...shape], data };
+}
+
+/** A JSON object of texts, which is `/metadata` in our files. */
+function readMetadata(
+  module: Hdf5Module,
+  dataset: Dataset,
+  room: number,
+  place: string,
+): Record<string, string> {
+  const { type, size, shape, virtual_sources: virtual } = dataset.metadata;
+  if (type !== INTEGER || size !== 1 || shape?.length !== 1 || virtual !== undefined) {
+    throw new UserError(`${place} is not an array of bytes`);
+  }
+  const bytes = readBytes(module, dataset, shape, size, room, place);
+  try {
+    const metadata: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    if (isTableOfTexts(metadata)) return metadata;
+  } catch {
+    // Not JSON: said below.
+  }
+  throw new UserError(`${place} is not a table of texts in JSON: the file is damaged`);
+}
+
+function readBytes(
+  module: Hdf5Module,
+  dataset: Dataset,
+  shape: number[],
+  size: number,
+  room: number,
+  place: string,
+): Uint8Array<ArrayBuffer> {
   const bytes = shape.reduce((a, b) => a * b, size);
   if (bytes > room) {
     throw new UserError(
@@ -156,10 +252,7 @@ function readDataset(
     ) {
       throw new UserError(`${place} cannot be read: the file is damaged or truncated`);
     }
-    const { buffer } = module.HEAPU8.slice(pointer, pointer + bytes);
-    const data =
-      size === 4 ? new Float32Array(buffer) : Float32Array.from(new Float64Array(buffer));
-    return { shape: [...shape], data };
+    return module.HEAPU8.slice(pointer, pointer + bytes);
   } finally {
     module._free(pointer);
   }

@@ -79,10 +79,25 @@ export function isWeighted(layer: Layer): layer is WeightedLayer {
   return 'gradient' in layer;
 }
 
+/** Weights and biases. */
+export function countParameters({ weightShape }: WeightedLayer): number {
+  return tf.util.sizeFromShape(weightShape) + weightShape.at(-1)!;
+}
+
+/** A layer that does not fit its input, and which key of its spec is to blame. */
+export class Misfit extends Error {
+  constructor(
+    readonly key: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
 /**
  * The layer that `spec` describes, on inputs of this shape.
  *
- * @throws Error if the layer does not fit its input
+ * @throws Misfit if the layer does not fit its input
  */
 export function makeLayer(spec: LayerSpec, input: Shape): Layer {
   switch (spec.kind) {
@@ -117,12 +132,13 @@ type Spec<K extends LayerSpec['kind']> = Extract<LayerSpec, { kind: K }>;
 function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLayer {
   const [height, width, channels] = input;
   const pad = spec.pad ?? 0;
+  const largest = Math.min(height, width) + 2 * pad;
+  if (spec.size > largest) throw misfitSize('filter', spec.size, input, largest);
+  // Outputs that see nothing of the image; the kernels do not compute them either.
+  if (pad >= spec.size) throw new Misfit('pad', `expected less than the size, ${spec.size}`);
   const sliding: Sliding = { stride: 1, pad };
   const weightShape = [spec.size, spec.size, channels, spec.filters];
   const output = [height, width].map((extent) => extent + 2 * pad - spec.size + 1);
-  if (output.some((extent) => extent < 1)) {
-    throw new Error(`layer ${spec.name}: a filter of ${spec.size} does not fit ${height}×${width}`);
-  }
   return {
     spec,
     name: spec.name,
@@ -209,22 +225,22 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
   };
 }
 
-function pool(
-  spec: Spec<'maxPool'> | Spec<'avgPool'>,
-  [height, width, channels]: [number, number, number],
-): Layer {
+function pool(spec: Spec<'maxPool'> | Spec<'avgPool'>, input: [number, number, number]): Layer {
   const { kind, size, stride } = spec;
-  // Caffe rounds the output size up and clips the last windows at the border.
-  const pooled = (extent: number): number => Math.ceil((extent - size) / stride) + 1;
-  const below = (pooled(height) - 1) * stride + size - height;
-  const right = (pooled(width) - 1) * stride + size - width;
+  const [height, width, channels] = input;
+  const largest = Math.min(height, width) + stride - 1;
+  if (size > largest) throw misfitSize('window', size, input, largest);
+  const [rows, columns] = [height, width].map((extent) => windowsAlong(extent, size, stride));
+  // By how much the last windows reach beyond the image: there they are clipped.
+  const below = Math.max(0, (rows - 1) * stride + size - height);
+  const right = Math.max(0, (columns - 1) * stride + size - width);
   const pad = below === 0 && right === 0 ? 'valid' : clippedAt(below, right);
   const sliding: Sliding = { stride, pad };
   const poolImages = kind === 'maxPool' ? tf.maxPool : tf.avgPool;
   return {
     spec,
-    input: [height, width, channels],
-    output: [pooled(height), pooled(width), channels],
+    input,
+    output: [rows, columns, channels],
     forward: (x) => ({ x, y: poolImages(x as tf.Tensor4D, size, stride, pad) }),
     backward: (kappa, { x, y }) =>
       kind === 'maxPool'
@@ -233,7 +249,23 @@ function pool(
   };
 }
 
+/**
+ * How many windows Caffe places along an extent: rounded up, so that they see all of it, without a
+ * last one that would begin beyond its end, where a stride larger than the window can lead.
+ */
+function windowsAlong(extent: number, size: number, stride: number): number {
+  const count = Math.ceil((extent - size) / stride) + 1;
+  return (count - 1) * stride < extent ? count : count - 1;
+}
+
+function misfitSize(what: string, size: number, input: Shape, largest: number): Misfit {
+  return new Misfit(
+    'size',
+    `a ${what} of ${size} does not fit its input of ${input.join('×')}, expected at most ${largest}`,
+  );
+}
+
 function image(shape: Shape, kind: string): [number, number, number] {
-  if (shape.length !== 3) throw new Error(`a ${kind} layer needs an image, not a vector`);
-  return shape;
+  if (shape.length === 3) return shape;
+  throw new Misfit('kind', `${kind} needs an image, but what comes before gives a vector`);
 }

@@ -34,7 +34,7 @@ export interface Trace {
 /** Dropout's factors for the layers that want them, by position. */
 export type Masks = Map<number, tf.Tensor>;
 
-/** @throws Error if the layers do not fit each other */
+/** @throws Misfit if the layers do not fit each other */
 export function makeNetwork(spec: NetworkSpec): Network {
   const layers: Layer[] = [];
   let shape: Shape = spec.input;

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.js';
 import { makeRandom } from '../random.js';
 import type { Shape, WeightedLayer } from './layers.js';
+import { quoted } from './names.js';
 import type { Network, Weights } from './network.js';
 import type { NamedArray, WeightFile } from './weights.js';
 
@@ -33,7 +34,7 @@ export function disposeWeights(weights: Weights): void {
 }
 
 /** The name of the mean image in a file, where it lies in Caffe's layout, C×H×W. */
-const MEAN = 'mean';
+export const MEAN = 'mean';
 
 /** All that makes a network, as files hold it: its parameters and, if it has one, its mean image. */
 export function exportNetwork(network: Network, weights: Weights): Map<string, NamedArray> {
@@ -104,7 +105,7 @@ export function importWeights(network: Network, file: WeightFile, name: string):
   const stranger = [...file.tensors.keys()].find((key) => !known.has(key));
   if (stranger !== undefined) {
     throw new UserError(
-      `${name}: tensor ${stranger} does not belong to the network ${network.spec.name}, which has ${[...known].join(', ')}`,
+      `${name}: tensor ${quoted(stranger)} does not belong to the network ${network.spec.name}, which has ${[...known].join(', ')}`,
     );
   }
   const find = (key: string, shape: number[]): Float32Array => {

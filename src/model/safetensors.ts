@@ -169,9 +169,7 @@ function parseHeader(
   if (!isObject(json)) return fail('its header is no object');
   const tensors = Object.entries(json).filter(([name]) => name !== METADATA);
   const metadata = Object.hasOwn(json, METADATA) ? json[METADATA] : {};
-  if (!isObject(metadata) || Object.values(metadata).some((value) => typeof value !== 'string')) {
-    return fail('its metadata is not a table of strings');
-  }
+  if (!isTableOfTexts(metadata)) return fail('its metadata is not a table of strings');
   // JSON.parse keeps the last of two equal keys.
   const keys = countColons(text);
   const kept = Object.values(json).reduce<number>(
@@ -179,7 +177,7 @@ function parseHeader(
     Object.keys(json).length,
   );
   if (keys !== kept) return fail('its header has a key twice, or objects inside of entries');
-  return { tensors, metadata: metadata as Record<string, string> };
+  return { tensors, metadata };
 }
 
 /** Colons outside of strings: as many as JSON has keys. */
@@ -208,6 +206,11 @@ function checkEntry(
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Whether a value out of JSON is an object whose members are all strings: what metadata are. */
+export function isTableOfTexts(value: unknown): value is Record<string, string> {
+  return isObject(value) && Object.values(value).every((member) => typeof member === 'string');
 }
 
 function isCounts(value: unknown): value is number[] {

@@ -17,7 +17,7 @@ export interface WeightFile {
   layout: 'caffe';
   /** `<layer>.weight` and `<layer>.bias`, all finite. */
   tensors: Map<string, NamedArray>;
-  /** What the writer had to say; empty for Caffe's files. */
+  /** What the writer had to say; empty for files of Caffe's own. */
   metadata: Partial<Record<string, string>>;
   format: 'safetensors' | 'caffe-hdf5';
 }
@@ -58,8 +58,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
 
 async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
   if (isHdf5(bytes)) {
-    const tensors = await readCaffeHdf5(bytes, file);
-    return { layout: 'caffe', tensors, metadata: {}, format: 'caffe-hdf5' };
+    return { layout: 'caffe', ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
   }
   if (!looksLikeSafetensors(bytes)) {
     throw new UserError(

@@ -2,14 +2,16 @@ import { stringify } from 'csv-stringify/sync';
 import type { AttackName } from '../attacks/attack.js';
 import type { Evaluation } from '../experiment/evaluate.js';
 import type { LogRow } from '../training/log.js';
+import type { Entry } from './entry.js';
 import {
   difference,
+  FIGURES,
   figuresOf,
+  outsideSeeds,
   publishedFigures,
-  type AttackFigures,
-  type Entry,
+  spreadOverSeeds,
   type Figures,
-} from './table.js';
+} from './figures.js';
 
 /** `per-image.csv`: one line an image; empty where an attack failed or was not tried. */
 export function perImageCsv(evaluation: Evaluation): string {
@@ -50,44 +52,60 @@ function value(values: Float32Array | undefined, i: number, digits: number): num
   return found === undefined || Number.isNaN(found) ? '' : Number(found.toFixed(digits));
 }
 
+/** What is not known of the published rows in the terms of a run, or is no matter to them. */
+const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
+
 /** `table.csv`: the lines of the console table, each figure in a column of its own. */
-export function tableCsv(entries: Entry[]): string {
-  const lines = entries.flatMap(({ name, beta, epsilon, row, published }) => {
-    const ours = figuresOf(row);
-    const of = (source: string, figures: Figures) => ({
+export function tableCsv(entries: readonly Entry[]): string {
+  const lines = entries.flatMap((entry) => {
+    const { name, beta, epsilon, rows, seeds, published } = entry;
+    const row = rows.at(0);
+    const line = (source: string, figures: Figures, more: Record<string, unknown> = {}) => ({
       name,
+      table: published?.table ?? '',
+      row: published?.id ?? '',
       source,
+      search: row?.protocol.search ?? '',
+      channels: row?.protocol.channels ?? '',
+      images: row?.images ?? '',
+      seeds: seeds.join(' '),
       beta,
       epsilon,
       ...flat(figures),
+      outside: '',
+      ...more,
     });
-    if (!published) return [of('bang', ours)];
+    const ours = figuresOf(rows);
+    const lines = row ? [line('bang', ours)] : [];
+    if (rows.length > 1) lines.push(line('over seeds', spreadOverSeeds(rows)));
+    if (!published) return lines;
     const theirs = publishedFigures(published);
-    return [
-      of('bang', ours),
-      of(`published ${published.id}`, theirs),
-      of('difference', difference(ours, theirs)),
-    ];
+    const { beta: theirBeta, epsilon: theirEpsilon } = published;
+    const numbers = { beta: theirBeta ?? '', epsilon: theirEpsilon ?? '' };
+    lines.push(line('published', theirs, { ...NOT_OURS, ...numbers }));
+    if (!row) return lines;
+    const outside = [...outsideSeeds(rows, published)].join(' ');
+    lines.push(line('difference', difference(ours, theirs), { outside }));
+    return lines;
   });
   return stringify(lines, { header: true });
 }
 
-function flat({ accuracy, fgs, hc1, unmasked }: Figures): Record<string, number | string> {
-  const rounded = (x: number | null | undefined, digits: number) =>
-    x === null || x === undefined ? '' : Number(x.toFixed(digits));
-  const attack = (prefix: string, { rate, pass, linf }: AttackFigures) => ({
-    [`${prefix}_rate`]: rounded(rate, 4),
-    [`${prefix}_pass_mean`]: rounded(pass?.mean, 6),
-    [`${prefix}_pass_std`]: rounded(pass?.std, 6),
-    [`${prefix}_linf_mean`]: rounded(linf?.mean, 4),
-    [`${prefix}_linf_std`]: rounded(linf?.std, 4),
-  });
-  return {
-    accuracy: rounded(accuracy, 4),
-    ...attack('fgs', fgs),
-    ...attack('hc1', hc1),
-    ...attack('fgs_unmasked', unmasked),
-  };
+function flat(figures: Figures): Record<string, number | string> {
+  const rounded = (x: number | undefined, digits: number) =>
+    x === undefined ? '' : Number(x.toFixed(digits));
+  return Object.fromEntries(
+    FIGURES.flatMap((name) => {
+      const figure = figures[name];
+      const digits = name.endsWith('_pass') ? 6 : 4;
+      const value = rounded(figure?.value, digits);
+      if (!/_(pass|linf)$/.test(name)) return [[name, value]];
+      return [
+        [`${name}_mean`, value],
+        [`${name}_std`, rounded(figure?.std, digits)],
+      ];
+    }),
+  );
 }
 
 /** `training.csv`: one line each `logEvery` iterations. */

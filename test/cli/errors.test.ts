@@ -153,7 +153,16 @@ describe('a value that does not fit', () => {
 describe('help', () => {
   it('is there for the program and for each command, with examples', async () => {
     const help = await bangOk(['--help'], { cwd: space.folder });
-    for (const command of ['run', 'eval', 'data', 'validate', 'init', 'schema', 'doctor']) {
+    for (const command of [
+      'run',
+      'eval',
+      'export',
+      'data',
+      'validate',
+      'init',
+      'schema',
+      'doctor',
+    ]) {
       expect(help.stdout).toMatch(new RegExp(`^  bang ${command}\\b`, 'm'));
     }
     expect(help.stdout).toMatch(/^Examples:\n +bang run configs\/lenet-b1\.yaml/m);

@@ -140,7 +140,7 @@ describe('bang eval on a file that holds no weights of the network', () => {
     [
       'more',
       () => encode((copy) => copy.set('ip3.bias', { shape: [1], data: new Float32Array(1) })),
-      /more: tensor ip3\.bias does not belong to the network lenet/,
+      /more: tensor "ip3\.bias" does not belong to the network lenet/,
     ],
     ['nothing', undefined, /cannot read .*nothing: there is no such file/],
     ['folder', () => null, /cannot read .*folder: it is a folder/],

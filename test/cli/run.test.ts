@@ -214,7 +214,7 @@ describe('a training that leads nowhere', () => {
       cwd: space.folder,
     });
     expect(stderr).toMatch(
-      /^bang: after 1000 iterations the loss is still at chance .*: change training\.learningRate\n$/,
+      /^bang: after 1000 iterations the loss is still at chance .*: change training\.learningRate\n$/m,
     );
     expect(code).toBe(1);
   });

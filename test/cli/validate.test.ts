@@ -112,6 +112,15 @@ describe('bang validate', () => {
     );
   });
 
+  it('counts what a network of your own learns', async () => {
+    const file = path.join(packageRoot, 'configs', 'examples', 'own-network.yaml');
+    const { config } = await loadConfig(file, ['training.bang=null']);
+    // 5²·8+8, 3²·8·16+16, 6²·16·64+64, 64·10+10
+    expect(summary(config)).toBe(
+      'own network (conv1, conv2, ip1, ip2; 38 954 parameters) on mnist, regular training',
+    );
+  });
+
   it('needs a file', async () => {
     await expect(bang('validate')).rejects.toThrow(/not enough/i);
   });
@@ -176,12 +185,14 @@ describe('bang schema', () => {
       required?: unknown;
       properties?: Record<string, Node>;
       anyOf?: Node[];
+      items?: Node;
       type?: unknown;
     }
     const keys = new Set<string>();
     const visit = (node: Node, at: string[]) => {
       expect(node.required).toBeUndefined();
       for (const member of node.anyOf ?? []) visit(member, at);
+      if (node.items) visit(node.items, [...at.slice(0, -1), `${at.at(-1)}[]`]);
       for (const [key, value] of Object.entries(node.properties ?? {})) {
         // What one policy has, another can only drop.
         if (value.type === 'null') continue;

@@ -213,9 +213,17 @@ describe('a mistake is named with its place', () => {
     [
       'model: lenet',
       'model: lenett',
-      ['x.yaml:1:8: model: expected lenet or cifar10-quick, found "lenett"'],
+      [
+        'x.yaml:1:8: model: expected lenet, cifar10-quick or a mapping with the layers of a network of your own, found "lenett"',
+      ],
     ],
-    ['model: lenet\n', '', ['x.yaml:1:1: model: missing, expected lenet or cifar10-quick']],
+    [
+      'model: lenet\n',
+      '',
+      [
+        'x.yaml:1:1: model: missing, expected lenet, cifar10-quick or a mapping with the layers of a network of your own',
+      ],
+    ],
     [
       'batch: 64',
       'batch: 64.5',
@@ -319,7 +327,7 @@ describe('a mistake is named with its place', () => {
       'data: mnist',
       'data: mnist\n__proto__: {polluted: 1}',
       [
-        'x.yaml:3:1: __proto__: unknown key, expected name, description, model, data, seed, engine, training, evaluation or published',
+        'x.yaml:3:1: __proto__: unknown key, expected name, description, model, data, seed, seeds, engine, training, evaluation or published',
       ],
     ],
     [
@@ -372,7 +380,7 @@ describe('a mistake is named with its place', () => {
       'data: mnist',
       'data: mnist\n"a\\e[31m\u009b": 1',
       [
-        'x.yaml:3:1: "a\\u001b[31m\\u009b": unknown key, expected name, description, model, data, seed, engine, training, evaluation or published',
+        'x.yaml:3:1: "a\\u001b[31m\\u009b": unknown key, expected name, description, model, data, seed, seeds, engine, training, evaluation or published',
       ],
     ],
   ])('%j as %j', async (from, to, expected) => {

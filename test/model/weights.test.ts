@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import * as h5wasm from 'h5wasm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '#bang/errors.js';
+import { encodeCaffeHdf5 } from '#bang/model/caffe.js';
 import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
 import { readWeights, type NamedArray } from '#bang/model/weights.js';
 import { makeRandom, type Random } from '#bang/random.js';
@@ -263,6 +264,28 @@ describe('Caffe’s HDF5', () => {
     expect(Buffer.compare(before, after)).toBe(0);
   });
 
+  test('what was written is read again', async () => {
+    const { tensors } = await readWeights(caffeFile);
+    const mean = { shape: [3, 2, 1], data: Float32Array.of(-0, 1e-45, 3.4e38, 0.1, -5, 255) };
+    const metadata = { config: '{"a": "ü"}', '': 'x', 'a/b': '', ['__proto__']: 'y' };
+    const large = 'x'.repeat(100_000);
+    for (const [more, said] of [
+      [[], {}],
+      [[['mean', mean]], { ...metadata, large }],
+    ] as [[string, NamedArray][], Record<string, string>][]) {
+      const written = new Map([...tensors, ...more]);
+      const read = await readWeights(save(await encodeCaffeHdf5(written, said)));
+      expect(read.format).toBe('caffe-hdf5');
+      expect(read.metadata).toEqual(said);
+      const [before, after] = [written, read.tensors].map((t) => encodeSafetensors(t, {}));
+      expect(Buffer.compare(before, after)).toBe(0);
+    }
+    const one = { shape: [1], data: Float32Array.of(1) };
+    for (const name of ['x', 'a/b.weight', '.weight', 'conv1.mean']) {
+      await expect(encodeCaffeHdf5(new Map([[name, one]]), {})).rejects.toThrow(RangeError);
+    }
+  });
+
   test('other files of the kind', async () => {
     const double = await hdf5((file) => {
       const layer = file.create_group('data').create_group('ip');
@@ -307,6 +330,34 @@ describe('Caffe’s HDF5', () => {
       [(layer) => layer.create_soft_link('/nowhere', '0'), /is neither/],
       [(layer) => layer.create_external_link('/etc/passwd', '/data', '0'), /is neither/],
     ];
+    const beside: [(root: h5wasm.File) => void, RegExp][] = [
+      [(root) => root.create_group('mean'), /"\/mean" is no array/],
+      [
+        (root) => root.create_dataset({ name: 'mean', data: ['text'] }),
+        /"\/mean" .*floating-point/,
+      ],
+      [(root) => root.create_soft_link('/nowhere', 'mean'), /"\/mean" is no array/],
+      [(root) => root.create_group('metadata'), /"\/metadata" is no array/],
+      [(root) => root.create_dataset({ name: 'metadata', data: one }), /not an array of bytes/],
+      [
+        (root) =>
+          root.create_dataset({ name: 'metadata', data: new TextEncoder().encode('{"a": 1}') }),
+        /not a table of texts/,
+      ],
+      [
+        (root) => root.create_dataset({ name: 'metadata', data: Uint8Array.of(0xff) }),
+        /not a table of texts/,
+      ],
+    ];
+    for (const [fill, message] of beside) {
+      cases.push([
+        (file) => {
+          file.create_group('data');
+          fill(file);
+        },
+        message,
+      ]);
+    }
     for (const [fill, message] of layers) {
       cases.push([
         (file) => {
@@ -335,8 +386,22 @@ describe('Caffe’s HDF5', () => {
     }
   });
 
-  test('damaged files are read or refused, and leave the reader sound', async () => {
-    const sound = readFileSync(caffeFile);
+  test.each([
+    ["the authors'", () => Promise.resolve(readFileSync(caffeFile))],
+    [
+      'our own',
+      async () => {
+        const data = new Float32Array(3072).fill(0.5);
+        const tensors = new Map([
+          ['conv1.weight', { shape: [2, 1, 3, 3], data: data.subarray(0, 18) }],
+          ['conv1.bias', { shape: [2], data: data.subarray(0, 2) }],
+          ['mean', { shape: [3, 32, 32], data }],
+        ]);
+        return Buffer.from(await encodeCaffeHdf5(tensors, { config: '{}', bang: '0.1.0' }));
+      },
+    ],
+  ])('%s, damaged, are read or refused, and leave the reader sound', async (_whose, make) => {
+    const sound = await make();
     const good = encodeSafetensors((await readWeights(caffeFile)).tensors, {});
     // Where the structure lies: elsewhere is but weights.
     const places = ['HDF', 'TREE', 'SNOD', 'HEAP'].flatMap((signature) => {

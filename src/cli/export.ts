@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experiment/export.js';
+import { writeFileAtomic } from '../files.js';
+import { NETWORKS, type NetworkName } from '../model/networks.js';
+import { INPUT, OUTPUT } from '../model/onnx.js';
+import { interruptible, once, shared } from './options.js';
+
+interface ExportArguments {
+  weights: string;
+  to: ExportFormat;
+  out?: string;
+  model?: NetworkName;
+  dataDir?: string;
+  force: boolean;
+}
+
+const ENDINGS: Record<ExportFormat, string> = {
+  onnx: '.onnx',
+  safetensors: '.safetensors',
+  'caffe-hdf5': '.caffemodel.h5',
+};
+
+export const exportCommand: CommandModule<object, ExportArguments> = {
+  command: 'export <weights>',
+  describe: 'write weights in the format of another program: ONNX, safetensors, Caffe',
+  builder: (yargs) =>
+    yargs
+      .positional('weights', {
+        type: 'string',
+        demandOption: true,
+        describe: 'safetensors, or Caffe HDF5 (.caffemodel.h5)',
+      })
+      .option('to', {
+        choices: EXPORT_FORMATS,
+        demandOption: true,
+        requiresArg: true,
+        coerce: once('to'),
+        describe: 'onnx: the network, from pixels to logits; the others: its weights',
+      })
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'the file to write (default: beside WEIGHTS, with the ending of the format)',
+      })
+      .option('model', {
+        choices: Object.keys(NETWORKS) as NetworkName[],
+        requiresArg: true,
+        coerce: once('model'),
+        describe: 'the network (default: the one that the file fits)',
+      })
+      .option('data-dir', shared['data-dir'])
+      .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
+      .example('$0 export weights.safetensors --to onnx', 'write weights.onnx')
+      .example('$0 export lenet.caffemodel.h5 --to safetensors', "read Caffe's weights in Python")
+      .example("onnx2torch.convert('weights.onnx').eval()", 'in Python: the network in PyTorch')
+      .example(
+        'foolbox.PyTorchModel(…, bounds=(0, 255))',
+        'and in Foolbox: see docs/export.md',
+      ) as never,
+  handler: async ({ weights, to, out = defaultOut(weights, to), model, dataDir, force }) => {
+    if (path.resolve(out) === path.resolve(weights)) {
+      throw new UserError(`${out} is the file to read: choose another to write with --out`);
+    }
+    if (!force && existsSync(out)) {
+      throw new UserError(`${out} exists already; --force overwrites it`);
+    }
+    const { bytes, spec } = await interruptible(
+      (signal, progress) => exportWeightFile(weights, { to, model, dataDir, progress, signal }),
+      { force: false },
+    );
+    writeFileAtomic(out, bytes);
+    const { name, input, classes } = spec;
+    const [height, width, channels] = input;
+    const interfaces = `: ${INPUT} float32 [N, ${channels}, ${height}, ${width}], 0 to 255; ${OUTPUT} [N, ${classes}]`;
+    process.stdout.write(`wrote ${out}, ${name}${to === 'onnx' ? interfaces : ''}\n`);
+  },
+};
+
+/** Beside the weights, named after them. */
+function defaultOut(weights: string, to: ExportFormat): string {
+  const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors)$/, '');
+  return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
+}

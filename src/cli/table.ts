@@ -1,0 +1,92 @@
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import {
+  findRuns,
+  groupRuns,
+  isRunFolder,
+  refuseNothing,
+  tablesOf,
+} from '../experiment/collect.js';
+import { writeFileAtomic } from '../files.js';
+import { tableCsv } from '../report/csv.js';
+import { printable } from '../report/entry.js';
+import { consoleReport, markdownReport } from '../report/paper.js';
+import { once } from './options.js';
+import { print, terminalWidth } from './print.js';
+
+interface TableArguments {
+  folders: string[];
+  out?: string;
+  write: boolean;
+}
+
+export const tableCommand: CommandModule<object, TableArguments> = {
+  command: 'table <folders..>',
+  describe: 'print all results in a folder as the tables of the paper',
+  builder: (yargs) =>
+    yargs
+      .positional('folders', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'folders with result folders in them, at any depth',
+      })
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'where table.csv and table.md go (default: the folder, if it is one)',
+      })
+      .option('write', {
+        type: 'boolean',
+        default: true,
+        describe: 'write table.csv and table.md; --no-write only prints',
+      })
+      .example('$0 table results/table1', 'the runs of a folder as Table 1')
+      .example('$0 table runs --no-write', 'only print it')
+      .example('$0 table here there --out both', 'seeds computed in two places, in one table')
+      .epilog(
+        'Runs that differ only in the seed make one line: the mean of their figures, and below it the standard deviation over seeds.',
+      ) as never,
+  handler: ({ folders, out, write }) => {
+    const place = write ? placeOf(folders, out) : { notes: [] };
+    const found = findRuns(folders);
+    refuseNothing(found, folders);
+    const { groups, notes } = groupRuns(found.runs);
+    const parts = tablesOf(groups);
+    print(consoleReport(parts, terminalWidth()));
+    for (const note of [...found.notes, ...notes, ...place.notes]) {
+      process.stderr.write(`note: ${printable(note)}\n`);
+    }
+    if (place.folder === undefined) return;
+    const files = {
+      'table.csv': tableCsv(parts.flatMap(({ entries }) => entries)),
+      'table.md': markdownReport(parts),
+    };
+    const written = Object.entries(files).map(([name, content]) => {
+      const file = path.join(place.folder!, name);
+      writeFileAtomic(file, content);
+      return file;
+    });
+    print(`\nFiles: ${written.join(', ')}`);
+  },
+};
+
+/** Where the files go; what a run has left in its folder stays as it is. */
+function placeOf(
+  folders: readonly string[],
+  out: string | undefined,
+): { folder?: string; notes: string[] } {
+  if (out !== undefined) {
+    if (!isRunFolder(out)) return { folder: out, notes: [] };
+    throw new UserError(`--out ${out}: that is the folder of a run, which has a table of its own`);
+  }
+  const how = '--out FOLDER says where';
+  if (folders.length > 1) {
+    return { notes: [`of several folders, no files are written: ${how}`] };
+  }
+  const [folder] = folders;
+  if (!isRunFolder(folder)) return { folder, notes: [] };
+  return { notes: [`${folder} is the folder of a run, no files are written: ${how}`] };
+}

@@ -1,0 +1,75 @@
+import { loadData } from '../data/dataset.js';
+import { startEngine } from '../engine/engine.js';
+import { encodeCaffeHdf5 } from '../model/caffe.js';
+import { meanImageOf } from '../model/mean.js';
+import { makeNetwork } from '../model/network.js';
+import type { NetworkName, NetworkSpec } from '../model/networks.js';
+import { encodeOnnx } from '../model/onnx.js';
+import { disposeWeights, exportNetwork, importMean, importWeights } from '../model/parameters.js';
+import { encodeSafetensors } from '../model/safetensors.js';
+import { readWeights, type NamedArray, type WeightFile } from '../model/weights.js';
+import type { Progress } from '../progress.js';
+import { networkOf } from './config.js';
+import { subjectOf, version } from './run.js';
+
+export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+export interface ExportOptions {
+  to: ExportFormat;
+  model?: NetworkName | undefined;
+  /** The data set's own files, instead of the cache. */
+  dataDir?: string | undefined;
+  progress: Progress;
+  signal?: AbortSignal;
+}
+
+/** A weight file in another format, and the network that it is of. */
+export interface Exported {
+  bytes: Uint8Array;
+  spec: NetworkSpec;
+}
+
+/**
+ * Converts a weight file. What the network needs beside its weights comes with them: a mean image that
+ * the file lacks, as Caffe's do, is taken from the training images.
+ *
+ * @throws UserError if the file holds no weights of the network, or the data cannot be had;
+ *   Interrupted if `signal` aborts
+ */
+export async function exportWeightFile(file: string, options: ExportOptions): Promise<Exported> {
+  const { to, dataDir, progress, signal } = options;
+  const weightFile = await readWeights(file);
+  const subject = subjectOf(weightFile, file, options.model);
+  const bare = makeNetwork(networkOf(subject));
+  // Nothing is computed: values only change their order.
+  await startEngine({ engine: 'cpu' });
+  const weights = importWeights(bare, weightFile, file);
+  try {
+    let mean = importMean(bare, weightFile, file);
+    if (bare.spec.subtractMean && !mean) {
+      const { train } = await loadData(subject.data, { dataDir, progress, signal });
+      mean = meanImageOf(train);
+    }
+    const tensors = exportNetwork({ ...bare, ...(mean && { mean }) }, weights);
+    return { bytes: await encode(to, bare.spec, tensors, weightFile), spec: bare.spec };
+  } finally {
+    disposeWeights(weights);
+  }
+}
+
+async function encode(
+  to: ExportFormat,
+  spec: NetworkSpec,
+  tensors: Map<string, NamedArray>,
+  { metadata }: WeightFile,
+): Promise<Uint8Array> {
+  switch (to) {
+    case 'onnx':
+      return encodeOnnx(spec, tensors, { version: version(), metadata });
+    case 'safetensors':
+      return encodeSafetensors(tensors, metadata as Record<string, string>);
+    case 'caffe-hdf5':
+      return encodeCaffeHdf5(tensors, metadata);
+  }
+}

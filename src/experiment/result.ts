@@ -1,0 +1,118 @@
+import { z } from 'zod';
+import { CHANNELS, SEARCHES } from '../attacks/attack.js';
+import type { Row } from '../report/result.js';
+import { publishedRow } from '../report/published.js';
+import { labelsOf, printable, type Entry } from '../report/entry.js';
+import { isBang, type Config } from './config.js';
+
+/** `result.json`: the figures and all that is needed to know where they come from. */
+export interface Result {
+  format: 1;
+  name: string;
+  config: Partial<Config>;
+  row: Row;
+  /** sha256 of the weights as a safetensors file holds them, tensors only. */
+  weights: string;
+  data: DataSource;
+  provenance: Provenance;
+}
+
+/** Which data: a package that is checked, or a folder of the user's and the hash of what was in it. */
+export interface DataSource {
+  name: string;
+  folder: string | null;
+  sha256: string;
+}
+
+export interface Provenance {
+  bang: string;
+  node: string;
+  platform: string;
+  cpu: string;
+  engine: string;
+  threads: number;
+  finished: string;
+  seconds: { training: number | null; total: number };
+}
+
+/** Keys of a config on which no figure depends, but for the last bits of those that another engine
+ *  computes. */
+export const INCIDENTAL = [
+  'name',
+  'description',
+  'published',
+  'engine',
+  'training.checkpointEvery',
+] as const;
+
+const count = z.int().min(0);
+const percent = z.number().min(0).max(100);
+const spread = z.object({ mean: z.number(), std: z.number().min(0) });
+const attack = z.object({
+  attacked: count,
+  succeeded: count,
+  rate: percent,
+  linf: spread.nullable(),
+  pass: spread.nullable(),
+});
+
+const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
+
+/** As much of a result as is read again. */
+const resultSchema = z.object({
+  format: z.literal(1),
+  name: z.string().min(1),
+  config: z.object({
+    seed: count.optional(),
+    published: z.object({ table: z.literal([1, 2]), row: z.string() }).optional(),
+    training: z
+      .object({ bang: z.object({ beta: perLayer, epsilon: perLayer }).optional() })
+      .optional(),
+  }),
+  row: z.object({
+    images: count.min(1),
+    accuracy: percent,
+    correct: count,
+    blank: count,
+    protocol: z.object({ search: z.enum(SEARCHES), channels: z.enum(CHANNELS) }),
+    attacks: z.object({
+      fgs: attack.optional(),
+      hc1: attack.optional(),
+      'fgs-unmasked': attack.optional(),
+    }),
+  }),
+  weights: z.string(),
+  data: z.object({ name: z.string(), folder: z.string().nullable(), sha256: z.string() }),
+});
+
+/** Whether a value is a result that this program wrote, as far as it is read again. */
+export function isResult(value: unknown): value is Result {
+  return resultSchema.safeParse(value).success;
+}
+
+/**
+ * The runs of one experiment, one for each seed, as lines of a table, beside the published one if
+ * the config names it.
+ *
+ * @param results at least one; what is not of a seed is taken from the first
+ */
+export function entryOf(results: readonly Result[]): Entry {
+  const [{ name, config }] = results;
+  const { published, training } = config;
+  const bang = training && isBang(config as Config) ? training.bang : undefined;
+  const rows = results.map(({ row }) => row);
+  return {
+    name: printable(name),
+    labels: labelsOf(rows[0]),
+    beta: layersText(bang?.beta),
+    epsilon: layersText(bang?.epsilon),
+    rows,
+    seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
+    published: published && publishedRow(published.table, published.row),
+  };
+}
+
+function layersText(value: number | Record<string, number> | undefined): string {
+  if (value === undefined) return '';
+  return typeof value === 'number' ? String(value) : Object.values(value).join(' ');
+}

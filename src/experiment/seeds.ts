@@ -1,0 +1,30 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { UserError } from '../errors.js';
+import type { Checked, Config } from './config.js';
+import { FILES } from './folder.js';
+
+/** An experiment of one seed, and the folder that is its own. */
+export interface SeedRun {
+  config: Config;
+  folder: string;
+}
+
+/**
+ * The runs of which an experiment is made: itself, or, of a list of seeds, one for each, in a folder
+ * `seed-N` of its own, the same as a run with that `seed` would make.
+ *
+ * @throws UserError if there is to be a list of seeds in the folder of a single run
+ */
+export function runsOf({ config, seeds }: Checked, folder: string): SeedRun[] {
+  if (!seeds) return [{ config, folder }];
+  if (existsSync(path.join(folder, FILES.identity))) {
+    throw new UserError(
+      `${folder} holds a single run, not one for each seed: choose another folder with --out`,
+    );
+  }
+  return seeds.map((seed) => ({
+    config: { ...config, seed },
+    folder: path.join(folder, `seed-${seed}`),
+  }));
+}

@@ -1,0 +1,33 @@
+import { COLUMNS, linesOf, type Entry } from './entry.js';
+
+/** The table in Markdown, as GitHub reads it. */
+export function markdownTable(entries: readonly Entry[]): string {
+  const titles = ['', 'β', 'ε', ...COLUMNS.map(({ title }) => title.join(' '))];
+  const rows = entries.flatMap((entry) =>
+    linesOf(entry).map(({ kind, name, labels, beta, epsilon, cells }) => {
+      const title = kind === 'ours' && entry.rows.length > 0 ? bold(name) : escaped(name);
+      const label = labels.length === 0 ? '' : ` (${escaped(labels.join(', '))})`;
+      const figures = cells.map(({ text, spread }) =>
+        escaped(spread === undefined ? text : `${text} ${spread}`),
+      );
+      return [`${title}${label}`, escaped(beta), escaped(epsilon), ...figures];
+    }),
+  );
+  const width = (i: number) => Math.max(3, ...[titles, ...rows].map((row) => row[i].length));
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const aligned = (row: readonly string[]) =>
+    line(row.map((text, i) => (i === 0 ? text.padEnd(width(0)) : text.padStart(width(i)))));
+  const rule = titles.map((_, i) =>
+    i === 0 ? '-'.repeat(width(0)) : `${'-'.repeat(width(i) - 1)}:`,
+  );
+  return [aligned(titles), line(rule), ...rows.map(aligned)].join('\n');
+}
+
+function bold(text: string): string {
+  return `**${escaped(text)}**`;
+}
+
+/** Text in which nothing means anything to Markdown. */
+export function escaped(text: string): string {
+  return text.replace(/[\\`*_~[\]<>|&$]/g, '\\$&').replace(/\s+/g, ' ');
+}

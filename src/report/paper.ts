@@ -1,0 +1,43 @@
+import { legendOf, protocolSentences, type Entry } from './entry.js';
+import { escaped, markdownTable } from './markdown.js';
+import { maskingInBrief } from './masking.js';
+import { consoleTable } from './table.js';
+
+/** A table with its title: one of the paper's, or of what belongs to neither. */
+export interface TablePart {
+  title: string;
+  entries: Entry[];
+}
+
+/** Tables for a console, and beneath them what there is to know about them. */
+export function consoleReport(parts: readonly TablePart[], width = Infinity): string {
+  const entries = parts.flatMap((part) => part.entries);
+  return [
+    ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
+    [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
+    ...gradients(entries).map((lines) => lines.join('\n')),
+  ].join('\n\n');
+}
+
+/** The same as a Markdown document. */
+export function markdownReport(parts: readonly TablePart[]): string {
+  const entries = parts.flatMap((part) => part.entries);
+  const list = (lines: readonly string[]) => lines.map((line) => `- ${escaped(line)}`).join('\n');
+  const blocks = [
+    ...parts.flatMap((part) => [`# ${escaped(part.title)}`, markdownTable(part.entries)]),
+    list([...legendOf(entries), ...protocolSentences(entries)]),
+    ...gradients(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
+  ];
+  return `${blocks.join('\n\n')}\n`;
+}
+
+/** What the FGS column hides: a title, and a line for each experiment; nothing if none knows. */
+function gradients(entries: readonly Entry[]): string[][] {
+  const lines = entries.flatMap(({ name, labels, rows }) => {
+    const brief = maskingInBrief(rows);
+    if (brief === undefined) return [];
+    return [`${name}${labels.length === 0 ? '' : ` (${labels.join(', ')})`}: ${brief}`];
+  });
+  if (lines.length === 0) return [];
+  return [['What FGS-Rate hides, in percent of the correctly classified images:', ...lines]];
+}

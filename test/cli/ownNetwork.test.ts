@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Result } from '#bang/experiment/run.js';
+import {
+  bang,
+  bangOk,
+  expectRefusal,
+  FILES,
+  tensors,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from './bang.js';
+
+const OWN = `model:
+  scale: 0.00390625
+  subtractMean: true
+  layers:
+    - {kind: conv, name: first, filters: 6, size: 5, pad: 2}
+    - {kind: maxPool, size: 2, stride: 3}
+    - {kind: relu}
+    - {kind: conv, name: second, filters: 4, size: 3}
+    - {kind: maxPool, size: 2, stride: 2}
+    - {kind: innerProduct, name: hidden, outputs: 16}
+    - {kind: dropout, rate: 0.2}
+    - {kind: innerProduct, name: out, outputs: 10}
+data: mnist
+training:
+  iterations: 60
+  batch: 16
+  learningRate: {policy: fixed, base: 0.02}
+  momentum: 0.9
+  weightDecay: 0.0005
+  logEvery: 20
+  bang: {beta: {first: 1, second: 1, hidden: 1.1, out: 1}, epsilon: 0.5}
+evaluation: {images: 60, pass: false}
+`;
+
+let space: Workspace;
+beforeAll(async () => {
+  space = workspace();
+  writeSmallData(space);
+  space.write('own.yaml', OWN);
+  await run('own.yaml');
+});
+afterAll(() => {
+  space.remove();
+});
+
+function run(...args: string[]) {
+  return bangOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
+}
+
+function result(folder: string): Result {
+  return JSON.parse(space.read(folder, 'result.json')) as Result;
+}
+
+describe('a network of your own', () => {
+  it('is trained, attacked and described', () => {
+    expect(space.list('runs/own')).toEqual(FILES);
+    // Guessing: 10 %.
+    expect(result('runs/own').row.accuracy).toBeGreaterThan(60);
+    expect(Object.keys(result('runs/own').row.attacks)).toEqual(['fgs', 'fgs-unmasked', 'hc1']);
+    expect(space.read('runs/own', 'training.csv')).toMatch(/,eta_mean_hidden,/);
+    const shapes = [...tensors(space, 'runs/own')].map(([name, { shape }]) => [name, shape]);
+    expect(Object.fromEntries(shapes)).toEqual({
+      'first.weight': [6, 1, 5, 5],
+      'first.bias': [6],
+      'second.weight': [4, 6, 3, 3],
+      'second.bias': [4],
+      'hidden.weight': [16, 64],
+      'hidden.bias': [16],
+      'out.weight': [10, 16],
+      'out.bias': [10],
+      mean: [1, 28, 28],
+    });
+  });
+
+  it('is in its weight file, so that they can be evaluated alone', async () => {
+    space.write('elsewhere/net.safetensors', space.bytes('runs/own', 'weights.safetensors'));
+    const settings = ['--set', 'evaluation.images=60', '--set', 'evaluation.pass=false'];
+    const args = ['eval', 'elsewhere/net.safetensors', '--data-dir', 'data', ...settings];
+    await bangOk(args, { cwd: space.folder });
+    expect(space.read('runs/eval-net', 'per-image.csv')).toBe(
+      space.read('runs/own', 'per-image.csv'),
+    );
+    expect(result('runs/eval-net').config.model).toEqual(result('runs/own').config.model);
+    expectRefusal(
+      await bang([...args, '--row', 'B1'], { cwd: space.folder }),
+      /^bang: --row B1: the paper has no row of a network of your own\n$/,
+    );
+    expectRefusal(
+      await bang([...args, '--model', 'lenet', '--out', 'never'], { cwd: space.folder }),
+      /net\.safetensors: tensor "?first\.\w+"? does not belong to the network lenet/,
+    );
+  });
+
+  it('is what its result folder records: the same command, and config.yaml, find it done', async () => {
+    const before = space.contents('runs/own');
+    expect((await run('own.yaml')).stderr).toBe('');
+    expect((await run('runs/own/config.yaml', '--out', 'runs/own')).stderr).toBe('');
+    expect(space.contents('runs/own')).toEqual(before);
+  });
+
+  it.each([
+    ['filters: 6', 'filters: 7', 'model.layers.0.filters was 6, is 7'],
+    ['    - {kind: relu}\n', '', 'model.layers was a list of 8, is a list of 7'],
+    [/model:[^]*(?=data)/, 'model: lenet\n', /model was \{.{1,70}…, is "lenet"/],
+  ])('is not taken for another: %s as %j', async (from, to, difference) => {
+    space.write('other.yaml', OWN.replace(from, to).replace(/ {2}bang:.*\n/, ''));
+    const args = ['run', 'other.yaml', '--out', 'runs/own', '--data-dir', 'data'];
+    const refused = await bang(args, { cwd: space.folder });
+    const message = /^bang: runs\/own holds another experiment \(/;
+    expectRefusal(refused, message);
+    expect(refused.stderr).toMatch(difference);
+  });
+
+  it('goes on from its checkpoint', async () => {
+    const half = ['--set', 'training.iterations=60', '--out', 'stopped'];
+    const stopped = await bang(
+      ['run', 'own.yaml', ...half, '--set', 'training.checkpointEvery=1', '--data-dir', 'data'],
+      {
+        cwd: space.folder,
+        when: () => space.list('.').includes('stopped') && space.list('stopped').length > 2,
+      },
+    );
+    // A machine that is quick enough is done before the signal comes.
+    expect([0, 130]).toContain(stopped.code);
+    const { stderr } = await run('own.yaml', ...half);
+    if (stopped.code === 130) expect(stderr).toMatch(/training goes on at iteration \d+/);
+    expect(tensors(space, 'stopped')).toEqual(tensors(space, 'runs/own'));
+  });
+});

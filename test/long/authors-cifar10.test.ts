@@ -1,0 +1,64 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadData } from '#bang/data/dataset.js';
+import { startEngine } from '#bang/engine/engine.js';
+import { publishedRow } from '#bang/report/published.js';
+import {
+  agreement,
+  evaluated,
+  linfAgreement,
+  meanOf,
+  referenceOf,
+  type Authors,
+} from '../attacks/authors.js';
+import { networkWith } from '../fixtures.js';
+
+// All 10 000 test images: some minutes (npm run test:long).
+describe("the authors' CIFAR-10 B0, whole", () => {
+  let authors: Authors;
+
+  beforeAll(async () => {
+    await startEngine({ engine: 'native' });
+    const reference = referenceOf('authors-cifar10-b0.per-image.csv');
+    const { train, test } = await loadData('cifar10');
+    const model = await networkWith('cifar10-quick', 'cifar10_bang.caffemodel.h5', train);
+    authors = { ...model, test, reference };
+  }, 600_000);
+
+  it('by doubling and bisection', async () => {
+    const { evaluation, row } = await evaluated(
+      authors,
+      'bisection',
+      ['fgs', 'fgs-unmasked', 'hc1'],
+      true,
+    );
+    expect(row.accuracy).toBe(79.26);
+    expect(agreement(authors, evaluation.predicted, 'predicted')).toBeGreaterThanOrEqual(0.998);
+    expect(agreement(authors, evaluation.blank, 'blank')).toBeGreaterThanOrEqual(0.998);
+    // Logits of -20 000 whose differences decide: where the probability of the label is one or two
+    // roundings below 1.0f, the direction is a difference of roundings. PyTorch's two layouts
+    // (NCHW in batches of 256, channels-last in batches of 512) agree on 99.2 % of the images.
+    expect(linfAgreement(authors, evaluation, 'fgs', 'fgs_linf')).toBeGreaterThanOrEqual(0.992);
+    expect(linfAgreement(authors, evaluation, 'hc1', 'hc1_linf')).toBeGreaterThanOrEqual(0.985);
+    const { fgs, hc1, 'fgs-unmasked': unmasked } = row.attacks;
+    expect(fgs!.rate).toBeCloseTo(34.22, 0);
+    expect(hc1!.rate).toBeCloseTo(95.92, 1);
+    expect(unmasked!.rate).toBeCloseTo(99.7, 1);
+    for (const attack of ['fgs', 'hc1'] as const) {
+      const mean = meanOf(authors, `${attack}_pass`);
+      const ours = row.attacks[attack]!.pass!.mean;
+      expect(Math.abs(ours - mean)).toBeLessThan(0.002);
+      const theirs = publishedRow(2, 'B0')![attack].passMean;
+      expect(Math.abs(ours - theirs)).toBeLessThan(Math.abs(mean - theirs) + 0.0005);
+    }
+  }, 1_200_000);
+
+  it('by the exhaustive scan', async () => {
+    const { evaluation } = await evaluated(authors, 'scan', ['fgs', 'hc1'], false);
+    expect(linfAgreement(authors, evaluation, 'fgs', 'fgs_linf_scan')).toBeGreaterThanOrEqual(
+      0.992,
+    );
+    expect(linfAgreement(authors, evaluation, 'hc1', 'hc1_linf_scan')).toBeGreaterThanOrEqual(
+      0.985,
+    );
+  }, 3_600_000);
+});

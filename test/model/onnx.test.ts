@@ -1,0 +1,163 @@
+import * as tf from '@tensorflow/tfjs-core';
+import * as ort from 'onnxruntime-web';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadData } from '#bang/data/dataset.js';
+import { startEngine } from '#bang/engine/engine.js';
+import type { LayerSpec } from '#bang/model/layers.js';
+import { meanImageOf } from '#bang/model/mean.js';
+import { logitsOf, makeNetwork, type Network, type Weights } from '#bang/model/network.js';
+import type { NetworkSpec } from '#bang/model/networks.js';
+import { encodeOnnx } from '#bang/model/onnx.js';
+import { exportNetwork, initialWeights } from '#bang/model/parameters.js';
+import { makeRandom, type Random } from '#bang/random.js';
+import { networkWith } from '../fixtures.js';
+
+// The graph in ONNX Runtime, which shares nothing with this program, against our own forward pass.
+
+beforeAll(async () => {
+  await startEngine({ engine: 'native', threads: 1 });
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = 'error';
+});
+
+/** Logits as the exported file gives them, and as we compute them, of pixels in N×H×W×C. */
+async function bothLogits(
+  network: Network,
+  weights: Weights,
+  pixels: Float32Array,
+): Promise<{ theirs: Float32Array; ours: Float32Array }> {
+  const { spec } = network;
+  const file = encodeOnnx(spec, exportNetwork(network, weights), { version: '0.0.0' });
+  const [height, width, channels] = spec.input;
+  const batch = pixels.length / (height * width * channels);
+  const images = tf.tensor4d(pixels, [batch, height, width, channels]);
+  const planar = tf.transpose(images, [0, 3, 1, 2]).dataSync<'float32'>();
+  const session = await ort.InferenceSession.create(file);
+  expect([session.inputNames, session.outputNames]).toEqual([['pixels'], ['logits']]);
+  const { logits } = await session.run({
+    pixels: new ort.Tensor('float32', planar, [batch, channels, height, width]),
+  });
+  expect(logits.dims).toEqual([batch, spec.classes]);
+  const ours = tf.tidy(() => logitsOf(network, weights, images).dataSync<'float32'>());
+  await session.release();
+  images.dispose();
+  return { theirs: logits.data as Float32Array, ours };
+}
+
+/**
+ * The largest difference in units of the largest logit of the batch. Sums of float32 in another order
+ * differ by a few of its units, 2⁻²⁴, for each of the layers that they go through.
+ */
+async function difference(network: Network, weights: Weights, pixels: Float32Array) {
+  const { theirs, ours } = await bothLogits(network, weights, pixels);
+  const largest = ours.reduce((most, one) => Math.max(most, Math.abs(one)), 0);
+  expect(largest).toBeGreaterThan(0);
+  return ours.reduce((most, one, i) => Math.max(most, Math.abs(one - theirs[i])), 0) / largest;
+}
+const ROUNDING = 2 ** -18;
+
+function randomPixels(random: Random, count: number): Float32Array {
+  return Float32Array.from({ length: count }, () => 255 * random.uniform());
+}
+
+describe.each([
+  ['lenet', 'lenet.caffemodel.h5', 'mnist'],
+  ['cifar10-quick', 'cifar10_bang.caffemodel.h5', 'cifar10'],
+] as const)("the authors' %s in ONNX Runtime", (model, file, data) => {
+  let network: Network;
+  let weights: Weights;
+  let images: Uint8Array;
+  let size: number;
+  beforeAll(async () => {
+    const { train, test } = await loadData(data);
+    ({ network, weights } = await networkWith(model, file));
+    if (network.spec.subtractMean) network = { ...network, mean: meanImageOf(train) };
+    ({ images } = test);
+    size = images.length / test.count;
+  });
+
+  it.each([1, 3, 7])('gives our logits for %i test images', async (batch) => {
+    const pixels = Float32Array.from(images.subarray(size, (batch + 1) * size));
+    expect(await difference(network, weights, pixels)).toBeLessThan(ROUNDING);
+  });
+
+  it.each([1, 3, 7])('gives our logits for %i random images', async (batch) => {
+    const pixels = randomPixels(makeRandom(batch, 'pixels'), batch * size);
+    expect(await difference(network, weights, pixels)).toBeLessThan(ROUNDING);
+  });
+
+  it('classifies 1000 test images as we do', async () => {
+    const { theirs, ours } = await bothLogits(
+      network,
+      weights,
+      Float32Array.from(images.subarray(0, 1000 * size)),
+    );
+    const winners = (logits: Float32Array) => tf.argMax(tf.tensor2d(logits, [1000, 10]), 1);
+    expect(winners(theirs).dataSync()).toEqual(winners(ours).dataSync());
+  });
+});
+
+describe('other networks in ONNX Runtime', () => {
+  const filler = { kind: 'xavier' } as const;
+  const networkOf = (input: [number, number, number], layers: LayerSpec[]): NetworkSpec => ({
+    name: 'own',
+    input,
+    classes: 4,
+    subtractMean: false,
+    scale: 0.3,
+    layers: [...layers, { kind: 'innerProduct', name: 'out', outputs: 4, filler }],
+  });
+
+  it('have our windows, whatever the geometry, and our padding', async () => {
+    const random = makeRandom(1, 'geometry');
+    const upTo = (limit: number): number => 1 + Math.floor(limit * random.uniform());
+    for (let i = 0; i < 150; i++) {
+      const input: [number, number, number] = [4 + upTo(9), 4 + upTo(9), upTo(3)];
+      const size = upTo(5);
+      const layers: LayerSpec[] = [
+        { kind: i % 2 === 0 ? 'avgPool' : 'maxPool', size: upTo(5), stride: upTo(5) },
+      ];
+      if (i % 3 === 0) {
+        const pad = Math.floor(size * random.uniform());
+        layers.unshift({ kind: 'conv', name: 'conv', filters: 2, size, pad, filler });
+      }
+      const network = makeNetwork(networkOf(input, layers));
+      const weights = initialWeights(network, i);
+      const pixels = randomPixels(random, 2 * input[0] * input[1] * input[2]);
+      const found = await difference(network, weights, pixels);
+      expect(found, JSON.stringify({ input, layers })).toBeLessThan(ROUNDING);
+    }
+  });
+
+  it('may have layers of any name and order', async () => {
+    const network = makeNetwork(
+      networkOf(
+        [6, 5, 2],
+        [
+          { kind: 'relu' },
+          { kind: 'conv', name: 'logits', filters: 3, size: 3, filler },
+          { kind: 'dropout', rate: 0.5 },
+          { kind: 'innerProduct', name: 'pixels', outputs: 7, filler },
+          { kind: 'relu' },
+          { kind: 'innerProduct', name: 'scale', outputs: 5, filler },
+          { kind: 'dropout', rate: 0.5 },
+          { kind: 'innerProduct', name: 'relu0', outputs: 5, filler },
+        ],
+      ),
+    );
+    const pixels = randomPixels(makeRandom(1, 'pixels'), 3 * 60);
+    expect(await difference(network, initialWeights(network, 1), pixels)).toBeLessThan(ROUNDING);
+  });
+
+  it('say what they are', () => {
+    const network = makeNetwork(networkOf([6, 5, 3], []));
+    const tensors = exportNetwork(network, initialWeights(network, 1));
+    const metadata = { config: '{"ü": 1}', bang: '9.8.7' };
+    const text = Buffer.from(encodeOnnx(network.spec, tensors, { version: '0.1.0', metadata }));
+    for (const part of ['bang', '0.1.0', 'config', '{"ü": 1}', '9.8.7', 'own', 'RGB']) {
+      expect(text.includes(part), part).toBe(true);
+    }
+    tensors.delete('out.bias');
+    expect(() => encodeOnnx(network.spec, tensors, { version: '' })).toThrow(/no tensor out\.bias/);
+  });
+});
