@@ -6,11 +6,18 @@ import { entryOf, type Result } from '../experiment/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../experiment/seeds.js';
 import type { Entry } from '../report/entry.js';
-import { interruptible, once, shared } from './options.js';
+import {
+  interruptible,
+  once,
+  protocolOptions,
+  protocolSettings,
+  shared,
+  type ProtocolArguments,
+} from './options.js';
 import { print, printEntries } from './print.js';
 import { setOption } from './validate.js';
 
-interface RunArguments {
+interface RunArguments extends ProtocolArguments {
   config: string[];
   out?: string;
   set?: string[];
@@ -38,6 +45,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
           'result folder (default: runs/NAME, after the config); with several configs, the folder that gets one for each',
       })
       .option('set', setOption)
+      .options(protocolOptions)
       .options(shared)
       .example('$0 run configs/lenet-b1.yaml', 'a row of Table 1, in runs/lenet-b1')
       .example('$0 run configs/lenet-*.yaml --out results/table1', 'all rows of Table 1')
@@ -52,9 +60,10 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .epilog(
         'What a result folder holds already is not computed again: a stopped run goes on where it was, a finished one prints its table at once.',
       ) as never,
-  handler: async ({ config: files, out, set, threads, dataDir, force }) => {
+  handler: async ({ config: files, out, set = [], threads, dataDir, force, ...chosen }) => {
+    const overrides = [...protocolSettings(chosen), ...set];
     const experiments: LoadedConfig[] = [];
-    for (const file of files) experiments.push(await loadConfig(file, set));
+    for (const file of files) experiments.push(await loadConfig(file, overrides));
     const folderOf = (name: string): string => {
       if (out === undefined) return path.join('runs', name);
       return files.length === 1 ? out : path.join(out, name);
