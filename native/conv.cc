@@ -63,7 +63,7 @@ struct Filter {
 
   Panel panel(int p, bool relu) const {
     return {packed + (size_t)g.kH * g.kW * g.inC * width * p, width,
-            least(width, g.outC - p * width), g.outC <= LANES, bias ? bias + p * width : nullptr,
+            least(width, g.outC - p * width), g.outC <= NARROW_COLUMNS, bias ? bias + p * width : nullptr,
             relu};
   }
 
@@ -138,8 +138,10 @@ void conv2dMaxPool(const Window& g, const float* x, const float* w, const float*
       const Panel panel = filter.panel(p, false);
       float* to = y + n * outputs + p * filter.width;
       uint8_t* who = winner + n * outputs + p * filter.width;
-      if (panel.narrow) poolCells<1, NARROW_TURNS>(filter, panel, image, to, who);
-      else if (panel.width <= LANES) poolCells<1, 1>(filter, panel, image, to, who);
+      const bool one = panel.width <= LANES;
+      if (panel.narrow && one) poolCells<1, NARROW_TURNS>(filter, panel, image, to, who);
+      else if (panel.narrow) poolCells<2, NARROW_TURNS>(filter, panel, image, to, who);
+      else if (one) poolCells<1, 1>(filter, panel, image, to, who);
       else poolCells<2, 1>(filter, panel, image, to, who);
     }
   });

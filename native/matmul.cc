@@ -48,7 +48,7 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
     const int p = i / rowBlocks, n = p * width, m0 = i % rowBlocks * rowBlock;
     const bool direct = p < firstPacked;
     const Panel panel = {direct ? b + n : packed + panelFloats * (size_t)(p - firstPacked),
-                         direct ? N : width, least(width, N - n), N <= LANES,
+                         direct ? N : width, least(width, N - n), N <= NARROW_COLUMNS,
                          bias ? bias + n : nullptr, relu};
     panelRows(
         least(rowBlock, M - m0), row, panel,

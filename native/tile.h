@@ -24,10 +24,10 @@ constexpr int rowsFor(int V) {
   return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 3);
 }
 
-/// Sums that take the terms in turn, where the whole right factor is one vector of columns: that
-/// leaves registers for four, and a sum of four parts rounds less. The logits, a sum as narrow as
-/// that, can be thousands with differences of units between them.
-constexpr int NARROW_TURNS = 4;
+/// Sums that take the terms in turn, where the right factor has few columns: a sum of four parts
+/// rounds less, and the logits, as narrow as that, can be thousands with differences of units between
+/// them. The same columns on every level, so that all round alike.
+constexpr int NARROW_TURNS = 4, NARROW_COLUMNS = 16;
 
 /// sum[turn][p][v] += rows[p][j] * panel[j][v] for j < run, turn by turn.
 template <int V, int P, int T>
@@ -101,7 +101,7 @@ struct Panel {
   const float* data;
   ptrdiff_t stride;
   int width;
-  bool narrow;        // the right factor has no more columns than one vector
+  bool narrow;        // the right factor has no more than NARROW_COLUMNS in all
   const float* bias;  // of these columns, or null
   bool relu;
 };
@@ -134,15 +134,20 @@ inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf row
   }
 }
 
+template <int T, class RowOf, class OutOf>
+inline void panelRowsIn(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
+  switch (ceilDiv(panel.width, LANES)) {
+    case 1: return panelRowsOf<1, T>(count, shape, panel, rowOf, outOf);
+    case 2: return panelRowsOf<2, T>(count, shape, panel, rowOf, outOf);
+    case 3: return panelRowsOf<3, T>(count, shape, panel, rowOf, outOf);
+    default: return panelRowsOf<MAX_V, T>(count, shape, panel, rowOf, outOf);
+  }
+}
+
 template <class RowOf, class OutOf>
 inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
-  if (panel.narrow) return panelRowsOf<1, NARROW_TURNS>(count, shape, panel, rowOf, outOf);
-  switch (ceilDiv(panel.width, LANES)) {
-    case 1: return panelRowsOf<1, 1>(count, shape, panel, rowOf, outOf);
-    case 2: return panelRowsOf<2, 1>(count, shape, panel, rowOf, outOf);
-    case 3: return panelRowsOf<3, 1>(count, shape, panel, rowOf, outOf);
-    default: return panelRowsOf<MAX_V, 1>(count, shape, panel, rowOf, outOf);
-  }
+  if (panel.narrow) return panelRowsIn<NARROW_TURNS>(count, shape, panel, rowOf, outOf);
+  panelRowsIn<1>(count, shape, panel, rowOf, outOf);
 }
 
 /// Columns in each panel so that all are about as wide: 7 vectors go as 4 + 3, not 4 + 3 + 0.
