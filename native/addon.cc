@@ -93,8 +93,8 @@ class Arguments {
   }
 
   /// [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft]
-  Window window(bool pooling) {
-    const int32_t* v = integers("window", {13});
+  Window window(bool pooling) { return windowIn(integers("window", {13}), pooling); }
+  Window windowIn(const int32_t* v, bool pooling) {
     const Window g = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
     // Bounds that keep every product of the kernels inside 31 bits an image, 63 bits a batch.
     const bool positive = g.batch >= 0 && g.inH > 0 && g.inW > 0 && g.inC > 0 && g.outH > 0 &&
@@ -325,13 +325,74 @@ void normalize(const Napi::CallbackInfo& info) {
   kernels->normalize(N, D, x, mean, factor, in.floats("y", {N, D}));
 }
 
-void perturb(const Napi::CallbackInfo& info) {
+void overLargest(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const int N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {N, D});
-  const float* d = in.floats("direction", {N, D});
+  kernels->overLargest(N, D, x, in.floats("y", {N, D}));
+}
+
+void perturb(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int M = in.size("images"), N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {M, D});
+  const float* d = in.floats("direction", {M, D});
+  const int32_t* rows = in.integers("rows", {N});
+  for (int n = 0; n < N; n++)
+    if (rows[n] < 0 || rows[n] >= M) fail(info, "rows: not one of the images");
   const float* s = in.floats("scale", {N});
-  kernels->perturb(N, D, x, d, s, in.floats("y", {N, D}));
+  kernels->perturb(N, D, x, d, rows, s, in.floats("y", {N, D}));
+}
+
+/// program: for each layer its kind, 1 where ReLU follows, and its window; behind the logits come
+/// weight and bias of each layer that has them.
+void forward(const Napi::CallbackInfo& info) {
+  using bang::ForwardLayer;
+  constexpr int FIELDS = 15;
+  Arguments in(info);
+  const int count = in.size("layers");
+  if (count < 1 || count > bang::MOST_FORWARD_LAYERS) fail(info, "layers: too many or none");
+  const int32_t* program = in.integers("program", {count, FIELDS});
+  ForwardLayer layers[bang::MOST_FORWARD_LAYERS];
+  const auto kindOf = [&](int i) { return static_cast<ForwardLayer::Kind>(program[i * FIELDS]); };
+  for (int i = 0; i < count; i++) {
+    const auto kind = kindOf(i);
+    if (kind < ForwardLayer::CONV || kind > ForwardLayer::AVG_POOL) fail(info, "program: no such kind");
+    const bool pooling = kind == ForwardLayer::MAX_POOL || kind == ForwardLayer::AVG_POOL;
+    const Window g = in.windowIn(program + i * FIELDS + 2, pooling);
+    layers[i] = {kind, program[i * FIELDS + 1] != 0, g, nullptr, nullptr};
+    // Sixteen images lie side by side: these are the memory of a thread.
+    const int limit = 1 << 22;
+    if (g.inH * g.inW * g.inC > limit || g.outH * g.outW * g.outC > limit)
+      fail(info, "program: an image has more than 2^22 values");
+    if (kind == ForwardLayer::DENSE && (g.outH != 1 || g.outW != 1))
+      fail(info, "program: an inner product has one pixel");
+    if (i == 0) continue;
+    const Window& before = layers[i - 1].window;
+    const bool dense = kind == ForwardLayer::DENSE;
+    if (g.batch != before.batch ||
+        (dense ? g.inH * g.inW * g.inC != before.outH * before.outW * before.outC
+               : kindOf(i - 1) == ForwardLayer::DENSE || g.inH != before.outH ||
+                     g.inW != before.outW || g.inC != before.outC))
+      fail(info, "program: layers do not fit each other");
+  }
+  if (kindOf(count - 1) != ForwardLayer::DENSE) fail(info, "program: no inner product at the end");
+  const Window &first = layers[0].window, &last = layers[count - 1].window;
+  const float* x = in.floats("x", {first.batch, first.inH, first.inW, first.inC});
+  const float* mean = in.floatsOrNull("mean", {first.inH, first.inW, first.inC});
+  const float factor = in.number("factor");
+  float* logits = in.floats("logits", {last.batch, last.outC});
+  for (int i = 0; i < count; i++) {
+    const Window& g = layers[i].window;
+    if (layers[i].kind == ForwardLayer::CONV)
+      layers[i].weight = in.floats("weight", {g.kH, g.kW, g.inC, g.outC});
+    else if (layers[i].kind == ForwardLayer::DENSE)
+      layers[i].weight = in.floats("weight", {g.inH, g.inW, g.inC, g.outC});
+    else
+      continue;
+    layers[i].bias = in.floats("bias", {g.outC});
+  }
+  kernels->forward(layers, count, first.batch, x, mean, factor, logits);
 }
 
 void setThreads(const Napi::CallbackInfo& info) {
@@ -416,7 +477,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define("eta", eta);
   define("sgd", sgd);
   define("normalize", normalize);
+  define("overLargest", overLargest);
   define("perturb", perturb);
+  define("forward", forward);
   define("setThreads", setThreads);
   define("peak", peak);
   define("alignment", alignment);

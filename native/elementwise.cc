@@ -91,16 +91,32 @@ void normalize(int N, int D, const float* x, const float* mean, float factor, fl
   });
 }
 
-void perturb(int N, int D, const float* x, const float* d, const float* s, float* y) {
+void overLargest(int N, int D, const float* x, float* y) {
+  parallel(N, [&](int n) {
+    const float* from = x + (ptrdiff_t)n * D;
+    float* to = y + (ptrdiff_t)n * D;
+    float largest = 0;
+    for (int i = 0; i < D; i++) {
+      const float magnitude = from[i] < 0 ? -from[i] : from[i];
+      largest = magnitude > largest ? magnitude : largest;
+    }
+    for (int i = 0; i < D; i++) to[i] = largest > 0 ? from[i] / largest : 0;
+  });
+}
+
+void perturb(int N, int D, const float* x, const float* d, const int32_t* rows, const float* s,
+             float* y) {
   parallel(N, [&](int n) {
     const float scale = s[n];
-    const ptrdiff_t row = (ptrdiff_t)n * D;
-    for (ptrdiff_t i = row; i < row + D; i++) {
-      float v = x[i] + scale * d[i];
+    const float* from = x + (ptrdiff_t)rows[n] * D;
+    const float* along = d + (ptrdiff_t)rows[n] * D;
+    float* to = y + (ptrdiff_t)n * D;
+    for (int i = 0; i < D; i++) {
+      float v = from[i] + scale * along[i];
       v = v > 0 ? v : 0;
       v = v < 255 ? v : 255;
       // Adding 1.5 * 2^23 leaves no room for a fraction: rounds half to even, as the unit does.
-      y[i] = (v + 12582912.0f) - 12582912.0f;
+      to[i] = (v + 12582912.0f) - 12582912.0f;
     }
   });
 }

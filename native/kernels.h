@@ -13,6 +13,16 @@ struct Window {
   int kH, kW, strideH, strideW, padTop, padLeft;
 };
 
+/// A layer of a whole forward pass; relu: max(0, ·) behind it. An inner product takes all values of
+/// its input, [inH, inW, inC], to outC. Poolings have no weights; a bias may be null.
+struct ForwardLayer {
+  enum Kind { CONV, DENSE, MAX_POOL, AVG_POOL } kind;
+  bool relu;
+  Window window;
+  const float *weight, *bias;
+};
+constexpr int MOST_FORWARD_LAYERS = 64;
+
 /// One parameter tensor of a layer, updated in place by SGD.
 struct SgdStep {
   float *weight, *velocity;
@@ -75,8 +85,17 @@ struct Kernels {
   void (*sgd)(const SgdStep&);
   /// y[n] = (x[n] - mean) * factor for rows of D values; mean null: zero.
   void (*normalize)(int N, int D, const float* x, const float* mean, float factor, float* y);
-  /// y[n] = clip(round(x[n] + s[n] * d[n]), 0, 255) for rows of D values; round half to even.
-  void (*perturb)(int N, int D, const float* x, const float* d, const float* s, float* y);
+  /// y[n] = x[n] / max |x[n]| for rows of D values; rows of zeros stay so.
+  void (*overLargest)(int N, int D, const float* x, float* y);
+  /// y[n] = clip(round(x[r] + s[n] * d[r]), 0, 255), r = rows[n], for rows of D values; round half to
+  /// even.
+  void (*perturb)(int N, int D, const float* x, const float* d, const int32_t* rows, const float* s,
+                  float* y);
+
+  /// logits[N,C] of pixels x[N,H,W,I], prepared as by normalize, through layers that end in an inner
+  /// product: bit for bit what the kernels above give layer by layer.
+  void (*forward)(const ForwardLayer* layers, int count, int N, const float* x, const float* mean,
+                  float factor, float* logits);
 
   /// Multiply-adds per second of one thread in registers alone: what the machine could do.
   double (*peak)(double seconds);

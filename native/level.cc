@@ -16,6 +16,8 @@
 #include "elementwise.cc"
 #include "pooling.cc"
 
+#include "forward.cc"
+
 #define NAME_OF(level) #level
 #define LEVEL_NAME(level) NAME_OF(level)
 #define FUNCTION_OF(level) level##Kernels
@@ -45,7 +47,9 @@ const Kernels* LEVEL_FUNCTION(BANG_LEVEL)() {
       eta,
       sgd,
       normalize,
+      overLargest,
       perturb,
+      forward,
       peak,
   };
   return &kernels;

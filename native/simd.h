@@ -12,7 +12,11 @@
 #include <immintrin.h>
 #define BANG_VECTOR_BYTES 64
 #elif defined(__AVX__)
+#include <immintrin.h>
 #define BANG_VECTOR_BYTES 32
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define BANG_VECTOR_BYTES 16
 #else
 #define BANG_VECTOR_BYTES 16
 #endif
@@ -59,6 +63,20 @@ inline Vec loadUpTo(const float* p, int n) { return n >= LANES ? load(p) : loadP
 inline void storeUpTo(float* p, Vec v, int n) {
   if (n >= LANES) store(p, v);
   else storePart(p, v, n);
+}
+
+/// a * b + c, rounded once where the level can. Said outright where two kernels must agree bit for bit:
+/// whether a compiler fuses the two operations depends on the code around them.
+inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
 }
 
 inline Vec maxOf(Vec a, Vec b) { return a > b ? a : b; }

@@ -20,7 +20,7 @@ constexpr int SCRATCH_SLOTS = 4;
 float* scratch(int slot, size_t floats);
 
 /// Memory shared by the tasks of one parallelFor, under the same terms; for the calling thread.
-constexpr int SHARED_SLOTS = 3;
+constexpr int SHARED_SLOTS = 5;
 float* sharedScratch(int slot, size_t floats);
 
 /// Bytes held by all scratch memory.

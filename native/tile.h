@@ -41,7 +41,7 @@ inline void tileRun(const float* const* rows, int run, const float* panel, ptrdi
     for (int p = 0; p < P; p++) {
       const Vec value = splat(rows[p][j]);
 #pragma GCC unroll 4
-      for (int v = 0; v < V; v++) sum[turn][p][v] += value * w[v];
+      for (int v = 0; v < V; v++) sum[turn][p][v] = multiplyAdd(value, w[v], sum[turn][p][v]);
     }
   };
   int j = 0;

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { overLargest } from '../engine/ops.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
 /**
@@ -16,10 +17,7 @@ export const hc1: LineAttack = {
     const closest = tf.oneHot(tf.argMax(others, 1), classes, 1, 0, 'float32');
     return tf.sub(tf.mul(tf.abs(logits), closest), tf.mul(logits, label));
   },
-  direction(gradient) {
-    const largest = tf.max(tf.abs(gradient), [1, 2, 3], true);
-    return tf.divNoNan(gradient, largest);
-  },
+  direction: overLargest,
   published: true,
   // Components far below 1 go on growing after the largest has saturated.
   bisection: { limit: 2 ** 17, width: 1 / 16 },

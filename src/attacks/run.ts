@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { batchOf } from '../data/batch.js';
-import { perturb } from '../engine/ops.js';
+import { perturb, read } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { EVALUATION_BATCH } from '../model/predict.js';
@@ -39,69 +39,63 @@ export async function attackImages(
   { search, channels }: Protocol,
   { done, signal }: Pick<SearchOptions, 'done' | 'signal'> = {},
 ): Promise<AttackResult> {
-  const shape = [data.height, data.width, data.channels] as const;
-  const size = shape[0] * shape[1] * shape[2];
-  const directions = await directionsOf(
-    attack,
-    network,
-    weights,
-    data,
-    positions,
-    channels === 'reversed' && attack.published,
-    signal,
-  );
-
-  const moved = (images: Uint32Array, scales: Float32Array): tf.Tensor4D => {
-    const along = new Float32Array(images.length * size);
-    images.forEach((image, j) => {
-      along.set(directions.subarray(image * size, (image + 1) * size), j * size);
-    });
-    const { pixels } = batchOf(
-      data,
-      Uint32Array.from(images, (image) => positions[image]),
+  const size = data.height * data.width * data.channels;
+  const reversed = channels === 'reversed' && attack.published;
+  const lines = await linesOf(attack, network, weights, data, positions, reversed, signal);
+  const moved = (images: Uint32Array, scales: Float32Array): tf.Tensor4D =>
+    perturb(lines.pixels, lines.directions, indices(images), tf.tensor1d(scales));
+  const probe: Probe = (images, scales) => {
+    const predicted = read(() => tf.argMax(logitsOf(network, weights, moved(images, scales)), 1));
+    return Uint8Array.from(images, (image, j) =>
+      predicted[j] === data.labels[positions[image]] ? 0 : 1,
     );
-    const direction = tf.tensor4d(along, [images.length, ...shape]);
-    return perturb(pixels, direction, tf.tensor1d(scales));
   };
-  const probe: Probe = (images, scales) =>
-    tf.tidy(() => {
-      const logits = logitsOf(network, weights, moved(images, scales));
-      const predicted = tf.argMax(logits, 1).dataSync();
-      return Uint8Array.from(images, (image, j) =>
-        predicted[j] === data.labels[positions[image]] ? 0 : 1,
-      );
-    });
-  const options: SearchOptions = { batch: EVALUATION_BATCH, signal, ...(done && { done }) };
-  const found =
-    search === 'scan'
-      ? await scan(positions.length, attack.scan, probe, options)
-      : await bisection(positions.length, attack.bisection, probe, options);
+  try {
+    const options: SearchOptions = { batch: EVALUATION_BATCH, signal, ...(done && { done }) };
+    const found =
+      search === 'scan'
+        ? await scan(positions.length, attack.scan, probe, options)
+        : await bisection(positions.length, attack.bisection, probe, options);
 
-  const linf = new Float32Array(positions.length).fill(NaN);
-  const adversarials = new Uint8Array(positions.length * size);
-  for (let start = 0; start < positions.length; start += EVALUATION_BATCH) {
-    const count = Math.min(EVALUATION_BATCH, positions.length - start);
-    const images = Uint32Array.from({ length: count }, (_, i) => start + i);
-    const scales = Float32Array.from(images, (image) => found[image] || 0); // NaN: unmoved
-    const pixels = tf.tidy(() => moved(images, scales).dataSync());
-    adversarials.set(pixels, start * size);
-    for (const image of images) {
-      if (Number.isNaN(found[image])) continue;
-      const original = positions[image] * size;
-      let largest = 0;
-      for (let p = 0; p < size; p++) {
-        const change = adversarials[image * size + p] - data.images[original + p];
-        largest = Math.max(largest, Math.abs(change));
+    const linf = new Float32Array(positions.length).fill(NaN);
+    const adversarials = new Uint8Array(positions.length * size);
+    for (let start = 0; start < positions.length; start += EVALUATION_BATCH) {
+      const count = Math.min(EVALUATION_BATCH, positions.length - start);
+      const images = Uint32Array.from({ length: count }, (_, i) => start + i);
+      const scales = Float32Array.from(images, (image) => found[image] || 0); // NaN: unmoved
+      adversarials.set(
+        read(() => moved(images, scales)),
+        start * size,
+      );
+      for (const image of images) {
+        if (Number.isNaN(found[image])) continue;
+        const original = positions[image] * size;
+        let largest = 0;
+        for (let p = 0; p < size; p++) {
+          const change = adversarials[image * size + p] - data.images[original + p];
+          largest = Math.max(largest, Math.abs(change));
+        }
+        linf[image] = largest;
       }
-      linf[image] = largest;
+      await breathe(signal);
     }
-    await breathe(signal);
+    return { linf, adversarials };
+  } finally {
+    tf.dispose([lines.pixels, lines.directions]);
   }
-  return { linf, adversarials };
 }
 
-/** The direction of each image, N×H×W×C. */
-async function directionsOf(
+function indices(images: Uint32Array): tf.Tensor1D {
+  return tf.tensor1d(Int32Array.from(images), 'int32');
+}
+
+/** The lines that the images move along, N×H×W×C each: kept by the engine during the search. */
+interface Lines {
+  pixels: tf.Tensor4D;
+  directions: tf.Tensor4D;
+}
+
+async function linesOf(
   attack: LineAttack,
   network: Network,
   weights: Weights,
@@ -109,20 +103,29 @@ async function directionsOf(
   positions: Uint32Array,
   reversed: boolean,
   signal: AbortSignal | undefined,
-): Promise<Float32Array> {
+): Promise<Lines> {
   const size = data.height * data.width * data.channels;
   const directions = new Float32Array(positions.length * size);
   for (let start = 0; start < positions.length; start += EVALUATION_BATCH) {
     const chosen = positions.subarray(start, start + EVALUATION_BATCH);
-    const values = tf.tidy(() => {
+    const values = read(() => {
       const { pixels, labels } = batchOf(data, chosen);
       const pass = trace(network, weights, pixels);
       const fromLogits = attack.logitsGradient(pass.logits, labels);
-      const direction = attack.direction(pixelGradient(network, weights, pass, fromLogits));
-      return (reversed ? tf.reverse(direction, 3) : direction).dataSync();
+      return attack.direction(pixelGradient(network, weights, pass, fromLogits));
     });
     directions.set(values, start * size);
     await breathe(signal);
   }
-  return directions;
+  if (reversed) reverseChannels(directions, data.channels);
+  const { pixels, labels } = batchOf(data, positions);
+  labels.dispose();
+  return { pixels, directions: tf.tensor4d(directions, pixels.shape) };
+}
+
+/** In place; values [… , channels]. */
+function reverseChannels(values: Float32Array, channels: number): void {
+  for (let pixel = 0; pixel < values.length; pixel += channels) {
+    values.subarray(pixel, pixel + channels).reverse();
+  }
 }

@@ -5,6 +5,17 @@ import * as tf from '@tensorflow/tfjs-core';
  * native engine and is composed of ordinary tfjs operations on every other, with the same meaning.
  */
 
+/**
+ * Computes in a tidy and reads the result. (A tidy that returned the values would look for tensors
+ * among them, one by one.)
+ */
+export function read(compute: () => tf.Tensor): Float32Array | Int32Array | Uint8Array {
+  const tensor = tf.tidy(compute);
+  const values = tensor.dataSync();
+  tensor.dispose();
+  return values;
+}
+
 /** Runs the kernel `name` if the engine in use has one; undefined otherwise. */
 function fused(
   name: string,
@@ -305,16 +316,96 @@ export function normalize<T extends tf.Tensor>(
   return tf.mul<T>(mean ? tf.sub(x, mean) : x, factor);
 }
 
+/** Each image of x [N,H,W,C] divided by its largest magnitude; one of zeros stays as it is. */
+export function overLargest(x: tf.Tensor4D): tf.Tensor4D {
+  const own = fused('BangOverLargest', { x });
+  if (own) return own[0] as tf.Tensor4D;
+  return tf.divNoNan(x, tf.max(tf.abs(x), [1, 2, 3], true));
+}
+
+/** One step of a forward pass, as `forwardPass` takes it. */
+export type ForwardStep =
+  | { kind: 'relu' }
+  | {
+      kind: 'conv' | 'innerProduct' | 'maxPool' | 'avgPool';
+      /** Extents of an image: height, width, channels; 1×1 for what an inner product gives. */
+      input: readonly [number, number, number];
+      output: readonly [number, number, number];
+      size: number;
+      stride: number;
+      /** Rows above and columns to the left of the image. */
+      pad: number;
+      /** Of convolutions [h,w,I,O] and [O], of inner products [I,O] and [O]. */
+      parameters?: { weight: tf.Tensor; bias: tf.Tensor1D };
+    };
+
+const STEP_KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'];
+
 /**
- * The line that attacks move along: clip(round(x + scale · direction), 0, 255), in pixel units.
+ * A whole forward pass at once, without what a way back would need; undefined on engines that have
+ * no kernel for it, and for steps that it does not do. Bit for bit what single layers give.
  *
- * @param x images [N,H,W,C]
- * @param direction [N,H,W,C]
+ * @param x pixels [N,H,W,C], prepared as `normalize` does with this mean and factor
+ */
+export function forwardPass(
+  x: tf.Tensor4D,
+  mean: tf.Tensor | undefined,
+  factor: number,
+  steps: readonly ForwardStep[],
+): tf.Tensor2D | undefined {
+  const program: number[][] = [];
+  const parameters: Record<string, tf.Tensor> = {};
+  for (const step of steps) {
+    if (step.kind === 'relu') {
+      const before = program.at(-1);
+      if (!before) return undefined;
+      before[1] = 1;
+      continue;
+    }
+    const { size, stride, pad } = step;
+    const window = [
+      x.shape[0],
+      ...step.input,
+      ...step.output,
+      size,
+      size,
+      stride,
+      stride,
+      pad,
+      pad,
+    ];
+    if (step.parameters) {
+      parameters[`weight${program.length}`] = step.parameters.weight;
+      parameters[`bias${program.length}`] = step.parameters.bias;
+    }
+    program.push([STEP_KINDS.indexOf(step.kind), 0, ...window]);
+  }
+  const most = Math.max(
+    ...program.flatMap((row) => [row[3] * row[4] * row[5], row[6] * row[7] * row[8]]),
+  );
+  if (program.length > 64 || most > 2 ** 22 || steps.at(-1)?.kind === 'relu') return undefined;
+  const attributes = { program, factor };
+  return fused('BangForward', { x, mean, ...parameters }, attributes)?.[0] as
+    tf.Tensor2D | undefined;
+}
+
+/**
+ * The line that attacks move along: clip(round(x + scale · direction), 0, 255), in pixel units, for
+ * the images in `rows`.
+ *
+ * @param x images [M,H,W,C]
+ * @param direction [M,H,W,C]
+ * @param rows int32 [N], each below M
  * @param scale [N]
  */
-export function perturb(x: tf.Tensor4D, direction: tf.Tensor4D, scale: tf.Tensor1D): tf.Tensor4D {
-  const own = fused('BangPerturb', { x, direction, scale });
+export function perturb(
+  x: tf.Tensor4D,
+  direction: tf.Tensor4D,
+  rows: tf.Tensor1D,
+  scale: tf.Tensor1D,
+): tf.Tensor4D {
+  const own = fused('BangPerturb', { x, direction, rows, scale });
   if (own) return own[0] as tf.Tensor4D;
-  const moved: tf.Tensor4D = tf.add(x, tf.mul(direction, tf.reshape(scale, [-1, 1, 1, 1])));
-  return tf.clipByValue(tf.round(moved), 0, 255);
+  const along = tf.mul(tf.gather(direction, rows), tf.reshape(scale, [-1, 1, 1, 1]));
+  return tf.clipByValue(tf.round(tf.add(tf.gather(x, rows), along)), 0, 255);
 }

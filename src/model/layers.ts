@@ -11,6 +11,7 @@ import {
   denseWeightGradient,
   maxPoolGradient,
   reluGradient,
+  type ForwardStep,
   type Pooled,
   type Sliding,
   type WeightGradient,
@@ -53,6 +54,8 @@ export interface Layer {
   forward(x: tf.Tensor, extra: Extra): Pass;
   /** The gradient with respect to x. */
   backward(kappa: tf.Tensor, pass: Pass, extra: Extra): tf.Tensor;
+  /** What it does in a forward pass outside of training, which has no way back. */
+  steps(parameters: Parameters | undefined): ForwardStep[];
 }
 
 /** What a layer needs beside its input, if it is of that kind. */
@@ -115,6 +118,7 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
         output: input,
         forward: (x) => ({ x, y: tf.relu(x) }),
         backward: (kappa, { y }) => reluGradient(y, kappa),
+        steps: () => [{ kind: 'relu' }],
       };
     case 'dropout':
       return {
@@ -123,6 +127,7 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
         output: input,
         forward: (x, { mask }) => ({ x, y: mask ? tf.mul(x, mask) : x }),
         backward: (kappa, _pass, { mask }) => (mask ? tf.mul(kappa, mask) : kappa),
+        steps: () => [],
       };
   }
 }
@@ -138,14 +143,15 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
   if (pad >= spec.size) throw new Misfit('pad', `expected less than the size, ${spec.size}`);
   const sliding: Sliding = { stride: 1, pad };
   const weightShape = [spec.size, spec.size, channels, spec.filters];
-  const output = [height, width].map((extent) => extent + 2 * pad - spec.size + 1);
+  const [rows, columns] = [height, width].map((extent) => extent + 2 * pad - spec.size + 1);
+  const output: [number, number, number] = [rows, columns, spec.filters];
   return {
     spec,
     name: spec.name,
     input,
-    output: [output[0], output[1], spec.filters],
+    output,
     weightShape,
-    windows: output[0] * output[1],
+    windows: rows * columns,
     fanIn: spec.size * spec.size * channels,
     filler: spec.filler,
     forward: (x, { parameters }) => ({
@@ -156,6 +162,9 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
       conv2dInputGradient(x.shape, kappa as tf.Tensor4D, filterOf(parameters), sliding),
     gradient: (kappa, { x }, scale) =>
       conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, weightShape, sliding, scale),
+    steps: (parameters) => [
+      { kind: 'conv', input, output, size: spec.size, stride: 1, pad, parameters: parameters! },
+    ],
   };
 }
 
@@ -172,13 +181,14 @@ function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
 export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
   if (!isWeighted(first) || first.output.length !== 3) return undefined;
   if (second?.kind !== 'maxPool' || second.size !== 2 || second.stride !== 2) return undefined;
-  const [height, width, channels] = first.output;
+  const [height, width] = first.output;
   if (height % 2 !== 0 || width % 2 !== 0) return undefined;
+  const pooling = pool(second, first.output);
   const sliding: Sliding = { stride: 1, pad: (first.spec as Spec<'conv'>).pad ?? 0 };
   const pooled = ({ y, saved }: Pass): Pooled => ({ y, saved }) as Pooled;
   return {
     ...first,
-    output: [height / 2, width / 2, channels],
+    output: pooling.output,
     forward: (x, { parameters }) => ({
       x,
       ...conv2dMaxPool(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding),
@@ -200,6 +210,7 @@ export function pooledConv(first: Layer, second: LayerSpec | undefined): Weighte
         sliding,
         scale,
       ),
+    steps: (parameters) => [...first.steps(parameters), ...pooling.steps(undefined)],
   };
 }
 
@@ -222,6 +233,17 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
     backward: (kappa, { x }, { parameters }) =>
       tf.reshape(tf.matMul(kappa as tf.Tensor2D, parameters!.weight, false, true), x.shape),
     gradient: (kappa, { x }, scale) => denseWeightGradient(flat(x), kappa as tf.Tensor2D, scale),
+    steps: (parameters) => [
+      {
+        kind: 'innerProduct',
+        input: input.length === 3 ? input : [1, 1, inputs],
+        output: [1, 1, spec.outputs],
+        size: 1,
+        stride: 1,
+        pad: 0,
+        parameters: parameters!,
+      },
+    ],
   };
 }
 
@@ -246,6 +268,7 @@ function pool(spec: Spec<'maxPool'> | Spec<'avgPool'>, input: [number, number, n
       kind === 'maxPool'
         ? maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding)
         : avgPoolGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding, [below, right]),
+    steps: () => [{ kind, input, output: [rows, columns, channels], size, stride, pad: 0 }],
   };
 }
 

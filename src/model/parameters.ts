@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { read } from '../engine/ops.js';
 import { UserError } from '../errors.js';
 import { makeRandom } from '../random.js';
 import type { Shape, WeightedLayer } from './layers.js';
@@ -40,7 +41,7 @@ export const MEAN = 'mean';
 export function exportNetwork(network: Network, weights: Weights): Map<string, NamedArray> {
   const tensors = exportWeights(network, weights);
   if (network.mean) {
-    const planar = tf.tidy(() => tf.transpose(network.mean!, [2, 0, 1]).dataSync<'float32'>());
+    const planar = read(() => tf.transpose(network.mean!, [2, 0, 1])) as Float32Array;
     const [height, width, channels] = network.spec.input;
     tensors.set(MEAN, { shape: [channels, height, width], data: planar });
   }

@@ -7,7 +7,7 @@ import { logitsOf, type Network, type Weights } from './network.js';
 
 /** Images that one pass through the network takes in an evaluation: large enough to be efficient,
  *  small enough for the caches. */
-export const EVALUATION_BATCH = 256;
+export const EVALUATION_BATCH = 512;
 
 /** What the network says of each image. */
 export interface Predictions {

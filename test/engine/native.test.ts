@@ -404,9 +404,15 @@ describe('kernels of our own', () => {
   it('rounds half to even and clips', () => {
     const x = Float32Array.of(0, 10, 250, 5, 2, 3, 255, 0);
     const direction = Float32Array.of(-1, 0.5, 1, 0.1, 0.25, 0.25, 1e5, -1e5);
-    const y = new Float32Array(8);
-    binding.perturb(2, 4, x, direction, Float32Array.of(9, 2), y);
-    expect([...y]).toEqual([0, 14, 255, 6, 2, 4, 255, 0]);
+    const y = new Float32Array(12);
+    const rows = Int32Array.of(1, 0, 1);
+    binding.perturb(2, 3, 4, x, direction, rows, Float32Array.of(2, 9, 0), y);
+    expect([...y]).toEqual([2, 4, 255, 0, 0, 14, 255, 6, 2, 3, 255, 0]);
+    for (const wrong of [-1, 2]) {
+      expect(() => {
+        binding.perturb(2, 1, 4, x, direction, Int32Array.of(wrong), y.slice(0, 1), y.slice(0, 4));
+      }).toThrow(/rows/);
+    }
   });
 
   it('counts denormals: nothing is flushed to zero', () => {

@@ -96,13 +96,30 @@ export interface NativeBinding {
     factor: number,
     y: Floats,
   ): void;
+  overLargest(batch: number, values: number, x: Floats, y: Floats): void;
+  /** `rows`: which of the images each output is made of. */
   perturb(
+    images: number,
     batch: number,
     values: number,
     x: Floats,
     direction: Floats,
+    rows: Int32Array,
     scale: Floats,
     y: Floats,
+  ): void;
+  /**
+   * `program`: for each layer its kind (0 convolution, 1 inner product, 2 max and 3 average pooling),
+   * 1 where ReLU follows, and its window. Weight and bias of each layer that has them come last.
+   */
+  forward(
+    layers: number,
+    program: Int32Array,
+    x: Floats,
+    mean: Floats | null,
+    factor: number,
+    logits: Floats,
+    ...parameters: Floats[]
   ): void;
   setThreads(count: number): void;
   /** Multiply-adds per second that all threads reach together in registers alone. */

@@ -396,18 +396,47 @@ const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  BangPerturb: ({ inputs, backend }) => {
-    const { x, direction, scale } = inputs as {
-      x: tf.TensorInfo;
-      direction: tf.TensorInfo;
-      scale: tf.TensorInfo;
-    };
+  /** `program`: for each layer its kind, 1 where ReLU follows, and its window. */
+  BangForward: ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const { mean } = inputs as Partial<Inputs>;
+    const { program, factor } = attrs as { program: number[][]; factor: number };
+    const classes = program[program.length - 1][8];
+    const { info, values } = backend.output([x.shape[0], classes]);
+    const parameters = program.flatMap((_, i) =>
+      [inputs[`weight${i}`], inputs[`bias${i}`]].filter(Boolean),
+    );
+    backend.binding.forward(
+      program.length,
+      Int32Array.from(program.flat()),
+      floats(backend, x),
+      floatsOrNull(backend, mean),
+      factor,
+      values,
+      ...parameters.map((tensor) => floats(backend, tensor)),
+    );
+    return info;
+  },
+
+  BangOverLargest: ({ inputs, backend }) => {
+    const { x } = inputs;
     const { info, values } = backend.output(x.shape);
+    const size = tf.util.sizeFromShape(x.shape.slice(1));
+    backend.binding.overLargest(x.shape[0], size, floats(backend, x), values);
+    return info;
+  },
+
+  BangPerturb: ({ inputs, backend }) => {
+    const { x, direction, rows, scale } = inputs;
+    const count = rows.shape[0];
+    const { info, values } = backend.output([count, ...x.shape.slice(1)]);
     backend.binding.perturb(
       x.shape[0],
+      count,
       tf.util.sizeFromShape(x.shape.slice(1)),
       floats(backend, x),
       floats(backend, direction),
+      backend.values(rows) as Int32Array,
       floats(backend, scale),
       values,
     );

@@ -1,0 +1,329 @@
+// A whole forward pass without a way back. Up to the first inner product the images of a group lie
+// side by side, one in each lane, [row][column][channel][LANES], and go through the layers together:
+// no vector has idle lanes whatever the number of channels, windows are clipped to the image instead
+// of multiplying its zero border, and what a group needs stays in the caches. Every output is the same
+// sum in the same order as in conv.cc, so the logits agree with those of single kernels bit for bit.
+
+namespace {
+
+using bang::ForwardLayer;
+
+/// Pixels and channels of a tile: P * C sums, P inputs and a weight fit the registers.
+constexpr int TILE_PIXELS = 4, TILE_CHANNELS = MANY_REGISTERS ? 6 : 3;
+/// Channels of a tile of one pixel, at the border of an image.
+constexpr int SINGLE_CHANNELS = MANY_REGISTERS ? 16 : 8;
+
+/// The terms of a sum: the window's rows of `run` terms each. Of the rows only [row0, row1) and of
+/// their terms only [j0, j1) lie in the image; the others are zero.
+struct Terms {
+  int rows, run;
+  ptrdiff_t rowStride;  // floats, from one row of x to the next
+  int row0, row1, j0, j1;
+};
+
+/// sum[turn][p][c] += x[p][j] * w[j][c] for j0 <= j < j1; which turn a term takes depends on j alone.
+template <int P, int C, int T>
+inline void laneRun(const float* const* x, int run, int j0, int j1, const float* w,
+                    ptrdiff_t weightStride, Vec (&sum)[T][P][C]) {
+  const auto term = [&](int turn, int j) {
+    Vec value[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) value[p] = load(x[p] + (ptrdiff_t)(j - j0) * LANES);
+#pragma GCC unroll 16
+    for (int c = 0; c < C; c++) {
+      const Vec weight = splat(w[j * weightStride + c]);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; p++)
+        sum[turn][p][c] = multiplyAdd(value[p], weight, sum[turn][p][c]);
+    }
+  };
+  if constexpr (T == 1) {
+    for (int j = j0; j < j1; j++) term(0, j);
+  } else {
+    const int inTurns = run / T * T;
+    for (int j = j0; j < j1; j++) {
+      switch (j < inTurns ? j % T : 0) {
+        case 0: term(0, j); break;
+        case 1: term(1, j); break;
+        case 2: term(2, j); break;
+        default: term(3, j); break;
+      }
+    }
+  }
+}
+
+/// y[p][c] = bias[c] + sum over the terms of x[p] * w[·][c], in blocks and turns as `tile` has them.
+template <int P, int C, int T>
+inline void laneTile(const float* const* begins, const Terms& terms, const float* w,
+                     ptrdiff_t weightStride, const float* bias, Vec (&y)[P][C]) {
+  Vec sum[T][P][C] = {};
+  const float* x[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    x[p] = begins[p];
+#pragma GCC unroll 16
+    for (int c = 0; c < C; c++) y[p][c] = splat(bias ? bias[c] : 0.0f);
+  }
+  const auto endBlock = [&] {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 16
+      for (int c = 0; c < C; c++) {
+        y[p][c] += T == 1 ? sum[0][p][c]
+                          : (sum[0][p][c] + sum[2 % T][p][c]) + (sum[1 % T][p][c] + sum[3 % T][p][c]);
+#pragma GCC unroll 4
+        for (int turn = 0; turn < T; turn++) sum[turn][p][c] = Vec{};
+      }
+  };
+  int pending = 0;
+  for (int row = 0; row < terms.rows; row++, w += terms.run * weightStride) {
+    if (pending > 0 && pending + terms.run > BLOCK_TERMS) {
+      endBlock();
+      pending = 0;
+    }
+    pending += terms.run;
+    if (row < terms.row0 || row >= terms.row1) continue;
+    laneRun<P, C, T>(x, terms.run, terms.j0, terms.j1, w, weightStride, sum);
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) x[p] += terms.rowStride;
+  }
+  endBlock();
+}
+
+/// A convolution's weights, and the same in panels of at most TILE_CHANNELS columns, [K][columns].
+struct LaneWeights {
+  const float *weight, *bias, *panels;
+  int K, columns;
+  bool relu;
+
+  bool narrow() const { return columns <= NARROW_COLUMNS; }
+  int panelCount() const { return ceilDiv(columns, TILE_CHANNELS); }
+  int panelBegin(int i) const { return (int)((int64_t)i * columns / panelCount()); }
+};
+
+void packIntoPanels(const LaneWeights& layer, float* panels) {
+  for (int i = 0; i < layer.panelCount(); i++) {
+    const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
+    const float* from = layer.weight + first;
+    for (int k = 0; k < layer.K; k++, from += layer.columns)
+      for (int c = 0; c < columns; c++) *panels++ = from[c];
+  }
+}
+
+template <int P, int C, int T>
+inline void laneTileInto(const float* const* x, int count, const Terms& terms,
+                         const LaneWeights& layer, const float* w, ptrdiff_t weightStride, int first,
+                         float* const* out) {
+  Vec y[P][C];
+  laneTile<P, C, T>(x, terms, w, weightStride, layer.bias ? layer.bias + first : nullptr, y);
+  for (int p = 0; p < P && p < count; p++)
+    for (int c = 0; c < C; c++)
+      store(out[p] + (ptrdiff_t)(first + c) * LANES, layer.relu ? maxOf(y[p][c], Vec{}) : y[p][c]);
+}
+
+/// Panel i of a layer for `count` <= TILE_PIXELS inputs; spare ones repeat another and are not stored.
+void lanePanel(const float* const* x, int count, const Terms& terms, const LaneWeights& layer, int i,
+               float* const* out) {
+  const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
+  const float* w = layer.panels + (ptrdiff_t)first * layer.K;
+  constexpr int P = TILE_PIXELS;
+  switch (columns) {
+    case 1: return laneTileInto<P, 1, 1>(x, count, terms, layer, w, columns, first, out);
+    case 2: return laneTileInto<P, 2, 1>(x, count, terms, layer, w, columns, first, out);
+    case 3: return laneTileInto<P, 3, 1>(x, count, terms, layer, w, columns, first, out);
+#if defined(__AVX512F__) || defined(__aarch64__)
+    case 4: return laneTileInto<P, 4, 1>(x, count, terms, layer, w, columns, first, out);
+    case 5: return laneTileInto<P, 5, 1>(x, count, terms, layer, w, columns, first, out);
+    default: return laneTileInto<P, 6, 1>(x, count, terms, layer, w, columns, first, out);
+#endif
+  }
+}
+
+/// All columns of a layer for one input.
+void laneSingle(const float* x, const Terms& terms, const LaneWeights& layer, float* out) {
+  const int O = layer.columns;
+  for (int o = 0; o < O;) {
+    const float* w = layer.weight + o;
+    const int left = O - o;
+    if (layer.narrow()) {
+      if (left >= 4) laneTileInto<1, 4, NARROW_TURNS>(&x, 1, terms, layer, w, O, o, &out), o += 4;
+      else laneTileInto<1, 1, NARROW_TURNS>(&x, 1, terms, layer, w, O, o, &out), o++;
+    } else if (left >= SINGLE_CHANNELS) {
+      laneTileInto<1, SINGLE_CHANNELS, 1>(&x, 1, terms, layer, w, O, o, &out), o += SINGLE_CHANNELS;
+    } else if (left >= 4) {
+      laneTileInto<1, 4, 1>(&x, 1, terms, layer, w, O, o, &out), o += 4;
+    } else {
+      laneTileInto<1, 1, 1>(&x, 1, terms, layer, w, O, o, &out), o++;
+    }
+  }
+}
+
+/// Row oh of a convolution: out[outW][outC][LANES]. Pixels whose windows lie inside in width go in
+/// tiles, the others one by one.
+void laneConvRow(const Window& g, const LaneWeights& layer, const float* image, int oh, float* out) {
+  const int I = g.inC, O = g.outC, run = g.kW * I;
+  const int top = oh * g.strideH - g.padTop;
+  const ptrdiff_t imageRow = (ptrdiff_t)g.inW * I * LANES;
+  Terms terms = {g.kH, run, imageRow, most(0, -top), least(g.kH, g.inH - top), 0, run};
+  const float* rows = image + (top + terms.row0) * imageRow;
+  const auto begin = [&](int ow) { return rows + (ptrdiff_t)(ow * g.strideW - g.padLeft) * I * LANES; };
+  // [inner, outer) lie inside.
+  const int inner = least(g.outW, ceilDiv(g.padLeft, g.strideW));
+  const int room = g.inW + g.padLeft - g.kW;
+  const int outer = room < 0 ? inner : most(inner, least(g.outW, room / g.strideW + 1));
+  const bool tiles = !layer.narrow();
+  for (int ow = 0; ow < g.outW; ow++) {
+    if (tiles && ow >= inner && ow < outer) continue;
+    const int left = ow * g.strideW - g.padLeft;
+    terms.j0 = most(0, -left) * I;
+    terms.j1 = least(g.kW, g.inW - left) * I;
+    laneSingle(begin(ow) + terms.j0 * LANES, terms, layer, out + (ptrdiff_t)ow * O * LANES);
+  }
+  if (!tiles) return;
+  terms.j0 = 0;
+  terms.j1 = run;
+  for (int ow = inner; ow < outer; ow += TILE_PIXELS) {
+    const int count = least(TILE_PIXELS, outer - ow);
+    const float* x[TILE_PIXELS];
+    float* to[TILE_PIXELS];
+    for (int p = 0; p < TILE_PIXELS; p++) {
+      const int pixel = ow + least(p, count - 1);
+      x[p] = begin(pixel);
+      to[p] = out + (ptrdiff_t)pixel * O * LANES;
+    }
+    for (int i = 0; i < layer.panelCount(); i++) lanePanel(x, count, terms, layer, i, to);
+  }
+}
+
+/// Rows of [width][channels][LANES] floats, of which only the last `period` are kept.
+struct Rows {
+  float* data;
+  ptrdiff_t row;
+  int period;
+
+  float* at(int h) const { return data + h % period * row; }
+};
+
+/// Row oh of a max or average pooling: out[outW][C][LANES].
+template <bool MAX>
+void lanePoolRowOf(const ForwardLayer& layer, int oh, const Rows& in, float* out) {
+  const Window& g = layer.window;
+  const ptrdiff_t pixel = (ptrdiff_t)g.inC * LANES;
+  for (int ow = 0; ow < g.outW; ow++) {
+    const Clip window = clip(g, oh, ow);
+    const Vec size = splat((float)window.size());
+    const int first = window.h0 % in.period;
+    for (int c = 0; c < g.inC; c++, out += LANES) {
+      Vec best = splat(MAX ? -__builtin_inff() : 0.0f);
+      for (int h = window.h0, kept = first; h < window.h1; h++) {
+        const float* x = in.data + kept * in.row + window.w0 * pixel + (ptrdiff_t)c * LANES;
+        for (int w = window.w0; w < window.w1; w++, x += pixel)
+          best = MAX ? maxOf(load(x), best) : best + load(x);
+        if (++kept == in.period) kept = 0;
+      }
+      if (!MAX) best = best / size;
+      store(out, layer.relu ? maxOf(best, Vec{}) : best);
+    }
+  }
+}
+
+void lanePoolRow(const ForwardLayer& layer, int oh, const Rows& in, float* out) {
+  if (layer.kind == ForwardLayer::MAX_POOL) lanePoolRowOf<true>(layer, oh, in, out);
+  else lanePoolRowOf<false>(layer, oh, in, out);
+}
+
+/// to[D][LANES] = (x[n] - mean) * factor of `images` images of D values; other lanes are zero.
+void interleave(const float* x, int images, int D, const float* mean, float factor, float* to) {
+  if (images < LANES) memset(to, 0, (size_t)D * LANES * 4);
+  constexpr int B = 16;
+  for (int d0 = 0; d0 < D; d0 += B)
+    for (int n = 0; n < images; n++)
+      for (int d = d0; d < least(d0 + B, D); d++)
+        to[(ptrdiff_t)d * LANES + n] = (x[(ptrdiff_t)n * D + d] - (mean ? mean[d] : 0)) * factor;
+}
+
+/// The layers up to the first inner product on one group: from `x` (overwritten) into `out`.
+void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int count, float* x,
+                     float* spare, float* out) {
+  for (int i = 0; i < count; i++) {
+    const ForwardLayer& layer = layers[i];
+    const Window& g = layer.window;
+    const ptrdiff_t outRow = (ptrdiff_t)g.outW * g.outC * LANES;
+    // A pooling behind a convolution takes its rows as they are made: the full map would not fit.
+    const bool pooled = layer.kind == ForwardLayer::CONV && i + 1 < count &&
+                        layers[i + 1].kind != ForwardLayer::CONV;
+    const int last = pooled ? i + 1 : i;
+    float* to = last + 1 == count ? out : spare;
+    if (pooled) {
+      const Window& pool = layers[i + 1].window;
+      const Rows kept = {bang::scratch(2, (size_t)pool.kH * outRow), outRow, pool.kH};
+      int made = 0;
+      for (int oh = 0; oh < pool.outH; oh++) {
+        const Clip rows = clip(pool, oh, 0);
+        for (int h = most(made, rows.h0); h < rows.h1; h++)
+          laneConvRow(g, weights[i], x, h, kept.at(h));
+        made = rows.h1;
+        lanePoolRow(layers[i + 1], oh, kept, to + (ptrdiff_t)oh * pool.outW * pool.outC * LANES);
+      }
+    } else if (layer.kind == ForwardLayer::CONV) {
+      for (int oh = 0; oh < g.outH; oh++) laneConvRow(g, weights[i], x, oh, to + oh * outRow);
+    } else {
+      const Rows all = {x, (ptrdiff_t)g.inW * g.inC * LANES, g.inH};
+      for (int oh = 0; oh < g.outH; oh++) lanePoolRow(layer, oh, all, to + oh * outRow);
+    }
+    spare = x;
+    x = to;
+    i = last;
+  }
+}
+
+inline int valuesInto(const Window& g) { return g.inH * g.inW * g.inC; }
+
+void forward(const ForwardLayer* layers, int count, int N, const float* x, const float* mean,
+             float factor, float* logits) {
+  int images = 0;  // layers before the first inner product
+  size_t largest = 0, packedFloats = 0;
+  for (; layers[images].kind != ForwardLayer::DENSE; images++) {
+    const Window& g = layers[images].window;
+    largest = largest > (size_t)valuesInto(g) ? largest : (size_t)valuesInto(g);
+    packedFloats += (size_t)g.kH * g.kW * g.inC * g.outC;
+  }
+  LaneWeights weights[bang::MOST_FORWARD_LAYERS];
+  float* packed = bang::sharedScratch(2, packedFloats);
+  for (int i = 0; i < images; i++) {
+    if (layers[i].kind != ForwardLayer::CONV) continue;
+    const Window& g = layers[i].window;
+    weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu};
+    packIntoPanels(weights[i], packed);
+    packed += (size_t)weights[i].K * g.outC;
+  }
+  const int D = valuesInto(layers[0].window), flat = valuesInto(layers[images].window);
+  size_t widest = (size_t)flat;
+  for (int i = images; i < count; i++) {
+    const size_t outputs = (size_t)layers[i].window.outC;
+    widest = widest > outputs ? widest : outputs;
+  }
+  // matMul has the other shared scratch memory.
+  float* have = bang::sharedScratch(3, widest * (size_t)N);
+  float* next = bang::sharedScratch(4, widest * (size_t)N);
+  if (images == 0) normalize(N, D, x, mean, factor, have);
+  parallel(images ? ceilDiv(N, LANES) : 0, [&](int group) {
+    const int first = group * LANES, inGroup = least(LANES, N - first);
+    float* a = bang::scratch(0, largest * LANES);
+    float* out = bang::scratch(3, (size_t)flat * LANES);
+    interleave(x + (ptrdiff_t)first * D, inGroup, D, mean, factor, a);
+    laneImageLayers(layers, weights, images, a, bang::scratch(1, largest * LANES), out);
+    transposeInto(flat, inGroup, out, LANES, have + (ptrdiff_t)first * flat, flat);
+  });
+  for (int i = images; i < count; i++) {
+    const ForwardLayer& layer = layers[i];
+    const int inputs = valuesInto(layer.window), outputs = layer.window.outC;
+    matMul(N, outputs, inputs, have, false, layer.weight, false, nullptr, layer.bias, layer.relu,
+           i + 1 == count ? logits : next);
+    float* filled = next;
+    next = have;
+    have = filled;
+  }
+}
+
+}  // namespace

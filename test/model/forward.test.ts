@@ -1,0 +1,136 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { logitsOf, makeNetwork, trace, type Network } from '#bang/model/network.js';
+import { NETWORKS, type NetworkSpec } from '#bang/model/networks.js';
+import { initialWeights } from '#bang/model/parameters.js';
+import { makeRandom } from '#bang/random.js';
+import { randomNetwork } from '../randomNetworks.js';
+
+let binding: NativeBinding;
+
+beforeAll(async () => {
+  await startEngine({ engine: 'native', threads: 2 });
+  binding = nativeBinding()!;
+});
+
+afterAll(() => {
+  binding.setLevel(binding.levels()[0]);
+  binding.setThreads(2);
+});
+
+function pixels(spec: NetworkSpec, count: number, seed: number): tf.Tensor4D {
+  const random = makeRandom(seed, 'pixels');
+  const size = spec.input.reduce((product, extent) => product * extent, 1);
+  const background = (): number =>
+    random.uniform() < 0.3 ? 0 : Math.floor(random.uniform() * 256);
+  return tf.tensor4d(Float32Array.from({ length: count * size }, background), [
+    count,
+    ...spec.input,
+  ]);
+}
+
+/** Logits at once and layer by layer, and whether the engine has a kernel for all at once. */
+function bothWays(network: Network, images: number, seed: number): [Float32Array, Float32Array] {
+  return tf.tidy(() => {
+    const weights = initialWeights(network, seed);
+    const x = pixels(network.spec, images, seed);
+    const whole = logitsOf(network, weights, x).dataSync<'float32'>().slice();
+    const single = trace(network, weights, x).logits.dataSync<'float32'>().slice();
+    for (const { weight, bias } of weights.values()) tf.dispose([weight, bias]);
+    return [whole, single];
+  });
+}
+
+/** A network whose layers have up to four vectors of channels on the widest level. */
+function wide(spec: NetworkSpec, factor: number): NetworkSpec {
+  const layers = spec.layers.map((layer) => {
+    if (layer.kind === 'conv') return { ...layer, filters: layer.filters * factor };
+    if (layer.kind === 'innerProduct' && layer.name !== 'last') {
+      return { ...layer, outputs: layer.outputs * factor };
+    }
+    return layer;
+  });
+  return { ...spec, layers };
+}
+
+describe('a whole forward pass at once', () => {
+  it.each([
+    ['lenet', 1],
+    ['lenet', 37],
+    ['cifar10-quick', 16],
+    ['cifar10-quick', 33],
+  ] as const)('gives the logits of %s bit for bit, %i images', (name, images) => {
+    const spec = NETWORKS[name];
+    const network: Network = makeNetwork(spec);
+    if (spec.subtractMean) network.mean = tf.squeeze(pixels(spec, 1, 9), [0]);
+    for (const level of binding.levels()) {
+      binding.setLevel(level);
+      const [whole, single] = bothWays(network, images, 3);
+      expect(whole, level).toEqual(single);
+    }
+  });
+
+  it('gives those of random networks bit for bit, on every level', () => {
+    const ran = { forward: 0 };
+    const { forward } = binding;
+    binding.forward = (...inputs) => {
+      ran.forward++;
+      forward(...inputs);
+    };
+    let compared = 0;
+    for (let seed = 0; seed < 150; seed++) {
+      const network = makeNetwork(wide(randomNetwork(seed), seed % 3 === 0 ? 1 : 5 + (seed % 4)));
+      for (const level of binding.levels()) {
+        binding.setLevel(level);
+        binding.setThreads(1 + (seed % 3));
+        const [whole, single] = bothWays(network, 1 + ((seed * 7) % 40), seed);
+        expect(whole, `network ${seed}, ${level}`).toEqual(single);
+        compared++;
+      }
+    }
+    binding.forward = forward;
+    // All but those that begin with ReLU.
+    expect(ran.forward).toBeGreaterThan(0.9 * compared);
+  });
+
+  it('refuses programs that do not fit', () => {
+    const window = [2, 4, 4, 1, 1, 1, 3, 1, 1, 1, 1, 0, 0];
+    const dense = Int32Array.of(1, 0, ...window);
+    const call = (program: Int32Array, layers = program.length / 15, images = 2) => {
+      const x = new Float32Array(images * 16);
+      const logits = new Float32Array(6);
+      const weights = [new Float32Array(48), new Float32Array(3)];
+      binding.forward(layers, program, x, null, 1, logits, ...weights);
+    };
+    expect(() => {
+      call(dense);
+    }).not.toThrow();
+    const changed = (at: number, value: number): Int32Array => {
+      const program = dense.slice();
+      program[at] = value;
+      return program;
+    };
+    const bad: [Int32Array, number?, number?][] = [
+      [changed(0, 4)],
+      [changed(0, -1)],
+      [changed(0, 2)], // a pooling at the end
+      [changed(0, 0)], // a convolution at the end
+      [changed(2, 3)],
+      [changed(6, 2)],
+      [changed(8, 4)],
+      [changed(3, 1 << 20)],
+      [dense, 0],
+      [dense, 65],
+      [dense, 2],
+      [dense, 1, 3],
+      [Int32Array.of(...dense, ...dense)],
+    ];
+    for (const [program, layers, images] of bad) {
+      expect(() => {
+        call(program, layers, images);
+      }).toThrow(TypeError);
+    }
+  });
+});
