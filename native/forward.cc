@@ -94,7 +94,7 @@ inline void laneTile(const float* const* begins, const Terms& terms, const float
 struct LaneWeights {
   const float *weight, *bias, *panels;
   int K, columns;
-  bool relu;
+  bool relu, reluPooled;
 
   bool narrow() const { return columns <= NARROW_COLUMNS; }
   int panelCount() const { return ceilDiv(columns, TILE_CHANNELS); }
@@ -110,31 +110,45 @@ void packIntoPanels(const LaneWeights& layer, float* panels) {
   }
 }
 
-template <int P, int C, int T>
+/// How a tile is pooled: not at all, or its pixels are a cell of which the largest counts.
+enum Pooled { PIXELS, CELL };
+
+template <int P, int C, int T, Pooled POOLED = PIXELS>
 inline void laneTileInto(const float* const* x, int count, const Terms& terms,
                          const LaneWeights& layer, const float* w, ptrdiff_t weightStride, int first,
                          float* const* out) {
   Vec y[P][C];
   laneTile<P, C, T>(x, terms, w, weightStride, layer.bias ? layer.bias + first : nullptr, y);
+  if (POOLED == CELL) {
+#pragma GCC unroll 16
+    for (int c = 0; c < C; c++) {
+      Vec best = splat(-__builtin_inff());
+#pragma GCC unroll 4
+      for (int p = 0; p < P; p++) best = maxOf(layer.relu ? maxOf(y[p][c], Vec{}) : y[p][c], best);
+      store(out[0] + (ptrdiff_t)(first + c) * LANES, layer.reluPooled ? maxOf(best, Vec{}) : best);
+    }
+    return;
+  }
   for (int p = 0; p < P && p < count; p++)
     for (int c = 0; c < C; c++)
       store(out[p] + (ptrdiff_t)(first + c) * LANES, layer.relu ? maxOf(y[p][c], Vec{}) : y[p][c]);
 }
 
 /// Panel i of a layer for `count` <= TILE_PIXELS inputs; spare ones repeat another and are not stored.
+template <Pooled POOLED = PIXELS>
 void lanePanel(const float* const* x, int count, const Terms& terms, const LaneWeights& layer, int i,
                float* const* out) {
   const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
   const float* w = layer.panels + (ptrdiff_t)first * layer.K;
   constexpr int P = TILE_PIXELS;
   switch (columns) {
-    case 1: return laneTileInto<P, 1, 1>(x, count, terms, layer, w, columns, first, out);
-    case 2: return laneTileInto<P, 2, 1>(x, count, terms, layer, w, columns, first, out);
-    case 3: return laneTileInto<P, 3, 1>(x, count, terms, layer, w, columns, first, out);
+    case 1: return laneTileInto<P, 1, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
+    case 2: return laneTileInto<P, 2, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
+    case 3: return laneTileInto<P, 3, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
 #if defined(__AVX512F__) || defined(__aarch64__)
-    case 4: return laneTileInto<P, 4, 1>(x, count, terms, layer, w, columns, first, out);
-    case 5: return laneTileInto<P, 5, 1>(x, count, terms, layer, w, columns, first, out);
-    default: return laneTileInto<P, 6, 1>(x, count, terms, layer, w, columns, first, out);
+    case 4: return laneTileInto<P, 4, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
+    case 5: return laneTileInto<P, 5, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
+    default: return laneTileInto<P, 6, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
 #endif
   }
 }
@@ -193,6 +207,28 @@ void laneConvRow(const Window& g, const LaneWeights& layer, const float* image, 
     }
     for (int i = 0; i < layer.panelCount(); i++) lanePanel(x, count, terms, layer, i, to);
   }
+}
+
+/// Row oh of a convolution without padding pooled over cells of 2×2: out[outW / 2][outC][LANES].
+void laneCellRow(const Window& g, const LaneWeights& layer, const float* image, int oh, float* out) {
+  static_assert(TILE_PIXELS == 4, "a tile is a cell");
+  const ptrdiff_t pixel = (ptrdiff_t)g.inC * LANES, imageRow = g.inW * pixel;
+  const Terms terms = {g.kH, g.kW * g.inC, imageRow, 0, g.kH, 0, g.kW * g.inC};
+  for (int ow = 0; ow < g.outW / 2; ow++, out += (ptrdiff_t)g.outC * LANES) {
+    const float* x[TILE_PIXELS];
+    for (int p = 0; p < TILE_PIXELS; p++)
+      x[p] = image + (2 * oh + p / 2) * g.strideH * imageRow + (2 * ow + p % 2) * g.strideW * pixel;
+    for (int i = 0; i < layer.panelCount(); i++) lanePanel<CELL>(x, 1, terms, layer, i, &out);
+  }
+}
+
+/// Whether laneCellRow does it.
+bool pooledByCells(const Window& g, const LaneWeights& weights, const ForwardLayer& next) {
+  const Window& pool = next.window;
+  return next.kind == ForwardLayer::MAX_POOL && pool.kH == 2 && pool.kW == 2 && pool.strideH == 2 &&
+         pool.strideW == 2 && pool.padTop == 0 && pool.padLeft == 0 && pool.outH * 2 == g.outH &&
+         pool.outW * 2 == g.outW && !weights.narrow() && g.padTop == 0 && g.padLeft == 0 &&
+         (g.outW - 1) * g.strideW + g.kW <= g.inW && (g.outH - 1) * g.strideH + g.kH <= g.inH;
 }
 
 /// Rows of [width][channels][LANES] floats, of which only the last `period` are kept.
@@ -254,7 +290,10 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
                         layers[i + 1].kind != ForwardLayer::CONV;
     const int last = pooled ? i + 1 : i;
     float* to = last + 1 == count ? out : spare;
-    if (pooled) {
+    if (pooled && pooledByCells(g, weights[i], layers[i + 1])) {
+      for (int oh = 0; oh < g.outH / 2; oh++)
+        laneCellRow(g, weights[i], x, oh, to + oh * outRow / 2);
+    } else if (pooled) {
       const Window& pool = layers[i + 1].window;
       const Rows kept = {bang::scratch(2, (size_t)pool.kH * outRow), outRow, pool.kH};
       int made = 0;
@@ -293,7 +332,7 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
   for (int i = 0; i < images; i++) {
     if (layers[i].kind != ForwardLayer::CONV) continue;
     const Window& g = layers[i].window;
-    weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu};
+    weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu, layers[i + 1].relu};
     packIntoPanels(weights[i], packed);
     packed += (size_t)weights[i].K * g.outC;
   }

@@ -16,7 +16,10 @@ export function read(compute: () => tf.Tensor): Float32Array | Int32Array | Uint
   return values;
 }
 
-/** Runs the kernel `name` if the engine in use has one; undefined otherwise. */
+/**
+ * Runs the kernel `name` if the engine in use has one; undefined otherwise. Directly: tfjs's own way
+ * there (gradient tape, profile, checks) costs a tenth of a training step of LeNet.
+ */
 function fused(
   name: string,
   inputs: Record<string, tf.Tensor | undefined>,
@@ -25,24 +28,24 @@ function fused(
   // The types leave out that there may be none.
   const kernel = tf.getKernel(name, tf.getBackend()) as tf.KernelConfig | undefined;
   if (!kernel) return undefined;
-  const present = Object.entries(inputs).filter(([, tensor]) => tensor !== undefined);
-  const outputs = tf
-    .engine()
-    .runKernel<tf.Tensor | tf.Tensor[]>(
-      name,
-      Object.fromEntries(present) as unknown as tf.NamedTensorMap,
-      attributes as unknown as Parameters<ReturnType<typeof tf.engine>['runKernel']>[2],
-    );
-  return Array.isArray(outputs) ? outputs : [outputs];
+  const engine = tf.engine();
+  const outputs = kernel.kernelFunc({
+    inputs,
+    attrs: attributes as tf.NamedAttrMap,
+    backend: engine.backend,
+  });
+  return [outputs]
+    .flat()
+    .map((info) => (info instanceof tf.Tensor ? info : engine.makeTensorFromTensorInfo(info)));
 }
 
-/** Runs a kernel that every engine has, which tfjs has no function for. */
+/** Runs a kernel that every engine has. */
 function run(
   name: string,
   inputs: Record<string, tf.Tensor>,
-  attributes: Record<string, unknown>,
-): tf.Tensor4D {
-  return fused(name, inputs, attributes)![0] as tf.Tensor4D;
+  attributes: Record<string, unknown> = {},
+): tf.Tensor {
+  return fused(name, inputs, attributes)![0];
 }
 
 /** How a window moves over an image: its stride and the zeros around the image, in pixels. */
@@ -61,10 +64,9 @@ export function conv2d(
   x: tf.Tensor4D,
   filter: tf.Tensor4D,
   bias: tf.Tensor1D,
-  { stride, pad }: Sliding,
+  sliding: Sliding,
 ): tf.Tensor4D {
-  // tfjs takes explicit paddings here too, which its types leave out.
-  return tf.fused.conv2d({ x, filter, bias, strides: stride, pad: pad });
+  return run(tf.FusedConv2D, { x, filter, bias }, slidingAttributes(sliding)) as tf.Tensor4D;
 }
 
 /** The gradient with respect to x of a convolution whose output has the gradient kappa. */
@@ -75,7 +77,7 @@ export function conv2dInputGradient(
   sliding: Sliding,
 ): tf.Tensor4D {
   const attributes = { ...slidingAttributes(sliding), inputShape };
-  return run(tf.Conv2DBackpropInput, { dy: kappa, filter }, attributes);
+  return run(tf.Conv2DBackpropInput, { dy: kappa, filter }, attributes) as tf.Tensor4D;
 }
 
 /** Gradients of a layer's weight and bias, in the shapes of these. */
@@ -162,6 +164,18 @@ export function conv2dMaxPoolWeightGradient(
   return conv2dWeightGradient(x, whole, filterShape, sliding, scale);
 }
 
+/** x [N,I] · weight [I,O] + bias [O]. */
+export function dense(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
+  const attributes = { transposeA: false, transposeB: false, activation: 'linear' };
+  return run(tf._FusedMatMul, { a: x, b: weight, bias }, attributes) as tf.Tensor2D;
+}
+
+/** The gradient with respect to x of a dense layer whose output has the gradient kappa [N,O]. */
+export function denseInputGradient(kappa: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
+  const attributes = { transposeA: false, transposeB: true };
+  return run(tf.BatchMatMul, { a: kappa, b: weight }, attributes) as tf.Tensor2D;
+}
+
 /** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; scale as above. */
 export function denseWeightGradient(
   x: tf.Tensor2D,
@@ -172,6 +186,17 @@ export function denseWeightGradient(
   if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
   const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1])) : kappa;
   return { weight: tf.matMul(x, scaled, true), bias: tf.sum(scaled, 0) };
+}
+
+/** Max or average pooling over size × size windows; averages divide by the clipped window. */
+export function pool(
+  kind: 'maxPool' | 'avgPool',
+  x: tf.Tensor4D,
+  size: number,
+  { stride, pad }: Sliding,
+): tf.Tensor4D {
+  const attributes = { filterSize: [size, size], strides: [stride, stride], pad };
+  return run(kind === 'maxPool' ? tf.MaxPool : tf.AvgPool, { x }, attributes) as tf.Tensor4D;
 }
 
 /** The gradient of max pooling: to the first maximum of each window. x is its input, y its output. */
@@ -186,7 +211,7 @@ export function maxPoolGradient(
     tf.MaxPoolGrad,
     { dy: kappa, input: x, output: y },
     { filterSize: [size, size], strides: [stride, stride], pad },
-  );
+  ) as tf.Tensor4D;
 }
 
 /**
@@ -232,6 +257,16 @@ export function clippedAt(below: number, right: number): tf.backend_util.Explici
     [0, right],
     [0, 0],
   ];
+}
+
+/** max(0, x) */
+export function relu<T extends tf.Tensor>(x: T): T {
+  return run(tf.Relu, { x }) as T;
+}
+
+/** a · b of equal shapes. */
+export function multiply<T extends tf.Tensor>(a: T, b: T): T {
+  return run(tf.Multiply, { a, b }) as T;
 }
 
 /** kappa where y = relu(x) is positive, else 0. */

@@ -8,8 +8,13 @@ import {
   conv2dMaxPoolInputGradient,
   conv2dMaxPoolWeightGradient,
   conv2dWeightGradient,
+  dense,
+  denseInputGradient,
   denseWeightGradient,
   maxPoolGradient,
+  multiply,
+  pool as poolImages,
+  relu,
   reluGradient,
   type ForwardStep,
   type Pooled,
@@ -116,7 +121,7 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
         spec,
         input,
         output: input,
-        forward: (x) => ({ x, y: tf.relu(x) }),
+        forward: (x) => ({ x, y: relu(x) }),
         backward: (kappa, { y }) => reluGradient(y, kappa),
         steps: () => [{ kind: 'relu' }],
       };
@@ -125,8 +130,8 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
         spec,
         input,
         output: input,
-        forward: (x, { mask }) => ({ x, y: mask ? tf.mul(x, mask) : x }),
-        backward: (kappa, _pass, { mask }) => (mask ? tf.mul(kappa, mask) : kappa),
+        forward: (x, { mask }) => ({ x, y: mask ? multiply(x, mask) : x }),
+        backward: (kappa, _pass, { mask }) => (mask ? multiply(kappa, mask) : kappa),
         steps: () => [],
       };
   }
@@ -228,10 +233,13 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
     filler: spec.filler,
     forward: (x, { parameters }) => {
       const { weight, bias } = parameters!;
-      return { x, y: tf.fused.matMul({ a: flat(x), b: weight, bias }) };
+      return { x, y: dense(flat(x), weight as tf.Tensor as tf.Tensor2D, bias) };
     },
     backward: (kappa, { x }, { parameters }) =>
-      tf.reshape(tf.matMul(kappa as tf.Tensor2D, parameters!.weight, false, true), x.shape),
+      tf.reshape(
+        denseInputGradient(kappa as tf.Tensor2D, parameters!.weight as tf.Tensor as tf.Tensor2D),
+        x.shape,
+      ),
     gradient: (kappa, { x }, scale) => denseWeightGradient(flat(x), kappa as tf.Tensor2D, scale),
     steps: (parameters) => [
       {
@@ -258,12 +266,11 @@ function pool(spec: Spec<'maxPool'> | Spec<'avgPool'>, input: [number, number, n
   const right = Math.max(0, (columns - 1) * stride + size - width);
   const pad = below === 0 && right === 0 ? 'valid' : clippedAt(below, right);
   const sliding: Sliding = { stride, pad };
-  const poolImages = kind === 'maxPool' ? tf.maxPool : tf.avgPool;
   return {
     spec,
     input,
     output: [rows, columns, channels],
-    forward: (x) => ({ x, y: poolImages(x as tf.Tensor4D, size, stride, pad) }),
+    forward: (x) => ({ x, y: poolImages(kind, x as tf.Tensor4D, size, sliding) }),
     backward: (kappa, { x, y }) =>
       kind === 'maxPool'
         ? maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding)

@@ -30,7 +30,8 @@ export function emptyInterval(): Interval {
 
 /** Adds a batch and returns its mean loss. */
 export function addBatch(interval: Interval, gradients: Gradients): number {
-  const [loss] = gradients.loss.dataSync() as Float32Array;
+  const losses = floats(gradients.loss);
+  const loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
   interval.batches++;
   interval.loss += loss;
   for (const one of floats(gradients.correct)) interval.correct += one;

@@ -22,8 +22,8 @@ export interface Sgd {
 
 /** The gradient of a batch's mean loss, layer by layer, BANG's if asked. */
 export interface Gradients {
-  /** Mean loss of the batch. */
-  loss: tf.Scalar;
+  /** Loss of each element [N]. */
+  loss: tf.Tensor1D;
   correct: tf.Tensor1D;
   layers: Map<string, WeightGradient & { eta?: tf.Tensor1D }>;
 }
@@ -44,7 +44,7 @@ export function gradientsOf(
   const pass = trace(network, weights, batch.pixels, masks);
   const { loss, gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / count);
   const layers = layerGradients(network, weights, pass, gradient, { bang, correct, masks });
-  return { loss: tf.mean(loss), correct, layers };
+  return { loss, correct, layers };
 }
 
 /**
@@ -130,9 +130,12 @@ export function dropoutMasks(
     const kept = 1 / (1 - spec.rate);
     if (spec.rate === 0.5) {
       // One random bit decides: a number is enough for 32 elements.
-      for (let i = 0, bits = 0; i < mask.length; i++, bits >>>= 1) {
-        if (i % 32 === 0) bits = random.bits();
-        mask[i] = bits & 1 ? kept : 0;
+      const asBits = new Uint32Array(mask.buffer);
+      const [two] = new Uint32Array(Float32Array.of(kept).buffer);
+      for (let begin = 0; begin < asBits.length; begin += 32) {
+        const end = Math.min(begin + 32, asBits.length);
+        let bits = random.bits();
+        for (let i = begin; i < end; i++, bits >>>= 1) asBits[i] = -(bits & 1) & two;
       }
     } else {
       const threshold = spec.rate * 2 ** 32;

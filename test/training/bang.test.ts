@@ -277,7 +277,8 @@ describe('a training step', () => {
       data,
       Uint32Array.from({ length: 12 }, (_, i) => i),
     );
-    const lossAt = () => tf.tidy(() => gradientsOf(network, weights, batch).loss.dataSync()[0]);
+    const lossAt = () =>
+      tf.tidy(() => tf.mean(gradientsOf(network, weights, batch).loss).dataSync()[0]);
     const layers = tf.tidy(() =>
       [...gradientsOf(network, weights, batch).layers].map(([name, gradient]) => ({
         name,
