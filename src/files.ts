@@ -79,3 +79,13 @@ export function reason(error: unknown): string {
       return messageOf(error);
   }
 }
+
+/** Whether a process of this machine lives. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}

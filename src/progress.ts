@@ -7,7 +7,10 @@ export interface Progress {
 }
 
 export interface Task {
-  /** `done` units of the task's total are done, in all; `detail` is shown beside. */
+  /**
+   * `done` units of the task's total are done, in all, those begun counted in part; `detail` is
+   * shown beside.
+   */
   update(done: number, detail?: string): void;
   /** Ends the task, with one line that remains. */
   finish(summary?: string): void;

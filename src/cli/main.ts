@@ -10,6 +10,7 @@ import { exportCommand } from './export.js';
 import { initCommand } from './init.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
+import { sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
@@ -22,6 +23,7 @@ const COMMANDS = [
   runCommand,
   evalCommand,
   tableCommand,
+  sweepCommand,
   exportCommand,
   dataCommand,
   validateCommand,
@@ -45,6 +47,7 @@ export async function main(args: string[]): Promise<number> {
     .command(runCommand)
     .command(evalCommand)
     .command(tableCommand)
+    .command(sweepCommand)
     .command(exportCommand)
     .command(dataCommand)
     .command(validateCommand)

@@ -15,7 +15,7 @@ export function consoleProgress(stream: NodeJS.WriteStream = process.stderr): Co
 }
 
 function bars(stream: NodeJS.WriteStream): ConsoleProgress {
-  const open = new Set<() => void>();
+  const open = new Map<() => void, MultiBar>();
   return {
     start(label, total, unit) {
       const multi = new MultiBar({
@@ -35,10 +35,10 @@ function bars(stream: NodeJS.WriteStream): ConsoleProgress {
         multi.remove(bar);
         multi.stop();
       };
-      open.add(takeDown);
+      open.set(takeDown, multi);
       const task: Task = {
         update(done, detail = '') {
-          bar.update(done, { detail, remaining: clock(done) });
+          bar.update(Math.floor(done), { detail, remaining: clock(done) });
         },
         finish(summary) {
           takeDown();
@@ -48,10 +48,13 @@ function bars(stream: NodeJS.WriteStream): ConsoleProgress {
       return task;
     },
     note(line) {
-      stream.write(`${line}\n`);
+      const [bar] = open.values();
+      // Above the bar, which is drawn again below.
+      if (bar as MultiBar | undefined) bar.log(`${line}\n`);
+      else stream.write(`${line}\n`);
     },
     close() {
-      for (const takeDown of open) takeDown();
+      for (const takeDown of open.keys()) takeDown();
     },
   };
 }
@@ -66,7 +69,9 @@ function lines(stream: NodeJS.WriteStream): ConsoleProgress {
           const now = performance.now();
           if (now - last < LINE_EVERY_MS) return;
           last = now;
-          stream.write(`${label}: ${done}/${total} ${unit}, ${clock(done)} left ${detail}\n`);
+          stream.write(
+            `${label}: ${Math.floor(done)}/${total} ${unit}, ${clock(done)} left ${detail}\n`,
+          );
         },
         finish(summary) {
           if (summary !== undefined) stream.write(`${label}: ${summary}\n`);

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/pro
 import { homedir, hostname } from 'node:os';
 import path from 'node:path';
 import { codeOf, UserError } from '../errors.js';
-import { reason } from '../files.js';
+import { isAlive, reason } from '../files.js';
 import { silent, type Progress } from '../progress.js';
 import { keptFiles, problemOf, type Source } from './sources.js';
 
@@ -181,15 +181,6 @@ async function removeLeftovers(parent: string): Promise<void> {
 
 function machine(): string {
   return hostname().replace(/[^A-Za-z0-9.-]/g, '_');
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) !== 'ESRCH';
-  }
 }
 
 async function ageOf(folder: string): Promise<number> {

@@ -15,7 +15,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify, YAMLParseError } from 'yaml';
 import type { AttackName } from '../attacks/attack.js';
 import { codeOf, UserError } from '../errors.js';
-import { reason, writeFileAtomic } from '../files.js';
+import { isAlive, reason, writeFileAtomic } from '../files.js';
 import type { AttackOutcome, OutcomeStore } from './evaluate.js';
 
 /** The files of a result folder. */
@@ -84,7 +84,7 @@ export function openFolder(
       makeWritable(folder);
       // What the folder is of goes last, so that the rest is never without it.
       if (force) for (const name of Object.values(FILES).reverse()) remove(path.join(folder, name));
-      removeLeftovers(folder);
+      removeLeftovers(folder, Object.values(FILES));
       if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
     },
     file,
@@ -100,7 +100,8 @@ export function openFolder(
   };
 }
 
-function remove(file: string): void {
+/** @throws UserError if a file or folder is there and stays */
+export function remove(file: string): void {
   try {
     rmSync(file, { recursive: true, force: true });
   } catch (error) {
@@ -108,7 +109,8 @@ function remove(file: string): void {
   }
 }
 
-function makeWritable(folder: string): void {
+/** @throws UserError if a folder cannot be made or written to */
+export function makeWritable(folder: string): void {
   try {
     makeFolder(folder);
     accessSync(folder, constants.W_OK);
@@ -137,9 +139,8 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Parts of files that a process wrote when it was killed. */
-function removeLeftovers(folder: string): void {
-  const names = Object.values(FILES);
+/** Parts of files of these names that a process wrote when it was killed. */
+export function removeLeftovers(folder: string, names: readonly string[]): void {
   for (const entry of readdirSync(folder)) {
     const [, name, pid] = /^(.+)\.(\d+)\.tmp$/.exec(entry) ?? [];
     const ours = names.some((known) => known === name);
@@ -147,16 +148,8 @@ function removeLeftovers(folder: string): void {
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) !== 'ESRCH';
-  }
-}
-
-function readJson(file: string): unknown {
+/** What a JSON file holds; undefined if there is none or it is damaged. */
+export function readJson(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
@@ -192,19 +185,29 @@ function refuseOther(
     );
   }
   const found = readIdentity(file);
-  const plain = JSON.parse(JSON.stringify(identity)) as Identity;
-  const differences = differing(found, plain).filter(
+  const difference = differenceOf(found, identity, ignored);
+  if (difference === undefined) return;
+  throw new UserError(
+    `${folder} holds another experiment (${difference}): choose another folder with --out, or --force to start over`,
+  );
+}
+
+/** In what an experiment is not what it was, such as `seed was 1, is 2`; undefined if in nothing. */
+export function differenceOf(
+  was: Identity,
+  is: Identity,
+  ignored: readonly string[],
+): string | undefined {
+  const plain = JSON.parse(JSON.stringify(is)) as Identity;
+  const differences = differing(was, plain).filter(
     (key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)),
   );
-  if (differences.length === 0) return;
-  const shown = differences.slice(0, 3).map((key) => {
-    const [was, is] = [valueAt(found, key), valueAt(plain, key)];
-    return `${key} was ${was}, is ${is}`;
-  });
+  if (differences.length === 0) return undefined;
+  const shown = differences
+    .slice(0, 3)
+    .map((key) => `${key} was ${valueAt(was, key)}, is ${valueAt(plain, key)}`);
   const more = differences.length > 3 ? ` and ${differences.length - 3} more` : '';
-  throw new UserError(
-    `${folder} holds another experiment (${shown.join('; ')}${more}): choose another folder with --out, or --force to start over`,
-  );
+  return `${shown.join('; ')}${more}`;
 }
 
 function readIdentity(file: string): Identity {

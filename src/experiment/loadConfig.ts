@@ -36,22 +36,54 @@ export async function loadConfig(
   file: string,
   overrides: readonly string[] = [],
 ): Promise<LoadedConfig> {
-  const sources = [file];
-  try {
-    let tree = await readChain(file, sources, [await identity(file)]);
+  const sources: string[] = [];
+  return naming(sources, async () => {
+    let tree = await readYaml(file, sources);
     for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+    return { ...checkTree(tree, stem(file)), file, sources };
+  });
+}
 
-    const removed: KeyPath[] = [];
-    const value = toValue(tree, [], removed) as Record<string, unknown>;
-    if (!Object.hasOwn(value, 'name')) value.name = stem(file);
-
-    const checked = checkConfig(value, removed);
-    if ('config' in checked) return { ...checked, file, sources };
-    throw new Complaints(checked.problems.map((problem) => locate(tree, problem)));
+/** Does work that throws `Complaints`, and names their places in files as they were read. */
+export async function naming<T>(sources: readonly string[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (error) {
     if (error instanceof Complaints) throw new ConfigError(linesOf(error.complaints, sources));
     throw error;
   }
+}
+
+/**
+ * A YAML file of keys and values with all that it extends, which is added to `sources`.
+ *
+ * @throws Complaints; UserError if the file cannot be read
+ */
+export async function readYaml(file: string, sources: string[]): Promise<Tree> {
+  sources.push(file);
+  return readChain(file, sources, [await identity(file)]);
+}
+
+/**
+ * @param name of the experiment, if it has none
+ * @throws Complaints
+ */
+export function checkTree(tree: Tree, name: string): Checked {
+  const { value, removed } = plainOf(tree);
+  const named = Object.hasOwn(value, 'name') ? value : { ...value, name };
+  const checked = checkConfig(named, removed);
+  if ('config' in checked) return checked;
+  throw complaintsOf(tree, checked.problems);
+}
+
+/** A mapping as plain data without the keys that are set to null, which are `removed`. */
+export function plainOf(tree: Tree): { value: Record<string, unknown>; removed: KeyPath[] } {
+  const removed: KeyPath[] = [];
+  return { value: toValue(tree, [], removed) as Record<string, unknown>, removed };
+}
+
+export function complaintsOf(tree: Tree, problems: readonly Problem[]): Complaints {
+  return new Complaints(problems.map((problem) => locate(tree, problem)));
 }
 
 /** Reads a file and, beneath it, what it extends. Adds the bases to `sources`. */
@@ -123,21 +155,32 @@ async function identity(file: string): Promise<string> {
 }
 
 /** A tree with the one value of `a.b.c=value` in it. */
-function parseOverride(override: string): Tree {
+export function parseOverride(override: string): Tree {
   const equals = override.indexOf('=');
   const key = equals < 0 ? override : override.slice(0, equals);
   const at: Place = { set: key };
   const fail = (text: string) => new Complaints([{ at, text }]);
 
-  const keys = key.split('.');
-  if (equals < 0 || keys.includes('') || keys.length > 20)
-    throw fail('expected key=value, such as seed=2');
+  const keys = keysIn(key);
+  if (equals < 0 || !keys) throw fail('expected key=value, such as seed=2');
   if (keys[0] === 'extends') throw fail('only a file can extend another');
   const value = parseYaml(override.slice(equals + 1), () => at);
   if (!value) throw fail(`expected a value after =; ${key}=null removes the key`);
+  return change(keys, at, value);
+}
+
+/** The keys of `training.bang.beta`; undefined if a text is none that way. */
+export function keysIn(text: string): string[] | undefined {
+  const keys = text.split('.');
+  return keys.includes('') || keys.length > 20 ? undefined : keys;
+}
+
+/** A tree with one value in it, at those keys. */
+export function change(keys: readonly string[], at: Place, value: Tree): Tree {
+  const outer = { at, keyAt: at, kind: 'mapping', partial: true } as const;
   return keys.reduceRight<Tree>(
-    (inner, name) => ({ at, keyAt: at, kind: 'mapping', entries: new Map([[name, inner]]) }),
-    value,
+    (inner, name) => ({ ...outer, entries: new Map([[name, inner]]) }),
+    { ...value, keyAt: at },
   );
 }
 
@@ -145,7 +188,7 @@ function parseOverride(override: string): Tree {
 const REPLACES: Record<string, string> = { seeds: 'seed', seed: 'seeds' };
 
 /** A whole configuration changed by another. */
-function replaceIn(base: Tree, over: Tree): Tree {
+export function replaceIn(base: Tree, over: Tree): Tree {
   if (base.kind !== 'mapping' || over.kind !== 'mapping') return over;
   const entries = new Map(base.entries);
   for (const [key, value] of over.entries) {
@@ -163,8 +206,9 @@ function merge(base: Tree, over: Tree): Tree {
     const inherited = entries.get(key);
     entries.set(key, inherited ? merge(inherited, value) : value);
   }
-  // What a mapping lacks is to be mended where it is written, not in an option that changes a part.
-  return { ...('set' in over.at ? base : over), kind: 'mapping', entries };
+  // What a mapping lacks is to be mended where it is written, not in what changes a part of it.
+  const changes = 'set' in over.at || over.partial === true;
+  return { ...(changes ? base : over), kind: 'mapping', entries };
 }
 
 /** The tree as plain data, without the keys that are set to null, which go to `removed`. */
@@ -219,7 +263,7 @@ function linesOf(complaints: readonly Complaint[], sources: readonly string[]): 
 }
 
 /** The file's name without its ending, as far as it can be a run's name. */
-function stem(file: string): string {
+export function stem(file: string): string {
   const name = path.basename(file, path.extname(file)).replace(/[^A-Za-z0-9._-]+/g, '-');
   return name.replace(/^[.-]+/, '').slice(0, 100) || 'unnamed';
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type * as tf from '@tensorflow/tfjs-core';
-import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
+import { loadData, type Dataset, type DataSplits, type LoadOptions } from '../data/dataset.js';
 import { startEngine, threadCount, type Engine } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { packageRoot } from '../files.js';
@@ -17,7 +17,7 @@ import type { Progress } from '../progress.js';
 import { perImageCsv, tableCsv, trainingCsv } from '../report/csv.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
 import { summarise, type Row } from '../report/result.js';
-import { initialState, train } from '../training/train.js';
+import { initialState, train, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, readCheckpoint } from './checkpoint.js';
 import { dataOf, isBang, isOwn, networkOf, parseConfig, tableOf, type Config } from './config.js';
 import { evaluate, slice } from './evaluate.js';
@@ -54,7 +54,6 @@ export interface RunOptions {
  * @throws UserError, ExperimentError, Interrupted as their steps do
  */
 export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
-  const { progress, signal } = options;
   threadCount(options.threads);
   const { force, inputs } = options;
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL, force, inputs });
@@ -63,13 +62,9 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   if (finished) return { ...finished, name: config.name, config };
 
   const begun = performance.now();
-  const engine = await announceEngine(config.engine, options);
-  const data = await loadData(config.data, { dataDir: options.dataDir, progress, signal });
-  const source = sourceOf(config.data, data, options.dataDir);
-  const { train: trainingImages } = splitOf(data.train, config.training.trainOn);
-  const network = withMean(makeNetwork(networkOf(config)), undefined, trainingImages);
-  folder.begin();
-  const trained = await trainedWeights(network, config, data, source, engine, folder, options);
+  const subject = await subjectIn(folder, config, options);
+  const { engine, network, data, source } = subject;
+  const trained = await trainedWeights(subject, config, folder, options);
   try {
     const row = await evaluateInto(
       folder,
@@ -94,6 +89,49 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   } finally {
     disposeWeights(trained.weights);
   }
+}
+
+/**
+ * Trains up to an iteration and leaves a checkpoint there, from which `runExperiment` goes on to the
+ * result that it would have made without. What is trained further already stays as it is.
+ *
+ * @throws UserError, ExperimentError, Interrupted as their steps do
+ */
+export async function trainUntil(
+  config: Config,
+  iteration: number,
+  options: RunOptions,
+): Promise<void> {
+  const folder = openFolder(options.out, config, { ignored: INCIDENTAL });
+  if (folder.has('result') || folder.has('weights')) return;
+  const subject = await subjectIn(folder, config, options);
+  const { weights, velocities } = await trainedState(subject, config, folder, options, iteration);
+  disposeWeights(weights);
+  disposeWeights(velocities);
+}
+
+/** What an experiment is done with. */
+interface Subject {
+  engine: Engine;
+  network: Network;
+  data: DataSplits;
+  source: DataSource;
+}
+
+/** Prepares all that an experiment needs, and its folder. */
+async function subjectIn(
+  folder: ResultFolder,
+  config: Config,
+  options: RunOptions,
+): Promise<Subject> {
+  const { dataDir, progress, signal } = options;
+  const engine = await announceEngine(config.engine, options);
+  const data = await loadData(config.data, { dataDir, progress, signal });
+  const source = sourceOf(config.data, data, dataDir);
+  const { train: trainingImages } = splitOf(data.train, config.training.trainOn);
+  const network = withMean(makeNetwork(networkOf(config)), undefined, trainingImages);
+  folder.begin();
+  return { engine, network, data, source };
 }
 
 export interface EvalOptions extends RunOptions {
@@ -229,8 +267,7 @@ async function finishedResult(
     return undefined;
   }
   if (dataDir === undefined && result.data.folder === null) return result;
-  const data = await loadData(name, { dataDir, progress, signal });
-  const { sha256 } = sourceOf(name, data, dataDir);
+  const { sha256 } = await loadSource(name, { dataDir, progress, signal });
   refuseOtherData(folder, result.data.sha256, sha256);
   return result;
 }
@@ -241,45 +278,19 @@ interface Trained {
 }
 
 async function trainedWeights(
-  network: Network,
+  subject: Subject,
   config: Config,
-  data: DataSplits,
-  source: DataSource,
-  engine: Engine,
   folder: ResultFolder,
-  { progress, signal }: RunOptions,
+  options: RunOptions,
 ): Promise<Trained> {
-  const { seed, training } = config;
+  const { engine, network, source } = subject;
   if (folder.has('weights')) {
     const { weights, data: trainedOn } = await finishedWeights(network, folder.file('weights'));
     refuseOtherData(folder, trainedOn ?? source.sha256, source.sha256);
     return { weights, seconds: null };
   }
-  const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
-  const decisive = { ...training, checkpointEvery: undefined };
-  const origin = {
-    settings: sha256(JSON.stringify({ model: config.model, seed, training: decisive })),
-    data: source.sha256,
-  };
-  const checkpoint = readCheckpoint(network, folder.file('checkpoint'), origin.settings);
-  if (checkpoint) {
-    refuseOtherData(folder, checkpoint.data, origin.data);
-    progress.note(`training goes on at iteration ${checkpoint.state.iteration}`);
-  } else if (folder.has('checkpoint')) {
-    progress.note(`note: ${folder.file('checkpoint')} is damaged; training begins anew`);
-  }
-  const state = checkpoint?.state ?? initialState(network, seed);
   const begun = performance.now();
-  await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
-    checkpoint: (now) => {
-      folder.write('checkpoint', encodeCheckpoint(network, now, origin));
-    },
-    log: (rows) => {
-      folder.write('training', trainingCsv(rows));
-    },
-    progress,
-    ...(signal && { signal }),
-  });
+  const state = await trainedState(subject, config, folder, options);
   disposeWeights(state.velocities);
   const metadata = {
     config: JSON.stringify(config),
@@ -290,6 +301,43 @@ async function trainedWeights(
   folder.write('weights', encodeSafetensors(exportNetwork(network, state.weights), metadata));
   folder.remove('checkpoint');
   return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
+}
+
+/** From the checkpoint in the folder, or from the beginning, to the end or to `until`. */
+async function trainedState(
+  { network, data, source }: Subject,
+  config: Config,
+  folder: ResultFolder,
+  { progress, signal }: RunOptions,
+  until?: number,
+): Promise<TrainingState> {
+  const { model, seed, training } = config;
+  const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
+  const decisive = { ...training, checkpointEvery: undefined };
+  const origin = {
+    settings: sha256(JSON.stringify({ model, seed, training: decisive })),
+    data: source.sha256,
+  };
+  const checkpoint = readCheckpoint(network, folder.file('checkpoint'), origin.settings);
+  if (checkpoint) {
+    refuseOtherData(folder, checkpoint.data, origin.data);
+    progress.note(`training goes on at iteration ${checkpoint.state.iteration}`);
+  } else if (folder.has('checkpoint')) {
+    progress.note(`note: ${folder.file('checkpoint')} is damaged; training begins anew`);
+  }
+  const state = checkpoint?.state ?? initialState(network, seed);
+  await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
+    until,
+    checkpoint: (now) => {
+      folder.write('checkpoint', encodeCheckpoint(network, now, origin));
+    },
+    log: (rows) => {
+      folder.write('training', trainingCsv(rows));
+    },
+    progress,
+    ...(signal && { signal }),
+  });
+  return state;
 }
 
 /** @throws UserError that says how to mend it, if they are damaged */
@@ -356,6 +404,14 @@ function refuseOtherData(folder: ResultFolder, was: string, is: string): void {
   throw new UserError(
     `${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
   );
+}
+
+/** Which data there are, fetched first if they are in no folder and not in the cache. */
+export async function loadSource(
+  name: Config['data'],
+  { dataDir, ...options }: LoadOptions,
+): Promise<DataSource> {
+  return sourceOf(name, await loadData(name, { dataDir, ...options }), dataDir);
 }
 
 function sourceOf(name: string, { train, test }: DataSplits, folder?: string): DataSource {

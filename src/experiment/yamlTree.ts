@@ -23,7 +23,8 @@ export type Scalar = string | number | boolean | null;
 export type Tree = { at: Place; keyAt: Place } & (
   | { kind: 'scalar'; value: Scalar }
   | { kind: 'list'; items: Tree[] }
-  | { kind: 'mapping'; entries: Map<string, Tree> }
+  /** `partial`: made around a value, to change it; nobody has written it. */
+  | { kind: 'mapping'; entries: Map<string, Tree>; partial?: true }
 );
 
 /** Something wrong with a file or an option, such as `x.yaml:7:5: …`. */

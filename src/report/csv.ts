@@ -91,7 +91,8 @@ export function tableCsv(entries: readonly Entry[]): string {
   return stringify(lines, { header: true });
 }
 
-function flat(figures: Figures): Record<string, number | string> {
+/** Each figure, and its deviation over images where it has one, as columns. */
+export function flat(figures: Figures): Record<string, number | string> {
   const rounded = (x: number | undefined, digits: number) =>
     x === undefined ? '' : Number(x.toFixed(digits));
   return Object.fromEntries(

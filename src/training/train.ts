@@ -37,6 +37,8 @@ export interface TrainingState {
 }
 
 export interface TrainingHooks {
+  /** An iteration at which to checkpoint and return; left out: the last. */
+  until?: number | undefined;
   /** Called every `checkpointEvery` iterations and when the run is interrupted. */
   checkpoint?: (state: TrainingState) => void;
   /** Called with all rows so far whenever one is added. */
@@ -53,7 +55,7 @@ export function initialState(network: Network, seed: number): TrainingState {
 
 /**
  * Trains by section 1 of the protocol, from `state` on, which it changes: at the end it holds the
- * model of the last iteration. The same settings, seed and data give the same weights bit for bit
+ * model of the last iteration, or of `until`. The same settings, seed and data give the same weights bit for bit
  * on one machine, whatever the number of threads and wherever the run was interrupted.
  *
  * @throws ExperimentError if the loss is no number any more, or stays at chance
@@ -73,7 +75,9 @@ export async function train(
   task.update(state.iteration);
   const begun = { at: performance.now(), iteration: state.iteration };
 
-  while (state.iteration < iterations) {
+  const end = Math.min(iterations, hooks.until ?? iterations);
+
+  while (state.iteration < end) {
     const t = state.iteration;
     const rate = learningRateAt(settings.learningRate, t);
     const loss = tf.tidy(() => {
@@ -115,6 +119,11 @@ export async function train(
       task.finish(`stopped at iteration ${state.iteration}`);
       throw error;
     }
+  }
+  if (state.iteration < iterations) {
+    hooks.checkpoint?.(state);
+    task.finish(`stopped at iteration ${state.iteration}`);
+    return;
   }
   const last = state.rows.at(-1);
   task.finish(

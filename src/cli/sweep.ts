@@ -1,0 +1,353 @@
+import path from 'node:path';
+import Table from 'cli-table3';
+import type { Argv, CommandModule } from 'yargs';
+import { ExperimentError, UserError } from '../errors.js';
+import { writeFileAtomic } from '../files.js';
+import {
+  bestOf,
+  compareSweeps,
+  paretoLines,
+  pointText,
+  sweepReport,
+  type SweepCell,
+} from '../report/sweep.js';
+import { COLUMNS } from '../report/entry.js';
+import { estimateSeconds } from '../sweep/estimate.js';
+import { KEEPABLE, planIn, refuseOtherSweep, sweepFolder, type Keepable } from '../sweep/folder.js';
+import { readLock } from '../sweep/lock.js';
+import { loadPlan, type Plan } from '../sweep/plan.js';
+import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
+import { interruptible, once, shared } from './options.js';
+import { print, terminalWidth } from './print.js';
+import { duration } from './progress.js';
+import { setOption } from './validate.js';
+
+/** Options of what computes cells. */
+const computing = {
+  jobs: {
+    describe: 'processes at once, a cell in each (default: one for each thread)',
+    requiresArg: true,
+  },
+  threads: {
+    describe:
+      'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
+    requiresArg: true,
+  },
+  'data-dir': shared['data-dir'],
+  retries: {
+    default: 1,
+    requiresArg: true,
+    describe: 'how often a cell whose process crashes is tried again',
+  },
+  keep: {
+    type: 'string',
+    requiresArg: true,
+    describe: `what to keep of each cell besides config, result and table row, such as weights,per-image (${KEEPABLE.join(', ')})`,
+  },
+} as const;
+
+interface Computing {
+  jobs?: number;
+  threads?: number;
+  dataDir?: string;
+  retries: number;
+  keep?: string | string[];
+}
+
+interface SweepArguments extends Computing {
+  config: string;
+  out?: string;
+  set: string[];
+  dryRun: boolean;
+  force: boolean;
+}
+
+const folderArgument = {
+  type: 'string',
+  demandOption: true,
+  describe: 'the folder of a sweep',
+} as const;
+
+export const sweepCommand: CommandModule = {
+  command: 'sweep <config>',
+  describe: 'run a grid, a list or a random sample of experiments',
+  builder: (yargs) =>
+    yargs
+      .command(
+        '$0 <config>',
+        'run what a sweep describes; what its folder holds already is not computed again',
+        (args) => options(args) as never,
+        (args: unknown) => run(args as SweepArguments),
+      )
+      .command(
+        'status <folder>',
+        'how far a sweep is, and its best cells',
+        (args) =>
+          args
+            .positional('folder', folderArgument)
+            .example('$0 sweep status runs/lenet', 'while it runs, or later'),
+        ({ folder }) => status(folder),
+      )
+      .command(
+        'retry <folder>',
+        'compute what is missing or failed of a sweep, from its folder alone',
+        (args) =>
+          args
+            .positional('folder', folderArgument)
+            .options(computing)
+            .example('$0 sweep retry runs/lenet', 'what failed, once more') as never,
+        (args: unknown) => retry(args as Computing & { folder: string }),
+      )
+      .command(
+        'cancel <folder>',
+        'stop a sweep that runs, wherever it was started; it can be gone on with',
+        (args) =>
+          args
+            .positional('folder', folderArgument)
+            .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs'),
+        ({ folder }) => cancel(folder),
+      )
+      .command(
+        'compare <first> <second>',
+        'what moved from one sweep to another, point by point',
+        (args) =>
+          args
+            .positional('first', folderArgument)
+            .positional('second', folderArgument)
+            .option('out', {
+              type: 'string',
+              requiresArg: true,
+              coerce: once('out'),
+              describe: 'a CSV file for the differences at each point',
+            })
+            .example('$0 sweep compare runs/before runs/after', 'second minus first'),
+        ({ first, second, out }) => compare(first, second, out),
+      ),
+  handler: () => undefined,
+};
+
+function options(args: Argv): Argv {
+  return args
+    .positional('config', {
+      type: 'string',
+      demandOption: true,
+      describe: 'a YAML file that says what to vary',
+    })
+    .option('out', {
+      type: 'string',
+      requiresArg: true,
+      coerce: once('out'),
+      describe: 'the folder of the sweep (default: runs/NAME, after the config)',
+    })
+    .option('set', setOption)
+    .options(computing)
+    .option('dry-run', {
+      type: 'boolean',
+      default: false,
+      describe: 'only list the cells, and how long they will take',
+    })
+    .option('force', shared.force)
+    .example('$0 sweep configs/grids/lenet.yaml', "the paper's grid on LeNet, in runs/lenet")
+    .example('$0 sweep configs/grids/lenet.yaml --dry-run', 'what that would do')
+    .example('$0 sweep mine.yaml --set evaluation.images=1000', 'a key changed in every cell')
+    .example('$0 sweep status runs/lenet', 'how far it is; also: retry, cancel, compare')
+    .epilog(
+      'Stopped at any time, the same command goes on: finished cells are kept, unfinished ones go on from their last checkpoint. Each cell gives the same figures, bit for bit, as bang run on its config.yaml.',
+    );
+}
+
+async function run(args: SweepArguments): Promise<void> {
+  const { config, out, set, dryRun, force } = args;
+  const plan = await loadPlan(config, set);
+  const folder = out ?? path.join('runs', plan.name);
+  if (dryRun) await list(plan, folder, args);
+  else await carryOn(plan, folder, args, force);
+}
+
+async function retry({ folder, ...args }: Computing & { folder: string }): Promise<void> {
+  await carryOn(await planIn(folder), folder, args, false);
+}
+
+async function carryOn(
+  plan: Plan,
+  out: string,
+  { jobs, threads, dataDir, retries, keep }: Computing,
+  force: boolean,
+): Promise<void> {
+  const options = {
+    ...{ out, force, jobs, threads, dataDir },
+    retries: retriesIn(retries),
+    keep: keepIn(keep),
+  };
+  const cells = await interruptible(
+    (signal, progress) => runSweep(plan, { ...options, signal, progress }),
+    { force },
+  );
+  report(plan, cells);
+  print(`Files: ${out}`);
+  refuseFailed(cells, out);
+}
+
+function retriesIn(retries: number): number {
+  if (Number.isInteger(retries) && retries >= 0 && retries <= 100) return retries;
+  throw new UserError(`--retries must be a whole number from 0 to 100, not ${retries}`);
+}
+
+function keepIn(keep: string | string[] = []): Keepable[] {
+  const names = [keep].flat().flatMap((text) => text.split(','));
+  const unknown = names.find((name) => !(KEEPABLE as readonly string[]).includes(name));
+  if (unknown === undefined) return names as Keepable[];
+  throw new UserError(`--keep: expected ${KEEPABLE.join(', ')}, found ${unknown}`);
+}
+
+/** @throws ExperimentError if cells failed, so that a script notices */
+function refuseFailed(cells: readonly SweepCell[], out: string): void {
+  const failed = cells.filter(({ state }) => state === 'failed');
+  if (failed.length === 0) return;
+  const [{ id, error }] = failed;
+  const more = failed.length > 1 ? ` and ${failed.length - 1} more` : '';
+  throw new ExperimentError(
+    `${failed.length} of ${cells.length} cells failed, ${id} (${error})${more}: bang sweep retry ${out} tries them again`,
+  );
+}
+
+function report(plan: Plan, cells: readonly SweepCell[]): void {
+  print(sweepReport(plan.keys, cells, terminalWidth()));
+  const front = paretoLines(plan.keys, cells);
+  if (front.length > 0) {
+    print('\nPareto front of accuracy and the mean L∞ that unmasked FGS needs:');
+    front.forEach(print);
+  }
+  for (const note of mixtures(cells)) process.stderr.write(`note: ${note}\n`);
+}
+
+/** Figures of different engines or versions can differ in their last bits, or in more. */
+function mixtures(cells: readonly SweepCell[]): string[] {
+  const notes: string[] = [];
+  const of = (what: string, values: (string | undefined)[]): void => {
+    const distinct = [...new Set(values.flatMap((value) => value ?? []))];
+    if (distinct.length > 1) notes.push(`cells were made by ${what}: ${distinct.join(', ')}`);
+  };
+  of(
+    'several versions',
+    cells.map(({ origin }) => origin?.bang),
+  );
+  of(
+    'several engines',
+    cells.map(({ origin }) => origin?.engine),
+  );
+  return notes;
+}
+
+async function list(plan: Plan, out: string, args: SweepArguments): Promise<void> {
+  if (!args.force) await refuseOtherSweep(out, plan);
+  const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
+  const cells = plan.cells.map((cell) => ({ cell, state: states?.get(cell) }));
+  const open = cells.filter(({ state }) => !['done', 'stopped'].includes(state?.state ?? 'open'));
+  const { processes, threads } = sharing(open.length, args);
+  const known = cells.flatMap(({ state }) =>
+    state?.state === 'done' ? state.result.provenance.seconds.total : [],
+  );
+  const mean = known.reduce((sum, seconds) => sum + seconds, 0) / known.length;
+  const estimated =
+    known.length > 0
+      ? open.map(() => mean)
+      : await estimateSeconds(
+          open.map(({ cell }) => cell.config),
+          threads,
+        );
+  const secondsOf = new Map(open.map(({ cell }, i) => [cell, estimated[i]]));
+  for (const { cell, state } of cells) {
+    const seconds = secondsOf.get(cell);
+    const text = seconds === undefined ? state!.state : `about ${duration(1000 * seconds)}`;
+    print(`${cell.id}: ${text}`);
+  }
+  const total = estimated.reduce((sum, seconds) => sum + seconds, 0) / processes;
+  const how = known.length > 0 ? 'as the finished ones took' : 'a rough estimate';
+  const done = cells.length - open.length;
+  print(
+    `${cells.length} cells in ${out}, ${done} done: about ${duration(1000 * total)} for the rest, ${how}; ` +
+      `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each`,
+  );
+}
+
+async function status(out: string): Promise<void> {
+  const plan = await planIn(out);
+  const folder = sweepFolder(out, plan);
+  const cells = cellsOf(plan, statesIn(plan, folder));
+  const count = (state: SweepCell['state']): number =>
+    cells.filter((cell) => cell.state === state).length;
+  const lock = readLock(folder.file('lock'));
+  const words = [`${count('done')} of ${cells.length} cells done`];
+  if (count('failed') > 0) words.push(`${count('failed')} failed`);
+  if (count('stopped') > 0) words.push(`${count('stopped')} stopped early`);
+  words.push(
+    lock?.live === true
+      ? `process ${lock.holder.pid} on ${lock.holder.host} is at work since ${lock.holder.since}`
+      : 'nothing runs',
+  );
+  print(`${plan.name}: ${words.join(', ')}`);
+  bestOf(plan.keys, cells).forEach(print);
+  for (const { id, state, error } of cells) if (state === 'failed') print(`${id} failed: ${error}`);
+  if (count('done') > 0) print(`\n${sweepReport(plan.keys, cells, terminalWidth())}`);
+}
+
+const WAIT_MS = 120_000;
+
+async function cancel(out: string): Promise<void> {
+  const folder = sweepFolder(out, await planIn(out));
+  const working = (): boolean => readLock(folder.file('lock'))?.live === true;
+  if (!working()) throw new UserError(`no sweep is at work in ${out}`);
+  writeFileAtomic(folder.file('cancel'), '');
+  const begun = Date.now();
+  while (working()) {
+    if (Date.now() - begun > WAIT_MS) {
+      throw new ExperimentError(`the sweep in ${out} was told to stop, but is still at work`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  print(`stopped; bang sweep retry ${out} goes on`);
+}
+
+async function compare(first: string, second: string, out: string | undefined): Promise<void> {
+  const [a, b] = [await planIn(first), await planIn(second)];
+  const keys = [...a.keys].sort();
+  if (keys.join() !== [...b.keys].sort().join()) {
+    throw new UserError(
+      `${first} varies ${a.keys.join(', ')}, ${second} varies ${b.keys.join(', ')}: they have no points in common`,
+    );
+  }
+  const cellsIn = (folder: string, plan: Plan): SweepCell[] =>
+    cellsOf(plan, statesIn(plan, sweepFolder(folder, plan))).map((cell) => ({
+      ...cell,
+      // Both in one order of keys.
+      values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
+    }));
+  const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
+  const { common, onlyFirst, onlySecond, identical, figures } = found;
+  if (common === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
+  print(
+    `${common} points are done in both, ${onlyFirst} only in ${first}, ${onlySecond} only in ${second}; ` +
+      `${identical.cells} of ${identical.of} cells of the same seed are the same bit for bit`,
+  );
+  const table = new Table({
+    head: [`${second} minus ${first}`, 'mean', 'most', 'where'],
+    style: { head: [], border: [] },
+    colAligns: ['left', 'right', 'right', 'left'],
+  });
+  for (const { figure, title, digits } of COLUMNS) {
+    const change = figures[figure];
+    if (!change) continue;
+    const signed = (x: number): string => `${x > 0 ? '+' : ''}${x.toFixed(digits)}`;
+    table.push([
+      title.join(' '),
+      signed(change.mean),
+      signed(change.most),
+      pointText(keys, change.where),
+    ]);
+  }
+  print(table.toString());
+  if (out === undefined) return;
+  writeFileAtomic(out, found.csv);
+  print(`Files: ${out}`);
+}

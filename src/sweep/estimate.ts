@@ -1,0 +1,110 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { ATTACKS } from '../attacks/run.js';
+import { SHAPES } from '../data/shapes.js';
+import { startEngine } from '../engine/engine.js';
+import { isBang, networkOf, type Config } from '../experiment/config.js';
+import { logitsOf, makeNetwork } from '../model/network.js';
+import { disposeWeights } from '../model/parameters.js';
+import { applyGradients, dropoutMasks, gradientsOf } from '../training/step.js';
+import { initialState } from '../training/train.js';
+
+/** Seconds for a pair of images on one thread, about; the size matters little. */
+const PASS_SECONDS = 0.001;
+/** Of 255 or 350 scales of the exhaustive search about half are tried before one fools. */
+const SCAN_ROUNDS = 130;
+/** Starting the process, reading the data, writing the files. */
+const START_SECONDS = 2;
+const TEST_IMAGES = 10_000;
+
+/**
+ * How long cells will take where none has been finished yet, in seconds: training steps and forward
+ * passes of each kind of network are timed for a moment, on images of noise.
+ *
+ * @param threads of each process; others that run beside it are not reckoned with
+ */
+export async function estimateSeconds(
+  configs: readonly Config[],
+  threads: number,
+): Promise<number[]> {
+  const measured = new Map<string, Promise<Unit>>();
+  const seconds: number[] = [];
+  for (const config of configs) {
+    const { model, data, engine, training, evaluation } = config;
+    const key = JSON.stringify([model, data, engine, training.batch, isBang(config)]);
+    if (!measured.has(key)) measured.set(key, measure(config, threads));
+    const { step, forward } = await measured.get(key)!;
+    const images = evaluation.images === 'all' ? TEST_IMAGES : evaluation.images;
+    const rounds = evaluation.attacks.reduce(
+      (sum, name) => sum + (evaluation.search === 'scan' ? SCAN_ROUNDS : roundsOf(name)),
+      1,
+    );
+    const pairs = evaluation.pass
+      ? evaluation.attacks.filter((name) => ATTACKS[name].published).length * images
+      : 0;
+    seconds.push(
+      START_SECONDS +
+        training.iterations * step +
+        images * rounds * forward +
+        (pairs * PASS_SECONDS) / threads,
+    );
+  }
+  return seconds;
+}
+
+/** Doublings up to the limit and halvings down to the width, half of both. */
+function roundsOf(name: keyof typeof ATTACKS): number {
+  const { limit, width } = ATTACKS[name].bisection;
+  return (Math.log2(limit) + Math.log2(limit / width)) / 2 + 3;
+}
+
+interface Unit {
+  /** Seconds of a training step. */
+  step: number;
+  /** Seconds of the forward pass of one image. */
+  forward: number;
+}
+
+async function measure(config: Config, threads: number): Promise<Unit> {
+  await startEngine({ engine: config.engine, threads });
+  const { training, data, seed } = config;
+  const { height, width, channels, classes } = SHAPES[data];
+  const mean = tf.zeros<tf.Rank.R3>([height, width, channels]);
+  const network = { ...makeNetwork(networkOf(config)), mean };
+  const state = initialState(network, seed);
+  const { batch } = training;
+  const pixels = tf.randomUniform<tf.Rank.R4>([batch, height, width, channels], 0, 255);
+  const labels = tf.tensor1d(
+    Array.from({ length: batch }, (_, i) => i % classes),
+    'int32',
+  );
+  const bang = isBang(config) ? training.bang : undefined;
+  const step = await time(() => {
+    const masks = dropoutMasks(network, batch, seed, 0);
+    const gradients = gradientsOf(network, state.weights, { pixels, labels }, bang, masks);
+    // Rate 0: the weights of noise would soon be no numbers any more.
+    applyGradients(state.weights, state.velocities, gradients.layers, {
+      rate: 0,
+      momentum: 0,
+      weightDecay: 0,
+    });
+    gradients.loss.dataSync();
+  });
+  const forward = await time(() => logitsOf(network, state.weights, pixels).dataSync());
+  for (const weights of [state.weights, state.velocities]) disposeWeights(weights);
+  tf.dispose([pixels, labels, mean]);
+  return { step, forward: forward / batch };
+}
+
+/** The least of what fits into half a second, but of three at least: what else runs here only adds. */
+async function time(work: () => void): Promise<number> {
+  const times: number[] = [];
+  tf.tidy(work);
+  const begun = performance.now();
+  while (times.length < 3 || performance.now() - begun < 500) {
+    const start = performance.now();
+    tf.tidy(work);
+    times.push((performance.now() - start) / 1000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return Math.min(...times);
+}

@@ -1,0 +1,193 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { stringify } from 'yaml';
+import { messageOf, UserError } from '../errors.js';
+import {
+  FILES,
+  differenceOf,
+  makeWritable,
+  readJson,
+  remove,
+  removeLeftovers,
+} from '../experiment/folder.js';
+import { INCIDENTAL, isResult, type Result } from '../experiment/result.js';
+import { writeFileAtomic } from '../files.js';
+import { takeLock, type Lock } from './lock.js';
+import { loadPlan, type Cell, type Plan } from './plan.js';
+
+/** The files of a sweep's folder, beside `cells/`, which has a result folder for each cell. */
+export const SWEEP_FILES = {
+  record: 'sweep.yaml',
+  table: 'sweep.csv',
+  surfaces: 'surfaces.csv',
+  pareto: 'pareto.csv',
+  lock: 'sweep.lock',
+  cancel: 'sweep.cancel',
+} as const;
+
+/** Where a cell is. `open`: not begun, or begun and not finished. */
+export type CellState =
+  | { state: 'done'; result: Result }
+  | { state: 'failed'; failure: Failure }
+  | { state: 'stopped'; rung: number }
+  | { state: 'open' };
+
+/** Why a cell has no result. */
+export interface Failure {
+  error: string;
+  /** `experiment`: the same seed would fail in the same way; `other`: another attempt may succeed. */
+  kind: 'experiment' | 'other';
+  attempts: number;
+  time: string;
+}
+
+/** What is kept of a finished cell besides its config, result and row of the table. */
+export const KEEPABLE = ['weights', 'per-image', 'training'] as const;
+export type Keepable = (typeof KEEPABLE)[number];
+
+const KEPT_FILE: Record<Keepable, keyof typeof FILES> = {
+  weights: 'weights',
+  'per-image': 'perImage',
+  training: 'training',
+};
+
+export interface SweepFolder {
+  path: string;
+  file(name: keyof typeof SWEEP_FILES): string;
+  cell(cell: Cell): string;
+  /** Makes the folder ready and takes its lock; nothing on the disk changes before. */
+  begin(options: { force: boolean; lost: () => void }): Lock;
+  state(cell: Cell): CellState;
+  /**
+   * Validation accuracy at an iteration, of a cell that has come so far.
+   *
+   * @throws UserError if all images train
+   */
+  validationAt(cell: Cell, iteration: number): number | undefined;
+  fail(cell: Cell, failure: Failure): void;
+  /** Makes a failed cell one that is still to be done. */
+  reopen(cell: Cell): void;
+  /** Removes what is not kept of a cell that is finished. */
+  prune(cell: Cell, keep: readonly Keepable[]): void;
+}
+
+const FAILURE = 'failure.json';
+
+/** The folder of a sweep, there or yet to be made. */
+export function sweepFolder(folder: string, plan: Plan): SweepFolder {
+  const file = (name: keyof typeof SWEEP_FILES): string => path.join(folder, SWEEP_FILES[name]);
+  const cells = path.join(folder, 'cells');
+  const cellFolder = (cell: Cell): string => path.join(cells, cell.id);
+  const inCell = (cell: Cell, name: string): string => path.join(cellFolder(cell), name);
+  return {
+    path: folder,
+    file,
+    cell: cellFolder,
+    begin({ force, lost }) {
+      makeWritable(folder);
+      const lock = takeLock(file('lock'), lost);
+      try {
+        if (force) for (const name of [cells, ...RESULTS.map(file)]) remove(name);
+        removeLeftovers(folder, Object.values(SWEEP_FILES));
+        remove(file('cancel'));
+        if (!existsSync(file('record'))) writeFileAtomic(file('record'), stringify(plan.record));
+        return lock;
+      } catch (error) {
+        lock.release();
+        throw error;
+      }
+    },
+    state(cell) {
+      const result = readJson(inCell(cell, FILES.result));
+      if (isResult(result)) return { state: 'done', result };
+      const failure = readJson(inCell(cell, FAILURE));
+      return isFailure(failure) ? { state: 'failed', failure } : { state: 'open' };
+    },
+    validationAt(cell, iteration) {
+      const log = inCell(cell, FILES.training);
+      if (!existsSync(log)) return undefined;
+      const [head, ...rows] = readFileSync(log, 'utf8').trim().split('\n');
+      const column = head.split(',').indexOf('validation_accuracy');
+      const row = rows.map((line) => line.split(',')).find(([at]) => Number(at) === iteration);
+      if (row === undefined) return undefined;
+      if (row[column] !== '') return Number(row[column]);
+      throw new UserError(
+        `${log} has no validation accuracy: halving needs images that do not train`,
+      );
+    },
+    fail(cell, failure) {
+      writeFileAtomic(inCell(cell, FAILURE), `${JSON.stringify(failure, null, 2)}\n`);
+    },
+    reopen(cell) {
+      remove(inCell(cell, FAILURE));
+    },
+    prune(cell, keep) {
+      for (const name of KEEPABLE) {
+        if (!keep.includes(name)) remove(inCell(cell, FILES[KEPT_FILE[name]]));
+      }
+      remove(inCell(cell, FILES.checkpoint));
+      remove(inCell(cell, FAILURE));
+    },
+  };
+}
+
+/** What starting over removes, the record last: without it nobody knows what the rest is of. */
+const RESULTS = ['table', 'surfaces', 'pareto', 'record'] as const;
+
+/**
+ * Refuses a folder that holds another sweep: the results of two would be mixed.
+ *
+ * @throws UserError that says what differs
+ */
+export async function refuseOtherSweep(folder: string, plan: Plan): Promise<void> {
+  const choose = 'choose another folder with --out, or --force to start over';
+  const record = path.join(folder, SWEEP_FILES.record);
+  if (!existsSync(record)) {
+    for (const stranger of ['cells', FILES.identity]) {
+      if (!existsSync(path.join(folder, stranger))) continue;
+      throw new UserError(
+        `${folder} holds ${stranger}, but no ${SWEEP_FILES.record} that says what it is of: choose another folder with --out`,
+      );
+    }
+    return;
+  }
+  let found: Plan;
+  try {
+    found = await loadPlan(record);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`cannot read ${record} (${messageOf(error)}): ${choose}`);
+  }
+  const difference = differenceOfPlans(found, plan);
+  if (difference === undefined) return;
+  throw new UserError(`${folder} holds another sweep (${difference}): ${choose}`);
+}
+
+function differenceOfPlans(was: Plan, is: Plan): string | undefined {
+  if (was.cells.length !== is.cells.length) {
+    return `it had ${was.cells.length} cells, now ${is.cells.length}`;
+  }
+  const before = new Map(was.cells.map((cell) => [cell.id, cell]));
+  for (const cell of is.cells) {
+    const old = before.get(cell.id);
+    if (!old) return `it had no cell ${cell.id}`;
+    const difference = differenceOf(old.config, cell.config, INCIDENTAL);
+    if (difference !== undefined) return `in cell ${cell.id}, ${difference}`;
+  }
+  return differenceOf({ halving: was.halving ?? null }, { halving: is.halving ?? null }, []);
+}
+
+/**
+ * The sweep that a folder holds.
+ *
+ * @throws UserError if it holds none
+ */
+export async function planIn(folder: string): Promise<Plan> {
+  const record = path.join(folder, SWEEP_FILES.record);
+  if (existsSync(record)) return loadPlan(record);
+  throw new UserError(`${folder} is not the folder of a sweep: it has no ${SWEEP_FILES.record}`);
+}
+
+function isFailure(value: unknown): value is Failure {
+  return typeof value === 'object' && value !== null && 'error' in value && 'kind' in value;
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import {
+  linkSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { hostname } from 'node:os';
+import { codeOf, messageOf, UserError } from '../errors.js';
+import { isAlive, reason } from '../files.js';
+
+/** Who works in a folder. */
+export interface Holder {
+  pid: number;
+  host: string;
+  since: string;
+  token: string;
+}
+
+export interface Lock {
+  release(): void;
+}
+
+const BEAT_MS = 10_000;
+/** A holder that has not been heard of for so long is gone, whatever its number says. */
+const SILENT_MS = 120_000;
+
+/**
+ * Makes this process the only one that works in a folder, which it goes on saying every ten seconds.
+ * What a process left that was killed is taken over: its machine knows that it is gone, and others
+ * notice that it is silent.
+ *
+ * @param lost called if another process has taken the folder, as after a long suspension
+ * @throws UserError that names who holds it
+ */
+export function takeLock(file: string, lost: () => void): Lock {
+  const holder: Holder = {
+    pid: process.pid,
+    host: hostname(),
+    since: new Date().toISOString(),
+    token: randomUUID(),
+  };
+  const own = `${file}.${process.pid}.tmp`;
+  try {
+    writeFileSync(own, JSON.stringify(holder));
+    // A link is made only where nothing is, and has its content from the first moment on.
+    while (!linked(own, file)) {
+      const found = readLock(file);
+      if (found?.live === true) throw new UserError(occupied(file, found.holder));
+      if (found) setAside(file, found.holder);
+    }
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  } finally {
+    rmSync(own, { force: true });
+  }
+  const isOurs = (): boolean => readLock(file)?.holder.token === holder.token;
+  const beat = setInterval(() => {
+    try {
+      if (!isOurs()) {
+        clearInterval(beat);
+        lost();
+      } else {
+        utimesSync(file, new Date(), new Date());
+      }
+    } catch {
+      // A disk that does not answer now may do so in ten seconds.
+    }
+  }, BEAT_MS);
+  beat.unref();
+  return {
+    release() {
+      clearInterval(beat);
+      if (isOurs()) rmSync(file, { force: true });
+    },
+  };
+}
+
+/** Who holds a folder, and whether it still does; undefined if nobody. */
+export function readLock(file: string): { holder: Holder; live: boolean } | undefined {
+  try {
+    const age = Date.now() - statSync(file).mtimeMs;
+    const holder = JSON.parse(readFileSync(file, 'utf8')) as Holder;
+    const gone = holder.host === hostname() && !isAlive(holder.pid);
+    return { holder, live: !gone && age < SILENT_MS };
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw new UserError(
+      `cannot read ${file}: ${messageOf(error)}; remove it if nothing runs there`,
+    );
+  }
+}
+
+function linked(own: string, file: string): boolean {
+  try {
+    linkSync(own, file);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** Removes the lock of a holder that is gone, and only that: another process may be faster. */
+function setAside(file: string, gone: Holder): void {
+  const aside = `${file}.${process.pid}.old.tmp`;
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  const { token } = JSON.parse(readFileSync(aside, 'utf8')) as Holder;
+  if (token !== gone.token) linked(aside, file);
+  rmSync(aside, { force: true });
+}
+
+function occupied(file: string, { pid, host, since }: Holder): string {
+  return `another sweep works there (process ${pid} on ${host}, since ${since}): wait for it or stop it; ${file} is its mark`;
+}

@@ -1,0 +1,327 @@
+import { existsSync } from 'node:fs';
+import { UserError } from '../errors.js';
+import { threadCount } from '../engine/engine.js';
+import type { Result } from '../experiment/result.js';
+import { loadSource } from '../experiment/run.js';
+import { writeFileAtomic } from '../files.js';
+import type { Progress, Task } from '../progress.js';
+import { bestOf, paretoCsv, surfacesCsv, sweepCsv, type SweepCell } from '../report/sweep.js';
+import {
+  refuseOtherSweep,
+  sweepFolder,
+  type CellState,
+  type Keepable,
+  type SweepFolder,
+} from './folder.js';
+import type { Cell, Plan } from './plan.js';
+import { runPool, type Ended, type Job } from './pool.js';
+
+export interface SweepOptions {
+  /** The folder of the sweep. */
+  out: string;
+  /** Starts over in a folder that holds a sweep. */
+  force?: boolean;
+  /** Processes at once; left out: one for each thread. */
+  jobs?: number | undefined;
+  /** Computing threads of all processes together; left out: `$BANG_THREADS`, else all cores. */
+  threads?: number | undefined;
+  dataDir?: string | undefined;
+  /** How often a cell is tried again that fails otherwise than its experiment. */
+  retries: number;
+  keep: readonly Keepable[];
+  progress: Progress;
+  signal: AbortSignal;
+}
+
+/** Computes cells and says how they end; one way for each place where they can be computed. */
+export type Compute = (
+  cells: readonly Cell[],
+  until: number | undefined,
+  hooks: ComputeHooks,
+) => Promise<void>;
+
+export interface ComputeHooks {
+  begun: (cell: Cell) => void;
+  progress: (cell: Cell, fraction: number) => void;
+  note: (cell: Cell, line: string) => void;
+  ended: (cell: Cell, end: Exclude<Ended, { kind: 'stopped' }>, attempts: number) => void;
+  signal: AbortSignal;
+}
+
+/** How many processes, and threads of each: a process for each thread, if there are cells enough. */
+export function sharing(
+  cells: number,
+  { jobs, threads }: Pick<SweepOptions, 'jobs' | 'threads'>,
+): { processes: number; threads: number } {
+  const all = threadCount(threads);
+  if (jobs !== undefined && (!Number.isInteger(jobs) || jobs < 1 || jobs > 1024)) {
+    throw new UserError(`--jobs must be a whole number from 1 to 1024, not ${jobs}`);
+  }
+  const processes = Math.max(1, Math.min(jobs ?? all, cells));
+  return { processes, threads: Math.max(1, Math.floor(all / processes)) };
+}
+
+/**
+ * Does what is missing or failed of a sweep, and leaves its tables in the folder.
+ *
+ * @throws UserError if the folder holds another sweep, or one is at work there; Interrupted if the
+ *   signal aborts, when all that was computed has been saved
+ */
+export async function runSweep(plan: Plan, options: SweepOptions): Promise<SweepCell[]> {
+  const { force = false, signal, progress, dataDir, retries } = options;
+  if (!force) await refuseOtherSweep(options.out, plan);
+  const folder = sweepFolder(options.out, plan);
+  const local: Compute = async (cells, until, hooks) => {
+    const { processes, threads } = sharing(cells.length, options);
+    const jobOf = (cell: Cell): Job => {
+      return { config: cell.config, out: folder.cell(cell), threads, dataDir, until };
+    };
+    await runPool(cells, jobOf, { processes, retries }, hooks);
+  };
+  sharing(1, options);
+  return carryOut(plan, folder, local, { ...options, force, signal, progress });
+}
+
+/** A sweep from where it is to its end, wherever its cells are computed. */
+export async function carryOut(
+  plan: Plan,
+  folder: SweepFolder,
+  compute: Compute,
+  options: Omit<SweepOptions, 'out' | 'jobs' | 'threads' | 'retries'> & { force: boolean },
+): Promise<SweepCell[]> {
+  const { force, dataDir, progress, keep } = options;
+  // Another process, or `bang sweep cancel`, can stop this one as Ctrl-C does.
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([options.signal, stopping.signal]);
+  const lock = folder.begin({
+    force,
+    lost: () => {
+      progress.note(`${folder.path} was taken over by another sweep; stopping`);
+      stopping.abort();
+    },
+  });
+  const watch = setInterval(() => {
+    if (!existsSync(folder.file('cancel')) || stopping.signal.aborted) return;
+    progress.note('cancelled; stopping after saving');
+    stopping.abort();
+  }, 500);
+  const states = new Map(plan.cells.map((cell) => [cell, folder.state(cell)]));
+  const writeTables = (): SweepCell[] => {
+    const cells = cellsOf(plan, states);
+    writeFileAtomic(folder.file('table'), sweepCsv(plan.keys, cells));
+    writeFileAtomic(folder.file('surfaces'), surfacesCsv(plan.keys, cells));
+    writeFileAtomic(folder.file('pareto'), paretoCsv(plan.keys, cells));
+    return cells;
+  };
+  try {
+    const open = plan.cells.filter((cell) => states.get(cell)!.state !== 'done');
+    for (const cell of plan.cells) {
+      if (states.get(cell)!.state === 'done') folder.prune(cell, kept(plan, keep));
+    }
+    if (open.length > 0) {
+      // Fetched once, before many processes want it.
+      for (const name of new Set(plan.cells.map(({ config }) => config.data))) {
+        const { sha256 } = await loadSource(name, { dataDir, progress, signal });
+        refuseOtherData(folder, states, name, sha256);
+      }
+      for (const cell of open) {
+        folder.reopen(cell);
+        states.set(cell, { state: 'open' });
+      }
+      await computeAll(plan, folder, compute, states, writeTables, { progress, signal, keep });
+    }
+    return writeTables();
+  } finally {
+    clearInterval(watch);
+    lock.release();
+  }
+}
+
+type States = Map<Cell, CellState>;
+
+async function computeAll(
+  plan: Plan,
+  folder: SweepFolder,
+  compute: Compute,
+  states: States,
+  writeTables: () => SweepCell[],
+  { progress, signal, keep }: Pick<SweepOptions, 'progress' | 'signal' | 'keep'>,
+): Promise<void> {
+  const whole = watchCells(plan, states, progress);
+  const stage = (cells: readonly Cell[], until?: number): Promise<void> =>
+    compute(cells, until, {
+      begun: (cell) => {
+        whole.begun(cell);
+      },
+      progress: (cell, fraction) => {
+        whole.progress(cell, until === undefined ? fraction : 0);
+      },
+      note: (cell, line) => {
+        progress.note(`${cell.id}: ${line}`);
+      },
+      ended: (cell, end, attempts) => {
+        if (end.kind === 'failed') {
+          const { error, failure: kind } = end;
+          const failure = { error, kind, attempts, time: new Date().toISOString() };
+          folder.fail(cell, failure);
+          states.set(cell, { state: 'failed', failure });
+        } else if (until === undefined) {
+          states.set(cell, folder.state(cell));
+          folder.prune(cell, kept(plan, keep));
+        }
+        const cells = writeTables();
+        whole.ended(cell, cells);
+      },
+      signal,
+    });
+  const isOpen = (cell: Cell): boolean => states.get(cell)!.state !== 'done';
+  let going = plan.cells;
+  for (const rung of plan.halving?.rungs ?? []) {
+    const behind = going.filter(
+      (cell) => isOpen(cell) && folder.validationAt(cell, rung) === undefined,
+    );
+    if (behind.length > 0) await stage(behind, rung);
+    going = survivors(going, (cell) => folder.validationAt(cell, rung), plan.halving!.keep);
+    for (const cell of plan.cells) {
+      if (going.includes(cell) || states.get(cell)!.state !== 'open') continue;
+      states.set(cell, { state: 'stopped', rung });
+      folder.prune(cell, kept(plan, keep));
+    }
+  }
+  await stage(going.filter((cell) => states.get(cell)!.state !== 'done'));
+  whole.finish();
+}
+
+/**
+ * The cells that go on: the best share by validation accuracy, one at least, and of a tie the first.
+ * References always do.
+ */
+export function survivors(
+  cells: readonly Cell[],
+  accuracyOf: (cell: Cell) => number | undefined,
+  keep: number,
+): Cell[] {
+  const measured = cells.flatMap((cell) => {
+    const accuracy = accuracyOf(cell);
+    return cell.reference || accuracy === undefined ? [] : [{ cell, accuracy }];
+  });
+  const count = Math.max(1, Math.ceil(measured.length * keep));
+  const best = [...measured].sort((a, b) => b.accuracy - a.accuracy).slice(0, count);
+  const going = new Set(best.map(({ cell }) => cell));
+  return cells.filter((cell) => cell.reference || going.has(cell));
+}
+
+/** Where cells stop early, the log says how far each came: it is the record of that. */
+function kept(plan: Plan, keep: readonly Keepable[]): Keepable[] {
+  return plan.halving ? [...keep, 'training'] : [...keep];
+}
+
+function refuseOtherData(folder: SweepFolder, states: States, name: string, sha256: string): void {
+  for (const [{ id, config }, state] of states) {
+    if (state.state !== 'done' || config.data !== name) continue;
+    if (state.result.data.sha256 === sha256) continue;
+    throw new UserError(
+      `${id} in ${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
+    );
+  }
+}
+
+/** The cells with what is known of each, as reports want them. */
+export function cellsOf(plan: Plan, states: States): SweepCell[] {
+  return plan.cells.map((cell): SweepCell => {
+    const { id, values, seed, reference } = cell;
+    const found = states.get(cell)!;
+    const common = { id, values, seed, reference, state: found.state };
+    switch (found.state) {
+      case 'done':
+        return { ...common, row: found.result.row, origin: originOf(found.result) };
+      case 'failed':
+        return { ...common, error: found.failure.error };
+      case 'stopped':
+        return { ...common, error: `stopped at iteration ${found.rung}: others were better` };
+      case 'open':
+        return common;
+    }
+  });
+}
+
+function originOf({ weights, provenance }: Result): NonNullable<SweepCell['origin']> {
+  const { bang, engine, cpu, threads, seconds, finished } = provenance;
+  return { weights, bang, engine, cpu, threads, seconds, finished };
+}
+
+/** What a folder knows of its cells now; those that halving stopped are told by their logs. */
+export function statesIn(plan: Plan, folder: SweepFolder): States {
+  const states: States = new Map(plan.cells.map((cell) => [cell, folder.state(cell)]));
+  let going = plan.cells;
+  for (const rung of plan.halving?.rungs ?? []) {
+    const measured = (cell: Cell): boolean =>
+      states.get(cell)!.state !== 'open' || folder.validationAt(cell, rung) !== undefined;
+    if (!going.every(measured)) break;
+    going = survivors(going, (cell) => folder.validationAt(cell, rung), plan.halving!.keep);
+    for (const cell of plan.cells) {
+      if (!going.includes(cell) && states.get(cell)!.state === 'open') {
+        states.set(cell, { state: 'stopped', rung });
+      }
+    }
+  }
+  return states;
+}
+
+/** The progress of a whole sweep: one task, cells as its unit, what is begun counted in part. */
+function watchCells(plan: Plan, states: States, progress: Progress) {
+  const task: Task = progress.start('sweep', plan.cells.length, 'cells');
+  const running = new Map<Cell, number>();
+  const count = (state: CellState['state']): number =>
+    [...states.values()].filter((one) => one.state === state).length;
+  let best = '';
+  const show = (): void => {
+    const parts = [...running.values()].reduce((sum, part) => sum + part, 0);
+    const settled = count('done') + count('failed') + count('stopped');
+    const failed = count('failed');
+    const words = [`${running.size} running`, ...(failed > 0 ? [`${failed} failed`] : []), best];
+    task.update(
+      settled + parts,
+      words
+        .filter((word) => word !== '')
+        .map((word) => `| ${word}`)
+        .join(' '),
+    );
+  };
+  show();
+  return {
+    begun(cell: Cell) {
+      running.set(cell, 0);
+      show();
+    },
+    progress(cell: Cell, fraction: number) {
+      running.set(cell, fraction);
+      show();
+    },
+    ended(cell: Cell, cells: readonly SweepCell[]) {
+      running.delete(cell);
+      best = bestOf(plan.keys, cells).join(' | ');
+      const line = endText(states.get(cell)!);
+      if (line !== undefined) progress.note(`${cell.id}: ${line}`);
+      show();
+    },
+    finish() {
+      const stopped = count('stopped');
+      const words = [`${count('done')} of ${plan.cells.length} cells done`];
+      if (count('failed') > 0) words.push(`${count('failed')} failed`);
+      if (stopped > 0) words.push(`${stopped} stopped early`);
+      task.finish(words.join(', '));
+    },
+  };
+}
+
+function endText(state: CellState): string | undefined {
+  if (state.state === 'failed') return `failed: ${state.failure.error}`;
+  if (state.state !== 'done') return undefined;
+  const { row, provenance } = state.result;
+  const { fgs, 'fgs-unmasked': unmasked } = row.attacks;
+  const words = [`accuracy ${row.accuracy.toFixed(2)} %`];
+  if (fgs) words.push(`FGS-Rate ${fgs.rate.toFixed(2)} %`);
+  if (unmasked?.linf) words.push(`unmasked FGS-L∞ ${unmasked.linf.mean.toFixed(2)}`);
+  return `${words.join(', ')}, ${provenance.seconds.total.toFixed(0)} s`;
+}

@@ -1,0 +1,304 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Result } from '#bang/experiment/run.js';
+import { readLock } from '#bang/sweep/lock.js';
+import { readCsv } from '../fixtures.js';
+import {
+  bang,
+  bangInside,
+  bangOk,
+  expectRefusal,
+  tensors,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type BangOptions,
+  type Workspace,
+} from './bang.js';
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+  writeSmallData(space, 'data', { train: 100, test: 40 });
+  space.write('tiny.yaml', tinyConfig());
+});
+afterAll(() => {
+  space.remove();
+});
+
+const SHORT = ['training.iterations=10', 'evaluation.images=30'].flatMap((one) => ['--set', one]);
+
+function sweep(args: readonly string[], options: Partial<BangOptions> = {}) {
+  const data = ['--data-dir', 'data'];
+  return bang(['sweep', ...args, ...data], { cwd: space.folder, ...options });
+}
+
+/** The same in this process, where no cell is computed; `@` stands for the workspace. */
+function inside(args: readonly string[]) {
+  const placed = args.map((arg) => arg.replace(/^@/, `${space.folder}/`));
+  return bangInside(['sweep', ...placed]);
+}
+
+function result(folder: string): Result {
+  return JSON.parse(space.read(folder, 'result.json')) as Result;
+}
+
+/** All of a result that does not say how long it took or where. */
+function figures(folder: string): unknown {
+  const incidental = ['provenance', 'seconds'];
+  return JSON.parse(
+    JSON.stringify(result(folder), (key, value: unknown) =>
+      incidental.includes(key) ? null : value,
+    ),
+  ) as unknown;
+}
+
+describe('bang sweep', () => {
+  const args = ['sweep.yaml', ...SHORT, '--out', 'some'];
+  let first: Awaited<ReturnType<typeof bang>>;
+  beforeAll(async () => {
+    space.write(
+      'sweep.yaml',
+      `base: tiny.yaml
+list:
+  - {training.bang.beta: 1}
+  - {training.learningRate.base: 1.0e+6}
+  - {training.bang.beta: 1.5}
+`,
+    );
+    first = await sweep([...args, '--jobs', '2', '--keep', 'weights,per-image']);
+  });
+  const good = ['cells/beta-1', 'cells/beta-1.5'];
+  const bad = 'cells/base-1000000';
+
+  it('lists what it would do, and does nothing', async () => {
+    const dry = await inside([
+      '@sweep.yaml',
+      ...SHORT,
+      '--dry-run',
+      '--out',
+      '@dry',
+      '--jobs',
+      '1',
+    ]);
+    expect(dry.stdout).toMatch(/^beta-1: about [\d.]+ \w+\nbase-1000000: about /);
+    expect(dry.stdout).toMatch(/^3 cells in \S+dry, 0 done: about .* a rough estimate; 1 at once/m);
+    expect(existsSync(space.file('dry'))).toBe(false);
+  });
+
+  it('records a cell that fails, finishes the others, and says so at the end', () => {
+    expect(first.code).toBe(1);
+    expect(first.stderr).toMatch(
+      /^bang: 1 of 3 cells failed, base-1000000 \(.*loss.*\): bang sweep retry some tries them again$/m,
+    );
+    const failure = JSON.parse(space.read('some', bad, 'failure.json')) as Record<string, unknown>;
+    // The same seed would diverge again.
+    expect(failure).toMatchObject({ kind: 'experiment', attempts: 1 });
+    const rows = readCsv(space.file('some', 'sweep.csv'));
+    expect(rows.map(({ cell, state }) => [cell, state])).toEqual([
+      ['beta-1', 'done'],
+      ['base-1000000', 'failed'],
+      ['beta-1.5', 'done'],
+    ]);
+    for (const name of ['accuracy', 'fgs_rate', 'hc1_linf_mean', 'seconds', 'engine', 'weights']) {
+      expect(rows[0][name]).toMatch(/./);
+    }
+    expect(first.stdout).toMatch(/│ beta 1\.5/);
+    expect(first.stdout).toMatch(/^Pareto front/m);
+  });
+
+  it('finds what bang run finds, bit for bit, with any number of processes and threads', async () => {
+    const config = path.join('some', good[1], 'config.yaml');
+    const run = ['run', config, '--data-dir', 'data', '--threads', '2', '--out', 'alone'];
+    await bangOk(run, { cwd: space.folder });
+    expect(figures(`some/${good[1]}`)).toEqual(figures('alone'));
+    expect(tensors(space, `some/${good[1]}`)).toEqual(tensors(space, 'alone'));
+    expect(space.read('some', good[1], 'per-image.csv')).toBe(space.read('alone', 'per-image.csv'));
+  });
+
+  it('computes again only what failed, from the folder alone, too', async () => {
+    const times = () =>
+      good.map((cell) => statSync(space.file('some', cell, 'result.json')).mtimeMs);
+    const before = times();
+    const again = await sweep(['retry', 'some']);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/^base-1000000: failed: /m);
+    expect(again.stderr).not.toMatch(/^beta-/m);
+    expect(times()).toEqual(before);
+    // What is not to be kept is not kept.
+    expect(space.list(`some/${good[0]}`)).toEqual(['config.yaml', 'result.json', 'table.csv']);
+  });
+
+  it('says how far a folder is', async () => {
+    const { stdout, code } = await inside(['status', '@some']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^sweep: 2 of 3 cells done, 1 failed, nothing runs\nbest accuracy /);
+    expect(stdout).toMatch(/^base-1000000 failed: .*loss/m);
+  });
+
+  it('compares two sweeps', async () => {
+    const { stdout } = await inside(['compare', '@some', '@some', '--out', '@moved.csv']);
+    expect(stdout).toMatch(
+      /^2 points are done in both, .*; 2 of 2 cells .* the same bit for bit$/m,
+    );
+    expect(readCsv(space.file('moved.csv')).map(({ accuracy }) => accuracy)).toEqual(['0', '0']);
+  });
+
+  it('refuses another sweep in the folder, says what differs, and changes nothing', async () => {
+    const before = space.contents('some');
+    for (const [changes, message] of [
+      [['--set', 'training.batch=8'], /\(in cell beta-1, training\.batch was 16, is 8\)/],
+      [['--set', 'seeds=[1,2]'], /\(it had 3 cells, now 6\)/],
+    ] as const) {
+      const refused = await inside(['@sweep.yaml', ...SHORT, '--out', '@some', ...changes]);
+      expectRefusal(refused, message);
+      expectRefusal(
+        refused,
+        /^bang: \S+some holds another sweep .*: choose another folder with --out, or --force/,
+      );
+    }
+    expect(space.contents('some')).toEqual(before);
+  });
+
+  it('refuses other data', async () => {
+    writeSmallData(space, 'others', { seed: 2, train: 100, test: 40 });
+    const placed = ['@sweep.yaml', ...SHORT, '--out', '@some', '--data-dir', '@others'];
+    const refused = await inside(placed);
+    expectRefusal(refused, /beta-1 in \S+some was made on other data/);
+  });
+
+  it.each([
+    [['nowhere.yaml'], /cannot read nowhere\.yaml/],
+    [['@sweep.yaml', '--jobs', '0'], /--jobs must be a whole number from 1 to 1024, not 0/],
+    [
+      ['@sweep.yaml', '--keep', 'wieghts'],
+      /--keep: expected weights, per-image, training, found wieghts/,
+    ],
+    [['status', '@data'], /data is not the folder of a sweep/],
+    [['cancel', '@some'], /no sweep is at work in \S+some/],
+  ])('refuses %j', async (args, message) => {
+    expectRefusal(await inside(args), message);
+  });
+});
+
+describe('a sweep that is stopped', () => {
+  const LONG = ['training.iterations=40', 'training.logEvery=10'].flatMap((one) => ['--set', one]);
+  const args = ['long.yaml', ...LONG, '--out', 'long', '--keep', 'weights,training'];
+  const [one, two] = ['long/cells/beta-1', 'long/cells/beta-1.5'];
+
+  /** The processes that compute cells for another. */
+  function childrenOf(parent: number): number[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => {
+        try {
+          const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+          return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+        } catch {
+          return false;
+        }
+      });
+  }
+
+  it('goes on after Ctrl-C, kill -9 and bang sweep cancel, and ends as if nothing had been', async () => {
+    space.write('long.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.5]}\n');
+    const begun = (cell: string) => () => existsSync(space.file(cell, 'training.csv'));
+
+    const stopped = await sweep(args, { when: begun(one) });
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+    expect(existsSync(space.file('long', 'sweep.lock'))).toBe(false);
+    expect(existsSync(space.file(one, 'result.json'))).toBe(false);
+    const checkpoint = statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs;
+
+    // Nobody can clear up after this.
+    const moved = () =>
+      existsSync(space.file(two, 'config.yaml')) ||
+      statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs !== checkpoint;
+    const killed = await sweep(args, { when: moved, signal: 'SIGKILL' });
+    expect(killed.code).toBeNull();
+    expect(readLock(space.file('long', 'sweep.lock'))?.live).toBe(false);
+
+    // A cell's process that is killed is tried again; a second sweep is refused meanwhile.
+    let refused: ReturnType<typeof inside> | undefined;
+    let shot = 0;
+    const sweeping = sweep(args, {
+      when: () => {
+        if (shot > 0 || !existsSync(space.file(two, 'config.yaml'))) return false;
+        const { holder } = readLock(space.file('long', 'sweep.lock'))!;
+        [shot = 0] = childrenOf(holder.pid);
+        if (shot > 0) process.kill(shot, 'SIGKILL');
+        refused = inside(['@long.yaml', ...LONG, '--out', '@long']);
+        return false;
+      },
+    });
+    const whole = await sweeping;
+    expect(whole.code).toBe(0);
+    expect(shot).toBeGreaterThan(0);
+    expect(whole.stderr).toMatch(
+      /^beta-1\.5: failed \(its process was killed by SIGKILL.*\); trying again$/m,
+    );
+    expectRefusal(await refused!, /another sweep works there \(process \d+ on /);
+
+    for (const cell of [one, two]) {
+      const alone = `alone-${path.basename(cell)}`;
+      const run = ['run', path.join(cell, 'config.yaml'), '--data-dir', 'data', '--out', alone];
+      await bangOk(run, { cwd: space.folder });
+      expect(figures(cell)).toEqual(figures(alone));
+      expect(tensors(space, cell)).toEqual(tensors(space, alone));
+      expect(space.read(cell, 'training.csv')).toBe(space.read(alone, 'training.csv'));
+    }
+    expect(readdirSync(space.file('long')).sort()).toEqual(
+      ['cells', 'pareto.csv', 'surfaces.csv', 'sweep.csv', 'sweep.yaml'].sort(),
+    );
+  });
+
+  it('can be stopped by another process', async () => {
+    const many = ['long.yaml', '--set', 'training.iterations=100000', '--out', 'endless'];
+    let cancelled: ReturnType<typeof bang> | undefined;
+    const { code, stderr } = await sweep(many, {
+      when: () => {
+        if (existsSync(space.file('endless/cells/beta-1/training.csv'))) {
+          cancelled ??= inside(['cancel', '@endless']);
+        }
+        return false;
+      },
+    });
+    expect(code).toBe(130);
+    expect(stderr).toMatch(/^cancelled; stopping after saving$/m);
+    expect(await cancelled!).toMatchObject({ code: 0, stderr: '' });
+    expect(existsSync(space.file('endless/cells/beta-1/checkpoint.safetensors'))).toBe(true);
+  });
+});
+
+describe('successive halving', () => {
+  it('stops the worst at each rung, and changes nothing about the others', async () => {
+    space.write(
+      'halving.yaml',
+      `base: tiny.yaml
+grid: {training.learningRate.base: [0.00001, 0.01]}
+halving: {rungs: [10], keep: 0.5}
+`,
+    );
+    // MNIST itself: a smaller set leaves no images for validation.
+    const set = ['training.iterations=20', 'evaluation.images=30', 'evaluation.attacks=[fgs]'];
+    const args = ['sweep', 'halving.yaml', ...set.flatMap((one) => ['--set', one])];
+    const { stderr } = await bangOk([...args, '--out', 'halved'], { cwd: space.folder });
+    expect(stderr).toMatch(/^sweep: 1 of 2 cells done, 1 stopped early$/m);
+    const log = (cell: string) => readCsv(space.file('halved/cells', cell, 'training.csv'));
+    const [bad, good] = [log('base-0.00001'), log('base-0.01')];
+    expect(bad.map(({ iteration }) => iteration)).toEqual(['10']);
+    expect(good.map(({ iteration }) => iteration)).toEqual(['10', '20']);
+    expect(Number(good[0].validation_accuracy)).toBeGreaterThan(Number(bad[0].validation_accuracy));
+    expect(space.list('halved/cells/base-0.00001')).toEqual(['config.yaml', 'training.csv']);
+
+    await bangOk(['run', 'halved/cells/base-0.01/config.yaml', '--out', 'unhalved'], {
+      cwd: space.folder,
+    });
+    expect(figures('halved/cells/base-0.01')).toEqual(figures('unhalved'));
+    const again = await bangOk([...args, '--out', 'halved'], { cwd: space.folder });
+    expect(again.stderr).not.toMatch(/base-0/);
+  });
+});
