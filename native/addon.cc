@@ -92,6 +92,20 @@ class Arguments {
     return array.Data();
   }
 
+  /// From `least` to `most` values; how many goes to `count`.
+  uint32_t* words(const char* name, int least, int most, int* count = nullptr) {
+    const Napi::Value value = info_[next_++];
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
+      fail(info_, std::string(name) + " must be a Uint32Array");
+    auto array = value.As<Napi::Uint32Array>();
+    const size_t length = array.ElementLength();
+    if (length < static_cast<size_t>(least) || length > static_cast<size_t>(most))
+      fail(info_, std::string(name) + " has " + std::to_string(length) + " values, expected " +
+                      std::to_string(least) + " to " + std::to_string(most));
+    if (count) *count = static_cast<int>(length);
+    return array.Data();
+  }
+
   /// [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft]
   Window window(bool pooling) { return windowIn(integers("window", {13}), pooling); }
   Window windowIn(const int32_t* v, bool pooling) {
@@ -395,6 +409,21 @@ void forward(const Napi::CallbackInfo& info) {
   kernels->forward(layers, count, first.batch, x, mean, factor, logits);
 }
 
+void addNoise(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("copies"), D = in.size("values");
+  const float* x = in.floats("x", {D});
+  // [seed, purpose, image, firstCopy, sigma]
+  const uint32_t* counters = in.words("counters", 5, 5);
+  bang::Noise noise = {counters[0], counters[1], counters[2], counters[3], counters[4], nullptr, 0};
+  int count;
+  noise.thresholds = in.words("thresholds", 1, 1 << 16, &count);
+  if (noise.thresholds[count - 1] != 0xffffffffu)
+    fail(info, "the last threshold must be 2^32-1");
+  noise.lowest = -in.size("depth");
+  kernels->addNoise(N, D, x, noise, in.floats("y", {N, D}));
+}
+
 void setThreads(const Napi::CallbackInfo& info) {
   const int count = Arguments(info).size("threads");
   if (count < 1 || count > 256) fail(info, "threads must be from 1 to 256");
@@ -480,6 +509,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define("overLargest", overLargest);
   define("perturb", perturb);
   define("forward", forward);
+  define("addNoise", addNoise);
   define("setThreads", setThreads);
   define("peak", peak);
   define("alignment", alignment);

@@ -31,6 +31,15 @@ struct SgdStep {
   float rate, momentum, decay;
 };
 
+/// Noise of one image's copies: counters and key of the generator, and the distribution.
+struct Noise {
+  uint32_t seed, purpose;
+  uint32_t image, firstCopy, sigma;
+  /// Ascending; the last is 2^32 - 1, which no word is above. At most 2^16.
+  const uint32_t* thresholds;
+  int lowest;
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -96,6 +105,11 @@ struct Kernels {
   /// product: bit for bit what the kernels above give layer by layer.
   void (*forward)(const ForwardLayer* layers, int count, int N, const float* x, const float* mean,
                   float factor, float* logits);
+
+  /// y[n] = clip(x + k, 0, 255) for N copies of one image x[D]. k = lowest + the number of thresholds
+  /// below a random word: for pixel p of copy n that is word p % 4 of Philox4x32-10 at the counter
+  /// (p / 4, firstCopy + n, image, sigma) under the key (seed, purpose).
+  void (*addNoise)(int N, int D, const float* x, const Noise&, float* y);
 
   /// Multiply-adds per second of one thread in registers alone: what the machine could do.
   double (*peak)(double seconds);

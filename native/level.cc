@@ -14,6 +14,7 @@
 #include "conv.cc"
 
 #include "elementwise.cc"
+#include "noise.cc"
 #include "pooling.cc"
 
 #include "forward.cc"
@@ -50,6 +51,7 @@ const Kernels* LEVEL_FUNCTION(BANG_LEVEL)() {
       overLargest,
       perturb,
       forward,
+      addNoise,
       peak,
   };
   return &kernels;

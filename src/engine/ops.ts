@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { countersOf, noisyCopies, type NoiseSource, type RoundedNormal } from './noise.js';
 
 /**
  * The operations that the experiment needs beside tfjs's own. Each has a kernel of its own on the
@@ -443,4 +444,24 @@ export function perturb(
   if (own) return own[0] as tf.Tensor4D;
   const along = tf.mul(tf.gather(direction, rows), tf.reshape(scale, [-1, 1, 1, 1]));
   return tf.clipByValue(tf.round(tf.add(tf.gather(x, rows), along)), 0, 255);
+}
+
+/**
+ * Copies of an image with noise: clip(x + round(z), 0, 255), z normal. The same on every engine.
+ *
+ * @param x an image [H,W,C] of integers from 0 to 255
+ * @returns [copies,H,W,C]
+ */
+export function addNoise(
+  x: tf.Tensor3D,
+  copies: number,
+  source: NoiseSource,
+  distribution: RoundedNormal,
+): tf.Tensor4D {
+  const { sigma, thresholds, depth } = distribution;
+  const attributes = { copies, counters: countersOf(source, sigma), thresholds, depth };
+  const own = fused('BangNoise', { x }, attributes);
+  if (own) return own[0] as tf.Tensor4D;
+  const values = noisyCopies(x.dataSync(), copies, source, distribution);
+  return tf.tensor4d(values, [copies, ...x.shape]);
 }

@@ -121,6 +121,19 @@ export interface NativeBinding {
     logits: Floats,
     ...parameters: Floats[]
   ): void;
+  /**
+   * `counters` is [seed, purpose, image, firstCopy, sigma]; `thresholds` ends with 2³² − 1; the lowest
+   * noise is −depth.
+   */
+  addNoise(
+    copies: number,
+    values: number,
+    x: Floats,
+    counters: Uint32Array,
+    thresholds: Uint32Array,
+    depth: number,
+    y: Floats,
+  ): void;
   setThreads(count: number): void;
   /** Multiply-adds per second that all threads reach together in registers alone. */
   peak(seconds: number): number;

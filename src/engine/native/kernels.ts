@@ -442,6 +442,20 @@ const ADDITIONS: Record<string, Kernel> = {
     );
     return info;
   },
+
+  BangNoise: ({ inputs, attrs, backend }) => {
+    const { x } = inputs as { x: tf.TensorInfo };
+    const { copies, counters, thresholds, depth } = attrs as {
+      copies: number;
+      counters: Uint32Array;
+      thresholds: Uint32Array;
+      depth: number;
+    };
+    const { info, values } = backend.output([copies, ...x.shape]);
+    const size = tf.util.sizeFromShape(x.shape);
+    backend.binding.addNoise(copies, size, floats(backend, x), counters, thresholds, depth, values);
+    return info;
+  },
 };
 
 function poolShape(window: Int32Array): number[] {
