@@ -4,7 +4,7 @@ import { cacheFolder, readCache } from '../data/cache.js';
 import { DATA_NAMES, sources } from '../data/sources.js';
 import { nativeBinding, startEngine, type Engine } from '../engine/engine.js';
 import { measureSpeed } from '../engine/speed.js';
-import { version } from '../experiment/run.js';
+import { version } from '../experiment/provenance.js';
 import { shared } from './options.js';
 
 export const doctorCommand: CommandModule<object, { threads?: number }> = {

@@ -81,6 +81,7 @@ training:
   shuffle: false           # true: every epoch in an order of its own; the paper: false
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
+  # snapshots: 500         # iterations between two snapshots of the network, which stay; left out: none
   # Batch Adjusted Network Gradients. Leave out the whole block, or set beta to 0, for regular
   # training. beta and epsilon are one number, or one for each layer that has weights:
   #   beta: {conv1: 1, conv2: 1, ip1: 1.2, ip2: 1}

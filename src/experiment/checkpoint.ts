@@ -81,6 +81,6 @@ export function readCheckpoint(
 }
 
 /** A flipped bit would be a network that nobody trained, and the format has no sum of its own. */
-function hashOf(tensors: Map<string, NamedArray>, content: Record<string, string>): string {
+export function hashOf(tensors: Map<string, NamedArray>, content: Record<string, string>): string {
   return createHash('sha256').update(encodeSafetensors(tensors, content)).digest('hex');
 }

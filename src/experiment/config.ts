@@ -13,7 +13,18 @@ import { UserError } from '../errors.js';
 import type { LayerSpec } from '../model/layers.js';
 import { NETWORKS, type NetworkName, type NetworkSpec } from '../model/networks.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
-import { integer, mapping, notNegative, oneOf, positive, text, trueOrFalse } from './fields.js';
+import {
+  engine,
+  integer,
+  mapping,
+  notNegative,
+  oneOf,
+  positive,
+  runName,
+  seed,
+  text,
+  trueOrFalse,
+} from './fields.js';
 import {
   ownNetworkSchema,
   problemsOfNetwork,
@@ -129,6 +140,9 @@ const trainingSchema = mapping({
   checkpointEvery: integer(1)
     .default(1000)
     .describe('Iterations between two checkpoints, from which a stopped run goes on.'),
+  snapshots: integer(1)
+    .optional()
+    .describe('Iterations between two snapshots of the network, which stay; left out: none.'),
   bang: bangSchema
     .optional()
     .describe('Batch Adjusted Network Gradients; left out: regular training.'),
@@ -173,18 +187,9 @@ const publishedSchema = mapping({
   row: text.describe('The row of the table: R0, R1, B0 … B5.'),
 });
 
-const MAX_SEED = 2 ** 32 - 1;
-
-/** A run's name is also a folder's: nothing hidden, no `..`, nothing that looks like an option. */
-const runName = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
-const runNameInWords =
-  "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit";
-
 /** The shape of an experiment. `parseConfig` checks further what it takes two keys to tell. */
 export const configSchema = mapping({
-  name: z
-    .string({ error: runNameInWords })
-    .regex(runName, { error: runNameInWords })
+  name: runName
     .default('unnamed')
     .describe("Names the run and its folder; left out: the file's name without its ending."),
   description: text.optional().describe('A sentence for people; the program only repeats it.'),
@@ -194,22 +199,18 @@ export const configSchema = mapping({
     })
     .describe(`The network: ${inWords(modelNames)}, or the layers of one of your own.`),
   data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
-  seed: integer(0, MAX_SEED)
+  seed: seed
     .default(1)
     .describe('Seeds initial weights, dropout and order: an integer from 0 to 4294967295.'),
   seeds: z
-    .array(integer(0, MAX_SEED), { error: 'a list of seeds' })
+    .array(seed, { error: 'a list of seeds' })
     .min(1, { error: 'a list of one seed or more' })
     .optional()
     .describe(
       'Several seeds instead of one: a run for each, in a folder of its own, and a table of their means.',
     )
     .meta({ uniqueItems: true }),
-  engine: oneOf(['auto', 'native', 'cpu'])
-    .default('auto')
-    .describe(
-      'What computes: native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',
-    ),
+  engine,
   training: trainingSchema.describe('How the network is trained.'),
   evaluation: evaluationSchema.prefault({}).describe('What is measured afterwards.'),
   published: publishedSchema

@@ -10,7 +10,8 @@ import { encodeSafetensors } from '../model/safetensors.js';
 import { readWeights, type NamedArray, type WeightFile } from '../model/weights.js';
 import type { Progress } from '../progress.js';
 import { networkOf } from './config.js';
-import { subjectOf, version } from './run.js';
+import { version } from './provenance.js';
+import { subjectOf } from './run.js';
 
 export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];

@@ -29,3 +29,19 @@ export function mapping<const S extends z.ZodRawShape>(shape: S) {
 
 export const text = z.string({ error: 'a text' });
 export const trueOrFalse = z.boolean({ error: 'true or false' });
+
+export const seed = integer(0, 2 ** 32 - 1);
+
+const runNameInWords =
+  "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit";
+
+/** A run's name is also a folder's: nothing hidden, no `..`, nothing that looks like an option. */
+export const runName = z
+  .string({ error: runNameInWords })
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: runNameInWords });
+
+export const engine = oneOf(['auto', 'native', 'cpu'])
+  .default('auto')
+  .describe(
+    'What computes: native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',
+  );

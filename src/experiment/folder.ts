@@ -13,16 +13,17 @@ import {
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify, YAMLParseError } from 'yaml';
-import type { AttackName } from '../attacks/attack.js';
 import { codeOf, UserError } from '../errors.js';
 import { isAlive, reason, writeFileAtomic } from '../files.js';
 import type { AttackOutcome, OutcomeStore } from './evaluate.js';
 
-/** The files of a result folder. */
+/** The files of a run's result folder. */
 export const FILES = {
   identity: 'config.yaml',
   training: 'training.csv',
   checkpoint: 'checkpoint.safetensors',
+  /** A folder: the network at several iterations. */
+  snapshots: 'snapshots',
   weights: 'weights.safetensors',
   perImage: 'per-image.csv',
   table: 'table.csv',
@@ -31,6 +32,12 @@ export const FILES = {
   stages: 'stages',
 } as const;
 
+/** What says in a study's folder what it is of. */
+export const STUDY_FILE = 'study.yaml';
+
+/** The names that every kind of result folder has, and those of its own. */
+type FileNames = Record<'identity' | 'result' | 'stages', string>;
+
 /** What an experiment is: plain data that says all its figures depend on. */
 export type Identity = Record<string, unknown>;
 
@@ -38,7 +45,7 @@ export type Identity = Record<string, unknown>;
  * A folder that holds one experiment and nothing else, so that no figure of one is ever taken for
  * another's. Each file in it is whole or absent.
  */
-export interface ResultFolder {
+export interface ResultFolder<Name extends string = keyof typeof FILES> {
   path: string;
   /**
    * Makes the folder ready to be written to, and empties it first if that was asked for. Nothing on
@@ -47,13 +54,21 @@ export interface ResultFolder {
    * @throws UserError if it cannot be written
    */
   begin(): void;
-  file(name: keyof typeof FILES): string;
-  has(name: keyof typeof FILES): boolean;
-  write(name: keyof typeof FILES, content: string | Uint8Array): void;
-  remove(name: keyof typeof FILES): void;
+  /** The path of a file, or, where that is a folder, of one in it. */
+  file(name: Name, inner?: string): string;
+  has(name: Name): boolean;
+  write(name: Name, content: string | Uint8Array, inner?: string): void;
+  remove(name: Name): void;
   /** What `result.json` holds; undefined if there is none or it is damaged. */
   result(): unknown;
-  stages(key: Identity): OutcomeStore;
+  /** What is kept of an experiment that is not finished, if it was made with the same key. */
+  stages(key: Identity): Store;
+}
+
+/** Parts of a result by name, as plain data. */
+export interface Store {
+  read(name: string): unknown;
+  write(name: string, value: unknown): void;
 }
 
 export interface FolderOptions {
@@ -70,33 +85,36 @@ export interface FolderOptions {
  *
  * @throws UserError if it holds another experiment
  */
-export function openFolder(
+export function openFolder<Files extends FileNames = typeof FILES>(
   folder: string,
   identity: Identity,
   { ignored = [], force = false, inputs = [] }: FolderOptions = {},
-): ResultFolder {
-  const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
-  if (force) refuseToLose(inputs, folder, identity);
-  else refuseOther(folder, file('identity'), identity, ignored);
+  files: Files = FILES as unknown as Files,
+): ResultFolder<keyof Files & string> {
+  const names: string[] = Object.values(files);
+  const file = (name: keyof Files & string, inner = ''): string =>
+    path.join(folder, (files as Record<string, string>)[name], inner);
+  if (force) refuseToLose(inputs, folder, names, identity);
+  else refuseOther(folder, names, files.identity, identity, ignored);
   return {
     path: folder,
     begin() {
       makeWritable(folder);
       // What the folder is of goes last, so that the rest is never without it.
-      if (force) for (const name of Object.values(FILES).reverse()) remove(path.join(folder, name));
-      removeLeftovers(folder, Object.values(FILES));
+      if (force) for (const name of names.toReversed()) remove(path.join(folder, name));
+      removeLeftovers(folder, names);
       if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
     },
     file,
     has: (name) => existsSync(file(name)),
-    write(name, content) {
-      writeFileAtomic(file(name), content);
+    write(name, content, inner) {
+      writeFileAtomic(file(name, inner), content);
     },
     remove(name) {
       remove(file(name));
     },
     result: () => readJson(file('result')),
-    stages: (key) => outcomeStore(file('stages'), key),
+    stages: (key) => storeIn(file('stages'), key),
   };
 }
 
@@ -139,12 +157,20 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Parts of files of these names that a process wrote when it was killed. */
+/** Parts of files of these names, or in folders of these names, that a process wrote when it was killed. */
 export function removeLeftovers(folder: string, names: readonly string[]): void {
-  for (const entry of readdirSync(folder)) {
-    const [, name, pid] = /^(.+)\.(\d+)\.tmp$/.exec(entry) ?? [];
-    const ours = names.some((known) => known === name);
-    if (ours && !isAlive(Number(pid))) remove(path.join(folder, entry));
+  const isOurs = (name: string): boolean => names.includes(name.split(path.sep)[0]);
+  const folders = names.filter((name) =>
+    statSync(path.join(folder, name), { throwIfNoEntry: false })?.isDirectory(),
+  );
+  const inside = folders.flatMap((name) =>
+    readdirSync(path.join(folder, name)).map((entry) => path.join(name, entry)),
+  );
+  for (const entry of [...readdirSync(folder), ...inside]) {
+    const leftover = /^(.+)\.(\d+)\.tmp$/.exec(entry);
+    if (leftover && isOurs(leftover[1]) && !isAlive(Number(leftover[2]))) {
+      remove(path.join(folder, entry));
+    }
   }
 }
 
@@ -158,11 +184,18 @@ export function readJson(file: string): unknown {
   }
 }
 
-function refuseToLose(inputs: readonly string[], folder: string, identity: Identity): void {
-  for (const name of Object.values(FILES)) {
+function refuseToLose(
+  inputs: readonly string[],
+  folder: string,
+  names: readonly string[],
+  identity: Identity,
+): void {
+  for (const name of names) {
     const file = path.join(folder, name);
     if (!existsSync(file)) continue;
-    const lost = inputs.find((input) => realpathSync(input) === realpathSync(file));
+    const place = realpathSync(file);
+    const isIn = (input: string) => input === place || input.startsWith(place + path.sep);
+    const lost = inputs.find((input) => isIn(realpathSync(input)));
     // The folder's own record of the experiment is written again as it is.
     if (lost === undefined || readFileSync(lost, 'utf8') === stringify(identity)) continue;
     throw new UserError(
@@ -173,15 +206,17 @@ function refuseToLose(inputs: readonly string[], folder: string, identity: Ident
 
 function refuseOther(
   folder: string,
-  file: string,
+  names: readonly string[],
+  name: string,
   identity: Identity,
   ignored: readonly string[],
 ): void {
+  const file = path.join(folder, name);
   if (!existsSync(file)) {
-    const stranger = Object.values(FILES).find((name) => existsSync(path.join(folder, name)));
+    const stranger = names.find((one) => existsSync(path.join(folder, one)));
     if (stranger === undefined) return;
     throw new UserError(
-      `${folder} holds a ${stranger}, but no ${FILES.identity} that says what it is of: choose another folder with --out, or --force to start over`,
+      `${folder} holds a ${stranger}, but no ${name} that says what it is of: choose another folder with --out, or --force to start over`,
     );
   }
   const found = readIdentity(file);
@@ -253,27 +288,39 @@ function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Finished attacks as JSON files, each with a hash of it and of what it depends on; those for which
+/** Parts of a result as JSON files, each with a hash of it and of what it depends on; those for which
  *  it does not hold are as if not there. */
-function outcomeStore(folder: string, key: Identity): OutcomeStore {
-  const digestOf = (outcome: StoredOutcome): string =>
+function storeIn(folder: string, key: Identity): Store {
+  const digestOf = (value: unknown): string =>
     createHash('sha256')
-      .update(JSON.stringify([key, outcome]))
+      .update(JSON.stringify([key, value]))
       .digest('hex');
-  const file = (attack: AttackName) => path.join(folder, `${attack}.json`);
+  const file = (name: string) => path.join(folder, `${name}.json`);
   return {
-    read(attack) {
+    read(name) {
       try {
-        const text = readFileSync(file(attack), 'utf8');
-        const stage = JSON.parse(text) as { digest: string; outcome: StoredOutcome };
-        return stage.digest === digestOf(stage.outcome) ? decode(stage.outcome) : undefined;
+        const text = readFileSync(file(name), 'utf8');
+        const { digest, value } = JSON.parse(text) as { digest: string; value: unknown };
+        return digest === digestOf(value) ? value : undefined;
       } catch {
         return undefined;
       }
     },
+    write(name, value) {
+      writeFileAtomic(file(name), JSON.stringify({ digest: digestOf(value), value }));
+    },
+  };
+}
+
+/** Finished attacks in a store. */
+export function outcomesIn(store: Store): OutcomeStore {
+  return {
+    read(attack) {
+      const stored = store.read(attack);
+      return stored === undefined ? undefined : decode(stored as StoredOutcome);
+    },
     write(attack, outcome) {
-      const stored = encode(outcome);
-      writeFileAtomic(file(attack), JSON.stringify({ digest: digestOf(stored), outcome: stored }));
+      store.write(attack, encode(outcome));
     },
   };
 }

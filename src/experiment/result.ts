@@ -43,6 +43,7 @@ export const INCIDENTAL = [
   'published',
   'engine',
   'training.checkpointEvery',
+  'training.snapshots',
 ] as const;
 
 const count = z.int().min(0);

@@ -1,35 +1,35 @@
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import type * as tf from '@tensorflow/tfjs-core';
-import { loadData, type Dataset, type DataSplits, type LoadOptions } from '../data/dataset.js';
+import { loadData, type Dataset } from '../data/dataset.js';
 import { startEngine, threadCount, type Engine } from '../engine/engine.js';
 import { UserError } from '../errors.js';
-import { packageRoot } from '../files.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
-import { meanImageOf } from '../model/mean.js';
-import { disposeWeights, exportNetwork, importMean, importWeights } from '../model/parameters.js';
-import { encodeSafetensors } from '../model/safetensors.js';
+import { disposeWeights, importMean, importWeights } from '../model/parameters.js';
 import { readWeights, type WeightFile } from '../model/weights.js';
 import type { Progress } from '../progress.js';
-import { perImageCsv, tableCsv, trainingCsv } from '../report/csv.js';
+import { perImageCsv, tableCsv } from '../report/csv.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
 import { summarise, type Row } from '../report/result.js';
-import { initialState, train, type TrainingState } from '../training/train.js';
-import { encodeCheckpoint, readCheckpoint } from './checkpoint.js';
-import { dataOf, isBang, isOwn, networkOf, parseConfig, tableOf, type Config } from './config.js';
-import { evaluate, slice } from './evaluate.js';
-import { openFolder, type ResultFolder } from './folder.js';
+import { dataOf, isOwn, networkOf, parseConfig, tableOf, type Config } from './config.js';
+import { evaluate } from './evaluate.js';
+import { openFolder, outcomesIn, type ResultFolder } from './folder.js';
 import {
-  entryOf,
-  INCIDENTAL,
-  isResult,
-  type DataSource,
-  type Provenance,
-  type Result,
-} from './result.js';
+  digestOfTensors,
+  digestOfWeights,
+  loadSource,
+  provenance,
+  refuseOtherData,
+  sourceOf,
+} from './provenance.js';
+import { entryOf, INCIDENTAL, isResult, type DataSource, type Result } from './result.js';
+import {
+  hasSnapshots,
+  networkFor,
+  trainedState,
+  trainedWeights,
+  withMean,
+  type Subject,
+} from './training.js';
 
 export type { Result } from './result.js';
 
@@ -59,13 +59,15 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL, force, inputs });
   const finished = await finishedResult(folder, config.data, options);
   // What is printed beside the figures is the current config's.
-  if (finished) return { ...finished, name: config.name, config };
+  const known = finished && { ...finished, name: config.name, config };
+  if (known && hasSnapshots(config, folder, known.data)) return known;
 
   const begun = performance.now();
   const subject = await subjectIn(folder, config, options);
   const { engine, network, data, source } = subject;
   const trained = await trainedWeights(subject, config, folder, options);
   try {
+    if (known) return known;
     const row = await evaluateInto(
       folder,
       network,
@@ -110,14 +112,6 @@ export async function trainUntil(
   disposeWeights(velocities);
 }
 
-/** What an experiment is done with. */
-interface Subject {
-  engine: Engine;
-  network: Network;
-  data: DataSplits;
-  source: DataSource;
-}
-
 /** Prepares all that an experiment needs, and its folder. */
 async function subjectIn(
   folder: ResultFolder,
@@ -128,8 +122,7 @@ async function subjectIn(
   const engine = await announceEngine(config.engine, options);
   const data = await loadData(config.data, { dataDir, progress, signal });
   const source = sourceOf(config.data, data, dataDir);
-  const { train: trainingImages } = splitOf(data.train, config.training.trainOn);
-  const network = withMean(makeNetwork(networkOf(config)), undefined, trainingImages);
+  const network = networkFor(config, data);
   folder.begin();
   return { engine, network, data, source };
 }
@@ -245,7 +238,11 @@ function publishedIn(model: Config['model'], row: string): Config['published'] {
   );
 }
 
-async function announceEngine(wanted: Config['engine'], options: RunOptions): Promise<Engine> {
+/** Starts the engine that an experiment wants, and says what there is to know about it. */
+export async function announceEngine(
+  wanted: Config['engine'],
+  options: Pick<RunOptions, 'threads' | 'progress'>,
+): Promise<Engine> {
   const engine = await startEngine({
     engine: wanted,
     ...(options.threads !== undefined && { threads: options.threads }),
@@ -272,101 +269,6 @@ async function finishedResult(
   return result;
 }
 
-interface Trained {
-  weights: Weights;
-  seconds: number | null;
-}
-
-async function trainedWeights(
-  subject: Subject,
-  config: Config,
-  folder: ResultFolder,
-  options: RunOptions,
-): Promise<Trained> {
-  const { engine, network, source } = subject;
-  if (folder.has('weights')) {
-    const { weights, data: trainedOn } = await finishedWeights(network, folder.file('weights'));
-    refuseOtherData(folder, trainedOn ?? source.sha256, source.sha256);
-    return { weights, seconds: null };
-  }
-  const begun = performance.now();
-  const state = await trainedState(subject, config, folder, options);
-  disposeWeights(state.velocities);
-  const metadata = {
-    config: JSON.stringify(config),
-    data: source.sha256,
-    engine: engine.description,
-    bang: version(),
-  };
-  folder.write('weights', encodeSafetensors(exportNetwork(network, state.weights), metadata));
-  folder.remove('checkpoint');
-  return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
-}
-
-/** From the checkpoint in the folder, or from the beginning, to the end or to `until`. */
-async function trainedState(
-  { network, data, source }: Subject,
-  config: Config,
-  folder: ResultFolder,
-  { progress, signal }: RunOptions,
-  until?: number,
-): Promise<TrainingState> {
-  const { model, seed, training } = config;
-  const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
-  const decisive = { ...training, checkpointEvery: undefined };
-  const origin = {
-    settings: sha256(JSON.stringify({ model, seed, training: decisive })),
-    data: source.sha256,
-  };
-  const checkpoint = readCheckpoint(network, folder.file('checkpoint'), origin.settings);
-  if (checkpoint) {
-    refuseOtherData(folder, checkpoint.data, origin.data);
-    progress.note(`training goes on at iteration ${checkpoint.state.iteration}`);
-  } else if (folder.has('checkpoint')) {
-    progress.note(`note: ${folder.file('checkpoint')} is damaged; training begins anew`);
-  }
-  const state = checkpoint?.state ?? initialState(network, seed);
-  await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
-    until,
-    checkpoint: (now) => {
-      folder.write('checkpoint', encodeCheckpoint(network, now, origin));
-    },
-    log: (rows) => {
-      folder.write('training', trainingCsv(rows));
-    },
-    progress,
-    ...(signal && { signal }),
-  });
-  return state;
-}
-
-/** @throws UserError that says how to mend it, if they are damaged */
-async function finishedWeights(
-  network: Network,
-  name: string,
-): Promise<{ weights: Weights; data: string | undefined }> {
-  try {
-    const file = await readWeights(name);
-    return { weights: importWeights(network, file, name), data: file.metadata.data };
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    throw new UserError(`${error.message}; --force trains anew`);
-  }
-}
-
-/** The network with the mean image that it subtracts: the given one, else that of these images. */
-function withMean(network: Network, mean: tf.Tensor3D | undefined, images: Dataset): Network {
-  if (!network.spec.subtractMean) return network;
-  return { ...network, mean: mean ?? meanImageOf(images) };
-}
-
-/** The paper's split: the first 50 000 images train, the last 10 000 validate; or all train. */
-function splitOf(all: Dataset, trainOn: '50k' | '60k'): { train: Dataset; validation?: Dataset } {
-  const count = trainOn === '50k' ? 50_000 : 60_000;
-  if (count >= all.count) return { train: all };
-  return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
-}
-
 async function evaluateInto(
   folder: ResultFolder,
   network: Network,
@@ -386,7 +288,7 @@ async function evaluateInto(
   const evaluation = await evaluate(network, weights, test, settings, {
     threads: threadCount(threads),
     progress,
-    store: folder.stages(key),
+    store: outcomesIn(folder.stages(key)),
     signal,
   });
   folder.write('perImage', perImageCsv(evaluation));
@@ -399,27 +301,6 @@ function finish(folder: ResultFolder, result: Result): void {
   folder.remove('stages');
 }
 
-function refuseOtherData(folder: ResultFolder, was: string, is: string): void {
-  if (was === is) return;
-  throw new UserError(
-    `${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
-  );
-}
-
-/** Which data there are, fetched first if they are in no folder and not in the cache. */
-export async function loadSource(
-  name: Config['data'],
-  { dataDir, ...options }: LoadOptions,
-): Promise<DataSource> {
-  return sourceOf(name, await loadData(name, { dataDir, ...options }), dataDir);
-}
-
-function sourceOf(name: string, { train, test }: DataSplits, folder?: string): DataSource {
-  const hash = createHash('sha256');
-  for (const { images, labels } of [train, test]) hash.update(images).update(labels);
-  return { name, folder: folder ?? null, sha256: hash.digest('hex') };
-}
-
 /** The config by which weights of ours were trained. */
 function configIn({ metadata }: WeightFile): Config | undefined {
   const text = metadata.config;
@@ -429,38 +310,4 @@ function configIn({ metadata }: WeightFile): Config | undefined {
   } catch {
     return undefined;
   }
-}
-
-function digestOfWeights(network: Network, weights: Weights): string {
-  return digestOfTensors({ tensors: exportNetwork(network, weights) });
-}
-
-function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {
-  const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash('sha256')
-    .update(encodeSafetensors(new Map(sorted), {}))
-    .digest('hex');
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
-
-function provenance(engine: Engine, begun: number, training: number | null): Provenance {
-  return {
-    bang: version(),
-    node: process.version,
-    platform: `${process.platform} ${process.arch}`,
-    cpu: os.cpus()[0]?.model ?? 'unknown',
-    engine: engine.description,
-    threads: engine.threads,
-    finished: new Date().toISOString(),
-    seconds: { training, total: (performance.now() - begun) / 1000 },
-  };
-}
-
-/** This package's version. */
-export function version(): string {
-  const text = readFileSync(path.join(packageRoot, 'package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { UserError } from '../errors.js';
 import { threadCount } from '../engine/engine.js';
 import type { Result } from '../experiment/result.js';
-import { loadSource } from '../experiment/run.js';
+import { loadSource } from '../experiment/provenance.js';
 import { writeFileAtomic } from '../files.js';
 import type { Progress, Task } from '../progress.js';
 import { bestOf, paretoCsv, surfacesCsv, sweepCsv, type SweepCell } from '../report/sweep.js';

@@ -23,6 +23,8 @@ export interface TrainingSettings {
   shuffle: boolean;
   logEvery: number;
   checkpointEvery: number;
+  /** Iterations between two snapshots; undefined: there are none. */
+  snapshots?: number | undefined;
   bang?: Bang | undefined;
 }
 
@@ -39,6 +41,8 @@ export interface TrainingState {
 export interface TrainingHooks {
   /** An iteration at which to checkpoint and return; left out: the last. */
   until?: number | undefined;
+  /** Called every `snapshots` iterations, before a checkpoint of the same iteration. */
+  snapshot?: (state: TrainingState) => void;
   /** Called every `checkpointEvery` iterations and when the run is interrupted. */
   checkpoint?: (state: TrainingState) => void;
   /** Called with all rows so far whenever one is added. */
@@ -55,8 +59,8 @@ export function initialState(network: Network, seed: number): TrainingState {
 
 /**
  * Trains by section 1 of the protocol, from `state` on, which it changes: at the end it holds the
- * model of the last iteration, or of `until`. The same settings, seed and data give the same weights bit for bit
- * on one machine, whatever the number of threads and wherever the run was interrupted.
+ * model of the last iteration, or of `until`. The same settings, seed and data give the same weights
+ * bit for bit on one machine, whatever the number of threads and wherever the run was interrupted.
  *
  * @throws ExperimentError if the loss is no number any more, or stays at chance
  * @throws Interrupted if the signal aborts; the state has been checkpointed
@@ -105,6 +109,9 @@ export async function train(
       hooks.log?.(state.rows);
       refuseDivergence(row, network.spec.classes, settings);
       refuseChance(row, network.spec.classes, settings);
+    }
+    if (settings.snapshots !== undefined && state.iteration % settings.snapshots === 0) {
+      hooks.snapshot?.(state);
     }
     if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
       hooks.checkpoint?.(state);

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { version } from '#bang/experiment/run.js';
+import { version } from '#bang/experiment/provenance.js';
 import { packageRoot } from '#bang/files.js';
 import { fixture } from '../fixtures.js';
 import {
@@ -156,6 +156,7 @@ describe('help', () => {
     for (const command of [
       'run',
       'eval',
+      'noise',
       'export',
       'data',
       'validate',

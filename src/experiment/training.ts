@@ -1,0 +1,209 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Dataset, DataSplits } from '../data/dataset.js';
+import type { Engine } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { makeNetwork, type Network, type Weights } from '../model/network.js';
+import { meanImageOf } from '../model/mean.js';
+import { disposeWeights, exportNetwork, importWeights } from '../model/parameters.js';
+import { encodeSafetensors } from '../model/safetensors.js';
+import { readWeights } from '../model/weights.js';
+import type { Progress } from '../progress.js';
+import { trainingCsv } from '../report/csv.js';
+import { initialState, train, type TrainingState } from '../training/train.js';
+import { encodeCheckpoint, readCheckpoint, type Origin } from './checkpoint.js';
+import { isBang, networkOf, type Config } from './config.js';
+import { slice } from './evaluate.js';
+import type { ResultFolder } from './folder.js';
+import { refuseOtherData, sha256, version } from './provenance.js';
+import type { DataSource } from './result.js';
+import { encodeSnapshot, isSnapshot, snapshotIterations, snapshotName } from './snapshots.js';
+
+/** What an experiment is done with. */
+export interface Subject {
+  engine: Engine;
+  network: Network;
+  data: DataSplits;
+  source: DataSource;
+}
+
+export interface TrainingOptions {
+  progress: Progress;
+  signal?: AbortSignal | undefined;
+}
+
+/** The network that a config trains, with the mean of its training images if it subtracts it. */
+export function networkFor(config: Config, data: DataSplits): Network {
+  const { train: images } = splitOf(data.train, config.training.trainOn);
+  return withMean(makeNetwork(networkOf(config)), undefined, images);
+}
+
+/**
+ * The trained weights of a config: from the folder if they are there, else from its checkpoint on or
+ * from the beginning. Snapshots that are asked for and not there, or damaged, are made by training
+ * again as far as the last of them: a seed names one training.
+ *
+ * @returns also the seconds that it took; null if the weights were there
+ * @throws UserError if the folder holds another training
+ */
+export async function trainedWeights(
+  subject: Subject,
+  config: Config,
+  folder: ResultFolder,
+  options: TrainingOptions,
+): Promise<{ weights: Weights; seconds: number | null }> {
+  const { engine, network, source } = subject;
+  if (folder.has('weights')) {
+    const { weights, data } = await finishedWeights(network, folder.file('weights'));
+    refuseOtherData(folder, data ?? source.sha256, source.sha256);
+    await repairSnapshots(subject, config, folder, options);
+    return { weights, seconds: null };
+  }
+  const begun = performance.now();
+  const state = await trainedState(subject, config, folder, options);
+  disposeWeights(state.velocities);
+  const metadata = {
+    config: JSON.stringify(config),
+    data: source.sha256,
+    engine: engine.description,
+    bang: version(),
+  };
+  folder.write('weights', encodeSafetensors(exportNetwork(network, state.weights), metadata));
+  folder.remove('checkpoint');
+  return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
+}
+
+async function repairSnapshots(
+  subject: Subject,
+  config: Config,
+  folder: ResultFolder,
+  options: TrainingOptions,
+): Promise<void> {
+  const missing = missingSnapshots(config, folder, originOf(config, subject.source));
+  const last = missing.at(-1);
+  if (last === undefined) return;
+  const what = missing.length === 1 ? 'a snapshot is' : `${missing.length} snapshots are`;
+  options.progress.note(
+    `${folder.path}: ${what} not there; training again up to iteration ${last}`,
+  );
+  const { weights, velocities } = await trainedState(subject, config, folder, options, last);
+  disposeWeights(weights);
+  disposeWeights(velocities);
+  folder.remove('checkpoint');
+}
+
+/** From the checkpoint in the folder, or from the beginning, to the end or to `until`. */
+export async function trainedState(
+  { network, data, source }: Subject,
+  config: Config,
+  folder: ResultFolder,
+  { progress, signal }: TrainingOptions,
+  until?: number,
+): Promise<TrainingState> {
+  const { seed, training } = config;
+  const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
+  const origin = originOf(config, source);
+  const missing = missingSnapshots(config, folder, origin);
+  const state =
+    resumedState(network, folder, origin, missing, progress) ?? initialState(network, seed);
+  const isRepeated = folder.has('weights');
+  await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
+    until,
+    snapshot: ({ iteration, weights }) => {
+      if (!missing.includes(iteration)) return;
+      const bytes = encodeSnapshot(network, weights, iteration, config, origin);
+      folder.write('snapshots', bytes, snapshotName(iteration));
+    },
+    checkpoint: (now) => {
+      folder.write('checkpoint', encodeCheckpoint(network, now, origin));
+    },
+    log: (rows) => {
+      if (!isRepeated) folder.write('training', trainingCsv(rows));
+    },
+    progress,
+    ...(signal && { signal }),
+  });
+  return state;
+}
+
+/** What a training state or a snapshot belongs to. */
+function originOf({ model, seed, training }: Config, source: DataSource): Origin {
+  const decisive = { ...training, checkpointEvery: undefined, snapshots: undefined };
+  return {
+    settings: sha256(JSON.stringify({ model, seed, training: decisive })),
+    data: source.sha256,
+  };
+}
+
+/** Whether a folder has all the snapshots that the config asks for. */
+export function hasSnapshots(config: Config, folder: ResultFolder, source: DataSource): boolean {
+  return missingSnapshots(config, folder, originOf(config, source)).length === 0;
+}
+
+/** The iterations of the snapshots that are not there, or damaged, in ascending order. */
+function missingSnapshots({ training }: Config, folder: ResultFolder, origin: Origin): number[] {
+  return snapshotIterations(training).filter(
+    (iteration) =>
+      !isSnapshot(folder.file('snapshots', snapshotName(iteration)), iteration, origin),
+  );
+}
+
+/** Where a stopped training goes on, if it can do so before the first snapshot that is missing. */
+function resumedState(
+  network: Network,
+  folder: ResultFolder,
+  origin: Origin,
+  missing: readonly number[],
+  progress: Progress,
+): TrainingState | undefined {
+  const checkpoint = readCheckpoint(network, folder.file('checkpoint'), origin.settings);
+  if (!checkpoint) {
+    if (folder.has('checkpoint')) {
+      progress.note(`note: ${folder.file('checkpoint')} is damaged; training begins anew`);
+    }
+    return undefined;
+  }
+  refuseOtherData(folder, checkpoint.data, origin.data);
+  const { state } = checkpoint;
+  const lost = missing.find((iteration) => iteration <= state.iteration);
+  if (lost !== undefined) {
+    progress.note(
+      `note: ${folder.file('snapshots', snapshotName(lost))} is not there; training begins anew`,
+    );
+    disposeWeights(state.weights);
+    disposeWeights(state.velocities);
+    return undefined;
+  }
+  progress.note(`training goes on at iteration ${state.iteration}`);
+  return state;
+}
+
+/** @throws UserError that says how to mend it, if they are damaged */
+async function finishedWeights(
+  network: Network,
+  name: string,
+): Promise<{ weights: Weights; data: string | undefined }> {
+  try {
+    const file = await readWeights(name);
+    return { weights: importWeights(network, file, name), data: file.metadata.data };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${error.message}; --force trains anew`);
+  }
+}
+
+/** The network with the mean image that it subtracts: the given one, else that of these images. */
+export function withMean(
+  network: Network,
+  mean: tf.Tensor3D | undefined,
+  images: Dataset,
+): Network {
+  if (!network.spec.subtractMean) return network;
+  return { ...network, mean: mean ?? meanImageOf(images) };
+}
+
+/** The paper's split: the first 50 000 images train, the last 10 000 validate; or all train. */
+function splitOf(all: Dataset, trainOn: '50k' | '60k'): { train: Dataset; validation?: Dataset } {
+  const count = trainOn === '50k' ? 50_000 : 60_000;
+  if (count >= all.count) return { train: all };
+  return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
+}
