@@ -8,6 +8,7 @@ import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { exportCommand } from './export.js';
 import { initCommand } from './init.js';
+import { noiseCommand } from './noise.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
 import { sweepCommand } from './sweep.js';
@@ -22,6 +23,7 @@ export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const
 const COMMANDS = [
   runCommand,
   evalCommand,
+  noiseCommand,
   tableCommand,
   sweepCommand,
   exportCommand,
@@ -46,6 +48,7 @@ export async function main(args: string[]): Promise<number> {
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
     .command(runCommand)
     .command(evalCommand)
+    .command(noiseCommand)
     .command(tableCommand)
     .command(sweepCommand)
     .command(exportCommand)

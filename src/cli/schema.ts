@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { z } from 'zod';
 import { configSchema } from '../experiment/config.js';
+import { noiseSchema } from '../experiment/noiseConfig.js';
 
 interface JsonSchema {
   type?: string | string[];
@@ -13,37 +14,52 @@ interface JsonSchema {
   [keyword: string]: unknown;
 }
 
-export const schemaCommand: CommandModule = {
-  command: 'schema',
+const KINDS = ['experiment', 'noise'] as const;
+type Kind = (typeof KINDS)[number];
+
+const SCHEMAS: Record<Kind, { schema: z.ZodType; title: string }> = {
+  experiment: { schema: configSchema, title: 'An experiment of bang' },
+  noise: { schema: noiseSchema, title: 'A noise study of bang' },
+};
+
+export const schemaCommand: CommandModule<object, { kind: Kind }> = {
+  command: 'schema [kind]',
   describe: 'print the JSON Schema of configurations, for editors',
   builder: (yargs) =>
     yargs
+      .positional('kind', {
+        choices: KINDS,
+        default: 'experiment' as const,
+        describe: 'of experiments, or of studies of a kind',
+      })
       .example('$0 schema > bang.schema.json', 'then begin a configuration with the line')
-      .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys'),
-  handler: () => {
-    process.stdout.write(schemaText());
+      .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys')
+      .example('$0 schema noise > noise.schema.json', 'the same for noise studies'),
+  handler: ({ kind }) => {
+    process.stdout.write(schemaText(kind));
   },
 };
 
 /** What `bang schema` prints. */
-export function schemaText(): string {
-  return `${JSON.stringify(configJsonSchema(), null, 2)}\n`;
+export function schemaText(kind: Kind = 'experiment'): string {
+  return `${JSON.stringify(configJsonSchema(kind), null, 2)}\n`;
 }
 
 /**
  * The JSON Schema of a configuration file, in draft 7, which all editors read. It is looser than
  * the program: a file that extends another may lack any key, and may drop one by setting it to null.
  */
-export function configJsonSchema(): JsonSchema {
+export function configJsonSchema(kind: Kind = 'experiment'): JsonSchema {
   const options = { target: 'draft-07', io: 'input' } as const;
-  const { $schema, ...schema } = z.toJSONSchema(configSchema, options) as JsonSchema;
+  const { schema: shape, title } = SCHEMAS[kind];
+  const { $schema, ...schema } = z.toJSONSchema(shape, options) as JsonSchema;
   const { properties = {}, ...rest } = loosen(schema);
   // The default of a name is the file's, not the one that the program falls back to.
   const name = { ...properties.name };
   delete name.default;
   return {
     $schema,
-    title: 'An experiment of bang',
+    title,
     ...rest,
     properties: {
       extends: {

@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../errors.js';
 import { configNotes, isBang, isOwn, networkOf, type Config } from '../experiment/config.js';
 import { ConfigError, loadConfig } from '../experiment/loadConfig.js';
+import { isStudy, loadNoise, type NoiseStudy } from '../experiment/noiseConfig.js';
 import { countParameters } from '../model/layers.js';
 import { makeNetwork } from '../model/network.js';
 
@@ -30,7 +31,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'YAML files of experiments',
+        describe: 'YAML files of experiments and studies',
       })
       .option('set', setOption)
       .example('$0 validate configs/*.yaml', 'check all of them; exit code 2 if one is wrong')
@@ -57,6 +58,11 @@ export async function validate(
   let bad = 0;
   for (const file of files) {
     try {
+      if (await isStudy(file)) {
+        const { study } = await loadNoise(file, overrides);
+        print(`${file}: ok (${studySummary(study)})`);
+        continue;
+      }
       const { config, seeds } = await loadConfig(file, overrides);
       const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
       print(`${file}: ok (${summary(config)}${runs})`);
@@ -86,6 +92,13 @@ export function summary(config: Config): string {
   const numbers = [`BANG beta ${perLayer(beta)}`, `epsilon ${perLayer(epsilon)}`];
   if (ratio !== 1) numbers.push(`ratio ${ratio}`);
   return `${subject}, ${numbers.join(', ')}`;
+}
+
+/** A study in a few words: `noise on lenet-r0 and lenet-b1, 20 stages, 10 sigmas`. */
+function studySummary({ networks, stages, sigmas }: NoiseStudy): string {
+  const { regular, bang } = networks;
+  const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
+  return `noise on ${regular.name} and ${bang.name}, ${counted(stages.length, 'stage')}, ${counted(sigmas.length, 'sigma')}`;
 }
 
 /** `lenet`, or `own network (conv1, ip1; 12 345 parameters)`. */

@@ -6,7 +6,7 @@ import { reason } from '../files.js';
 import { printable, type Entry } from '../report/entry.js';
 import type { TablePart } from '../report/paper.js';
 import { publishedTable } from '../report/published.js';
-import { FILES } from './folder.js';
+import { FILES, STUDY_FILE } from './folder.js';
 import { inWords } from './problems.js';
 import { entryOf, INCIDENTAL, isResult, type Result } from './result.js';
 
@@ -34,6 +34,8 @@ export function findRuns(folders: readonly string[]): Found {
     const identity = realpathSync(folder);
     if (visited.has(identity)) return;
     visited.add(identity);
+    // Its networks are trained, but not evaluated: they are no rows.
+    if (existsSync(path.join(folder, STUDY_FILE))) return;
     lookInto(folder, found);
     for (const name of subfoldersOf(folder, found)) visit(path.join(folder, name));
   };

@@ -40,6 +40,9 @@ export async function loadConfig(
   return naming(sources, async () => {
     let tree = await readYaml(file, sources);
     for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+    if (plainOf(tree).value.study === 'noise') {
+      throw new UserError(`${file} describes a noise study: run it with bang noise ${file}`);
+    }
     return { ...checkTree(tree, stem(file)), file, sources };
   });
 }

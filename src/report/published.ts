@@ -30,22 +30,48 @@ export interface PublishedTable {
   rows: PublishedRow[];
 }
 
-let tables: Record<1 | 2, PublishedTable> | undefined;
+/** The pairs of networks whose random distortions the paper quotes. */
+export const NOISE_PAIRS = ['lenet', 'cifar10'] as const;
+export type NoisePair = (typeof NOISE_PAIRS)[number];
+
+/** What the paper quotes of a pair: the share of distortions, at one σ, that flip each network. */
+export interface PublishedNoise {
+  /** Rows of the tables. */
+  regular: string;
+  bang: string;
+  sigma: number;
+  regularPercent: number;
+  bangPercent: number;
+}
+
+interface Published {
+  table1: PublishedTable;
+  table2: PublishedTable;
+  noise: Record<NoisePair, PublishedNoise>;
+}
+
+let published: Published | undefined;
 
 /** The paper's Table 1 (LeNet) or 2 (CIFAR-10 quick), its rows in the paper's order. */
 export function publishedTable(table: 1 | 2): PublishedTable {
-  tables ??= readTables();
-  return tables[table];
+  return all()[`table${table}`];
 }
 
-function readTables(): Record<1 | 2, PublishedTable> {
+/** What the paper quotes of random distortions, at the end of training. */
+export function publishedNoise(pair: NoisePair): PublishedNoise {
+  return all().noise[pair];
+}
+
+function all(): Published {
+  if (published) return published;
   const file = path.join(packageRoot, 'results', 'paper-tables.json');
-  const read = JSON.parse(readFileSync(file, 'utf8')) as Record<string, PublishedTable>;
-  const of = (table: 1 | 2): PublishedTable => {
+  const read = JSON.parse(readFileSync(file, 'utf8')) as Published;
+  const withNumber = (table: 1 | 2): PublishedTable => {
     const { model, dataset, rows } = read[`table${table}`];
     return { model, dataset, rows: rows.map((row) => ({ ...row, table })) };
   };
-  return { 1: of(1), 2: of(2) };
+  published = { table1: withNumber(1), table2: withNumber(2), noise: read.noise };
+  return published;
 }
 
 /** A row of the paper's Table 1 or 2 by its name (`R0`, `B1`, …), or undefined if it has none. */

@@ -7,8 +7,10 @@ import { initCommand, startingConfig } from '#bang/cli/init.js';
 import { configJsonSchema, schemaCommand } from '#bang/cli/schema.js';
 import { summary, validateCommand } from '#bang/cli/validate.js';
 import { UserError } from '#bang/errors.js';
-import { configKeys } from '#bang/experiment/config.js';
+import { configKeys, configSchema } from '#bang/experiment/config.js';
 import { loadConfig } from '#bang/experiment/loadConfig.js';
+import { noiseSchema } from '#bang/experiment/noiseConfig.js';
+import { keysOf } from '#bang/experiment/problems.js';
 import { packageRoot } from '#bang/files.js';
 
 const b1 = path.join(packageRoot, 'configs', 'lenet-b1.yaml');
@@ -177,9 +179,14 @@ describe('bang schema', () => {
   it('is the committed schema', async () => {
     const committed = readFileSync(path.join(packageRoot, 'configs', 'schema.json'), 'utf8');
     expect(await bang('schema')).toBe(committed);
+    const ofNoise = path.join(packageRoot, 'configs', 'noise', 'schema.json');
+    expect(await bang('schema', 'noise')).toBe(readFileSync(ofNoise, 'utf8'));
   });
 
-  it('describes every key, requires none, and knows extends', () => {
+  it.each([
+    ['experiment', configSchema],
+    ['noise', noiseSchema],
+  ] as const)('describes every key of %s, requires none, and knows extends', (kind, schema) => {
     interface Node {
       description?: string;
       required?: unknown;
@@ -201,8 +208,8 @@ describe('bang schema', () => {
         visit(value, [...at, key]);
       }
     };
-    visit(configJsonSchema(), []);
-    expect([...keys].sort()).toEqual(['extends', ...configKeys()].sort());
+    visit(configJsonSchema(kind), []);
+    expect([...keys].sort()).toEqual(['extends', ...keysOf(schema)].sort());
   });
 });
 

@@ -1,0 +1,63 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Dataset } from '../data/dataset.js';
+import { roundedNormal } from '../engine/noise.js';
+import { addNoise } from '../engine/ops.js';
+import { breathe } from '../interrupt.js';
+import { logitsOf, type Network, type Weights } from '../model/network.js';
+import { EVALUATION_BATCH } from '../model/predict.js';
+
+/** A network and its parameters. */
+export interface Trained {
+  network: Network;
+  weights: Weights;
+}
+
+export interface NoiseSettings {
+  /** The noise's standard deviation, in pixel units. */
+  sigma: number;
+  /** Distortions of each image. */
+  copies: number;
+  seed: number;
+}
+
+/**
+ * Random distortions: how many noisy copies of each image a network does not classify as the label.
+ * A copy is clip(round(image + N(0, σ²)), 0, 255). All networks see the same copies, and the noise
+ * of an image depends on seed, σ, copy and its position in the data set alone.
+ *
+ * @param positions of the images in the data set
+ * @returns for each network the number of such copies of each image
+ * @throws Interrupted if the signal aborts
+ */
+export async function flipsUnderNoise(
+  networks: readonly Trained[],
+  data: Dataset,
+  positions: ArrayLike<number>,
+  { sigma, copies, seed }: NoiseSettings,
+  { done, signal }: { done?: (copies: number) => void; signal?: AbortSignal | undefined } = {},
+): Promise<Uint32Array[]> {
+  const distribution = roundedNormal(sigma);
+  const flips = networks.map(() => new Uint32Array(positions.length));
+  const { height, width, channels } = data;
+  const size = height * width * channels;
+  // Of equal size, as far as possible.
+  const batch = Math.ceil(copies / Math.ceil(copies / EVALUATION_BATCH));
+  for (let i = 0; i < positions.length; i++) {
+    const image = positions[i];
+    const bytes = data.images.subarray(image * size, (image + 1) * size);
+    for (let first = 0; first < copies; first += batch) {
+      const count = Math.min(batch, copies - first);
+      tf.tidy(() => {
+        const x = tf.tensor3d(Float32Array.from(bytes), [height, width, channels]);
+        const noisy = addNoise(x, count, { seed, image, firstCopy: first }, distribution);
+        networks.forEach(({ network, weights }, k) => {
+          const predicted = tf.argMax(logitsOf(network, weights, noisy), 1).dataSync<'int32'>();
+          for (const label of predicted) flips[k][i] += +(label !== data.labels[image]);
+        });
+      });
+      await breathe(signal);
+      done?.(i * copies + first + count);
+    }
+  }
+  return flips;
+}

@@ -1,0 +1,88 @@
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import { runNoise } from '../experiment/noise.js';
+import { loadNoise } from '../experiment/noiseConfig.js';
+import { printable } from '../report/entry.js';
+import { noiseSentences, noiseTable, PAIR } from '../report/noise.js';
+import { publishedNoise } from '../report/published.js';
+import { interruptible, once, shared } from './options.js';
+import { print } from './print.js';
+import { setOption } from './validate.js';
+
+interface NoiseArguments {
+  study: string;
+  copies?: string;
+  out?: string;
+  set: string[];
+  threads?: number;
+  dataDir?: string;
+  force: boolean;
+}
+
+export const noiseCommand: CommandModule<object, NoiseArguments> = {
+  command: 'noise <study>',
+  describe: 'distort images at random, over the training of a network without and one with BANG',
+  builder: (yargs) =>
+    yargs
+      .positional('study', {
+        type: 'string',
+        demandOption: true,
+        describe: 'YAML file of a noise study',
+      })
+      .option('copies', {
+        // Not a number's type, so that what is none is refused as it was typed.
+        type: 'string',
+        requiresArg: true,
+        coerce: once('copies'),
+        describe: 'distortions of each image and σ at all stages, instead of what the study says',
+      })
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'result folder (default: runs/noise-NAME, after the study)',
+      })
+      .option('set', setOption)
+      .options(shared)
+      .example('$0 noise configs/noise/lenet.yaml', "the paper's study on MNIST")
+      .example('$0 noise configs/noise/lenet.yaml --copies 100', 'a quick look')
+      .example(
+        '$0 noise configs/noise/cifar10.yaml --set sigmas=[20,40] --set every=4000',
+        'two σ at five stages',
+      )
+      .epilog(
+        'A study that is stopped goes on where it was. With more copies later, the networks and what was measured with as many copies are used again.',
+      ) as never,
+  handler: async ({ study: file, copies, out, set, threads, dataDir, force }) => {
+    const overrides = copies === undefined ? set : [...set, ...copiesSettings(copies)];
+    const { study, sources } = await loadNoise(file, overrides);
+    const folder = out ?? path.join('runs', `noise-${study.name}`);
+    const result = await interruptible(
+      (signal, progress) =>
+        runNoise(study, {
+          out: folder,
+          force,
+          inputs: sources,
+          dataDir,
+          threads,
+          progress,
+          signal,
+        }),
+      { force },
+    );
+    const { networks, published } = study;
+    const [regular, bang] = PAIR.map((key) => printable(networks[key].name));
+    const quoted = published && publishedNoise(published);
+    print(noiseTable(result.rows, { regular, bang }, quoted));
+    noiseSentences(result.rows, result).forEach(print);
+    print(`Files: ${folder}`);
+  },
+};
+
+function copiesSettings(copies: string): string[] {
+  if (!/^[1-9]\d{0,5}$/.test(copies)) {
+    throw new UserError(`--copies: expected an integer from 1 to 999999, found ${copies}`);
+  }
+  return ['last', 'before'].map((key) => `copies.${key}=${copies}`);
+}
