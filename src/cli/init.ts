@@ -106,4 +106,17 @@ evaluation:                # may be left out, as each of its keys may
 
 # The paper's row to print beside the result: table 1, row R0, R1 or B0 to B5. May be left out.
 published: {table: 1, row: B1}
+
+# What  bang check THIS-FILE  demands of the figures, a band for each; bang run takes no notice.
+# expect:
+#   baseline: lenet.baseline.json   # relative to this file; bang check --update-baseline writes it
+#   accuracy: {min: 98.5}           # percent; at least, and at most:
+#   fgs.rate: {max: 5}              # also of hc1 and fgsUnmasked, as all below
+#   blank.rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
+#   hc1.linfMean: {deviations: 5, margin: 2}   # around the baseline's mean: so many of its standard
+#                                   # deviations over seeds, or so much, whichever is the wider
+#   hc1.linfStd: {margin: 5}        # the deviation over images
+#   hc1.passMean: {deviations: 5}   # of PASS, too:
+#   hc1.passStd: {deviations: 5}
+#   hc1.alignedRate: {min: 90}      # percent of the pairs that could be aligned
 `;

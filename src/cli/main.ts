@@ -3,7 +3,9 @@ import path from 'node:path';
 import yargs from 'yargs';
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
 import { packageRoot, reason } from '../files.js';
+import { checkCommand } from './check.js';
 import { dataCommand } from './data.js';
+import { diffCommand } from './diff.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { exportCommand } from './export.js';
@@ -26,6 +28,8 @@ const COMMANDS = [
   noiseCommand,
   tableCommand,
   sweepCommand,
+  checkCommand,
+  diffCommand,
   exportCommand,
   dataCommand,
   validateCommand,
@@ -51,6 +55,8 @@ export async function main(args: string[]): Promise<number> {
     .command(noiseCommand)
     .command(tableCommand)
     .command(sweepCommand)
+    .command(checkCommand)
+    .command(diffCommand)
     .command(exportCommand)
     .command(dataCommand)
     .command(validateCommand)

@@ -37,18 +37,20 @@ export const shared = {
  * Runs work that shows its progress, and that Ctrl-C and SIGTERM stop in order: the first signal
  * lets it save what it has, the second ends the process at once.
  *
+ * @param options.resumes whether the same command goes on with what was saved
  * @throws Interrupted that says how to go on
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal, progress: Progress) => Promise<T>,
-  { force }: { force: boolean },
+  { force, resumes = true }: { force: boolean; resumes?: boolean },
 ): Promise<T> {
   const controller = new AbortController();
   const progress = consoleProgress();
   const stop = (): void => {
     progress.close();
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write('stopping after saving (once more to stop at once)\n');
+    const how = resumes ? 'stopping after saving' : 'stopping';
+    process.stderr.write(`${how} (once more to stop at once)\n`);
     controller.abort();
   };
   process.on('SIGINT', stop);
@@ -56,7 +58,7 @@ export async function interruptible<T>(
   try {
     return await work(controller.signal, progress);
   } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
+    if (!(error instanceof Interrupted) || !resumes) throw error;
     throw new Interrupted(
       `${error.message}; the same command goes on from there${force ? ' without --force' : ''}`,
     );

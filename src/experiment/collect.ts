@@ -59,16 +59,16 @@ function refuseNoFolder(folder: string): void {
 function lookInto(folder: string, { runs, notes }: Found): void {
   const file = path.join(folder, FILES.result);
   if (!existsSync(file)) {
-    if (isRunFolder(folder)) notes.push(`${folder} is not finished: it is not in the table`);
+    if (isRunFolder(folder)) notes.push(`${folder} is not finished: it is left out`);
     return;
   }
   try {
     const result: unknown = JSON.parse(readFileSync(file, 'utf8'));
     if (isResult(result)) runs.push({ folder, result });
-    else notes.push(`${file} is damaged: it is not in the table`);
+    else notes.push(`${file} is damaged: it is left out`);
   } catch (error) {
     const why = error instanceof SyntaxError ? 'is damaged' : `cannot be read (${reason(error)})`;
-    notes.push(`${file} ${why}: it is not in the table`);
+    notes.push(`${file} ${why}: it is left out`);
   }
 }
 
@@ -109,7 +109,7 @@ export function groupRuns(runs: readonly FoundRun[]): { groups: Group[]; notes: 
     const same = group.find(({ result }) => result.config.seed === run.result.config.seed);
     if (same) {
       notes.push(
-        `${run.folder} is of the same experiment and seed as ${same.folder}: only the latter is in the table`,
+        `${run.folder} is of the same experiment and seed as ${same.folder}: only the latter counts`,
       );
     } else {
       group.push(run);

@@ -14,6 +14,13 @@ import type { LayerSpec } from '../model/layers.js';
 import { NETWORKS, type NetworkName, type NetworkSpec } from '../model/networks.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
 import {
+  expectationOf,
+  expectSchema,
+  problemsOfExpect,
+  unknownFigure,
+  type Expectation,
+} from './expect.js';
+import {
   engine,
   integer,
   mapping,
@@ -216,19 +223,24 @@ export const configSchema = mapping({
   published: publishedSchema
     .optional()
     .describe("The paper's row that is printed beside the result; left out: none."),
+  expect: expectSchema
+    .optional()
+    .describe('What bang check demands of the figures, by name; bang run takes no notice of it.'),
 });
 
 type Parsed = z.output<typeof configSchema>;
 
 /** A checked experiment: plain data, keys in one fixed order, every default filled in. */
-export type Config = Omit<Parsed, 'evaluation' | 'seeds'> & {
+export type Config = Omit<Parsed, 'evaluation' | 'seeds' | 'expect'> & {
   evaluation: Parsed['evaluation'] & Protocol;
 };
 
-/** A config, and the seeds for which it is to be run if there is a list: `config` has the first. */
+/** A config, and what is said beside it: no figure depends on that. */
 export interface Checked {
   config: Config;
+  /** The seeds for which it is to be run, if there is a list: `config` has the first. */
   seeds?: number[];
+  expect?: Expectation;
 }
 
 /**
@@ -257,11 +269,27 @@ export function checkConfig(
   value: unknown,
   removed: readonly KeyPath[] = [],
 ): Checked | { problems: Problem[] } {
-  const problems = [...problemsOf(configSchema, value, removed), ...problemsAcross(value)];
+  const problems = [
+    ...problemsOf(configSchema, value, removed).map(namingFigures),
+    ...problemsAcross(value),
+    ...problemsOfExpect(value),
+  ];
   if (problems.length > 0) return { problems };
-  const { seeds, ...parsed } = configSchema.parse(value);
+  const { seeds, expect, ...parsed } = configSchema.parse(value);
   const config = orderLayers(fillProtocol(parsed));
-  return seeds ? { config: { ...config, seed: seeds[0] }, seeds } : { config };
+  return {
+    config: seeds ? { ...config, seed: seeds[0] } : config,
+    ...(seeds && { seeds }),
+    ...(expect && { expect: expectationOf(expect) }),
+  };
+}
+
+/** A key of `expect` that does not exist is a figure that does not. */
+function namingFigures(problem: Problem): Problem {
+  const [block, name] = problem.path;
+  const isFigure = block === 'expect' && problem.path.length === 2;
+  if (!isFigure || problem.at !== 'key') return problem;
+  return { ...problem, message: unknownFigure(String(name)) };
 }
 
 /** Whether the training is BANG's: β = 0 is regular training, like no `bang` block at all. */
@@ -426,7 +454,7 @@ function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNet
 }
 
 /** What a protocol says of the line search holds where the config does not. */
-function fillProtocol(parsed: Omit<Parsed, 'seeds'>): Config {
+function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
   const { images, attacks, protocol, pass } = parsed.evaluation;
   const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
     parsed.evaluation;

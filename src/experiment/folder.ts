@@ -227,24 +227,6 @@ function refuseOther(
   );
 }
 
-/** In what an experiment is not what it was, such as `seed was 1, is 2`; undefined if in nothing. */
-export function differenceOf(
-  was: Identity,
-  is: Identity,
-  ignored: readonly string[],
-): string | undefined {
-  const plain = JSON.parse(JSON.stringify(is)) as Identity;
-  const differences = differing(was, plain).filter(
-    (key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)),
-  );
-  if (differences.length === 0) return undefined;
-  const shown = differences
-    .slice(0, 3)
-    .map((key) => `${key} was ${valueAt(was, key)}, is ${valueAt(plain, key)}`);
-  const more = differences.length > 3 ? ` and ${differences.length - 3} more` : '';
-  return `${shown.join('; ')}${more}`;
-}
-
 function readIdentity(file: string): Identity {
   let problem = 'it is no configuration';
   try {
@@ -257,6 +239,42 @@ function readIdentity(file: string): Identity {
   throw new UserError(
     `cannot read ${file} (${problem}): choose another folder with --out, or --force to start over`,
   );
+}
+
+/** A key whose value is another, both as texts. */
+export interface Difference {
+  key: string;
+  was: string;
+  is: string;
+}
+
+/**
+ * In what one experiment is another than it was.
+ *
+ * @param ignored keys, as `training.checkpointEvery`, that do not count, nor what is below them
+ */
+export function differencesIn(
+  was: Identity,
+  is: Identity,
+  ignored: readonly string[] = [],
+): Difference[] {
+  const plain = JSON.parse(JSON.stringify(is)) as Identity;
+  return differing(was, plain)
+    .filter((key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)))
+    .map((key) => ({ key, was: valueAt(was, key), is: valueAt(plain, key) }));
+}
+
+/** The first of them in one line, such as `seed was 1, is 2`; undefined if there is none. */
+export function differenceOf(
+  was: Identity,
+  is: Identity,
+  ignored: readonly string[],
+): string | undefined {
+  const differences = differencesIn(was, is, ignored);
+  if (differences.length === 0) return undefined;
+  const shown = differences.slice(0, 3).map(({ key, was, is }) => `${key} was ${was}, is ${is}`);
+  const more = differences.length > 3 ? ` and ${differences.length - 3} more` : '';
+  return `${shown.join('; ')}${more}`;
 }
 
 /** The key paths at which two values differ; lists of mappings are compared one by one. */

@@ -92,6 +92,7 @@ export function complaintsOf(tree: Tree, problems: readonly Problem[]): Complain
 /** Reads a file and, beneath it, what it extends. Adds the bases to `sources`. */
 async function readChain(file: string, sources: string[], chain: string[]): Promise<Tree> {
   const tree = await readTree(file);
+  placeBaseline(tree, file);
   const base = tree.entries.get('extends');
   tree.entries.delete('extends');
   if (!base || (base.kind === 'scalar' && base.value === null)) return tree;
@@ -113,6 +114,16 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   } catch (error) {
     // A base that cannot be read is a mistake in the line that names it.
     throw error instanceof UserError ? fail(error.message) : error;
+  }
+}
+
+/** A baseline's path is relative to the file that names it, not to one that inherits it. */
+function placeBaseline(tree: Tree, file: string): void {
+  const expect = tree.kind === 'mapping' ? tree.entries.get('expect') : undefined;
+  const baseline = expect?.kind === 'mapping' ? expect.entries.get('baseline') : undefined;
+  if (baseline?.kind !== 'scalar' || typeof baseline.value !== 'string') return;
+  if (!path.isAbsolute(baseline.value) && baseline.value !== '') {
+    baseline.value = path.join(path.dirname(file), baseline.value);
   }
 }
 

@@ -155,6 +155,8 @@ describe('help', () => {
     const help = await bangOk(['--help'], { cwd: space.folder });
     for (const command of [
       'run',
+      'check',
+      'diff',
       'eval',
       'noise',
       'export',

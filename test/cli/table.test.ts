@@ -137,8 +137,8 @@ describe('bang table', () => {
     expect(stdout).toMatch(/^lenet-r0: 8\.6 % blank gradients; /m);
     expect(stdout).not.toMatch(/^Files/m);
     expect(stderr).toBe(
-      'note: runs/damaged/result.json is damaged: it is not in the table\n' +
-        'note: runs/unfinished is not finished: it is not in the table\n',
+      'note: runs/damaged/result.json is damaged: it is left out\n' +
+        'note: runs/unfinished is not finished: it is left out\n',
     );
     expect(space.list('runs')).not.toContain('table.md');
   });
@@ -187,7 +187,7 @@ describe('bang table', () => {
     expect(stdout).toContain('over 2 seeds');
     expect(stdout).toContain('lenet-b0');
     expect(stderr).toBe(
-      'note: apart/two/seed-1 is of the same experiment and seed as apart/one: only the latter is in the table\n' +
+      'note: apart/two/seed-1 is of the same experiment and seed as apart/one: only the latter counts\n' +
         'note: of several folders, no files are written: --out FOLDER says where\n',
     );
     const out = await table('apart', 'elsewhere', '--out', 'new/place');

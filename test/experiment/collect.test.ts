@@ -77,9 +77,7 @@ describe('grouping', () => {
     const runs = ['a', 'b', 'a'].map((weights, i) => found(foreign(weights), String(i)));
     const { groups, notes } = groupRuns(runs);
     expect(groups.map((group) => group.length)).toEqual([1, 1]);
-    expect(notes).toEqual([
-      '2 is of the same experiment and seed as 0: only the latter is in the table',
-    ]);
+    expect(notes).toEqual(['2 is of the same experiment and seed as 0: only the latter counts']);
   });
 
   it('loses no run and invents none, whatever the order', () => {
@@ -183,9 +181,9 @@ describe('finding runs', () => {
     const short = (text: string) => text.replaceAll(all, 'all').replaceAll('\\', '/');
     expect(runs.map(({ folder }) => short(folder))).toEqual(['all/b1/seed-2', 'all/b1/seed-10']);
     expect(notes.map(short)).toEqual([
-      'all/b1/seed-3 is not finished: it is not in the table',
-      'all/b1/seed-4/result.json is damaged: it is not in the table',
-      'all/b1/seed-5/result.json is damaged: it is not in the table',
+      'all/b1/seed-3 is not finished: it is left out',
+      'all/b1/seed-4/result.json is damaged: it is left out',
+      'all/b1/seed-5/result.json is damaged: it is left out',
     ]);
   });
 

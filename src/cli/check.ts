@@ -1,0 +1,192 @@
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { ExperimentError, UserError } from '../errors.js';
+import {
+  checkFiles,
+  updateBaseline,
+  type CheckOptions,
+  type Outcome,
+  type Update,
+} from '../experiment/check.js';
+import { seed as seedSchema } from '../experiment/fields.js';
+import { version } from '../experiment/run.js';
+import { reason, writeFileAtomic } from '../files.js';
+import { fixed, ROW_FIGURES, type SeedFigure } from '../report/rowFigures.js';
+import {
+  githubAnnotations,
+  junitXml,
+  markdownSummary,
+  outcomeLines,
+  tallyOf,
+  tallySentence,
+  verdictJson,
+} from '../report/verdict.js';
+import { interruptible, once, shared } from './options.js';
+import { print } from './print.js';
+
+interface CheckArguments {
+  configs: string[];
+  out?: string;
+  junit?: string | undefined;
+  json?: string | undefined;
+  updateBaseline: boolean;
+  seeds?: number[];
+  threads?: number;
+  dataDir?: string;
+  force: boolean;
+}
+
+/** For a new baseline: so many that a deviation of them can be believed. */
+const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const FEWEST_SEEDS = 3;
+
+export const checkCommand: CommandModule<object, CheckArguments> = {
+  command: 'check <configs..>',
+  describe: 'run configs and hold their figures against what they expect',
+  builder: (yargs) =>
+    yargs
+      .positional('configs', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'YAML files with an expect block each',
+      })
+      .option('junit', fileOption('junit', 'write the verdicts as JUnit XML, for CI services'))
+      .option('json', fileOption('json', 'write the verdicts as JSON'))
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe:
+          'keep the result folders here, one for each config, and go on with those that were stopped (default: a temporary folder)',
+      })
+      .option('update-baseline', {
+        type: 'boolean',
+        default: false,
+        describe: 'check nothing, but write the baselines that the configs name',
+      })
+      .option('seeds', {
+        type: 'string',
+        requiresArg: true,
+        coerce: seedList,
+        describe: `of a new baseline (default: ${SEEDS.join(',')})`,
+      })
+      .options({ ...shared, force: { ...shared.force, describe: 'start over in --out' } })
+      .example('$0 check configs/ci/*.yaml', 'exit code 0 if all is in its bands, 1 if not')
+      .example('$0 check configs/ci/*.yaml --junit bang.xml', 'the same for a CI service')
+      .example(
+        '$0 check configs/ci/lenet-b1.yaml --update-baseline --seeds 1,2,3,4,5',
+        'measure what is normal, and how much it varies',
+      )
+      .epilog(
+        'Everything is computed anew, but for what --out holds from this very build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked. See docs/ci.md.',
+      ) as never,
+  handler: async ({ configs, out, junit, json, seeds, force, dataDir, threads, ...chosen }) => {
+    if (seeds !== undefined && !chosen.updateBaseline) {
+      throw new UserError('--seeds is for --update-baseline');
+    }
+    const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
+      inFolder(out, (folder) =>
+        interruptible(
+          (signal, progress) => work({ out: folder, force, dataDir, threads, progress, signal }),
+          { force, resumes: out !== undefined },
+        ),
+      );
+    if (chosen.updateBaseline) {
+      await within(async (options) => {
+        for (const file of configs) {
+          printUpdate(await updateBaseline(file, seeds ?? SEEDS, options));
+        }
+      });
+      return;
+    }
+    const outcomes = await within((options) =>
+      checkFiles(configs, options, (outcome) => {
+        outcomeLines(outcome).forEach(print);
+      }),
+    );
+    report(outcomes, { junit, json });
+  },
+};
+
+function fileOption(name: string, describe: string) {
+  return { type: 'string', requiresArg: true, coerce: once(name), describe } as const;
+}
+
+function seedList(text: string | string[] | undefined): number[] | undefined {
+  const list = once('seeds')(text);
+  if (list === undefined) return undefined;
+  const seeds = list.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : NaN));
+  const distinct = new Set(seeds).size === seeds.length;
+  if (
+    !distinct ||
+    seeds.length < FEWEST_SEEDS ||
+    !seeds.every((seed) => seedSchema.safeParse(seed).success)
+  ) {
+    throw new UserError(
+      `--seeds ${list}: expected ${FEWEST_SEEDS} or more different seeds, such as 1,2,3`,
+    );
+  }
+  return seeds;
+}
+
+/** Work in the folder that is asked for, or in one that is gone afterwards, even if the process is ended. */
+async function inFolder<T>(
+  out: string | undefined,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  if (out !== undefined) return work(out);
+  const folder = mkdtempSync(path.join(tmpdir(), 'bang-check-'));
+  const remove = (): void => {
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', remove);
+  try {
+    return await work(folder);
+  } finally {
+    process.off('exit', remove);
+    remove();
+  }
+}
+
+/**
+ * Writes what was asked for, and what GitHub Actions reads, if it is what runs this.
+ *
+ * @throws UserError if a config could not be checked; ExperimentError if a figure is out of its band
+ */
+function report(
+  outcomes: readonly Outcome[],
+  { junit, json }: Pick<CheckArguments, 'junit' | 'json'>,
+): void {
+  const { GITHUB_ACTIONS, GITHUB_STEP_SUMMARY } = process.env;
+  if (GITHUB_ACTIONS === 'true') githubAnnotations(outcomes).forEach(print);
+  if (GITHUB_STEP_SUMMARY) append(GITHUB_STEP_SUMMARY, markdownSummary(outcomes));
+  if (junit !== undefined) writeFileAtomic(junit, junitXml(outcomes));
+  if (json !== undefined) writeFileAtomic(json, verdictJson(outcomes, version()));
+  const tally = tallyOf(outcomes);
+  const sentence = tallySentence(tally);
+  if (tally.unable > 0) throw new UserError(sentence);
+  if (sentence !== '') throw new ExperimentError(sentence);
+  print(`all ${tally.bands} figures are in their bands`);
+}
+
+function append(file: string, text: string): void {
+  try {
+    appendFileSync(file, text);
+  } catch (error) {
+    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+function printUpdate({ file, baseline, before }: Update): void {
+  for (const { name, digits } of ROW_FIGURES) {
+    const now = baseline.figures[name];
+    const was = before?.figures[name];
+    const text = ({ mean, std }: SeedFigure): string =>
+      `${fixed(mean, digits)} ± ${fixed(std, digits)}`;
+    if (now) print(`${baseline.name}: ${name} ${text(now)}${was ? `, was ${text(was)}` : ''}`);
+  }
+  print(`wrote ${file}, of ${baseline.seeds.length} seeds`);
+}

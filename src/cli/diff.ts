@@ -1,0 +1,43 @@
+import type { CommandModule } from 'yargs';
+import { readBaseline } from '../experiment/baseline.js';
+import { diffRuns, readSide } from '../experiment/diff.js';
+import { diffJson, diffText } from '../report/diff.js';
+import { once } from './options.js';
+import { print } from './print.js';
+
+interface DiffArguments {
+  a: string;
+  b: string;
+  baseline?: string;
+  json: boolean;
+}
+
+export const diffCommand: CommandModule<object, DiffArguments> = {
+  command: 'diff <a> <b>',
+  describe: 'say what moved from one run to another',
+  builder: (yargs) =>
+    yargs
+      .positional('a', {
+        type: 'string',
+        demandOption: true,
+        describe: 'a result folder, its result.json, or a folder with a run for each seed',
+      })
+      .positional('b', { type: 'string', demandOption: true, describe: 'another' })
+      .option('baseline', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('baseline'),
+        describe: 'a baseline of bang check, which knows how far the figures scatter over seeds',
+      })
+      .option('json', { type: 'boolean', default: false, describe: 'print it as JSON' })
+      .example('$0 diff runs/before runs/after', 'config, figures, and how many images changed')
+      .example('$0 diff results/table1/lenet-b1 runs/lenet-b1', 'several seeds on either side')
+      .epilog('The exit code is 0 whatever moved; bang check is what fails.') as never,
+  handler: async ({ a, b, baseline: file, json }) => {
+    const [before, after] = [await readSide(a), await readSide(b)];
+    const baseline = file === undefined ? undefined : await readBaseline(file);
+    const diff = diffRuns(before, after, baseline);
+    if (json) process.stdout.write(diffJson(a, b, diff));
+    else print(diffText(a, b, diff));
+  },
+};

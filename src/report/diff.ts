@@ -1,0 +1,91 @@
+import Table from 'cli-table3';
+import { NOISE, type FigureChange, type ImageChanges, type RunDiff } from '../experiment/diff.js';
+import { printable } from './entry.js';
+import { figureText, fixed, type SeedFigure } from './rowFigures.js';
+
+/** What moved, for a console. */
+export function diffText(a: string, b: string, diff: RunDiff): string {
+  const { config, provenance, sameWeights, figures, noise, images, notes } = diff;
+  const moved = figures.filter((change) => change.difference !== 0);
+  const same = figures.length - moved.length;
+  const changes = (title: string, list: RunDiff['config']): string[] =>
+    list.map(({ key, was, is }) => printable(`${title} ${key} was ${was}, is ${is}`));
+  const head = [
+    `A ${a}`,
+    `B ${b}`,
+    ...(config.length === 0 ? ['config: the same'] : changes('config:', config)),
+    ...changes('provenance:', provenance),
+    ...(sameWeights === null
+      ? []
+      : [sameWeights ? 'weights: the same, bit for bit' : 'weights: not the same']),
+  ];
+  const rest = [
+    ...(same === 0 ? [] : [`${same} ${same === 1 ? 'figure is' : 'figures are'} the same`]),
+    ...(noise === null || moved.length === 0
+      ? []
+      : [`± and what is within noise (${NOISE} standard deviations) are told by ${noise}`]),
+    ...(images ? imageLines(images) : []),
+    ...notes.map((note) => printable(`note: ${note}`)),
+  ];
+  return [
+    ...head,
+    ...(moved.length === 0 ? [] : [figureTable(moved, noise !== null)]),
+    ...rest,
+  ].join('\n');
+}
+
+function figureTable(moved: readonly FigureChange[], withNoise: boolean): string {
+  const table = new Table({
+    head: ['', 'A', 'B', 'B − A', ...(withNoise ? ['in deviations', ''] : [])],
+    style: { head: [], border: [] },
+    colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
+  });
+  for (const { figure, a, b, difference, deviations } of moved) {
+    const text = (value: SeedFigure | null): string =>
+      value ? figureText(value.mean, figure) : '–';
+    const by = difference === null ? '–' : signed(difference, figure.digits);
+    const noise =
+      deviations === null
+        ? ['–', '']
+        : [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved'];
+    table.push([figure.name, text(a), text(b), by, ...(withNoise ? noise : [])]);
+  }
+  return table.toString();
+}
+
+function imageLines({ images, predicted, blank, columns }: ImageChanges): string[] {
+  const { changed, toWrong, toRight } = predicted;
+  const lines = [
+    `of ${images} images, the prediction of ${changed} changed: ${toWrong} are wrong now, ${toRight} are right now`,
+    `blank gradients: ${blank.became} more, ${blank.ceased} less`,
+  ];
+  for (const { column, changed, gained, lost, most } of columns) {
+    if (changed === 0) continue;
+    const by = changed > gained + lost ? `, by at most ${fixed(most, 4)}` : '';
+    lines.push(`${column}: changed on ${changed} images, ${gained} new, ${lost} gone${by}`);
+  }
+  return lines;
+}
+
+function signed(value: number, digits: number): string {
+  const text = fixed(value, digits);
+  return value > 0 ? `+${text}` : text;
+}
+
+/** What `bang diff --json` prints. */
+export function diffJson(a: string, b: string, { figures, ...rest }: RunDiff): string {
+  const value = {
+    format: 1,
+    a,
+    b,
+    ...rest,
+    figures: figures.map(({ figure, deviations, ...change }) => ({
+      figure: figure.name,
+      ...change,
+      deviations,
+      // Not a number where nothing scatters.
+      withinNoise: deviations === null ? null : Math.abs(deviations) <= NOISE,
+    })),
+  };
+  return `${JSON.stringify(value, null, 2)}\n`;
+}

@@ -1,0 +1,214 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Baseline } from '#bang/experiment/baseline.js';
+import {
+  bang,
+  bangInside,
+  expectRefusal,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Finished,
+  type Workspace,
+} from './bang.js';
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+  writeSmallData(space);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+afterAll(() => {
+  space.remove();
+});
+
+/** A config of a moment, with these expectations; `@` in arguments stands for the workspace. */
+function config(name: string, expectations: string, more = ''): string {
+  const text = tinyConfig(`expect: ${expectations}\n${more}`)
+    .replace('iterations: 40', 'iterations: 8')
+    .replace('images: 60', 'images: 20, attacks: [fgs]');
+  space.write(`${name}.yaml`, text);
+  return `@/${name}.yaml`;
+}
+
+function check(...args: string[]): Promise<Finished> {
+  // What the service that runs the tests sets shall not be written to.
+  for (const name of ['GITHUB_ACTIONS', 'GITHUB_STEP_SUMMARY']) {
+    if (process.env[name] !== undefined && !stubbed.has(name)) vi.stubEnv(name, '');
+  }
+  stubbed.clear();
+  const all = ['check', ...args, '--data-dir', '@/data', '--threads', '1'];
+  return bangInside(all.map((arg) => arg.replace('@', space.folder)));
+}
+
+const stubbed = new Set<string>();
+function stub(name: string, value: string): void {
+  vi.stubEnv(name, value);
+  stubbed.add(name);
+}
+
+describe('bang check', () => {
+  it('says of each figure that it holds, and leaves nothing', async () => {
+    const good = config('good', '{accuracy: {min: 0}, fgs.rate: {min: 0, max: 100}}');
+    const { code, stdout } = await check(good);
+    expect(stdout).toMatch(
+      /^ok {3}good: accuracy is [\d.]+ %, expected at least 0\.00 %: holds with [\d.]+ to spare\nok {3}good: fgs\.rate is .* %, expected 0\.00 to 100\.00 %: holds .*\nall 2 figures are in their bands\n$/,
+    );
+    expect(code).toBe(0);
+    expect(existsSync('runs')).toBe(false);
+  });
+
+  it('goes on with the others where one cannot be run, and then fails with 2', async () => {
+    const files = [
+      config('misspelt', '{acuracy: {min: 0}}'),
+      config('empty', '{}'),
+      config('lost', '{baseline: none.json, accuracy: {deviations: 5}}'),
+      config('bad', '{accuracy: {min: 101}}'),
+      config('twin', '{accuracy: {min: 0}}', 'name: bad'),
+      config('good', '{accuracy: {min: 0}}'),
+    ];
+    const reports = ['--junit', '@/j.xml', '--json', '@/j.json'];
+    stub('GITHUB_ACTIONS', 'true');
+    stub('GITHUB_STEP_SUMMARY', space.write('summary.md', 'before\n'));
+    const { code, stdout, stderr } = await check(...files, ...reports);
+    expect(code).toBe(2);
+    const lines = stdout.split('\n');
+    const found = (start: RegExp) => lines.filter((line) => start.test(line)).length;
+    expect(found(/^ok {3}good: /)).toBe(1);
+    expect(found(/^FAIL bad: accuracy is .* out of band by /)).toBe(1);
+    expect(found(/^ERROR .*misspelt.*no such figure, did you mean accuracy\?/)).toBe(1);
+    expect(found(/^ERROR empty: .*expects nothing/)).toBe(1);
+    expect(found(/^ERROR lost: cannot read .*none\.json: there is no such file$/)).toBe(1);
+    expect(found(/^ERROR bad: another of the configs is named bad/)).toBe(1);
+    expect(found(/^::error file=/)).toBe(5);
+    expect(stderr).toMatch(
+      /^bang: 1 of 2 figures is out of band, 4 configs could not be checked\n$/m,
+    );
+    expect(space.read('j.xml')).toMatch(/<testsuites [^>]*tests="6" failures="1" errors="4"/);
+    expect(JSON.parse(space.read('j.json'))).toMatchObject({ holds: false });
+    expect(space.read('summary.md')).toMatch(/^before\n### bang check: 1 of 2/);
+  });
+
+  it('fails with 1 where an experiment does, and writes no annotations where nobody reads them', async () => {
+    const diverging = config('diverging', '{accuracy: {min: 0}}', '').replace('@', space.folder);
+    space.write(
+      'diverging.yaml',
+      readFileSync(diverging, 'utf8').replace(
+        'logEvery: 10',
+        'logEvery: 1, learningRate: {base: 1.e+6}',
+      ),
+    );
+    const { code, stdout, stderr } = await check('@/diverging.yaml');
+    expect(stdout).toMatch(/^FAIL diverging: .*loss.*\n$/);
+    expect(stderr).toMatch(/^bang: 1 experiment failed\n$/m);
+    expect(code).toBe(1);
+  });
+
+  it('computes anew by default, and with --out what another program has computed', async () => {
+    const good = config('good', '{accuracy: {min: 0}}');
+    const first = await check(good, '--out', '@/kept');
+    expect(first.stderr).toMatch(/^training: 8 iterations/m);
+    const again = await check(good, '--out', '@/kept');
+    expect(again.stderr).not.toMatch(/training/);
+    expect(again.stdout).toBe(first.stdout);
+    // As if the program had been changed in between; and then a result that must not be believed.
+    for (const args of [['--force'], []]) {
+      if (args.length === 0) space.write('kept/good.program', 'another');
+      const row = space
+        .read('kept/good/result.json')
+        .replace(/"accuracy": [\d.]+/, '"accuracy": 1');
+      space.write('kept/good/result.json', row);
+      const anew = await check(good, '--out', '@/kept', ...args);
+      expect(anew.stderr).toMatch(/^training: 8 iterations/m);
+      expect(anew.stdout).toBe(first.stdout);
+    }
+  });
+
+  it('stops on Ctrl-C and leaves nothing behind', async () => {
+    const text = readFileSync(
+      config('long', '{accuracy: {min: 0}}').replace('@', space.folder),
+      'utf8',
+    );
+    space.write('long.yaml', text.replace('iterations: 8', 'iterations: 100000'));
+    const temporary = space.file('tmp');
+    space.write('tmp/mine', '');
+    const begun = () =>
+      space.list('tmp').length > 1 &&
+      existsSync(
+        `${temporary}/${space.list('tmp').find((name) => name !== 'mine')!}/long/config.yaml`,
+      );
+    const args = ['check', 'long.yaml', '--data-dir', 'data', '--junit', 'never.xml'];
+    const { code, stdout, stderr } = await bang(args, {
+      cwd: space.folder,
+      env: { TMPDIR: temporary },
+      when: begun,
+    });
+    expect(stderr).toMatch(/^bang: stopped\n$/m);
+    expect(stdout).toBe('');
+    expect(code).toBe(130);
+    expect(space.list('tmp')).toEqual(['mine']);
+    expect(existsSync(space.file('never.xml'))).toBe(false);
+  });
+
+  it.each([
+    [['--seeds', '1,2,3'], /--seeds is for --update-baseline/],
+    [['--update-baseline', '--seeds', '1,2'], /--seeds 1,2: expected 3 or more different seeds/],
+    [['--update-baseline', '--seeds', '1,1,2'], /3 or more different seeds/],
+    [['--update-baseline', '--seeds', '1,2,x'], /3 or more different seeds/],
+    [['--update-baseline'], /good\.yaml has no baseline: name a file with expect\.baseline/],
+  ])('refuses %j', async (args, message) => {
+    expectRefusal(await check(config('good', '{accuracy: {min: 0}}'), ...args), message);
+  });
+});
+
+describe('a baseline', () => {
+  const expectations = '{baseline: b.json, accuracy: {deviations: 9, margin: 60}}';
+
+  it('is measured over seeds, and judges any of them', async () => {
+    const file = config('based', expectations);
+    const { stdout, code } = await check(file, '--update-baseline', '--seeds', '1,2,3');
+    expect(stdout).toMatch(/^based: accuracy [\d.]+ ± [\d.]+$/m);
+    expect(stdout).toMatch(/^wrote .*b\.json, of 3 seeds$/m);
+    expect(code).toBe(0);
+    const baseline = JSON.parse(space.read('b.json')) as Baseline;
+    expect(baseline).toMatchObject({ format: 1, name: 'based', seeds: [1, 2, 3] });
+    expect(baseline.provenance).toMatchObject({ node: process.version, threads: 1 });
+    const { min, max, mean } = baseline.figures.accuracy!;
+    expect(min <= mean && mean <= max).toBe(true);
+
+    const checked = await check(file);
+    expect(checked.stdout).toMatch(/^ok {3}based: accuracy is .*\(baseline .* over 3 seeds\)/);
+    // Alone each seed gives what it gave to the baseline.
+    const values: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      await check(config('based', expectations, `seed: ${seed}`), '--json', '@/j.json');
+      const { configs } = JSON.parse(space.read('j.json')) as {
+        configs: { checks: { value: number }[] }[];
+      };
+      values.push(configs[0].checks[0].value);
+    }
+    expect((values[0] + values[1] + values[2]) / 3).toBeCloseTo(mean, 9);
+    expect([Math.min(...values), Math.max(...values)]).toEqual([min, max]);
+  });
+
+  it('of another config, or of other data, is refused', async () => {
+    const file = config('based', expectations);
+    const text = space.read('based.yaml');
+    space.write('based.yaml', text.replace('batch: 16', 'batch: 8'));
+    const other = await check(file);
+    expect(other.stdout).toMatch(
+      /^ERROR based: .*b\.json is the baseline of another experiment \(training\.batch was 16, is 8\): write it anew with bang check --update-baseline$/m,
+    );
+    expect(other.code).toBe(2);
+
+    space.write('based.yaml', text);
+    writeSmallData(space, 'others', { seed: 2 });
+    const { stdout, code } = await bangInside(
+      ['check', file, '--data-dir', '@/others'].map((arg) => arg.replace('@', space.folder)),
+    );
+    expect(stdout).toMatch(/^ERROR based: .*b\.json is a baseline on other data/m);
+    expect(code).toBe(2);
+  });
+});
