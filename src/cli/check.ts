@@ -11,7 +11,7 @@ import {
   type Update,
 } from '../experiment/check.js';
 import { seed as seedSchema } from '../experiment/fields.js';
-import { version } from '../experiment/run.js';
+import { version } from '../experiment/provenance.js';
 import { reason, writeFileAtomic } from '../files.js';
 import { fixed, ROW_FIGURES, type SeedFigure } from '../report/rowFigures.js';
 import {
