@@ -160,7 +160,9 @@ describe('bang noise', () => {
     space.write(`${out}/${part}`, space.read(out, part).replace('"bang":[', '"bang":[1'));
     const more = await noiseInside(out, '--copies', '2');
     expect(more.stderr).toMatch(/a snapshot is not there; training again up to iteration 20$/m);
-    expect(more.stderr.match(/^training/gm)).toHaveLength(1);
+    // And nothing else is trained.
+    expect(more.stderr.match(/^training: stopped at iteration 20$/gm)).toHaveLength(1);
+    expect(more.stderr).not.toMatch(/^training: 25 iterations/m);
     expect(space.bytes(out, ...lost)).toEqual(space.bytes('whole', ...lost));
     expect(resultOf(out).rows[0].copies).toBe(2);
     const { stderr } = await noiseInside(out);
