@@ -17,6 +17,7 @@ import { sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
+import { workerCommand } from './worker.js';
 
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
@@ -30,6 +31,7 @@ const COMMANDS = [
   sweepCommand,
   checkCommand,
   diffCommand,
+  workerCommand,
   exportCommand,
   dataCommand,
   validateCommand,
@@ -57,6 +59,7 @@ export async function main(args: string[]): Promise<number> {
     .command(sweepCommand)
     .command(checkCommand)
     .command(diffCommand)
+    .command(workerCommand)
     .command(exportCommand)
     .command(dataCommand)
     .command(validateCommand)

@@ -17,9 +17,11 @@ import { KEEPABLE, planIn, refuseOtherSweep, sweepFolder, type Keepable } from '
 import { readLock } from '../sweep/lock.js';
 import { loadPlan, type Plan } from '../sweep/plan.js';
 import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
+import type { QueueAddress } from '../sweep/address.js';
 import { interruptible, once, shared } from './options.js';
 import { print, terminalWidth } from './print.js';
 import { duration } from './progress.js';
+import { addressIn, queueOptions, type QueueArguments } from './queue.js';
 import { setOption } from './validate.js';
 
 /** Options of what computes cells. */
@@ -54,7 +56,7 @@ interface Computing {
   keep?: string | string[];
 }
 
-interface SweepArguments extends Computing {
+interface SweepArguments extends Computing, QueueArguments {
   config: string;
   out?: string;
   set: string[];
@@ -95,8 +97,9 @@ export const sweepCommand: CommandModule = {
           args
             .positional('folder', folderArgument)
             .options(computing)
+            .options(queueOptions)
             .example('$0 sweep retry runs/lenet', 'what failed, once more') as never,
-        (args: unknown) => retry(args as Computing & { folder: string }),
+        (args: unknown) => retry(args as Parameters<typeof retry>[0]),
       )
       .command(
         'cancel <folder>',
@@ -147,9 +150,14 @@ function options(args: Argv): Argv {
       describe: 'only list the cells, and how long they will take',
     })
     .option('force', shared.force)
+    .options(queueOptions)
     .example('$0 sweep configs/grids/lenet.yaml', "the paper's grid on LeNet, in runs/lenet")
     .example('$0 sweep configs/grids/lenet.yaml --dry-run', 'what that would do')
     .example('$0 sweep mine.yaml --set evaluation.images=1000', 'a key changed in every cell')
+    .example(
+      '$0 sweep configs/grids/lenet.yaml --queue redis://host:6379',
+      'the same, computed by every bang worker of that queue',
+    )
     .example('$0 sweep status runs/lenet', 'how far it is; also: retry, cancel, compare')
     .epilog(
       'Stopped at any time, the same command goes on: finished cells are kept, unfinished ones go on from their last checkpoint. Each cell gives the same figures, bit for bit, as bang run on its config.yaml.',
@@ -161,11 +169,14 @@ async function run(args: SweepArguments): Promise<void> {
   const plan = await loadPlan(config, set);
   const folder = out ?? path.join('runs', plan.name);
   if (dryRun) await list(plan, folder, args);
-  else await carryOn(plan, folder, args, force);
+  else await carryOn(plan, folder, args, force, addressIn(args));
 }
 
-async function retry({ folder, ...args }: Computing & { folder: string }): Promise<void> {
-  await carryOn(await planIn(folder), folder, args, false);
+async function retry({
+  folder,
+  ...args
+}: Computing & QueueArguments & { folder: string }): Promise<void> {
+  await carryOn(await planIn(folder), folder, args, false, addressIn(args));
 }
 
 async function carryOn(
@@ -173,6 +184,7 @@ async function carryOn(
   out: string,
   { jobs, threads, dataDir, retries, keep }: Computing,
   force: boolean,
+  address: QueueAddress | undefined,
 ): Promise<void> {
   const options = {
     ...{ out, force, jobs, threads, dataDir },
@@ -180,7 +192,11 @@ async function carryOn(
     keep: keepIn(keep),
   };
   const cells = await interruptible(
-    (signal, progress) => runSweep(plan, { ...options, signal, progress }),
+    async (signal, progress) => {
+      if (!address) return runSweep(plan, { ...options, signal, progress });
+      const { runQueuedSweep } = await import('../sweep/collect.js');
+      return runQueuedSweep(plan, address, { ...options, signal, progress });
+    },
     { force },
   );
   report(plan, cells);

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { UserError } from '../errors.js';
 import { threadCount } from '../engine/engine.js';
 import type { Result } from '../experiment/result.js';
@@ -103,10 +103,10 @@ export async function carryOut(
   const watch = setInterval(() => {
     if (!existsSync(folder.file('cancel')) || stopping.signal.aborted) return;
     progress.note('cancelled; stopping after saving');
-    stopping.abort();
+    stopping.abort(CANCELLED);
   }, 500);
   const states = new Map(plan.cells.map((cell) => [cell, folder.state(cell)]));
-  const writeTables = (): SweepCell[] => {
+  const tables = (): SweepCell[] => {
     const cells = cellsOf(plan, states);
     writeFileAtomic(folder.file('table'), sweepCsv(plan.keys, cells));
     writeFileAtomic(folder.file('surfaces'), surfacesCsv(plan.keys, cells));
@@ -128,13 +128,34 @@ export async function carryOut(
         folder.reopen(cell);
         states.set(cell, { state: 'open' });
       }
-      await computeAll(plan, folder, compute, states, writeTables, { progress, signal, keep });
+      try {
+        await computeAll(plan, folder, compute, states, sparingly(tables), options, signal);
+      } finally {
+        tables();
+      }
     }
-    return writeTables();
+    return tables();
   } finally {
     clearInterval(watch);
+    rmSync(folder.file('cancel'), { force: true });
     lock.release();
   }
+}
+
+/** Why the signal aborts where `bang sweep cancel` asked for it: then nothing is left in a queue. */
+export const CANCELLED = 'cancelled';
+
+/** Does work not every time, so that it takes a twentieth of the time at most: tables grow long. */
+function sparingly<T>(work: () => T): () => T | undefined {
+  let next = -Infinity;
+  return () => {
+    const begun = performance.now();
+    if (begun < next) return undefined;
+    const result = work();
+    const now = performance.now();
+    next = now + 19 * (now - begun);
+    return result;
+  };
 }
 
 type States = Map<Cell, CellState>;
@@ -144,8 +165,9 @@ async function computeAll(
   folder: SweepFolder,
   compute: Compute,
   states: States,
-  writeTables: () => SweepCell[],
-  { progress, signal, keep }: Pick<SweepOptions, 'progress' | 'signal' | 'keep'>,
+  tables: () => SweepCell[] | undefined,
+  { progress, keep }: Pick<SweepOptions, 'progress' | 'keep'>,
+  signal: AbortSignal,
 ): Promise<void> {
   const whole = watchCells(plan, states, progress);
   const stage = (cells: readonly Cell[], until?: number): Promise<void> =>
@@ -169,8 +191,7 @@ async function computeAll(
           states.set(cell, folder.state(cell));
           folder.prune(cell, kept(plan, keep));
         }
-        const cells = writeTables();
-        whole.ended(cell, cells);
+        whole.ended(cell, tables());
       },
       signal,
     });
@@ -298,9 +319,9 @@ function watchCells(plan: Plan, states: States, progress: Progress) {
       running.set(cell, fraction);
       show();
     },
-    ended(cell: Cell, cells: readonly SweepCell[]) {
+    ended(cell: Cell, cells: readonly SweepCell[] | undefined) {
       running.delete(cell);
-      best = bestOf(plan.keys, cells).join(' | ');
+      if (cells) best = bestOf(plan.keys, cells).join(' | ');
       const line = endText(states.get(cell)!);
       if (line !== undefined) progress.note(`${cell.id}: ${line}`);
       show();

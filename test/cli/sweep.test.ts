@@ -183,7 +183,11 @@ list:
 });
 
 describe('a sweep that is stopped', () => {
-  const LONG = ['training.iterations=40', 'training.logEvery=10'].flatMap((one) => ['--set', one]);
+  const LONG = [
+    'training.iterations=40',
+    'training.logEvery=10',
+    'evaluation.attacks=[fgs]',
+  ].flatMap((one) => ['--set', one]);
   const args = ['long.yaml', ...LONG, '--out', 'long', '--keep', 'weights,training'];
   const [one, two] = ['long/cells/beta-1', 'long/cells/beta-1.5'];
 
@@ -242,10 +246,12 @@ describe('a sweep that is stopped', () => {
     );
     expectRefusal(await refused!, /another sweep works there \(process \d+ on /);
 
+    const configs = [one, two].map((cell) => path.join(cell, 'config.yaml'));
+    await bangOk(['run', ...configs, '--data-dir', 'data', '--out', 'by-itself'], {
+      cwd: space.folder,
+    });
     for (const cell of [one, two]) {
-      const alone = `alone-${path.basename(cell)}`;
-      const run = ['run', path.join(cell, 'config.yaml'), '--data-dir', 'data', '--out', alone];
-      await bangOk(run, { cwd: space.folder });
+      const alone = path.join('by-itself', path.basename(cell));
       expect(figures(cell)).toEqual(figures(alone));
       expect(tensors(space, cell)).toEqual(tensors(space, alone));
       expect(space.read(cell, 'training.csv')).toBe(space.read(alone, 'training.csv'));
@@ -256,6 +262,7 @@ describe('a sweep that is stopped', () => {
   });
 
   it('can be stopped by another process', async () => {
+    space.write('long.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.5]}\n');
     const many = ['long.yaml', '--set', 'training.iterations=100000', '--out', 'endless'];
     let cancelled: ReturnType<typeof bang> | undefined;
     const { code, stderr } = await sweep(many, {
@@ -276,8 +283,15 @@ describe('a sweep that is stopped', () => {
 describe('successive halving', () => {
   it('stops the worst at each rung, and changes nothing about the others', async () => {
     space.write(
+      'small.yaml',
+      `extends: tiny.yaml
+model: { scale: 0.004, layers: [{ kind: innerProduct, name: ip, outputs: 10 }] }
+published: null
+`,
+    );
+    space.write(
       'halving.yaml',
-      `base: tiny.yaml
+      `base: small.yaml
 grid: {training.learningRate.base: [0.00001, 0.01]}
 halving: {rungs: [10], keep: 0.5}
 `,

@@ -1,0 +1,43 @@
+import type { Options } from 'yargs';
+import { queueAddress, type QueueAddress } from '../sweep/address.js';
+import { once } from './options.js';
+
+/** Options of what works with a queue. */
+export const queueOptions = {
+  queue: {
+    type: 'string',
+    requiresArg: true,
+    coerce: once('queue'),
+    describe: 'a Redis server, redis://HOST:PORT, or rediss:// for TLS: bang worker computes there',
+  },
+  'queue-prefix': {
+    type: 'string',
+    requiresArg: true,
+    default: 'bang',
+    describe: 'what all keys in that server begin with',
+  },
+  'queue-password-file': {
+    type: 'string',
+    requiresArg: true,
+    coerce: once('queue-password-file'),
+    describe: 'a file with the password of the server (or: BANG_QUEUE_PASSWORD)',
+  },
+} as const satisfies Record<string, Options>;
+
+export interface QueueArguments {
+  queue?: string;
+  queuePrefix: string;
+  queuePasswordFile?: string;
+}
+
+/** The queue that was asked for, if one was. */
+export function addressIn(args: QueueArguments): QueueAddress | undefined {
+  if (args.queue === undefined) return undefined;
+  return requiredAddress(args);
+}
+
+/** @throws UserError if neither the command line nor the environment names a queue */
+export function requiredAddress(args: QueueArguments): QueueAddress {
+  const { queue, queuePrefix: prefix, queuePasswordFile: passwordFile } = args;
+  return queueAddress(queue, { prefix, passwordFile });
+}

@@ -1,0 +1,82 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { Interrupted, UserError } from '../errors.js';
+import { interruptible, once, shared } from './options.js';
+import { print } from './print.js';
+import { queueOptions, requiredAddress, type QueueArguments } from './queue.js';
+
+interface WorkerArguments extends QueueArguments {
+  jobs?: number;
+  threads?: number;
+  dataDir?: string;
+  work?: string;
+  idle?: number;
+  allowMixed: boolean;
+}
+
+export const workerCommand: CommandModule<object, WorkerArguments> = {
+  command: 'worker',
+  describe: 'compute cells of sweeps from a queue, here for whoever hands them out',
+  builder: (yargs) =>
+    yargs
+      .options(queueOptions)
+      .option('jobs', {
+        requiresArg: true,
+        describe: 'processes at once, a cell in each (default: one for each thread)',
+      })
+      .option('threads', {
+        requiresArg: true,
+        describe:
+          'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
+      })
+      .option('data-dir', shared['data-dir'])
+      .option('work', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('work'),
+        describe:
+          'the folder to compute in; what is begun there goes on after a restart (default: a temporary one)',
+      })
+      .option('idle', {
+        requiresArg: true,
+        describe: 'end after so many seconds without a cell (default: never)',
+      })
+      .option('allow-mixed', {
+        type: 'boolean',
+        default: false,
+        describe: 'take cells of another version of bang, or of a sweep of another engine, too',
+      })
+      .example('$0 worker --queue redis://host:6379', 'until Ctrl-C')
+      .example('BANG_QUEUE=rediss://host:6380 $0 worker --idle 60', 'until nothing is left to do')
+      .epilog(
+        'Stopped with Ctrl-C or SIGTERM it puts the cells that it has begun back into the queue; killed, the queue notices it within a minute. BANG_QUEUE is the address where --queue is not given, BANG_QUEUE_PASSWORD the password.',
+      ) as never,
+  handler: async (args) => {
+    const { jobs, threads, dataDir, work: given, allowMixed } = args;
+    const address = requiredAddress(args);
+    const idle = secondsIn(args.idle);
+    const { work } = await import('../sweep/worker.js');
+    const folder = given ?? mkdtempSync(path.join(os.tmpdir(), 'bang-worker-'));
+    try {
+      const computed = await interruptible(
+        async (signal, progress) => {
+          const options = { work: folder, jobs, threads, dataDir, allowMixed, idle };
+          const count = await work(address, { ...options, progress, signal });
+          if (signal.aborted) throw new Interrupted(`stopped after ${count} cells`);
+          return count;
+        },
+        { force: false },
+      );
+      print(`${computed} cells computed`);
+    } finally {
+      if (given === undefined) rmSync(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+function secondsIn(idle: number | undefined): number | undefined {
+  if (idle === undefined || (typeof idle === 'number' && idle >= 0)) return idle;
+  throw new UserError(`--idle must be a number of seconds, 0 or more, not ${String(idle)}`);
+}

@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { UserError } from '../errors.js';
+import { reason } from '../files.js';
+
+/** How a Redis server is reached. */
+export interface Server {
+  host: string;
+  port: number;
+  db: number;
+  username?: string;
+  password?: string;
+  tls?: { servername: string };
+}
+
+/** Where a queue is, and how its keys begin. */
+export interface QueueAddress {
+  redis: Server;
+  prefix: string;
+  /** For people: no user, no password. */
+  text: string;
+}
+
+/**
+ * The address of a queue, with what is secret from places that nobody else reads.
+ *
+ * @param url `redis://host:port/db` or `rediss://…`; left out: `$BANG_QUEUE`
+ * @throws UserError if there is none, or it is none, or the command line holds a password
+ */
+export function queueAddress(
+  url: string | undefined,
+  { prefix, passwordFile }: { prefix: string; passwordFile?: string | undefined },
+  env: NodeJS.ProcessEnv = process.env,
+): QueueAddress {
+  const text = url ?? env.BANG_QUEUE;
+  if (text === undefined || text === '') {
+    throw new UserError('which queue? --queue redis://HOST:PORT, or the same in BANG_QUEUE');
+  }
+  const source = url === undefined ? 'BANG_QUEUE' : '--queue';
+  let parsed: URL;
+  try {
+    parsed = new URL(text);
+  } catch {
+    throw new UserError(`${source} is no address such as redis://localhost:6379`);
+  }
+  const { protocol, hostname, port, pathname } = parsed;
+  const database = pathname.replace(/^\//, '');
+  if (!['redis:', 'rediss:'].includes(protocol) || hostname === '' || !/^\d*$/.test(database)) {
+    throw new UserError(
+      `${source} is no address such as redis://localhost:6379/0, or rediss:// for TLS`,
+    );
+  }
+  if (url !== undefined && parsed.password !== '') {
+    throw new UserError(
+      'other users can read a password in --queue: put it into BANG_QUEUE_PASSWORD, or into a file for --queue-password-file',
+    );
+  }
+  if (!/^[\w.:-]{1,100}$/.test(prefix)) {
+    throw new UserError(
+      `--queue-prefix: expected letters, digits, ".", ":", "_" and "-", found ${prefix}`,
+    );
+  }
+  const password =
+    passwordFile === undefined
+      ? (env.BANG_QUEUE_PASSWORD ?? decodeURIComponent(parsed.password))
+      : secretIn(passwordFile);
+  const username = decodeURIComponent(parsed.username);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  return {
+    redis: {
+      host,
+      port: port === '' ? 6379 : Number(port),
+      db: Number(database),
+      ...(username !== '' && { username }),
+      ...(password !== '' && { password }),
+      ...(protocol === 'rediss:' && { tls: { servername: host } }),
+    },
+    prefix,
+    text: `${protocol}//${hostname}:${port === '' ? 6379 : port}/${Number(database)}`,
+  };
+}
+
+function secretIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  }
+}

@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
+import { startEngine } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { checkConfig, type Config } from '../experiment/config.js';
+import { FILES } from '../experiment/folder.js';
+import { loadSource, version } from '../experiment/provenance.js';
+import type { Progress } from '../progress.js';
+import { carriedName, EXPERIMENT, MOST_STALLS } from './collect.js';
+import { runInProcess } from './pool.js';
+import type { QueueAddress } from './address.js';
+import {
+  cellJobSchema,
+  claimEngine,
+  closeAll,
+  connect,
+  contentStore,
+  patient,
+  QUEUE,
+  watchConnection,
+  type CarriedFile,
+  type CellJob,
+  type Manifest,
+} from './queue.js';
+import { sharing } from './sweep.js';
+
+export interface WorkerOptions {
+  /** The folder in which cells are computed; nothing outside of it is read but data. */
+  work: string;
+  jobs?: number | undefined;
+  threads?: number | undefined;
+  dataDir?: string | undefined;
+  /** Takes cells of another version, or of sweeps that have another engine, too. */
+  allowMixed: boolean;
+  /** Ends after so many seconds in which there was no cell; left out: never. */
+  idle?: number | undefined;
+  progress: Progress;
+  signal: AbortSignal;
+}
+
+/**
+ * Works off the cells of a queue until the signal aborts, or nothing is left for a while. Each cell
+ * is computed in a process of its own, so that this one can go on saying that it lives. Cells that
+ * were begun are put back into the queue when it stops.
+ *
+ * @returns how many cells were computed
+ * @throws UserError if the queue cannot be reached, or holds what this worker must not compute
+ */
+export async function work(address: QueueAddress, options: WorkerOptions): Promise<number> {
+  const { progress } = options;
+  const { processes, threads } = sharing(Infinity, options);
+  const client = await connect(address);
+  watchConnection(client, address.text, progress);
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([options.signal, stopping.signal]);
+  const { description } = await startEngine({ threads });
+  const context: Context = { client, address, options, signal, threads, hashes: new Map() };
+  let refusal: unknown;
+  let done = 0;
+  let active = 0;
+  let since = performance.now();
+  const worker = new Worker<CellJob, Manifest>(
+    QUEUE,
+    async (job, token) => {
+      active++;
+      try {
+        const manifest = await computeJob(job, context);
+        done++;
+        return manifest;
+      } catch (error) {
+        if (error instanceof UserError) refusal ??= error;
+        if (!(error instanceof UserError) && !(error instanceof Stopped)) throw error;
+        stopping.abort();
+        // Whoever takes it next begins at once.
+        await job.moveToWait(token);
+        throw new WaitingError();
+      } finally {
+        active--;
+        since = performance.now();
+      }
+    },
+    {
+      connection: patient(address.redis),
+      prefix: address.prefix,
+      concurrency: processes,
+      // A worker that is killed is noticed within a minute.
+      lockDuration: LOCK_MS,
+      stalledInterval: LOCK_MS,
+      maxStalledCount: MOST_STALLS,
+    },
+  );
+  // What there is to say of the connection is said of `client`.
+  worker.on('error', () => undefined);
+  signal.addEventListener('abort', () => {
+    worker.pause(true).catch(() => undefined);
+  });
+  progress.note(
+    `waiting for cells of ${address.text}: ${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each, ${description}`,
+  );
+  try {
+    while (!signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const idle = active === 0 ? (performance.now() - since) / 1000 : 0;
+      if (options.idle !== undefined && idle > options.idle) break;
+    }
+    stopping.abort();
+    // Cells save what they have, and go back into the queue.
+    for (const begun = performance.now(); active > 0 && performance.now() - begun < SAVE_MS;) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  } finally {
+    await closeAll([worker]);
+    client.disconnect();
+  }
+  if (refusal !== undefined) throw refusal as Error;
+  return done;
+}
+
+const LOCK_MS = 15_000;
+const SAVE_MS = 60_000;
+
+/** A cell was stopped after saving. */
+class Stopped extends Error {}
+
+interface Context {
+  client: Awaited<ReturnType<typeof connect>>;
+  address: QueueAddress;
+  options: WorkerOptions;
+  signal: AbortSignal;
+  threads: number;
+  /** Of the data here, by name. */
+  hashes: Map<string, Promise<string>>;
+}
+
+async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promise<Manifest> {
+  const { client, address, options, signal, threads } = context;
+  const { work, dataDir, progress } = options;
+  const parsed = cellJobSchema.safeParse(job.data);
+  if (!parsed.success) throw new UnrecoverableError('the job is no cell of a sweep');
+  const { data } = parsed;
+  refuseOtherVersion(data, options);
+  const config = checkedConfig(data);
+  await refuseMixed(data, config, context);
+  // Named by its content, and by nothing that the job says.
+  const hash = createHash('sha256').update(JSON.stringify(config)).digest('hex');
+  const out = path.join(work, `cell-${hash.slice(0, 24)}`);
+  progress.note(`${config.name}: begun`);
+  const report = throttled((fraction) => job.updateProgress(fraction));
+  const end = await runInProcess(
+    { config, out, threads, dataDir },
+    {
+      signal,
+      progress: report,
+      note: (line) => {
+        progress.note(`${config.name}: ${line}`);
+      },
+    },
+  );
+  if (end.kind === 'stopped') throw new Stopped();
+  if (end.kind === 'failed') {
+    progress.note(`${config.name}: failed: ${end.error}`);
+    // The same seed would fail again.
+    if (end.failure === 'experiment') throw new UnrecoverableError(EXPERIMENT + end.error);
+    throw new Error(end.error);
+  }
+  const store = contentStore(client, address.prefix);
+  const names: CarriedFile[] = ['result', 'table', ...data.keep.map(carriedName)];
+  const files: Manifest['files'] = {};
+  for (const name of names)
+    files[name] = await store.put(job.id!, readFileSync(path.join(out, FILES[name])));
+  rmSync(out, { recursive: true, force: true });
+  progress.note(`${config.name}: done`);
+  return { files };
+}
+
+/** @throws UnrecoverableError if the configuration of a job is not one that this version makes */
+function checkedConfig({ config, data }: CellJob): Config {
+  const checked = checkConfig(config);
+  const plain = 'config' in checked ? (JSON.parse(JSON.stringify(checked.config)) as unknown) : {};
+  if (!('config' in checked) || !isDeepStrictEqual(plain, config)) {
+    throw new UnrecoverableError('the configuration of the cell is not valid here');
+  }
+  if (checked.config.data !== data.name) {
+    throw new UnrecoverableError('the job names other data than its configuration');
+  }
+  return checked.config;
+}
+
+const ALLOW = '--allow-mixed takes it all the same';
+
+function refuseOtherVersion({ bang }: CellJob, { allowMixed }: WorkerOptions): void {
+  if (bang === version() || allowMixed) return;
+  throw new UserError(`the queue holds cells of bang ${bang}, this is ${version()}: ${ALLOW}`);
+}
+
+/**
+ * Figures of another engine or other data are not those that the sweep is about.
+ *
+ * @throws UserError that says what differs
+ */
+async function refuseMixed(
+  { sweep, data }: CellJob,
+  config: Config,
+  { client, address, options, threads, hashes, signal }: Context,
+): Promise<void> {
+  const { dataDir, progress, allowMixed } = options;
+  const { description: here } = await startEngine({ engine: config.engine, threads });
+  const claimed = await claimEngine(client, address.prefix, sweep, here);
+  if (claimed !== here && !allowMixed) {
+    throw new UserError(
+      `a sweep in the queue is computed by ${claimed}, this is ${here}: ${ALLOW}`,
+    );
+  }
+  const hash =
+    hashes.get(data.name) ??
+    loadSource(data.name, { dataDir, progress, signal }).then(({ sha256 }) => sha256);
+  hashes.set(data.name, hash);
+  if ((await hash) !== data.sha256) {
+    throw new UserError(`the data ${data.name} are not those of the sweep: see --data-dir`);
+  }
+}
+
+const PROGRESS_MS = 10_000;
+
+/** At most every ten seconds; what cannot be sent is no matter. */
+function throttled(send: (fraction: number) => Promise<void>): (fraction: number) => void {
+  let last = -Infinity;
+  return (fraction) => {
+    const now = performance.now();
+    if (now - last < PROGRESS_MS) return;
+    last = now;
+    send(fraction).catch(() => undefined);
+  };
+}

@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { UserError } from '#bang/errors.js';
+import { queueAddress } from '#bang/sweep/address.js';
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-address-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const prefix = 'bang';
+
+it('is read from an URL', () => {
+  const { redis, text } = queueAddress('redis://host:7000/3', { prefix }, {});
+  expect(redis).toEqual({ host: 'host', port: 7000, db: 3 });
+  expect(text).toBe('redis://host:7000/3');
+  expect(queueAddress('rediss://me@[::1]', { prefix }, {}).redis).toEqual({
+    ...{ host: '::1', port: 6379, db: 0, username: 'me' },
+    tls: { servername: '::1' },
+  });
+});
+
+it('takes the password from the environment or a file, and prints it nowhere', () => {
+  const file = path.join(folder, 'password');
+  writeFileSync(file, 'p@ss w:rd\n');
+  for (const address of [
+    queueAddress('redis://host', { prefix, passwordFile: file }, { BANG_QUEUE_PASSWORD: 'x' }),
+    queueAddress('redis://host', { prefix }, { BANG_QUEUE_PASSWORD: 'p@ss w:rd' }),
+    queueAddress(undefined, { prefix }, { BANG_QUEUE: 'redis://me:p%40ss%20w%3Ard@host' }),
+  ]) {
+    expect(address.redis.password).toBe('p@ss w:rd');
+    expect(address.text).toBe('redis://host:6379/0');
+  }
+});
+
+it.each<[string, string | undefined, Parameters<typeof queueAddress>[1], RegExp]>([
+  ['none', undefined, { prefix }, /^which queue\? --queue redis:\/\/HOST:PORT, or .* BANG_QUEUE$/],
+  ['no URL', 'host:6379', { prefix }, /^--queue is no address such as redis:/],
+  ['another protocol', 'http://host', { prefix }, /^--queue is no address such as redis:/],
+  ['a password for all to see', 'redis://:secret@host', { prefix }, /BANG_QUEUE_PASSWORD/],
+  ['a strange prefix', 'redis://host', { prefix: 'a b*' }, /^--queue-prefix: expected letters/],
+  ['no file', 'redis://host', { prefix, passwordFile: '/nowhere' }, /^cannot read \/nowhere: /],
+])('is refused: %s', (_, url, options, message) => {
+  const attempt = () => queueAddress(url, options, {});
+  expect(attempt).toThrow(UserError);
+  expect(attempt).toThrow(message);
+  expect(attempt).not.toThrow(/secret/);
+});

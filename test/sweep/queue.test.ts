@@ -1,0 +1,222 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { UserError } from '#bang/errors.js';
+import { loadConfig } from '#bang/experiment/loadConfig.js';
+import { loadSource, version } from '#bang/experiment/provenance.js';
+import type { Result } from '#bang/experiment/result.js';
+import { silent } from '#bang/progress.js';
+import type { QueueAddress } from '#bang/sweep/address.js';
+import { claimEngine, QUEUE, type CellJob } from '#bang/sweep/queue.js';
+import { work } from '#bang/sweep/worker.js';
+import {
+  bang,
+  bangOk,
+  executable,
+  tensors,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from '../cli/bang.js';
+import { readCsv } from '../fixtures.js';
+import { startRedis, type RedisServer } from './redis.js';
+
+const password = 'not for everyone';
+let space: Workspace;
+let redis: RedisServer;
+beforeAll(async () => {
+  space = workspace();
+  writeSmallData(space, 'data', { train: 100, test: 40 });
+  space.write('tiny.yaml', tinyConfig());
+  redis = await startRedis(password);
+});
+afterAll(async () => {
+  await redis.stop();
+  space.remove();
+});
+
+const env = { BANG_QUEUE_PASSWORD: password };
+
+/** A worker as a process of its own; `said` is what it has written. */
+function startWorker(work: string): { child: ChildProcess; said: () => string } {
+  const args = ['worker', '--queue', redis.url, '--data-dir', 'data', '--work', work];
+  const child = spawn(process.execPath, [executable(), ...args], {
+    cwd: space.folder,
+    env: { ...process.env, ...env, BANG_THREADS: '1' },
+  });
+  let text = '';
+  child.stderr.setEncoding('utf8').on('data', (some: string) => (text += some));
+  return { child, said: () => text };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+describe('workers of a queue', () => {
+  it('do what a local sweep does, each cell once, through kill -9 and a restart of Redis', async () => {
+    space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
+    const set = ['training.iterations=10', 'evaluation.images=20', 'evaluation.attacks=[fgs]'];
+    const common = ['sweep', 'sweep.yaml', ...set.flatMap((one) => ['--set', one])];
+    const args = [...common, '--data-dir', 'data', '--keep', 'weights,per-image'];
+    const queued = [...args, '--queue', redis.url, '--out', 'queued'];
+    const options = { cwd: space.folder, env };
+
+    // Of what is collected before and after the collector is killed, nothing is counted twice.
+    const workers = ['one', 'two', 'three'].map(startWorker);
+    let restarted: Promise<void> | undefined;
+    const done = () => existsSync(space.file('queued/sweep.csv'));
+    try {
+      const first = bang(queued, { ...options, when: done, signal: 'SIGKILL' });
+      await until(() => workers[0].said().includes('begun'));
+      workers[0].child.kill('SIGKILL');
+      expect((await first).code).toBeNull();
+      restarted = redis.restart();
+      const second = await bangOk(queued, options);
+      expect(second.stderr).toMatch(/^sweep: 3 of 3 cells done$/m);
+    } finally {
+      await restarted;
+      const ended = workers.slice(1).map(({ child }) => once(child, 'close'));
+      for (const { child } of workers) child.kill('SIGTERM');
+      expect(await Promise.all(ended)).toEqual([
+        [130, null],
+        [130, null],
+      ]);
+    }
+    for (const { said } of workers) expect(said()).not.toMatch(/not for everyone|^ +at /m);
+
+    await bangOk([...args, '--jobs', '2', '--out', 'local'], options);
+    const rows = ['queued', 'local'].map((name) => readCsv(space.file(name, 'sweep.csv')));
+    const facts = rows.map((some) =>
+      some.map((row) => {
+        for (const name of ['seconds', 'seconds_training', 'finished']) row[name] = '';
+        return row;
+      }),
+    );
+    expect(facts[0]).toEqual(facts[1]);
+    expect(facts[0].map(({ cell, state }) => [cell, state])).toEqual(
+      ['beta-1', 'beta-1.3', 'beta-1.6'].map((cell) => [cell, 'done']),
+    );
+    for (const { cell } of facts[0]) {
+      const [far, near] = ['queued', 'local'].map((name) => `${name}/cells/${cell}`);
+      expect(space.list(far)).toEqual(space.list(near));
+      expect(tensors(space, far)).toEqual(tensors(space, near));
+      for (const name of ['per-image.csv', 'table.csv', 'config.yaml']) {
+        expect(space.read(far, name)).toBe(space.read(near, name));
+      }
+      const result = JSON.parse(space.read(far, 'result.json')) as Result;
+      expect(result.provenance.bang).toBe(version());
+    }
+    // Nothing of the sweep, and no secret, is left behind.
+    const client = new Redis({ port: redis.port, password });
+    expect((await client.keys('*')).filter((key) => /content|:[0-9a-f]{24}-/.test(key))).toEqual(
+      [],
+    );
+    client.disconnect();
+  });
+});
+
+describe('a worker', () => {
+  const address = (): QueueAddress => ({
+    redis: { host: '127.0.0.1', port: redis.port, db: 1, password },
+    prefix: 'tests',
+    text: 'the queue of the tests',
+  });
+  const options = () => ({
+    work: space.file('work'),
+    dataDir: space.file('data'),
+    threads: 1,
+    allowMixed: false,
+    idle: 0.5,
+    progress: silent,
+    signal: new AbortController().signal,
+  });
+
+  async function validJob(): Promise<CellJob> {
+    const { config } = await loadConfig(space.file('tiny.yaml'));
+    const { sha256 } = await loadSource('mnist', { dataDir: space.file('data') });
+    const sweep = 'a'.repeat(64);
+    const data = { name: 'mnist' as const, sha256 };
+    return { format: 1, sweep, config, data, bang: version(), keep: [] };
+  }
+
+  /** Puts jobs into the queue, lets a worker look at them, and says what became of them. */
+  async function offered(jobs: readonly unknown[]): Promise<{ states: string[]; error: unknown }> {
+    const { redis: connection, prefix } = address();
+    const queue = new Queue(QUEUE, { connection, prefix });
+    try {
+      await queue.obliterate({ force: true });
+      const added = await queue.addBulk(jobs.map((data) => ({ name: 'cell', data })));
+      const error: unknown = await work(address(), options()).catch((thrown: unknown) => thrown);
+      const states = added.map(async ({ id }) => {
+        const job = await queue.getJob(id!);
+        return `${await job?.getState()} ${job?.failedReason ?? ''}`.trim();
+      });
+      return { states: await Promise.all(states), error };
+    } finally {
+      await queue.close();
+    }
+  }
+
+  it('refuses what is no valid experiment, and touches nothing for it', async () => {
+    const valid = await validJob();
+    const config = valid.config as Record<string, unknown>;
+    mkdirSync(space.file('work'));
+    const { states } = await offered([
+      { nothing: true },
+      { ...valid, out: '/tmp/elsewhere' },
+      { ...valid, config: { ...config, name: '../../elsewhere' } },
+      { ...valid, config: { ...config, dataDir: '/etc' } },
+      { ...valid, config: { ...config, extends: '/etc/passwd' } },
+      { ...valid, config: { ...config, evaluation: {} } },
+      { ...valid, data: { ...valid.data, name: 'cifar10' } },
+      { ...valid, keep: ['../result.json'] },
+    ]);
+    const [no, bad, other] = [
+      'failed the job is no cell of a sweep',
+      'failed the configuration of the cell is not valid here',
+      'failed the job names other data than its configuration',
+    ];
+    expect(states).toEqual([no, no, bad, bad, bad, bad, other, no]);
+    expect(readdirSync(space.file('work'))).toEqual([]);
+  });
+
+  it.each<[string, (job: CellJob) => CellJob, RegExp]>([
+    [
+      'another version',
+      (job) => ({ ...job, bang: '99.0.0' }),
+      /^the queue holds cells of bang 99\.0\.0, this is .*: --allow-mixed takes it all the same$/,
+    ],
+    [
+      'another engine',
+      (job) => ({ ...job, sweep: 'b'.repeat(64) }),
+      /^a sweep in the queue is computed by another engine, this is .*: --allow-mixed/,
+    ],
+    [
+      'other data',
+      (job) => ({ ...job, data: { ...job.data, sha256: 'c'.repeat(64) } }),
+      /^the data mnist are not those of the sweep/,
+    ],
+  ])('leaves to others what is of %s, and says so', async (_, change, message) => {
+    const { redis: server, prefix } = address();
+    const client = new Redis(server);
+    await claimEngine(client, prefix, 'b'.repeat(64), 'another engine');
+    client.disconnect();
+    const { states, error } = await offered([change(await validJob())]);
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as UserError).message).toMatch(message);
+    expect(states).toEqual(['waiting']);
+    expect(readdirSync(space.file('work'))).toEqual([]);
+  });
+
+  it('says so if the queue cannot be reached, or not with this password', async () => {
+    const wrong = { ...address(), redis: { ...address().redis, password: 'wrong' } };
+    await expect(work(wrong, options())).rejects.toThrow(/^cannot reach .*: WRONGPASS/);
+    const nobody = { ...address(), redis: { host: '127.0.0.1', port: 1, db: 0 } };
+    await expect(work(nobody, options())).rejects.toThrow(/^cannot reach .*ECONNREFUSED/);
+  });
+});

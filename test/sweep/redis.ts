@@ -1,0 +1,69 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Redis } from 'ioredis';
+
+export interface RedisServer {
+  url: string;
+  port: number;
+  /** Ends it as a power cut would, and starts it again from its append-only file. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A Redis server of the tests' own, on a free port, append-only file on. */
+export async function startRedis(password: string): Promise<RedisServer> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'bang-redis-'));
+  const port = await freePort();
+  let server = await start(folder, port, password);
+  const kill = async (): Promise<void> => {
+    const ended = once(server, 'exit');
+    server.kill('SIGKILL');
+    await ended;
+  };
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    async restart() {
+      await kill();
+      server = await start(folder, port, password);
+    },
+    async stop() {
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function start(folder: string, port: number, password: string): Promise<ChildProcess> {
+  const settings = { port, dir: folder, bind: '127.0.0.1', appendonly: 'yes', save: '' };
+  const args = Object.entries({ ...settings, requirepass: password }).flatMap(([name, value]) => [
+    `--${name}`,
+    String(value),
+  ]);
+  const server = spawn('redis-server', args, { stdio: 'ignore' });
+  const failed = once(server, 'error').then(([error]) => {
+    throw new Error(`these tests need redis-server (Debian's package): ${String(error)}`);
+  });
+  const client = new Redis({ port, password, maxRetriesPerRequest: null });
+  client.on('error', () => undefined);
+  try {
+    await Promise.race([client.ping(), failed]);
+  } finally {
+    client.disconnect();
+  }
+  return server;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
