@@ -9,7 +9,10 @@ export type Probe = (images: Uint32Array, scales: Float32Array) => Uint8Array;
 export interface SearchOptions {
   /** Images that one call of the probe takes at most. */
   batch: number;
-  /** Told how many images are done. */
+  /**
+   * Told how many images' worth of work is done: an image under way counts for the share of its
+   * trials, of all that it can need, that are behind it. Never falls; ends with all.
+   */
   done?: (images: number) => void;
   signal?: AbortSignal | undefined;
 }
@@ -35,16 +38,20 @@ export async function bisection(
   const right = new Float32Array(count); // the largest scale known not to fool, below `wrong`
   const wrong = new Float32Array(count).fill(NaN);
   const trial = new Float32Array(count).fill(1);
-  await searchRounds(count, trial, probe, options, (image, fooled) => {
+  const halvings = (between: number) => Math.max(0, Math.ceil(Math.log2(between / width)));
+  /** Trials from `scale` on of an image that only the last doubling fools. */
+  const doublings = (scale: number) =>
+    scale > limit ? 0 : Math.floor(Math.log2(limit / scale)) + 1 + halvings(limit / 2);
+  await searchRounds(count, trial, doublings(1), probe, options, (image, fooled) => {
     const scale = trial[image];
     if (fooled) wrong[image] = scale;
     else right[image] = scale;
     if (Number.isNaN(wrong[image])) {
       trial[image] = 2 * scale;
-      return 2 * scale > limit;
+      return doublings(2 * scale);
     }
     trial[image] = (right[image] + wrong[image]) / 2;
-    return wrong[image] - right[image] <= width;
+    return halvings(wrong[image] - right[image]);
   });
   return wrong;
 }
@@ -59,29 +66,33 @@ export async function scan(
   const found = new Float32Array(count).fill(NaN);
   const next = new Uint32Array(count);
   const trial = new Float32Array(count).fill(scales[0]);
-  await searchRounds(count, trial, probe, options, (image, fooled) => {
+  await searchRounds(count, trial, scales.length, probe, options, (image, fooled) => {
     if (fooled) {
       found[image] = trial[image]!;
-      return true;
+      return 0;
     }
     next[image]++;
     trial[image] = scales[next[image]]!;
-    return next[image] === scales.length;
+    return scales.length - next[image];
   });
   return found;
 }
 
 /**
  * Probes every image at its trial scale, round after round, in full batches across images, until
- * `judge` (which sets the next trial) says that an image is done.
+ * `judge` says that it has no more trials. `judge` sets the next one and returns how many are left at
+ * most; at first these are `trials`.
  */
 async function searchRounds(
   count: number,
   trial: Float32Array,
+  trials: number,
   probe: Probe,
   { batch, done, signal }: SearchOptions,
-  judge: (image: number, fooled: boolean) => boolean,
+  judge: (image: number, fooled: boolean) => number,
 ): Promise<void> {
+  const left = new Uint32Array(count).fill(trials);
+  let allLeft = count * trials;
   let active = Uint32Array.from({ length: count }, (_, i) => i);
   while (active.length > 0) {
     const remaining = new Uint32Array(active.length);
@@ -93,10 +104,14 @@ async function searchRounds(
         Float32Array.from(images, (image) => trial[image]),
       );
       for (let j = 0; j < images.length; j++) {
-        if (!judge(images[j], fooled[j] === 1)) remaining[kept++] = images[j]!;
+        const image = images[j];
+        const now = judge(image, fooled[j] === 1);
+        allLeft -= left[image] - now;
+        left[image] = now;
+        if (now > 0) remaining[kept++] = image;
       }
       await breathe(signal);
-      done?.(count - (active.length - (start + images.length)) - kept);
+      done?.(count - Math.ceil(allLeft / trials));
     }
     active = remaining.subarray(0, kept);
   }

@@ -61,6 +61,38 @@ describe('bisection', () => {
   });
 });
 
+describe('progress', () => {
+  const random = makeRandom(3, 'progress');
+  const thresholds = Array.from({ length: 640 }, () => 2 ** (9 * random.uniform()));
+  const all = Float32Array.from({ length: 255 }, (_, i) => i + 1);
+
+  it.each([
+    ['bisection', { limit: 256, width: 1 }],
+    ['bisection', { limit: 2 ** 17, width: 1 / 16 }],
+    ['scan', all],
+  ] as const)('of a %s moves in every round, and never back', async (_name, range) => {
+    const { probe, sizes } = images(thresholds.map(beyond));
+    const done: number[] = [];
+    const options = { batch: 64, done: (n: number) => done.push(n) };
+    const found =
+      'width' in range
+        ? await bisection(640, range, probe, options)
+        : await scan(640, range, probe, options);
+    expect(found.some(Number.isNaN)).toBe(!('width' in range) || range.limit === 256);
+    expect(done).toEqual([...done].sort((a, b) => a - b));
+    expect(done.at(-1)).toBe(640);
+    // Ten batches are the first round: every image has been tried once, and all of them know it.
+    const rounds = 'width' in range ? 40 : 255;
+    expect(done[9]).toBeGreaterThanOrEqual(Math.floor(640 / rounds));
+    // Half of the probes are not nearly all of the work, nor nothing.
+    const tried = sizes.reduce((a, b) => a + b, 0);
+    let sum = 0;
+    const half = sizes.findIndex((size) => (sum += size) >= tried / 2);
+    expect(done[half]).toBeGreaterThan(0.2 * 640);
+    expect(done[half]).toBeLessThan(0.8 * 640);
+  });
+});
+
 describe('scan', () => {
   it('finds the first of the scales that fools, or nothing', async () => {
     const random = makeRandom(2, 'scan');
