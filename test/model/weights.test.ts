@@ -410,16 +410,25 @@ describe('Caffe’s HDF5', () => {
       return found;
     });
     const random = makeRandom(2, 'mutations');
+    const hostile = [0n, 96n, 800n, 2n ** 31n, 2n ** 32n, 2n ** 40n, 2n ** 62n, 2n ** 64n - 1n];
+    const before = process.memoryUsage().rss;
     let refused = 0;
     for (let i = 0; i < 300; i++) {
       let bytes = Uint8Array.from(sound);
       if (i % 4 === 0) {
         bytes = bytes.slice(0, i % 8 === 0 ? below(random, 3000) : below(random, bytes.length));
       } else {
+        const view = new DataView(bytes.buffer);
         for (let k = 1 + below(random, 8); k > 0; k--) {
-          const place = places[below(random, places.length)] + 8 + below(random, 600);
-          bytes[place] =
-            random.uniform() < 0.3 ? [0, 1, 127, 255][below(random, 4)] : random.bits();
+          const near = places[below(random, places.length)] + 8 + below(random, 600);
+          const place = Math.min(near, bytes.length - 8);
+          const from = below(random, 6000);
+          const kind = below(random, 10);
+          if (kind < 2) bytes[place] = [0, 1, 127, 255][below(random, 4)];
+          else if (kind < 6) bytes[place] = random.bits();
+          // A size or an address: absurd, or of something else. An offset may point to itself.
+          else if (kind < 8) view.setBigUint64(place, hostile[below(random, hostile.length)], true);
+          else bytes.copyWithin(place, from, from + 8);
         }
       }
       const file = save(bytes);
@@ -434,6 +443,8 @@ describe('Caffe’s HDF5', () => {
       }
     }
     expect(refused).toBeGreaterThan(80);
+    // The files have 2 MB at most: no size that they claim was believed.
+    expect(process.memoryUsage().rss - before).toBeLessThan(300 * 2 ** 20);
     const again = encodeSafetensors((await readWeights(caffeFile)).tensors, {});
     expect(Buffer.compare(again, good)).toBe(0);
   });
