@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 import globals from 'globals';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'runs/', 'coverage/'] },
+  { ignores: ['dist/', 'build/', 'prebuilds/', 'runs/', 'coverage/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

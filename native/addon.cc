@@ -7,31 +7,16 @@
 #include <string>
 
 #include "kernels.h"
+#include "levels.h"
 #include "threads.h"
 
 namespace {
 
+using bang::availableLevels;
 using bang::Kernels;
 using bang::Window;
 
 const Kernels* kernels = nullptr;
-
-/// The levels this processor can run, best first.
-std::vector<const Kernels*> availableLevels() {
-  std::vector<const Kernels*> levels;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    levels.push_back(bang::avx512Kernels());
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("bmi2"))
-    levels.push_back(bang::avx2Kernels());
-#endif
-  levels.push_back(bang::baselineKernels());
-  return levels;
-}
 
 [[noreturn]] void fail(const Napi::CallbackInfo& info, const std::string& message) {
   throw Napi::TypeError::New(info.Env(), message);

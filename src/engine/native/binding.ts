@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import path from 'node:path';
-import { packageRoot } from '../../files.js';
+import { kernelFiles } from '../../../native/build.mjs';
 import { messageOf } from '../../errors.js';
 
 type Floats = Float32Array;
@@ -149,17 +147,19 @@ export type LoadedBinding = { binding: NativeBinding } | { problem: string };
 
 let loaded: LoadedBinding | undefined;
 
-/** Loads the kernels that `npm ci` built, or says in a clause why there are none. */
+/** Loads the kernels that `npm ci` built or that came prebuilt, or says in a clause why there are none. */
 export function loadBinding(): LoadedBinding {
   return (loaded ??= load());
 }
 
 function load(): LoadedBinding {
-  const file = path.join(packageRoot, 'build', `bang-${process.platform}-${process.arch}.node`);
-  if (!existsSync(file)) return { problem: 'its kernels are not built' };
-  try {
-    return { binding: createRequire(import.meta.url)(file) as NativeBinding };
-  } catch (error) {
-    return { problem: `its kernels cannot be loaded (${messageOf(error)})` };
+  let problem = 'its kernels are not built';
+  for (const file of kernelFiles()) {
+    try {
+      return { binding: createRequire(import.meta.url)(file) as NativeBinding };
+    } catch (error) {
+      problem = `its kernels cannot be loaded (${messageOf(error)})`;
+    }
   }
+  return { problem };
 }

@@ -1,0 +1,2 @@
+/** Where the kernels may be, the best first. */
+export function kernelFiles(): string[];

@@ -1,0 +1,99 @@
+import { spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { packageRoot } from '#bang/files.js';
+import { kernelFiles } from '../../native/build.mjs';
+
+// A package without a build, on a machine without a compiler, whose prebuilt kernels are those that
+// were built here.
+let folder: string;
+let prebuilt: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-prebuilt-'));
+  for (const part of [
+    'native',
+    'scripts',
+    'package.json',
+    'dist/engine/native',
+    'dist/errors.js',
+  ]) {
+    cpSync(path.join(packageRoot, part), path.join(folder, part), { recursive: true });
+  }
+  const [built] = kernelFiles();
+  prebuilt = path.join(folder, 'prebuilds', path.basename(built));
+  mkdirSync(path.dirname(prebuilt));
+  copyFileSync(built, prebuilt);
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function node(...args: string[]): { stdout: string; stderr: string; status: number | null } {
+  const env = { ...process.env, CXX: 'no-such-compiler' };
+  return spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8', env });
+}
+
+/** What `npm ci` says. */
+function install(...args: string[]): string {
+  return node(path.join(folder, 'scripts/build-native.mjs'), ...args).stderr;
+}
+
+/** What the program loads: the product of 3 and 2, or why there is none. */
+function load(): string {
+  const binding = pathToFileURL(path.join(folder, 'dist/engine/native/binding.js')).href;
+  const script = `
+    import { loadBinding } from ${JSON.stringify(binding)};
+    const { binding, problem } = loadBinding();
+    const y = new Float32Array(1);
+    binding?.multiply(1, Float32Array.of(3), Float32Array.of(2), y);
+    console.log(problem ?? y[0]);`;
+  return node('--input-type=module', '-e', script).stdout.trim();
+}
+
+describe('prebuilt kernels', () => {
+  it('are loaded, and nothing is built', () => {
+    expect(load()).toBe('6');
+    expect(install()).toBe('');
+    expect(existsSync(path.join(folder, 'build'))).toBe(false);
+  });
+
+  it('of other sources are refused', () => {
+    appendFileSync(path.join(folder, 'native/kernels.h'), '\n');
+    expect(load()).toBe('its kernels are not built');
+    expect(install()).toContain('no C++ compiler was found (CXX is no-such-compiler)');
+  });
+
+  it('that do not work here are passed over', () => {
+    const bytes = readFileSync(prebuilt);
+    const musl = prebuilt.replace(`${process.arch}-`, `${process.arch}-musl-`);
+    writeFileSync(prebuilt, '{}');
+    expect(load()).toMatch(/^its kernels cannot be loaded \(.*\)$/);
+    writeFileSync(musl, bytes);
+    expect(load()).toBe('6');
+    // Cut off, they end whoever loads them with a signal; installing removes them.
+    writeFileSync(prebuilt, bytes.subarray(0, 5000));
+    expect(install()).toBe('');
+    expect(load()).toBe('6');
+    writeFileSync(musl, '');
+    expect(install()).toContain('the native kernels were not built: no C++ compiler');
+    expect(load()).toBe('its kernels are not built');
+  });
+
+  it('do not keep a build that was asked for from failing aloud', () => {
+    expect(install('--force')).toContain('no C++ compiler');
+  });
+});
