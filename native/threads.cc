@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -33,10 +34,18 @@ struct Buffer {
     floats = 0;
   }
   float* atLeast(size_t wanted) {
+#if defined(BANG_EXACT_SCRATCH)
+    // For the sanitizers: always a new block, of just the size, and of NaN.
+    release();
+    void* block = nullptr;
+    if (posix_memalign(&block, 64, wanted * 4 + 64) == 0) memset(block, 0xff, wanted * 4 + 64);
+    data = static_cast<float*>(block);
+#else
     if (wanted <= floats) return data;
     release();
     const size_t bytes = (wanted * 4 + 64 + 4095) / 4096 * 4096;
     data = static_cast<float*>(aligned_alloc(4096, bytes));
+#endif
     if (!data) throw std::bad_alloc();
     floats = wanted;
     heldBytes += floats * 4;

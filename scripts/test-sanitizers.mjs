@@ -1,0 +1,40 @@
+// Compiles the kernels with the compilers' sanitizers, for addresses and undefined behaviour and for
+// threads, and runs test/native/kernels.cc on them. A finding ends the program with an error.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compile, findCompiler, run } from '../native/build.mjs';
+
+const test = fileURLToPath(new URL('../test/native/kernels.cc', import.meta.url));
+const SANITIZERS = [
+  { name: 'address,undefined', trials: 60 },
+  { name: 'thread', trials: 20 },
+];
+
+const folder = mkdtempSync(path.join(tmpdir(), 'bang-sanitizers-'));
+try {
+  const compiler = await findCompiler();
+  for (const { name, trials } of SANITIZERS) {
+    const program = path.join(folder, name);
+    await compile(compiler, {
+      flags: [
+        '-O1',
+        '-g',
+        `-fsanitize=${name}`,
+        '-fno-sanitize-recover=all',
+        '-DBANG_EXACT_SCRATCH',
+      ],
+      more: [[test, []]],
+      link: [],
+      target: program,
+    });
+    const env = { ...process.env, UBSAN_OPTIONS: 'print_stacktrace=1' };
+    process.stdout.write(`${name}\n${await run([program, String(trials)], { env })}`);
+  }
+} catch (error) {
+  process.stderr.write(`test:sanitizers: ${error.message}\n`);
+  process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
