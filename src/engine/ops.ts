@@ -232,22 +232,24 @@ export function avgPoolGradient(
   const attributes = { filterSize: [size, size], strides: [stride, stride], pad };
   const own = fused('BangAvgPoolGradient', { dy: kappa, x }, attributes);
   if (own) return own[0] as tf.Tensor4D;
-  // Not tfjs's AvgPoolGrad, which on some engines divides by the whole window everywhere. Channel by
-  // channel, pooling is a convolution with ones.
+  // tfjs's AvgPoolGrad divides by the whole window everywhere, on some engines: so it gets whole
+  // windows of a larger image, and kappa makes up for it where they are clipped.
   const [batch, height, width, channels] = x.shape;
-  const ones = tf.ones<tf.Rank.R4>([size, size, 1, 1]);
-  const inside = tf.pad4d(tf.ones([1, height, width, 1]), clippedAt(below, right));
-  const shares = tf.div(kappa, tf.conv2d(inside, ones, stride, 'valid'));
-  const planes = tf.reshape<tf.Rank.R4>(tf.transpose(shares, [0, 3, 1, 2]), [
-    batch * channels,
-    kappa.shape[1],
-    kappa.shape[2],
-    1,
-  ]);
-  const padded = [batch * channels, height + below, width + right, 1];
-  const spread = conv2dInputGradient(padded, planes, ones, { stride, pad: 'valid' });
-  const cropped = tf.slice(spread, [0, 0, 0, 0], [-1, height, width, 1]);
-  return tf.transpose(tf.reshape(cropped, [batch, channels, height, width]), [0, 2, 3, 1]);
+  const [rows, columns] = [kappa.shape[1], kappa.shape[2]];
+  const share = (at: number, extent: number): number => size / Math.min(size, extent - at * stride);
+  const shares = Float32Array.from(
+    { length: rows * columns },
+    (_, i) => share(Math.floor(i / columns), height) * share(i % columns, width),
+  );
+  const larger = run(
+    tf.AvgPoolGrad,
+    {
+      dy: tf.mul(kappa, tf.tensor4d(shares, [1, rows, columns, 1])),
+      input: tf.zeros([batch, height + below, width + right, channels]),
+    },
+    { filterSize: [size, size], strides: [stride, stride], pad: 'valid' },
+  ) as tf.Tensor4D;
+  return tf.slice(larger, [0, 0, 0, 0], [-1, height, width, -1]);
 }
 
 /** Paddings below and to the right of an image only, as Caffe's poolings clip. */
@@ -302,7 +304,12 @@ export function softmaxCrossEntropy(
   }
   const shifted = tf.sub(logits, tf.max(logits, 1, true));
   const exponentials = tf.exp(shifted);
-  const sums = tf.sum(exponentials, 1, true);
+  // One by one in class order, which tf.sum does not promise: it decides which losses are zero.
+  const columns = tf.unstack(exponentials, 1);
+  const sums = tf.expandDims(
+    columns.reduce((sum, column) => tf.add(sum, column)),
+    1,
+  );
   const hot = tf.cast(tf.oneHot(labels, logits.shape[1]), 'float32');
   return {
     loss: tf.sub(tf.reshape(tf.log(sums), [-1]), tf.sum(tf.mul(shifted, hot), 1)),
