@@ -1,12 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
+const script = process.env.npm_lifecycle_event;
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // What takes minutes has commands of its own: npm run test:long, npm run test:mutations.
-    exclude: ['long', 'mutations']
-      .filter((name) => process.env.npm_lifecycle_event !== `test:${name}`)
+    // What takes minutes, or needs `bang setup tensorflow` before, has commands of its own.
+    exclude: ['long', 'mutations', 'tensorflow']
+      .filter((name) => script !== `test:${name}`)
       .map((name) => `test/${name}/**`),
+    env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : 'native' },
     // Two cores: one process a test file, and the kernels' own threads inside it.
     maxWorkers: 2,
     maxConcurrency: 2,

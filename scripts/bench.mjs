@@ -12,13 +12,13 @@ import yargs from 'yargs';
 
 const { ATTACKS, attackImages } = await built('attacks/run');
 const { batchOf } = await built('data/batch');
-const { cacheFolder } = await built('data/cache');
 const { loadData } = await built('data/dataset');
-const { nativeBinding, startEngine } = await built('engine/engine');
+const { ENGINE_NAMES, nativeBinding, startEngine } = await built('engine/engine');
 const { multiplications } = await built('engine/speed');
 const { messageOf, UserError } = await built('errors');
 const { firstImages } = await built('experiment/evaluate');
 const { packageRoot, writeFileAtomic } = await built('files');
+const { cacheFolder } = await built('folders');
 const { logitsOf, makeNetwork } = await built('model/network');
 const { NETWORKS } = await built('model/networks');
 const { disposeWeights, importWeights, initialWeights } = await built('model/parameters');
@@ -61,7 +61,10 @@ async function main(args) {
   const options = await parse(args);
   if (!options) return;
   const { threads } = options;
-  const engine = await startEngine(threads === undefined ? {} : { threads });
+  const engine = await startEngine({
+    engine: options.engine ?? 'auto',
+    ...(threads !== undefined && { threads }),
+  });
   const binding = nativeBinding();
   if (options.kernels && !binding) {
     throw new UserError(`--kernels needs the native engine, but here are ${engine.description}`);
@@ -132,6 +135,7 @@ async function parse(args) {
     .scriptName('npm run bench --')
     .usage('$0 [options]\n\nTimes training steps and forward passes of every network.')
     .options({
+      engine: { choices: ENGINE_NAMES, describe: 'what computes (default: the best there is)' },
       threads: {
         type: 'number',
         requiresArg: true,

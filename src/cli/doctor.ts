@@ -1,24 +1,40 @@
 import os from 'node:os';
 import type { CommandModule } from 'yargs';
-import { cacheFolder, readCache } from '../data/cache.js';
+import { readCache } from '../data/cache.js';
 import { DATA_NAMES, sources } from '../data/sources.js';
-import { nativeBinding, startEngine, type Engine } from '../engine/engine.js';
-import { measureSpeed } from '../engine/speed.js';
+import {
+  nativeBinding,
+  startEngine,
+  tensorFlowInstalled,
+  type Engine,
+  type EngineName,
+} from '../engine/engine.js';
+import { forwardSpeed } from '../engine/speed.js';
+import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
+import { messageOf } from '../errors.js';
 import { version } from '../experiment/provenance.js';
-import { shared } from './options.js';
+import { cacheFolder } from '../folders.js';
+import { engineOption, shared } from './options.js';
 
-export const doctorCommand: CommandModule<object, { threads?: number }> = {
+interface DoctorArguments {
+  engine?: EngineName;
+  threads?: number;
+}
+
+export const doctorCommand: CommandModule<object, DoctorArguments> = {
   command: 'doctor',
   describe: 'say which engine computes here, why, how fast, and what would make it faster',
   builder: (yargs) =>
     yargs
+      .option('engine', engineOption)
       .option('threads', shared.threads)
       .example('$0 doctor', 'what computes here')
       .example('$0 doctor --threads 1', 'the same with one thread') as never,
-  handler: async ({ threads }) => {
-    const engine = await startEngine(threads === undefined ? {} : { threads });
+  handler: async ({ engine: wanted, threads }) => {
+    const options = threads === undefined ? {} : { threads };
+    const engine = await startEngine({ ...options, engine: wanted ?? 'auto' });
     const print = (name: string, value: string): void => {
-      process.stdout.write(`${name.padEnd(10)} ${value}\n`);
+      process.stdout.write(`${name.padEnd(11)} ${value}\n`);
     };
     const cores = os.availableParallelism();
     print('bang', version());
@@ -26,30 +42,55 @@ export const doctorCommand: CommandModule<object, { threads?: number }> = {
     print('cpu', `${os.cpus()[0]?.model.trim() ?? 'unknown'}, ${cores} cores`);
     print('engine', engine.description);
     print('threads', `${engine.threads} (--threads, or BANG_THREADS)`);
-    const speed = await measureSpeed(nativeBinding());
-    const share = speed.peak === undefined ? '' : `, ${percent(speed.forward, speed.peak)} of`;
-    const peak =
-      speed.peak === undefined
+    const binding = nativeBinding();
+    const forward = await forwardSpeed();
+    const peak = binding && 2 * binding.peak(0.2);
+    const share =
+      peak === undefined
         ? ''
-        : `${share} the ${(speed.peak / 1e9).toFixed(0)} that multiply-adds alone reach`;
-    print('speed', `LeNet forward ${(speed.forward / 1e9).toFixed(1)} GFLOP/s${peak}`);
+        : `, ${percent(forward, peak)} of the ${(peak / 1e9).toFixed(0)} that multiply-adds alone reach`;
+    print('speed', `LeNet forward ${gigaflops(forward)}${share}`);
+    const advice = advices(engine, cores);
+    print('tensorflow', await tensorFlowState(engine, options));
     for (const name of DATA_NAMES) {
       const { state } = await readCache(sources[name]);
       print('data', `${name}: ${state}, in ${cacheFolder()}`);
     }
-    for (const advice of advices(engine, cores)) print('advice', advice);
+    for (const line of advice) print('advice', line);
   },
 };
+
+/** Whether that engine is set up, and, where another computes, how fast it is. */
+async function tensorFlowState({ name }: Engine, options: { threads?: number }): Promise<string> {
+  const installed = tensorFlowInstalled();
+  if ('problem' in installed) return `${installed.problem} (${SETUP_COMMAND})`;
+  const { version, gpu, package: npmPackage } = installed.installation;
+  const what = `${version} for the ${gpu ? 'GPU' : 'CPU'} with ${npmPackage}, in ${tensorflowFolder()}`;
+  if (name === 'tensorflow') return what;
+  try {
+    await startEngine({ ...options, engine: 'tensorflow' });
+    return `${what}: LeNet forward ${gigaflops(await forwardSpeed())}`;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function gigaflops(speed: number): string {
+  return `${(speed / 1e9).toFixed(1)} GFLOP/s`;
+}
 
 function percent(part: number, whole: number): string {
   return `${((100 * part) / whole).toFixed(0)} %`;
 }
 
-function advices({ name, threads, warning }: Engine, cores: number): string[] {
+function advices({ name, description, threads, warning }: Engine, cores: number): string[] {
   const found: string[] = [];
-  if (name === 'cpu') {
-    found.push(warning ?? 'the native engine is some hundred times faster');
-  } else if (threads < cores) {
+  if (warning !== undefined) found.push(warning);
+  else if (name === 'cpu') found.push('the native engine is some hundred times faster');
+  else if (name === 'tensorflow' && description.includes('CPU')) {
+    found.push('on a CPU the native engine is several times faster');
+  }
+  if (name !== 'cpu' && threads < cores) {
     found.push(`${cores - threads} of ${cores} cores are idle: --threads ${cores}`);
   } else if (threads > cores) {
     found.push(`more threads than cores slow each other down: --threads ${cores}`);

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import type { EngineName } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import type { Config } from '../experiment/config.js';
 import { loadConfig } from '../experiment/loadConfig.js';
@@ -8,6 +9,8 @@ import { evaluateWeights } from '../experiment/run.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { packageRoot } from '../files.js';
 import {
+  engineOption,
+  engineSetting,
   interruptible,
   once,
   protocolOptions,
@@ -24,6 +27,7 @@ interface EvalArguments extends ProtocolArguments {
   row?: string;
   out?: string;
   set?: string[];
+  engine?: EngineName;
   threads?: number;
   dataDir?: string;
   force: boolean;
@@ -57,6 +61,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       })
       .option('set', setOption)
       .options(protocolOptions)
+      .option('engine', engineOption)
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
       .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights beside their row")
@@ -65,7 +70,11 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'the exhaustive search, on the first 1000 test images',
       ) as never,
   handler: async ({ weights, model, row, out, set = [], threads, dataDir, force, ...chosen }) => {
-    const { evaluation, engine } = await settingsOf([...protocolSettings(chosen), ...set]);
+    const { evaluation, engine } = await settingsOf([
+      ...engineSetting(chosen.engine),
+      ...protocolSettings(chosen),
+      ...set,
+    ]);
     const parts = path.resolve(weights).split(path.sep);
     const stem = parts.at(-1)!.replace(/\..*$/, '');
     // Every run's weights have the same name: their folder's says more.

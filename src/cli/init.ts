@@ -65,7 +65,7 @@ model: lenet               # the network: lenet, cifar10-quick, or one of your o
 data: mnist                # the images: mnist for lenet, cifar10 for cifar10-quick
 seed: 1                    # initial weights, dropout, order: an integer from 0 to 4294967295
 # seeds: [1, 2, 3]         # instead of seed: a run for each, and a table of their means
-engine: auto               # what computes: auto (the best there is), native (C++), cpu (slow)
+engine: auto               # auto (the best there is), tensorflow, native (C++), cpu (slow)
 
 training:
   trainOn: 50k             # 50k (the rest is for validation) or 60k

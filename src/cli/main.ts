@@ -13,6 +13,7 @@ import { initCommand } from './init.js';
 import { noiseCommand } from './noise.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
+import { setupCommand } from './setup.js';
 import { sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { usageProblem } from './usage.js';
@@ -37,6 +38,7 @@ const COMMANDS = [
   validateCommand,
   initCommand,
   schemaCommand,
+  setupCommand,
   doctorCommand,
 ].map(({ command }) => String(command));
 
@@ -65,6 +67,7 @@ export async function main(args: string[]): Promise<number> {
     .command(validateCommand)
     .command(initCommand)
     .command(schemaCommand)
+    .command(setupCommand)
     .command(doctorCommand)
     .example('$0 run configs/lenet-b1.yaml', 'train, evaluate, print the row of Table 1')
     .example('$0 eval weights.safetensors', 'attack a network that exists already')

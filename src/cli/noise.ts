@@ -1,12 +1,13 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import type { EngineName } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { runNoise } from '../experiment/noise.js';
 import { loadNoise } from '../experiment/noiseConfig.js';
 import { printable } from '../report/entry.js';
 import { noiseSentences, noiseTable, PAIR } from '../report/noise.js';
 import { publishedNoise } from '../report/published.js';
-import { interruptible, once, shared } from './options.js';
+import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 import { setOption } from './validate.js';
 
@@ -15,6 +16,7 @@ interface NoiseArguments {
   copies?: string;
   out?: string;
   set: string[];
+  engine?: EngineName;
   threads?: number;
   dataDir?: string;
   force: boolean;
@@ -44,6 +46,7 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
         describe: 'result folder (default: runs/noise-NAME, after the study)',
       })
       .option('set', setOption)
+      .option('engine', engineOption)
       .options(shared)
       .example('$0 noise configs/noise/lenet.yaml', "the paper's study on MNIST")
       .example('$0 noise configs/noise/lenet.yaml --copies 100', 'a quick look')
@@ -54,8 +57,9 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
       .epilog(
         'A study that is stopped goes on where it was. With more copies later, the networks and what was measured with as many copies are used again.',
       ) as never,
-  handler: async ({ study: file, copies, out, set, threads, dataDir, force }) => {
-    const overrides = copies === undefined ? set : [...set, ...copiesSettings(copies)];
+  handler: async ({ study: file, copies, out, set, engine, threads, dataDir, force }) => {
+    const settings = [...engineSetting(engine), ...set];
+    const overrides = copies === undefined ? settings : [...settings, ...copiesSettings(copies)];
     const { study, sources } = await loadNoise(file, overrides);
     const folder = out ?? path.join('runs', `noise-${study.name}`);
     const result = await interruptible(

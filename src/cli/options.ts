@@ -1,5 +1,6 @@
 import type { Options } from 'yargs';
 import { CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
+import { ENGINE_NAMES, type EngineName } from '../engine/engine.js';
 import { Interrupted, UserError } from '../errors.js';
 import type { Progress } from '../progress.js';
 import { consoleProgress } from './progress.js';
@@ -67,6 +68,16 @@ export async function interruptible<T>(
     process.off('SIGTERM', stop);
     progress.close();
   }
+}
+
+export const engineOption = {
+  choices: ENGINE_NAMES,
+  describe: 'what computes (default: the best there is)',
+} as const satisfies Options;
+
+/** The same as `--set` has it. */
+export function engineSetting(engine: EngineName | undefined): string[] {
+  return engine === undefined ? [] : [`engine=${engine}`];
 }
 
 /** The protocol of the attacks, of which a part can be set alone. */

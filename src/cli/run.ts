@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import type { EngineName } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { loadConfig, type LoadedConfig } from '../experiment/loadConfig.js';
 import { entryOf, type Result } from '../experiment/result.js';
@@ -7,6 +8,8 @@ import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../experiment/seeds.js';
 import type { Entry } from '../report/entry.js';
 import {
+  engineOption,
+  engineSetting,
   interruptible,
   once,
   protocolOptions,
@@ -21,6 +24,7 @@ interface RunArguments extends ProtocolArguments {
   config: string[];
   out?: string;
   set?: string[];
+  engine?: EngineName;
   threads?: number;
   dataDir?: string;
   force: boolean;
@@ -46,6 +50,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
       })
       .option('set', setOption)
       .options(protocolOptions)
+      .option('engine', engineOption)
       .options(shared)
       .example('$0 run configs/lenet-b1.yaml', 'a row of Table 1, in runs/lenet-b1')
       .example('$0 run configs/lenet-*.yaml --out results/table1', 'all rows of Table 1')
@@ -60,8 +65,8 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .epilog(
         'What a result folder holds already is not computed again: a stopped run goes on where it was, a finished one prints its table at once.',
       ) as never,
-  handler: async ({ config: files, out, set = [], threads, dataDir, force, ...chosen }) => {
-    const overrides = [...protocolSettings(chosen), ...set];
+  handler: async ({ config: files, out, set = [], engine, threads, dataDir, force, ...chosen }) => {
+    const overrides = [...engineSetting(engine), ...protocolSettings(chosen), ...set];
     const experiments: LoadedConfig[] = [];
     for (const file of files) experiments.push(await loadConfig(file, overrides));
     const folderOf = (name: string): string => {

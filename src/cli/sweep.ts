@@ -1,6 +1,7 @@
 import path from 'node:path';
 import Table from 'cli-table3';
 import type { Argv, CommandModule } from 'yargs';
+import type { EngineName } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import {
@@ -18,7 +19,7 @@ import { readLock } from '../sweep/lock.js';
 import { loadPlan, type Plan } from '../sweep/plan.js';
 import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
 import type { QueueAddress } from '../sweep/address.js';
-import { interruptible, once, shared } from './options.js';
+import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print, terminalWidth } from './print.js';
 import { duration } from './progress.js';
 import { addressIn, queueOptions, type QueueArguments } from './queue.js';
@@ -60,6 +61,7 @@ interface SweepArguments extends Computing, QueueArguments {
   config: string;
   out?: string;
   set: string[];
+  engine?: EngineName;
   dryRun: boolean;
   force: boolean;
 }
@@ -143,6 +145,7 @@ function options(args: Argv): Argv {
       describe: 'the folder of the sweep (default: runs/NAME, after the config)',
     })
     .option('set', setOption)
+    .option('engine', engineOption)
     .options(computing)
     .option('dry-run', {
       type: 'boolean',
@@ -165,8 +168,8 @@ function options(args: Argv): Argv {
 }
 
 async function run(args: SweepArguments): Promise<void> {
-  const { config, out, set, dryRun, force } = args;
-  const plan = await loadPlan(config, set);
+  const { config, out, set, engine, dryRun, force } = args;
+  const plan = await loadPlan(config, [...engineSetting(engine), ...set]);
   const folder = out ?? path.join('runs', plan.name);
   if (dryRun) await list(plan, folder, args);
   else await carryOn(plan, folder, args, force, addressIn(args));

@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { homedir, hostname } from 'node:os';
+import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { codeOf, UserError } from '../errors.js';
-import { isAlive, reason } from '../files.js';
+import { reason } from '../files.js';
+import { cacheError, cacheFolder, ownFolder } from '../folders.js';
 import { silent, type Progress } from '../progress.js';
 import { keptFiles, problemOf, type Source } from './sources.js';
 
@@ -21,23 +21,6 @@ export interface FetchOptions {
   root?: string | undefined;
   progress?: Progress | undefined;
   signal?: AbortSignal | undefined;
-}
-
-/** `$BANG_CACHE`, or a folder `bang` where the platform keeps caches. */
-export function cacheFolder(
-  env: NodeJS.ProcessEnv = process.env,
-  platform: NodeJS.Platform = process.platform,
-): string {
-  if (env.BANG_CACHE) return path.resolve(env.BANG_CACHE);
-  return path.join(platformCache(env, platform), 'bang');
-}
-
-function platformCache(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): string {
-  if (platform === 'win32') return env.LOCALAPPDATA ?? path.join(homedir(), 'AppData', 'Local');
-  if (platform === 'darwin') return path.join(homedir(), 'Library', 'Caches');
-  const xdg = env.XDG_CACHE_HOME;
-  // The XDG specification has relative paths ignored.
-  return xdg && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache');
 }
 
 /**
@@ -109,15 +92,9 @@ async function fill(
   const parent = path.join(root, 'data');
   const inCache = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error: unknown) => {
-      if (codeOf(error) === undefined) throw error;
-      throw new UserError(
-        `cannot write to the cache ${parent}: ${reason(error)}; ` +
-          'make room or set BANG_CACHE to a folder that can be written',
-      );
+      throw cacheError(error, parent);
     });
-  await inCache(mkdir(parent, { recursive: true }));
-  await removeLeftovers(parent);
-  const own = await inCache(mkdtemp(path.join(parent, `.fetch-${machine()}-${process.pid}-`)));
+  const own = await inCache(ownFolder(parent));
   try {
     const fresh = path.join(own, 'new');
     await inCache(mkdir(fresh));
@@ -156,37 +133,5 @@ async function putInPlace(source: Source, root: string, fresh: string, own: stri
     await rename(folder, path.join(own, `old-${attempt}`)).catch((error: unknown) => {
       if (codeOf(error) !== 'ENOENT') throw error;
     });
-  }
-}
-
-const LEFTOVER = /^\.fetch-(.+)-(\d+)-[A-Za-z0-9]{6}$/;
-const DAY_MS = 24 * 60 * 60 * 1000;
-
-/**
- * Removes what fetches that were killed left behind. Whether a process lives can be asked only on
- * its own machine; on a cache that several machines share, a day is far longer than a fetch takes.
- */
-async function removeLeftovers(parent: string): Promise<void> {
-  const names = await readdir(parent).catch(() => []);
-  for (const name of names) {
-    const match = LEFTOVER.exec(name);
-    if (match === null) continue;
-    const folder = path.join(parent, name);
-    const dead =
-      match[1] === machine() ? !isAlive(Number(match[2])) : (await ageOf(folder)) > DAY_MS;
-    // A leftover that resists is no reason not to fetch.
-    if (dead) await rm(folder, { recursive: true, force: true }).catch(() => undefined);
-  }
-}
-
-function machine(): string {
-  return hostname().replace(/[^A-Za-z0-9.-]/g, '_');
-}
-
-async function ageOf(folder: string): Promise<number> {
-  try {
-    return Date.now() - (await stat(folder)).mtimeMs;
-  } catch {
-    return 0;
   }
 }

@@ -55,7 +55,11 @@ export async function download(
     } catch (error) {
       if (signal?.aborted) throw stopped();
       const lost = UNREACHABLE.get(codeOf(error) ?? '');
-      if (lost === undefined || received === 0 || turn >= tries) throw explain(error, source, host);
+      if (lost === undefined || received === 0 || turn >= tries) {
+        throw isDamaged(error)
+          ? unexpected(source, 'its checksum differs')
+          : explain(error, source.package, host, DATA_REMEDIES);
+      }
       summary = `${lost} after ${megabytes(received)} MB; trying again (${turn + 1} of ${tries})`;
     } finally {
       over.abort();
@@ -64,6 +68,44 @@ export async function download(
     await setTimeout(npm.retry.minTimeout, undefined, { signal }).catch(() => {
       throw stopped();
     });
+  }
+}
+
+/** An npm package of one version, and what its tarball hashes to. */
+export interface NpmPackage {
+  name: string;
+  version: string;
+  integrity: string;
+}
+
+/**
+ * Downloads a package as npm would and unpacks all of it into `folder`. Its scripts are not run and
+ * its dependencies not fetched.
+ *
+ * @throws UserError if the registry cannot be reached, has no such package or another one, or the
+ *   folder cannot be written; Interrupted if `signal` aborts
+ */
+export async function extractPackage(
+  { name, version, integrity }: NpmPackage,
+  folder: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const npm = await npmOptions();
+  const spec = `${name}@${version}`;
+  const over = new AbortController();
+  try {
+    const options = { ...npm, integrity, signal: over.signal };
+    await unlessAborted(pacote.extract(spec, folder, options), signal);
+  } catch (error) {
+    if (signal?.aborted) throw new Interrupted(`fetching ${spec} was stopped`);
+    if (isDamaged(error)) {
+      throw new UserError(
+        `the package ${spec} that was fetched is not the expected one (its checksum differs): use another registry`,
+      );
+    }
+    throw explain(error, spec, hostOf(npm.registry), NO_REMEDIES);
+  } finally {
+    over.abort();
   }
 }
 
@@ -173,23 +215,47 @@ const UNREACHABLE = new Map([
 /** What writing a file can say without naming it. */
 const UNWRITABLE = new Set(['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS']);
 
+/** What else works where a package cannot be fetched, as parts of a sentence. */
+interface Remedies {
+  offline: string;
+  instead: string;
+}
+
+const DATA_REMEDIES: Remedies = {
+  offline: ' (a filled cache or --data-dir works without a network)',
+  instead: ', or give the original files with --data-dir',
+};
+
+const NO_REMEDIES: Remedies = { offline: '', instead: '' };
+
+/** Whether what came is not what was expected. */
+function isDamaged(error: unknown): boolean {
+  return ['EINTEGRITY', 'Z_DATA_ERROR', 'Z_BUF_ERROR', 'TAR_BAD_ARCHIVE', 'TAR_ABORT'].includes(
+    codeOf(error) ?? '',
+  );
+}
+
 /** A failed download in one sentence for the user; what is no failure of the world stays as it is. */
-function explain(error: unknown, source: Source, host: string): unknown {
+function explain(
+  error: unknown,
+  name: string,
+  host: string,
+  { offline, instead }: Remedies,
+): unknown {
   const code = codeOf(error);
   if (error instanceof UserError || code === undefined) return error;
-  const cannot = `cannot fetch ${source.package} from ${host}`;
-  const offline = 'a filled cache or --data-dir works without a network';
+  const cannot = `cannot fetch ${name} from ${host}`;
   const unreachable = UNREACHABLE.get(code);
   if (unreachable !== undefined) {
     return new UserError(
-      `${cannot}: ${unreachable}; check the network and npm's registry and proxy settings (${offline})`,
+      `${cannot}: ${unreachable}; check the network and npm's registry and proxy settings${offline}`,
     );
   }
   const { path: place } = error as { path?: unknown };
   if (typeof place === 'string' || UNWRITABLE.has(code)) {
     return new UserError(
       `cannot write ${typeof place === 'string' ? place : "the cache of bang or npm's"} while ` +
-        `fetching ${source.package}: ${reason(error)}; make room or set BANG_CACHE and npm's ` +
+        `fetching ${name}: ${reason(error)}; make room or set BANG_CACHE and npm's ` +
         'cache to folders that can be written',
     );
   }
@@ -197,31 +263,24 @@ function explain(error: unknown, source: Source, host: string): unknown {
     case 'ENOTCACHED':
       return new UserError(
         `${cannot}: npm is set to work offline and its cache lacks the package; ` +
-          `unset npm's offline setting once (${offline})`,
+          `unset npm's offline setting once${offline}`,
       );
     case 'E404':
     case 'ETARGET':
     case 'ENOVERSIONS':
       return new UserError(
-        `${cannot}: this registry does not have it; set npm's registry to one that has, ` +
-          'or give the original files with --data-dir',
+        `${cannot}: this registry does not have it; set npm's registry to one that has${instead}`,
       );
     case 'E401':
     case 'E403':
     case 'ENEEDAUTH':
       return new UserError(
         `${cannot}: the registry refuses access; log in with npm login, set npm's registry to ` +
-          'another, or give the original files with --data-dir',
+          `another${instead}`,
       );
-    case 'EINTEGRITY':
-    case 'Z_DATA_ERROR':
-    case 'Z_BUF_ERROR':
-    case 'TAR_BAD_ARCHIVE':
-    case 'TAR_ABORT':
-      return unexpected(source, 'its checksum differs');
     default:
       return new UserError(
-        `${cannot}: ${messageOf(error)}; check npm's registry, proxy and cafile settings (${offline})`,
+        `${cannot}: ${messageOf(error)}; check npm's registry, proxy and cafile settings${offline}`,
       );
   }
 }

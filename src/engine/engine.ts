@@ -1,11 +1,21 @@
 import os from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
-import { UserError } from '../errors.js';
+import { messageOf, UserError } from '../errors.js';
 import { NativeBackend } from './native/backend.js';
 import { loadBinding, type NativeBinding } from './native/binding.js';
 import { NATIVE, registerNativeKernels } from './native/kernels.js';
+import { loadTensorFlow, type TensorFlowBackend } from './tensorflow/backend.js';
+import {
+  hasGpuDriver,
+  readInstallation,
+  SETUP_COMMAND,
+  tensorflowFolder,
+  type Installed,
+} from './tensorflow/installation.js';
+import { TENSORFLOW } from './tensorflow/kernels.js';
 
-export type EngineName = 'native' | 'cpu';
+export const ENGINE_NAMES = ['tensorflow', 'native', 'cpu'] as const;
+export type EngineName = (typeof ENGINE_NAMES)[number];
 
 export interface EngineOptions {
   engine?: EngineName | 'auto';
@@ -28,7 +38,8 @@ const REMEDY = 'install a C++ compiler (g++ or clang++), then: npm run build:nat
 let registered = false;
 
 /**
- * Chooses the engine for this process and makes tfjs use it.
+ * Chooses the engine for this process and makes tfjs use it. By itself it chooses `tensorflow` where
+ * that is set up for a GPU and sees one, else `native` where its kernels are built, else `cpu`.
  *
  * @throws UserError if the engine asked for cannot be had here, or the number of threads is no
  *   number from 1 to 256
@@ -36,8 +47,20 @@ let registered = false;
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const wanted = options.engine ?? 'auto';
   const threads = threadCount(options.threads);
-  const loaded = loadBinding();
   silenceGreeting();
+  if (wanted === 'tensorflow') return await startTensorFlow(threads);
+  if (wanted !== 'auto' || !tensorFlowHasGpu()) return await startOwn(wanted, threads);
+  try {
+    const engine = await startTensorFlow(threads);
+    if (usesGpu()) return engine;
+    throw new UserError(`TensorFlow is set up for the GPU but sees none; see: bang doctor`);
+  } catch (error) {
+    return { ...(await startOwn('auto', threads)), warning: messageOf(error) };
+  }
+}
+
+async function startOwn(wanted: 'auto' | 'native' | 'cpu', threads: number): Promise<Engine> {
+  const loaded = loadBinding();
   if ('problem' in loaded || wanted === 'cpu') {
     const problem = 'problem' in loaded ? loaded.problem : 'it was asked for';
     if (wanted === 'native') {
@@ -65,6 +88,46 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
     description: `native kernels (${binding.level()})`,
     threads,
   };
+}
+
+async function startTensorFlow(threads: number): Promise<Engine> {
+  const installed = tensorFlowInstalled();
+  if ('problem' in installed) {
+    throw new UserError(
+      `the tensorflow engine cannot be used: ${installed.problem}; set it up with: ${SETUP_COMMAND}`,
+    );
+  }
+  let backend: TensorFlowBackend;
+  try {
+    backend = loadTensorFlow(tensorflowFolder(), threads);
+  } catch (error) {
+    throw new UserError(
+      `the tensorflow engine cannot be loaded (${messageOf(error)}); make it anew with: ${SETUP_COMMAND}`,
+    );
+  }
+  await tf.setBackend(TENSORFLOW);
+  const device = backend.isUsingGpuDevice ? 'GPU' : 'CPU';
+  return {
+    name: 'tensorflow',
+    description: `TensorFlow ${backend.binding.TF_Version} on the ${device}, through tfjs-node-gpu`,
+    threads,
+  };
+}
+
+/** Whether it is set up for a GPU, and one may be here. */
+function tensorFlowHasGpu(): boolean {
+  const installed = tensorFlowInstalled();
+  return 'installation' in installed && installed.installation.gpu && hasGpuDriver();
+}
+
+/** Whether the engine in use computes on a GPU. */
+function usesGpu(): boolean {
+  return tf.getBackend() === TENSORFLOW && (tf.backend() as TensorFlowBackend).isUsingGpuDevice;
+}
+
+/** What `bang setup tensorflow` has made here, or why it cannot be used. */
+export function tensorFlowInstalled(): Installed {
+  return readInstallation(tensorflowFolder());
 }
 
 /** The kernels themselves, where the native engine is in use. */

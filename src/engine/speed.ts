@@ -2,22 +2,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { NETWORKS } from '../model/networks.js';
 import { disposeWeights, initialWeights } from '../model/parameters.js';
-import type { NativeBinding } from './native/binding.js';
 import { read } from './ops.js';
 
-/** Floating-point operations a second. */
-export interface Speed {
-  /** LeNet's forward pass. */
-  forward: number;
-  /** Multiply-adds in registers alone, all threads together; undefined without native kernels. */
-  peak: number | undefined;
-}
-
-/** Measures for about half a second. */
-export async function measureSpeed(binding: NativeBinding | undefined): Promise<Speed> {
+/**
+ * Floating-point operations a second of LeNet's forward pass on the engine in use, measured for about
+ * half a second.
+ */
+export async function forwardSpeed(): Promise<number> {
   const network = makeNetwork(NETWORKS.lenet);
   const weights = initialWeights(network, 1);
-  const batch = binding ? 256 : 8;
+  const batch = tf.getBackend() === 'cpu' ? 8 : 256;
   const pixels = tf.tensor4d(new Float32Array(batch * 784).fill(100), [batch, 28, 28, 1]);
   const operations = 2 * batch * multiplications(network);
   const times: number[] = [];
@@ -31,7 +25,7 @@ export async function measureSpeed(binding: NativeBinding | undefined): Promise<
   pixels.dispose();
   disposeWeights(weights);
   const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
-  return { forward: operations / median, peak: binding && 2 * binding.peak(0.2) };
+  return operations / median;
 }
 
 /** Multiply-adds of one image's forward pass. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ENGINE_NAMES } from '../engine/engine.js';
 import { inWords } from './problems.js';
 
 // A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
@@ -40,8 +41,8 @@ export const runName = z
   .string({ error: runNameInWords })
   .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: runNameInWords });
 
-export const engine = oneOf(['auto', 'native', 'cpu'])
+export const engine = oneOf(['auto', ...ENGINE_NAMES])
   .default('auto')
   .describe(
-    'What computes: native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',
+    'What computes: tensorflow (after bang setup tensorflow), native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',
   );

@@ -12,10 +12,11 @@ import {
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { cachedFiles, cacheFolder, readCache, type FetchOptions } from '#bang/data/cache.js';
+import { cachedFiles, readCache, type FetchOptions } from '#bang/data/cache.js';
 import type { Source } from '#bang/data/sources.js';
 import { Interrupted, UserError } from '#bang/errors.js';
 import { packageRoot } from '#bang/files.js';
+import { cacheFolder } from '#bang/folders.js';
 import {
   FILES,
   npmEnv,

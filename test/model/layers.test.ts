@@ -21,13 +21,14 @@ import { readWeights } from '#bang/model/weights.js';
 import { makeRandom } from '#bang/random.js';
 import type { Bang } from '#bang/training/bang.js';
 import { dropoutMasks, gradientsOf } from '#bang/training/step.js';
+import { ENGINE } from '../engine.js';
 import { randomNetwork } from '../randomNetworks.js';
 
-const ENGINES = ['native', 'cpu'] as const;
+const ENGINES = [ENGINE, 'cpu'] as const;
 const BATCH = 6;
 
 afterAll(async () => {
-  await startEngine({ engine: 'native' });
+  await startEngine({ engine: ENGINE });
 });
 
 /** Random pixels and labels for a network. */
@@ -91,13 +92,13 @@ describe('random networks', () => {
   });
 
   it.each(seeds)(
-    'number %i: the native kernels agree with tfjs operations, forward and backward',
+    "number %i: the engine agrees with tfjs's CPU kernels, forward and backward",
     async (seed) => {
       const bang = seed % 2 === 0 ? { beta: 1.2, epsilon: 0.6, ratio: 0.5 } : undefined;
       const spec = randomNetwork(seed);
       await startEngine({ engine: 'cpu' });
       const expected = computed(spec, seed, bang);
-      await startEngine({ engine: 'native' });
+      await startEngine({ engine: ENGINE });
       const found = computed(spec, seed, bang);
       expect([...found.keys()]).toEqual([...expected.keys()]);
       for (const [name, values] of expected) {

@@ -18,6 +18,7 @@ import {
   initialVelocities,
   layerGradients,
 } from '#bang/training/step.js';
+import { ENGINE } from '../engine.js';
 import { fixture, networkWith } from '../fixtures.js';
 
 /**
@@ -59,7 +60,7 @@ describe.each([
     Float64Array.from(reference.tensors.get(name)!.data as Float64Array, Number);
 
   beforeAll(async () => {
-    await startEngine({ engine: 'native' });
+    await startEngine({ engine: ENGINE });
     ({ train } = await loadData(model === 'lenet' ? 'mnist' : 'cifar10'));
     ({ network, weights } = await networkWith(model, weightFile, train));
     // The reference shrank the authors' last layer of this network, whose logits are in the thousands.
@@ -217,39 +218,36 @@ describe('a training step', () => {
     return { height: 9, width: 8, channels: 2, classes: 4, count: 12, images, labels };
   })();
 
-  it.each([['regular'], ['bang']])(
-    '%s: is the same on the native kernels and composed of tfjs operations',
-    async (kind) => {
-      const bang = kind === 'bang' ? { beta: 1.3, epsilon: 0.8, ratio: 0.5 } : undefined;
-      const found: number[][] = [];
-      for (const engine of ['native', 'cpu'] as const) {
-        await startEngine({ engine });
-        const network = makeNetwork(SMALL);
-        const weights = initialWeights(network, 5);
-        const velocities = initialVelocities(weights);
-        const values: number[] = [];
-        for (let t = 0; t < 4; t++) {
-          tf.tidy(() => {
-            const batch = batchOf(
-              data,
-              Uint32Array.from({ length: 12 }, (_, i) => i),
-            );
-            const masks = dropoutMasks(network, 12, 1, t);
-            const { loss, layers } = gradientsOf(network, weights, batch, bang, masks);
-            const sgd = { rate: 0.1, momentum: 0.9, weightDecay: 0.01 };
-            applyGradients(weights, velocities, layers, sgd);
-            values.push(loss.dataSync()[0]);
-          });
-        }
-        for (const { weight, bias } of weights.values()) {
-          values.push(...weight.dataSync(), ...bias.dataSync());
-        }
-        found.push(values);
+  it.each([['regular'], ['bang']])("%s: is the same as on tfjs's CPU kernels", async (kind) => {
+    const bang = kind === 'bang' ? { beta: 1.3, epsilon: 0.8, ratio: 0.5 } : undefined;
+    const found: number[][] = [];
+    for (const engine of [ENGINE, 'cpu'] as const) {
+      await startEngine({ engine });
+      const network = makeNetwork(SMALL);
+      const weights = initialWeights(network, 5);
+      const velocities = initialVelocities(weights);
+      const values: number[] = [];
+      for (let t = 0; t < 4; t++) {
+        tf.tidy(() => {
+          const batch = batchOf(
+            data,
+            Uint32Array.from({ length: 12 }, (_, i) => i),
+          );
+          const masks = dropoutMasks(network, 12, 1, t);
+          const { loss, layers } = gradientsOf(network, weights, batch, bang, masks);
+          const sgd = { rate: 0.1, momentum: 0.9, weightDecay: 0.01 };
+          applyGradients(weights, velocities, layers, sgd);
+          values.push(loss.dataSync()[0]);
+        });
       }
-      await startEngine({ engine: 'native' });
-      expectClose(found[0], found[1]);
-    },
-  );
+      for (const { weight, bias } of weights.values()) {
+        values.push(...weight.dataSync(), ...bias.dataSync());
+      }
+      found.push(values);
+    }
+    await startEngine({ engine: ENGINE });
+    expectClose(found[0], found[1]);
+  });
 
   it('moves weights as Caffe does: bias at twice the rate, decay on both, momentum', () => {
     const weights: Weights = new Map([
@@ -314,7 +312,7 @@ describe('a training step', () => {
 
 describe('eta', () => {
   beforeAll(async () => {
-    await startEngine({ engine: 'native' });
+    await startEngine({ engine: ENGINE });
   });
 
   /** The definition, in double precision. */
@@ -323,7 +321,7 @@ describe('eta', () => {
     return norms.map((n, i) => (n > 0 ? (m / n) ** (hats[i] * (1 - n / m)) : 1));
   };
 
-  it.each(['native', 'cpu'] as const)(
+  it.each([ENGINE, 'cpu'] as const)(
     'is its definition, over many batches, engine %s',
     async (engine) => {
       await startEngine({ engine });
@@ -343,7 +341,7 @@ describe('eta', () => {
           if (norms[i] === 0 || norms[i] === Math.max(...norms)) expect(value).toBe(1);
         });
       }
-      await startEngine({ engine: 'native' });
+      await startEngine({ engine: ENGINE });
     },
   );
 
