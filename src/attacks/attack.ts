@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { BisectionRange } from './search.js';
+import type { BisectionRange, SearchOptions } from './search.js';
+import type { Target, Victims } from './target.js';
 
 /**
  * An attack that moves an image along one fixed direction: which direction, and how far. The search
@@ -25,8 +26,59 @@ export interface LineAttack {
   scan: Float32Array;
 }
 
-export const ATTACK_NAMES = ['fgs', 'fgs-unmasked', 'hc1'] as const;
+/**
+ * An attack that takes steps of its own, wherever they lead. Images are attacked together, and those
+ * that are done leave; what is found for an image depends on it alone, not on its company.
+ */
+export interface StepAttack {
+  name: AttackName;
+  title: string;
+  published: false;
+  /** The norm that is kept small, if it is not L∞; it is measured as well. */
+  norm?: 'l2';
+  /** About how many forward passes an image takes; a pass forward and back counts as three. */
+  passes(effort: Effort): number;
+  /**
+   * Attacks correctly classified images and keeps for each the smallest perturbation that it finds.
+   *
+   * @returns the adversarial images, integers from 0 to 255, and which images have one
+   */
+  find(
+    target: Target,
+    victims: Victims,
+    effort: Effort,
+    options: Omit<SearchOptions, 'batch'>,
+  ): Promise<Found>;
+}
+
+/** Images N×H×W×C and 1 or 0 for each: adversarial, or as it was because the attack failed. */
+export interface Found {
+  adversarials: Uint8Array;
+  fooled: Uint8Array;
+}
+
+export type Attack = LineAttack | StepAttack;
+
+/** Attacks that are made unless others are asked for: the paper's two and FGS without its flaw. */
+export const DEFAULT_ATTACKS = ['fgs', 'fgs-unmasked', 'hc1'] as const;
+/** Attacks that take steps: slower and stronger. */
+export const STEP_ATTACKS = ['pgd', 'deepfool-l2', 'deepfool-linf', 'square'] as const;
+export const ATTACK_NAMES = [...DEFAULT_ATTACKS, ...STEP_ATTACKS] as const;
 export type AttackName = (typeof ATTACK_NAMES)[number];
+export type StepAttackName = (typeof STEP_ATTACKS)[number];
+
+/** How hard the attacks that take steps try. */
+export interface Effort {
+  /** Gradient steps of each start, and starts for each of the two losses. */
+  pgd: { steps: number; restarts: number };
+  /** Forward passes for each image. */
+  square: { queries: number };
+}
+
+/** As a config has it: that of attacks that are not made is left out. */
+export type GivenEffort = { [Key in keyof Effort]?: Effort[Key] | undefined };
+
+export const EFFORT: Effort = { pgd: { steps: 40, restarts: 2 }, square: { queries: 1000 } };
 
 export const SEARCHES = ['bisection', 'scan'] as const;
 export const CHANNELS = ['reversed', 'kept'] as const;

@@ -10,13 +10,16 @@ import { WHOLE_SCALES, type LineAttack } from './attack.js';
 export const fgsUnmasked: LineAttack = {
   name: 'fgs-unmasked',
   title: 'FGS unmasked',
-  logitsGradient(logits, labels) {
-    const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32');
-    const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
-    return tf.sub(tf.softmax(others), label);
-  },
+  logitsGradient: logOddsGradient,
   direction: (gradient) => tf.sign(gradient),
   published: false,
   bisection: { limit: 256, width: 1 },
   scan: WHOLE_SCALES,
 };
+
+/** The gradient by the logits [N,C] of log(Σ_{j≠y} e^{z_j}) − z_y, labels y int32 [N]. */
+export function logOddsGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
+  const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32');
+  const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+  return tf.sub(tf.softmax(others), label);
+}

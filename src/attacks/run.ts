@@ -5,22 +5,33 @@ import { perturb, read } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { EVALUATION_BATCH } from '../model/predict.js';
-import type { AttackName, LineAttack, Protocol } from './attack.js';
+import { EFFORT, type Attack, type AttackName, type GivenEffort, type Protocol } from './attack.js';
+import type { LineAttack, StepAttack } from './attack.js';
+import { deepfoolL2, deepfoolLinf } from './deepfool.js';
 import { fgs } from './fgs.js';
 import { fgsUnmasked } from './fgsUnmasked.js';
 import { hc1 } from './hc1.js';
+import { pgd } from './pgd.js';
 import { bisection, scan, type Probe, type SearchOptions } from './search.js';
+import { square } from './square.js';
+import { targetOf, victimsOf } from './target.js';
 
-export const ATTACKS: Record<AttackName, LineAttack> = {
+export const ATTACKS: Record<AttackName, Attack> = {
   fgs,
   'fgs-unmasked': fgsUnmasked,
   hc1,
+  pgd,
+  'deepfool-l2': deepfoolL2,
+  'deepfool-linf': deepfoolLinf,
+  square,
 };
 
 /** What an attack found, for each of the images it was given. */
 export interface AttackResult {
   /** Largest change of a pixel, in pixel units; NaN where the attack failed. */
   linf: Float32Array;
+  /** The L2 norm of the change, where the attack is one in L2; NaN where it failed. */
+  l2?: Float32Array;
   /** The perturbed images, N×H×W×C, integers; those of failed attacks are as they were. */
   adversarials: Uint8Array;
 }
@@ -31,13 +42,55 @@ export interface AttackResult {
  * @throws Interrupted if the signal aborts
  */
 export async function attackImages(
+  attack: Attack,
+  network: Network,
+  weights: Weights,
+  data: Dataset,
+  positions: Uint32Array,
+  settings: Protocol & GivenEffort,
+  options: Pick<SearchOptions, 'done' | 'signal'> = {},
+): Promise<AttackResult> {
+  return 'find' in attack
+    ? attackInSteps(attack, network, weights, data, positions, settings, options)
+    : attackAlongLines(attack, network, weights, data, positions, settings, options);
+}
+
+async function attackInSteps(
+  attack: StepAttack,
+  network: Network,
+  weights: Weights,
+  data: Dataset,
+  positions: Uint32Array,
+  { pgd = EFFORT.pgd, square = EFFORT.square }: GivenEffort,
+  options: Pick<SearchOptions, 'done' | 'signal'>,
+): Promise<AttackResult> {
+  const victims = victimsOf(data, positions);
+  const target = targetOf(network, weights);
+  const { adversarials, fooled } = await attack.find(target, victims, { pgd, square }, options);
+  const { size, images, count } = victims;
+  const [linf, l2] = [new Float32Array(count).fill(NaN), new Float32Array(count).fill(NaN)];
+  fooled.forEach((success, image) => {
+    if (!success) return;
+    let [largest, squares] = [0, 0];
+    for (let p = image * size; p < (image + 1) * size; p++) {
+      const change = Math.abs(adversarials[p] - images[p]);
+      largest = Math.max(largest, change);
+      squares += change ** 2;
+    }
+    linf[image] = largest;
+    l2[image] = Math.sqrt(squares);
+  });
+  return { linf, adversarials, ...(attack.norm === 'l2' && { l2 }) };
+}
+
+async function attackAlongLines(
   attack: LineAttack,
   network: Network,
   weights: Weights,
   data: Dataset,
   positions: Uint32Array,
   { search, channels }: Protocol,
-  { done, signal }: Pick<SearchOptions, 'done' | 'signal'> = {},
+  { done, signal }: Pick<SearchOptions, 'done' | 'signal'>,
 ): Promise<AttackResult> {
   const size = data.height * data.width * data.channels;
   const reversed = channels === 'reversed' && attack.published;

@@ -4,7 +4,7 @@ import { breathe } from '../interrupt.js';
  * Whether image i is misclassified when it is moved by scales[j] along its direction, for each
  * i = images[j]: 1 or 0. Images are numbered from 0 to count − 1.
  */
-export type Probe = (images: Uint32Array, scales: Float32Array) => Uint8Array;
+export type Probe = (images: Uint32Array, scales: Float32Array) => Uint8Array | Promise<Uint8Array>;
 
 export interface SearchOptions {
   /** Images that one call of the probe takes at most. */
@@ -21,6 +21,11 @@ export interface SearchOptions {
 export interface BisectionRange {
   limit: number;
   width: number;
+  /**
+   * The scale that is tried first; 1 if left out. With the limit itself, budgets are halved from above,
+   * which is quicker where fooling takes less time than failing.
+   */
+  first?: number;
 }
 
 /**
@@ -31,18 +36,19 @@ export interface BisectionRange {
  */
 export async function bisection(
   count: number,
-  { limit, width }: BisectionRange,
+  { limit, width, first = 1 }: BisectionRange,
   probe: Probe,
   options: SearchOptions,
 ): Promise<Float32Array> {
   const right = new Float32Array(count); // the largest scale known not to fool, below `wrong`
   const wrong = new Float32Array(count).fill(NaN);
-  const trial = new Float32Array(count).fill(1);
+  const trial = new Float32Array(count).fill(first);
   const halvings = (between: number) => Math.max(0, Math.ceil(Math.log2(between / width)));
   /** Trials from `scale` on of an image that only the last doubling fools. */
   const doublings = (scale: number) =>
     scale > limit ? 0 : Math.floor(Math.log2(limit / scale)) + 1 + halvings(limit / 2);
-  await searchRounds(count, trial, doublings(1), probe, options, (image, fooled) => {
+  const trials = Math.max(doublings(first), 1 + halvings(first));
+  await searchRounds(count, trial, trials, probe, options, (image, fooled) => {
     const scale = trial[image];
     if (fooled) wrong[image] = scale;
     else right[image] = scale;
@@ -54,6 +60,28 @@ export async function bisection(
     return halvings(wrong[image] - right[image]);
   });
   return wrong;
+}
+
+/**
+ * For each image the smallest scale at which it is misclassified on the way down from `start` in
+ * steps of 1, up to the first that does not fool; `start` itself, which is not probed, if none does.
+ */
+export async function descent(
+  count: number,
+  start: Float32Array,
+  probe: Probe,
+  options: SearchOptions,
+): Promise<Float32Array> {
+  const found = start.slice();
+  const trial = start.map((scale) => scale - 1);
+  // Nobody knows how many: each trial may be the last.
+  await searchRounds(count, trial, 1, probe, options, (image, fooled) => {
+    if (!fooled) return 0;
+    found[image] = trial[image];
+    trial[image]--;
+    return trial[image] < 1 ? 0 : 1;
+  });
+  return found;
 }
 
 /** For each image the first of `scales` (ascending) at which it is misclassified, else NaN. */
@@ -79,7 +107,7 @@ export async function scan(
 }
 
 /**
- * Probes every image at its trial scale, round after round, in full batches across images, until
+ * Probes every image whose trial scale is above 0 at that scale, round after round, in full batches across images, until
  * `judge` says that it has no more trials. `judge` sets the next one and returns how many are left at
  * most; at first these are `trials`.
  */
@@ -91,15 +119,15 @@ async function searchRounds(
   { batch, done, signal }: SearchOptions,
   judge: (image: number, fooled: boolean) => number,
 ): Promise<void> {
+  let active = Uint32Array.from({ length: count }, (_, i) => i).filter((i) => trial[i] > 0);
   const left = new Uint32Array(count).fill(trials);
-  let allLeft = count * trials;
-  let active = Uint32Array.from({ length: count }, (_, i) => i);
+  let allLeft = active.length * trials;
   while (active.length > 0) {
     const remaining = new Uint32Array(active.length);
     let kept = 0;
     for (let start = 0; start < active.length; start += batch) {
       const images = active.subarray(start, start + batch);
-      const fooled = probe(
+      const fooled = await probe(
         images,
         Float32Array.from(images, (image) => trial[image]),
       );

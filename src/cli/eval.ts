@@ -68,6 +68,10 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .example(
         '$0 eval weights.safetensors --search scan --set evaluation.images=1000',
         'the exhaustive search, on the first 1000 test images',
+      )
+      .example(
+        '$0 eval weights.safetensors --attacks fgs,fgs-unmasked,pgd,square',
+        'with attacks that take steps, and robust accuracy',
       ) as never,
   handler: async ({ weights, model, row, out, set = [], threads, dataDir, force, ...chosen }) => {
     const { evaluation, engine } = await settingsOf([
@@ -75,11 +79,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       ...protocolSettings(chosen),
       ...set,
     ]);
-    const parts = path.resolve(weights).split(path.sep);
-    const stem = parts.at(-1)!.replace(/\..*$/, '');
-    // Every run's weights have the same name: their folder's says more.
-    const name = stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
-    const folder = out ?? path.join('runs', `eval-${name}`);
+    const folder = out ?? path.join('runs', `eval-${nameOfWeights(weights)}`);
     const result = await interruptible(
       (signal, progress) =>
         evaluateWeights(weights, {
@@ -101,8 +101,16 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
   },
 };
 
+/** What a folder for results on these weights is called after. */
+export function nameOfWeights(file: string): string {
+  const parts = path.resolve(file).split(path.sep);
+  const stem = parts.at(-1)!.replace(/\..*$/, '');
+  // Every run's weights have the same name: their folder's says more.
+  return stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
+}
+
 /** A config's defaults with `--set`, of which only what concerns an evaluation makes sense here. */
-async function settingsOf(set: string[]): Promise<Config> {
+export async function settingsOf(set: string[]): Promise<Config> {
   const foreign = set.find((one) => !/^(evaluation\.|engine=)/.test(one));
   if (foreign !== undefined) {
     throw new UserError(

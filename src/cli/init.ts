@@ -96,7 +96,16 @@ evaluation:                # may be left out, as each of its keys may
   # fgs            fast gradient sign, as in the paper
   # fgs-unmasked   the same along a gradient that never underflows to zero: what fgs hides
   # hc1            hot/cold with the closest class, as in the paper
+  # Slower and stronger, with robust accuracy in the results:
+  # pgd            projected gradient descent, from several starts
+  # deepfool-l2, deepfool-linf   to the nearest boundary of the linearised network
+  # square         random search that sees no gradients
   attacks: [fgs, fgs-unmasked, hc1]
+  # pgd:                   # how hard pgd tries, if it is among the attacks
+  #   steps: 40            # gradient steps from each start: 1 or more
+  #   restarts: 2          # starts for each of its two losses: 1 or more
+  # square:                # the same for square
+  #   queries: 1000        # forward passes for each image: 1 or more
   protocol: corrected      # paper: attacks as the published rows were made; corrected: as they are meant
   # search: scan           # left out: as the protocol has it; bisection (paper), or scan, which tries
   #                        # every step and is slower (corrected)

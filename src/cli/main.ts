@@ -16,6 +16,7 @@ import { schemaCommand } from './schema.js';
 import { setupCommand } from './setup.js';
 import { sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
+import { transferCommand } from './transfer.js';
 import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
 import { workerCommand } from './worker.js';
@@ -28,6 +29,7 @@ const COMMANDS = [
   runCommand,
   evalCommand,
   noiseCommand,
+  transferCommand,
   tableCommand,
   sweepCommand,
   checkCommand,
@@ -57,6 +59,7 @@ export async function main(args: string[]): Promise<number> {
     .command(runCommand)
     .command(evalCommand)
     .command(noiseCommand)
+    .command(transferCommand)
     .command(tableCommand)
     .command(sweepCommand)
     .command(checkCommand)

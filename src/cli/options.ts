@@ -1,5 +1,5 @@
 import type { Options } from 'yargs';
-import { CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
+import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { ENGINE_NAMES, type EngineName } from '../engine/engine.js';
 import { Interrupted, UserError } from '../errors.js';
 import type { Progress } from '../progress.js';
@@ -80,8 +80,14 @@ export function engineSetting(engine: EngineName | undefined): string[] {
   return engine === undefined ? [] : [`engine=${engine}`];
 }
 
-/** The protocol of the attacks, of which a part can be set alone. */
+/** Which attacks are made and by which protocol, of which a part can be set alone. */
 export const protocolOptions = {
+  attacks: {
+    type: 'string',
+    requiresArg: true,
+    coerce: attackList,
+    describe: `which attacks, as fgs,pgd,square: ${ATTACK_NAMES.join(', ')} (default: fgs,fgs-unmasked,hc1)`,
+  },
   protocol: {
     choices: PROTOCOLS,
     describe: 'paper: attacks as the published rows were made; corrected: scan, channels kept',
@@ -94,12 +100,28 @@ export const protocolOptions = {
 } as const satisfies Record<string, Options>;
 
 export type ProtocolArguments = {
-  [Key in keyof typeof protocolOptions]?: (typeof protocolOptions)[Key]['choices'][number];
-};
+  [Key in 'protocol' | 'search' | 'channels']?: (typeof protocolOptions)[Key]['choices'][number];
+} & { attacks?: string };
 
 /** The same as `--set` has it. */
-export function protocolSettings(chosen: ProtocolArguments): string[] {
-  return (['protocol', 'search', 'channels'] as const).flatMap((key) =>
+export function protocolSettings({ attacks, ...chosen }: ProtocolArguments): string[] {
+  const settings = (['protocol', 'search', 'channels'] as const).flatMap((key) =>
     chosen[key] === undefined ? [] : [`evaluation.${key}=${chosen[key]}`],
   );
+  return attacks === undefined ? settings : [`evaluation.attacks=[${attacks}]`, ...settings];
+}
+
+/** For `coerce`: names of attacks with commas between them. */
+function attackList(value: string | string[] | undefined): string | undefined {
+  const list = once('attacks')(value);
+  const names = list?.split(',').map((name) => name.trim());
+  const unknown = names?.find((name) => !ATTACK_NAMES.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw new UserError(
+      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found "${unknown}"`,
+    );
+  }
+  const twice = names?.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new UserError(`--attacks: ${twice} is in the list twice`);
+  return names?.join(',');
 }

@@ -1,8 +1,12 @@
 import { legendOf, protocolSentences, type Entry } from '../report/entry.js';
-import { maskingSentence } from '../report/masking.js';
+import { maskingSentence, maskingTable } from '../report/masking.js';
+import { robustnessTable } from '../report/robustness.js';
 import { consoleTable } from '../report/table.js';
 
-/** The console table, how it was measured, and what the FGS column hides. */
+/**
+ * The console table, how it was measured, and what the FGS column hides; with robust accuracy and
+ * what masks it where that was measured.
+ */
 export function printEntries(entries: readonly Entry[]): void {
   print(consoleTable(entries, terminalWidth()));
   if (entries.some(({ rows }) => rows.length > 1)) legendOf(entries).forEach(print);
@@ -10,6 +14,14 @@ export function printEntries(entries: readonly Entry[]): void {
   for (const { name, rows } of entries) {
     const sentence = maskingSentence(rows);
     if (sentence !== undefined) print(`${name}: ${sentence}`);
+  }
+  for (const entry of entries) {
+    const table = robustnessTable(entry);
+    if (table !== undefined) print(`\nRobust accuracy of ${entry.name}, by L∞ in pixels\n${table}`);
+    for (const { masking } of entry.rows) {
+      if (!masking) continue;
+      print(`\nMasking in ${entry.name}: ${maskingTable(masking)}\n${masking.conclusion}`);
+    }
   }
 }
 

@@ -2,6 +2,8 @@ import { z } from 'zod';
 import {
   ATTACK_NAMES,
   CHANNELS,
+  DEFAULT_ATTACKS,
+  EFFORT,
   PROTOCOL,
   PROTOCOLS,
   SEARCHES,
@@ -164,11 +166,24 @@ const evaluationSchema = mapping({
     .array(oneOf(ATTACK_NAMES), { error: 'a list of attacks' })
     // One order, so that equal experiments have equal hashes.
     .overwrite((chosen) => ATTACK_NAMES.filter((name) => chosen.includes(name)))
-    .default([...ATTACK_NAMES])
+    .default([...DEFAULT_ATTACKS])
     .describe(
-      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero.',
+      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero; pgd, deepfool-l2, deepfool-linf and square (which sees no gradients) are slower and stronger.',
     )
     .meta({ uniqueItems: true }),
+  pgd: mapping({
+    steps: integer(1).default(EFFORT.pgd.steps).describe('Gradient steps from each start.'),
+    restarts: integer(1)
+      .default(EFFORT.pgd.restarts)
+      .describe('Starts for each of the two losses: the image itself, further ones random.'),
+  })
+    .optional()
+    .describe('How hard pgd tries.'),
+  square: mapping({
+    queries: integer(1).default(EFFORT.square.queries).describe('Forward passes for each image.'),
+  })
+    .optional()
+    .describe('How hard square tries.'),
   protocol: oneOf(PROTOCOLS)
     .default('paper')
     .describe(
@@ -453,12 +468,22 @@ function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNet
   ];
 }
 
-/** What a protocol says of the line search holds where the config does not. */
+/**
+ * What a protocol says of the line search holds where the config does not. How hard an attack tries
+ * is there if the attack is made, and only then.
+ */
 function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
-  const { images, attacks, protocol, pass } = parsed.evaluation;
+  const { images, attacks, pgd, square, protocol, pass } = parsed.evaluation;
   const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
     parsed.evaluation;
-  return { ...parsed, evaluation: { images, attacks, protocol, search, channels, pass } };
+  const effort = {
+    ...(attacks.includes('pgd') && { pgd: pgd ?? EFFORT.pgd }),
+    ...(attacks.includes('square') && { square: square ?? EFFORT.square }),
+  };
+  return {
+    ...parsed,
+    evaluation: { images, attacks, ...effort, protocol, search, channels, pass },
+  };
 }
 
 /** Whether a model is a network of the user's own, and not one of those that have a name. */

@@ -1,4 +1,4 @@
-import type { AttackName, Protocol } from '../attacks/attack.js';
+import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS, attackImages } from '../attacks/run.js';
 import type { Dataset } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
@@ -7,7 +7,7 @@ import { predict } from '../model/predict.js';
 import type { Progress } from '../progress.js';
 
 /** What to measure; the `evaluation` block of a config. */
-export interface EvaluationSettings extends Protocol {
+export interface EvaluationSettings extends Protocol, GivenEffort {
   images: number | 'all';
   attacks: AttackName[];
   /** Whether PASS of the adversarial examples is measured. */
@@ -18,6 +18,8 @@ export interface EvaluationSettings extends Protocol {
 export interface AttackOutcome {
   /** Largest change of a pixel, in pixel units. */
   linf: Float32Array;
+  /** L2 norm of the change, of attacks in L2. */
+  l2?: Float32Array;
   /** PASS, and 1 or 0 for whether the pair could be aligned; absent where it was not measured. */
   pass?: Float32Array;
   aligned?: Uint8Array;
@@ -102,7 +104,7 @@ async function attackAndMeasure(
   const attack = ATTACKS[name];
   const begun = performance.now();
   const task = progress.start(attack.title, positions.length, 'images');
-  const { linf, adversarials } = await attackImages(
+  const { linf, l2, adversarials } = await attackImages(
     attack,
     network,
     weights,
@@ -120,7 +122,11 @@ async function attackAndMeasure(
   const attackSeconds = (performance.now() - begun) / 1000;
   task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
   const seconds = { attack: attackSeconds, pass: 0 };
-  const outcome: AttackOutcome = { linf: spread(linf, positions, data.count), seconds };
+  const outcome: AttackOutcome = {
+    linf: spread(linf, positions, data.count),
+    ...(l2 && { l2: spread(l2, positions, data.count) }),
+    seconds,
+  };
   if (!settings.pass || !attack.published) return outcome;
 
   const started = performance.now();

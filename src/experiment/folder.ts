@@ -27,6 +27,8 @@ export const FILES = {
   weights: 'weights.safetensors',
   perImage: 'per-image.csv',
   table: 'table.csv',
+  robustness: 'robustness.csv',
+  masking: 'masking.csv',
   result: 'result.json',
   /** Attacks that are finished while the evaluation is not. */
   stages: 'stages',
@@ -345,28 +347,31 @@ export function outcomesIn(store: Store): OutcomeStore {
 
 interface StoredOutcome {
   linf: string;
+  l2?: string;
   pass?: string;
   aligned?: string;
   seconds: AttackOutcome['seconds'];
 }
 
 // Base64 keeps NaN and every bit, which JSON's numbers do not.
-function encode({ linf, pass, aligned, seconds }: AttackOutcome): StoredOutcome {
+function encode({ linf, l2, pass, aligned, seconds }: AttackOutcome): StoredOutcome {
   const text = (array: Float32Array | Uint8Array) =>
     Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
   return {
     linf: text(linf),
+    ...(l2 && { l2: text(l2) }),
     ...(pass && { pass: text(pass) }),
     ...(aligned && { aligned: text(aligned) }),
     seconds,
   };
 }
 
-function decode({ linf, pass, aligned, seconds }: StoredOutcome): AttackOutcome {
+function decode({ linf, l2, pass, aligned, seconds }: StoredOutcome): AttackOutcome {
   const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
   const floats = (text: string) => new Float32Array(bytes(text).buffer);
   return {
     linf: floats(linf),
+    ...(l2 !== undefined && { l2: floats(l2) }),
     ...(pass !== undefined && { pass: floats(pass) }),
     ...(aligned !== undefined && { aligned: bytes(aligned) }),
     seconds,

@@ -29,7 +29,7 @@ export async function loadSource(
 }
 
 /** Which data these are, from a folder of the user's if there is one. */
-export function sourceOf(name: string, { train, test }: DataSplits, folder?: string): DataSource {
+export function sourceOf(name: DataName, { train, test }: DataSplits, folder?: string): DataSource {
   const hash = createHash('sha256');
   for (const { images, labels } of [train, test]) hash.update(images).update(labels);
   return { name, folder: folder ?? null, sha256: hash.digest('hex') };

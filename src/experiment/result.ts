@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CHANNELS, SEARCHES } from '../attacks/attack.js';
 import type { Row } from '../report/result.js';
+import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { publishedRow } from '../report/published.js';
 import { labelsOf, printable, type Entry } from '../report/entry.js';
 import { isBang, type Config } from './config.js';
@@ -19,7 +20,7 @@ export interface Result {
 
 /** Which data: a package that is checked, or a folder of the user's and the hash of what was in it. */
 export interface DataSource {
-  name: string;
+  name: DataName;
   folder: string | null;
   sha256: string;
 }
@@ -81,9 +82,18 @@ const resultSchema = z.object({
       hc1: attack.optional(),
       'fgs-unmasked': attack.optional(),
     }),
+    robustness: z
+      .object({
+        budgets: z.array(z.number()),
+        attacks: z.record(
+          z.string(),
+          z.object({ accuracy: z.array(percent), medianLinf: z.number().nullable() }),
+        ),
+      })
+      .optional(),
   }),
   weights: z.string(),
-  data: z.object({ name: z.string(), folder: z.string().nullable(), sha256: z.string() }),
+  data: z.object({ name: z.enum(DATA_NAMES), folder: z.string().nullable(), sha256: z.string() }),
 });
 
 /** Whether a value is a result that this program wrote, as far as it is read again. */

@@ -8,8 +8,10 @@ import { disposeWeights, importMean, importWeights } from '../model/parameters.j
 import { readWeights, type WeightFile } from '../model/weights.js';
 import type { Progress } from '../progress.js';
 import { perImageCsv, tableCsv } from '../report/csv.js';
+import { maskingCsv } from '../report/masking.js';
 import { publishedRow, publishedRowNames } from '../report/published.js';
 import { summarise, type Row } from '../report/result.js';
+import { robustnessCsv } from '../report/robustness.js';
 import { dataOf, isOwn, networkOf, parseConfig, tableOf, type Config } from './config.js';
 import { evaluate } from './evaluate.js';
 import { openFolder, outcomesIn, type ResultFolder } from './folder.js';
@@ -292,11 +294,14 @@ async function evaluateInto(
     signal,
   });
   folder.write('perImage', perImageCsv(evaluation));
-  return summarise(evaluation);
+  return summarise(evaluation, source.name);
 }
 
 function finish(folder: ResultFolder, result: Result): void {
-  folder.write('table', tableCsv([entryOf([result])]));
+  const entry = entryOf([result]);
+  folder.write('table', tableCsv([entry]));
+  if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
+  if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
   folder.remove('stages');
 }

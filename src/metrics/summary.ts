@@ -19,3 +19,8 @@ export function spreadOf(values: Iterable<number>): Spread | null {
   const mean = sum / count;
   return { mean, std: Math.sqrt(Math.max(0, squares / count - mean * mean)) };
 }
+
+/** The mean of some numbers, at least one. */
+export function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

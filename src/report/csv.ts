@@ -1,5 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
-import type { AttackName } from '../attacks/attack.js';
+import { STEP_ATTACKS, type AttackName } from '../attacks/attack.js';
 import type { Evaluation } from '../experiment/evaluate.js';
 import type { LogRow } from '../training/log.js';
 import type { Entry } from './entry.js';
@@ -42,6 +42,16 @@ export function perImageCsv(evaluation: Evaluation): string {
   attackColumns('fgs', 'fgs', true);
   attackColumns('hc1', 'hc1', true);
   attackColumns('fgs-unmasked', 'fgs_unmasked', false);
+  // What the attacks in steps find depends on no line search; they have columns if they were made.
+  for (const name of STEP_ATTACKS) {
+    const outcome = attacks.get(name);
+    if (!outcome) continue;
+    const prefix = name.replaceAll('-', '_');
+    columns.push({
+      [`${prefix}_linf`]: (i) => value(outcome.linf, i, 6),
+      ...(outcome.l2 && { [`${prefix}_l2`]: (i) => value(outcome.l2, i, 4) }),
+    });
+  }
   const all = columns.flatMap((group) => Object.entries(group));
   const rows = Array.from({ length: images }, (_, i) => all.map(([, of]) => of(i)));
   return stringify([all.map(([name]) => name), ...rows]);

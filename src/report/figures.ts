@@ -1,3 +1,4 @@
+import { meanOf } from '../metrics/summary.js';
 import type { PublishedAttack, PublishedRow } from './published.js';
 import type { AttackSummary, Row } from './result.js';
 
@@ -37,9 +38,9 @@ export function figuresOf(rows: readonly Row[]): Figures {
   return eachFigure((name) => {
     const known = present(each, name);
     if (known.length === 0) return null;
-    const value = mean(known.map((figure) => figure.value));
+    const value = meanOf(known.map((figure) => figure.value));
     const std = known.flatMap((figure) => figure.std ?? []);
-    return std.length === 0 ? { value } : { value, std: mean(std) };
+    return std.length === 0 ? { value } : { value, std: meanOf(std) };
   });
 }
 
@@ -76,7 +77,7 @@ export function spreadOverSeeds(rows: readonly Row[]): Record<FigureName, SeedSp
   return eachFigure((name) => {
     const values = present(each, name).map(({ value }) => value);
     if (values.length < 2) return null;
-    const centre = mean(values);
+    const centre = meanOf(values);
     const squares = values.reduce((sum, value) => sum + (value - centre) ** 2, 0);
     return { value: Math.sqrt(squares / (values.length - 1)), seeds: values.length };
   });
@@ -151,8 +152,4 @@ function eachFigure<T>(of: (name: FigureName) => T): Record<FigureName, T> {
 
 function present(each: readonly Figures[], name: FigureName): Figure[] {
   return each.flatMap((figures) => figures[name] ?? []);
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -1,4 +1,165 @@
+import Table from 'cli-table3';
+import { stringify } from 'csv-stringify/sync';
+import type { AttackName } from '../attacks/attack.js';
+import { ATTACKS } from '../attacks/run.js';
+import type { Evaluation } from '../experiment/evaluate.js';
+import { NO_RULES } from './table.js';
 import type { Row } from './result.js';
+
+/** What other attacks find where FGS has no gradient; only of evaluations with an attack in steps. */
+export interface MaskingStudy {
+  /** Correctly classified images, and those of them whose gradient is blank in float32. */
+  attacked: number;
+  blank: number;
+  /** Images that FGS does not fool. */
+  fgsFails: number;
+  attacks: Partial<Record<AttackName, MaskingOfAttack>>;
+  conclusion: string;
+}
+
+/** Numbers of images. */
+export interface MaskingOfAttack {
+  fooled: number;
+  /** Fooled by this one and not by FGS. */
+  fgsFails: number;
+  /** With a smaller L∞ than FGS, not fooled counting as infinite. */
+  belowFgs: number;
+  /** With a smaller L∞ than PGD; null if that was not made. */
+  belowPgd: number | null;
+}
+
+/** Of the images, from which share on Square's being ahead of PGD says that PGD is misled. */
+const MISLED = 0.1;
+
+/** What masks a network's robustness; undefined without FGS. */
+export function maskingStudy({
+  images,
+  labels,
+  predicted,
+  blank,
+  attacks,
+}: Evaluation): MaskingStudy | undefined {
+  const right = Array.from({ length: images }, (_, i) => i).filter(
+    (i) => predicted[i] === labels[i],
+  );
+  const linfOf = (name: AttackName): ((image: number) => number) | undefined => {
+    const linf = attacks.get(name)?.linf;
+    return linf && ((image) => (Number.isNaN(linf[image]) ? Infinity : linf[image]));
+  };
+  const [fgs, pgd] = [linfOf('fgs'), linfOf('pgd')];
+  if (!fgs) return undefined;
+  const count = (holds: (image: number) => boolean): number => right.filter(holds).length;
+  const each = [...attacks.keys()].map((name): [AttackName, MaskingOfAttack] => {
+    const linf = linfOf(name)!;
+    const found = {
+      fooled: count((i) => linf(i) < Infinity),
+      fgsFails: count((i) => linf(i) < Infinity && fgs(i) === Infinity),
+      belowFgs: count((i) => linf(i) < fgs(i)),
+      belowPgd: pgd ? count((i) => linf(i) < pgd(i)) : null,
+    };
+    return [name, found];
+  });
+  const study = {
+    attacked: right.length,
+    blank: count((i) => blank[i] === 1),
+    fgsFails: count((i) => fgs(i) === Infinity),
+    attacks: Object.fromEntries(each) as MaskingStudy['attacks'],
+  };
+  return { ...study, conclusion: conclusionOf(study) };
+}
+
+function conclusionOf({
+  attacked,
+  blank,
+  fgsFails,
+  attacks,
+}: Omit<MaskingStudy, 'conclusion'>): string {
+  if (attacked === 0) return 'No image is classified correctly, so nothing was attacked.';
+  const percent = (part: number, whole: number) => `${((100 * part) / whole).toFixed(1)} %`;
+  const others = (['square', 'fgs-unmasked', 'pgd'] as const).flatMap((name) => {
+    const found = attacks[name];
+    return found && fgsFails > 0 ? [{ name, found }] : [];
+  });
+  const words = {
+    square: 'Square, which sees no gradients, fools',
+    'fgs-unmasked': 'FGS on the gradient of the log-odds, which cannot underflow, fools',
+    pgd: 'PGD fools',
+  };
+  const most = Math.max(0, ...others.map(({ found }) => found.fgsFails));
+  const beaten = others.filter(({ found }) => found.fgsFails > 0);
+  const sentences: string[] = [];
+  if (fgsFails === 0) {
+    sentences.push('FGS fools every image, so no gradient is masked.');
+  } else if (beaten.length === 0) {
+    sentences.push(
+      `FGS fails on ${percent(fgsFails, attacked)} of the images, and no other of these attacks fools any of those.`,
+    );
+  } else {
+    const list = beaten.map(
+      ({ name, found }) => `${words[name]} ${percent(found.fgsFails, fgsFails)}`,
+    );
+    const cause = blank > 0 ? 'masking' : 'a weakness of FGS';
+    const verdict = most > fgsFails / 2 ? `: these failures are ${cause}, not robustness` : '';
+    sentences.push(
+      `FGS fails on ${percent(fgsFails, attacked)} of the images (${percent(blank, attacked)} have a blank gradient). Of those, ${list.join(', ')}${verdict}.`,
+    );
+  }
+  const ahead = attacks.square?.belowPgd;
+  if (ahead !== null && ahead !== undefined) {
+    const share = percent(ahead, attacked);
+    sentences.push(
+      ahead / attacked < MISLED
+        ? `Square needs a smaller L∞ than PGD on ${share} of the images only: the gradients that PGD follows are not masked.`
+        : `Square needs a smaller L∞ than PGD on ${share} of the images: the gradients that PGD follows mislead it, or it makes too few steps.`,
+    );
+  }
+  return sentences.join(' ');
+}
+
+/** The section for a console. */
+export function maskingTable({ attacked, blank, fgsFails, attacks }: MaskingStudy): string {
+  const table = new Table({
+    head: [
+      '',
+      'fooled',
+      `of the ${fgsFails}\nFGS leaves`,
+      'smaller L∞\nthan FGS',
+      'smaller L∞\nthan PGD',
+    ],
+    chars: NO_RULES,
+    style: { head: [], border: [] },
+    colAligns: ['left', 'right', 'right', 'right', 'right'],
+  });
+  const none = '–';
+  for (const [name, found] of Object.entries(attacks) as [AttackName, MaskingOfAttack][]) {
+    const isFgs = name === 'fgs';
+    table.push([
+      ATTACKS[name].title,
+      found.fooled,
+      isFgs ? none : found.fgsFails,
+      isFgs ? none : found.belowFgs,
+      name === 'pgd' ? none : (found.belowPgd ?? none),
+    ]);
+  }
+  return `${blank} of ${attacked} gradients are blank in float32\n${table.toString()}`;
+}
+
+/** `masking.csv`: a line for each attack, numbers of images. */
+export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingStudy): string {
+  const lines = (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(
+    ([attack, found]) => ({
+      name,
+      attacked,
+      blank,
+      attack,
+      fooled: found.fooled,
+      fgs_fails: found.fgsFails,
+      below_fgs: found.belowFgs,
+      below_pgd: found.belowPgd ?? '',
+    }),
+  );
+  return stringify(lines, { header: true });
+}
 
 /** What FGS-Rate hides: percent of the correctly classified images, means over seeds. */
 interface Masking {

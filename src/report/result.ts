@@ -1,6 +1,9 @@
 import type { AttackName, Protocol } from '../attacks/attack.js';
 import type { Evaluation } from '../experiment/evaluate.js';
+import type { DataName } from '../data/sources.js';
 import { spreadOf, type Spread } from '../metrics/summary.js';
+import { maskingStudy, type MaskingStudy } from './masking.js';
+import { BUDGETS, robustnessOf, tellsRobustness, type Robustness } from './robustness.js';
 
 /** One attack in one row of a table. */
 export interface AttackSummary {
@@ -11,6 +14,8 @@ export interface AttackSummary {
   rate: number;
   /** Over successful attacks, in pixel units; null if there is none. */
   linf: Spread | null;
+  /** Over successful attacks, of attacks in L2. */
+  l2?: Spread | null;
   /** Over successful attacks; null if not measured. */
   pass: Spread | null;
   /** Pairs that could be aligned for PASS; null if not measured. */
@@ -28,9 +33,13 @@ export interface Row {
   blank: number;
   protocol: Protocol;
   attacks: Partial<Record<AttackName, AttackSummary>>;
+  /** Where an attack was made that takes steps. */
+  robustness?: Robustness;
+  masking?: MaskingStudy;
 }
 
-export function summarise(evaluation: Evaluation): Row {
+/** @param data whose budgets the robust accuracy is given at */
+export function summarise(evaluation: Evaluation, data: DataName): Row {
   const { images, labels, predicted, blank, protocol } = evaluation;
   let correct = 0;
   let blanks = 0;
@@ -40,17 +49,23 @@ export function summarise(evaluation: Evaluation): Row {
     blanks += blank[i];
   }
   const attacks: Row['attacks'] = {};
-  for (const [name, { linf, pass, aligned, seconds }] of evaluation.attacks) {
+  for (const [name, { linf, l2, pass, aligned, seconds }] of evaluation.attacks) {
     const succeeded = linf.reduce((count, value) => count + +!Number.isNaN(value), 0);
     attacks[name] = {
       attacked: correct,
       succeeded,
       rate: correct === 0 ? 0 : (100 * succeeded) / correct,
       linf: spreadOf(linf),
+      ...(l2 && { l2: spreadOf(l2) }),
       pass: pass ? spreadOf(pass) : null,
       aligned: aligned ? aligned.reduce((sum, one) => sum + one, 0) : null,
       seconds,
     };
   }
-  return { images, accuracy: (100 * correct) / images, correct, blank: blanks, protocol, attacks };
+  const accuracy = (100 * correct) / images;
+  const row: Row = { images, accuracy, correct, blank: blanks, protocol, attacks };
+  if (!tellsRobustness(evaluation)) return row;
+  row.robustness = robustnessOf(evaluation, BUDGETS[data]);
+  const masking = maskingStudy(evaluation);
+  return masking ? { ...row, masking } : row;
 }

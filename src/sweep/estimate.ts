@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { EFFORT, type Attack } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
 import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
@@ -35,7 +36,7 @@ export async function estimateSeconds(
     const { step, forward } = await measured.get(key)!;
     const images = evaluation.images === 'all' ? TEST_IMAGES : evaluation.images;
     const rounds = evaluation.attacks.reduce(
-      (sum, name) => sum + (evaluation.search === 'scan' ? SCAN_ROUNDS : roundsOf(name)),
+      (sum, name) => sum + roundsOf(ATTACKS[name], evaluation),
       1,
     );
     const pairs = evaluation.pass
@@ -51,9 +52,13 @@ export async function estimateSeconds(
   return seconds;
 }
 
-/** Doublings up to the limit and halvings down to the width, half of both. */
-function roundsOf(name: keyof typeof ATTACKS): number {
-  const { limit, width } = ATTACKS[name].bisection;
+/** On a line: doublings up to the limit and halvings down to the width, half of both. */
+function roundsOf(attack: Attack, { search, pgd, square }: Config['evaluation']): number {
+  if ('find' in attack) {
+    return attack.passes({ pgd: pgd ?? EFFORT.pgd, square: square ?? EFFORT.square });
+  }
+  if (search === 'scan') return SCAN_ROUNDS;
+  const { limit, width } = attack.bisection;
   return (Math.log2(limit) + Math.log2(limit / width)) / 2 + 3;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bisection, scan, type Probe } from '#bang/attacks/search.js';
+import { bisection, descent, scan, type Probe } from '#bang/attacks/search.js';
 import { makeRandom } from '#bang/random.js';
 
 /** Images, each misclassified on a set of intervals of the scale; the probe counts its calls. */
@@ -90,6 +90,28 @@ describe('progress', () => {
     const half = sizes.findIndex((size) => (sum += size) >= tried / 2);
     expect(done[half]).toBeGreaterThan(0.2 * 640);
     expect(done[half]).toBeLessThan(0.8 * 640);
+  });
+});
+
+describe('bisection from above', () => {
+  it('finds the same of images with one threshold, and nothing beyond the limit', async () => {
+    const random = makeRandom(3, 'thresholds');
+    const thresholds = Array.from({ length: 300 }, () => 300 * random.uniform());
+    const { probe } = images(thresholds.map(beyond));
+    const range = { limit: 256, width: 1 };
+    const below = await bisection(300, range, probe, { batch: 64 });
+    const above = await bisection(300, { ...range, first: 256 }, probe, { batch: 64 });
+    expect(above).toEqual(below);
+  });
+});
+
+describe('descent', () => {
+  it('goes down by 1 as long as it fools, and never to 0', async () => {
+    // From 9: 8 and 7 fool, 6 does not. From 3: 2 does not. From 4: 3, 2, 1 do. From 1: nothing below.
+    const { probe, sizes } = images([[[6.5, 20]], [[2.5, 20]], [[0, 20]], [[0, 20]]]);
+    const found = await descent(4, Float32Array.of(9, 3, 4, 1), probe, { batch: 8 });
+    expect([...found]).toEqual([7, 3, 1, 1]);
+    expect(sizes).toEqual([3, 2, 2]);
   });
 });
 

@@ -1,0 +1,276 @@
+"""What other implementations of the attacks find on the authors' weights: test/fixtures/attacks-*.json.gz.
+
+    python scripts/attack-references.py --data DIR [--only lenet]
+
+DIR is the cache of `bang data pull`, with mnist/ and cifar10/ in it. Needs torch, numpy, h5py,
+foolbox 3.3.4 and torchattacks 3.5.1. Not installed by the project; its output is committed.
+
+- deepfool: Foolbox's L2DeepFoolAttack and LinfDeepFoolAttack, pixels from 0 to 255, all ten classes.
+- pgd: Foolbox's LinfPGD without random start, on the log-odds and on the difference of logits ratio.
+  Its iterates are caught as it projects them; the first that fools, and fools rounded, is kept, or the
+  last if it fools rounded.
+- square: torchattacks' Square, the authors' own implementation, as success rates over several seeds.
+"""
+
+import argparse
+import base64
+import gzip
+import json
+import os
+from functools import partial
+
+import eagerpy as ep
+import foolbox
+import h5py
+import numpy as np
+import torch
+import torchattacks
+from torch import nn
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class DirectConv2d(nn.Conv2d):
+    """A sum in one fixed order at every position, so that equal windows have equal outputs: MNIST's
+    background is constant, and the gradient of max pooling goes to the first of equal values."""
+
+    def forward(self, x):
+        columns = nn.functional.unfold(x, self.kernel_size)
+        weight = self.weight.flatten(1)
+        total = self.bias[:, None].expand(len(x), -1, columns.shape[2])
+        for k in range(columns.shape[1]):
+            total = total + weight[:, k, None] * columns[:, k : k + 1]
+        return total.unflatten(2, (x.shape[2] - 4, x.shape[3] - 4))
+
+
+def lenet():
+    return nn.Sequential(
+        DirectConv2d(1, 20, 5),
+        nn.MaxPool2d(2),
+        DirectConv2d(20, 50, 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(800, 500),
+        nn.ReLU(),
+        nn.Linear(500, 10),
+    )
+
+
+def cifar10_quick():
+    def average():
+        return nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
+
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, padding=2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 5, padding=2),
+        nn.ReLU(),
+        average(),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.ReLU(),
+        average(),
+        nn.Flatten(),
+        nn.Linear(1024, 64),
+        nn.Linear(64, 10),
+    )
+
+
+JOBS = {
+    "lenet": {
+        "layers": lenet,
+        "weights": "lenet.caffemodel.h5",
+        "data": "mnist",
+        "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+        "scale": 1 / 256,
+        "deepfool": 40,
+        "pgd": {"images": 20, "epsilon": 32, "steps": 20},
+        "square": {"images": 150, "epsilons": [28, 40], "queries": 100},
+    },
+    "cifar10-quick": {
+        "layers": cifar10_quick,
+        "weights": "cifar10_bang.caffemodel.h5",
+        "data": "cifar10",
+        "test": ("test-images-idx4-ubyte", "test-labels-idx1-ubyte"),
+        "train": "train-images-idx4-ubyte",
+        "scale": 1,
+        "deepfool": 60,
+        "pgd": {"images": 12, "epsilon": 3, "steps": 20},
+        "square": {"images": 100, "epsilons": [4, 8], "queries": 100},
+    },
+}
+SQUARE_SEEDS = range(3)
+
+
+def idx(file):
+    with open(file, "rb") as opened:
+        content = opened.read()
+    rank = content[3]
+    shape = np.frombuffer(content, ">u4", rank, 4).astype(int)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def images_of(array):
+    """NHWC or NHW bytes as NCHW floats."""
+    array = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(array)).float()
+
+
+class Network(nn.Module):
+    """From pixels 0 … 255 to logits."""
+
+    def __init__(self, job, data):
+        super().__init__()
+        self.layers = job["layers"]()
+        self.scale = job["scale"]
+        self.mean = torch.zeros(1)
+        if "train" in job:
+            train = idx(os.path.join(data, job["train"]))
+            mean = train.astype(np.int64).sum(0) / len(train)
+            self.mean = torch.from_numpy(mean.astype(np.float32)).permute(2, 0, 1)[None]
+        weighted = [layer for layer in self.layers if hasattr(layer, "weight")]
+        fixtures = os.path.join(HERE, "..", "test", "fixtures")
+        with h5py.File(os.path.join(fixtures, job["weights"])) as file:
+            # Caffe's layers with weights, convolutions before inner products, each in order.
+            names = sorted(key for key, group in file["data"].items() if len(group) == 2)
+            for layer, key in zip(weighted, names, strict=True):
+                layer.weight.data = torch.from_numpy(file["data"][key]["0"][:])
+                layer.bias.data = torch.from_numpy(file["data"][key]["1"][:])
+        self.eval().requires_grad_(False)
+
+    def forward(self, x):
+        return self.layers((x - self.mean) * self.scale)
+
+
+def log_odds(logits, labels):
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return torch.logsumexp(others, 1) - logits.gather(1, labels[:, None])[:, 0]
+
+
+def ratio(logits, labels):
+    ordered = logits.sort(1, descending=True).values
+    others = logits.scatter(1, labels[:, None], -torch.inf).max(1).values
+    lead = logits.gather(1, labels[:, None])[:, 0] - others
+    return -lead / (ordered[:, 0] - ordered[:, 2])
+
+
+class CaughtPGD(foolbox.attacks.LinfPGD):
+    """Foolbox's, with the loss exchanged, that keeps its iterates."""
+
+    def __init__(self, loss, **rest):
+        super().__init__(random_start=False, **rest)
+        self.loss, self.iterates = loss, []
+
+    def get_loss_fn(self, model, labels):
+        return lambda x: ep.astensor(self.loss(model(x).raw, labels.raw)).sum()
+
+    def project(self, x, x0, epsilon):
+        found = super().project(x, x0, epsilon)
+        self.iterates.append(found.raw.clamp(0, 255).clone())
+        return found
+
+
+def pgd(network, x, y, loss, epsilon, steps):
+    """For each image the step (0: the first iterate) of what is kept, or -1, and the change in pixels."""
+    attack = CaughtPGD(loss, rel_stepsize=2.5 / steps, steps=steps)
+    model = foolbox.PyTorchModel(network, bounds=(0, 255), device="cpu")
+    attack.run(model, x, foolbox.criteria.Misclassification(y), epsilon=epsilon)
+    at = torch.full((len(x),), -1)
+    change = torch.zeros_like(x)
+    for step, iterate in enumerate(attack.iterates):
+        rounded = (iterate + 0.5).floor()
+        fooled = network(rounded).argmax(1) != y
+        if step < steps - 1:
+            fooled &= network(iterate).argmax(1) != y
+        new = fooled & (at < 0)
+        at[new] = step
+        change[new] = (rounded - x)[new]
+    flat = change.permute(0, 2, 3, 1).reshape(len(x), -1)
+    packed = base64.b64encode(flat.to(torch.int8).numpy().tobytes()).decode()
+    return {"epsilon": epsilon, "steps": steps, "step": at.tolist(), "change": packed}
+
+
+def deepfool(network, x, y, attack, norm):
+    model = foolbox.PyTorchModel(network, bounds=(0, 255), device="cpu")
+    found = attack.run(model, x, foolbox.criteria.Misclassification(y))
+    length = (found - x).flatten(1).norm(p=norm, dim=1)
+    return {
+        "length": [float(f"{one:.6g}") for one in length.tolist()],
+        "predicted": network(found).argmax(1).tolist(),
+    }
+
+
+def square(network, x, y, epsilons, queries):
+    def unit(pixels):
+        return network(pixels * 255)
+
+    class Unit(nn.Module):
+        def forward(self, pixels):
+            return unit(pixels)
+
+    # The order of sums does not matter without gradients.
+    torch.backends.mkldnn.enabled = True
+    for layer in network.layers:
+        if isinstance(layer, DirectConv2d):
+            layer.forward = partial(nn.Conv2d.forward, layer)
+    rates = {}
+    for epsilon in epsilons:
+        rates[epsilon] = []
+        for seed in SQUARE_SEEDS:
+            attack = torchattacks.Square(
+                Unit().eval(), eps=epsilon / 255, n_queries=queries, n_restarts=1, seed=seed
+            )
+            fooled = unit(attack(x / 255, y)).argmax(1) != y
+            rates[epsilon].append(int(fooled.sum()))
+    return {"images": len(x), "queries": queries, "fooled": rates}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--only", choices=list(JOBS))
+    chosen = parser.parse_args()
+    for name, job in JOBS.items():
+        if chosen.only not in (None, name):
+            continue
+        folder = os.path.join(chosen.data, job["data"])
+        images, labels = (idx(os.path.join(folder, file)) for file in job["test"])
+        network = Network(job, folder)
+        x = images_of(images[:200])
+        y = torch.from_numpy(labels[:200].astype(np.int64))
+        right = (network(x).argmax(1) == y).nonzero()[:, 0]
+
+        def first(count):
+            chosen = right[:count]
+            return x[chosen], y[chosen]
+
+        torch.backends.mkldnn.enabled = False
+        attacks = foolbox.attacks
+        settings = job["pgd"]
+        xs, ys = first(settings["images"])
+        rest = (settings["epsilon"], settings["steps"])
+        some = first(job["deepfool"])
+        queries = job["square"]
+        found = {
+            "versions": {
+                "torch": torch.__version__,
+                "foolbox": foolbox.__version__,
+                "torchattacks": torchattacks.__version__,
+            },
+            "positions": right[: max(job["deepfool"], queries["images"])].tolist(),
+            "deepfool-l2": deepfool(network, *some, attacks.L2DeepFoolAttack(), 2),
+            "deepfool-linf": deepfool(network, *some, attacks.LinfDeepFoolAttack(), np.inf),
+            "pgd": {
+                "log-odds": pgd(network, xs, ys, log_odds, *rest),
+                "dlr": pgd(network, xs, ys, ratio, *rest),
+            },
+            "square": square(network, *first(queries["images"]), queries["epsilons"], queries["queries"]),
+        }
+        out = os.path.join(HERE, "..", "test", "fixtures", f"attacks-{name}.json.gz")
+        with open(out, "wb") as file:
+            file.write(gzip.compress(json.dumps(found).encode(), 9, mtime=0))
+        print(out, os.path.getsize(out))
+
+
+if __name__ == "__main__":
+    main()

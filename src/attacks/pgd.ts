@@ -1,0 +1,213 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { breathe } from '../interrupt.js';
+import { EVALUATION_BATCH } from '../model/predict.js';
+import { makeRandom, type Random } from '../random.js';
+import type { StepAttack } from './attack.js';
+import { logOddsGradient } from './fgsUnmasked.js';
+import { bisection, descent, type Probe } from './search.js';
+import { classOf, type Target, type Victims } from './target.js';
+
+/** What a run climbs, as its gradient by the logits [N,C]; labels int32 [N]. */
+export type LossGradient = (logits: tf.Tensor2D, labels: tf.Tensor1D) => tf.Tensor2D;
+
+/** One run of PGD: what it climbs, and where it starts. */
+export interface PgdRun {
+  loss: LossGradient;
+  /** Step length, as a share of the budget. */
+  rate: number;
+  steps: number;
+  /** Draws the start of an image uniformly from the budget's box; the image itself if left out. */
+  random?: (image: number, epsilon: number) => Random;
+}
+
+/**
+ * Projected gradient descent in L∞ (Madry, Makelov, Schmidt, Tsipras, Vladu, 2018, arXiv 1706.06083):
+ * steps of 2.5 ε / steps along the sign of the gradient, each followed by a projection to the box of
+ * radius ε around the image and to 0 … 255. The first start is the image itself, further ones are
+ * random. Every start is made with two losses, neither of which can underflow: the log-odds, and the
+ * difference-of-logits ratio (Croce, Hein, 2020, arXiv 2003.01690).
+ *
+ * Iterates are real numbers, as published. Perturbed pixels are integers: an iterate that fools is
+ * rounded and tried again, and so is the last of each run, fooling or not; an image leaves with the
+ * first that fools when it is rounded. ε is an integer, too, so rounding does not lead beyond it.
+ *
+ * The smallest ε, an integer, is found by bisection with the first run alone, on the
+ * log-odds from the image itself; from there downwards one by one with all further runs, until none
+ * of them fools.
+ */
+export const pgd: StepAttack = {
+  name: 'pgd',
+  title: 'PGD',
+  published: false,
+  // Half of the nine budgets fail and take all steps; then each further run fails once.
+  passes: ({ pgd: { steps, restarts } }) => 3 * steps * (4 + 2 * restarts),
+  async find(target, victims, { pgd: { steps, restarts } }, { done, signal }) {
+    const { count, images } = victims;
+    const found = { adversarials: images.slice(), fooled: new Uint8Array(count) };
+    const probeOf =
+      (runs: readonly PgdRun[]): Probe =>
+      (which, budgets) =>
+        pgdAt(target, victims, which, budgets, runs, found.adversarials, signal);
+    // Each search is half of the work.
+    const half = (before: number) => ({
+      batch: EVALUATION_BATCH,
+      signal,
+      ...(done && {
+        done: (finished: number) => {
+          done(Math.floor((before + finished) / 2));
+        },
+      }),
+    });
+    const [first, ...further] = runsOf(steps, restarts, victims);
+    const range = { limit: 256, width: 1, first: 256 };
+    const alone = await bisection(count, range, probeOf([first]), half(0));
+    // One beyond the limit where the first run has failed: the others begin there, too.
+    const start = alone.map((epsilon) => (Number.isNaN(epsilon) ? range.limit : epsilon));
+    const budgets = await descent(count, start, probeOf(further), half(count));
+    budgets.forEach((epsilon, image) => {
+      found.fooled[image] = +(epsilon < start[image] || !Number.isNaN(alone[image]));
+    });
+    return found;
+  },
+};
+
+function runsOf(steps: number, restarts: number, { positions }: Victims): PgdRun[] {
+  const losses = { 'log-odds': logOddsGradient, dlr: ratioGradient };
+  const starts = Array.from({ length: restarts }, (_, start) => start);
+  return starts.flatMap((start) =>
+    Object.entries(losses).map(([name, loss]): PgdRun => {
+      const run = { loss, rate: 2.5 / steps, steps };
+      if (start === 0) return run;
+      const random = (image: number, epsilon: number) =>
+        makeRandom(start, `pgd ${name} ${epsilon}`, positions[image]);
+      return { ...run, random };
+    }),
+  );
+}
+
+/**
+ * Runs PGD on some of the images with a budget for each, until one of the runs fools.
+ *
+ * @param adversarials N×H×W×C: those of images that are fooled are written here
+ * @returns 1 or 0 for each of the images: fooled
+ */
+export async function pgdAt(
+  target: Target,
+  victims: Victims,
+  images: Uint32Array,
+  budgets: Float32Array,
+  runs: readonly PgdRun[],
+  adversarials: Uint8Array,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const fooled = new Uint8Array(images.length);
+  for (const run of runs) {
+    const left = [...images.keys()].filter((j) => !fooled[j]);
+    if (left.length === 0) break;
+    const done = await runOnce(target, victims, images, budgets, run, left, adversarials, signal);
+    for (const j of done) fooled[j] = 1;
+  }
+  return fooled;
+}
+
+/** Which of `left`, positions in `images`, one run fools. */
+async function runOnce(
+  target: Target,
+  { images: originals, labels, size }: Victims,
+  images: Uint32Array,
+  budgets: Float32Array,
+  { loss, rate, steps, random }: PgdRun,
+  left: number[],
+  adversarials: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
+  // The iterates of the images that are left lie one after the other.
+  let active = left;
+  const iterate = new Float32Array(left.length * size);
+  active.forEach((j, row) => {
+    const epsilon = budgets[j];
+    const generator = random?.(images[j], epsilon);
+    for (let p = 0; p < size; p++) {
+      const pixel = originals[images[j] * size + p];
+      const moved = generator ? pixel + epsilon * (2 * generator.uniform() - 1) : pixel;
+      iterate[row * size + p] = Math.min(255, Math.max(0, moved));
+    }
+  });
+  const done: number[] = [];
+  for (let step = 0; active.length > 0; step++) {
+    const used = iterate.slice(0, active.length * size);
+    let gradient: Float32Array = new Float32Array();
+    let worthTrying = [...active.keys()];
+    if (step < steps) {
+      const y = Int32Array.from(active, (j) => labels[images[j]]);
+      const vectors = (z: tf.Tensor2D) => [loss(z, tf.tensor1d(y, 'int32'))];
+      const logits = target.gradients(used, vectors, (found) => {
+        gradient = found;
+      });
+      worthTrying = worthTrying.filter((row) => classAt(logits, row) !== y[row]);
+    }
+    const gone = new Set<number>();
+    if (worthTrying.length > 0) {
+      const tried = new Float32Array(worthTrying.length * size);
+      worthTrying.forEach((row, i) => {
+        for (let p = 0; p < size; p++) tried[i * size + p] = Math.round(used[row * size + p]);
+      });
+      const logits = target.logits(tried);
+      worthTrying.forEach((row, i) => {
+        const image = images[active[row]];
+        if (classAt(logits, i) === labels[image]) return;
+        gone.add(row);
+        adversarials.set(tried.subarray(i * size, (i + 1) * size), image * size);
+      });
+    }
+    const stay: number[] = [];
+    active.forEach((j, row) => {
+      if (gone.has(row)) {
+        done.push(j);
+        return;
+      }
+      if (step === steps) return;
+      const epsilon = budgets[j];
+      const [from, to, own] = [row * size, stay.length * size, images[j] * size];
+      for (let p = 0; p < size; p++) {
+        const pixel = originals[own + p];
+        const moved = used[from + p] + rate * epsilon * Math.sign(gradient[from + p]);
+        const low = Math.max(0, pixel - epsilon);
+        const high = Math.min(255, pixel + epsilon);
+        iterate[to + p] = Math.min(high, Math.max(low, moved));
+      }
+      stay.push(j);
+    });
+    active = stay;
+    await breathe(signal);
+  }
+  return done;
+
+  function classAt(logits: Float32Array, row: number): number {
+    return classOf(logits, row * target.classes, target.classes);
+  }
+}
+
+/**
+ * The gradient by the logits of the difference-of-logits ratio (z_t − z_y) / (z_1 − z_3), where t is
+ * the best class other than the label y and z_1, z_3 are the largest and third largest logit; times
+ * that positive denominator, on which no sign depends.
+ */
+export function ratioGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
+  const classes = logits.shape[1];
+  const hot = (which: tf.Tensor1D): tf.Tensor2D =>
+    tf.reshape<tf.Rank.R2>(tf.oneHot(which, classes, 1, 0, 'float32'), logits.shape);
+  const label = hot(labels);
+  const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+  const best = hot(tf.argMax<tf.Tensor1D>(others, 1));
+  const { values, indices } = tf.topk(logits, 3);
+  const [first, , third] = tf
+    .split(indices, 3, 1)
+    .map((one) => hot(tf.reshape<tf.Rank.R1>(one, [-1])));
+  const [largest, , smaller] = tf.split(values, 3, 1);
+  const towards = tf.sub<tf.Tensor2D>(best, label);
+  const difference = tf.sum(tf.mul(logits, towards), 1, true);
+  // Where three logits are equal there is nothing to divide by, and the difference is 0.
+  const ratio = tf.divNoNan(difference, tf.sub(largest, smaller));
+  return tf.sub(towards, tf.mul(ratio, tf.sub<tf.Tensor2D>(first, third)));
+}

@@ -1,0 +1,90 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Dataset } from '../data/dataset.js';
+import { read } from '../engine/ops.js';
+import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
+
+/** Correctly classified images, N×H×W×C, and where they stand in their data set. */
+export interface Victims {
+  count: number;
+  /** Values of one image: H·W·C. */
+  size: number;
+  shape: readonly [number, number, number];
+  images: Uint8Array;
+  labels: Uint8Array;
+  /** What seeds the random numbers of each image. */
+  positions: Uint32Array;
+}
+
+/**
+ * A network as an attack that takes steps sees it. Pixels are N×H×W×C in 0 … 255, one image after
+ * the other; logits and gradients of an image do not depend on the others.
+ */
+export interface Target {
+  classes: number;
+  /** Logits N×classes. */
+  logits(pixels: Float32Array): Float32Array;
+  /**
+   * One pass forward and, for each vector at the logits, one back to the pixels.
+   *
+   * @param fromLogits vectors [N,classes] to propagate back, made of the logits
+   * @param each told of each gradient N×H×W×C by the pixels, in order
+   * @returns the logits
+   */
+  gradients(
+    pixels: Float32Array,
+    fromLogits: (logits: tf.Tensor2D) => Iterable<tf.Tensor2D>,
+    each: (gradient: Float32Array, index: number) => void,
+  ): Float32Array;
+}
+
+export function targetOf(network: Network, weights: Weights): Target {
+  const { input, classes, scale } = network.spec;
+  const size = input[0] * input[1] * input[2];
+  const tensorOf = (pixels: Float32Array): tf.Tensor4D =>
+    tf.tensor4d(pixels, [pixels.length / size, ...input]);
+  return {
+    classes,
+    logits: (pixels) => floats(() => logitsOf(network, weights, tensorOf(pixels))),
+    gradients(pixels, fromLogits, each) {
+      let values: Float32Array = new Float32Array();
+      tf.tidy(() => {
+        const pass = trace(network, weights, tensorOf(pixels));
+        values = pass.logits.dataSync() as Float32Array;
+        let index = 0;
+        for (const vector of fromLogits(pass.logits)) {
+          // `pixelGradient` leaves out this factor, on which the length of a step may depend.
+          const gradient = floats(() =>
+            pixelGradient(network, weights, pass, tf.mul<tf.Tensor2D>(vector, scale)),
+          );
+          each(gradient, index++);
+        }
+      });
+      return values;
+    },
+  };
+}
+
+function floats(compute: () => tf.Tensor): Float32Array {
+  return read(compute) as Float32Array;
+}
+
+/** The images of a data set at these positions. */
+export function victimsOf(data: Dataset, positions: Uint32Array): Victims {
+  const { height, width, channels } = data;
+  const size = height * width * channels;
+  const images = new Uint8Array(positions.length * size);
+  const labels = new Uint8Array(positions.length);
+  positions.forEach((position, i) => {
+    images.set(data.images.subarray(position * size, (position + 1) * size), i * size);
+    labels[i] = data.labels[position]!;
+  });
+  const shape = [height, width, channels] as const;
+  return { count: positions.length, size, shape, images, labels, positions };
+}
+
+/** The class with the first largest of the logits from `begin` on. */
+export function classOf(logits: Float32Array, begin: number, classes: number): number {
+  let best = 0;
+  for (let k = 1; k < classes; k++) if (logits[begin + k] > logits[begin + best]) best = k;
+  return best;
+}

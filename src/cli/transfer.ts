@@ -1,0 +1,94 @@
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { transfer } from '../experiment/transfer.js';
+import { transferTable } from '../report/transfer.js';
+import { nameOfWeights, settingsOf } from './eval.js';
+import {
+  interruptible,
+  once,
+  protocolOptions,
+  protocolSettings,
+  shared,
+  type ProtocolArguments,
+} from './options.js';
+import { print } from './print.js';
+import { setOption } from './validate.js';
+
+interface TransferArguments extends ProtocolArguments {
+  a: string;
+  b: string;
+  out?: string;
+  set?: string[];
+  threads?: number;
+  dataDir?: string;
+  force: boolean;
+}
+
+const DEFAULT_ATTACKS = 'fgs-unmasked,hc1,pgd';
+
+export const transferCommand: CommandModule<object, TransferArguments> = {
+  command: 'transfer <a> <b>',
+  describe: 'try on each of two networks what fools the other',
+  builder: (yargs) =>
+    yargs
+      .positional('a', {
+        type: 'string',
+        demandOption: true,
+        describe: 'weights, or the folder of a run',
+      })
+      .positional('b', {
+        type: 'string',
+        demandOption: true,
+        describe: 'another on the same data',
+      })
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'result folder (default: runs/transfer-A-B, after the weights)',
+      })
+      .option('set', setOption)
+      .options({
+        ...protocolOptions,
+        attacks: {
+          ...protocolOptions.attacks,
+          describe: `which attacks (default: ${DEFAULT_ATTACKS})`,
+        },
+      })
+      .options(shared)
+      .example('$0 transfer runs/lenet-r0 runs/lenet-b1', 'regular training against BANG')
+      .example(
+        '$0 transfer lenet.caffemodel.h5 runs/lenet-b1 --set evaluation.images=1000',
+        'on the first 1000 test images',
+      )
+      .epilog(
+        'Attacked are the test images that both networks classify correctly. Perturbations are the smallest that each attack finds.',
+      ) as never,
+  handler: async ({ a, b, out, set = [], threads, dataDir, force, ...chosen }) => {
+    const { attacks = DEFAULT_ATTACKS, ...rest } = chosen;
+    const { evaluation, engine } = await settingsOf([
+      ...protocolSettings({ attacks, ...rest }),
+      ...set,
+    ]);
+    const folder = out ?? path.join('runs', `transfer-${nameOfWeights(a)}-${nameOfWeights(b)}`);
+    const transfers = await interruptible(
+      (signal, progress) =>
+        transfer([a, b], {
+          out: folder,
+          evaluation,
+          engine,
+          force,
+          dataDir,
+          threads,
+          progress,
+          signal,
+        }),
+      { force },
+    );
+    print(transferTable(transfers));
+    print(
+      '"fooled, too": perturbations that fool the network they were made on and the one they were tried on.',
+    );
+    print(`Files: ${folder}`);
+  },
+};

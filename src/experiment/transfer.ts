@@ -1,0 +1,221 @@
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
+import { ATTACKS, attackImages } from '../attacks/run.js';
+import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
+import { threadCount } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { spreadOf } from '../metrics/summary.js';
+import { makeNetwork, type Network, type Weights } from '../model/network.js';
+import { disposeWeights, importMean, importWeights } from '../model/parameters.js';
+import { predict } from '../model/predict.js';
+import { readWeights } from '../model/weights.js';
+import { printable } from '../report/entry.js';
+import { transferCsv } from '../report/transfer.js';
+import { networkOf, type Config } from './config.js';
+import { firstImages } from './evaluate.js';
+import { FILES as RUN_FILES, openFolder, STUDY_FILE } from './folder.js';
+import { digestOfTensors, refuseOtherData, sourceOf } from './provenance.js';
+import { announceEngine, subjectOf, type RunOptions } from './run.js';
+import { withMean } from './training.js';
+
+/** What perturbations that one network was attacked with do to another. */
+export interface Transfer {
+  attack: AttackName;
+  /** The network they were made on, and the one they were tried on. */
+  from: string;
+  to: string;
+  /** Test images that both classify correctly. */
+  images: number;
+  /** Of these, fooling the one they were made on. */
+  fooled: number;
+  /** Of the fooled, also misclassified by the other. */
+  transferred: number;
+  /** Over the fooled, in pixel units. */
+  linf: { mean: number; std: number } | null;
+}
+
+const transferSchema = z.object({
+  attack: z.enum(ATTACK_NAMES),
+  from: z.string(),
+  to: z.string(),
+  images: z.int(),
+  fooled: z.int(),
+  transferred: z.int(),
+  linf: z.object({ mean: z.number(), std: z.number() }).nullable(),
+});
+const resultSchema = z.object({
+  format: z.literal(1),
+  kind: z.literal('transfer'),
+  data: z.string(),
+  transfers: z.array(transferSchema),
+});
+
+/** The files of a transfer's folder. */
+const FILES = {
+  identity: STUDY_FILE,
+  table: 'transfer.csv',
+  result: 'result.json',
+  /** Attacks that are finished while others are not. */
+  stages: 'stages',
+} as const;
+
+export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
+  evaluation: Config['evaluation'];
+  engine: Config['engine'];
+}
+
+/**
+ * Attacks each of two networks on the test images that both classify correctly, and tries what fools
+ * it on the other. What the folder already holds is not done again.
+ *
+ * @param files weights, or result folders with weights in them
+ * @throws UserError if the two are not of the same data; Interrupted if the signal aborts
+ */
+export async function transfer(
+  files: readonly [string, string],
+  { evaluation, ...options }: TransferOptions,
+): Promise<Transfer[]> {
+  const { progress, signal, force } = options;
+  threadCount(options.threads);
+  const opened = [await open(files[0]), await open(files[1])] as const;
+  const [a, b] = opened;
+  if (a.subject.data !== b.subject.data) {
+    throw new UserError(
+      `${files[0]} is of ${a.subject.data} and ${files[1]} of ${b.subject.data}: give two networks on the same data`,
+    );
+  }
+  const names = namesOf(opened, files);
+  const identity = {
+    transfer: opened.map(({ subject, file }) => ({
+      model: subject.model,
+      weights: digestOfTensors(file),
+    })),
+    evaluation,
+  };
+  const inputs = opened.map(({ name }) => name);
+  const folder = openFolder(options.out, identity, { force, inputs }, FILES);
+  const data = await loadData(a.subject.data, { dataDir: options.dataDir, progress, signal });
+  const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
+  const finished = force ? undefined : resultSchema.safeParse(folder.result()).data;
+  if (finished) {
+    refuseOtherData(folder, finished.data, sha256);
+    return finished.transfers;
+  }
+  await announceEngine(options.engine, options);
+  folder.begin();
+  const stages = folder.stages({ ...identity, data: sha256 });
+
+  const test = firstImages(data.test, evaluation.images);
+  const networks = opened.map((one) => networkIn(one, data));
+  try {
+    const predicted: Uint8Array[] = [];
+    for (const { network, weights } of networks) {
+      const found = await predict(network, weights, test, { ...(signal && { signal }) });
+      predicted.push(found.predicted);
+    }
+    const both = Uint32Array.from(test.labels.keys()).filter((i) =>
+      predicted.every((labels) => labels[i] === test.labels[i]),
+    );
+    const transfers: Transfer[] = [];
+    for (const attack of evaluation.attacks) {
+      for (const [from, to] of [
+        [0, 1],
+        [1, 0],
+      ]) {
+        const which = { attack, from: names[from], to: names[to] };
+        const [maker, other] = [networks[from], networks[to]];
+        const stage = `${attack}-${from}`;
+        const kept = transferSchema.safeParse(stages.read(stage)).data;
+        const found = kept ?? (await tried(which, maker, other, test, both, evaluation, options));
+        stages.write(stage, found);
+        transfers.push(found);
+      }
+    }
+    folder.write('table', transferCsv(transfers));
+    const result = { format: 1, kind: 'transfer', data: sha256, transfers };
+    folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+    folder.remove('stages');
+    return transfers;
+  } finally {
+    for (const { weights } of networks) disposeWeights(weights);
+  }
+}
+
+interface Model {
+  network: Network;
+  weights: Weights;
+}
+
+async function tried(
+  which: Pick<Transfer, 'attack' | 'from' | 'to'>,
+  maker: Model,
+  other: Model,
+  test: Dataset,
+  positions: Uint32Array,
+  evaluation: Config['evaluation'],
+  { progress, signal }: Pick<RunOptions, 'progress' | 'signal'>,
+): Promise<Transfer> {
+  const { attack, from, to } = which;
+  const label = `${ATTACKS[attack].title} on ${from}`;
+  const task = progress.start(label, positions.length, 'images');
+  const { linf, adversarials } = await attackImages(
+    ATTACKS[attack],
+    maker.network,
+    maker.weights,
+    test,
+    positions,
+    evaluation,
+    {
+      done: (images) => {
+        task.update(images);
+      },
+      ...(signal && { signal }),
+    },
+  );
+  const perturbed = {
+    ...test,
+    count: positions.length,
+    images: adversarials,
+    labels: Uint8Array.from(positions, (i) => test.labels[i]),
+  };
+  const { predicted } = await predict(other.network, other.weights, perturbed, {
+    ...(signal && { signal }),
+  });
+  const fooled = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
+  const transferred = fooled.filter((i) => predicted[i] !== perturbed.labels[i]).length;
+  task.finish(`${fooled.length} of ${positions.length} images, ${transferred} of them fool ${to}`);
+  const counts = { images: positions.length, fooled: fooled.length, transferred };
+  return { ...which, ...counts, linf: spreadOf(linf) };
+}
+
+interface Opened {
+  name: string;
+  file: Awaited<ReturnType<typeof readWeights>>;
+  subject: ReturnType<typeof subjectOf>;
+}
+
+async function open(given: string): Promise<Opened> {
+  const isFolder = existsSync(given) && statSync(given).isDirectory();
+  const name = isFolder ? path.join(given, RUN_FILES.weights) : given;
+  if (isFolder && !existsSync(name)) {
+    throw new UserError(
+      `${given} holds no ${RUN_FILES.weights}: give weights, or the folder of a run`,
+    );
+  }
+  const file = await readWeights(name);
+  return { name, file, subject: subjectOf(file, name) };
+}
+
+function networkIn({ name, file, subject }: Opened, data: DataSplits): Model {
+  const bare = makeNetwork(networkOf(subject));
+  const weights = importWeights(bare, file, name);
+  return { network: withMean(bare, importMean(bare, file, name), data.train), weights };
+}
+
+/** What each of the two is called: its own name, or where it is, if the names are equal. */
+function namesOf(opened: readonly Opened[], files: readonly string[]): string[] {
+  const own = opened.map(({ subject }) => subject.name);
+  return (own[0] === own[1] ? files : own).map(printable);
+}

@@ -1,0 +1,118 @@
+import { copyFileSync, existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Result } from '#bang/experiment/run.js';
+import { fixture, readCsv } from '../fixtures.js';
+import { bang, bangInside, bangOk, expectRefusal, workspace, type Workspace } from './bang.js';
+
+const AUTHORS = fixture('lenet.caffemodel.h5');
+const QUICK = [
+  ...['--set', 'evaluation.images=6', '--set', 'evaluation.pass=false'],
+  ...['--set', 'evaluation.pgd.steps=3', '--set', 'evaluation.pgd.restarts=1'],
+  ...['--set', 'evaluation.square.queries=10'],
+];
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+});
+afterAll(() => {
+  space.remove();
+});
+
+describe('bang eval with attacks in steps', () => {
+  it('adds tables, files and columns, and changes none of the others', async () => {
+    const { cwd } = { cwd: space.folder };
+    const attacks = ['--attacks', 'square,fgs,pgd'];
+    const { stdout } = await bangOk(['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'], {
+      cwd,
+    });
+    expect(stdout).toMatch(/^Robust accuracy of lenet, by L∞ in pixels$/m);
+    expect(stdout).toMatch(/│ worst of all, per image │/);
+    expect(stdout).toMatch(/^Masking in lenet: \d of \d gradients are blank in float32$/m);
+    await bangOk(['eval', AUTHORS, ...QUICK, '--attacks', 'fgs', '--out', 'less'], { cwd });
+    expect(space.list('more').filter((name) => !space.list('less').includes(name))).toEqual([
+      'masking.csv',
+      'robustness.csv',
+    ]);
+    const [more, less] = ['more', 'less'].map((name) => space.read(name, 'per-image.csv').trim());
+    const shorter = more.split('\n').map((line) => line.split(',').slice(0, -2).join(','));
+    expect(shorter.join('\n')).toBe(less);
+    expect(Object.keys(readCsv(space.file('more', 'per-image.csv'))[0]).slice(-2)).toEqual([
+      'pgd_linf',
+      'square_linf',
+    ]);
+    const { config, row } = JSON.parse(space.read('more', 'result.json')) as Result;
+    expect(config.evaluation).toMatchObject({
+      attacks: ['fgs', 'pgd', 'square'],
+      pgd: { steps: 3, restarts: 1 },
+      square: { queries: 10 },
+    });
+    expect(row.robustness!.budgets).toEqual([8, 16, 32, 64, 77]);
+    expect(stdout).toContain(row.masking!.conclusion);
+    expect(space.read('less', 'config.yaml')).not.toMatch(/pgd|square/);
+
+    const again = await bangOk(['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'], { cwd });
+    expect(again.stdout).toBe(stdout);
+    expect(again.stderr).toBe('');
+  });
+
+  it.each([
+    ['fgs,nope', /^bang: --attacks: expected some of fgs, .*, square, found "nope" .*\n$/],
+    ['fgs,fgs', /^bang: --attacks: fgs is in the list twice .*\n$/],
+    ['', /^bang: --attacks is empty .*\n$/],
+  ])('refuses --attacks %s', async (list, message) => {
+    expectRefusal(await bangInside(['eval', AUTHORS, '--attacks', list]), message);
+  });
+});
+
+describe('bang transfer', () => {
+  it('finds that all transfers to the same network', async () => {
+    copyFileSync(AUTHORS, space.file('copy.h5'));
+    const args = ['transfer', AUTHORS, 'copy.h5', ...QUICK, '--attacks', 'fgs-unmasked,pgd'];
+    const { stdout } = await bangOk([...args, '--out', 'both'], { cwd: space.folder });
+    expect(stdout).toMatch(/│ PGD +│ copy +│/);
+    const lines = readCsv(space.file('both', 'transfer.csv'));
+    expect(lines.map(({ attack, from }) => `${attack} ${from}`)).toEqual([
+      'fgs-unmasked lenet',
+      'fgs-unmasked copy',
+      'pgd lenet',
+      'pgd copy',
+    ]);
+    for (const { images, fooled, transferred, rate } of lines) {
+      expect([images, fooled, transferred, rate]).toEqual(['6', '6', '6', '100']);
+    }
+
+    const again = await bangOk([...args, '--out', 'both'], { cwd: space.folder });
+    expect(again.stdout).toBe(stdout);
+    expect(again.stderr).toBe('');
+    expect(space.list('both')).toEqual(['result.json', 'study.yaml', 'transfer.csv']);
+  });
+
+  it('goes on behind finished attacks when it was stopped', async () => {
+    const args = ['transfer', AUTHORS, 'copy.h5', ...QUICK, '--attacks', 'fgs,fgs-unmasked,pgd'];
+    const out = ['--out', 'stopped'];
+    const stopped = await bang([...args, ...out], {
+      cwd: space.folder,
+      when: () => existsSync(space.file('stopped', 'stages', 'fgs-0.json')),
+    });
+    expect(stopped.code).toBe(130);
+    const finished = await bangOk([...args, ...out], { cwd: space.folder });
+    expect(finished.stderr).not.toMatch(/^FGS on lenet/m);
+    expect(finished.stderr).toMatch(/^PGD on copy/m);
+    await bangOk([...args, '--out', 'whole'], { cwd: space.folder });
+    expect(space.read('stopped', 'transfer.csv')).toBe(space.read('whole', 'transfer.csv'));
+  });
+
+  it('refuses networks on other data, and a folder without weights', async () => {
+    const cifar = fixture('cifar10_bang.caffemodel.h5');
+    const out = ['--out', space.file('never')];
+    expectRefusal(
+      await bangInside(['transfer', AUTHORS, cifar, ...out]),
+      /is of mnist and .* of cifar10: give two networks on the same data/,
+    );
+    expectRefusal(
+      await bangInside(['transfer', AUTHORS, space.folder, ...out]),
+      /holds no weights\.safetensors: give weights, or the folder of a run/,
+    );
+  });
+});
