@@ -216,7 +216,7 @@ describe('engines', () => {
     const TABLES = path.join('results', 'paper-tables.json');
     // A copy of what is installed where there is no compiler.
     const program = space.file('program');
-    for (const name of ['bin', 'dist', 'configs', 'package.json', TABLES]) {
+    for (const name of ['bin', 'dist', 'native', 'configs', 'package.json', TABLES]) {
       cpSync(path.join(packageRoot, name), path.join(program, name), { recursive: true });
     }
     symlinkSync(path.join(packageRoot, 'node_modules'), path.join(program, 'node_modules'));

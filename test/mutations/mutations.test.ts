@@ -112,7 +112,8 @@ function mutant(name: string, edits: readonly Edit[]): string {
   for (const part of copied) {
     cpSync(path.join(packageRoot, part), path.join(program, part), { recursive: true });
   }
-  for (const part of ['node_modules', 'build']) {
+  // The kernels are looked for beside native/, where it really is.
+  for (const part of ['node_modules', 'native']) {
     symlinkSync(path.join(packageRoot, part), path.join(program, part));
   }
   for (const { file, from, to } of edits) {
