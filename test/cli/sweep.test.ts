@@ -259,7 +259,7 @@ describe('a sweep that is stopped', () => {
     expect(readdirSync(space.file('long')).sort()).toEqual(
       ['cells', 'pareto.csv', 'surfaces.csv', 'sweep.csv', 'sweep.yaml'].sort(),
     );
-  });
+  }, 600_000);
 
   it('can be stopped by another process', async () => {
     space.write('long.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.5]}\n');

@@ -57,67 +57,74 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
+/** A dozen processes one after the other, and half a minute until a dead worker is missed. */
+const PATIENCE = 600_000;
+
 describe('workers of a queue', () => {
-  it('do what a local sweep does, each cell once, through kill -9 and a restart of Redis', async () => {
-    space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
-    const set = ['training.iterations=10', 'evaluation.images=20', 'evaluation.attacks=[fgs]'];
-    const common = ['sweep', 'sweep.yaml', ...set.flatMap((one) => ['--set', one])];
-    const args = [...common, '--data-dir', 'data', '--keep', 'weights,per-image'];
-    const queued = [...args, '--queue', redis.url, '--out', 'queued'];
-    const options = { cwd: space.folder, env };
+  it(
+    'do what a local sweep does, each cell once, through kill -9 and a restart of Redis',
+    async () => {
+      space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
+      const set = ['training.iterations=10', 'evaluation.images=20', 'evaluation.attacks=[fgs]'];
+      const common = ['sweep', 'sweep.yaml', ...set.flatMap((one) => ['--set', one])];
+      const args = [...common, '--data-dir', 'data', '--keep', 'weights,per-image'];
+      const queued = [...args, '--queue', redis.url, '--out', 'queued'];
+      const options = { cwd: space.folder, env };
 
-    // Of what is collected before and after the collector is killed, nothing is counted twice.
-    const workers = ['one', 'two', 'three'].map(startWorker);
-    let restarted: Promise<void> | undefined;
-    const done = () => existsSync(space.file('queued/sweep.csv'));
-    try {
-      const first = bang(queued, { ...options, when: done, signal: 'SIGKILL' });
-      await until(() => workers[0].said().includes('begun'));
-      workers[0].child.kill('SIGKILL');
-      expect((await first).code).toBeNull();
-      restarted = redis.restart();
-      const second = await bangOk(queued, options);
-      expect(second.stderr).toMatch(/^sweep: 3 of 3 cells done$/m);
-    } finally {
-      await restarted;
-      const ended = workers.slice(1).map(({ child }) => once(child, 'close'));
-      for (const { child } of workers) child.kill('SIGTERM');
-      expect(await Promise.all(ended)).toEqual([
-        [130, null],
-        [130, null],
-      ]);
-    }
-    for (const { said } of workers) expect(said()).not.toMatch(/not for everyone|^ +at /m);
-
-    await bangOk([...args, '--jobs', '2', '--out', 'local'], options);
-    const rows = ['queued', 'local'].map((name) => readCsv(space.file(name, 'sweep.csv')));
-    const facts = rows.map((some) =>
-      some.map((row) => {
-        for (const name of ['seconds', 'seconds_training', 'finished']) row[name] = '';
-        return row;
-      }),
-    );
-    expect(facts[0]).toEqual(facts[1]);
-    expect(facts[0].map(({ cell, state }) => [cell, state])).toEqual(
-      ['beta-1', 'beta-1.3', 'beta-1.6'].map((cell) => [cell, 'done']),
-    );
-    for (const { cell } of facts[0]) {
-      const [far, near] = ['queued', 'local'].map((name) => `${name}/cells/${cell}`);
-      expect(space.list(far)).toEqual(space.list(near));
-      expect(tensors(space, far)).toEqual(tensors(space, near));
-      for (const name of ['per-image.csv', 'table.csv', 'config.yaml']) {
-        expect(space.read(far, name)).toBe(space.read(near, name));
+      // Of what is collected before and after the collector is killed, nothing is counted twice.
+      const workers = ['one', 'two', 'three'].map(startWorker);
+      let restarted: Promise<void> | undefined;
+      const done = () => existsSync(space.file('queued/sweep.csv'));
+      try {
+        const first = bang(queued, { ...options, when: done, signal: 'SIGKILL' });
+        await until(() => workers[0].said().includes('begun'));
+        workers[0].child.kill('SIGKILL');
+        expect((await first).code).toBeNull();
+        restarted = redis.restart();
+        const second = await bangOk(queued, options);
+        expect(second.stderr).toMatch(/^sweep: 3 of 3 cells done$/m);
+      } finally {
+        await restarted;
+        const ended = workers.slice(1).map(({ child }) => once(child, 'close'));
+        for (const { child } of workers) child.kill('SIGTERM');
+        expect(await Promise.all(ended)).toEqual([
+          [130, null],
+          [130, null],
+        ]);
       }
-      const result = JSON.parse(space.read(far, 'result.json')) as Result;
-      expect(result.provenance.bang).toBe(version());
-    }
-    // Nothing of the sweep, and no secret, is left behind.
-    const client = new Redis({ port: redis.port, password });
-    expect((await client.keys('*')).filter((key) => /content|:[0-9a-f]{24}-/.test(key))).toEqual(
-      [],
-    );
-    client.disconnect();
-  });
+      for (const { said } of workers) expect(said()).not.toMatch(/not for everyone|^ +at /m);
+
+      await bangOk([...args, '--jobs', '2', '--out', 'local'], options);
+      const rows = ['queued', 'local'].map((name) => readCsv(space.file(name, 'sweep.csv')));
+      const facts = rows.map((some) =>
+        some.map((row) => {
+          for (const name of ['seconds', 'seconds_training', 'finished']) row[name] = '';
+          return row;
+        }),
+      );
+      expect(facts[0]).toEqual(facts[1]);
+      expect(facts[0].map(({ cell, state }) => [cell, state])).toEqual(
+        ['beta-1', 'beta-1.3', 'beta-1.6'].map((cell) => [cell, 'done']),
+      );
+      for (const { cell } of facts[0]) {
+        const [far, near] = ['queued', 'local'].map((name) => `${name}/cells/${cell}`);
+        expect(space.list(far)).toEqual(space.list(near));
+        expect(tensors(space, far)).toEqual(tensors(space, near));
+        for (const name of ['per-image.csv', 'table.csv', 'config.yaml']) {
+          expect(space.read(far, name)).toBe(space.read(near, name));
+        }
+        const result = JSON.parse(space.read(far, 'result.json')) as Result;
+        expect(result.provenance.bang).toBe(version());
+      }
+      // Nothing of the sweep, and no secret, is left behind.
+      const client = new Redis({ port: redis.port, password });
+      expect((await client.keys('*')).filter((key) => /content|:[0-9a-f]{24}-/.test(key))).toEqual(
+        [],
+      );
+      client.disconnect();
+    },
+    PATIENCE,
+  );
 });
 
 describe('a worker', () => {
