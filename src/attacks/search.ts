@@ -107,9 +107,9 @@ export async function scan(
 }
 
 /**
- * Probes every image whose trial scale is above 0 at that scale, round after round, in full batches across images, until
- * `judge` says that it has no more trials. `judge` sets the next one and returns how many are left at
- * most; at first these are `trials`.
+ * Probes every image whose trial scale is above 0 at that scale, round after round, in full batches
+ * across images, until `judge` says that it has no more trials. `judge` sets the next one and returns
+ * how many are left at most; at first these are `trials`.
  */
 async function searchRounds(
   count: number,

@@ -1,9 +1,12 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import type { EngineName } from '../engine/engine.js';
 import { transfer } from '../experiment/transfer.js';
 import { transferTable } from '../report/transfer.js';
 import { nameOfWeights, settingsOf } from './eval.js';
 import {
+  engineOption,
+  engineSetting,
   interruptible,
   once,
   protocolOptions,
@@ -17,6 +20,7 @@ import { setOption } from './validate.js';
 interface TransferArguments extends ProtocolArguments {
   a: string;
   b: string;
+  engine?: EngineName;
   out?: string;
   set?: string[];
   threads?: number;
@@ -47,6 +51,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
         coerce: once('out'),
         describe: 'result folder (default: runs/transfer-A-B, after the weights)',
       })
+      .option('engine', engineOption)
       .option('set', setOption)
       .options({
         ...protocolOptions,
@@ -67,6 +72,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
   handler: async ({ a, b, out, set = [], threads, dataDir, force, ...chosen }) => {
     const { attacks = DEFAULT_ATTACKS, ...rest } = chosen;
     const { evaluation, engine } = await settingsOf([
+      ...engineSetting(rest.engine),
       ...protocolSettings({ attacks, ...rest }),
       ...set,
     ]);
