@@ -59,7 +59,7 @@ class Arguments {
   float* floatsOrNull(const char* name, std::initializer_list<int> shape) {
     return skipNull() ? nullptr : floats(name, shape);
   }
-  /// Winners of 2×2 cells; their numbers are masked where they are used.
+  /// Winners of a pooling; whatever their numbers are, the kernels write only inside of a window.
   uint8_t* bytes(const char* name, std::initializer_list<int> shape) {
     const Napi::Value value = info_[next_++];
     if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
@@ -146,57 +146,76 @@ void conv2d(const Napi::CallbackInfo& info) {
   kernels->conv2d(g, x, w, bias, relu, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
-void checkCells(const Napi::CallbackInfo& info, const Window& g) {
-  if (g.outH % 2 || g.outW % 2) fail(info, "window: pooling by 2 needs even outputs");
+/// A max pooling whose winners are bytes.
+Window maxPooling(const Napi::CallbackInfo& info, Arguments& in) {
+  const Window pool = in.window(true);
+  if (pool.kH > bang::MOST_POOL_PIXELS / pool.kW)
+    fail(info, "pool: a window has more than " + std::to_string(bang::MOST_POOL_PIXELS) + " pixels");
+  return pool;
+}
+
+/// The one behind a convolution.
+Window maxPoolingOf(const Window& g, const Napi::CallbackInfo& info, Arguments& in) {
+  const Window pool = maxPooling(info, in);
+  if (pool.batch != g.batch || pool.inH != g.outH || pool.inW != g.outW || pool.inC != g.outC)
+    fail(info, "pool: not a pooling of what the convolution gives");
+  return pool;
 }
 
 void conv2dMaxPool(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Window g = in.window(false);
-  checkCells(info, g);
+  const Window pool = maxPoolingOf(g, info, in);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
   const float* bias = in.floats("bias", {g.outC});
-  float* y = in.floats("y", {g.batch, g.outH / 2, g.outW / 2, g.outC});
-  uint8_t* winner = in.bytes("winner", {g.batch, g.outH / 2, g.outW / 2, g.outC});
-  kernels->conv2dMaxPool(g, x, w, bias, y, winner);
+  float* y = in.floats("y", {g.batch, pool.outH, pool.outW, pool.outC});
+  uint8_t* winner = in.bytes("winner", {g.batch, pool.outH, pool.outW, pool.outC});
+  kernels->conv2dMaxPool(g, pool, x, w, bias, y, winner);
 }
 
-/// kappa of a convolution, or of the pooling behind it and then its winners.
-struct Kappa {
-  const float* values;
-  const uint8_t* winner;
+/// A pooling, its winners and kappa of its output.
+bang::Kappa pooledKappa(Arguments& in, const Window& pool) {
+  const uint8_t* winner = in.bytes("winner", {pool.batch, pool.outH, pool.outW, pool.outC});
+  return {in.floats("kappa", {pool.batch, pool.outH, pool.outW, pool.outC}), winner, &pool};
+}
 
-  Kappa(const Napi::CallbackInfo& info, Arguments& in, const Window& g) {
-    if (in.skipNull()) {
-      winner = nullptr;
-      values = in.floats("kappa", {g.batch, g.outH, g.outW, g.outC});
-      return;
-    }
-    checkCells(info, g);
-    winner = in.bytes("winner", {g.batch, g.outH / 2, g.outW / 2, g.outC});
-    values = in.floats("kappa", {g.batch, g.outH / 2, g.outW / 2, g.outC});
+/// The same behind a convolution; or null, null and kappa of the convolution's own output.
+bang::Kappa kappaOf(const Window& g, const Napi::CallbackInfo& info, Arguments& in, Window& pool) {
+  if (in.skipNull()) {
+    if (!in.skipNull()) fail(info, "winner: expected null where there is no pooling");
+    return {in.floats("kappa", {g.batch, g.outH, g.outW, g.outC}), nullptr, nullptr};
   }
-};
+  pool = maxPoolingOf(g, info, in);
+  return pooledKappa(in, pool);
+}
 
 void conv2dInputGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Window g = in.window(false);
-  const Kappa kappa(info, in, g);
+  Window pool;
+  const bang::Kappa kappa = kappaOf(g, info, in, pool);
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
-  kernels->conv2dInputGradient(g, kappa.values, kappa.winner, w,
-                               in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+  kernels->conv2dInputGradient(g, kappa, w, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
 void conv2dWeightGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Window g = in.window(false);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
-  const Kappa kappa(info, in, g);
+  Window pool;
+  const bang::Kappa kappa = kappaOf(g, info, in, pool);
   const float* scale = in.floatsOrNull("scale", {g.batch});
   float* dw = in.floats("dw", {g.kH, g.kW, g.inC, g.outC});
   float* db = in.floatsOrNull("db", {g.outC});
-  kernels->conv2dWeightGradient(g, x, kappa.values, kappa.winner, scale, dw, db);
+  kernels->conv2dWeightGradient(g, x, kappa, scale, dw, db);
+}
+
+void pooledNorms(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const Window pool = maxPooling(info, in);
+  const bang::Kappa kappa = pooledKappa(in, pool);
+  kernels->pooledNorms(kappa, in.floats("norm", {pool.batch}));
 }
 
 void matMul(const Napi::CallbackInfo& info) {
@@ -487,6 +506,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define("reluGradient", reluGradient);
   define("multiply", multiply);
   define("softmaxCrossEntropy", softmaxCrossEntropy);
+  define("pooledNorms", pooledNorms);
   define("rowNorms", rowNorms);
   define("eta", eta);
   define("sgd", sgd);

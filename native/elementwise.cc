@@ -20,7 +20,11 @@ void relu(size_t count, const float* x, float* y) {
 
 void reluGradient(size_t count, const float* y, const float* dy, float* dx) {
   forPieces(count, [&](size_t begin, size_t n) {
-    for (size_t i = begin; i < begin + n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+    // Loaded whether it is wanted or not: compilers then need no branch.
+    for (size_t i = begin; i < begin + n; i++) {
+      const float gradient = dy[i];
+      dx[i] = y[i] > 0 ? gradient : 0;
+    }
   });
 }
 
@@ -49,21 +53,33 @@ void softmaxCrossEntropy(int N, int C, const float* logits, const int32_t* label
   }
 }
 
-void rowNorms(int N, int D, const float* x, float* norm) {
-  parallel(N, [&](int n) {
-    const float* row = x + (ptrdiff_t)n * D;
-    Vec sums[4] = {};
-    int i = 0;
-    for (; i + 4 * LANES <= D; i += 4 * LANES)
-      for (int v = 0; v < 4; v++) {
-        const Vec a = load(row + i + v * LANES);
-        sums[v] += a * a;
-      }
-    for (; i < D; i += LANES) {
-      const Vec a = loadUpTo(row + i, D - i);
-      sums[0] += a * a;
+/// The L2 norm of row[D], its squares summed in float32.
+inline float normOf(const float* row, int D) {
+  Vec sums[4] = {};
+  int i = 0;
+  for (; i + 4 * LANES <= D; i += 4 * LANES)
+    for (int v = 0; v < 4; v++) {
+      const Vec a = load(row + i + v * LANES);
+      sums[v] += a * a;
     }
-    norm[n] = sqrtf(sumOf((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  for (; i < D; i += LANES) {
+    const Vec a = loadUpTo(row + i, D - i);
+    sums[0] += a * a;
+  }
+  return sqrtf(sumOf((sums[0] + sums[1]) + (sums[2] + sums[3])));
+}
+
+void rowNorms(int N, int D, const float* x, float* norm) {
+  parallel(N, [&](int n) { norm[n] = normOf(x + (ptrdiff_t)n * D, D); });
+}
+
+void pooledNorms(const Kappa& kappa, float* norm) {
+  const Window& pool = *kappa.pool;
+  parallel(pool.batch, [&](int n) {
+    // Windows that do not overlap leave the values as they are, and zeros add nothing.
+    const ptrdiff_t values = (ptrdiff_t)pool.outH * pool.outW * pool.outC;
+    norm[n] = tilesByCells(pool) ? normOf(kappa.values + n * values, (int)values)
+                                 : normOf(unpooled(kappa, n), pool.inH * pool.inW * pool.inC);
   });
 }
 

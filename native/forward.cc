@@ -231,15 +231,6 @@ bool pooledByCells(const Window& g, const LaneWeights& weights, const ForwardLay
          (g.outW - 1) * g.strideW + g.kW <= g.inW && (g.outH - 1) * g.strideH + g.kH <= g.inH;
 }
 
-/// Rows of [width][channels][LANES] floats, of which only the last `period` are kept.
-struct Rows {
-  float* data;
-  ptrdiff_t row;
-  int period;
-
-  float* at(int h) const { return data + h % period * row; }
-};
-
 /// Row oh of a max or average pooling: out[outW][C][LANES].
 template <bool MAX>
 void lanePoolRowOf(const ForwardLayer& layer, int oh, const Rows& in, float* out) {

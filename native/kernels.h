@@ -13,6 +13,17 @@ struct Window {
   int kH, kW, strideH, strideW, padTop, padLeft;
 };
 
+/// The gradient by a convolution's output, [N,oH,oW,O]; or, behind conv2dMaxPool, by the pooled values,
+/// [N,pH,pW,O], with the winners of the pooling, to which it goes: `winner` and `pool` are null or not
+/// together.
+struct Kappa {
+  const float* values;
+  const uint8_t* winner;
+  const Window* pool;
+};
+/// Pixels in a pooling's window at most: the number of one is a byte.
+constexpr int MOST_POOL_PIXELS = 256;
+
 /// A layer of a whole forward pass; relu: max(0, ·) behind it. An inner product takes all values of
 /// its input, [inH, inW, inC], to outC. Poolings have no weights; a bias may be null.
 struct ForwardLayer {
@@ -49,20 +60,20 @@ struct Kernels {
   /// give equal outputs, on which the ties of max pooling rest.
   void (*conv2d)(const Window&, const float* x, const float* w, const float* bias, bool relu,
                  float* y);
-  /// The same, then max pooling over 2×2 cells, whose full-size input is never written:
-  /// y[N,oH/2,oW/2,O], and winner[…], which of 0 … 3 is the first maximum in row-major order. oH and
-  /// oW are even.
-  void (*conv2dMaxPool)(const Window&, const float* x, const float* w, const float* bias, float* y,
-                        uint8_t* winner);
-  /// dx[N,iH,iW,I] = gradient with respect to x, given kappa[N,oH,oW,O] = gradient w.r.t. y; or,
-  /// behind conv2dMaxPool, kappa[N,oH/2,oW/2,O] = gradient w.r.t. the pooled y, and its winners.
-  void (*conv2dInputGradient)(const Window&, const float* kappa, const uint8_t* winnerOrNull,
-                              const float* w, float* dx);
+  /// The same, then max pooling, whose full-size input is never written: y[N,pH,pW,O], and winner[…],
+  /// the first maximum of each window in row-major order, as row * pool.kW + column. The pooling's input
+  /// is the convolution's output, its window has at most MOST_POOL_PIXELS.
+  void (*conv2dMaxPool)(const Window&, const Window& pool, const float* x, const float* w,
+                        const float* bias, float* y, uint8_t* winner);
+  /// dx[N,iH,iW,I] = gradient with respect to x, given kappa.
+  void (*conv2dInputGradient)(const Window&, const Kappa&, const float* w, float* dx);
   /// dw[kH,kW,I,O] = sum over n of scale[n] * (element n's gradient); db[O] likewise (null: not
-  /// wanted). scale null: all ones. kappa and winners as above.
-  void (*conv2dWeightGradient)(const Window&, const float* x, const float* kappa,
-                               const uint8_t* winnerOrNull, const float* scale, float* dw,
-                               float* db);
+  /// wanted). scale null: all ones.
+  void (*conv2dWeightGradient)(const Window&, const float* x, const Kappa&, const float* scale,
+                               float* dw, float* db);
+  /// norm[N] = the L2 norm of each element's gradient by the convolution's output, as rowNorms has it,
+  /// given kappa of the pooled values.
+  void (*pooledNorms)(const Kappa&, float* norm);
 
   /// c[M,N] = op(a) op(b) + bias[N], then max(0, ·) if relu. op transposes if asked:
   /// a is [M,K] or [K,M], b is [K,N] or [N,K]. scale[K] (null: ones) multiplies row k of op(b).

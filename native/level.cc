@@ -11,11 +11,14 @@
 
 #include "matmul.cc"
 
+#include "pooling.cc"
+
 #include "conv.cc"
+
+#include "conv_gradient.cc"
 
 #include "elementwise.cc"
 #include "noise.cc"
-#include "pooling.cc"
 
 #include "forward.cc"
 
@@ -34,6 +37,7 @@ const Kernels* LEVEL_FUNCTION(BANG_LEVEL)() {
       conv2dMaxPool,
       conv2dInputGradient,
       conv2dWeightGradient,
+      pooledNorms,
       matMul,
       columnSums,
       maxPool,

@@ -14,6 +14,7 @@ const { ATTACKS, attackImages } = await built('attacks/run');
 const { batchOf } = await built('data/batch');
 const { loadData } = await built('data/dataset');
 const { ENGINE_NAMES, nativeBinding, startEngine } = await built('engine/engine');
+const { read } = await built('engine/ops');
 const { multiplications } = await built('engine/speed');
 const { messageOf, UserError } = await built('errors');
 const { firstImages } = await built('experiment/evaluate');
@@ -280,7 +281,7 @@ async function forward(network, options) {
   const weights = initialWeights(network, 1);
   const data = randomImages(network, FORWARD_BATCH);
   const { pixels, labels } = batchOf(data, Uint32Array.from(data.labels.keys()));
-  const work = () => tf.tidy(() => logitsOf(network, weights, pixels).dataSync());
+  const work = () => read(() => logitsOf(network, weights, pixels));
   const [times] = await timed([work], options);
   tf.dispose([pixels, labels]);
   disposeWeights(weights);
@@ -326,7 +327,7 @@ async function evaluate({ network, weights, data, positions }) {
 }
 
 /** Each native kernel at the shape at which the network's layers call it in a training step. */
-async function kernelsOf({ spec: { name }, layers }, binding, options) {
+async function kernelsOf({ spec: { name, layers: specs }, layers }, binding, options) {
   const batch = STEP_BATCH[name] ?? 100;
   const random = makeRandom(1, 'bench kernels');
   const floats = (count, value = () => random.uniform() - 0.5) => {
@@ -347,12 +348,17 @@ async function kernelsOf({ spec: { name }, layers }, binding, options) {
     const x = floats(inputs);
     const dx = floats(inputs);
     const y = floats(outputs);
-    // A convolution with its pooling: kappa is dense, and which pixel of a cell it belongs to is known.
+    // A convolution with its pooling: kappa is dense, and which pixel of each window it belongs to is known.
     const pooled = spec.kind === 'conv' && layer.windows > output[0] * output[1];
+    const next = specs[specs.indexOf(spec) + 1];
     const kappa = pooled ? floats(outputs) : floats(outputs, sparse);
-    const winner = pooled ? new Uint8Array(outputs).map(() => random.bits() % 4) : null;
-    const [outH, outW, outC] = output;
-    const window = windowOf(batch, spec, input, pooled ? [2 * outH, 2 * outW, outC] : output);
+    const winner = pooled
+      ? new Uint8Array(outputs).map(() => random.bits() % next.size ** 2)
+      : null;
+    const [rows, columns] = input.map((extent) => extent + 2 * (spec.pad ?? 0) - spec.size + 1);
+    const whole = pooled ? [rows, columns, output[2]] : output;
+    const window = windowOf(batch, spec, input, whole);
+    const pool = pooled ? windowOf(batch, next, whole, output) : null;
     if (spec.kind === 'maxPool' || spec.kind === 'avgPool') {
       const { kind } = spec;
       const down = kind === 'maxPool' ? [window, x, kappa, dx] : [window, kappa, dx];
@@ -374,11 +380,11 @@ async function kernelsOf({ spec: { name }, layers }, binding, options) {
         ? {
             forward: () =>
               pooled
-                ? binding.conv2dMaxPool(window, x, w, bias, y, new Uint8Array(outputs))
+                ? binding.conv2dMaxPool(window, pool, x, w, bias, y, winner.slice())
                 : binding.conv2d(window, x, w, bias, false, y),
-            inputGradient: () => binding.conv2dInputGradient(window, winner, kappa, w, dx),
+            inputGradient: () => binding.conv2dInputGradient(window, pool, winner, kappa, w, dx),
             weightGradient: () =>
-              binding.conv2dWeightGradient(window, x, winner, kappa, scale, dw, db),
+              binding.conv2dWeightGradient(window, x, pool, winner, kappa, scale, dw, db),
           }
         : {
             forward: () => binding.matMul(batch, O, I, x, false, w, false, null, bias, false, y),
@@ -388,8 +394,10 @@ async function kernelsOf({ spec: { name }, layers }, binding, options) {
               binding.matMul(I, O, batch, x, true, kappa, false, scale, null, false, dw),
           };
     for (const [kernel, work] of Object.entries(calls)) await one(kernel, flops, moved, work);
-    await one('rowNorms', 2 * outputs, outputs, () =>
-      binding.rowNorms(batch, outputs / batch, kappa, norm),
+    await one('norms', 2 * outputs, outputs, () =>
+      pooled
+        ? binding.pooledNorms(pool, winner, kappa, norm)
+        : binding.rowNorms(batch, outputs / batch, kappa, norm),
     );
     dw.fill(0.01);
     velocity.fill(0);

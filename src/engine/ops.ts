@@ -60,6 +60,10 @@ function slidingAttributes({ stride, pad }: Sliding): Record<string, unknown> {
   return { strides: [stride, stride], pad, dataFormat: 'NHWC', dilations: [1, 1] };
 }
 
+function poolingAttributes({ size, sliding }: MaxPooling): Record<string, unknown> {
+  return { filterSize: [size, size], strides: [sliding.stride, sliding.stride], pad: sliding.pad };
+}
+
 /** x [N,H,W,I] * filter [h,w,I,O] + bias [O], as [N,oH,oW,O]. */
 export function conv2d(
   x: tf.Tensor4D,
@@ -108,61 +112,99 @@ export function conv2dWeightGradient(
   };
 }
 
-/** A convolution and the max pooling over 2×2 cells behind it, in one. */
+/** A max pooling over size × size windows. */
+export interface MaxPooling {
+  size: number;
+  sliding: Sliding;
+}
+
+/** A convolution and the max pooling behind it, in one. */
 export interface Pooled {
-  /** [N, oH/2, oW/2, O] */
+  /** [N,pH,pW,O] */
   y: tf.Tensor4D;
-  /** What the way back needs: which pixel of each cell won, or the convolution's whole output. */
+  /** What the way back needs: which pixel of each window won, or the convolution's whole output. */
   saved: tf.Tensor4D;
 }
 
-const CELLS: Sliding = { stride: 2, pad: 'valid' };
+/** Whether `saved` is winners: then the kernels below take kappa of the pooled values as it is. */
+function hasWinners({ saved }: Pooled): boolean {
+  return saved.dtype === 'bool';
+}
 
-/** max over 2×2 cells of `conv2d`, whose output has even height and width. */
+/** max over windows of `conv2d`. */
 export function conv2dMaxPool(
   x: tf.Tensor4D,
   filter: tf.Tensor4D,
   bias: tf.Tensor1D,
   sliding: Sliding,
+  pooling: MaxPooling,
 ): Pooled {
-  const own = fused('BangConvMaxPool', { x, filter, bias }, slidingAttributes(sliding));
+  const attributes = { ...slidingAttributes(sliding), pooling: poolingAttributes(pooling) };
+  const own = fused('BangConvMaxPool', { x, filter, bias }, attributes);
   if (own) return { y: own[0] as tf.Tensor4D, saved: own[1] as tf.Tensor4D };
   const whole = conv2d(x, filter, bias, sliding);
-  return { y: tf.maxPool(whole, 2, 2, 'valid'), saved: whole };
+  return { y: pool('maxPool', whole, pooling.size, pooling.sliding), saved: whole };
 }
 
-/** The gradient by x, where kappa is the gradient by the pooled y. */
+/**
+ * The gradient by the pooled values as the three functions below take it: on engines without a kernel
+ * for them the gradient by the convolution's output.
+ */
+export function kappaBehind(
+  pooled: Pooled,
+  kappa: tf.Tensor4D,
+  { size, sliding }: MaxPooling,
+): tf.Tensor4D {
+  if (hasWinners(pooled)) return kappa;
+  return maxPoolGradient(pooled.saved, pooled.y, kappa, size, sliding);
+}
+
+/** L2 norm [N] of each batch element's gradient by the convolution's output [N,oH,oW,O]. */
+export function pooledNorms(
+  outputShape: number[],
+  pooled: Pooled,
+  kappa: tf.Tensor4D,
+  pooling: MaxPooling,
+): tf.Tensor1D {
+  if (!hasWinners(pooled)) return rowNorms(kappa);
+  const attributes = { shape: outputShape, pooling: poolingAttributes(pooling) };
+  return run('BangPooledNorms', { kappa, winner: pooled.saved }, attributes) as tf.Tensor1D;
+}
+
+/** The gradient by x. */
 export function conv2dMaxPoolInputGradient(
   inputShape: number[],
-  { y, saved }: Pooled,
+  pooled: Pooled,
   kappa: tf.Tensor4D,
   filter: tf.Tensor4D,
   sliding: Sliding,
+  pooling: MaxPooling,
 ): tf.Tensor4D {
-  const attributes = { ...slidingAttributes(sliding), inputShape };
-  const own = fused('BangConvMaxPoolInputGradient', { kappa, winner: saved, filter }, attributes);
-  if (own) return own[0] as tf.Tensor4D;
-  const whole = maxPoolGradient(saved, y, kappa, 2, CELLS);
-  return conv2dInputGradient(inputShape, whole, filter, sliding);
+  if (!hasWinners(pooled)) return conv2dInputGradient(inputShape, kappa, filter, sliding);
+  return run(
+    'BangConvMaxPoolInputGradient',
+    { kappa, winner: pooled.saved, filter },
+    { ...slidingAttributes(sliding), inputShape, pooling: poolingAttributes(pooling) },
+  ) as tf.Tensor4D;
 }
 
-/** Weight and bias gradient, where kappa is the gradient by the pooled y; scale as above. */
+/** Weight and bias gradient; scale as above. */
 export function conv2dMaxPoolWeightGradient(
   x: tf.Tensor4D,
-  { y, saved }: Pooled,
+  pooled: Pooled,
   kappa: tf.Tensor4D,
   filterShape: number[],
   sliding: Sliding,
+  pooling: MaxPooling,
   scale?: tf.Tensor1D,
 ): WeightGradient {
-  if (saved.dtype === 'bool') {
-    const attributes = { ...slidingAttributes(sliding), filterShape };
-    const inputs = { x, kappa, scale, winner: saved };
-    const [weight, bias] = fused('BangConvWeightGradient', inputs, attributes)!;
-    return { weight, bias: bias as tf.Tensor1D };
-  }
-  const whole = maxPoolGradient(saved, y, kappa, 2, CELLS);
-  return conv2dWeightGradient(x, whole, filterShape, sliding, scale);
+  if (!hasWinners(pooled)) return conv2dWeightGradient(x, kappa, filterShape, sliding, scale);
+  const [weight, bias] = fused(
+    'BangConvWeightGradient',
+    { x, kappa, scale, winner: pooled.saved },
+    { ...slidingAttributes(sliding), filterShape, pooling: poolingAttributes(pooling) },
+  )!;
+  return { weight, bias: bias as tf.Tensor1D };
 }
 
 /** x [N,I] · weight [I,O] + bias [O]. */
@@ -194,9 +236,9 @@ export function pool(
   kind: 'maxPool' | 'avgPool',
   x: tf.Tensor4D,
   size: number,
-  { stride, pad }: Sliding,
+  sliding: Sliding,
 ): tf.Tensor4D {
-  const attributes = { filterSize: [size, size], strides: [stride, stride], pad };
+  const attributes = poolingAttributes({ size, sliding });
   return run(kind === 'maxPool' ? tf.MaxPool : tf.AvgPool, { x }, attributes) as tf.Tensor4D;
 }
 
@@ -206,13 +248,10 @@ export function maxPoolGradient(
   y: tf.Tensor4D,
   kappa: tf.Tensor4D,
   size: number,
-  { stride, pad }: Sliding,
+  sliding: Sliding,
 ): tf.Tensor4D {
-  return run(
-    tf.MaxPoolGrad,
-    { dy: kappa, input: x, output: y },
-    { filterSize: [size, size], strides: [stride, stride], pad },
-  ) as tf.Tensor4D;
+  const attributes = poolingAttributes({ size, sliding });
+  return run(tf.MaxPoolGrad, { dy: kappa, input: x, output: y }, attributes) as tf.Tensor4D;
 }
 
 /**

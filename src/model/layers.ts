@@ -11,11 +11,14 @@ import {
   dense,
   denseInputGradient,
   denseWeightGradient,
+  kappaBehind,
   maxPoolGradient,
   multiply,
   pool as poolImages,
+  pooledNorms,
   relu,
   reluGradient,
+  rowNorms,
   type ForwardStep,
   type Pooled,
   type Sliding,
@@ -79,6 +82,10 @@ export interface WeightedLayer extends Layer {
   /** Inputs to one output: the xavier filler's fan-in. */
   fanIn: number;
   filler: Filler;
+  /** kappa as the functions below and `backward` take it, if not as it comes from the layer above. */
+  receive?(kappa: tf.Tensor, pass: Pass): tf.Tensor;
+  /** ‖κᵢ‖ [N], κᵢ the gradient of the loss by the outputs of the weights for batch element i. */
+  norms(kappa: tf.Tensor, pass: Pass): tf.Tensor1D;
   /** Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
   gradient(kappa: tf.Tensor, pass: Pass, scale?: tf.Tensor1D): WeightGradient;
 }
@@ -163,6 +170,7 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
       x,
       y: conv2d(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding),
     }),
+    norms: (kappa) => rowNorms(kappa),
     backward: (kappa, { x }, { parameters }) =>
       conv2dInputGradient(x.shape, kappa as tf.Tensor4D, filterOf(parameters), sliding),
     gradient: (kappa, { x }, scale) =>
@@ -177,27 +185,32 @@ function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
   return parameters!.weight as tf.Tensor as tf.Tensor4D;
 }
 
+/** Windows of a max pooling that is one layer with the convolution before it: the winner is a byte. */
+const MOST_POOL_PIXELS = 256;
+
 /**
- * A convolution and the 2×2 max pooling that follows it as one layer, which never needs the full-size
- * map; undefined where the two do not fit that. Its kappa is the gradient by the pooled output. Each
- * of its elements is the gradient of one output of the convolution and all others are zero, so its
- * norm, on which BANG rests, is that of the convolution's kappa.
+ * A convolution and the max pooling that follows it as one layer, which never needs the full-size map;
+ * undefined where the two are not that. Its kappa is the gradient by the pooled output.
  */
 export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
-  if (!isWeighted(first) || first.output.length !== 3) return undefined;
-  if (second?.kind !== 'maxPool' || second.size !== 2 || second.stride !== 2) return undefined;
-  const [height, width] = first.output;
-  if (height % 2 !== 0 || width % 2 !== 0) return undefined;
-  const pooling = pool(second, first.output);
-  const sliding: Sliding = { stride: 1, pad: (first.spec as Spec<'conv'>).pad ?? 0 };
+  if (!isWeighted(first) || first.spec.kind !== 'conv' || second?.kind !== 'maxPool')
+    return undefined;
+  if (second.size ** 2 > MOST_POOL_PIXELS) return undefined;
+  const whole = first.output as [number, number, number];
+  const poolLayer = pool(second, whole);
+  const pooling = { size: second.size, sliding: clipping(second, whole).sliding };
+  const sliding: Sliding = { stride: 1, pad: first.spec.pad ?? 0 };
   const pooled = ({ y, saved }: Pass): Pooled => ({ y, saved }) as Pooled;
   return {
     ...first,
-    output: pooling.output,
+    output: poolLayer.output,
     forward: (x, { parameters }) => ({
       x,
-      ...conv2dMaxPool(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding),
+      ...conv2dMaxPool(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding, pooling),
     }),
+    receive: (kappa, pass) => kappaBehind(pooled(pass), kappa as tf.Tensor4D, pooling),
+    norms: (kappa, pass) =>
+      pooledNorms([pass.x.shape[0], ...whole], pooled(pass), kappa as tf.Tensor4D, pooling),
     backward: (kappa, pass, { parameters }) =>
       conv2dMaxPoolInputGradient(
         pass.x.shape,
@@ -205,6 +218,7 @@ export function pooledConv(first: Layer, second: LayerSpec | undefined): Weighte
         kappa as tf.Tensor4D,
         filterOf(parameters),
         sliding,
+        pooling,
       ),
     gradient: (kappa, pass, scale) =>
       conv2dMaxPoolWeightGradient(
@@ -213,9 +227,10 @@ export function pooledConv(first: Layer, second: LayerSpec | undefined): Weighte
         kappa as tf.Tensor4D,
         first.weightShape,
         sliding,
+        pooling,
         scale,
       ),
-    steps: (parameters) => [...first.steps(parameters), ...pooling.steps(undefined)],
+    steps: (parameters) => [...first.steps(parameters), ...poolLayer.steps(undefined)],
   };
 }
 
@@ -235,6 +250,7 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
       const { weight, bias } = parameters!;
       return { x, y: dense(flat(x), weight as tf.Tensor as tf.Tensor2D, bias) };
     },
+    norms: (kappa) => rowNorms(kappa),
     backward: (kappa, { x }, { parameters }) =>
       tf.reshape(
         denseInputGradient(kappa as tf.Tensor2D, parameters!.weight as tf.Tensor as tf.Tensor2D),
@@ -260,23 +276,35 @@ function pool(spec: Spec<'maxPool'> | Spec<'avgPool'>, input: [number, number, n
   const [height, width, channels] = input;
   const largest = Math.min(height, width) + stride - 1;
   if (size > largest) throw misfitSize('window', size, input, largest);
-  const [rows, columns] = [height, width].map((extent) => windowsAlong(extent, size, stride));
-  // By how much the last windows reach beyond the image: there they are clipped.
-  const below = Math.max(0, (rows - 1) * stride + size - height);
-  const right = Math.max(0, (columns - 1) * stride + size - width);
-  const pad = below === 0 && right === 0 ? 'valid' : clippedAt(below, right);
-  const sliding: Sliding = { stride, pad };
+  const output: Shape = [
+    windowsAlong(height, size, stride),
+    windowsAlong(width, size, stride),
+    channels,
+  ];
+  const { sliding, beyond } = clipping(spec, input);
   return {
     spec,
     input,
-    output: [rows, columns, channels],
+    output,
     forward: (x) => ({ x, y: poolImages(kind, x as tf.Tensor4D, size, sliding) }),
     backward: (kappa, { x, y }) =>
       kind === 'maxPool'
         ? maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding)
-        : avgPoolGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding, [below, right]),
-    steps: () => [{ kind, input, output: [rows, columns, channels], size, stride, pad: 0 }],
+        : avgPoolGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding, beyond),
+    steps: () => [{ kind, input, output, size, stride, pad: 0 }],
   };
+}
+
+/** How a pooling's windows move, and by how much the last ones reach beyond the image: there they are clipped. */
+function clipping(
+  { size, stride }: Spec<'maxPool'> | Spec<'avgPool'>,
+  [height, width]: [number, number, number],
+): { sliding: Sliding; beyond: [number, number] } {
+  const [below, right] = [height, width].map((extent) =>
+    Math.max(0, (windowsAlong(extent, size, stride) - 1) * stride + size - extent),
+  );
+  const pad = below === 0 && right === 0 ? 'valid' : clippedAt(below, right);
+  return { sliding: { stride, pad }, beyond: [below, right] };
 }
 
 /**

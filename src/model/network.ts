@@ -87,7 +87,7 @@ export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D
 
 /**
  * The way back: kappa begins as the gradient by the logits and is handed down, layer by layer, to
- * the output of the first, whose gradient is returned.
+ * the output of the first, whose gradient is returned, as its `backward` takes it.
  *
  * @param visit called for each layer with weights, last layer first, with its kappa (the gradient
  *   with respect to its output) and its pass
@@ -103,7 +103,10 @@ export function backward(
   let kappa: tf.Tensor = logitsGradient;
   for (let i = network.layers.length - 1; i >= 0; i--) {
     const layer = network.layers[i];
-    if (isWeighted(layer)) visit(layer, kappa, passes[i]);
+    if (isWeighted(layer)) {
+      kappa = layer.receive?.(kappa, passes[i]) ?? kappa;
+      visit(layer, kappa, passes[i]);
+    }
     if (i === 0) break;
     const extra = { parameters: parametersOf(layer, weights), mask: masks?.get(i) };
     kappa = layer.backward(kappa, passes[i], extra);

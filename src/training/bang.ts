@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedEta, rowNorms } from '../engine/ops.js';
+import { fusedEta } from '../engine/ops.js';
 
 /** BANG's parameters; β and ε the same for all layers, or one for each by name. */
 export interface Bang {
@@ -18,16 +18,16 @@ export interface Bang {
  *
  * What is handed down to the layer below is κ itself, unscaled; β does not touch weight decay.
  *
- * @param kappa [N, …] gradient of the loss with respect to the layer's output
+ * @param norm [N] ‖κᵢ‖, accumulated in float32
  * @param epsilonHat [N] from `epsilonHat`
  * @returns β·η and η, [N] each
  */
 export function balance(
-  kappa: tf.Tensor,
+  norm: tf.Tensor1D,
   epsilonHat: tf.Tensor1D,
   beta: number,
 ): { scale: tf.Tensor1D; eta: tf.Tensor1D } {
-  const balanced = eta(rowNorms(kappa), epsilonHat);
+  const balanced = eta(norm, epsilonHat);
   return { scale: beta === 1 ? balanced : tf.mul(balanced, beta), eta: balanced };
 }
 

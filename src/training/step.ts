@@ -62,19 +62,19 @@ export function layerGradients(
     bang?: Bang | undefined;
     correct: tf.Tensor1D;
     masks?: Masks | undefined;
-    seen?: (layer: WeightedLayer, kappa: tf.Tensor) => void;
+    seen?: (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass) => void;
   },
 ): Gradients['layers'] {
   const { bang, correct, masks, seen } = options;
   const layers: Gradients['layers'] = new Map();
   const visit = (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass): void => {
-    seen?.(layer, kappa);
+    seen?.(layer, kappa, pass);
     if (!bang) {
       layers.set(layer.name, layer.gradient(kappa, pass));
       return;
     }
     const hat = epsilonHat(correct, inLayer(bang.epsilon, layer.name), bang.ratio);
-    const { scale, eta } = balance(kappa, hat, inLayer(bang.beta, layer.name));
+    const { scale, eta } = balance(layer.norms(kappa, pass), hat, inLayer(bang.beta, layer.name));
     layers.set(layer.name, { ...layer.gradient(kappa, pass, scale), eta });
   };
   backward(network, weights, whole, logitsGradient, visit, masks);

@@ -236,8 +236,8 @@ describe('kernels of our own', () => {
       };
       const dx = new Float32Array(x.length);
       const dw = new Float32Array(w.length);
-      binding.conv2dInputGradient(window, null, kappa, w, dx);
-      binding.conv2dWeightGradient(window, x, null, kappa, null, dw, null);
+      binding.conv2dInputGradient(window, null, null, kappa, w, dx);
+      binding.conv2dWeightGradient(window, x, null, null, kappa, null, dw, null);
       for (const [parameters, gradient] of [
         [x, dx],
         [w, dw],
@@ -257,45 +257,29 @@ describe('kernels of our own', () => {
     }
   });
 
-  it('convolution with max pooling is the same bits as one after the other, gradients too', () => {
+  it('convolution with max pooling is the same bits as one after the other, gradients and norms too', () => {
     const random = makeRandom(10, 'pooled');
     for (const level of binding.levels()) {
       binding.setLevel(level);
-      for (let trial = 0; trial < 60; trial++) {
+      for (let trial = 0; trial < 90; trial++) {
         const [batch, size, pad] = [between(random, 0, 5), between(random, 1, 5), trial % 3];
-        const [outH, outW] = [2 * between(random, 1, 5), 2 * between(random, 1, 5)];
+        // Cells that tile the output; or windows that overlap, leave gaps and are clipped.
+        const cells = trial % 2 === 0;
+        const [poolSize, stride] = cells ? [2, 2] : [between(random, 1, 4), between(random, 1, 3)];
+        const [outH, outW] = [0, 1].map(() =>
+          cells ? 2 * between(random, 1, 5) : between(random, poolSize, 11),
+        );
         const [inC, outC] = [between(random, 1, 24), between(random, 1, 70)];
         const [inH, inW] = [outH + size - 1 - 2 * pad, outW + size - 1 - 2 * pad];
         if (pad >= size || inH < 1 || inW < 1) continue;
-        const window = Int32Array.of(
-          batch,
-          inH,
-          inW,
-          inC,
-          outH,
-          outW,
-          outC,
-          size,
-          size,
-          1,
-          1,
-          pad,
-          pad,
+        // prettier-ignore
+        const window = Int32Array.of(batch, inH, inW, inC, outH, outW, outC, size, size, 1, 1, pad, pad);
+        const [poolH, poolW] = [outH, outW].map((extent) =>
+          Math.min(Math.ceil((extent - poolSize) / stride) + 1, Math.ceil(extent / stride)),
         );
+        // prettier-ignore
         const pool = Int32Array.of(
-          batch,
-          outH,
-          outW,
-          outC,
-          outH / 2,
-          outW / 2,
-          outC,
-          2,
-          2,
-          2,
-          2,
-          0,
-          0,
+          batch, outH, outW, outC, poolH, poolW, outC, poolSize, poolSize, stride, stride, 0, 0,
         );
         const [x, w] = [
           values(random, batch * inH * inW * inC),
@@ -304,12 +288,12 @@ describe('kernels of our own', () => {
         const bias = values(random, outC);
         const [whole, y] = [
           new Float32Array(batch * outH * outW * outC),
-          new Float32Array((batch * outH * outW * outC) / 4),
+          new Float32Array(batch * poolH * poolW * outC),
         ];
         const [pooled, winner] = [new Float32Array(y.length), new Uint8Array(y.length)];
         binding.conv2d(window, x, w, bias, false, whole);
         binding.maxPool(pool, whole, y);
-        binding.conv2dMaxPool(window, x, w, bias, pooled, winner);
+        binding.conv2dMaxPool(window, pool, x, w, bias, pooled, winner);
         expect(pooled).toEqual(y);
 
         const [kappa, scale] = [values(random, y.length), values(random, batch)];
@@ -322,14 +306,26 @@ describe('kernels of our own', () => {
             new Float32Array(outC),
           ];
           const mine = who ? kappa : wholeKappa;
-          binding.conv2dInputGradient(window, who, mine, w, dx);
-          binding.conv2dWeightGradient(window, x, who, mine, scale, dw, db);
+          binding.conv2dInputGradient(window, who && pool, who, mine, w, dx);
+          binding.conv2dWeightGradient(window, x, who && pool, who, mine, scale, dw, db);
           return [...dx, ...dw, ...db];
         });
-        const largest = Math.max(1, ...gradients[0].map(Math.abs));
-        gradients[0].forEach((value, i) => {
-          expect(Math.abs(value - gradients[1][i])).toBeLessThan(1e-5 * largest);
-        });
+        const norms = [new Float32Array(batch), new Float32Array(batch)];
+        binding.rowNorms(batch, outH * outW * outC, wholeKappa, norms[0]);
+        binding.pooledNorms(pool, winner, kappa, norms[1]);
+        if (poolSize === 2 && stride === 2 && outH % 2 === 0 && outW % 2 === 0) {
+          // Sums of the same terms in another order.
+          const largest = Math.max(1, ...gradients[0].map(Math.abs));
+          gradients[0].forEach((value, i) => {
+            expect(Math.abs(value - gradients[1][i])).toBeLessThan(1e-5 * largest);
+          });
+          norms[0].forEach((norm, n) => {
+            expect(Math.abs(norm - norms[1][n])).toBeLessThanOrEqual(1e-6 * norm);
+          });
+        } else {
+          expect(gradients[1]).toEqual(gradients[0]);
+          expect(norms[1]).toEqual(norms[0]);
+        }
       }
     }
     binding.setLevel(binding.levels()[0]);
@@ -347,12 +343,17 @@ describe('kernels of our own', () => {
           const winner = new Uint8Array(152).fill(255);
           const [y, dx, dw, db] = [608, 216, 513, 19].map(make);
           binding.conv2d(window, x, w, null, false, y);
-          binding.conv2dMaxPool(window, x, w, db, y.subarray(0, 152), winner);
-          for (const who of [null, winner]) {
-            const mine = who ? kappa.subarray(0, 152) : kappa;
-            binding.conv2dInputGradient(window, who, mine, w, dx);
-            binding.conv2dWeightGradient(window, x, who, mine, scale, dw, db);
+          for (const stride of [1, 2]) {
+            const pool = Int32Array.of(2, 4, 4, 19, 2, 2, 19, 2, 2, stride, stride, 0, 0);
+            binding.conv2dMaxPool(window, pool, x, w, db, y.subarray(0, 152), winner);
+            winner.fill(255);
+            for (const who of [null, winner]) {
+              const mine = who ? kappa.subarray(0, 152) : kappa;
+              binding.conv2dInputGradient(window, who && pool, who, mine, w, dx);
+              binding.conv2dWeightGradient(window, x, who && pool, who, mine, scale, dw, db);
+            }
           }
+          binding.conv2dWeightGradient(window, x, null, null, kappa, scale, dw, db);
           if (which > 1) expect(dw.some((value) => !Number.isFinite(value))).toBe(true);
         }
       }
@@ -391,8 +392,8 @@ describe('kernels of our own', () => {
       const product = new Float32Array(37 * 1250);
       const norms = new Float32Array(37);
       binding.conv2d(window, x, w, null, true, y);
-      binding.conv2dInputGradient(window, null, kappa, w, dx);
-      binding.conv2dWeightGradient(window, x, null, kappa, scale, dw, db);
+      binding.conv2dInputGradient(window, null, null, kappa, w, dx);
+      binding.conv2dWeightGradient(window, x, null, null, kappa, scale, dw, db);
       binding.matMul(37, 1250, 20, x.subarray(0, 740), false, w, true, null, null, false, product);
       binding.rowNorms(37, 3200, kappa, norms);
       return [y, dx, dw, db, product, norms];

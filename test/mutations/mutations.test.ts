@@ -28,7 +28,7 @@ const mutations: Mutation[] = [
     edits: [
       {
         file: 'training/bang.js',
-        from: 'const balanced = eta(rowNorms(kappa), epsilonHat);',
+        from: 'const balanced = eta(norm, epsilonHat);',
         to: 'const balanced = tf.onesLike(epsilonHat);',
       },
     ],

@@ -142,6 +142,26 @@ Window randomWindow(bool pooling) {
   return g;
 }
 
+/// A pooling of a convolution's output: cells that tile it, or any windows, clipped at its end.
+Window poolingOf(const Window& g) {
+  Window pool = {g.batch, g.outH, g.outW, g.outC, 0, 0, g.outC, 2, 2, 2, 2, 0, 0};
+  if (coin()) {
+    pool.kH = between(1, 4), pool.kW = between(1, 4);
+    pool.strideH = between(1, 3), pool.strideW = between(1, 3);
+    pool.padTop = coin() ? 0 : between(0, pool.kH - 1), pool.padLeft = coin() ? 0 : between(0, pool.kW - 1);
+  }
+  // Every window holds a pixel.
+  pool.outH = between(1, (pool.inH - 1 + pool.padTop) / pool.strideH + 1);
+  pool.outW = between(1, (pool.inW - 1 + pool.padLeft) / pool.strideW + 1);
+  if (coin()) {
+    pool.outH = pool.inH / 2 > 0 ? pool.inH / 2 : pool.outH;
+    pool.outW = pool.inW / 2 > 0 ? pool.inW / 2 : pool.outW;
+    while ((pool.outH - 1) * pool.strideH - pool.padTop >= pool.inH) pool.outH--;
+    while ((pool.outW - 1) * pool.strideW - pool.padLeft >= pool.inW) pool.outW--;
+  }
+  return pool;
+}
+
 void convolutions(const Kernels& kernels) {
   const Window g = randomWindow(false);
   const size_t in = static_cast<size_t>(g.batch) * g.inH * g.inW,
@@ -173,36 +193,39 @@ void convolutions(const Kernels& kernels) {
   check(name + " conv2d", {y.size()}, [&](Outputs& o) {
     kernels.conv2d(g, x.data(), w.data(), withBias ? bias.data() : nullptr, relu, o[0]);
   }, {y});
+  const bang::Kappa direct = {kappa.data(), nullptr, nullptr};
   check(name + " conv2dInputGradient", {dx.size()}, [&](Outputs& o) {
-    kernels.conv2dInputGradient(g, kappa.data(), nullptr, w.data(), o[0]);
+    kernels.conv2dInputGradient(g, direct, w.data(), o[0]);
   }, {dx});
   check(name + " conv2dWeightGradient", {dw.size(), O}, [&](Outputs& o) {
-    kernels.conv2dWeightGradient(g, x.data(), kappa.data(), nullptr, scales, o[0], o[1]);
+    kernels.conv2dWeightGradient(g, x.data(), direct, scales, o[0], o[1]);
   }, {dw, db});
 
   // Fused with pooling: against the kernels apart, which have just been checked.
-  if (g.outH % 2 || g.outW % 2) return;
-  const Window pool = {g.batch, g.outH, g.outW, g.outC, g.outH / 2, g.outW / 2, g.outC,
-                       2,       2,      2,      2,      0,          0};
-  Floats whole(y.size()), pooled(y.size() / 4), wholeKappa(y.size());
+  const Window pool = poolingOf(g);
+  const size_t pools = static_cast<size_t>(g.batch) * pool.outH * pool.outW;
+  Floats whole(y.size()), pooled(pools * O);
   kernels.conv2d(g, x.data(), w.data(), bias.data(), false, whole.data());
   kernels.maxPool(pool, whole.data(), pooled.data());
   const Floats poolKappa = values(pooled.size());
-  kernels.maxPoolGradient(pool, whole.data(), poolKappa.data(), wholeKappa.data());
   Outputs fused = check(name + " conv2dMaxPool", Outputs({pooled.size()}, pooled.size()), [&](Outputs& o) {
-    kernels.conv2dMaxPool(g, x.data(), w.data(), bias.data(), o[0], o.bytes.data());
+    kernels.conv2dMaxPool(g, pool, x.data(), w.data(), bias.data(), o[0], o.bytes.data());
   }, {});
   for (size_t i = 0; i < pooled.size(); i++)
-    if (fabsf(fused[0][i] - pooled[i]) > 1e-4f * (1 + fabsf(pooled[i])) || fused.bytes[i] > 3)
+    if (fabsf(fused[0][i] - pooled[i]) > 1e-4f * (1 + fabsf(pooled[i])))
       fail(name + " conv2dMaxPool: not what convolution and pooling say");
   // Of two nearly equal maxima the fused kernel may choose the other: kappa goes where it says.
-  std::fill(wholeKappa.begin(), wholeKappa.end(), 0.0f);
-  for (size_t i = 0; i < pooled.size(); i++) {
-    const size_t cell = i / O, ow = cell % (g.outW / 2), rows = cell / (g.outW / 2);
-    const size_t q = fused.bytes[i];
-    wholeKappa[((rows * 2 + q / 2) * g.outW + ow * 2 + q % 2) * O + i % O] = poolKappa[i];
-  }
-  Sums dxPool(x.size()), dwPool(w.size());
+  Floats wholeKappa(y.size());
+  size_t inside = 0;
+  forTaps(pool, [&](size_t i, size_t o, int kh, int kw) {
+    for (size_t k = 0; k < O; k++) {
+      if (fused.bytes[o * O + k] != kh * pool.kW + kw) continue;
+      wholeKappa[i * O + k] += poolKappa[o * O + k];
+      inside++;
+    }
+  });
+  if (inside != pooled.size()) fail(name + " conv2dMaxPool: a winner outside of its window");
+  Sums dxPool(x.size()), dwPool(w.size()), dbPool(O), norms(g.batch);
   forTaps(g, [&](size_t i, size_t o, int kh, int kw) {
     const double factor = withScale ? scale[o / g.outH / g.outW] : 1;
     for (size_t c = 0; c < C; c++)
@@ -212,13 +235,30 @@ void convolutions(const Kernels& kernels) {
         dwPool[at].add(x[i * C + c], wholeKappa[o * O + k], factor);
       }
   });
-  const uint8_t* winner = fused.bytes.data();
+  for (size_t i = 0; i < wholeKappa.size(); i++) {
+    const size_t n = i / O / g.outH / g.outW;
+    dbPool[i % O].add(wholeKappa[i], withScale ? scale[n] : 1);
+    norms[n].add(wholeKappa[i], wholeKappa[i]);
+  }
+  for (Sum& sum : norms) sum.size = sum.value = sqrt(sum.value);
+  const bang::Kappa behind = {poolKappa.data(), fused.bytes.data(), &pool};
   check(name + " conv2dInputGradient, pooled", {x.size()}, [&](Outputs& o) {
-    kernels.conv2dInputGradient(g, poolKappa.data(), winner, w.data(), o[0]);
+    kernels.conv2dInputGradient(g, behind, w.data(), o[0]);
   }, {dxPool});
   check(name + " conv2dWeightGradient, pooled", {w.size(), O}, [&](Outputs& o) {
-    kernels.conv2dWeightGradient(g, x.data(), poolKappa.data(), winner, scales, o[0], o[1]);
-  }, {dwPool});
+    kernels.conv2dWeightGradient(g, x.data(), behind, scales, o[0], o[1]);
+  }, {dwPool, dbPool});
+  check(name + " pooledNorms", {norms.size()},
+        [&](Outputs& o) { kernels.pooledNorms(behind, o[0]); }, {norms});
+  // Bytes from elsewhere: nothing is touched beside the arrays.
+  std::vector<uint8_t> wild(pooled.size());
+  for (uint8_t& byte : wild) byte = static_cast<uint8_t>(bits());
+  const bang::Kappa hostile = {poolKappa.data(), wild.data(), &pool};
+  check(name + " pooled, any winners", {x.size(), w.size(), norms.size()}, [&](Outputs& o) {
+    kernels.conv2dInputGradient(g, hostile, w.data(), o[0]);
+    kernels.conv2dWeightGradient(g, x.data(), hostile, scales, o[1], nullptr);
+    kernels.pooledNorms(hostile, o[2]);
+  }, {});
 }
 
 void poolings(const Kernels& kernels) {

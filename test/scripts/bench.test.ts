@@ -84,7 +84,7 @@ describe('scripts/bench.mjs', () => {
     const file = path.join(folder, 'kernels.json');
     expect(bench('--kernels', '--json', file)).toMatchObject({ status: 0 });
     const kernels = entriesOf(file).filter(({ job }) => job.startsWith('lenet.kernel.'));
-    const ofWeighted = ['forward', 'inputGradient', 'weightGradient', 'rowNorms', 'sgd'];
+    const ofWeighted = ['forward', 'inputGradient', 'weightGradient', 'norms', 'sgd'];
     expect(kernels.map(({ job }) => job.replace('lenet.kernel.', ''))).toEqual([
       ...ofWeighted.map((kernel) => `conv1.${kernel}`),
       ...ofWeighted.map((kernel) => `conv2.${kernel}`),

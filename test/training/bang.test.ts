@@ -129,7 +129,7 @@ describe.each([
         {
           bang,
           correct: tf.tensor1d(Float32Array.from(expected('correct'))),
-          seen: (layer, kappa) => norms.set(layer.name, rowNorms(kappa).dataSync()),
+          seen: (layer, kappa, pass) => norms.set(layer.name, layer.norms(kappa, pass).dataSync()),
         },
       );
       expect([...layers.keys()].sort()).toEqual([...layerNames]);
@@ -159,7 +159,7 @@ describe.each([
         layerGradients(network, weights, pass, gradient, {
           bang,
           correct,
-          seen: (_, kappa) => found.push([...rowNorms(kappa).dataSync()]),
+          seen: (layer, kappa, pass) => found.push([...layer.norms(kappa, pass).dataSync()]),
         });
         return found;
       });

@@ -19,17 +19,20 @@ export interface NativeBinding {
     relu: boolean,
     y: Floats,
   ): void;
+  /** `pool`: the window of the max pooling of the convolution's output. */
   conv2dMaxPool(
     window: Int32Array,
+    pool: Int32Array,
     x: Floats,
     filter: Floats,
     bias: Floats,
     y: Floats,
     winner: Uint8Array,
   ): void;
-  /** `winner` null: kappa is of the convolution itself, not of the pooling behind it. */
+  /** `pool` and `winner` null: kappa is of the convolution itself, not of the pooling behind it. */
   conv2dInputGradient(
     window: Int32Array,
+    pool: Int32Array | null,
     winner: Uint8Array | null,
     kappa: Floats,
     filter: Floats,
@@ -38,12 +41,14 @@ export interface NativeBinding {
   conv2dWeightGradient(
     window: Int32Array,
     x: Floats,
+    pool: Int32Array | null,
     winner: Uint8Array | null,
     kappa: Floats,
     scale: Floats | null,
     dw: Floats,
     db: Floats | null,
   ): void;
+  pooledNorms(pool: Int32Array, winner: Uint8Array, kappa: Floats, norm: Floats): void;
   matMul(
     m: number,
     n: number,

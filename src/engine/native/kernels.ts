@@ -127,10 +127,10 @@ function convWindow(
   return windowOf(info);
 }
 
-function poolWindow(x: tf.TensorInfo, attrs: Attributes): Int32Array | undefined {
+function poolWindow(shape: number[], attrs: Attributes): Int32Array | undefined {
   const { filterSize, strides, pad, dimRoundingMode } = attrs as unknown as tf.MaxPoolAttrs;
   const info = tf.backend_util.computePool2DInfo(
-    x.shape as [number, number, number, number],
+    shape as [number, number, number, number],
     filterSize,
     strides,
     1,
@@ -156,7 +156,14 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
     if (!window || !allFloat(dy, filter)) return undefined;
     const { info, values } = backend.output(inputShape);
     const { binding } = backend;
-    binding.conv2dInputGradient(window, null, floats(backend, dy), floats(backend, filter), values);
+    binding.conv2dInputGradient(
+      window,
+      null,
+      null,
+      floats(backend, dy),
+      floats(backend, filter),
+      values,
+    );
     return info;
   },
 
@@ -171,6 +178,7 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
       window,
       floats(backend, x),
       null,
+      null,
       floats(backend, dy),
       null,
       values,
@@ -184,7 +192,7 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
 
   [tf.MaxPool]: ({ inputs, attrs, backend }) => {
     const { x } = inputs as { x: tf.TensorInfo };
-    const window = poolWindow(x, attrs);
+    const window = poolWindow(x.shape, attrs);
     if (!window || !allFloat(x)) return undefined;
     const { info, values } = backend.output(poolShape(window));
     backend.binding.maxPool(window, floats(backend, x), values);
@@ -193,7 +201,7 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
 
   [tf.MaxPoolGrad]: ({ inputs, attrs, backend }) => {
     const { dy, input: x } = inputs as { dy: tf.TensorInfo; input: tf.TensorInfo };
-    const window = poolWindow(x, attrs);
+    const window = poolWindow(x.shape, attrs);
     if (!window || !allFloat(x, dy)) return undefined;
     const { info, values } = backend.output(x.shape);
     backend.binding.maxPoolGradient(window, floats(backend, x), floats(backend, dy), values);
@@ -202,7 +210,7 @@ const OVERRIDES: Partial<Record<string, Kernel>> = {
 
   [tf.AvgPool]: ({ inputs, attrs, backend }) => {
     const { x } = inputs as { x: tf.TensorInfo };
-    const window = poolWindow(x, attrs);
+    const window = poolWindow(x.shape, attrs);
     if (!window || !allFloat(x)) return undefined;
     const { info, values } = backend.output(poolShape(window));
     backend.binding.avgPool(window, floats(backend, x), values);
@@ -232,19 +240,23 @@ const ADDITIONS: Record<string, Kernel> = {
   BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs as { dy: tf.TensorInfo; x: tf.TensorInfo };
     const { info, values } = backend.output(x.shape);
-    backend.binding.avgPoolGradient(poolWindow(x, attrs)!, floats(backend, dy), values);
+    backend.binding.avgPoolGradient(poolWindow(x.shape, attrs)!, floats(backend, dy), values);
     return info;
   },
 
-  /** Outputs the pooled values and, as bytes of type bool, which of each 2×2 cell was first. */
+  /**
+   * `pooling`: attributes of the max pooling. Outputs the pooled values and, as bytes of type bool, which
+   * pixel of each window was the first maximum.
+   */
   BangConvMaxPool: ({ inputs, attrs, backend }) => {
     const { x, filter, bias } = inputs;
     const window = convWindow(x.shape, filter.shape, attrs as unknown as ConvAttributes)!;
-    const shape = [window[0], window[4] / 2, window[5] / 2, window[6]];
-    const y = backend.output(shape);
-    const winner = backend.outputBytes(shape);
+    const pool = poolingOf(window, attrs);
+    const y = backend.output(poolShape(pool));
+    const winner = backend.outputBytes(poolShape(pool));
     backend.binding.conv2dMaxPool(
       window,
+      pool,
       floats(backend, x),
       floats(backend, filter),
       floats(backend, bias),
@@ -261,6 +273,7 @@ const ADDITIONS: Record<string, Kernel> = {
     const { info, values } = backend.output(inputShape);
     backend.binding.conv2dInputGradient(
       window,
+      poolingOf(window, attrs),
       backend.values(winner) as Uint8Array,
       floats(backend, kappa),
       floats(backend, filter),
@@ -269,7 +282,7 @@ const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** With `winner`, kappa is that of the 2×2 max pooling behind the convolution. */
+  /** With `winner`, kappa is that of the max pooling behind the convolution. */
   BangConvWeightGradient: ({ inputs, attrs, backend }) => {
     const { x, kappa } = inputs;
     const { scale, winner } = inputs as Partial<Inputs>;
@@ -280,6 +293,7 @@ const ADDITIONS: Record<string, Kernel> = {
     backend.binding.conv2dWeightGradient(
       window,
       floats(backend, x),
+      winner ? poolingOf(window, attrs) : null,
       winner ? (backend.values(winner) as Uint8Array) : null,
       floats(backend, kappa),
       floatsOrNull(backend, scale),
@@ -287,6 +301,20 @@ const ADDITIONS: Record<string, Kernel> = {
       bias.values,
     );
     return [weight.info, bias.info];
+  },
+
+  /** Norms of kappa before the pooling, given kappa behind it; `shape` is that of the pooling's input. */
+  BangPooledNorms: ({ inputs, attrs, backend }) => {
+    const { kappa, winner } = inputs;
+    const { shape, pooling } = attrs as unknown as { shape: number[]; pooling: Attributes };
+    const { info, values } = backend.output([shape[0]]);
+    backend.binding.pooledNorms(
+      poolWindow(shape, pooling)!,
+      backend.values(winner) as Uint8Array,
+      floats(backend, kappa),
+      values,
+    );
+    return info;
   },
 
   BangDenseWeightGradient: ({ inputs, backend }) => {
@@ -457,6 +485,12 @@ const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 };
+
+/** The max pooling behind a convolution of this window. */
+function poolingOf(window: Int32Array, attrs: Attributes): Int32Array {
+  const output = [window[0], window[4], window[5], window[6]];
+  return poolWindow(output, (attrs as unknown as { pooling: Attributes }).pooling)!;
+}
 
 function poolShape(window: Int32Array): number[] {
   return [window[0], window[4], window[5], window[6]];

@@ -1,0 +1,403 @@
+// The two gradients of a convolution. Both skip the zeros of kappa, of which max pooling and ReLU leave
+// many.
+
+namespace {
+
+using bang::Kappa;
+
+/// An element of kappa that is not zero: after max pooling and ReLU few are.
+struct Entry {
+  int32_t at;  // where it belongs: a channel or an offset into the image
+  float value;
+};
+
+/// y[0 … run) += sum over entries of value * weights[entry.at * stride + 0 … run), V vectors.
+template <int V>
+inline void addWeighted(const Entry* entries, int count, const float* weights, ptrdiff_t stride,
+                        int run, float* y) {
+  Vec sum[V] = {};
+  for (int e = 0; e < count; e++) {
+    const float* w = weights + entries[e].at * stride;
+    const Vec value = splat(entries[e].value);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) sum[v] += value * load(w + v * LANES);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < V; v++) {
+    const int left = run - v * LANES;
+    storeUpTo(y + v * LANES, loadUpTo(y + v * LANES, left) + sum[v], left);
+  }
+}
+
+void addWeightedRun(const Entry* entries, int count, const float* weights, ptrdiff_t stride,
+                    int run, float* y) {
+  for (; run > 0; run -= 8 * LANES, weights += 8 * LANES, y += 8 * LANES) {
+    switch (least(8, ceilDiv(run, LANES))) {
+      case 1: addWeighted<1>(entries, count, weights, stride, run, y); break;
+      case 2: addWeighted<2>(entries, count, weights, stride, run, y); break;
+      case 3: addWeighted<3>(entries, count, weights, stride, run, y); break;
+      case 4: addWeighted<4>(entries, count, weights, stride, run, y); break;
+      case 5: addWeighted<5>(entries, count, weights, stride, run, y); break;
+      case 6: addWeighted<6>(entries, count, weights, stride, run, y); break;
+      case 7: addWeighted<7>(entries, count, weights, stride, run, y); break;
+      default: addWeighted<8>(entries, count, weights, stride, run, y); break;
+    }
+  }
+}
+
+/// The nonzero elements of one image's kappa, output pixel by output pixel: those of pixel i are
+/// entries[begins[i] … ends[i]), each with its channel.
+struct Entries {
+  Entry* entries;
+  int *begins, *ends;
+};
+
+/// From kappa[pixels][O].
+Entries entriesOf(const Window& g, const float* kappa) {
+  const int O = g.outC, pixels = g.outH * g.outW;
+  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+  int* begins = (int*)bang::scratch(2, (size_t)pixels + 1);
+  int have = begins[0] = 0;
+  for (int i = 0; i < pixels; i++, kappa += O) {
+    for (int o = 0; o < O; o += LANES)
+      for (uint32_t mask = nonzeroMask(loadUpTo(kappa + o, least(LANES, O - o))); mask;
+           mask &= mask - 1) {
+        const int channel = o + __builtin_ctz(mask);
+        entries[have++] = {channel, kappa[channel]};
+      }
+    begins[i + 1] = have;
+  }
+  return {entries, begins, begins + 1};
+}
+
+/// From kappa[cells][O] behind a pooling of 2×2 whose winners are known.
+Entries entriesOf(const Window& g, const float* kappa, const uint8_t* winner) {
+  const int O = g.outC, pixels = g.outH * g.outW, cellsW = g.outW / 2;
+  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+  int* begins = (int*)bang::scratch(2, (size_t)pixels * 2);
+  int* ends = begins + pixels;
+  for (int i = 0; i < pixels; i++) begins[i] = ends[i] = i * O;
+  for (int cell = 0; cell < pixels / 4; cell++) {
+    const int first = cell / cellsW * 2 * g.outW + cell % cellsW * 2;
+    const int pixel[4] = {first, first + 1, first + g.outW, first + g.outW + 1};
+    for (int o = 0; o < O; o++) {
+      const float value = kappa[(ptrdiff_t)cell * O + o];
+      int& end = ends[pixel[winner[(ptrdiff_t)cell * O + o] & 3]];
+      entries[end] = {o, value};
+      end += value != 0;
+    }
+  }
+  return {entries, begins, ends};
+}
+
+/// One image's kappa as the two gradients read it: of every pixel, or of the cells that tile them.
+struct ImageKappa {
+  const float* values;    // [pixels][O], or [cells][O] if there are winners
+  const uint8_t* winner;  // of cells of 2×2
+
+  ImageKappa(const Kappa& kappa, const Window& g, int n) {
+    const bool cells = kappa.pool && tilesByCells(*kappa.pool);
+    const ptrdiff_t at = (ptrdiff_t)n * g.outH * g.outW * g.outC / (cells ? 4 : 1);
+    values = kappa.pool && !cells ? unpooled(kappa, n) : kappa.values + at;
+    winner = cells ? kappa.winner + at : nullptr;
+  }
+};
+
+Entries entriesOf(const Window& g, const ImageKappa& kappa) {
+  return kappa.winner ? entriesOf(g, kappa.values, kappa.winner) : entriesOf(g, kappa.values);
+}
+
+// Each element of kappa adds its window's worth of weights to dx: for a fixed row of the window
+// those are one run of kW*I floats, in dx as in the weights.
+void conv2dInputGradient(const Window& g, const Kappa& kappa, const float* w, float* dx) {
+  const int O = g.outC, C = g.inC, run = g.kW * C;
+  const int runPadded = roundUp(run, LANES);
+  // weights[kH][O][runPadded]
+  float* weights = bang::sharedScratch(0, (size_t)g.kH * O * runPadded);
+  memset(weights, 0, (size_t)g.kH * O * runPadded * 4);
+  for (int kh = 0; kh < g.kH; kh++)
+    transposeInto(run, O, w + (ptrdiff_t)kh * run * O, O, weights + (ptrdiff_t)kh * O * runPadded,
+                  runPadded);
+  const int W = paddedWidth(g), H = paddedHeight(g);
+  parallel(g.batch, [&](int n) {
+    float* padded = bang::scratch(0, (size_t)H * W * C);
+    memset(padded, 0, (size_t)H * W * C * 4);
+    const Entries found = entriesOf(g, ImageKappa(kappa, g, n));
+    for (int kh = 0; kh < g.kH; kh++) {
+      // Down the columns: neighbours in a row would add to the same cache lines at once.
+      for (int ow = 0; ow < g.outW; ow++) {
+        for (int oh = 0; oh < g.outH; oh++) {
+          const int i = oh * g.outW + ow, count = found.ends[i] - found.begins[i];
+          if (count == 0) continue;
+          addWeightedRun(found.entries + found.begins[i], count,
+                         weights + (ptrdiff_t)kh * O * runPadded, runPadded, run,
+                         padded + ((ptrdiff_t)(oh * g.strideH + kh) * W + ow * g.strideW) * C);
+        }
+      }
+    }
+    for (int h = 0; h < g.inH; h++) {
+      float* to = dx + ((ptrdiff_t)n * g.inH + h) * g.inW * C;
+      const int from = h + g.padTop;
+      const int width = from < H ? most(0, least(g.inW, W - g.padLeft)) : 0;
+      if (width) memcpy(to, padded + ((ptrdiff_t)from * W + g.padLeft) * C, (size_t)width * C * 4);
+      memset(to + (ptrdiff_t)width * C, 0, (size_t)(g.inW - width) * C * 4);
+    }
+  });
+}
+
+/// dw[G rows of the window][V vectors] += sum over entries of value * x[entry.at …].
+template <int V, int G>
+inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
+                     float* dw, ptrdiff_t dwStride) {
+  // Two sums of each where one alone would leave the multiply-adds waiting for each other.
+  constexpr int U = V * G <= 6 ? 2 : 1;
+  Vec sum[U][G][V] = {};
+  int e = 0;
+  for (; e + U <= count; e += U) {
+#pragma GCC unroll 2
+    for (int u = 0; u < U; u++) {
+      const float* window = x + entries[e + u].at;
+      const Vec value = splat(entries[e + u].value);
+#pragma GCC unroll 8
+      for (int r = 0; r < G; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < V; v++) sum[u][r][v] += value * load(window + r * rowStride + v * LANES);
+    }
+  }
+  for (; e < count; e++) {
+    const float* window = x + entries[e].at;
+    for (int r = 0; r < G; r++)
+      for (int v = 0; v < V; v++)
+        sum[0][r][v] += splat(entries[e].value) * load(window + r * rowStride + v * LANES);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < G; r++)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) {
+      float* to = dw + r * dwStride + v * LANES;
+      const Vec total = U == 2 ? sum[0][r][v] + sum[U - 1][r][v] : sum[0][r][v];
+      store(to, load(to) + total);
+    }
+}
+
+/// Rows of the window that are summed together, so that V * G accumulators fill the registers.
+constexpr int rowsTogether(int V) {
+  return V == 1 ? 5 : MANY_REGISTERS ? (V <= 3 ? 5 : V <= 7 ? 2 : 1) : (V <= 3 ? 3 : 1);
+}
+
+template <int V>
+void addOuterRows(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int kH,
+                  float* dw, ptrdiff_t dwStride) {
+  constexpr int G = rowsTogether(V);
+  int r = 0;
+  for (; r + G <= kH; r += G)
+    addOuter<V, G>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+  for (; r < kH; r++)
+    addOuter<V, 1>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+}
+
+void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int kH,
+                    int runPadded, float* dw) {
+  for (int c = 0; c < runPadded; c += 8 * LANES) {
+    switch (least(8, (runPadded - c) / LANES)) {
+      case 1: addOuterRows<1>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 2: addOuterRows<2>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 3: addOuterRows<3>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 4: addOuterRows<4>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 5: addOuterRows<5>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 6: addOuterRows<6>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      case 7: addOuterRows<7>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+      default: addOuterRows<8>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
+    }
+  }
+}
+
+/// One element of the batch, on its way into a chunk's weight gradient.
+struct Element {
+  const Window& g;
+  ptrdiff_t rowStride;  // floats from one row of the padded image to the next
+  const float* image;   // in scratch memory: runs of it are read in whole vectors, past its end
+  ImageKappa kappa;
+  float factor;
+
+  ptrdiff_t windowAt(int oh, int ow) const {
+    return oh * g.strideH * rowStride + (ptrdiff_t)ow * g.strideW * g.inC;
+  }
+};
+
+/// total[T][V vectors] += x[ow * step + t] * kappa[ow] for one row of output pixels.
+template <int V, int T>
+inline void addTaps(int width, const float* x, int step, const float* kappa, int columns,
+                    float* total) {
+  Vec sum[T][V];
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v++) sum[t][v] = load(total + t * columns + v * LANES);
+  for (int ow = 0; ow < width; ow++, x += step, kappa += columns) {
+    Vec k[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v++) k[v] = load(kappa + v * LANES);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; v++) sum[t][v] += splat(x[t]) * k[v];
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v++) store(total + t * columns + v * LANES, sum[t][v]);
+}
+
+template <int V>
+void addTapsOf(int taps, int width, const float* x, int step, const float* kappa, int columns,
+               float* total) {
+  switch (taps) {
+    case 1: return addTaps<V, 1>(width, x, step, kappa, columns, total);
+    case 2: return addTaps<V, 2>(width, x, step, kappa, columns, total);
+    case 3: return addTaps<V, 3>(width, x, step, kappa, columns, total);
+    case 4: return addTaps<V, 4>(width, x, step, kappa, columns, total);
+    case 5: return addTaps<V, 5>(width, x, step, kappa, columns, total);
+    case 6: return addTaps<V, 6>(width, x, step, kappa, columns, total);
+    case 7: return addTaps<V, 7>(width, x, step, kappa, columns, total);
+    default: return addTaps<V, 8>(width, x, step, kappa, columns, total);
+  }
+}
+
+/// For windows with short rows (a grey or colour image): dw[kH*kW*I][O] += x * kappa, vectors along the
+/// channels; a row of output pixels at a time, for which all that is read stays in the first-level cache.
+void addAlongChannels(const Element& e, float* sum) {
+  constexpr int TAPS = MANY_REGISTERS ? 8 : 5;
+  const Window& g = e.g;
+  const int run = g.kW * g.inC, O = g.outC, columns = roundUp(O, LANES);
+  const int parts = ceilDiv(run, TAPS);
+  const size_t count = (size_t)g.kH * run * columns;
+  const Vec factor = splat(e.factor);
+  float* total = bang::scratch(1, count);
+  float* scaled = bang::scratch(2, (size_t)g.outW * columns);
+  memset(total, 0, count * 4);
+  const float* kappa = e.kappa.values;
+  for (int oh = 0; oh < g.outH; oh++) {
+    for (int ow = 0; ow < g.outW; ow++, kappa += O)
+      for (int o = 0; o < O; o += LANES)
+        store(scaled + ow * columns + o, factor * loadUpTo(kappa + o, O - o));
+    for (int kh = 0; kh < g.kH; kh++) {
+      const float* x = e.image + e.windowAt(oh, 0) + kh * e.rowStride;
+      for (int part = 0; part < parts; part++) {
+        const int first = part * run / parts, taps = (part + 1) * run / parts - first;
+        float* to = total + (ptrdiff_t)(kh * run + first) * columns;
+        const int step = g.strideW * g.inC;
+        int o = 0;
+        for (; o + 2 * LANES <= columns; o += 2 * LANES)
+          addTapsOf<2>(taps, g.outW, x + first, step, scaled + o, columns, to + o);
+        if (o < columns) addTapsOf<1>(taps, g.outW, x + first, step, scaled + o, columns, to + o);
+      }
+    }
+  }
+  for (size_t i = 0; i < count; i += LANES) store(sum + i, load(sum + i) + load(total + i));
+}
+
+/// For windows with longer rows: the nonzero elements of kappa are sorted by channel, and for each
+/// channel dw[O][kH][kW*I] += kappa * window, vectors along the rows of the window.
+void addAlongRows(const Element& e, float* sum) {
+  const Window& g = e.g;
+  const int O = g.outC, pixels = g.outH * g.outW, runPadded = roundUp(g.kW * g.inC, LANES);
+  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
+  int* have = (int*)bang::scratch(2, (size_t)O);
+  memset(have, 0, (size_t)O * 4);
+  const float* row = e.kappa.values;
+  for (int cell = 0; e.kappa.winner && cell < pixels / 4; cell++, row += O) {
+    const int oh = cell / (g.outW / 2) * 2, ow = cell % (g.outW / 2) * 2;
+    const uint8_t* who = e.kappa.winner + (ptrdiff_t)cell * O;
+    int32_t at[4];
+    for (int q = 0; q < 4; q++) at[q] = (int32_t)e.windowAt(oh + q / 2, ow + q % 2);
+    for (int o = 0; o < O; o++) {
+      entries[(ptrdiff_t)o * pixels + have[o]] = {at[who[o] & 3], row[o] * e.factor};
+      have[o] += row[o] != 0;
+    }
+  }
+  for (int oh = 0; !e.kappa.winner && oh < g.outH; oh++)
+    for (int ow = 0; ow < g.outW; ow++, row += O) {
+      const int32_t at = (int32_t)e.windowAt(oh, ow);
+      for (int o = 0; o < O; o += LANES)
+        for (uint32_t mask = nonzeroMask(loadUpTo(row + o, O - o)); mask; mask &= mask - 1) {
+          const int channel = o + __builtin_ctz(mask);
+          entries[(ptrdiff_t)channel * pixels + have[channel]++] = {at, row[channel] * e.factor};
+        }
+    }
+  for (int o = 0; o < O; o++)
+    addOuterWindow(entries + (ptrdiff_t)o * pixels, have[o], e.image, e.rowStride, g.kH, runPadded,
+                   sum + (ptrdiff_t)o * g.kH * runPadded);
+}
+
+/// bias[O] += factor * sum over pixels of kappa.
+void addBias(const Element& e, float* bias) {
+  const int O = e.g.outC, pixels = e.g.outH * e.g.outW / (e.kappa.winner ? 4 : 1);
+  const Vec factor = splat(e.factor);
+  for (int o = 0; o < O; o += LANES) {
+    const int channels = least(LANES, O - o);
+    Vec total = {};
+    for (int i = 0; i < pixels; i++) total += loadUpTo(e.kappa.values + (ptrdiff_t)i * O + o, channels);
+    storeUpTo(bias + o, loadUpTo(bias + o, channels) + factor * total, channels);
+  }
+}
+
+// The batch is cut into a fixed number of chunks whose sums are added in order, so the result does
+// not depend on the number of threads.
+constexpr int GRADIENT_CHUNKS = 16;
+
+void conv2dWeightGradient(const Window& g, const float* x, const Kappa& kappa, const float* scale,
+                          float* dw, float* db) {
+  const int O = g.outC, run = g.kW * g.inC;
+  const int columns = roundUp(O, LANES), runPadded = roundUp(run, LANES);
+  const bool alongChannels = run <= 16 && !(kappa.pool && tilesByCells(*kappa.pool));
+  const size_t imageFloats = (size_t)paddedHeight(g) * paddedWidth(g) * g.inC;
+  const int perChunk = most(1, ceilDiv(g.batch, GRADIENT_CHUNKS));
+  const int chunks = ceilDiv(g.batch, perChunk);
+  // sums[chunk][kH*run][columns] or sums[chunk][O][kH][runPadded]; biases[chunk][columns]
+  const size_t chunkFloats =
+      alongChannels ? (size_t)g.kH * run * columns : (size_t)O * g.kH * runPadded;
+  float* sums = bang::sharedScratch(0, chunkFloats * chunks);
+  float* biases = bang::sharedScratch(1, (size_t)chunks * columns);
+  parallel(chunks, [&](int chunk) {
+    float* sum = sums + chunkFloats * chunk;
+    float* bias = biases + (ptrdiff_t)chunk * columns;
+    memset(sum, 0, chunkFloats * 4);
+    memset(bias, 0, (size_t)columns * 4);
+    float* image = bang::scratch(0, imageFloats);
+    const int last = least(g.batch, (chunk + 1) * perChunk);
+    for (int n = chunk * perChunk; n < last; n++) {
+      padImage(g, x, n, image);
+      const Element element = {g, (ptrdiff_t)paddedWidth(g) * g.inC, image,
+                               ImageKappa(kappa, g, n), scale ? scale[n] : 1.0f};
+      addBias(element, bias);
+      if (!alongChannels) addAlongRows(element, sum);
+      else addAlongChannels(element, sum);
+    }
+  });
+  // Add the chunks in order, and bring [O][kH][runPadded] back to [kH*run][O].
+  const auto total = [&](const float* first, size_t at) {
+    Vec sum = {};
+    for (int chunk = 0; chunk < chunks; chunk++) sum += load(first + at + chunkFloats * chunk);
+    return sum;
+  };
+  parallel(g.kH, [&](int kh) {
+    for (int j = 0; alongChannels && j < run; j++)
+      for (int o = 0; o < O; o += LANES)
+        storeUpTo(dw + (ptrdiff_t)(kh * run + j) * O + o,
+                  total(sums, (size_t)(kh * run + j) * columns + o), O - o);
+    for (int o = 0; !alongChannels && o < O; o++)
+      for (int j = 0; j < run; j += LANES) {
+        const Vec values = total(sums, ((size_t)o * g.kH + kh) * runPadded + j);
+        for (int lane = 0; lane < least(LANES, run - j); lane++)
+          dw[(ptrdiff_t)(kh * run + j + lane) * O + o] = values[lane];
+      }
+  });
+  for (int o = 0; db && o < O; o++) {
+    float sum = 0;
+    for (int chunk = 0; chunk < chunks; chunk++) sum += biases[(ptrdiff_t)chunk * columns + o];
+    db[o] = sum;
+  }
+}
+
+}  // namespace
