@@ -58,37 +58,41 @@ struct Rows {
   float* at(int h) const { return data + h % period * row; }
 };
 
-typedef uint8_t Bytes __attribute__((vector_size(LANES)));
-inline void storeBytes(uint8_t* to, VecI values, int n) {
-  const Bytes bytes = __builtin_convertvector(values, Bytes);
-  memcpy(to, &bytes, (size_t)least(n, LANES));
-}
-inline VecI loadBytes(const uint8_t* from, int n) {
-  Bytes bytes = {};
-  if (n >= LANES) memcpy(&bytes, from, LANES);
-  else memcpy(&bytes, from, (size_t)n);
-  return __builtin_convertvector(bytes, VecI);
+/// The largest of a window's pixels and, as conv2dMaxPool has it, which one: `channels` of them at `rows`.
+template <bool FULL>
+inline void maxOfWindow(const Window& g, const float* const* rows, int kh0, int kh1, int left,
+                        int channels, float* y, uint8_t* winner) {
+  const int w0 = most(0, -left), w1 = least(g.kW, g.inW - left);
+  Vec best = splat(-__builtin_inff());
+  VecI first = {};
+  for (int kh = kh0; kh < kh1; kh++) {
+    const float* x = rows[kh] + (ptrdiff_t)(left + w0) * g.inC;
+    VecI pixel = VecI{} + (kh * g.kW + w0);
+    for (int kw = w0; kw < w1; kw++, x += g.inC, pixel += 1) {
+      const Vec value = FULL ? load(x) : loadPart(x, channels);
+      first = value > best ? pixel : first;
+      best = maxOf(value, best);
+    }
+  }
+  if (FULL) store(y, best);
+  else storePart(y, best, channels);
+  storeBytes(winner, first, channels);
 }
 
-/// Row oh of a max pooling of `rows`: y[outW][C], and the winners as conv2dMaxPool has them.
-void maxPoolRow(const Window& g, int oh, const Rows& rows, float* y, uint8_t* winner) {
-  for (int ow = 0; ow < g.outW; ow++, y += g.outC, winner += g.outC) {
-    const Clip window = clip(g, oh, ow);
-    const int top = oh * g.strideH - g.padTop, left = ow * g.strideW - g.padLeft;
-    for (int c = 0; c < g.outC; c += LANES) {
-      const int channels = least(LANES, g.outC - c);
-      Vec best = splat(-__builtin_inff());
-      VecI first = {};
-      for (int h = window.h0; h < window.h1; h++) {
-        const float* x = rows.at(h) + c;
-        for (int w = window.w0; w < window.w1; w++) {
-          const Vec value = loadUpTo(x + (ptrdiff_t)w * g.inC, channels);
-          first = value > best ? VecI{} + ((h - top) * g.kW + w - left) : first;
-          best = maxOf(value, best);
-        }
-      }
-      storeUpTo(y + c, best, channels);
-      storeBytes(winner + c, first, channels);
+/// Row oh of a max pooling of `image`: y[outW][C], and the winners.
+void maxPoolRow(const Window& g, int oh, const Rows& image, float* y, uint8_t* winner) {
+  const int top = oh * g.strideH - g.padTop, C = g.inC;
+  const int kh0 = most(0, -top), kh1 = least(g.kH, g.inH - top);
+  for (int c = 0; c < C; c += LANES) {
+    const int channels = least(LANES, C - c);
+    const float* rows[bang::MOST_POOL_PIXELS];
+    for (int kh = kh0; kh < kh1; kh++) rows[kh] = image.at(top + kh) + c;
+    for (int ow = 0; ow < g.outW; ow++) {
+      const int left = ow * g.strideW - g.padLeft;
+      const ptrdiff_t at = (ptrdiff_t)ow * C + c;
+      if (channels == LANES)
+        maxOfWindow<true>(g, rows, kh0, kh1, left, channels, y + at, winner + at);
+      else maxOfWindow<false>(g, rows, kh0, kh1, left, channels, y + at, winner + at);
     }
   }
 }
@@ -97,6 +101,26 @@ void maxPoolRow(const Window& g, int oh, const Rows& rows, float* y, uint8_t* wi
 inline bool tilesByCells(const Window& g) {
   return g.kH == 2 && g.kW == 2 && g.strideH == 2 && g.strideW == 2 && g.padTop == 0 &&
          g.padLeft == 0 && g.outH * 2 == g.inH && g.outW * 2 == g.inW;
+}
+
+/// whole[window][channels] += gradient where the window's winner is that pixel.
+template <bool FULL>
+inline void unpoolWindow(const Window& g, int oh, int ow, const float* gradients,
+                         const uint8_t* winner, int channels, float* whole) {
+  const auto part = [&](const float* p) { return FULL ? load(p) : loadPart(p, channels); };
+  const Vec gradient = part(gradients);
+  const VecI who = loadBytes(winner, channels);
+  const int top = oh * g.strideH - g.padTop, left = ow * g.strideW - g.padLeft;
+  const int w0 = most(0, -left), w1 = least(g.kW, g.inW - left);
+  for (int kh = most(0, -top); kh < least(g.kH, g.inH - top); kh++) {
+    float* to = whole + ((ptrdiff_t)(top + kh) * g.inW + left + w0) * g.inC;
+    VecI pixel = VecI{} + (kh * g.kW + w0);
+    for (int kw = w0; kw < w1; kw++, to += g.inC, pixel += 1) {
+      const Vec sum = part(to) + (who == pixel ? gradient : Vec{});
+      if (FULL) store(to, sum);
+      else storePart(to, sum, channels);
+    }
+  }
 }
 
 /// Image n's kappa before the pooling, [inH][inW][C], in scratch memory: sums over the windows that a
@@ -111,19 +135,10 @@ const float* unpooled(const Kappa& kappa, int n) {
   const uint8_t* winner = kappa.winner + (ptrdiff_t)n * g.outH * g.outW * C;
   for (int oh = 0; oh < g.outH; oh++)
     for (int ow = 0; ow < g.outW; ow++, values += C, winner += C) {
-      const Clip window = clip(g, oh, ow);
-      const int top = oh * g.strideH - g.padTop, left = ow * g.strideW - g.padLeft;
-      for (int c = 0; c < C; c += LANES) {
-        const int channels = least(LANES, C - c);
-        const Vec gradient = loadUpTo(values + c, channels);
-        const VecI who = loadBytes(winner + c, channels);
-        for (int h = window.h0; h < window.h1; h++)
-          for (int w = window.w0; w < window.w1; w++) {
-            float* to = whole + ((ptrdiff_t)h * g.inW + w) * C + c;
-            const Vec mine = who == VecI{} + ((h - top) * g.kW + w - left) ? gradient : Vec{};
-            storeUpTo(to, loadUpTo(to, channels) + mine, channels);
-          }
-      }
+      int c = 0;
+      for (; c + LANES <= C; c += LANES)
+        unpoolWindow<true>(g, oh, ow, values + c, winner + c, LANES, whole + c);
+      if (c < C) unpoolWindow<false>(g, oh, ow, values + c, winner + c, C - c, whole + c);
     }
   return whole;
 }

@@ -82,6 +82,31 @@ inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
 #endif
 }
 
+/// Lanes as bytes: the first `n` of them (or all, if there are fewer) to memory and back. Compilers take
+/// the conversion apart into single bytes where it is not said outright.
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+inline void storeBytes(uint8_t* to, VecI values, int n) {
+#if defined(__AVX512F__)
+  const Bytes bytes = (Bytes)_mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)values);
+#else
+  const Bytes bytes = __builtin_convertvector(values, Bytes);
+#endif
+  if (n >= LANES) memcpy(to, &bytes, LANES);
+  else memcpy(to, &bytes, (size_t)n);
+}
+inline VecI loadBytes(const uint8_t* from, int n) {
+  Bytes bytes = {};
+  if (n >= LANES) memcpy(&bytes, from, LANES);
+  else memcpy(&bytes, from, (size_t)n);
+#if defined(__AVX512F__)
+  return (VecI)_mm512_maskz_cvtepu8_epi32(0xffff, (__m128i)bytes);
+#elif defined(__AVX2__)
+  return (VecI)_mm256_cvtepu8_epi32(_mm_set_epi64x(0, (int64_t)bytes));
+#else
+  return __builtin_convertvector(bytes, VecI);
+#endif
+}
+
 inline Vec maxOf(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec minOf(Vec a, Vec b) { return a < b ? a : b; }
 

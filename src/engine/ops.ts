@@ -398,6 +398,11 @@ export function normalize<T extends tf.Tensor>(
   return tf.mul<T>(mean ? tf.sub(x, mean) : x, factor);
 }
 
+/** x · factor */
+export function times<T extends tf.Tensor>(x: T, factor: number): T {
+  return normalize(x, undefined, factor);
+}
+
 /** Each image of x [N,H,W,C] divided by its largest magnitude; one of zeros stays as it is. */
 export function overLargest(x: tf.Tensor4D): tf.Tensor4D {
   const own = fused('BangOverLargest', { x });

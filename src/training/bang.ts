@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedEta } from '../engine/ops.js';
+import { fusedEta, times } from '../engine/ops.js';
 
 /** BANG's parameters; β and ε the same for all layers, or one for each by name. */
 export interface Bang {
@@ -28,7 +28,7 @@ export function balance(
   beta: number,
 ): { scale: tf.Tensor1D; eta: tf.Tensor1D } {
   const balanced = eta(norm, epsilonHat);
-  return { scale: beta === 1 ? balanced : tf.mul(balanced, beta), eta: balanced };
+  return { scale: beta === 1 ? balanced : times(balanced, beta), eta: balanced };
 }
 
 /**
@@ -48,7 +48,7 @@ export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
 /** ε̂ᵢ: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
 export function epsilonHat(correct: tf.Tensor1D, epsilon: number, ratio: number): tf.Tensor1D {
   return ratio === 1
-    ? tf.fill([correct.shape[0]], epsilon)
+    ? tf.tensor1d(new Float32Array(correct.shape[0]).fill(epsilon))
     : tf.add(tf.mul(correct, epsilon * (1 - ratio)), epsilon * ratio);
 }
 

@@ -67,13 +67,16 @@ export function layerGradients(
 ): Gradients['layers'] {
   const { bang, correct, masks, seen } = options;
   const layers: Gradients['layers'] = new Map();
+  const hats = new Map<number, tf.Tensor1D>();
   const visit = (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass): void => {
     seen?.(layer, kappa, pass);
     if (!bang) {
       layers.set(layer.name, layer.gradient(kappa, pass));
       return;
     }
-    const hat = epsilonHat(correct, inLayer(bang.epsilon, layer.name), bang.ratio);
+    const epsilon = inLayer(bang.epsilon, layer.name);
+    const hat = hats.get(epsilon) ?? epsilonHat(correct, epsilon, bang.ratio);
+    hats.set(epsilon, hat);
     const { scale, eta } = balance(layer.norms(kappa, pass), hat, inLayer(bang.beta, layer.name));
     layers.set(layer.name, { ...layer.gradient(kappa, pass, scale), eta });
   };
