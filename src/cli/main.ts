@@ -9,6 +9,7 @@ import { diffCommand } from './diff.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { exportCommand } from './export.js';
+import { figureCommand } from './figure.js';
 import { initCommand } from './init.js';
 import { noiseCommand } from './noise.js';
 import { runCommand } from './run.js';
@@ -31,6 +32,7 @@ const COMMANDS = [
   noiseCommand,
   transferCommand,
   tableCommand,
+  figureCommand,
   sweepCommand,
   checkCommand,
   diffCommand,
@@ -61,6 +63,7 @@ export async function main(args: string[]): Promise<number> {
     .command(noiseCommand)
     .command(transferCommand)
     .command(tableCommand)
+    .command(figureCommand)
     .command(sweepCommand)
     .command(checkCommand)
     .command(diffCommand)

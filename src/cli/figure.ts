@@ -1,0 +1,68 @@
+import path from 'node:path';
+import type { CommandModule } from 'yargs';
+import { drawFigure } from '../experiment/figures.js';
+import { writeFileAtomic } from '../files.js';
+import { printable } from '../report/entry.js';
+import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
+import { renderPng } from '../report/figure/render.js';
+import { once } from './options.js';
+import { print } from './print.js';
+
+const FORMATS = ['svg', 'png'] as const;
+type Format = (typeof FORMATS)[number];
+
+interface FigureArguments {
+  name: FigureKindName;
+  results: string[];
+  out: string;
+  format: Format[];
+}
+
+export const figureCommand: CommandModule<object, FigureArguments> = {
+  command: 'figure <name> <results..>',
+  describe: 'draw results as SVG and PNG',
+  builder: (yargs) =>
+    yargs
+      .positional('name', {
+        choices: FIGURE_KIND_NAMES,
+        demandOption: true,
+        describe: 'which figure',
+      })
+      .positional('results', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'folders of results, or the CSV file of a figure, to draw it again',
+      })
+      .option('out', {
+        type: 'string',
+        default: 'figures',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'where NAME.svg, NAME.png and NAME.csv go',
+      })
+      .option('format', {
+        choices: FORMATS,
+        array: true,
+        default: FORMATS,
+        describe: 'svg, png, or both',
+      })
+      .example('$0 figure training runs/lenet-r0 runs/lenet-b1', 'loss and accuracy of two runs')
+      .epilog('NAME.csv holds what the figure is drawn from.') as never,
+  handler: async ({ name, results, out, format }) => {
+    const { svg, csv, notes } = await drawFigure(name, results);
+    for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+    const contents = {
+      svg,
+      ...(format.includes('png') && { png: await renderPng(svg) }),
+      csv,
+    };
+    const files = Object.entries(contents).flatMap(([ending, content]) => {
+      if (ending === 'svg' && !format.includes('svg')) return [];
+      const file = path.join(out, `${name}.${ending}`);
+      writeFileAtomic(file, content);
+      return [file];
+    });
+    print(`Files: ${files.join(', ')}`);
+  },
+};

@@ -1,0 +1,7 @@
+import { training } from './training.js';
+
+/** Every figure by its name. */
+export const FIGURE_KINDS = { training };
+
+export type FigureKindName = keyof typeof FIGURE_KINDS;
+export const FIGURE_KIND_NAMES = Object.keys(FIGURE_KINDS) as FigureKindName[];

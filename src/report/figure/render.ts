@@ -1,0 +1,57 @@
+import type { TopLevelSpec } from 'vega-lite';
+import { fontFiles, FONT_FAMILY, textWidth } from './font.js';
+import { TEXT, THEME } from './theme.js';
+
+/** How many pixels a PNG has for one of the figure. */
+const ZOOM = 2;
+
+/** What Vega knows of a text that it asks the width of. */
+interface TextItem {
+  fontSize?: number;
+  fontWeight?: string | number;
+}
+
+/** Public, but not among Vega's types. */
+interface Untyped {
+  textMetrics: { width: (item: TextItem, line?: string | number | null) => number };
+  resetSVGDefIds: () => void;
+}
+
+/**
+ * Draws a specification: the same bytes for the same one, on every machine. Nothing is fetched.
+ *
+ * @returns an SVG that needs no other file
+ */
+export async function renderSvg(spec: TopLevelSpec): Promise<string> {
+  // Loaded only here: they take as long as all else that a command loads.
+  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
+  const { textMetrics, resetSVGDefIds } = vega as unknown as Untyped;
+  // Without a browser or canvas, Vega guesses.
+  textMetrics.width = ({ fontSize = TEXT.title, fontWeight }, line) =>
+    textWidth(String(line ?? ''), fontSize, fontWeight === 'bold');
+  resetSVGDefIds();
+  const compiled = compile(spec, { config: THEME, logger: vega.logger(vega.Error) });
+  const view = new vega.View(vega.parse(compiled.spec), {
+    renderer: 'none',
+    logger: vega.logger(vega.Error),
+  });
+  try {
+    return `${await view.toSVG()}\n`;
+  } finally {
+    view.finalize();
+  }
+}
+
+/** An SVG of `renderSvg` as PNG, drawn with the fonts that this program has, not the system's. */
+export async function renderPng(svg: string): Promise<Uint8Array> {
+  const { Resvg } = await import('@resvg/resvg-js');
+  const image = new Resvg(svg, {
+    font: {
+      loadSystemFonts: false,
+      fontFiles: fontFiles(),
+      defaultFontFamily: FONT_FAMILY.split(',')[0],
+    },
+    fitTo: { mode: 'zoom', value: ZOOM },
+  });
+  return image.render().asPng();
+}

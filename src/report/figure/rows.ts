@@ -1,0 +1,64 @@
+import { parse } from 'csv-parse/sync';
+import { stringify } from 'csv-stringify/sync';
+import type { TopLevelSpec } from 'vega-lite';
+import { z } from 'zod';
+import { UserError } from '../../errors.js';
+
+/** A figure: the rows that it is drawn from, which are also the CSV file beside it, and how. */
+export interface FigureKind<Row> {
+  row: z.ZodType<Row>;
+  spec: (rows: readonly Row[]) => TopLevelSpec;
+}
+
+const filled = (value: unknown): unknown => (value === '' || value === null ? undefined : value);
+
+/** A number in a CSV file. */
+export const number = z.preprocess((value) => Number(filled(value)), z.number());
+/** The same, or an empty field. */
+export const optionalNumber = z.preprocess(
+  (value) => (filled(value) === undefined ? null : Number(value)),
+  z.number().nullable(),
+);
+
+/** Rows as CSV; what is null is empty. */
+export function rowsCsv(rows: readonly object[]): string {
+  return stringify([...rows], { header: true });
+}
+
+/**
+ * Rows from the lines of a CSV file; columns that they do not have are left out.
+ *
+ * @throws UserError if a column is missing or a field is not what belongs there
+ */
+export function readRows<Row>(
+  lines: readonly Record<string, unknown>[],
+  schema: z.ZodType<Row>,
+  file: string,
+): Row[] {
+  return lines.map((line, i) => {
+    const { data, error } = schema.safeParse(line);
+    if (!error) return data;
+    const [column] = error.issues[0].path as [string];
+    throw new UserError(
+      column in line
+        ? `${file}: line ${i + 2} has a ${column} that does not belong there: ${JSON.stringify(line[column])}`
+        : `${file} has no column ${column}`,
+    );
+  });
+}
+
+/**
+ * The lines of a CSV file by the names of their columns.
+ *
+ * @throws UserError if it is none, or has no line
+ */
+export function linesOf(text: string, file: string): Record<string, string>[] {
+  let lines: Record<string, string>[];
+  try {
+    lines = parse(text, { columns: true, bom: true });
+  } catch {
+    throw new UserError(`${file} is damaged: its lines are no CSV`);
+  }
+  if (lines.length === 0) throw new UserError(`${file} holds no line`);
+  return lines;
+}

@@ -1,0 +1,71 @@
+import { z } from 'zod';
+import { number, optionalNumber, type FigureKind } from './rows.js';
+import { BESIDE, iterationAxis, lineScales, logScale, panelWidth } from './theme.js';
+
+/** A line of the log of a training. */
+export const trainingRow = z.object({
+  network: z.string(),
+  seed: optionalNumber,
+  iteration: number,
+  loss: number,
+  /** Percent; in passing, with dropout. */
+  train_accuracy: number,
+  /** Percent; null without validation images. */
+  validation_accuracy: optionalNumber,
+});
+export type TrainingRow = z.infer<typeof trainingRow>;
+
+const HEIGHT = 170;
+
+/** Loss and accuracy over the iterations, a line for each network and seed. */
+export const training: FigureKind<TrainingRow> = {
+  row: trainingRow,
+  spec(rows) {
+    const { colour, dash } = lineScales(rows.map(({ network }) => network));
+    const loss = logScale(rows.map((row) => row.loss).filter((value) => value > 0));
+    const panels = [
+      {
+        field: 'loss',
+        title: 'Loss (cross entropy)',
+        scale: loss.scale,
+        axis: { values: loss.ticks, format: '~g' },
+      },
+      {
+        field: 'train_accuracy',
+        title: 'Training accuracy (%)',
+        scale: { zero: false },
+        axis: { tickCount: 6 },
+      },
+      {
+        field: 'validation_accuracy',
+        title: 'Validation accuracy (%)',
+        scale: { zero: false },
+        axis: { tickCount: 6 },
+      },
+    ] as const;
+    const drawn = panels.filter(({ field }) => rows.some((row) => row[field] !== null));
+    return {
+      bounds: 'flush',
+      spacing: BESIDE,
+      data: { values: [...rows] },
+      hconcat: drawn.map(({ field, title, scale, axis }) => ({
+        title,
+        width: panelWidth(drawn.length),
+        height: HEIGHT,
+        mark: 'line',
+        encoding: {
+          x: { field: 'iteration', type: 'quantitative', axis: iterationAxis },
+          y: {
+            field,
+            type: 'quantitative',
+            scale,
+            axis: { title: null, ...axis },
+          },
+          color: { field: 'network', scale: colour, legend: { title: null } },
+          strokeDash: { field: 'network', scale: dash },
+          detail: { field: 'seed' },
+        },
+      })),
+    };
+  },
+};
