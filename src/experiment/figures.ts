@@ -1,15 +1,20 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { z } from 'zod';
+import { ATTACK_NAMES } from '../attacks/attack.js';
 import { UserError } from '../errors.js';
 import { readUserFile } from '../files.js';
 import { printable } from '../report/entry.js';
 import { FIGURE_KINDS, type FigureKindName } from '../report/figure/figures.js';
 import { renderSvg } from '../report/figure/render.js';
-import { trainingRow } from '../report/figure/training.js';
-import { linesOf, readRows, rowsCsv, type FigureKind } from '../report/figure/rows.js';
+import { eta, type EtaRow } from '../report/figure/eta.js';
+import { linfBins, type LinfRow } from '../report/figure/linf.js';
+import { training, type TrainingRow } from '../report/figure/training.js';
+import { linesOf, number, readRows, rowsCsv, type FigureKind } from '../report/figure/rows.js';
 import { findRuns, refuseNothing } from './collect.js';
 import { isBang, type Config } from './config.js';
 import { FILES } from './folder.js';
+import { inWords } from './problems.js';
 
 /** A figure as it goes into files. */
 export interface DrawnFigure {
@@ -28,6 +33,8 @@ interface Found {
 
 const READERS: Record<FigureKindName, (results: readonly string[]) => Promise<Found>> = {
   training: trainingRows,
+  eta: etaRows,
+  linf: linfRows,
 };
 
 /**
@@ -64,6 +71,8 @@ interface NamedRun {
   folder: string;
   network: string;
   seed: number | null;
+  /** That are known to have been made on it. */
+  attacks: string[];
 }
 
 /**
@@ -92,15 +101,17 @@ function runsWith(
   const tables = new Set(runs.map(({ result }) => result.config.published?.table));
   const rowNames = tables.size === 1 && open.length === 0;
   const named = [
-    ...runs.map(({ folder, result: { name: own, config } }) => ({
+    ...runs.map(({ folder, result: { name: own, config, row } }) => ({
       folder,
       network: (rowNames ? config.published?.row : undefined) ?? printable(own),
       seed: config.seed ?? null,
+      attacks: Object.keys(row.attacks),
     })),
     ...open.map((folder) => ({
       folder,
       network: printable(path.basename(path.resolve(folder))),
       seed: null,
+      attacks: [],
     })),
   ];
   return { runs: distinct(named), notes: found.notes };
@@ -115,14 +126,73 @@ function distinct(runs: readonly NamedRun[]): NamedRun[] {
   });
 }
 
+/** A CSV file of a run, line by line, with the run's name. */
+async function linesIn(
+  name: 'training' | 'perImage',
+  { folder, network, seed }: NamedRun,
+): Promise<{ file: string; lines: Record<string, unknown>[] }> {
+  const file = path.join(folder, FILES[name]);
+  const lines = linesOf((await readUserFile(file)).toString('utf8'), file);
+  return { file, lines: lines.map((line) => ({ ...line, network, seed })) };
+}
+
 async function trainingRows(results: readonly string[]): Promise<Found> {
   const { runs, notes } = runsWith('training', results);
-  const rows: object[] = [];
-  for (const { folder, network, seed } of runs) {
-    const file = path.join(folder, FILES.training);
-    const text = (await readUserFile(file)).toString('utf8');
-    const lines = linesOf(text, file).map((line) => ({ ...line, network, seed }));
-    rows.push(...readRows(lines, trainingRow, file));
+  const rows: TrainingRow[] = [];
+  for (const run of runs) {
+    const { file, lines } = await linesIn('training', run);
+    rows.push(...readRows(lines, training.row, file));
   }
+  return { rows, notes };
+}
+
+async function etaRows(results: readonly string[]): Promise<Found> {
+  const { runs, notes } = runsWith('training', results);
+  const rows: EtaRow[] = [];
+  for (const run of runs) {
+    const { file, lines } = await linesIn('training', run);
+    const layers = Object.keys(lines[0]).flatMap(
+      (column) => /^eta_mean_(.+)$/.exec(column)?.[1] ?? [],
+    );
+    // The log has them in the order of the way back.
+    for (const layer of layers.reverse()) {
+      const ofLayer = lines.map((line) => ({
+        ...line,
+        layer,
+        eta_mean: line[`eta_mean_${layer}`],
+        eta_max: line[`eta_max_${layer}`],
+      }));
+      rows.push(...readRows(ofLayer, eta.row, file));
+    }
+  }
+  if (rows.length === 0) {
+    throw new UserError(`${inWords(results)}: no run was trained with BANG, so none has an η`);
+  }
+  return { rows, notes };
+}
+
+/** A line of `per-image.csv`, as far as it is drawn. */
+const imageLine = z.object({ label: number, predicted: number });
+
+async function linfRows(results: readonly string[]): Promise<Found> {
+  const { runs, notes } = runsWith('perImage', results);
+  const rows: LinfRow[] = [];
+  for (const run of runs) {
+    const { network, seed } = run;
+    const { file, lines } = await linesIn('perImage', run);
+    const classified = readRows(lines, imageLine, file);
+    const attacked = lines.filter((_, i) => classified[i].predicted === classified[i].label);
+    for (const attack of ATTACK_NAMES) {
+      const column = `${attack.replaceAll('-', '_')}_linf`;
+      const values = [column, `${column}_scan`]
+        .filter((name) => name in lines[0])
+        .map((name) => attacked.map((line) => (line[name] === '' ? NaN : Number(line[name]))));
+      // Of the two searches one was made, and an attack that was not made may have columns, too.
+      const found = values.find((column) => column.some((value) => !Number.isNaN(value)));
+      const made = found ?? (run.attacks.includes(attack) ? values.at(0) : undefined);
+      if (made) rows.push(...linfBins(made).map((bin) => ({ network, seed, attack, ...bin })));
+    }
+  }
+  if (rows.length === 0) throw new UserError(`${inWords(results)}: no attack was made`);
   return { rows, notes };
 }

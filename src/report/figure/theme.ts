@@ -8,6 +8,8 @@ export const TEXT = { label: 10, title: 11, panel: 12 } as const;
 
 export const INK = '#1a1a1a';
 export const FAINT = '#8c8c8c';
+/** Of bars. */
+export const FILL = '#0072b2';
 const GRID = '#e6e6e6';
 
 /**
@@ -38,9 +40,20 @@ export function lineScales(all: readonly string[]) {
 /** The space between two panels, which the axis of the second is in. */
 export const BESIDE = 48;
 
-/** How wide each of so many panels side by side is. */
-export function panelWidth(panels: number): number {
-  return Math.floor(WIDTH / panels) - BESIDE;
+/**
+ * How wide each of so many panels is that are side by side with a space between.
+ *
+ * @param before what else is left of them, beside the axis
+ */
+export function panelWidth(panels: number, space = BESIDE, before = 0): number {
+  return Math.floor((WIDTH - before - BESIDE + space) / panels - space);
+}
+
+/** A list in pieces of a length, the last maybe shorter. */
+export function chunks<T>(list: readonly T[], length: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / length) }, (_, i) =>
+    list.slice(i * length, (i + 1) * length),
+  );
 }
 
 /** A logarithmic scale around positive values, from tick to tick: 1, 2, 5 of each decade, or less. */
@@ -61,6 +74,18 @@ export function logScale(values: readonly number[]) {
   const last = all.findIndex((tick) => tick >= Math.max(...values));
   const ticks = all.slice(first, last + 1);
   return { scale: { type: 'log' as const, domain: [ticks[0], ticks.at(-1)!], nice: false }, ticks };
+}
+
+/** The labels of ticks that are powers of ten, as 10⁵, for Vega. */
+export function powerLabels(ticks: readonly number[]): string {
+  const superscript = (exponent: number): string =>
+    String(exponent).replace(/./g, (sign) => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(sign)]);
+  const labels = ticks.map((tick) => {
+    const exponent = Math.log10(tick);
+    const isPower = tick === Number(`1e${exponent}`);
+    return [String(tick), isPower ? `10${superscript(exponent)}` : String(tick)];
+  });
+  return `(${JSON.stringify(Object.fromEntries(labels))})[datum.value]`;
 }
 
 /** `0`, `5k`, `10k`. */
@@ -92,6 +117,7 @@ export const THEME: Config = {
     gridColor: GRID,
     tickSize: 4,
     titlePadding: 6,
+    labelFlush: false,
     labelLimit: 0,
     titleLimit: 0,
   },

@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { ATTACK_NAMES } from '../../attacks/attack.js';
+import { ATTACKS } from '../../attacks/run.js';
+import { textWidth } from './font.js';
+import { number, optionalNumber, type FigureKind } from './rows.js';
+import { chunks, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';
+
+/**
+ * How many of the correctly classified images an attack fools with an L∞ of `from` ≤ L∞ < `to` pixel
+ * units at least; those that it does not fool have neither.
+ */
+export const linfRow = z.object({
+  network: z.string(),
+  seed: optionalNumber,
+  attack: z.enum(ATTACK_NAMES),
+  from: optionalNumber,
+  to: optionalNumber,
+  images: number,
+});
+export type LinfRow = z.infer<typeof linfRow>;
+
+/** Half octaves of the whole numbers: what is large among small values is small among large ones. */
+const EDGES = [1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256];
+
+/**
+ * @param linf in pixel units, of every attacked image; NaN where the attack failed
+ */
+export function linfBins(linf: readonly number[]): Pick<LinfRow, 'from' | 'to' | 'images'>[] {
+  const bins = EDGES.slice(1).map((to, i) => ({
+    from: EDGES[i],
+    to,
+    images: linf.filter((value) => value >= EDGES[i] && value < to).length,
+  }));
+  return [...bins, { from: null, to: null, images: linf.filter(Number.isNaN).length }];
+}
+
+const HEIGHT = 56;
+/** Over the bars: how many are fooled at all, as a bar across and as text. */
+const STRIP = { space: 24, at: 14, height: 4 };
+/** Attacks side by side; more go below. */
+const COLUMNS = 4;
+const SPACE = 14;
+
+/** Histograms of the smallest L∞: a row for each run, a column for each attack. */
+export const linf: FigureKind<LinfRow> = {
+  row: linfRow,
+  spec(rows) {
+    const runOf = namesOf(rows);
+    const runs = [...new Set(rows.map(runOf))];
+    const attacks = ATTACK_NAMES.filter((name) => rows.some(({ attack }) => attack === name));
+    const blocks = chunks(attacks, COLUMNS);
+    const columns = Math.min(attacks.length, COLUMNS);
+    const names = Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true)));
+    const width = panelWidth(columns, SPACE, names);
+    const panels = rows.map((row) => {
+      const all = rows.filter(
+        (other) => other.attack === row.attack && runOf(other) === runOf(row),
+      );
+      const attacked = all.reduce((sum, { images }) => sum + images, 0);
+      const percent = attacked === 0 ? 0 : (100 * row.images) / attacked;
+      return { ...row, run: runOf(row), attack: ATTACKS[row.attack].title, percent };
+    });
+    const bars = panels.filter(({ from }) => from !== null);
+    const failures = panels
+      .filter(({ from }) => from === null)
+      .map((panel) => ({
+        ...panel,
+        fooled: (width * (100 - panel.percent)) / 100,
+        text: panel.images === 0 ? 'all fooled' : `${panel.percent.toFixed(1)} % not fooled`,
+      }));
+    const top = Math.max(...bars.map(({ percent }) => percent), 1);
+    return {
+      vconcat: blocks.map((block) => {
+        const titles = block.map((name) => ATTACKS[name].title);
+        const within = <T extends { attack: string }>(all: readonly T[]) =>
+          all.filter(({ attack }) => titles.includes(attack));
+        return {
+          data: { values: [...within(bars), ...within(failures)] },
+          spacing: { column: SPACE, row: 8 },
+          facet: {
+            row: {
+              field: 'run',
+              sort: runs,
+              header: { title: null, labelAngle: 0, labelAlign: 'left', labelPadding: 4 },
+            },
+            column: { field: 'attack', sort: titles, header: { title: null, labelPadding: 2 } },
+          },
+          spec: {
+            width,
+            height: HEIGHT + STRIP.space,
+            layer: [
+              {
+                transform: [{ filter: 'isValid(datum.from)' }],
+                mark: { type: 'rect', color: FILL },
+                encoding: {
+                  x: {
+                    field: 'from',
+                    type: 'quantitative',
+                    scale: { type: 'log', base: 2, domain: [1, 256], nice: false },
+                    axis: {
+                      title: 'smallest L∞ (pixels)',
+                      values: [1, 4, 16, 64, 256],
+                      format: 'd',
+                      grid: false,
+                      labelFlush: true,
+                    },
+                  },
+                  x2: { field: 'to' },
+                  y: {
+                    field: 'percent',
+                    type: 'quantitative',
+                    scale: {
+                      domain: [0, top],
+                      nice: true,
+                      range: [HEIGHT + STRIP.space, STRIP.space],
+                    },
+                    axis: { title: '% of images', tickCount: 3 },
+                  },
+                  y2: { datum: 0 },
+                },
+              },
+              {
+                transform: [{ filter: 'isValid(datum.text)' }],
+                mark: { type: 'rect', color: '#d9d9d9', height: STRIP.height, y: STRIP.at },
+                encoding: { x: { value: 0 }, x2: { value: width } },
+              },
+              {
+                transform: [{ filter: 'isValid(datum.text)' }],
+                mark: { type: 'rect', color: FAINT, y: STRIP.at, height: STRIP.height },
+                encoding: {
+                  x: { value: 0 },
+                  x2: { field: 'fooled', type: 'quantitative', scale: null },
+                },
+              },
+              {
+                transform: [{ filter: 'isValid(datum.text)' }],
+                mark: {
+                  type: 'text',
+                  align: 'right',
+                  baseline: 'bottom',
+                  x: width,
+                  y: STRIP.at - 2,
+                  fontSize: TEXT.label,
+                  color: INK,
+                },
+                encoding: { text: { field: 'text' } },
+              },
+            ],
+          },
+        };
+      }),
+    };
+  },
+};
+
+/** What each run is called: the seed is said where a network has several. */
+function namesOf(rows: readonly LinfRow[]): (row: LinfRow) => string {
+  const seeds = new Map<string, Set<number | null>>();
+  for (const { network, seed } of rows) {
+    seeds.set(network, (seeds.get(network) ?? new Set()).add(seed));
+  }
+  return ({ network, seed }) =>
+    seed === null || seeds.get(network)!.size === 1 ? network : `${network}, seed ${seed}`;
+}
