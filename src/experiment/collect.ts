@@ -46,7 +46,8 @@ export function findRuns(folders: readonly string[]): Found {
   return found;
 }
 
-function refuseNoFolder(folder: string): void {
+/** @throws UserError if there is no folder of that name */
+export function refuseNoFolder(folder: string): void {
   try {
     if (statSync(folder).isDirectory()) return;
   } catch (error) {

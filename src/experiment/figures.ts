@@ -5,15 +5,19 @@ import { ATTACK_NAMES } from '../attacks/attack.js';
 import { UserError } from '../errors.js';
 import { readUserFile } from '../files.js';
 import { printable } from '../report/entry.js';
+import { NOISE_PAIRS, publishedNoise } from '../report/published.js';
 import { FIGURE_KINDS, type FigureKindName } from '../report/figure/figures.js';
 import { renderSvg } from '../report/figure/render.js';
 import { eta, type EtaRow } from '../report/figure/eta.js';
+import { noise } from '../report/figure/noise.js';
+import { SURFACE_NAMES, surfaces } from '../report/figure/surfaces.js';
 import { linfBins, type LinfRow } from '../report/figure/linf.js';
 import { training, type TrainingRow } from '../report/figure/training.js';
 import { linesOf, number, readRows, rowsCsv, type FigureKind } from '../report/figure/rows.js';
-import { findRuns, refuseNothing } from './collect.js';
+import { findRuns, refuseNoFolder, refuseNothing } from './collect.js';
 import { isBang, type Config } from './config.js';
-import { FILES } from './folder.js';
+import { FILES, readJson, SURFACES_FILE } from './folder.js';
+import { NOISE_FILES } from './noise.js';
 import { inWords } from './problems.js';
 
 /** A figure as it goes into files. */
@@ -35,6 +39,8 @@ const READERS: Record<FigureKindName, (results: readonly string[]) => Promise<Fo
   training: trainingRows,
   eta: etaRows,
   linf: linfRows,
+  surfaces: surfaceRows,
+  noise: noiseRows,
 };
 
 /**
@@ -195,4 +201,90 @@ async function linfRows(results: readonly string[]): Promise<Found> {
   }
   if (rows.length === 0) throw new UserError(`${inWords(results)}: no attack was made`);
   return { rows, notes };
+}
+
+/** The lines of a CSV file in the one folder that a figure is drawn from. */
+async function linesInFolder(
+  results: readonly string[],
+  name: string,
+  what: string,
+): Promise<{ folder: string; file: string; lines: Record<string, string>[] }> {
+  const [folder] = results;
+  if (results.length > 1)
+    throw new UserError(`${inWords(results)}: give the folder of one ${what}`);
+  refuseNoFolder(folder);
+  const file = path.join(folder, name);
+  if (!existsSync(file)) {
+    throw new UserError(`${folder} holds no ${name}: give the folder of a ${what}`);
+  }
+  return { folder, file, lines: linesOf((await readUserFile(file)).toString('utf8'), file) };
+}
+
+async function surfaceRows(results: readonly string[]): Promise<Found> {
+  const { file, lines } = await linesInFolder(results, SURFACES_FILE, 'sweep');
+  const columns = Object.keys(lines[0]);
+  const keys = columns.slice(0, Math.max(0, columns.indexOf('seeds')));
+  const varied = keys.filter((key) => new Set(lines.map((line) => line[key])).size > 1);
+  const [x_key, y_key] = varied;
+  const points = new Set(lines.map((line) => JSON.stringify([line[x_key], line[y_key]])));
+  const across = (key: string): number => new Set(lines.map((line) => line[key])).size;
+  if (varied.length !== 2 || points.size < across(x_key) * across(y_key)) {
+    throw new UserError(
+      `${file} is of no grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
+    );
+  }
+  const rows = SURFACE_NAMES.flatMap((surface) => {
+    const inColumns = lines.map((line) => {
+      const [value, above] = [line[surface], line[`${surface}_minus_reference`]];
+      return {
+        surface,
+        x_key,
+        x: line[x_key],
+        y_key,
+        y: line[y_key],
+        seeds: line.seeds,
+        value,
+        // In as many digits as the file has.
+        reference: value && above ? Number((Number(value) - Number(above)).toFixed(6)) : null,
+      };
+    });
+    return readRows(inColumns, surfaces.row, file);
+  });
+  if (rows.every(({ value }) => value === null)) throw new UserError(`${file}: no cell is done`);
+  return { rows, notes: [] };
+}
+
+/** As much of the result of a noise study as is drawn. */
+const noiseResult = z.object({
+  config: z.object({ published: z.enum(NOISE_PAIRS).optional() }),
+});
+
+async function noiseRows(results: readonly string[]): Promise<Found> {
+  const study = 'noise study';
+  const { file: ratesFile, lines: rates } = await linesInFolder(results, NOISE_FILES.noise, study);
+  const { folder, file, lines } = await linesInFolder(results, NOISE_FILES.surfaces, study);
+  const result = noiseResult.safeParse(readJson(path.join(folder, NOISE_FILES.result))).data;
+  const pair = result?.config.published;
+  const quoted = pair && publishedNoise(pair);
+  const errors = new Map(
+    rates.map((line) => [
+      JSON.stringify([line.iteration, line.sigma, line.network]),
+      line.standard_error,
+    ]),
+  );
+  const last = lines.at(-1)!.iteration;
+  const rows = lines.map((line) => {
+    const { iteration, sigma } = line;
+    const errorOf = (network: string) => errors.get(JSON.stringify([iteration, sigma, network]));
+    const isQuoted = quoted && iteration === last && Number(sigma) === quoted.sigma;
+    return {
+      ...line,
+      regular_error: errorOf('regular'),
+      bang_error: errorOf('bang'),
+      difference_error: line.standard_error,
+      quoted_regular: isQuoted ? quoted.regularPercent : null,
+      quoted_bang: isQuoted ? quoted.bangPercent : null,
+    };
+  });
+  return { rows: readRows(rows, noise.row, `${ratesFile} or ${file}`), notes: [] };
 }

@@ -37,6 +37,9 @@ export const FILES = {
 /** What says in a study's folder what it is of. */
 export const STUDY_FILE = 'study.yaml';
 
+/** What sweeps and noise studies leave to be drawn: values over two others. */
+export const SURFACES_FILE = 'surfaces.csv';
+
 /** The names that every kind of result folder has, and those of its own. */
 type FileNames = Record<'identity' | 'result' | 'stages', string>;
 

@@ -20,7 +20,13 @@ import {
   type OfPair,
 } from '../report/noise.js';
 import type { Config } from './config.js';
-import { openFolder, STUDY_FILE, type Identity, type ResultFolder } from './folder.js';
+import {
+  openFolder,
+  STUDY_FILE,
+  SURFACES_FILE,
+  type Identity,
+  type ResultFolder,
+} from './folder.js';
 import type { NoiseStudy } from './noiseConfig.js';
 import { digestOfWeights, provenance, refuseOtherData, sourceOf } from './provenance.js';
 import { INCIDENTAL, type DataSource, type Provenance } from './result.js';
@@ -29,10 +35,10 @@ import { snapshotName } from './snapshots.js';
 import { networkFor, trainedWeights } from './training.js';
 
 /** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
-const FILES = {
+export const NOISE_FILES = {
   identity: STUDY_FILE,
   noise: 'noise.csv',
-  surfaces: 'surfaces.csv',
+  surfaces: SURFACES_FILE,
   accuracy: 'stages.csv',
   images: 'images.csv',
   /** What is known of single stages and σ. */
@@ -40,7 +46,7 @@ const FILES = {
   result: 'result.json',
 } as const;
 
-type StudyFolder = ResultFolder<keyof typeof FILES>;
+type StudyFolder = ResultFolder<keyof typeof NOISE_FILES>;
 
 /** `result.json` of a noise study: the end of training, and where all of it comes from. */
 export interface NoiseResult {
@@ -66,7 +72,7 @@ export interface NoiseResult {
 export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<NoiseResult> {
   const { progress, signal, force, inputs } = options;
   threadCount(options.threads);
-  const folder = openFolder(options.out, identityOf(study), { force, inputs }, FILES);
+  const folder = openFolder(options.out, identityOf(study), { force, inputs }, NOISE_FILES);
   const runs = ofPair((key) => openRun(study.networks[key], path.join(options.out, key), options));
   const finished = force ? undefined : finishedResult(folder, study);
   const known = finished && { ...finished, name: study.name, config: study };

@@ -9,6 +9,7 @@ import {
   readJson,
   remove,
   removeLeftovers,
+  SURFACES_FILE,
 } from '../experiment/folder.js';
 import { INCIDENTAL, isResult, type Result } from '../experiment/result.js';
 import { writeFileAtomic } from '../files.js';
@@ -19,7 +20,7 @@ import { loadPlan, type Cell, type Plan } from './plan.js';
 export const SWEEP_FILES = {
   record: 'sweep.yaml',
   table: 'sweep.csv',
-  surfaces: 'surfaces.csv',
+  surfaces: SURFACES_FILE,
   pareto: 'pareto.csv',
   lock: 'sweep.lock',
   cancel: 'sweep.cancel',

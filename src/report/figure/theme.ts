@@ -98,6 +98,8 @@ export const iterationAxis = {
 
 /** From little to much: as even to colour-blind readers, and in grey from dark to light. */
 export const SEQUENTIAL = 'cividis';
+/** From less to more than nothing, by which nothing is lightest. */
+export const DIVERGING = 'blueorange';
 
 export const THEME: Config = {
   background: '#ffffff',

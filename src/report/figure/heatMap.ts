@@ -1,0 +1,153 @@
+import type { TopLevelSpec } from 'vega-lite';
+import { textWidth } from './font.js';
+import { DIVERGING, INK, panelWidth, SEQUENTIAL, TEXT } from './theme.js';
+
+/** A value over two others, as coloured cells. */
+export interface HeatMap {
+  title: string;
+  subtitle?: string;
+  x: HeatAxis;
+  y: HeatAxis;
+  cells: readonly HeatCell[];
+  /** From which value to which the colours go; around zero if `diverging`. */
+  domain: readonly [number, number];
+  diverging?: boolean;
+  /** Decimals of the numbers in the cells, where there is room for them. */
+  digits: number;
+}
+
+export interface HeatAxis {
+  title: string;
+  /** In their order, from left to right or from below. */
+  values: readonly string[];
+}
+
+export interface HeatCell {
+  x: string;
+  y: string;
+  value: number;
+  /** Gets a dot. */
+  marked: boolean;
+}
+
+export type Panel = Extract<TopLevelSpec, { hconcat: unknown }>['hconcat'][number];
+
+/** So many columns leave room for a number in each cell. */
+const NUMBERED = 6;
+const HEIGHT = 170;
+/** Between two panels: the legend of the first and the axis of the second. */
+const SPACE = 104;
+const LEGEND = 44;
+const WIDTH = panelWidth(2, SPACE, LEGEND);
+export const HEAT_SIZE = { width: WIDTH, height: HEIGHT };
+
+/** Panels of that size, two in a row. */
+export function heatGrid(panels: readonly Panel[]): TopLevelSpec {
+  return {
+    concat: [...panels],
+    columns: 2,
+    bounds: 'flush',
+    // Between rows: an axis, a title and what is below it.
+    spacing: { column: SPACE, row: 92 },
+    resolve: { scale: { color: 'independent', strokeDash: 'independent' } },
+  };
+}
+
+/** The values of an axis that have a label: as many as there is room for, the last among them. */
+function labelled(
+  values: readonly string[],
+  room: number,
+  size = (value: string): number => textWidth(value, TEXT.label),
+): string[] {
+  const needed = Math.max(...values.map(size)) + 6;
+  const step = Math.ceil((needed * values.length) / room);
+  return values.filter((_, i) => (values.length - 1 - i) % step === 0);
+}
+
+/** The panel of a heat map. */
+export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): Panel {
+  const [low, high] = scale.domain;
+  const numbered = x.values.length <= NUMBERED;
+  const axis = (of: HeatAxis, vertical: boolean) => ({
+    type: 'ordinal' as const,
+    scale: {
+      domain: vertical ? of.values.toReversed() : [...of.values],
+      padding: 0,
+      paddingInner: 0.04,
+    },
+    axis: {
+      title: of.title,
+      ...(of.title.length === 1 && { titleAngle: 0 }),
+      labelAngle: 0,
+      values: vertical ? labelled(of.values, HEIGHT, () => TEXT.label) : labelled(of.values, WIDTH),
+      grid: false,
+      domain: false,
+    },
+  });
+  const textOf = (value: number): string => {
+    const digits = Math.abs(value).toFixed(scale.digits);
+    if (Number(digits) === 0) return digits;
+    return `${value < 0 ? '−' : scale.diverging ? '+' : ''}${digits}`;
+  };
+  const middle = (low + high) / 2;
+  // Of the sequential colours the low ones are dark, of the diverging ones both ends.
+  const onDark = scale.diverging ? `abs(datum.value) > ${0.6 * high}` : `datum.value < ${middle}`;
+  return {
+    title: { text: title, ...(subtitle !== undefined && { subtitle }) },
+    width: WIDTH,
+    height: HEIGHT,
+    data: { values: cells.map((cell) => ({ ...cell, text: textOf(cell.value) })) },
+    encoding: {
+      x: { field: 'x', ...axis(x, false) },
+      y: { field: 'y', ...axis(y, true) },
+    },
+    layer: [
+      {
+        mark: 'rect',
+        encoding: {
+          color: {
+            field: 'value',
+            type: 'quantitative',
+            scale: {
+              domain: [low, high],
+              scheme: scale.diverging ? DIVERGING : SEQUENTIAL,
+            },
+            legend: {
+              title: null,
+              orient: 'right',
+              direction: 'vertical',
+              gradientLength: HEIGHT,
+              gradientThickness: 10,
+              labelFontSize: TEXT.label,
+              tickCount: 5,
+              offset: 8,
+            },
+          },
+        },
+      },
+      ...(numbered
+        ? [
+            {
+              mark: { type: 'text' as const, fontSize: TEXT.label - 1 },
+              encoding: {
+                text: { field: 'text' },
+                color: { condition: { test: onDark, value: '#ffffff' }, value: INK },
+              },
+            },
+          ]
+        : []),
+      {
+        transform: [{ filter: 'datum.marked' }],
+        mark: {
+          type: 'point',
+          filled: true,
+          size: 10,
+          opacity: 1,
+          ...(numbered && { xOffset: WIDTH / x.values.length / 2 - 4 }),
+        },
+        encoding: { color: { condition: { test: onDark, value: '#ffffff' }, value: INK } },
+      },
+    ],
+    resolve: { scale: { color: 'independent' } },
+  };
+}

@@ -1,0 +1,159 @@
+import { z } from 'zod';
+import { HEAT_SIZE, heatGrid, heatPanel, type Panel } from './heatMap.js';
+import { number, optionalNumber, type FigureKind } from './rows.js';
+import { INK, lineScales, TEXT } from './theme.js';
+
+/** What noise of one σ does to both networks at a stage of their training, in percent. */
+export const noiseRow = z.object({
+  iteration: number,
+  /** In pixel units. */
+  sigma: number,
+  /** The share of noisy copies that are classified wrongly. */
+  regular: number,
+  bang: number,
+  /** Standard errors over images; null with one image of each class. */
+  regular_error: optionalNumber,
+  bang_error: optionalNumber,
+  /** bang − regular, in points. */
+  difference: number,
+  difference_error: optionalNumber,
+  /** What the paper quotes. */
+  quoted_regular: optionalNumber,
+  quoted_bang: optionalNumber,
+});
+export type NoiseFigureRow = z.infer<typeof noiseRow>;
+
+const NETWORKS = [
+  { key: 'regular', title: 'Regular training' },
+  { key: 'bang', title: 'BANG' },
+] as const;
+
+/** Both networks and their difference over stage and σ, and the last stage as curves. */
+export const noise: FigureKind<NoiseFigureRow> = {
+  row: noiseRow,
+  spec(rows) {
+    const ascending = (key: 'iteration' | 'sigma'): string[] =>
+      [...new Set(rows.map((row) => row[key]))].sort((a, b) => a - b).map(String);
+    const x = { title: 'iteration', values: ascending('iteration') };
+    const y = { title: 'σ (pixels)', values: ascending('sigma') };
+    const map = (value: (row: NoiseFigureRow) => number, marked?: (row: NoiseFigureRow) => boolean) =>
+      rows.map((row) => ({
+        x: String(row.iteration),
+        y: String(row.sigma),
+        value: value(row),
+        marked: marked?.(row) ?? false,
+      }));
+    const most = Math.max(...rows.flatMap(({ regular, bang }) => [regular, bang]));
+    const gap = Math.max(...rows.map(({ difference }) => Math.abs(difference))) || 1;
+    const [regular, bang] = NETWORKS.map(({ key, title }) =>
+      heatPanel({
+        title: `${title} (% wrong)`,
+        x,
+        y,
+        cells: map((row) => row[key]),
+        domain: [0, most],
+        digits: 1,
+      }),
+    );
+    const difference = heatPanel({
+      title: 'BANG minus regular (points)',
+      subtitle: '● BANG worse by two standard errors or more',
+      x,
+      y,
+      cells: map(
+        (row) => row.difference,
+        (row) => row.difference > 0 && row.difference >= 2 * (row.difference_error ?? 0),
+      ),
+      domain: [-gap, gap],
+      diverging: true,
+      digits: 1,
+    });
+    return heatGrid([regular, bang, difference, lastStage(rows)]);
+  },
+};
+
+function lastStage(rows: readonly NoiseFigureRow[]): Panel {
+  const last = Math.max(...rows.map(({ iteration }) => iteration));
+  const { colour, dash } = lineScales(NETWORKS.map(({ title }) => title));
+  const points = rows
+    .filter(({ iteration }) => iteration === last)
+    .flatMap((row) =>
+      NETWORKS.map(({ key, title }) => {
+        const [rate, error] = [row[key], row[`${key}_error`] ?? 0];
+        const quoted = row[`quoted_${key}`];
+        return {
+          network: title,
+          sigma: row.sigma,
+          rate,
+          low: rate - error,
+          high: rate + error,
+          quoted,
+        };
+      }),
+    );
+  const isQuoted = points.some(({ quoted }) => quoted !== null);
+  const x = {
+    field: 'sigma',
+    type: 'quantitative' as const,
+    axis: { title: 'σ (pixels)', grid: false },
+  };
+  const color = { field: 'network', scale: colour, legend: null };
+  const strokeDash = { field: 'network', scale: dash, legend: null };
+  // A legend inside the panel, where no curve is: more noise fools more.
+  const key = { values: NETWORKS.map(({ title }, i) => ({ network: title, y: 10 + 15 * i })) };
+  const y = { field: 'y', type: 'quantitative' as const, scale: null };
+  return {
+    title: {
+      text: `After ${last} iterations (% wrong)`,
+      subtitle: isQuoted ? '± standard error;  ♦ quoted in the paper' : '± standard error',
+    },
+    ...HEAT_SIZE,
+    data: { values: points },
+    layer: [
+      {
+        data: key,
+        mark: { type: 'rule', strokeWidth: 1.5 },
+        encoding: { x: { value: 8 }, x2: { value: 34 }, y, color, strokeDash },
+      },
+      {
+        data: key,
+        mark: { type: 'text', align: 'left', fontSize: TEXT.label, x: 40 },
+        encoding: { y, text: { field: 'network' } },
+      },
+      {
+        mark: 'line' as const,
+        encoding: {
+          x,
+          y: {
+            field: 'rate',
+            type: 'quantitative' as const,
+            axis: { title: null, labelFlush: true },
+          },
+          color,
+          strokeDash,
+        },
+      },
+      {
+        mark: { type: 'rule' as const },
+        encoding: {
+          x,
+          y: { field: 'low', type: 'quantitative' as const },
+          y2: { field: 'high' },
+          color,
+        },
+      },
+      {
+        transform: [{ filter: 'isValid(datum.quoted)' }],
+        mark: {
+          type: 'point' as const,
+          shape: 'diamond',
+          filled: true,
+          size: 60,
+          stroke: INK,
+          opacity: 1,
+        },
+        encoding: { x, y: { field: 'quoted', type: 'quantitative' as const }, color },
+      },
+    ],
+  };
+}

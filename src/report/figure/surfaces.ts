@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { heatGrid, heatPanel } from './heatMap.js';
+import { number, optionalNumber, type FigureKind } from './rows.js';
+
+/** What is drawn of a sweep, in the order of the panels. */
+export const SURFACES = {
+  accuracy: { title: 'Accuracy (%)', digits: 1 },
+  fgs_rate: { title: 'FGS-Rate (%)', digits: 1 },
+  hc1_pass: { title: 'Mean HC1-PASS', digits: 2 },
+  fgs_unmasked_linf: { title: 'Mean L∞ of unmasked FGS (pixels)', digits: 1 },
+} as const;
+type SurfaceName = keyof typeof SURFACES;
+export const SURFACE_NAMES = Object.keys(SURFACES) as SurfaceName[];
+
+/** A figure of the table at a point of a sweep over two keys, the mean over the seeds. */
+export const surfaceRow = z.object({
+  surface: z.enum(SURFACE_NAMES as [SurfaceName, ...SurfaceName[]]),
+  x_key: z.string(),
+  x: z.string(),
+  y_key: z.string(),
+  y: z.string(),
+  seeds: number,
+  value: optionalNumber,
+  /** Of the sweep's reference, which is regular training; null without one. */
+  reference: optionalNumber,
+});
+export type SurfaceRow = z.infer<typeof surfaceRow>;
+
+/** Heat maps over two keys, such as β and ε, with the level of the reference. */
+export const surfaces: FigureKind<SurfaceRow> = {
+  row: surfaceRow,
+  spec(rows) {
+    const drawn = SURFACE_NAMES.map((name) => ({
+      name,
+      rows: rows.flatMap(({ value, ...row }) =>
+        row.surface === name && value !== null ? [{ ...row, value }] : [],
+      ),
+    })).filter((surface) => surface.rows.length > 0);
+    const panels = drawn.map(({ name, rows: cells }) => {
+      const { title, digits } = SURFACES[name];
+      const [{ x_key, y_key, reference }] = cells;
+      const values = cells.map(({ value }) => value);
+      return heatPanel({
+        title,
+        subtitle:
+          reference === null
+            ? ''
+            : `regular training: ${reference.toFixed(digits + 1)};  ● above that`,
+        x: { title: symbolOf(x_key), values: inOrder(cells.map(({ x }) => x)) },
+        y: { title: symbolOf(y_key), values: inOrder(cells.map(({ y }) => y)) },
+        cells: cells.map(({ x, y, value }) => ({
+          x,
+          y,
+          value,
+          marked: reference !== null && value > reference,
+        })),
+        domain: [Math.min(...values), Math.max(...values)],
+        digits,
+      });
+    });
+    return heatGrid(panels);
+  },
+};
+
+const SYMBOLS: Record<string, string> = {
+  'training.bang.beta': 'β',
+  'training.bang.epsilon': 'ε',
+};
+
+function symbolOf(key: string): string {
+  return SYMBOLS[key] ?? key;
+}
+
+/** Numbers by size, other values as they come. */
+function inOrder(all: readonly string[]): string[] {
+  const values = [...new Set(all)];
+  return values.some((value) => Number.isNaN(Number(value)))
+    ? values
+    : values.sort((a, b) => Number(a) - Number(b));
+}
