@@ -1,11 +1,12 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { drawFigure } from '../experiment/figures.js';
 import { writeFileAtomic } from '../files.js';
 import { printable } from '../report/entry.js';
 import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
-import { once } from './options.js';
+import { interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 
 const FORMATS = ['svg', 'png'] as const;
@@ -16,6 +17,9 @@ interface FigureArguments {
   results: string[];
   out: string;
   format: Format[];
+  attack: AttackName;
+  threads?: number;
+  dataDir?: string;
 }
 
 export const figureCommand: CommandModule<object, FigureArguments> = {
@@ -47,10 +51,20 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
         default: FORMATS,
         describe: 'svg, png, or both',
       })
+      .option('attack', {
+        choices: ATTACK_NAMES,
+        default: 'hc1' as const,
+        describe: 'by which attack examples are made',
+      })
+      .options({ threads: shared.threads, 'data-dir': shared['data-dir'] })
       .example('$0 figure training runs/lenet-r0 runs/lenet-b1', 'loss and accuracy of two runs')
       .epilog('NAME.csv holds what the figure is drawn from.') as never,
-  handler: async ({ name, results, out, format }) => {
-    const { svg, csv, notes } = await drawFigure(name, results);
+  handler: async ({ name, results, out, format, attack, threads, dataDir }) => {
+    const { svg, csv, notes } = await interruptible(
+      (signal, progress) =>
+        drawFigure(name, results, { attack, threads, dataDir, progress, signal }),
+      { force: false, resumes: false },
+    );
     for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
     const contents = {
       svg,

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
 import { UserError } from '../errors.js';
 import { readUserFile } from '../files.js';
+import { silent } from '../progress.js';
 import { printable } from '../report/entry.js';
 import { NOISE_PAIRS, publishedNoise } from '../report/published.js';
 import { FIGURE_KINDS, type FigureKindName } from '../report/figure/figures.js';
@@ -11,11 +12,13 @@ import { renderSvg } from '../report/figure/render.js';
 import { eta, type EtaRow } from '../report/figure/eta.js';
 import { noise } from '../report/figure/noise.js';
 import { SURFACE_NAMES, surfaces } from '../report/figure/surfaces.js';
+import { imageUrl, type ExampleRow } from '../report/figure/examples.js';
 import { linfBins, type LinfRow } from '../report/figure/linf.js';
 import { training, type TrainingRow } from '../report/figure/training.js';
 import { linesOf, number, readRows, rowsCsv, type FigureKind } from '../report/figure/rows.js';
 import { findRuns, refuseNoFolder, refuseNothing } from './collect.js';
 import { isBang, type Config } from './config.js';
+import { adversarialExamples, type ExampleOptions } from './examples.js';
 import { FILES, readJson, SURFACES_FILE } from './folder.js';
 import { NOISE_FILES } from './noise.js';
 import { inWords } from './problems.js';
@@ -29,13 +32,20 @@ export interface DrawnFigure {
   notes: string[];
 }
 
+/** How adversarial examples are made; other figures have no options. */
+export type FigureOptions = ExampleOptions;
+
 /** Rows of a figure, as plain data. */
 interface Found {
   rows: object[];
   notes: string[];
 }
 
-const READERS: Record<FigureKindName, (results: readonly string[]) => Promise<Found>> = {
+const READERS: Record<
+  FigureKindName,
+  (results: readonly string[], options: FigureOptions) => Promise<Found>
+> = {
+  examples: exampleRows,
   training: trainingRows,
   eta: etaRows,
   linf: linfRows,
@@ -52,9 +62,10 @@ const READERS: Record<FigureKindName, (results: readonly string[]) => Promise<Fo
 export async function drawFigure(
   name: FigureKindName,
   results: readonly string[],
+  options: FigureOptions = { attack: 'hc1', progress: silent },
 ): Promise<DrawnFigure> {
   const own = await ownRows(name, results);
-  const { rows, notes } = own ?? (await READERS[name](results));
+  const { rows, notes } = own ?? (await READERS[name](results, options));
   const kind = FIGURE_KINDS[name] as unknown as FigureKind<object>;
   return { svg: await renderSvg(kind.spec(rows)), csv: rowsCsv(rows), notes };
 }
@@ -70,6 +81,27 @@ async function ownRows(
   const text = (await readUserFile(file)).toString('utf8');
   const { row } = FIGURE_KINDS[name];
   return { rows: readRows<object>(linesOf(text, file), row, file), notes: [] };
+}
+
+async function exampleRows(results: readonly string[], options: FigureOptions): Promise<Found> {
+  const found = await adversarialExamples(results, options);
+  const rows = found.flatMap(({ data, shape, index, label, original, adversarials }) => {
+    const common = { data, attack: options.attack, index, label };
+    const none = { predicted: null, linf: null, pass: null };
+    return [
+      { ...common, network: '', training: '', ...none, image: imageUrl(original, shape) },
+      ...adversarials.map(({ network, training, predicted, linf, pass, image }) => ({
+        ...common,
+        network,
+        training,
+        predicted,
+        linf,
+        pass: Number(pass.toFixed(4)),
+        image: imageUrl(image, shape),
+      })),
+    ] satisfies ExampleRow[];
+  });
+  return { rows, notes: [] };
 }
 
 /** A run, and what it is called in a figure. */

@@ -307,7 +307,7 @@ function finish(folder: ResultFolder, result: Result): void {
 }
 
 /** The config by which weights of ours were trained. */
-function configIn({ metadata }: WeightFile): Config | undefined {
+export function configIn({ metadata }: WeightFile): Config | undefined {
   const text = metadata.config;
   if (text === undefined) return undefined;
   try {

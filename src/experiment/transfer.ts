@@ -1,24 +1,20 @@
-import { existsSync, statSync } from 'node:fs';
-import path from 'node:path';
 import { z } from 'zod';
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { ATTACKS, attackImages } from '../attacks/run.js';
-import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
+import { loadData, type Dataset } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { spreadOf } from '../metrics/summary.js';
-import { makeNetwork, type Network, type Weights } from '../model/network.js';
-import { disposeWeights, importMean, importWeights } from '../model/parameters.js';
+import { disposeWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { readWeights } from '../model/weights.js';
 import { printable } from '../report/entry.js';
 import { transferCsv } from '../report/transfer.js';
-import { networkOf, type Config } from './config.js';
+import type { Config } from './config.js';
 import { firstImages } from './evaluate.js';
-import { FILES as RUN_FILES, openFolder, STUDY_FILE } from './folder.js';
+import { openFolder, STUDY_FILE } from './folder.js';
+import { loadModel, openModel, type Model, type OpenedModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from './provenance.js';
-import { announceEngine, subjectOf, type RunOptions } from './run.js';
-import { withMean } from './training.js';
+import { announceEngine, type RunOptions } from './run.js';
 
 /** What perturbations that one network was attacked with do to another. */
 export interface Transfer {
@@ -79,7 +75,7 @@ export async function transfer(
 ): Promise<Transfer[]> {
   const { progress, signal, force } = options;
   threadCount(options.threads);
-  const opened = [await open(files[0]), await open(files[1])] as const;
+  const opened = [await openModel(files[0]), await openModel(files[1])] as const;
   const [a, b] = opened;
   if (a.subject.data !== b.subject.data) {
     throw new UserError(
@@ -108,7 +104,7 @@ export async function transfer(
   const stages = folder.stages({ ...identity, data: sha256 });
 
   const test = firstImages(data.test, evaluation.images);
-  const networks = opened.map((one) => networkIn(one, data));
+  const networks = opened.map((one) => loadModel(one, data));
   try {
     const predicted: Uint8Array[] = [];
     for (const { network, weights } of networks) {
@@ -141,11 +137,6 @@ export async function transfer(
   } finally {
     for (const { weights } of networks) disposeWeights(weights);
   }
-}
-
-interface Model {
-  network: Network;
-  weights: Weights;
 }
 
 async function tried(
@@ -190,32 +181,8 @@ async function tried(
   return { ...which, ...counts, linf: spreadOf(linf) };
 }
 
-interface Opened {
-  name: string;
-  file: Awaited<ReturnType<typeof readWeights>>;
-  subject: ReturnType<typeof subjectOf>;
-}
-
-async function open(given: string): Promise<Opened> {
-  const isFolder = existsSync(given) && statSync(given).isDirectory();
-  const name = isFolder ? path.join(given, RUN_FILES.weights) : given;
-  if (isFolder && !existsSync(name)) {
-    throw new UserError(
-      `${given} holds no ${RUN_FILES.weights}: give weights, or the folder of a run`,
-    );
-  }
-  const file = await readWeights(name);
-  return { name, file, subject: subjectOf(file, name) };
-}
-
-function networkIn({ name, file, subject }: Opened, data: DataSplits): Model {
-  const bare = makeNetwork(networkOf(subject));
-  const weights = importWeights(bare, file, name);
-  return { network: withMean(bare, importMean(bare, file, name), data.train), weights };
-}
-
 /** What each of the two is called: its own name, or where it is, if the names are equal. */
-function namesOf(opened: readonly Opened[], files: readonly string[]): string[] {
+function namesOf(opened: readonly OpenedModel[], files: readonly string[]): string[] {
   const own = opened.map(({ subject }) => subject.name);
   return (own[0] === own[1] ? files : own).map(printable);
 }

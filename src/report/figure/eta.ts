@@ -29,6 +29,7 @@ export const eta: FigureKind<EtaRow> = {
       { field: 'eta_max', name: 'largest η' },
     ];
     return {
+      description: 'η of each layer over the iterations of training',
       data: { values: [...rows] },
       columns: layers.length,
       bounds: 'flush',

@@ -42,8 +42,9 @@ const WIDTH = panelWidth(2, SPACE, LEGEND);
 export const HEAT_SIZE = { width: WIDTH, height: HEIGHT };
 
 /** Panels of that size, two in a row. */
-export function heatGrid(panels: readonly Panel[]): TopLevelSpec {
+export function heatGrid(description: string, panels: readonly Panel[]): TopLevelSpec {
   return {
+    description,
     concat: [...panels],
     columns: 2,
     bounds: 'flush',

@@ -66,10 +66,11 @@ export const linf: FigureKind<LinfRow> = {
       .map((panel) => ({
         ...panel,
         fooled: (width * (100 - panel.percent)) / 100,
-        text: panel.images === 0 ? 'all fooled' : `${panel.percent.toFixed(1)} % not fooled`,
+        text: panel.images === 0 ? 'all fooled' : `${panel.percent.toFixed(2)} % not fooled`,
       }));
     const top = Math.max(...bars.map(({ percent }) => percent), 1);
     return {
+      description: 'Histograms of the smallest L∞ by which each attack fools each network',
       vconcat: blocks.map((block) => {
         const titles = block.map((name) => ATTACKS[name].title);
         const within = <T extends { attack: string }>(all: readonly T[]) =>

@@ -36,7 +36,10 @@ export const noise: FigureKind<NoiseFigureRow> = {
       [...new Set(rows.map((row) => row[key]))].sort((a, b) => a - b).map(String);
     const x = { title: 'iteration', values: ascending('iteration') };
     const y = { title: 'σ (pixels)', values: ascending('sigma') };
-    const map = (value: (row: NoiseFigureRow) => number, marked?: (row: NoiseFigureRow) => boolean) =>
+    const map = (
+      value: (row: NoiseFigureRow) => number,
+      marked?: (row: NoiseFigureRow) => boolean,
+    ) =>
       rows.map((row) => ({
         x: String(row.iteration),
         y: String(row.sigma),
@@ -68,7 +71,10 @@ export const noise: FigureKind<NoiseFigureRow> = {
       diverging: true,
       digits: 1,
     });
-    return heatGrid([regular, bang, difference, lastStage(rows)]);
+    return heatGrid(
+      'Shares of noisy images that are classified wrongly, over stage of training and σ',
+      [regular, bang, difference, lastStage(rows)],
+    );
   },
 };
 

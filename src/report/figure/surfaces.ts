@@ -58,7 +58,7 @@ export const surfaces: FigureKind<SurfaceRow> = {
         digits,
       });
     });
-    return heatGrid(panels);
+    return heatGrid('Heat maps of a sweep over two keys', panels);
   },
 };
 

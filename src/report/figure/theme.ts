@@ -104,6 +104,8 @@ export const DIVERGING = 'blueorange';
 export const THEME: Config = {
   background: '#ffffff',
   padding: 6,
+  // Each mark would be read out; the figure has one description.
+  aria: false,
   font: FONT_FAMILY,
   // Plots have the size that is asked for; what is written around them makes the figure larger.
   autosize: { type: 'pad' },

@@ -45,6 +45,7 @@ export const training: FigureKind<TrainingRow> = {
     ] as const;
     const drawn = panels.filter(({ field }) => rows.some((row) => row[field] !== null));
     return {
+      description: 'Loss and accuracy over the iterations of training',
       bounds: 'flush',
       spacing: BESIDE,
       data: { values: [...rows] },

@@ -1,0 +1,211 @@
+import { PROTOCOL, type AttackName } from '../attacks/attack.js';
+import { ATTACKS, attackImages, type AttackResult } from '../attacks/run.js';
+import { DATA_NAMES, loadData, type DataName, type Dataset } from '../data/dataset.js';
+import { SHAPES, type ImageShape } from '../data/shapes.js';
+import { threadCount } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { createPassMeter } from '../metrics/pass.js';
+import { disposeWeights } from '../model/parameters.js';
+import { predict } from '../model/predict.js';
+import { printable } from '../report/entry.js';
+import { isBang } from './config.js';
+import { slice } from './evaluate.js';
+import { loadModel, openModel, type Model, type OpenedModel } from './models.js';
+import { inWords } from './problems.js';
+import { announceEngine, configIn, type RunOptions } from './run.js';
+
+/** A test image that fools several networks of one data set, each after a change of its own. */
+export interface Example {
+  data: DataName;
+  shape: ImageShape;
+  /** In the test set. */
+  index: number;
+  label: number;
+  /** height × width × channels. */
+  original: Uint8Array;
+  /** For each network, in the order in which they were given. */
+  adversarials: Adversarial[];
+}
+
+export interface Adversarial {
+  network: string;
+  /** `BANG` or `regular`; empty where the weights do not say. */
+  training: string;
+  predicted: number;
+  /** In pixel units. */
+  linf: number;
+  pass: number;
+  image: Uint8Array;
+}
+
+export interface ExampleOptions extends Pick<
+  RunOptions,
+  'dataDir' | 'threads' | 'progress' | 'signal'
+> {
+  attack: AttackName;
+}
+
+/** Images that are classified at once, and tried of each class at once. */
+const CHUNK = 500;
+const TRIES = 4;
+
+/**
+ * Adversarial examples for a figure: for each data set and class, the first test image that all
+ * networks of it classify correctly and on which the attack, by the paper's protocol, succeeds for
+ * each. Classes without one are left out.
+ *
+ * @param files weights, or result folders with weights in them
+ * @throws UserError if there is no example at all; Interrupted if the signal aborts
+ */
+export async function adversarialExamples(
+  files: readonly string[],
+  options: ExampleOptions,
+): Promise<Example[]> {
+  threadCount(options.threads);
+  const opened: OpenedModel[] = [];
+  for (const file of files) opened.push(await openModel(file));
+  await announceEngine('auto', options);
+  const examples: Example[] = [];
+  for (const data of DATA_NAMES) {
+    const given = opened.flatMap((one, i) =>
+      one.subject.data === data ? [{ ...one, given: files[i] }] : [],
+    );
+    if (given.length > 0) examples.push(...(await examplesOn(data, given, options)));
+  }
+  if (examples.length === 0) {
+    throw new UserError(
+      `${inWords(files)}: there is no test image with which ${ATTACKS[options.attack].title} fools each network`,
+    );
+  }
+  return examples;
+}
+
+interface Named extends Model {
+  name: string;
+  training: string;
+}
+
+async function examplesOn(
+  data: DataName,
+  opened: readonly (OpenedModel & { given: string })[],
+  { attack, dataDir, progress, signal }: ExampleOptions,
+): Promise<Example[]> {
+  const splits = await loadData(data, { dataDir, progress, signal });
+  const { test } = splits;
+  const names = namesOf(opened);
+  const models: Named[] = opened.map((one, i) => ({
+    ...loadModel(one, splits),
+    name: names[i],
+    training: trainingOf(one),
+  }));
+  const shape = SHAPES[data];
+  const meter = await createPassMeter(shape);
+  const task = progress.start(`${ATTACKS[attack].title} on ${data}`, shape.classes, 'classes');
+  const found = new Map<number, Example>();
+  try {
+    for (let begin = 0; begin < test.count && found.size < shape.classes; begin += CHUNK) {
+      const chunk = slice(test, begin, Math.min(test.count, begin + CHUNK));
+      let candidates = await classifiedByAll(models, chunk, signal);
+      while (candidates.length > 0) {
+        const tried = firstOfEachClass(
+          candidates.filter((i) => !found.has(chunk.labels[i])),
+          chunk.labels,
+        );
+        candidates = candidates.filter((i) => !tried.includes(i) && !found.has(chunk.labels[i]));
+        if (tried.length === 0) break;
+        const attacked = await attackAll(models, chunk, tried, attack, signal);
+        for (const [i, position] of tried.entries()) {
+          const label = chunk.labels[position];
+          if (found.has(label) || attacked.some(({ linf }) => Number.isNaN(linf[i]))) continue;
+          const original = imageOf(chunk, position);
+          const adversarials = attacked.map(({ adversarials: images, linf, predicted }, m) => {
+            const image = imageOf({ ...chunk, images }, i);
+            const { name: network, training } = models[m];
+            const { pass } = meter.measure(original, image);
+            return { network, training, predicted: predicted[i], linf: linf[i], pass, image };
+          });
+          found.set(label, { data, shape, index: begin + position, label, original, adversarials });
+          task.update(found.size);
+        }
+      }
+    }
+  } finally {
+    meter.close();
+    for (const { weights } of models) disposeWeights(weights);
+  }
+  task.finish(`${found.size} of ${shape.classes} classes`);
+  return [...found.values()].sort((a, b) => a.label - b.label);
+}
+
+/** Positions of the images that each network classifies correctly. */
+async function classifiedByAll(
+  models: readonly Model[],
+  images: Dataset,
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
+  let right = [...images.labels.keys()];
+  for (const { network, weights } of models) {
+    const { predicted } = await predict(network, weights, images, { ...(signal && { signal }) });
+    right = right.filter((i) => predicted[i] === images.labels[i]);
+  }
+  return right;
+}
+
+/** As many of each class as are tried at once. */
+function firstOfEachClass(positions: readonly number[], labels: Uint8Array): number[] {
+  const taken = new Map<number, number>();
+  return positions.filter((i) => {
+    const count = taken.get(labels[i]) ?? 0;
+    taken.set(labels[i], count + 1);
+    return count < TRIES;
+  });
+}
+
+/** What the attack finds for each network, and what each says of its adversarial images. */
+async function attackAll(
+  models: readonly Model[],
+  images: Dataset,
+  positions: readonly number[],
+  attack: AttackName,
+  signal: AbortSignal | undefined,
+): Promise<(AttackResult & { predicted: Uint8Array })[]> {
+  const which = Uint32Array.from(positions);
+  const labels = Uint8Array.from(positions, (i) => images.labels[i]);
+  const stop = { ...(signal && { signal }) };
+  const results = [];
+  for (const { network, weights } of models) {
+    const found = await attackImages(
+      ATTACKS[attack],
+      network,
+      weights,
+      images,
+      which,
+      PROTOCOL.paper,
+      stop,
+    );
+    const perturbed = { ...images, count: which.length, images: found.adversarials, labels };
+    const { predicted } = await predict(network, weights, perturbed, stop);
+    results.push({ ...found, predicted });
+  }
+  return results;
+}
+
+function imageOf({ images, height, width, channels }: Dataset, i: number): Uint8Array {
+  const size = height * width * channels;
+  return images.slice(i * size, (i + 1) * size);
+}
+
+/** The row of the paper or the name of each network; where it is, if that is not enough. */
+function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[] {
+  const own = opened.map(({ file, subject }) => configIn(file)?.published?.row ?? subject.name);
+  return opened.map(({ given }, i) => {
+    const alone = own.filter((name) => name === own[i]).length === 1;
+    return printable(alone ? own[i] : given);
+  });
+}
+
+function trainingOf({ file }: OpenedModel): string {
+  const config = configIn(file);
+  if (!config) return '';
+  return isBang(config) ? 'BANG' : 'regular';
+}

@@ -1,0 +1,52 @@
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import type { DataSplits } from '../data/dataset.js';
+import { UserError } from '../errors.js';
+import { makeNetwork, type Network, type Weights } from '../model/network.js';
+import { importMean, importWeights } from '../model/parameters.js';
+import { readWeights, type WeightFile } from '../model/weights.js';
+import { networkOf } from './config.js';
+import { FILES } from './folder.js';
+import { subjectOf } from './run.js';
+import { withMean } from './training.js';
+
+/** A trained network that is to be attacked; its weights belong to the engine. */
+export interface Model {
+  network: Network;
+  weights: Weights;
+}
+
+/** A file of weights that is read, and what it is of. */
+export interface OpenedModel {
+  /** The file's name. */
+  name: string;
+  file: WeightFile;
+  subject: ReturnType<typeof subjectOf>;
+}
+
+/**
+ * Reads weights.
+ *
+ * @param given their file, or the folder of a run
+ * @throws UserError if there are none
+ */
+export async function openModel(given: string): Promise<OpenedModel> {
+  const isFolder = existsSync(given) && statSync(given).isDirectory();
+  const name = isFolder ? path.join(given, FILES.weights) : given;
+  if (isFolder && !existsSync(name)) {
+    throw new UserError(`${given} holds no ${FILES.weights}: give weights, or the folder of a run`);
+  }
+  const file = await readWeights(name);
+  return { name, file, subject: subjectOf(file, name) };
+}
+
+/**
+ * Gives weights to the engine, which must have been started.
+ *
+ * @throws UserError if they do not fit their network
+ */
+export function loadModel({ name, file, subject }: OpenedModel, data: DataSplits): Model {
+  const bare = makeNetwork(networkOf(subject));
+  const weights = importWeights(bare, file, name);
+  return { network: withMean(bare, importMean(bare, file, name), data.train), weights };
+}
