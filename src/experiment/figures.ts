@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
@@ -76,8 +76,7 @@ async function ownRows(
   results: readonly string[],
 ): Promise<Found | undefined> {
   const [file] = results;
-  if (results.length !== 1 || !statSync(file, { throwIfNoEntry: false })?.isFile())
-    return undefined;
+  if (results.length !== 1 || !file.endsWith('.csv') || !existsSync(file)) return undefined;
   const text = (await readUserFile(file)).toString('utf8');
   const { row } = FIGURE_KINDS[name];
   return { rows: readRows<object>(linesOf(text, file), row, file), notes: [] };

@@ -70,8 +70,10 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
   const size = SIZES[name];
   const indices = [...new Set(rows.map(({ index }) => index))];
   const networks = [...new Set(rows.map(({ network }) => network))];
-  const namesWidth =
-    12 + Math.max(...['original', ...networks].map((text) => textWidth(text, TEXT.title, true)));
+  // Whole, as everything else in this figure is, so that the images' pixels are.
+  const namesWidth = Math.ceil(
+    12 + Math.max(...['original', ...networks].map((text) => textWidth(text, TEXT.title, true))),
+  );
   // Below the first row the class; below the others that, L∞ and PASS.
   const top = (row: number): number =>
     row === 0 ? 0 : size + LINE + 10 + (row - 1) * (size + 3 * LINE + 10);

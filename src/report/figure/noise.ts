@@ -111,7 +111,7 @@ function lastStage(rows: readonly NoiseFigureRow[]): Panel {
   return {
     title: {
       text: `After ${last} iterations (% wrong)`,
-      subtitle: isQuoted ? '± standard error;  ♦ quoted in the paper' : '± standard error',
+      subtitle: isQuoted ? '± standard error; ♦ quoted in the paper' : '± standard error',
     },
     ...HEAT_SIZE,
     data: { values: points },

@@ -41,7 +41,7 @@ export function readRows<Row>(
     const [column] = error.issues[0].path as [string];
     throw new UserError(
       column in line
-        ? `${file}: line ${i + 2} has a ${column} that does not belong there: ${JSON.stringify(line[column])}`
+        ? `${file}: line ${i + 2} has ${shown(line[column])} as ${column}, which does not belong there`
         : `${file} has no column ${column}`,
     );
   });
@@ -61,4 +61,9 @@ export function linesOf(text: string, file: string): Record<string, string>[] {
   }
   if (lines.length === 0) throw new UserError(`${file} holds no line`);
   return lines;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

@@ -45,7 +45,7 @@ export const surfaces: FigureKind<SurfaceRow> = {
         subtitle:
           reference === null
             ? ''
-            : `regular training: ${reference.toFixed(digits + 1)};  ● above that`,
+            : `regular training: ${reference.toFixed(digits + 1)}; ● above that`,
         x: { title: symbolOf(x_key), values: inOrder(cells.map(({ x }) => x)) },
         y: { title: symbolOf(y_key), values: inOrder(cells.map(({ y }) => y)) },
         cells: cells.map(({ x, y, value }) => ({

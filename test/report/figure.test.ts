@@ -1,0 +1,270 @@
+import { Resvg } from '@resvg/resvg-js';
+import { decode } from 'fast-png';
+import { describe, expect, it } from 'vitest';
+import { makeRandom } from '#bang/random.js';
+import { FIGURE_KINDS, type FigureKindName } from '#bang/report/figure/figures.js';
+import { fontFiles, textWidth } from '#bang/report/figure/font.js';
+import { imageUrl } from '#bang/report/figure/examples.js';
+import { linfBins } from '#bang/report/figure/linf.js';
+import { renderPng, renderSvg } from '#bang/report/figure/render.js';
+import { readRows, rowsCsv, linesOf, type FigureKind } from '#bang/report/figure/rows.js';
+import { logScale, powerLabels } from '#bang/report/figure/theme.js';
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+/** Rows of each figure: two networks of long names, one with two seeds; values without meaning. */
+const NETWORKS = [
+  { network: 'R0', seed: 1 },
+  { network: 'R0', seed: 2 },
+  { network: 'a network with a long name & <signs>', seed: null },
+];
+const ROWS: Record<FigureKindName, object[]> = {
+  examples: range(3).flatMap((index) =>
+    ['', 'R0', 'a network with a long name'].map((network, n) => ({
+      data: index < 2 ? 'mnist' : 'cifar10',
+      attack: 'hc1',
+      index,
+      label: index,
+      network,
+      training: n === 0 ? '' : 'regular',
+      predicted: n === 0 ? null : 1,
+      linf: n === 0 ? null : 255,
+      pass: n === 0 ? null : -0.123,
+      image: imageUrl(new Uint8Array(28 * 28).fill(90 * n), { height: 28, width: 28, channels: 1 }),
+    })),
+  ),
+  surfaces: (['accuracy', 'hc1_pass'] as const).flatMap((surface) =>
+    range(3).flatMap((x) =>
+      range(4).map((y) => ({
+        surface,
+        x_key: 'training.bang.beta',
+        x: String(1 + x / 10),
+        y_key: 'training.a.rather.long.key',
+        y: String(y),
+        seeds: 1,
+        value: 10 + x * y,
+        reference: 13,
+      })),
+    ),
+  ),
+  noise: range(8).flatMap((stage) =>
+    range(3).map((s) => ({
+      iteration: 500 * (stage + 1),
+      sigma: 10 * s,
+      regular: 20 * s + stage,
+      bang: 22 * s,
+      regular_error: 1,
+      bang_error: null,
+      difference: 2 * s - stage,
+      difference_error: 1,
+      quoted_regular: stage === 7 && s === 2 ? 46 : null,
+      quoted_bang: stage === 7 && s === 2 ? 39.1 : null,
+    })),
+  ),
+  training: NETWORKS.flatMap((run) =>
+    range(5).map((i) => ({
+      ...run,
+      iteration: 100 * i,
+      loss: 2.3 / 10 ** i,
+      train_accuracy: 10 + 20 * i,
+      validation_accuracy: run.seed === null ? null : 12 + 20 * i,
+    })),
+  ),
+  eta: NETWORKS.flatMap((run) =>
+    ['conv1', 'ip1'].flatMap((layer) =>
+      range(4).map((i) => ({
+        ...run,
+        layer,
+        iteration: 100 * i,
+        eta_mean: 10 ** (4 * i),
+        eta_max: 3 * 10 ** (5 * i),
+      })),
+    ),
+  ),
+  linf: NETWORKS.flatMap((run) =>
+    (['fgs', 'hc1', 'pgd', 'square', 'deepfool-l2'] as const).flatMap((attack) =>
+      linfBins([1, 2, 2, 30, 255, NaN]).map((bin) => ({ ...run, attack, ...bin })),
+    ),
+  ),
+};
+const NAMES = Object.keys(FIGURE_KINDS) as FigureKindName[];
+
+function draw(name: FigureKindName): Promise<string> {
+  return renderSvg((FIGURE_KINDS[name] as unknown as FigureKind<object>).spec(ROWS[name]));
+}
+
+/** What stands in a figure. */
+function textsOf(svg: string): string[] {
+  return [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, text]) => text);
+}
+
+function count(svg: string, pattern: RegExp): number {
+  return [...svg.matchAll(pattern)].length;
+}
+
+describe.each(NAMES)('the figure %s', (name) => {
+  it('is the same each time, whatever was drawn before, and from its own CSV', async () => {
+    const first = await draw(name);
+    await draw(name === 'linf' ? 'eta' : 'linf');
+    expect(await draw(name)).toBe(first);
+    const { row, spec } = FIGURE_KINDS[name] as unknown as FigureKind<object>;
+    const lines = linesOf(rowsCsv(ROWS[name]), 'figure.csv');
+    expect(await renderSvg(spec(readRows(lines, row, 'figure.csv')))).toBe(first);
+  });
+
+  it('needs nothing from elsewhere, and says what it is', async () => {
+    const svg = await draw(name);
+    expect(svg).toMatch(/^<svg role="img" aria-label="[^"]{10,}"/);
+    expect(svg.replaceAll(/xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|url\(["']?(?!#)/);
+    expect(svg).not.toMatch(/NaN|undefined|\[object/);
+  });
+
+  it('has nothing cut off', async () => {
+    const svg = await draw(name);
+    const { width, height, data, channels } = decode(await renderPng(svg));
+    const border = (x: number, y: number): boolean =>
+      x < 2 || y < 2 || x >= width - 2 || y >= height - 2;
+    const stained = range(width * height).filter(
+      (i) => border(i % width, Math.floor(i / width)) && data[i * channels] < 255,
+    );
+    expect(stained).toEqual([]);
+  });
+});
+
+describe('what the figures show', () => {
+  it('training: a line for each network and seed in each panel, all of one name alike', async () => {
+    const svg = await draw('training');
+    const lines = [...svg.matchAll(/<path d="M[^"]*L[^"]*" stroke="(#\w+)"[^>]*>/g)].filter(
+      ([tag]) => !tag.includes('Z"'),
+    );
+    // Three of the loss, three of the training accuracy, and two where there is a validation.
+    expect(
+      lines.map(([, colour]) => colour).filter((colour) => colour.startsWith('#0')),
+    ).toHaveLength(8);
+    expect(new Set(lines.map(([, colour]) => colour)).size).toBe(2);
+    expect(textsOf(svg)).toContain('a network with a long name &amp; &lt;signs&gt;');
+  });
+
+  it('surfaces: a cell for each value, a dot for each above the reference', async () => {
+    const svg = await draw('surfaces');
+    const level = 'regular training: 13.00; ● above that';
+    expect(textsOf(svg)).toEqual(expect.arrayContaining(['Accuracy (%)', level]));
+    // x · y > 3, on two surfaces.
+    expect(count(svg, /<path transform="translate[^>]*d="M[^>]*A/g)).toBe(2 * 2);
+    expect(textsOf(svg)).toEqual(
+      expect.arrayContaining(['β', 'training.a.rather.long.key', '16.0']),
+    );
+  });
+
+  it('noise: dots where BANG is worse by two standard errors, and the quoted figures', async () => {
+    const svg = await draw('noise');
+    const worse = (ROWS.noise as { difference: number }[]).filter(
+      ({ difference }) => difference >= 2,
+    );
+    expect(worse.length).toBeGreaterThan(0);
+    expect(count(svg, /<path transform="translate[^>]*d="M[^>]*A/g)).toBe(worse.length);
+    expect(textsOf(svg)).toContain('± standard error; ♦ quoted in the paper');
+    expect(textsOf(svg)).toEqual(
+      expect.arrayContaining(['After 4000 iterations (% wrong)', '4000']),
+    );
+  });
+
+  it('eta: powers of ten', async () => {
+    const texts = textsOf(await draw('eta'));
+    expect(texts).toEqual(expect.arrayContaining(['conv1', 'ip1', 'mean η', 'largest η', '10¹⁶']));
+  });
+
+  it('linf: what is not fooled, with the seed only where a network has several', async () => {
+    const texts = textsOf(await draw('linf'));
+    expect(texts.filter((text) => text === '16.67 % not fooled')).toHaveLength(15);
+    expect(texts).toEqual(expect.arrayContaining(['R0, seed 1', 'R0, seed 2', 'DeepFool L2']));
+    expect(texts).toContain('a network with a long name &amp; &lt;signs&gt;');
+  });
+
+  it('examples: the pixels as they are, with class, L∞ and PASS', async () => {
+    const svg = await draw('examples');
+    expect(count(svg, /<image [^>]*image-rendering: pixelated/g)).toBe(9);
+    const texts = textsOf(svg);
+    expect(texts).toEqual(
+      expect.arrayContaining(['MNIST, HC1', 'CIFAR-10, HC1', 'bird', 'automobile', 'PASS -0.123']),
+    );
+    expect(texts.filter((text) => text === 'L∞ 255')).toHaveLength(6);
+  });
+
+  it('a PNG has no smoothed pixels', async () => {
+    const image = new Uint8Array(28 * 28).map(
+      (_, i) => (((i % 28) + Math.floor(i / 28)) % 2) * 255,
+    );
+    const rows = (ROWS.examples as { index: number }[])
+      .filter(({ index }) => index === 0)
+      .map((row) => ({ ...row, image: imageUrl(image, { height: 28, width: 28, channels: 1 }) }));
+    const svg = await renderSvg(
+      (FIGURE_KINDS.examples as unknown as FigureKind<object>).spec(rows),
+    );
+    const bare = svg.replaceAll(/<text[^>]*>[^<]*<\/text>/g, '');
+    const { data, channels } = decode(await renderPng(bare));
+    const greys = new Set(range(data.length / channels).map((i) => data[i * channels]));
+    expect([...greys].sort()).toEqual([0, 255]);
+  });
+});
+
+describe('the letters', () => {
+  // Between two bars, whose place tells how wide resvg, which reads the font itself, draws the text.
+  const drawn = (text: string, weight: string): number => {
+    const width = (inner: string): number =>
+      new Resvg(
+        `<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="300"><text x="50" y="200" font-size="100" font-weight="${weight}" font-family="Arimo" style="font-kerning: none">|${inner}|</text></svg>`,
+        { font: { loadSystemFonts: false, fontFiles: fontFiles() } },
+      ).getBBox()!.width;
+    return width(text) - width('');
+  };
+  it.each(['0123456789', 'iteration', 'L∞ 255', 'σβεη', '10¹⁷⁻⁰', '±●♦−–'])('%s', (text) => {
+    for (const bold of [false, true]) {
+      const ours = textWidth(text, 100, bold);
+      expect(Math.abs(ours - drawn(text, bold ? 'bold' : 'normal'))).toBeLessThan(0.1);
+    }
+  });
+  it('all of the figures are in the font', () => {
+    const missing = textWidth('\u{e000}', 100);
+    const letters = new Set('%βεησ∞●♦±−→⁻⁰¹²³⁴⁵⁶⁷⁸⁹');
+    expect(missing).toBeGreaterThan(0);
+    expect([...letters].filter((letter) => textWidth(letter, 100) === missing)).toEqual([]);
+  });
+});
+
+describe('scales', () => {
+  const random = makeRandom(1, 'figure test', 0);
+  const uniform = (): number => random.uniform();
+  it('a logarithmic one covers all values, from tick to tick, with few ticks', () => {
+    for (let i = 0; i < 300; i++) {
+      const values = range(5).map(() => 10 ** (uniform() * 40 * uniform() - 20 * uniform()));
+      const { scale, ticks } = logScale(values);
+      expect(ticks[0]).toBeLessThanOrEqual(Math.min(...values));
+      expect(ticks.at(-1)).toBeGreaterThanOrEqual(Math.max(...values));
+      expect(scale.domain).toEqual([ticks[0], ticks.at(-1)]);
+      expect(ticks.length).toBeLessThanOrEqual(13);
+      expect(ticks).toEqual([...new Set(ticks)].sort((a, b) => a - b));
+    }
+  });
+
+  it('powers of ten are written as such', () => {
+    expect(powerLabels([1, 1e5, 1e17, 0.01, 2])).toBe(
+      '({"1":"10⁰","2":"2","100000":"10⁵","100000000000000000":"10¹⁷","0.01":"10⁻²"})[datum.value]',
+    );
+  });
+
+  it('the bins of L∞ hold each value once', () => {
+    const linf = range(5000).map(() =>
+      uniform() < 0.2 ? NaN : 1 + Math.floor(uniform() ** 3 * 255),
+    );
+    const bins = linfBins(linf);
+    expect(bins.reduce((sum, { images }) => sum + images, 0)).toBe(linf.length);
+    expect(bins.at(-1)).toEqual({ from: null, to: null, images: linf.filter(Number.isNaN).length });
+    for (const { from, to, images } of bins.slice(0, -1)) {
+      expect(linf.filter((value) => from! <= value && value < to!)).toHaveLength(images);
+    }
+    expect(bins.slice(1, -1).map(({ from }) => from)).toEqual(
+      bins.slice(0, -2).map(({ to }) => to),
+    );
+  });
+});
