@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
+import { UserError } from '../errors.js';
 import { drawFigure } from '../experiment/figures.js';
 import { writeFileAtomic } from '../files.js';
 import { printable } from '../report/entry.js';
@@ -46,9 +47,10 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
         describe: 'where NAME.svg, NAME.png and NAME.csv go',
       })
       .option('format', {
-        choices: FORMATS,
-        array: true,
-        default: FORMATS,
+        type: 'string',
+        requiresArg: true,
+        coerce: formatList,
+        default: FORMATS.join(','),
         describe: 'svg, png, or both',
       })
       .option('attack', {
@@ -58,6 +60,9 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       })
       .options({ threads: shared.threads, 'data-dir': shared['data-dir'] })
       .example('$0 figure training runs/lenet-r0 runs/lenet-b1', 'loss and accuracy of two runs')
+      .example('$0 figure examples runs/lenet-r0 runs/lenet-b1', "the paper's Figure 1")
+      .example('$0 figure surfaces runs/lenet --out paper', "a sweep, as the paper's Figure 2")
+      .example('$0 figure linf figures/linf.csv', 'the same figure again')
       .epilog('NAME.csv holds what the figure is drawn from.') as never,
   handler: async ({ name, results, out, format, attack, threads, dataDir }) => {
     const { svg, csv, notes } = await interruptible(
@@ -67,16 +72,24 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
     );
     for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
     const contents = {
-      svg,
+      ...(format.includes('svg') && { svg }),
       ...(format.includes('png') && { png: await renderPng(svg) }),
       csv,
     };
-    const files = Object.entries(contents).flatMap(([ending, content]) => {
-      if (ending === 'svg' && !format.includes('svg')) return [];
+    const files = Object.entries(contents).map(([ending, content]) => {
       const file = path.join(out, `${name}.${ending}`);
       writeFileAtomic(file, content);
-      return [file];
+      return file;
     });
     print(`Files: ${files.join(', ')}`);
   },
 };
+
+function formatList(text: string | string[]): Format[] {
+  const names = String(text).split(',');
+  const wrong = names.find((name) => !FORMATS.some((format) => format === name));
+  if (wrong !== undefined) {
+    throw new UserError(`--format: expected ${FORMATS.join(' or ')}, found "${wrong}"`);
+  }
+  return names as Format[];
+}

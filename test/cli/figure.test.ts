@@ -232,9 +232,10 @@ describe('bang figure refuses', () => {
     ['examples', ['run'], /holds no weights\.safetensors: give weights, or the folder of a run/],
     ['examples', ['nothing'], /cannot read .*none: there is no such file/],
     ['examples', ['remote'], /remote\.csv: line 2 has "http:.* as image/],
+    ['training --format svg,gif', ['run'], /--format: expected svg or png, found "gif"/],
     ['pie', ['run'], /name: expected .*training.*, found "pie"/],
   ])('%s of %j', async (name, what, message) => {
-    const args = ['figure', name, ...what.map((one) => given[one]())];
+    const args = ['figure', ...name.split(' '), ...what.map((one) => given[one]())];
     expectRefusal(await bangInside([...args, '--out', space.file('refused')]), message);
   });
 });

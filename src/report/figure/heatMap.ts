@@ -73,8 +73,9 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
     type: 'ordinal' as const,
     scale: {
       domain: vertical ? of.values.toReversed() : [...of.values],
-      padding: 0,
+      // Not 0 outside: rounded, the first tick would lie before the axis, and be left out.
       paddingInner: 0.04,
+      paddingOuter: 0.02,
     },
     axis: {
       title: of.title,

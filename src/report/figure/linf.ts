@@ -41,7 +41,7 @@ const STRIP = { space: 24, at: 14, height: 4 };
 const COLUMNS = 4;
 const SPACE = 14;
 
-/** Histograms of the smallest L∞: a row for each run, a column for each attack. */
+/** Histograms of the smallest L∞: a row for each network, a column for each attack. */
 export const linf: FigureKind<LinfRow> = {
   row: linfRow,
   spec(rows) {
@@ -52,8 +52,9 @@ export const linf: FigureKind<LinfRow> = {
     const columns = Math.min(attacks.length, COLUMNS);
     const names = Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true)));
     const width = panelWidth(columns, SPACE, names);
-    const panels = rows.map((row) => {
-      const all = rows.filter(
+    const summed = overSeeds(rows);
+    const panels = summed.map((row) => {
+      const all = summed.filter(
         (other) => other.attack === row.attack && runOf(other) === runOf(row),
       );
       const attacked = all.reduce((sum, { images }) => sum + images, 0);
@@ -154,12 +155,26 @@ export const linf: FigureKind<LinfRow> = {
   },
 };
 
-/** What each run is called: the seed is said where a network has several. */
+/** What each network is called, with the number of its seeds, whose images are counted together. */
 function namesOf(rows: readonly LinfRow[]): (row: LinfRow) => string {
   const seeds = new Map<string, Set<number | null>>();
   for (const { network, seed } of rows) {
     seeds.set(network, (seeds.get(network) ?? new Set()).add(seed));
   }
-  return ({ network, seed }) =>
-    seed === null || seeds.get(network)!.size === 1 ? network : `${network}, seed ${seed}`;
+  return ({ network }) => {
+    const { size } = seeds.get(network)!;
+    return size === 1 ? network : `${network}, ${size} seeds`;
+  };
+}
+
+/** Rows of one network and attack with the bins of all seeds added up. */
+function overSeeds(rows: readonly LinfRow[]): LinfRow[] {
+  const sums = new Map<string, LinfRow>();
+  for (const row of rows) {
+    const { network, attack, from, to } = row;
+    const key = JSON.stringify([network, attack, from, to]);
+    const images = (sums.get(key)?.images ?? 0) + row.images;
+    sums.set(key, { ...row, images });
+  }
+  return [...sums.values()];
 }
