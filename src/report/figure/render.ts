@@ -1,4 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
+import { UserError } from '../../errors.js';
 import { fontFiles, FONT_FAMILY, textWidth } from './font.js';
 import { TEXT, THEME } from './theme.js';
 
@@ -55,9 +56,22 @@ function escaped(text: string): string {
   return text.replace(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`);
 }
 
-/** An SVG of `renderSvg` as PNG, drawn with the fonts that this program has, not the system's. */
+/** It is compiled for each system, and not for all of them. */
+async function loadResvg(): Promise<typeof import('@resvg/resvg-js')> {
+  try {
+    return await import('@resvg/resvg-js');
+  } catch {
+    throw new UserError('no PNG can be drawn on this system, only SVG: --format svg');
+  }
+}
+
+/**
+ * An SVG of `renderSvg` as PNG, drawn with the fonts that this program has, not the system's.
+ *
+ * @throws UserError where resvg does not run
+ */
 export async function renderPng(svg: string): Promise<Uint8Array> {
-  const { Resvg } = await import('@resvg/resvg-js');
+  const { Resvg } = await loadResvg();
   const image = new Resvg(svg, {
     font: {
       loadSystemFonts: false,
