@@ -57,8 +57,10 @@ thread_local Buffer scratchBuffers[SCRATCH_SLOTS];
 Buffer sharedBuffers[SHARED_SLOTS];
 
 // How long an idle worker looks for new work before it sleeps. Kernels of one training step follow
-// each other within microseconds; waking a sleeper costs tens of them.
-constexpr int SPINS = 2000;
+// each other within microseconds, those of a search within a millisecond; waking a sleeper costs more
+// than a tenth of that. So it spins for some 20 microseconds, then looks again whenever nobody else wants
+// the core, for a millisecond or so.
+constexpr int SPINS = 2000, YIELDS = 2000;
 
 /// Tasks are claimed by compare-and-swap on one ticket, (epoch << 32 | next task). A worker that
 /// wakes late finds another epoch in it and claims nothing, so nobody ever waits for a sleeper.
@@ -129,6 +131,10 @@ class Pool {
       for (int spin = 0; epochOf(ticket_.load(std::memory_order_acquire)) == seen; spin++) {
         if (spin < SPINS) {
           relax();
+          continue;
+        }
+        if (spin < SPINS + YIELDS) {
+          std::this_thread::yield();
           continue;
         }
         std::unique_lock<std::mutex> lock(mutex_);
