@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 import globals from 'globals';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'prebuilds/', 'runs/', 'coverage/'] },
+  { ignores: ['dist/', 'build/', 'prebuilds/', 'runs/', 'coverage/', 'screenshots/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

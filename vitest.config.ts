@@ -5,8 +5,8 @@ const script = process.env.npm_lifecycle_event;
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // What takes minutes, or needs `bang setup tensorflow` before, has commands of its own.
-    exclude: ['long', 'mutations', 'tensorflow']
+    // What takes minutes, or needs a browser or `bang setup tensorflow` before, has commands of its own.
+    exclude: ['browser', 'long', 'mutations', 'tensorflow']
       .filter((name) => script !== `test:${name}`)
       .map((name) => `test/${name}/**`),
     env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : 'native' },

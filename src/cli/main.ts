@@ -12,6 +12,7 @@ import { exportCommand } from './export.js';
 import { figureCommand } from './figure.js';
 import { initCommand } from './init.js';
 import { noiseCommand } from './noise.js';
+import { reportCommand } from './report.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
 import { setupCommand } from './setup.js';
@@ -20,6 +21,7 @@ import { tableCommand } from './table.js';
 import { transferCommand } from './transfer.js';
 import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
+import { viewCommand } from './view.js';
 import { workerCommand } from './worker.js';
 
 /** Exit codes: an interface that scripts rely on. */
@@ -33,6 +35,8 @@ const COMMANDS = [
   transferCommand,
   tableCommand,
   figureCommand,
+  reportCommand,
+  viewCommand,
   sweepCommand,
   checkCommand,
   diffCommand,
@@ -64,6 +68,8 @@ export async function main(args: string[]): Promise<number> {
     .command(transferCommand)
     .command(tableCommand)
     .command(figureCommand)
+    .command(reportCommand)
+    .command(viewCommand)
     .command(sweepCommand)
     .command(checkCommand)
     .command(diffCommand)

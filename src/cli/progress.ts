@@ -1,5 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
-import type { Progress, Task } from '../progress.js';
+import { duration, type Progress, type Task } from '../progress.js';
 
 /** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */
 const LINE_EVERY_MS = 15_000;
@@ -95,15 +95,4 @@ function remainingTime(total: number): (done: number) => string {
     if (fresh <= 0) return '…';
     return duration(((performance.now() - begun) / fresh) * (total - done));
   };
-}
-
-/** A duration for people: `4.2 s`, `3 min 05 s`, `2 h 07 min`. */
-export function duration(milliseconds: number): string {
-  const seconds = milliseconds / 1000;
-  if (seconds < 59.95) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  const whole = Math.round(seconds);
-  const two = (n: number) => String(n).padStart(2, '0');
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-  const minutes = Math.round(seconds / 60);
-  return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }

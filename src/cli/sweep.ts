@@ -12,6 +12,7 @@ import {
   sweepReport,
   type SweepCell,
 } from '../report/sweep.js';
+import { duration } from '../progress.js';
 import { COLUMNS } from '../report/entry.js';
 import { estimateSeconds } from '../sweep/estimate.js';
 import { KEEPABLE, planIn, refuseOtherSweep, sweepFolder, type Keepable } from '../sweep/folder.js';
@@ -21,7 +22,6 @@ import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print, terminalWidth } from './print.js';
-import { duration } from './progress.js';
 import { addressIn, queueOptions, type QueueArguments } from './queue.js';
 import { setOption } from './validate.js';
 

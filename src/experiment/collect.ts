@@ -18,24 +18,29 @@ export interface FoundRun {
 
 export interface Found {
   runs: FoundRun[];
-  /** A sentence for each folder that holds something of a run, but no result. */
+  /** Folders that hold something of a run, but no result. */
+  unfinished: string[];
+  /** A sentence for each of these, and for each result that cannot be read. */
   notes: string[];
 }
 
 /**
  * The finished runs in folders and below them, in the order of their names.
  *
+ * @param isOther says of a folder that it, and what is below it, is no matter of runs
  * @throws UserError if one of the folders is none
  */
-export function findRuns(folders: readonly string[]): Found {
-  const found: Found = { runs: [], notes: [] };
+export function findRuns(
+  folders: readonly string[],
+  isOther: (folder: string) => boolean = isStudy,
+): Found {
+  const found: Found = { runs: [], unfinished: [], notes: [] };
   const visited = new Set<string>();
   const visit = (folder: string): void => {
     const identity = realpathSync(folder);
     if (visited.has(identity)) return;
     visited.add(identity);
-    // Its networks are trained, but not evaluated: they are no rows.
-    if (existsSync(path.join(folder, STUDY_FILE))) return;
+    if (isOther(folder)) return;
     lookInto(folder, found);
     for (const name of subfoldersOf(folder, found)) visit(path.join(folder, name));
   };
@@ -44,6 +49,16 @@ export function findRuns(folders: readonly string[]): Found {
     visit(folder);
   }
   return found;
+}
+
+/** Whether a folder is that of a study: its networks may be trained, but are not evaluated. */
+export function isStudy(folder: string): boolean {
+  return existsSync(path.join(folder, STUDY_FILE));
+}
+
+/** That a folder has no result. */
+export function unfinishedNote(folder: string): string {
+  return `${folder} is not finished: it is left out`;
 }
 
 /** @throws UserError if there is no folder of that name */
@@ -57,10 +72,13 @@ export function refuseNoFolder(folder: string): void {
   throw new UserError(`cannot read ${folder}: it is not a folder`);
 }
 
-function lookInto(folder: string, { runs, notes }: Found): void {
+function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   const file = path.join(folder, FILES.result);
   if (!existsSync(file)) {
-    if (isRunFolder(folder)) notes.push(`${folder} is not finished: it is left out`);
+    if (isRunFolder(folder)) {
+      unfinished.push(folder);
+      notes.push(unfinishedNote(folder));
+    }
     return;
   }
   try {
@@ -154,9 +172,9 @@ function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
  * Groups as tables in the paper's order: for each row first what was measured as in the paper; rows
  * of which there is no run, too; behind them what is not in the paper.
  */
-export function tablesOf(groups: readonly Group[]): TablePart[] {
+export function tablesOf(groups: readonly Group[]): CollectedPart[] {
   const named = distinct(groups);
-  const parts: TablePart[] = [];
+  const parts: CollectedPart[] = [];
   let rest = named;
   for (const table of [1, 2] as const) {
     const inPaper = named.filter(({ entry }) => entry.published?.table === table);
@@ -166,16 +184,27 @@ export function tablesOf(groups: readonly Group[]): TablePart[] {
     const { model, dataset, rows } = publishedTable(table);
     const entries = rows.flatMap((row) => {
       const ours = inPaper.filter(({ entry }) => entry.published!.id === row.id);
-      return ours.length > 0 ? inOrder(ours) : [noRun(row)];
+      return ours.length > 0 ? inOrder(ours) : [{ group: [], entry: noRun(row) }];
     });
-    parts.push({
-      title: `Table ${table}: ${model} on ${dataset}`,
-      entries: [...entries, ...inOrder(rest.filter(alike))],
-    });
+    const title = `Table ${table}: ${model} on ${dataset}`;
+    parts.push(partOf(title, [...entries, ...inOrder(rest.filter(alike))]));
     rest = rest.filter((one) => !inPaper.includes(one) && !alike(one));
   }
-  if (rest.length > 0) parts.push({ title: 'Not in the paper', entries: inOrder(rest) });
+  if (rest.length > 0) parts.push(partOf('Not in the paper', inOrder(rest)));
   return parts;
+}
+
+/** A table, and the runs that each of its entries is of; none of an entry without a run. */
+export interface CollectedPart extends TablePart {
+  groups: Group[];
+}
+
+function partOf(title: string, named: readonly Named[]): CollectedPart {
+  return {
+    title,
+    entries: named.map(({ entry }) => entry),
+    groups: named.map(({ group }) => group),
+  };
 }
 
 interface Named {
@@ -204,11 +233,9 @@ function commonFolder([first, ...others]: Group): string {
   return (common < 0 ? parts : parts.slice(0, common)).join(path.sep) || '.';
 }
 
-function inOrder(named: readonly Named[]): Entry[] {
-  const foreign = ({ labels }: Entry): number => labels.length;
-  return named
-    .map(({ entry }) => entry)
-    .sort((a, b) => foreign(a) - foreign(b) || byName(a.name, b.name));
+function inOrder(named: readonly Named[]): Named[] {
+  const foreign = ({ entry }: Named): number => entry.labels.length;
+  return named.toSorted((a, b) => foreign(a) - foreign(b) || byName(a.entry.name, b.entry.name));
 }
 
 function noRun(published: NonNullable<Entry['published']>): Entry {

@@ -1,12 +1,12 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import path from 'node:path';
-import { parse } from 'csv-parse/sync';
-import { messageOf, UserError } from '../errors.js';
-import { readUserFile, reason } from '../files.js';
+import { UserError } from '../errors.js';
+import { readUserFile } from '../files.js';
 import { overSeeds, ROW_FIGURES, type RowFigure, type SeedFigure } from '../report/rowFigures.js';
 import type { Baseline } from './baseline.js';
 import { findRuns, groupRuns, refuseNothing, type FoundRun } from './collect.js';
 import { differencesIn, FILES, type Difference } from './folder.js';
+import { readPerImage, type ImageLine } from './perImage.js';
 import { isResult, type Result } from './result.js';
 
 /** The runs of one experiment: one, or one for each seed. */
@@ -165,8 +165,6 @@ function pooledStd(a: SeedFigure, b: SeedFigure): number | undefined {
   return Math.sqrt(((a.n - 1) * a.std ** 2 + (b.n - 1) * b.std ** 2) / freedom);
 }
 
-type Line = Partial<Record<string, string>>;
-
 function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges | undefined {
   const [before, after] = [linesOf(a.folder, notes), linesOf(b.folder, notes)];
   if (!before || !after) return undefined;
@@ -186,7 +184,11 @@ function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges 
   return changes;
 }
 
-function compareImage(x: Line, y: Line, { predicted, blank, columns }: ImageChanges): void {
+function compareImage(
+  x: ImageLine,
+  y: ImageLine,
+  { predicted, blank, columns }: ImageChanges,
+): void {
   if (x.predicted !== y.predicted) {
     predicted.changed++;
     if (x.predicted === x.label) predicted.toWrong++;
@@ -206,23 +208,10 @@ function compareImage(x: Line, y: Line, { predicted, blank, columns }: ImageChan
   }
 }
 
-function linesOf(folder: string, notes: string[]): Line[] | undefined {
-  const file = path.join(folder, FILES.perImage);
-  if (!existsSync(file)) {
-    notes.push(`${folder} has no ${FILES.perImage}, so images are not compared`);
-    return undefined;
-  }
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
-  }
-  try {
-    return parse(text, { columns: true });
-  } catch (error) {
-    throw new UserError(`${file} is damaged: ${messageOf(error)}`);
-  }
+function linesOf(folder: string, notes: string[]): ImageLine[] | undefined {
+  const lines = readPerImage(folder);
+  if (!lines) notes.push(`${folder} has no ${FILES.perImage}, so images are not compared`);
+  return lines;
 }
 
 function sumOf(all: readonly ImageChanges[]): ImageChanges {

@@ -1,5 +1,6 @@
-import { PROTOCOL, type AttackName } from '../attacks/attack.js';
+import { PROTOCOL, type AttackName, type GivenEffort, type Protocol } from '../attacks/attack.js';
 import { ATTACKS, attackImages, type AttackResult } from '../attacks/run.js';
+import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, loadData, type DataName, type Dataset } from '../data/dataset.js';
 import { SHAPES, type ImageShape } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
@@ -170,24 +171,42 @@ async function attackAll(
   signal: AbortSignal | undefined,
 ): Promise<(AttackResult & { predicted: Uint8Array })[]> {
   const which = Uint32Array.from(positions);
-  const labels = Uint8Array.from(positions, (i) => images.labels[i]);
   const stop = { ...(signal && { signal }) };
   const results = [];
-  for (const { network, weights } of models) {
-    const found = await attackImages(
-      ATTACKS[attack],
-      network,
-      weights,
-      images,
-      which,
-      PROTOCOL.paper,
-      stop,
-    );
-    const perturbed = { ...images, count: which.length, images: found.adversarials, labels };
-    const { predicted } = await predict(network, weights, perturbed, stop);
-    results.push({ ...found, predicted });
+  for (const model of models) {
+    results.push(await attackAndClassify(attack, model, images, which, PROTOCOL.paper, stop));
   }
   return results;
+}
+
+/**
+ * What an attack finds for images that a network classifies correctly, and which class the network sees in
+ * each of the perturbed ones.
+ *
+ * @throws Interrupted if the signal aborts
+ */
+export async function attackAndClassify(
+  attack: AttackName,
+  { network, weights }: Model,
+  data: Dataset,
+  positions: Uint32Array,
+  settings: Protocol & GivenEffort,
+  options: Pick<SearchOptions, 'done' | 'signal'>,
+): Promise<AttackResult & { predicted: Uint8Array }> {
+  const found = await attackImages(
+    ATTACKS[attack],
+    network,
+    weights,
+    data,
+    positions,
+    settings,
+    options,
+  );
+  const labels = Uint8Array.from(positions, (i) => data.labels[i]);
+  const perturbed = { ...data, count: positions.length, images: found.adversarials, labels };
+  const { signal } = options;
+  const { predicted } = await predict(network, weights, perturbed, { ...(signal && { signal }) });
+  return { ...found, predicted };
 }
 
 function imageOf({ images, height, width, channels }: Dataset, i: number): Uint8Array {

@@ -19,6 +19,7 @@ import {
   type NoiseStage,
   type OfPair,
 } from '../report/noise.js';
+import { NOISE_PAIRS } from '../report/published.js';
 import type { Config } from './config.js';
 import {
   openFolder,
@@ -366,11 +367,16 @@ const rate = z.object({
   overCopies: z.number().nullable(),
 });
 
+const named = z.object({ name: z.string() });
+
 /** As much of a result as is read again. */
 const resultSchema = z.object({
   format: z.literal(1),
   kind: z.literal('noise'),
+  name: z.string(),
   config: z.object({
+    networks: z.object({ regular: named, bang: named }),
+    published: z.enum(NOISE_PAIRS).optional(),
     images: z.number(),
     sigmas: z.array(z.number()),
     copies: z.object({ last: z.number(), before: z.number() }),
@@ -391,14 +397,18 @@ const resultSchema = z.object({
   data: z.object({ folder: z.string().nullable(), sha256: z.string() }),
 });
 
+/** Whether a value is the result of a noise study, as far as it is read again. */
+export function isNoiseResult(value: unknown): value is NoiseResult {
+  return resultSchema.safeParse(value).success;
+}
+
 /** The result that a folder holds, if it is of this study and not of other images, σ or copies. */
 function finishedResult(folder: StudyFolder, study: NoiseStudy): NoiseResult | undefined {
   const result = folder.result();
-  const { data, success } = resultSchema.safeParse(result);
-  if (!success) return undefined;
+  if (!isNoiseResult(result)) return undefined;
   const measure = ({ images, sigmas, copies }: Pick<NoiseStudy, 'images' | 'sigmas' | 'copies'>) =>
     JSON.stringify([images, sigmas, copies.last, copies.before]);
-  return measure(data.config) === measure(study) ? (result as NoiseResult) : undefined;
+  return measure(result.config) === measure(study) ? result : undefined;
 }
 
 function ofPair<T>(of: (key: (typeof PAIR)[number]) => T): OfPair<T> {

@@ -66,6 +66,12 @@ const resultSchema = z.object({
   name: z.string().min(1),
   config: z.object({
     seed: count.optional(),
+    evaluation: z
+      .object({
+        pgd: z.object({ steps: count.min(1), restarts: count.min(1) }).optional(),
+        square: z.object({ queries: count.min(1) }).optional(),
+      })
+      .optional(),
     published: z.object({ table: z.literal([1, 2]), row: z.string() }).optional(),
     training: z
       .object({ bang: z.object({ beta: perLayer, epsilon: perLayer }).optional() })
@@ -93,6 +99,18 @@ const resultSchema = z.object({
       .optional(),
   }),
   weights: z.string(),
+  provenance: z
+    .object({
+      bang: z.string(),
+      node: z.string(),
+      platform: z.string(),
+      cpu: z.string(),
+      engine: z.string(),
+      threads: count,
+      finished: z.string(),
+      seconds: z.object({ training: z.number().nullable(), total: z.number() }),
+    })
+    .optional(),
   data: z.object({ name: z.enum(DATA_NAMES), folder: z.string().nullable(), sha256: z.string() }),
 });
 

@@ -41,7 +41,8 @@ const transferSchema = z.object({
   transferred: z.int(),
   linf: z.object({ mean: z.number(), std: z.number() }).nullable(),
 });
-const resultSchema = z.object({
+/** `result.json` of a transfer. */
+export const transferResultSchema = z.object({
   format: z.literal(1),
   kind: z.literal('transfer'),
   data: z.string(),
@@ -94,7 +95,7 @@ export async function transfer(
   const folder = openFolder(options.out, identity, { force, inputs }, FILES);
   const data = await loadData(a.subject.data, { dataDir: options.dataDir, progress, signal });
   const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
-  const finished = force ? undefined : resultSchema.safeParse(folder.result()).data;
+  const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;
   if (finished) {
     refuseOtherData(folder, finished.data, sha256);
     return finished.transfers;

@@ -10,6 +10,7 @@ import {
   outsideSeeds,
   publishedFigures,
   spreadOverSeeds,
+  type FigureName,
   type Figures,
 } from './figures.js';
 
@@ -103,20 +104,24 @@ export function tableCsv(entries: readonly Entry[]): string {
 
 /** Each figure, and its deviation over images where it has one, as columns. */
 export function flat(figures: Figures): Record<string, number | string> {
-  const rounded = (x: number | undefined, digits: number) =>
-    x === undefined ? '' : Number(x.toFixed(digits));
+  const rounded = (name: FigureName, x: number | undefined) =>
+    x === undefined ? '' : csvNumber(name, x);
   return Object.fromEntries(
     FIGURES.flatMap((name) => {
       const figure = figures[name];
-      const digits = name.endsWith('_pass') ? 6 : 4;
-      const value = rounded(figure?.value, digits);
+      const value = rounded(name, figure?.value);
       if (!/_(pass|linf)$/.test(name)) return [[name, value]];
       return [
         [`${name}_mean`, value],
-        [`${name}_std`, rounded(figure?.std, digits)],
+        [`${name}_std`, rounded(name, figure?.std)],
       ];
     }),
   );
+}
+
+/** A figure with the digits that it has in CSV files. */
+export function csvNumber(name: FigureName, value: number): number {
+  return Number(value.toFixed(name.endsWith('_pass') ? 6 : 4));
 }
 
 /** `training.csv`: one line each `logEvery` iterations. */

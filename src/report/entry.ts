@@ -5,6 +5,7 @@ import {
   outsideSeeds,
   publishedFigures,
   spreadOverSeeds,
+  type Figure,
   type FigureName,
   type Figures,
 } from './figures.js';
@@ -41,6 +42,8 @@ export interface Cell {
   text: string;
   /** `± 0.1079`, the deviation that belongs to the figure. */
   spread?: string;
+  /** The figure that the texts are of; absent where there is none. */
+  figure?: Figure;
 }
 
 /** The columns of figures: those of the paper's tables and, behind them, FGS unmasked. */
@@ -88,7 +91,8 @@ export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry)
       const over = spread[figure];
       if (!over) return { text: '–' };
       const fewer = over.seeds < rows.length ? ` (${over.seeds})` : '';
-      return { text: `±${over.value.toFixed(digits)}${fewer}` };
+      const text = `±${over.value.toFixed(digits)}${fewer}`;
+      return { text, figure: { value: over.value } };
     });
     lines.push({ ...none, kind: 'seeds', name: `over ${rows.length} seeds`, cells });
   }
@@ -107,7 +111,8 @@ export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry)
   const cells = COLUMNS.map(({ figure, digits }) => {
     const found = apart[figure];
     const mark = outside.has(figure) ? '* ' : '';
-    return { text: found ? `${mark}${signed(found.value, digits)}` : '–' };
+    if (!found) return { text: '–' };
+    return { text: `${mark}${signed(found.value, digits)}`, figure: found };
   });
   lines.push({ ...none, kind: 'difference', name: 'difference', cells });
   return lines;
@@ -118,7 +123,8 @@ function cellsOf(figures: Figures): Cell[] {
     const found = figures[figure];
     if (!found) return { text: '–' };
     const text = fixed(found.value, digits);
-    return found.std === undefined ? { text } : { text, spread: `± ${fixed(found.std, digits)}` };
+    if (found.std === undefined) return { text, figure: found };
+    return { text, spread: `± ${fixed(found.std, digits)}`, figure: found };
   });
 }
 

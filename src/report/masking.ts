@@ -1,9 +1,8 @@
-import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
 import type { AttackName } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
 import type { Evaluation } from '../experiment/evaluate.js';
-import { NO_RULES } from './table.js';
+import { countCell, drawGrid, NOTHING, type Grid } from './grid.js';
 import type { Row } from './result.js';
 
 /** What other attacks find where FGS has no gradient; only of evaluations with an attack in steps. */
@@ -117,31 +116,37 @@ function conclusionOf({
 }
 
 /** The section for a console. */
-export function maskingTable({ attacked, blank, fgsFails, attacks }: MaskingStudy): string {
-  const table = new Table({
-    head: [
-      '',
-      'fooled',
-      `of the ${fgsFails}\nFGS leaves`,
-      'smaller L∞\nthan FGS',
-      'smaller L∞\nthan PGD',
+export function maskingTable(study: MaskingStudy): string {
+  return `${blankSentence(study)}\n${drawGrid(maskingGrid(study))}`;
+}
+
+/** How many gradients are blank. */
+export function blankSentence({ attacked, blank }: MaskingStudy): string {
+  return `${blank} of ${attacked} gradients are blank in float32`;
+}
+
+/** The table before it is drawn. */
+export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
+  return {
+    columns: [
+      { title: [''], align: 'left' },
+      { title: ['fooled'] },
+      { title: [`of the ${fgsFails}`, 'FGS leaves'] },
+      { title: ['smaller L∞', 'than FGS'] },
+      { title: ['smaller L∞', 'than PGD'] },
     ],
-    chars: NO_RULES,
-    style: { head: [], border: [] },
-    colAligns: ['left', 'right', 'right', 'right', 'right'],
-  });
-  const none = '–';
-  for (const [name, found] of Object.entries(attacks) as [AttackName, MaskingOfAttack][]) {
-    const isFgs = name === 'fgs';
-    table.push([
-      ATTACKS[name].title,
-      found.fooled,
-      isFgs ? none : found.fgsFails,
-      isFgs ? none : found.belowFgs,
-      name === 'pgd' ? none : (found.belowPgd ?? none),
-    ]);
-  }
-  return `${blank} of ${attacked} gradients are blank in float32\n${table.toString()}`;
+    rows: (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(([name, found]) => {
+      const isFgs = name === 'fgs';
+      const belowPgd = name === 'pgd' ? null : found.belowPgd;
+      return [
+        { text: ATTACKS[name].title },
+        countCell(found.fooled),
+        isFgs ? NOTHING : countCell(found.fgsFails),
+        isFgs ? NOTHING : countCell(found.belowFgs),
+        belowPgd === null ? NOTHING : countCell(belowPgd),
+      ];
+    }),
+  };
 }
 
 /** `masking.csv`: a line for each attack, numbers of images. */

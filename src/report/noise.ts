@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
 import type { Rate } from '../metrics/sampling.js';
+import { countCell, numberCell, type Grid, type GridCell } from './grid.js';
 import type { PublishedNoise } from './published.js';
 
 /** The two networks of a noise study, in the order of all tables. */
@@ -93,28 +94,52 @@ export function noiseTable(
   titles: OfPair<string>,
   published?: PublishedNoise,
 ): string {
+  const { columns, rows: lines } = noiseGrid(rows, titles, published);
   const table = new Table({
-    head: ['σ', `${titles.regular}\n%`, `${titles.bang}\n%`, 'difference\npoints'],
+    head: columns.map(({ title }) => title.join('\n')),
     style: { head: [], border: [] },
-    colAligns: ['right', 'right', 'right', 'right'],
+    colAligns: columns.map(() => 'right' as const),
   });
-  const lines = rows.map(({ sigma, networks, difference }) => [
-    String(sigma),
-    ...PAIR.map((network) => withError(networks[network].rate, networks[network].overImages)),
-    withError(difference.value, difference.overImages),
-  ]);
-  table.push(lines[0].map((_, i) => lines.map((line) => line[i]).join('\n')));
-  if (published) {
-    const { sigma, regularPercent, bangPercent } = published;
-    const figures = [regularPercent, bangPercent, bangPercent - regularPercent];
-    table.push([`published, ${sigma}`, ...figures.map((figure) => figure.toFixed(1))]);
+  // A rule before what is published, and none elsewhere.
+  for (const part of [lines.slice(0, rows.length), lines.slice(rows.length)]) {
+    if (part.length === 0) continue;
+    table.push(columns.map((_, i) => part.map((line) => line[i].text).join('\n')));
   }
   return table.toString();
 }
 
-function withError(value: number, error: number | null): string {
-  const text = value.toFixed(2).replace(/^-(0\.00)$/, '$1');
-  return error === null ? text : `${text} ± ${error.toFixed(2)}`;
+/** The table before it is drawn, what is published last. */
+export function noiseGrid(
+  rows: readonly NoiseRow[],
+  titles: OfPair<string>,
+  published?: PublishedNoise,
+): Grid {
+  const lines = rows.map(({ sigma, networks, difference }) => [
+    countCell(sigma),
+    ...PAIR.map((network) => withError(networks[network].rate, networks[network].overImages)),
+    withError(difference.value, difference.overImages),
+  ]);
+  if (published) {
+    const { sigma, regularPercent, bangPercent } = published;
+    const figures = [regularPercent, bangPercent, bangPercent - regularPercent];
+    const cells = figures.map((figure) => numberCell(figure, 1));
+    lines.push([{ text: `published, ${sigma}`, value: sigma }, ...cells]);
+  }
+  return {
+    columns: [
+      { title: ['σ'] },
+      { title: [titles.regular, '%'] },
+      { title: [titles.bang, '%'] },
+      { title: ['difference', 'points'] },
+    ],
+    rows: lines,
+  };
+}
+
+function withError(value: number, error: number | null): GridCell {
+  const cell = numberCell(value, 2);
+  const text = cell.text.replace(/^-(0\.00)$/, '$1');
+  return { ...cell, text: error === null ? text : `${text} ± ${error.toFixed(2)}` };
 }
 
 /** How the table was measured, in sentences. */

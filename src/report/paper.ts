@@ -15,7 +15,7 @@ export function consoleReport(parts: readonly TablePart[], width = Infinity): st
   return [
     ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
     [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
-    ...gradients(entries).map((lines) => lines.join('\n')),
+    ...hiddenByFgs(entries).map((lines) => lines.join('\n')),
   ].join('\n\n');
 }
 
@@ -26,13 +26,13 @@ export function markdownReport(parts: readonly TablePart[]): string {
   const blocks = [
     ...parts.flatMap((part) => [`# ${escaped(part.title)}`, markdownTable(part.entries)]),
     list([...legendOf(entries), ...protocolSentences(entries)]),
-    ...gradients(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
+    ...hiddenByFgs(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
   ];
   return `${blocks.join('\n\n')}\n`;
 }
 
 /** What the FGS column hides: a title, and a line for each experiment; nothing if none knows. */
-function gradients(entries: readonly Entry[]): string[][] {
+export function hiddenByFgs(entries: readonly Entry[]): string[][] {
   const lines = entries.flatMap(({ name, labels, rows }) => {
     const brief = maskingInBrief(rows);
     if (brief === undefined) return [];

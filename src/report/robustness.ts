@@ -1,12 +1,11 @@
 import { stringify } from 'csv-stringify/sync';
-import Table from 'cli-table3';
 import { ATTACK_NAMES, STEP_ATTACKS, type AttackName } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
 import type { DataName } from '../data/sources.js';
 import type { Evaluation } from '../experiment/evaluate.js';
 import { meanOf } from '../metrics/summary.js';
 import type { Entry } from './entry.js';
-import { NO_RULES } from './table.js';
+import { drawGrid, numberCell, type Grid } from './grid.js';
 
 /** An attack, or for each image that which needs the smallest L∞. */
 export type Attacker = AttackName | 'worst';
@@ -92,28 +91,38 @@ function rounded(value: number): number {
 
 /** The table for a console: accuracy by attack and budget, means over seeds; undefined if nothing
  *  was measured. */
-export function robustnessTable({ rows }: Entry): string | undefined {
+export function robustnessTable(entry: Entry): string | undefined {
+  const grid = robustnessGrid(entry);
+  return grid && drawGrid(grid);
+}
+
+/** The same before it is drawn. */
+export function robustnessGrid({ rows }: Entry): Grid | undefined {
   const known = rows.flatMap(({ robustness }) => robustness ?? []);
   if (known.length === 0) return undefined;
   const [{ budgets }] = known;
-  const table = new Table({
-    head: ['accuracy %', 'L∞ 0', ...budgets.map((budget) => `≤ ${budget}`), 'median L∞'],
-    chars: NO_RULES,
-    style: { head: [], border: [] },
-    colAligns: ['left', ...Array.from({ length: budgets.length + 2 }, () => 'right' as const)],
-  });
-  const clean = meanOf(rows.map(({ accuracy }) => accuracy)).toFixed(2);
-  for (const attack of attackersOf(known[0])) {
-    const each = known.flatMap(({ attacks }) => attacks[attack] ?? []);
-    const medians = each.flatMap(({ medianLinf }) => medianLinf ?? []);
-    table.push([
-      attackerTitle(attack),
-      clean,
-      ...budgets.map((_, b) => meanOf(each.map(({ accuracy }) => accuracy[b])).toFixed(2)),
-      medians.length < each.length ? '∞' : String(Number(meanOf(medians).toFixed(1))),
-    ]);
-  }
-  return table.toString();
+  const clean = meanOf(rows.map(({ accuracy }) => accuracy));
+  return {
+    columns: [
+      { title: ['accuracy %'], align: 'left' },
+      { title: ['L∞ 0'] },
+      ...budgets.map((budget) => ({ title: [`≤ ${budget}`] })),
+      { title: ['median L∞'] },
+    ],
+    rows: attackersOf(known[0]).map((attack) => {
+      const each = known.flatMap(({ attacks }) => attacks[attack] ?? []);
+      const medians = each.flatMap(({ medianLinf }) => medianLinf ?? []);
+      const median = meanOf(medians);
+      return [
+        { text: attackerTitle(attack) },
+        numberCell(clean, 2),
+        ...budgets.map((_, b) => numberCell(meanOf(each.map(({ accuracy }) => accuracy[b])), 2)),
+        medians.length < each.length
+          ? { text: '∞' }
+          : { text: String(Number(median.toFixed(1))), value: median },
+      ];
+    }),
+  };
 }
 
 function attackersOf(robustness: Robustness | undefined): Attacker[] {

@@ -1,8 +1,9 @@
 import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
-import { flat } from './csv.js';
+import { csvNumber, flat } from './csv.js';
 import { COLUMNS } from './entry.js';
 import { FIGURES, figuresOf, type FigureName, type Figures } from './figures.js';
+import { countCell, NOTHING, type Grid, type GridCell } from './grid.js';
 import type { Row } from './result.js';
 
 /** One cell of a sweep as reports need it. */
@@ -116,7 +117,7 @@ export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]
 }
 
 function rounded(value: number | undefined, name: FigureName): number | string {
-  return value === undefined ? '' : Number(value.toFixed(name.endsWith('_pass') ? 6 : 4));
+  return value === undefined ? '' : csvNumber(name, value);
 }
 
 /**
@@ -281,14 +282,41 @@ function pointTable(keys: readonly string[], points: readonly SweepPoint[]): str
     colAligns: ['left', ...COLUMNS.map(() => 'right' as const)],
   });
   for (const point of points.slice(0, MOST_LINES)) {
-    const cells = COLUMNS.map(
-      ({ figure, digits }) => point.figures[figure]?.value.toFixed(digits) ?? '–',
-    );
     const state = point.rows.length === 0 ? ` (${stateText(point)})` : '';
+    const cells = figureCells(point).map(({ text }) => text);
     table.push([`${pointText(keys, point)}${state}`, ...cells]);
   }
   const more = points.length - MOST_LINES;
   return `${table.toString()}${more > 0 ? `\n… and ${more} more` : ''}`;
+}
+
+/** All points of a sweep, a column for each key, means over seeds. */
+export function pointGrid(keys: readonly string[], points: readonly SweepPoint[]): Grid {
+  return {
+    columns: [
+      ...shortKeys(keys).map((key) => ({ title: [key] })),
+      { title: ['seeds'] },
+      ...COLUMNS.map(({ title }) => ({ title })),
+    ],
+    rows: points.map((point) => [
+      ...keys.map((_, k) => valueCell(point.reference ? undefined : point.values[k])),
+      point.rows.length === 0 ? { text: stateText(point) } : countCell(point.rows.length),
+      ...figureCells(point),
+    ]),
+  };
+}
+
+function valueCell(value: unknown): GridCell {
+  if (typeof value === 'number') return countCell(value);
+  return value === undefined ? NOTHING : { text: valueText(value) };
+}
+
+function figureCells({ figures }: SweepPoint): GridCell[] {
+  return COLUMNS.map(({ figure, digits }) => {
+    const value = figures[figure]?.value;
+    if (value === undefined) return NOTHING;
+    return { text: value.toFixed(digits), value: csvNumber(figure, value) };
+  });
 }
 
 /** The best cells so far, by accuracy and by unmasked robustness: a clause for each. */

@@ -22,9 +22,6 @@ const RESULTS: readonly Column[] = COLUMNS.map(({ title }, i) => ({
   },
 }));
 
-/** A table of cli-table3 without lines between its rows. */
-export const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
-
 /** Accuracy and FGS, which with β and ε are half of the width. */
 const FIRST_HALF = 4;
 

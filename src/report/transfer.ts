@@ -1,8 +1,7 @@
-import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
 import { ATTACKS } from '../attacks/run.js';
 import type { Transfer } from '../experiment/transfer.js';
-import { NO_RULES } from './table.js';
+import { countCell, drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
 
 /** Percent of the perturbations that fool their own network; undefined if none does. */
 function rateOf({ fooled, transferred }: Transfer): number | undefined {
@@ -29,23 +28,38 @@ export function transferCsv(transfers: readonly Transfer[]): string {
 
 /** The same for a console. */
 export function transferTable(transfers: readonly Transfer[]): string {
-  const table = new Table({
-    head: ['attack', 'made on', 'L∞', 'fooled', 'tried on', 'fooled, too', '%'],
-    chars: NO_RULES,
-    style: { head: [], border: [] },
-    colAligns: ['left', 'left', 'right', 'right', 'left', 'right', 'right'],
-  });
-  for (const one of transfers) {
-    const { attack, from, to, images, fooled, transferred, linf } = one;
-    table.push([
-      ATTACKS[attack].title,
-      from,
-      linf ? `${linf.mean.toFixed(2)} ± ${linf.std.toFixed(2)}` : '–',
-      `${fooled} of ${images}`,
-      to,
-      transferred,
-      rateOf(one)?.toFixed(2) ?? '–',
-    ]);
-  }
-  return table.toString();
+  return drawGrid(transferGrid(transfers));
+}
+
+/** The table before it is drawn. */
+export function transferGrid(transfers: readonly Transfer[]): Grid {
+  return {
+    columns: [
+      { title: ['attack'], align: 'left' },
+      { title: ['made on'], align: 'left' },
+      { title: ['L∞'] },
+      { title: ['fooled'] },
+      { title: ['tried on'], align: 'left' },
+      { title: ['fooled, too'] },
+      { title: ['%'] },
+    ],
+    rows: transfers.map((one) => {
+      const { attack, from, to, images, fooled, transferred, linf } = one;
+      const rate = rateOf(one);
+      return [
+        { text: ATTACKS[attack].title },
+        { text: from },
+        linf ? withSpread(linf) : NOTHING,
+        { text: `${fooled} of ${images}`, value: fooled },
+        { text: to },
+        countCell(transferred),
+        rate === undefined ? NOTHING : numberCell(rate, 2),
+      ];
+    }),
+  };
+}
+
+function withSpread({ mean, std }: NonNullable<Transfer['linf']>): GridCell {
+  const { text, value } = numberCell(mean, 2);
+  return { text: `${text} ± ${std.toFixed(2)}`, value };
 }

@@ -1,0 +1,253 @@
+/** What makes a page of results sort, filter, and follow runs that go on. Without it all is there to read. */
+
+type Direction = 'ascending' | 'descending';
+
+interface Sorting {
+  column: number;
+  direction: Direction;
+}
+
+/** What the reader has chosen, by the `id` of the table or gallery: it outlives what is replaced. */
+const sortings = new Map<string, Sorting>();
+const filters = new Map<string, Map<string, string>>();
+const unfolded = new Set<string>();
+/** The rows or bodies of tables as they came. */
+const originals = new WeakMap<HTMLTableElement, HTMLElement[]>();
+
+const numbers = new Intl.Collator('en', { numeric: true });
+
+function element<T extends Element>(root: ParentNode, selector: string): T {
+  const found = root.querySelector<T>(selector);
+  if (!found) throw new Error(`the page has no ${selector}`);
+  return found;
+}
+
+function announce(text: string): void {
+  element(document, '#announcer').textContent = text;
+}
+
+/** What is sorted: bodies of a few lines each, or the rows of the only body. */
+function partsOf(table: HTMLTableElement): HTMLElement[] {
+  const known = originals.get(table);
+  if (known) return known;
+  const parts = table.dataset.sort === 'bodies' ? [...table.tBodies] : [...table.tBodies[0].rows];
+  originals.set(table, parts);
+  return parts;
+}
+
+/** The exact number in a column of a row or of the first row of a body, else the text. */
+function keyOf(part: HTMLElement, column: number): number | string {
+  const row =
+    part instanceof HTMLTableSectionElement ? part.rows[0] : (part as HTMLTableRowElement);
+  const cell = row.cells[column];
+  const data = cell.querySelector('data');
+  return data ? Number(data.value) : cell.textContent.trim();
+}
+
+/** Numbers before texts, and what is not there last, whichever the direction. */
+function compare(a: number | string, b: number | string, direction: Direction): number {
+  const rank = (key: number | string): number => {
+    if (typeof key === 'number') return 0;
+    return key === '' || key === '–' ? 2 : 1;
+  };
+  if (rank(a) !== rank(b)) return rank(a) - rank(b);
+  const order =
+    typeof a === 'number' && typeof b === 'number' ? a - b : numbers.compare(String(a), String(b));
+  return direction === 'ascending' ? order : -order;
+}
+
+function applySorting(table: HTMLTableElement): void {
+  const sorting = sortings.get(table.id);
+  const parts = [...partsOf(table)];
+  [...table.tHead!.rows[0].cells].forEach((head, column) => {
+    if (sorting?.column === column) head.ariaSort = sorting.direction;
+    else head.removeAttribute('aria-sort');
+  });
+  if (sorting) {
+    const { column, direction } = sorting;
+    const keys = new Map(parts.map((part) => [part, keyOf(part, column)]));
+    parts.sort((a, b) => compare(keys.get(a)!, keys.get(b)!, direction));
+  }
+  for (const part of parts) part.parentElement!.append(part);
+}
+
+/** Ascending, descending, as it was. */
+function pressHeading(head: HTMLTableCellElement): void {
+  const table = head.closest('table')!;
+  const { cellIndex: column } = head;
+  const before = sortings.get(table.id);
+  const was = before?.column === column ? before.direction : undefined;
+  if (was === 'descending') sortings.delete(table.id);
+  else sortings.set(table.id, { column, direction: was ? 'descending' : 'ascending' });
+  applySorting(table);
+  const now = sortings.get(table.id);
+  const title = head.innerText.replace(/\s+/g, ' ').trim();
+  announce(now ? `sorted by ${title}, ${now.direction}` : 'in its own order');
+}
+
+/** One class at first: all of them are a long page. */
+function chosenIn(gallery: HTMLElement): Map<string, string> {
+  const known = filters.get(gallery.id);
+  if (known) return known;
+  const [, first] = element<HTMLSelectElement>(gallery, 'select').options;
+  const chosen = new Map([['class', first.value]]);
+  filters.set(gallery.id, chosen);
+  return chosen;
+}
+
+function applyFilter(gallery: HTMLElement): void {
+  const chosen = chosenIn(gallery);
+  for (const select of gallery.querySelectorAll('select')) {
+    const wanted = chosen.get(select.name) ?? '';
+    // A network may be gone.
+    select.value = [...select.options].some(({ value }) => value === wanted) ? wanted : '';
+    if (select.value !== wanted) chosen.delete(select.name);
+  }
+  const passes = (name: string, value: string | undefined): boolean =>
+    (chosen.get(name) ?? '') === '' || chosen.get(name) === value;
+  let [shown, all] = [0, 0];
+  for (const example of gallery.querySelectorAll<HTMLElement>('.example')) {
+    let left = 0;
+    for (const network of example.querySelectorAll<HTMLElement>('.network[data-row]')) {
+      const isChosen = passes('class', example.dataset.class) && passes('row', network.dataset.row);
+      const attacks = [...network.querySelectorAll<HTMLElement>('[data-attack]')];
+      for (const attack of attacks) attack.hidden = !passes('attack', attack.dataset.attack);
+      const visible = isChosen ? attacks.filter(({ hidden }) => !hidden).length : 0;
+      // A network that the image was not attacked on says so, whichever the attack.
+      network.hidden = !isChosen || (visible === 0 && attacks.length > 0);
+      left += Number(!network.hidden);
+      shown += visible;
+      all += attacks.length;
+    }
+    example.hidden = left === 0;
+  }
+  element(gallery, 'output').textContent = `${shown} of ${all} shown`;
+}
+
+/** Puts what the reader has chosen into what is new. */
+function prepare(root: ParentNode): void {
+  for (const table of root.querySelectorAll<HTMLTableElement>('table[data-sort]')) {
+    if (sortings.has(table.id)) applySorting(table);
+  }
+  for (const gallery of root.querySelectorAll<HTMLElement>('.gallery')) applyFilter(gallery);
+  for (const details of root.querySelectorAll('details')) {
+    details.open = unfolded.has(details.dataset.key ?? '');
+  }
+}
+
+document.addEventListener('click', ({ target }) => {
+  const head =
+    target instanceof Element && target.closest<HTMLTableCellElement>('th:has(> button)');
+  if (head) pressHeading(head);
+});
+
+document.addEventListener('change', ({ target }) => {
+  if (!(target instanceof HTMLSelectElement)) return;
+  const gallery = target.closest<HTMLElement>('.gallery');
+  if (!gallery) return;
+  chosenIn(gallery).set(target.name, target.value);
+  applyFilter(gallery);
+});
+
+// `toggle` does not rise through the document.
+document.addEventListener(
+  'toggle',
+  ({ target }) => {
+    if (!(target instanceof HTMLDetailsElement)) return;
+    const { key = '' } = target.dataset;
+    if (target.open) unfolded.add(key);
+    else unfolded.delete(key);
+  },
+  true,
+);
+
+/** A section as the server sent it, before anything was sorted or hidden in it. */
+const received = new Map<string, string>();
+
+function sectionsIn(root: ParentNode): Map<string, HTMLElement> {
+  return new Map(
+    [...root.querySelectorAll<HTMLElement>('main > section')].map((one) => [one.id, one]),
+  );
+}
+
+/** Replaces the sections that are others now, and nothing else, so that the page stays where it is. */
+function take(text: string): void {
+  const fresh = new DOMParser().parseFromString(text, 'text/html');
+  const sections = sectionsIn(fresh);
+  const main = element<HTMLElement>(document, 'main');
+  const old = sectionsIn(document);
+  for (const [id, section] of old) if (!sections.has(id)) section.remove();
+  let before: Element | null = null;
+  for (const [id, section] of sections) {
+    const content = section.outerHTML;
+    let place = old.get(id);
+    if (!place || received.get(id) !== content) {
+      received.set(id, content);
+      const scrolled = place && boxesIn(place);
+      const focused = place?.contains(document.activeElement)
+        ? pathTo(document.activeElement!)
+        : '';
+      if (place) place.replaceWith(section);
+      place = section;
+      prepare(section);
+      for (const [box, left] of scrolled ?? [])
+        document.getElementById(box)?.parentElement?.scrollTo({ left });
+      if (focused !== '')
+        document.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+    }
+    if (place.previousElementSibling !== before) {
+      if (before) before.after(place);
+      else main.prepend(place);
+    }
+    before = place;
+  }
+  for (const selector of ['#contents', '.summary', 'h1']) {
+    element(document, selector).replaceWith(element(fresh, selector));
+  }
+  document.title = fresh.title;
+}
+
+/** How far each table is scrolled in its box. */
+function boxesIn(section: HTMLElement): [string, number][] {
+  return [...section.querySelectorAll<HTMLElement>('.box:has(> table)')].map((box) => [
+    element(box, 'table').id,
+    box.scrollLeft,
+  ]);
+}
+
+/** A selector for an element by its places below the nearest `id`. */
+function pathTo(target: Element): string {
+  if (target.id !== '') return `#${CSS.escape(target.id)}`;
+  const parent = target.parentElement;
+  if (!parent) return target.localName;
+  const place = [...parent.children].indexOf(target) + 1;
+  return `${pathTo(parent)} > :nth-child(${place})`;
+}
+
+function follow(live: HTMLElement): void {
+  const events = new EventSource('events');
+  let version: string | undefined;
+  events.addEventListener('page', (event: MessageEvent<string>) => {
+    live.dataset.state = 'connected';
+    const isFirst = version === undefined;
+    if (event.data === version) return;
+    version = event.data;
+    void fetch('./').then(async (response) => {
+      take(await response.text());
+      live.textContent = `live, ${isFirst ? 'connected' : 'changed'} at ${new Date().toLocaleTimeString()}`;
+      if (!isFirst) announce('the page has changed');
+    });
+  });
+  events.addEventListener('error', () => {
+    live.dataset.state = 'lost';
+    live.textContent = 'the server does not answer: what you see may be old';
+  });
+  events.addEventListener('open', () => {
+    live.dataset.state = 'connected';
+  });
+}
+
+for (const [id, section] of sectionsIn(document)) received.set(id, section.outerHTML);
+prepare(document);
+const live = document.getElementById('live');
+if (live) follow(live);

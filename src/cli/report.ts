@@ -1,0 +1,103 @@
+import { existsSync, statSync } from 'node:fs';
+import type { CommandModule, Options } from 'yargs';
+import type { EngineName } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { writeFileAtomic } from '../files.js';
+import { printable } from '../report/entry.js';
+import { engineOption, interruptible, once, shared } from './options.js';
+import { print } from './print.js';
+
+interface ReportArguments extends GalleryArguments {
+  results: string[];
+  out: string;
+}
+
+/** Options of what computes the examples of a page. */
+export interface GalleryArguments {
+  examples: string;
+  engine?: EngineName;
+  threads?: number;
+  dataDir?: string;
+}
+
+export const galleryOptions = {
+  examples: {
+    // Not a number's type, so that what is none is refused as it was typed.
+    type: 'string',
+    default: '2',
+    requiresArg: true,
+    coerce: once('examples'),
+    describe: 'images of each class in the gallery; 0: no gallery, nothing is computed',
+  },
+  engine: engineOption,
+  threads: shared.threads,
+  'data-dir': shared['data-dir'],
+} as const satisfies Record<string, Options>;
+
+const MOST_EXAMPLES = 100;
+
+/** @throws UserError if that is no number of images */
+export function perClassIn(examples: string): number {
+  const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
+  if (count <= MOST_EXAMPLES) return count;
+  throw new UserError(
+    `--examples: expected a whole number from 0 to ${MOST_EXAMPLES}, found ${examples}`,
+  );
+}
+
+export const reportCommand: CommandModule<object, ReportArguments> = {
+  command: 'report <results..>',
+  describe: 'write results as one web page: tables, figures, adversarial examples',
+  builder: (yargs) =>
+    yargs
+      .positional('results', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'folders of runs, sweeps and studies, or with such folders in them',
+      })
+      .option('out', {
+        type: 'string',
+        default: 'report.html',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'the file',
+      })
+      .options(galleryOptions)
+      .example('$0 report runs', 'all that was run here, in report.html')
+      .example('$0 report runs/table1 --out table1.html --examples 5', 'with more examples')
+      .example('$0 view runs', 'the same in a browser, while runs go on')
+      .epilog(
+        'The file needs no network and no other file. The gallery is computed from the weights in the folders.',
+      ) as never,
+  handler: async ({ results, out, examples, engine, threads, dataDir }) => {
+    const perClass = perClassIn(examples);
+    if (existsSync(out) && statSync(out).isDirectory()) {
+      throw new UserError(`--out ${out}: that is a folder, give the name of a file`);
+    }
+    const { collectResults, refuseEmpty } = await import('../page/collect.js');
+    const { galleriesOf } = await import('../page/gallery.js');
+    const { pageOf } = await import('../page/document.js');
+    const { plotsOf } = await import('../page/plots.js');
+    const collected = await collectResults(results);
+    refuseEmpty(collected);
+    const galleries = await interruptible(
+      (signal, progress) =>
+        galleriesOf(collected.parts, {
+          perClass,
+          engine: engine ?? 'auto',
+          threads,
+          dataDir,
+          signal,
+          progress,
+        }),
+      { force: false, resumes: false },
+    );
+    const plots = await plotsOf(collected);
+    const page = pageOf({ collected, galleries, plots });
+    writeFileAtomic(out, page.html);
+    const notes = [...collected.notes, ...galleries.notes];
+    for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+    print(`Files: ${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
+  },
+};

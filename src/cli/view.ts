@@ -1,0 +1,62 @@
+import type { CommandModule } from 'yargs';
+import { UserError } from '../errors.js';
+import { interruptible, once } from './options.js';
+import { print } from './print.js';
+import { galleryOptions, perClassIn, type GalleryArguments } from './report.js';
+
+interface ViewArguments extends GalleryArguments {
+  results: string[];
+  port?: string;
+}
+
+export const viewCommand: CommandModule<object, ViewArguments> = {
+  command: 'view <results..>',
+  describe: 'show results in a browser, while runs or a sweep go on',
+  builder: (yargs) =>
+    yargs
+      .positional('results', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'folders of runs, sweeps and studies, or with such folders in them',
+      })
+      .option('port', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('port'),
+        describe: 'the port on 127.0.0.1 (default: any that is free)',
+      })
+      .options(galleryOptions)
+      .example('$0 view runs', 'prints an address to open')
+      .example('$0 view runs/lenet --port 8000', 'a sweep that goes on in another terminal')
+      .epilog(
+        'The page is what bang report writes, and changes with the folders. Only this machine can read it. Ctrl-C ends it.',
+      ) as never,
+  handler: async ({ results, port, examples, engine, threads, dataDir }) => {
+    const options = {
+      port: portIn(port),
+      perClass: perClassIn(examples),
+      ...{ engine: engine ?? ('auto' as const), threads, dataDir },
+    };
+    const { view } = await import('../page/view.js');
+    await interruptible(
+      (signal, progress) =>
+        view(results, {
+          ...options,
+          signal,
+          progress,
+          ready: (url) => {
+            print(`${url} (Ctrl-C ends it)`);
+          },
+        }),
+      { force: false, resumes: false },
+    );
+  },
+};
+
+function portIn(port: string | undefined): number {
+  if (port === undefined) return 0;
+  const number = /^\d{1,5}$/.test(port) ? Number(port) : 0;
+  if (number >= 1 && number <= 65535) return number;
+  throw new UserError(`--port: expected a whole number from 1 to 65535, found ${port}`);
+}

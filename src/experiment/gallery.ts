@@ -1,0 +1,208 @@
+import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
+import { ATTACKS } from '../attacks/run.js';
+import type { Dataset, DataSplits } from '../data/dataset.js';
+import { passOf } from '../metrics/passPool.js';
+import { disposeWeights } from '../model/parameters.js';
+import { predict, type Predictions } from '../model/predict.js';
+import type { Progress } from '../progress.js';
+import { firstImages } from './evaluate.js';
+import { attackAndClassify } from './examples.js';
+import { loadModel, openModel, type Model } from './models.js';
+
+/** A network whose adversarial examples are wanted. */
+export interface ExampleSource {
+  /** What it is called. */
+  name: string;
+  /** Weights, or the folder of a run with weights in it. */
+  weights: string;
+  attacks: readonly AttackName[];
+  settings: Protocol & GivenEffort;
+  /** How many test images it was evaluated on. */
+  images: number;
+}
+
+/** Test images, and what attacks on each of the networks made of them. */
+export interface Examples {
+  originals: Original[];
+  /** One for each source. */
+  networks: NetworkExamples[];
+}
+
+export interface Original {
+  /** In the test set. */
+  position: number;
+  label: number;
+  /** height × width × channels. */
+  pixels: Uint8Array;
+}
+
+export interface NetworkExamples {
+  name: string;
+  /** The class that it sees in each of the originals. */
+  predicted: number[];
+  /** Whether the float32 loss of each of the originals is exactly zero, so that FGS sees no gradient. */
+  blank: boolean[];
+  /** For each of the originals that it classifies correctly and each attack, in this order. */
+  examples: Example[];
+}
+
+export interface Example {
+  /** Of the original in its list. */
+  original: number;
+  attack: AttackName;
+  /** Null where the attack failed. */
+  found: Perturbed | null;
+}
+
+export interface Perturbed {
+  /** height × width × channels. */
+  pixels: Uint8Array;
+  /** The class that the network sees. */
+  predicted: number;
+  /** Largest change of a pixel, in pixel units. */
+  linf: number;
+  /** Of the pair, whatever the attack. */
+  pass: number;
+}
+
+export interface ExampleOptions {
+  /** How many images of each class. */
+  perClass: number;
+  /** Threads for PASS. */
+  threads: number;
+  progress: Progress;
+  signal?: AbortSignal | undefined;
+}
+
+/** Among so many test images they are looked for. */
+const MOST_CANDIDATES = 1000;
+
+/**
+ * Adversarial examples of several networks, all on the same few test images: of each class the first
+ * that all of the networks classify correctly, or most of them where there are too few. What is found for
+ * an image is what an evaluation finds.
+ *
+ * @throws UserError if weights cannot be read; Interrupted if the signal aborts
+ */
+export async function examplesOf(
+  sources: readonly ExampleSource[],
+  data: DataSplits,
+  options: ExampleOptions,
+): Promise<Examples> {
+  const candidates = Math.min(MOST_CANDIDATES, ...sources.map(({ images }) => images));
+  const test = firstImages(data.test, candidates);
+  const opened: Model[] = [];
+  try {
+    const seen: Predictions[] = [];
+    for (const { weights } of sources) {
+      const trained = loadModel(await openModel(weights), data);
+      opened.push(trained);
+      seen.push(await predict(trained.network, trained.weights, test, signalOf(options)));
+    }
+    const classes = seen.map(({ predicted }) => predicted);
+    const positions = chosen(test, classes, options.perClass);
+    const networks: NetworkExamples[] = [];
+    for (const [i, source] of sources.entries()) {
+      const predicted = positions.map((position) => seen[i].predicted[position]);
+      const blank = positions.map((position) => seen[i].blank[position] === 1);
+      const examples = await attacked(source, opened[i], test, positions, predicted, options);
+      networks.push({ name: source.name, predicted, blank, examples });
+    }
+    const originals = positions.map((position) => ({
+      position,
+      label: test.labels[position],
+      pixels: imageAt(test, position),
+    }));
+    await measurePass(originals, networks, test, options);
+    return { originals, networks };
+  } finally {
+    for (const { weights } of opened) disposeWeights(weights);
+  }
+}
+
+/** Of each class the images that most networks classify correctly, the first of them; by class. */
+function chosen(
+  { labels, count }: Dataset,
+  predicted: readonly Uint8Array[],
+  perClass: number,
+): number[] {
+  const right = (position: number): number =>
+    predicted.filter((classes) => classes[position] === labels[position]).length;
+  const positions = Array.from({ length: count }, (_, position) => position)
+    .map((position) => ({ position, label: labels[position], right: right(position) }))
+    .filter((one) => one.right > 0);
+  return [...new Set(labels)]
+    .sort((a, b) => a - b)
+    .flatMap((label) =>
+      positions
+        .filter((one) => one.label === label)
+        .sort((a, b) => b.right - a.right || a.position - b.position)
+        .slice(0, perClass)
+        .map(({ position }) => position),
+    );
+}
+
+async function attacked(
+  { name, attacks, settings }: ExampleSource,
+  model: Model,
+  test: Dataset,
+  positions: readonly number[],
+  predicted: readonly number[],
+  options: ExampleOptions,
+): Promise<Example[]> {
+  const right = [...positions.keys()].filter((i) => predicted[i] === test.labels[positions[i]]);
+  const where = Uint32Array.from(right, (i) => positions[i]);
+  const examples: Example[] = [];
+  for (const attack of attacks) {
+    const { title } = ATTACKS[attack];
+    const task = options.progress.start(`${title} on ${name}`, where.length, 'images');
+    const found = await attackAndClassify(attack, model, test, where, settings, {
+      done: (images) => {
+        task.update(images);
+      },
+      ...signalOf(options),
+    });
+    task.finish();
+    right.forEach((original, i) => {
+      const linf = found.linf[i];
+      const pixels = imageAt({ ...test, images: found.adversarials }, i);
+      const success = { pixels, predicted: found.predicted[i], linf, pass: NaN };
+      examples.push({ original, attack, found: Number.isNaN(linf) ? null : success });
+    });
+  }
+  return examples.sort((a, b) => a.original - b.original);
+}
+
+/** All pairs at once: starting the threads takes longer than their work. */
+async function measurePass(
+  originals: readonly Original[],
+  networks: readonly NetworkExamples[],
+  test: Dataset,
+  { threads, progress, signal }: ExampleOptions,
+): Promise<void> {
+  const found = networks.flatMap(({ examples }) =>
+    examples.flatMap((example) => (example.found ? [{ ...example, found: example.found }] : [])),
+  );
+  const { pass } = await passOf(
+    joined(found.map(({ original }) => originals[original].pixels)),
+    joined(found.map((example) => example.found.pixels)),
+    test,
+    { workers: threads, progress, label: 'PASS', ...(signal && { signal }) },
+  );
+  found.forEach((example, i) => {
+    example.found.pass = pass[i];
+  });
+}
+
+function imageAt({ images, height, width, channels }: Dataset, i: number): Uint8Array {
+  const size = height * width * channels;
+  return images.slice(i * size, (i + 1) * size);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+function signalOf({ signal }: ExampleOptions): { signal?: AbortSignal } {
+  return signal ? { signal } : {};
+}

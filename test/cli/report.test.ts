@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto';
+import { cpSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { packageRoot } from '#bang/files.js';
+import {
+  bang,
+  bangInside,
+  bangOk,
+  expectRefusal,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from './bang.js';
+
+let space: Workspace;
+beforeAll(async () => {
+  space = workspace();
+  writeSmallData(space);
+  space.write('tiny.yaml', tinyConfig('published: null'));
+  await bangOk(
+    [
+      'run',
+      'tiny.yaml',
+      '--data-dir',
+      'data',
+      '--set',
+      'training.iterations=20',
+      '--set',
+      'evaluation.images=30',
+      '--out',
+      'runs/tiny',
+    ],
+    { cwd: space.folder },
+  );
+}, 60_000);
+afterAll(() => {
+  space.remove();
+});
+
+const results = (name: string): string => path.join(packageRoot, 'results', name);
+
+describe('bang report', () => {
+  it('writes one file that allows nothing but itself, the same every time', async () => {
+    const { stdout, stderr } = await bangOk(['report', 'runs', '--data-dir', 'data'], {
+      cwd: space.folder,
+    });
+    expect(stdout).toMatch(/^Files: report\.html \(\d+\.\d MiB\)\n$/);
+    expect(stderr).not.toMatch(/note:/);
+    const page = space.read('report.html');
+    const policy = /http-equiv="Content-Security-Policy"\s+content="([^"]*)"/
+      .exec(page)![1]
+      .replaceAll('&#39;', "'");
+    const digest = (text: string): string =>
+      `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+    const [, style] = /<style>(.*?)<\/style>/s.exec(page)!;
+    const [, script] = /<script type="module">(.*?)<\/script>/s.exec(page)!;
+    expect(policy.split('; ').sort()).toEqual(
+      [
+        "default-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        'img-src data:',
+        `script-src ${digest(script)}`,
+        `style-src ${digest(style)}`,
+      ].sort(),
+    );
+    // Nothing is fetched: what links lead to is only for people who follow them.
+    const addresses = [...page.matchAll(/\b(?:src|href)="([^"]*)"/g)].map(([, address]) => address);
+    const outside = addresses.filter((address) => !/^(#|data:)/.test(address));
+    expect(outside).toEqual(['https://arxiv.org/abs/1612.00138']);
+    expect(style).not.toMatch(/url\(|@import/);
+    await bangOk(
+      ['report', 'runs', '--data-dir', 'data', '--out', 'again.html', '--threads', '2'],
+      { cwd: space.folder },
+    );
+    expect(space.read('again.html')).toBe(page);
+  });
+
+  it('says why there are no examples', async () => {
+    const none = space.file('none.html');
+    const noWeights = await bangInside(['report', results('table1'), '--out', none]);
+    expect(noWeights).toMatchObject({ code: 0, stderr: '' });
+    expect(space.read('none.html')).toMatch(/no folder of these runs holds weights/);
+    expect(space.read('none.html')).not.toMatch(/class="gallery"/);
+
+    cpSync(space.file('runs/tiny'), space.file('other/tiny'), { recursive: true });
+    const other = await bangOk(['report', 'other', '--out', 'other.html', '--data-dir', 'data'], {
+      cwd: space.folder,
+    });
+    expect(other.stderr).not.toMatch(/note:/);
+    writeSmallData(space, 'more', { seed: 2 });
+    const moved = await bangOk(['report', 'other', '--out', 'moved.html', '--data-dir', 'more'], {
+      cwd: space.folder,
+    });
+    expect(moved.stderr).toMatch(
+      /^note: no examples of tiny .*: they were made on other data; --data-dir says where those are$/m,
+    );
+    const weights = space.bytes('other/tiny/weights.safetensors');
+    space.write('other/tiny/weights.safetensors', weights.fill(0, weights.length - 40));
+    const changed = await bangOk(
+      ['report', 'other', '--out', 'changed.html', '--data-dir', 'data'],
+      { cwd: space.folder },
+    );
+    expect(changed.stderr).toMatch(
+      /^note: no examples of tiny .*weights\.safetensors is not what the result is of$/m,
+    );
+    space.write('other/tiny/weights.safetensors', 'damaged');
+    const damaged = await bangOk(
+      ['report', 'other', '--out', 'damaged.html', '--data-dir', 'data'],
+      { cwd: space.folder },
+    );
+    expect(damaged.stderr).toMatch(/^note: no examples of tiny/m);
+    expect(space.read('damaged.html')).toMatch(/Left out/);
+  });
+
+  it('shows what is not finished, and names what is damaged', async () => {
+    cpSync(space.file('runs/tiny'), space.file('mixed/tiny'), { recursive: true });
+    space.write('mixed/open/config.yaml', 'name: waiting\ntraining: { iterations: 50 }\n');
+    space.write(
+      'mixed/open/training.csv',
+      'iteration,learning_rate,loss,train_accuracy,validation_accuracy\n10,0.01,2.25,12.5,\n',
+    );
+    space.write('mixed/damaged/result.json', '{');
+    space.write('mixed/sweep/sweep.yaml', 'nonsense: [');
+    space.write('mixed/study/study.yaml', 'x: 1\n');
+    space.write('mixed/study/result.json', '{ "format": 1, "kind": "noise" }');
+    const { stderr } = await bangOk(['report', 'mixed', '--examples', '0', '--out', 'mixed.html'], {
+      cwd: space.folder,
+    });
+    const page = space.read('mixed.html');
+    expect(page).toMatch(/waiting<\/b>\s+iteration 10 of 50, loss 2\.25\s/);
+    expect(page).not.toMatch(/class="gallery"/);
+    expect(stderr.split('\n').filter((line) => line.startsWith('note: '))).toEqual([
+      'note: mixed/damaged/result.json is damaged: it is left out',
+      expect.stringMatching(/^note: the sweep in mixed\/sweep is left out: /),
+      'note: mixed/study/result.json is damaged: it is left out',
+    ]);
+  });
+
+  it('refuses what makes no page, in a sentence, and writes nothing', async () => {
+    const refused = async (args: string[], message: RegExp): Promise<void> => {
+      expectRefusal(await bangInside(['report', ...args]), message);
+    };
+    const { file } = space;
+    const out = ['--out', file('no.html')];
+    space.write('empty/nothing.txt', '');
+    await refused([file('empty'), ...out], /no finished run, sweep or study in .*empty or below\n/);
+    await refused([file('nowhere'), ...out], /cannot read .*nowhere: there is no such folder/);
+    await refused([file('tiny.yaml'), ...out], /cannot read .*tiny\.yaml: it is not a folder/);
+    await refused(
+      [file('runs'), '--out', file('runs')],
+      /--out .*runs: that is a folder, give the name of a file/,
+    );
+    await refused(
+      [file('runs'), ...out, '--examples', 'many'],
+      /--examples: expected a whole number from 0 to 100, found many/,
+    );
+    await refused(
+      [file('runs'), '--out', file('tiny.yaml/report.html'), '--examples', '0'],
+      /cannot write .*report\.html: a part of the path is a file/,
+    );
+    await refused(out, /an argument is missing: bang report <results\.\.>/);
+    expect(space.list('.')).not.toContain('no.html');
+  });
+});
+
+describe('bang view', () => {
+  it('refuses what it cannot serve', async () => {
+    const refused = async (args: string[], message: RegExp): Promise<void> => {
+      expectRefusal(await bangInside(['view', ...args]), message);
+    };
+    await refused([space.file('nowhere')], /cannot read .*nowhere: there is no such folder/);
+    for (const port of ['0', '65536', 'http', '80.5', '-1']) {
+      await refused(
+        [space.file('runs'), `--port=${port}`],
+        /--port: expected a whole number from 1 to 65535, found /,
+      );
+    }
+  });
+
+  it('explains itself, and bang report does', async () => {
+    for (const command of ['report', 'view']) {
+      const { stdout, code } = await bang([command, '--help'], { cwd: space.folder });
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/Examples:/);
+      expect(stdout).toMatch(/--examples/);
+    }
+  });
+});
