@@ -154,13 +154,34 @@ function runsWith(
   return { runs: distinct(named), notes: found.notes };
 }
 
-/** Runs that would look alike are told apart by their folders. */
+/** Runs that would look alike are told apart by what differs in the paths of their folders. */
 function distinct(runs: readonly NamedRun[]): NamedRun[] {
   return runs.map((run) => {
     const alike = runs.filter(({ network, seed }) => network === run.network && seed === run.seed);
     if (alike.length === 1) return run;
-    return { ...run, network: `${run.network} (${printable(run.folder)})` };
+    const where = difference(
+      run.folder,
+      alike.map(({ folder }) => folder),
+    );
+    return { ...run, network: `${run.network} (${printable(where)})` };
   });
+}
+
+/** A folder without the parts that all of these paths begin and end with. */
+function difference(folder: string, all: readonly string[]): string {
+  const parts = path.resolve(folder).split(path.sep);
+  const others = all.map((other) => path.resolve(other).split(path.sep));
+  const shortest = Math.min(...others.map(({ length }) => length));
+  let begin = 0;
+  while (begin < shortest - 1 && others.every((other) => other[begin] === parts[begin])) begin++;
+  let end = 0;
+  while (
+    end < shortest - 1 - begin &&
+    others.every((other) => other.at(-1 - end) === parts.at(-1 - end))
+  ) {
+    end++;
+  }
+  return parts.slice(begin, parts.length - end).join('/');
 }
 
 /** A CSV file of a run, line by line, with the run's name. */

@@ -184,6 +184,24 @@ describe('what the figures show', () => {
     expect(texts).toContain('a network with a long name &amp; &lt;signs&gt;');
   });
 
+  it('linf: an attack that one network lacks leaves its place empty', async () => {
+    const rows = [
+      { network: 'R0', attacks: ['fgs', 'hc1'] as const },
+      { network: 'B1', attacks: ['fgs', 'hc1', 'pgd'] as const },
+    ].flatMap(({ network, attacks }, i) =>
+      attacks.flatMap((attack) =>
+        linfBins(i === 0 ? [4, 5] : [NaN, 4]).map((bin) => ({ network, seed: 1, attack, ...bin })),
+      ),
+    );
+    const svg = await renderSvg(FIGURE_KINDS.linf.spec(rows));
+    const texts = textsOf(svg).filter((text) => /fooled|measured/.test(text));
+    // Row by row: no panel slides into the place of one that is not there.
+    expect(texts).toEqual([
+      ...['all fooled', 'all fooled', 'not measured'],
+      ...Array.from({ length: 3 }, () => '50.00 % not fooled'),
+    ]);
+  });
+
   it('examples: the pixels as they are, with class, L∞ and PASS', async () => {
     const svg = await draw('examples');
     expect(count(svg, /<image [^>]*image-rendering: pixelated/g)).toBe(9);

@@ -40,6 +40,8 @@ const STRIP = { space: 24, at: 14, height: 4 };
 /** Attacks side by side; more go below. */
 const COLUMNS = 4;
 const SPACE = 14;
+/** Longer ones are cut. */
+const LONGEST_NAME = 240;
 
 /** Histograms of the smallest L∞: a row for each network, a column for each attack. */
 export const linf: FigureKind<LinfRow> = {
@@ -50,7 +52,10 @@ export const linf: FigureKind<LinfRow> = {
     const attacks = ATTACK_NAMES.filter((name) => rows.some(({ attack }) => attack === name));
     const blocks = chunks(attacks, COLUMNS);
     const columns = Math.min(attacks.length, COLUMNS);
-    const names = Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true)));
+    const names = Math.min(
+      Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true))),
+      LONGEST_NAME,
+    );
     const width = panelWidth(columns, SPACE, names);
     const summed = overSeeds(rows);
     const panels = summed.map((row) => {
@@ -69,6 +74,17 @@ export const linf: FigureKind<LinfRow> = {
         fooled: (width * (100 - panel.percent)) / 100,
         text: panel.images === 0 ? 'all fooled' : `${panel.percent.toFixed(2)} % not fooled`,
       }));
+    // Facets place what there is one after the other: without these, others would slide in their places.
+    const absent = (block: readonly (typeof attacks)[number][]) => {
+      const titles = block.map((name) => ATTACKS[name].title);
+      const there = failures.filter(({ attack }) => titles.includes(attack));
+      const blockRuns = runs.filter((run) => there.some((panel) => panel.run === run));
+      return blockRuns.flatMap((run) =>
+        titles
+          .filter((attack) => !there.some((panel) => panel.run === run && panel.attack === attack))
+          .map((attack) => ({ run, attack, from: null, text: 'not measured' })),
+      );
+    };
     const top = Math.max(...bars.map(({ percent }) => percent), 1);
     return {
       description: 'Histograms of the smallest L∞ by which each attack fools each network',
@@ -77,13 +93,19 @@ export const linf: FigureKind<LinfRow> = {
         const within = <T extends { attack: string }>(all: readonly T[]) =>
           all.filter(({ attack }) => titles.includes(attack));
         return {
-          data: { values: [...within(bars), ...within(failures)] },
+          data: { values: [...within(bars), ...within(failures), ...absent(block)] },
           spacing: { column: SPACE, row: 8 },
           facet: {
             row: {
               field: 'run',
               sort: runs,
-              header: { title: null, labelAngle: 0, labelAlign: 'left', labelPadding: 4 },
+              header: {
+                title: null,
+                labelAngle: 0,
+                labelAlign: 'left',
+                labelPadding: 4,
+                labelLimit: LONGEST_NAME,
+              },
             },
             column: { field: 'attack', sort: titles, header: { title: null, labelPadding: 2 } },
           },
@@ -100,7 +122,7 @@ export const linf: FigureKind<LinfRow> = {
                     type: 'quantitative',
                     scale: { type: 'log', base: 2, domain: [1, 256], nice: false },
                     axis: {
-                      title: 'smallest L∞ (pixels)',
+                      title: width < 110 ? 'L∞ (pixels)' : 'smallest L∞ (pixels)',
                       values: [1, 4, 16, 64, 256],
                       format: 'd',
                       grid: false,
@@ -122,12 +144,12 @@ export const linf: FigureKind<LinfRow> = {
                 },
               },
               {
-                transform: [{ filter: 'isValid(datum.text)' }],
+                transform: [{ filter: 'isValid(datum.fooled)' }],
                 mark: { type: 'rect', color: '#d9d9d9', height: STRIP.height, y: STRIP.at },
                 encoding: { x: { value: 0 }, x2: { value: width } },
               },
               {
-                transform: [{ filter: 'isValid(datum.text)' }],
+                transform: [{ filter: 'isValid(datum.fooled)' }],
                 mark: { type: 'rect', color: FAINT, y: STRIP.at, height: STRIP.height },
                 encoding: {
                   x: { value: 0 },
