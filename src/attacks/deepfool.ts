@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { perturb, read } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
-import { EVALUATION_BATCH } from '../model/predict.js';
 import type { StepAttack } from './attack.js';
 import { bisection, type Probe } from './search.js';
 import { classOf, type Target, type Victims } from './target.js';
@@ -37,8 +36,8 @@ function deepfool(name: StepAttack['name'], title: string, norm: Norm): StepAtta
     async find(target, victims, _, { done, signal }) {
       const { count, size } = victims;
       const directions = new Float32Array(count * size);
-      for (let start = 0; start < count; start += EVALUATION_BATCH) {
-        const images = range(start, Math.min(start + EVALUATION_BATCH, count));
+      for (let start = 0; start < count; start += target.batch) {
+        const images = range(start, Math.min(start + target.batch, count));
         const perturbations = await perturbationsOf(target, victims, images, norm, signal);
         directions.set(perturbations, start * size);
         // Half of the way: the search is the other.
@@ -46,7 +45,7 @@ function deepfool(name: StepAttack['name'], title: string, norm: Norm): StepAtta
       }
       scaleToOne(directions, size);
       return alongLines(target, victims, directions, {
-        batch: EVALUATION_BATCH,
+        batch: target.batch,
         ...(done && {
           done: (images: number) => {
             done(Math.floor((count + images) / 2));

@@ -4,7 +4,7 @@ import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, type Network, type Weights } from '../model/network.js';
-import { EVALUATION_BATCH } from '../model/predict.js';
+import { evaluationBatch } from '../model/predict.js';
 
 /** A network and its parameters. */
 export interface Trained {
@@ -41,7 +41,8 @@ export async function flipsUnderNoise(
   const { height, width, channels } = data;
   const size = height * width * channels;
   // Of equal size, as far as possible.
-  const batch = Math.ceil(copies / Math.ceil(copies / EVALUATION_BATCH));
+  const most = Math.min(...networks.map(({ network }) => evaluationBatch(network)));
+  const batch = Math.ceil(copies / Math.ceil(copies / most));
   for (let i = 0; i < positions.length; i++) {
     const image = positions[i];
     const bytes = data.images.subarray(image * size, (image + 1) * size);

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { breathe } from '../interrupt.js';
-import { EVALUATION_BATCH } from '../model/predict.js';
 import { makeRandom, type Random } from '../random.js';
 import type { StepAttack } from './attack.js';
 import { logOddsGradient } from './fgsUnmasked.js';
@@ -50,7 +49,7 @@ export const pgd: StepAttack = {
         pgdAt(target, victims, which, budgets, runs, found.adversarials, signal);
     // Each search is half of the work.
     const half = (before: number) => ({
-      batch: EVALUATION_BATCH,
+      batch: target.batch,
       signal,
       ...(done && {
         done: (finished: number) => {

@@ -4,7 +4,7 @@ import { batchOf } from '../data/batch.js';
 import { perturb, read } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
-import { EVALUATION_BATCH } from '../model/predict.js';
+import { evaluationBatch } from '../model/predict.js';
 import { EFFORT, type Attack, type AttackName, type GivenEffort, type Protocol } from './attack.js';
 import type { LineAttack, StepAttack } from './attack.js';
 import { deepfoolL2, deepfoolLinf } from './deepfool.js';
@@ -93,6 +93,7 @@ async function attackAlongLines(
   { done, signal }: Pick<SearchOptions, 'done' | 'signal'>,
 ): Promise<AttackResult> {
   const size = data.height * data.width * data.channels;
+  const batch = evaluationBatch(network);
   const reversed = channels === 'reversed' && attack.published;
   const lines = await linesOf(attack, network, weights, data, positions, reversed, signal);
   const moved = (images: Uint32Array, scales: Float32Array): tf.Tensor4D =>
@@ -104,7 +105,7 @@ async function attackAlongLines(
     );
   };
   try {
-    const options: SearchOptions = { batch: EVALUATION_BATCH, signal, ...(done && { done }) };
+    const options: SearchOptions = { batch, signal, ...(done && { done }) };
     const found =
       search === 'scan'
         ? await scan(positions.length, attack.scan, probe, options)
@@ -112,8 +113,8 @@ async function attackAlongLines(
 
     const linf = new Float32Array(positions.length).fill(NaN);
     const adversarials = new Uint8Array(positions.length * size);
-    for (let start = 0; start < positions.length; start += EVALUATION_BATCH) {
-      const count = Math.min(EVALUATION_BATCH, positions.length - start);
+    for (let start = 0; start < positions.length; start += batch) {
+      const count = Math.min(batch, positions.length - start);
       const images = Uint32Array.from({ length: count }, (_, i) => start + i);
       const scales = Float32Array.from(images, (image) => found[image] || 0); // NaN: unmoved
       adversarials.set(
@@ -159,8 +160,9 @@ async function linesOf(
 ): Promise<Lines> {
   const size = data.height * data.width * data.channels;
   const directions = new Float32Array(positions.length * size);
-  for (let start = 0; start < positions.length; start += EVALUATION_BATCH) {
-    const chosen = positions.subarray(start, start + EVALUATION_BATCH);
+  const batch = evaluationBatch(network);
+  for (let start = 0; start < positions.length; start += batch) {
+    const chosen = positions.subarray(start, start + batch);
     const values = read(() => {
       const { pixels, labels } = batchOf(data, chosen);
       const pass = trace(network, weights, pixels);

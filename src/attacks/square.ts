@@ -1,5 +1,4 @@
 import { breathe } from '../interrupt.js';
-import { EVALUATION_BATCH } from '../model/predict.js';
 import { makeRandom, type Random } from '../random.js';
 import type { StepAttack } from './attack.js';
 import { bisection, type Probe } from './search.js';
@@ -29,12 +28,12 @@ export const square: StepAttack = {
         signal,
       });
     const guess = await bisection(count, { limit: 256, width: 1, first: 256 }, few, {
-      batch: EVALUATION_BATCH,
+      batch: target.batch,
       signal,
     });
-    for (let start = 0; start < count; start += EVALUATION_BATCH) {
+    for (let start = 0; start < count; start += target.batch) {
       const which = Uint32Array.from(
-        { length: Math.min(EVALUATION_BATCH, count - start) },
+        { length: Math.min(target.batch, count - start) },
         (_, i) => start + i,
       );
       const budgets = Float32Array.from(which, (image) => Math.min(255, guess[image] || 255));

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { read } from '../engine/ops.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
+import { evaluationBatch } from '../model/predict.js';
 
 /** Correctly classified images, N×H×W×C, and where they stand in their data set. */
 export interface Victims {
@@ -21,6 +22,8 @@ export interface Victims {
  */
 export interface Target {
   classes: number;
+  /** Images to give it at once. */
+  batch: number;
   /** Logits N×classes. */
   logits(pixels: Float32Array): Float32Array;
   /**
@@ -44,6 +47,7 @@ export function targetOf(network: Network, weights: Weights): Target {
     tf.tensor4d(pixels, [pixels.length / size, ...input]);
   return {
     classes,
+    batch: evaluationBatch(network),
     logits: (pixels) => floats(() => logitsOf(network, weights, tensorOf(pixels))),
     gradients(pixels, fromLogits, each) {
       let values: Float32Array = new Float32Array();

@@ -121,7 +121,7 @@ function tensorFlowHasGpu(): boolean {
 }
 
 /** Whether the engine in use computes on a GPU. */
-function usesGpu(): boolean {
+export function usesGpu(): boolean {
   return tf.getBackend() === TENSORFLOW && (tf.backend() as TensorFlowBackend).isUsingGpuDevice;
 }
 

@@ -1,13 +1,26 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
+import { usesGpu } from '../engine/engine.js';
 import { softmaxCrossEntropy } from '../engine/ops.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, type Network, type Weights } from './network.js';
 
-/** Images that one pass through the network takes in an evaluation: large enough to be efficient,
- *  small enough for the caches. */
-export const EVALUATION_BATCH = 512;
+/** On a processor: large enough to be efficient, small enough for the caches. */
+const CPU_BATCH = 512;
+/** On a GPU each pass costs a round trip: as much as this memory holds, in bytes, but no more images. */
+const GPU_MEMORY = 2 ** 30;
+const MOST_IMAGES = 8192;
+
+/** Images that one pass through the network takes in an evaluation, on the engine in use. */
+export function evaluationBatch({ spec, layers }: Network, gpu = usesGpu()): number {
+  if (!gpu) return CPU_BATCH;
+  const shapes = [spec.input, ...layers.map(({ output }) => output)];
+  const values = shapes.reduce((sum, shape) => sum + tf.util.sizeFromShape([...shape]), 0);
+  // A pass keeps all values, fused layers those between them, and as many come back as gradients.
+  const images = GPU_MEMORY / (4 * 4 * values);
+  return Math.min(Math.max(2 ** Math.floor(Math.log2(images)), CPU_BATCH), MOST_IMAGES);
+}
 
 /** What the network says of each image. */
 export interface Predictions {
@@ -28,8 +41,9 @@ export async function predict(
   const predicted = new Uint8Array(data.count);
   const blank = new Uint8Array(data.count);
   let correct = 0;
-  for (let start = 0; start < data.count; start += EVALUATION_BATCH) {
-    const count = Math.min(EVALUATION_BATCH, data.count - start);
+  const batch = evaluationBatch(network);
+  for (let start = 0; start < data.count; start += batch) {
+    const count = Math.min(batch, data.count - start);
     const positions = Uint32Array.from({ length: count }, (_, i) => start + i);
     tf.tidy(() => {
       const { pixels, labels } = batchOf(data, positions);
