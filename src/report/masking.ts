@@ -106,9 +106,10 @@ function conclusionOf({
   const ahead = attacks.square?.belowPgd;
   if (ahead !== null && ahead !== undefined) {
     const share = percent(ahead, attacked);
+    const few = ahead === 0 ? 'no image' : `${share} of the images only`;
     sentences.push(
       ahead / attacked < MISLED
-        ? `Square needs a smaller L∞ than PGD on ${share} of the images only: the gradients that PGD follows are not masked.`
+        ? `Square needs a smaller L∞ than PGD on ${few}: the gradients that PGD follows are not masked.`
         : `Square needs a smaller L∞ than PGD on ${share} of the images: the gradients that PGD follows mislead it, or it makes too few steps.`,
     );
   }
