@@ -286,7 +286,8 @@ async function list(plan: Plan, out: string, args: SweepArguments): Promise<void
   const done = cells.length - open.length;
   print(
     `${cells.length} cells in ${out}, ${done} done: about ${duration(1000 * total)} for the rest, ${how}; ` +
-      `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each`,
+      `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each` +
+      (args.queue === undefined ? '' : ', as one worker like this machine'),
   );
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { UserError } from '../errors.js';
 import { reason } from '../files.js';
 
@@ -9,7 +10,7 @@ export interface Server {
   db: number;
   username?: string;
   password?: string;
-  tls?: { servername: string };
+  tls?: { servername?: string };
 }
 
 /** Where a queue is, and how its keys begin. */
@@ -42,9 +43,10 @@ export function queueAddress(
   } catch {
     throw new UserError(`${source} is no address such as redis://localhost:6379`);
   }
-  const { protocol, hostname, port, pathname } = parsed;
+  const { protocol, hostname, port, pathname, search, hash } = parsed;
   const database = pathname.replace(/^\//, '');
-  if (!['redis:', 'rediss:'].includes(protocol) || hostname === '' || !/^\d*$/.test(database)) {
+  const plain = /^\d{0,4}$/.test(database) && search === '' && hash === '';
+  if (!['redis:', 'rediss:'].includes(protocol) || hostname === '' || !plain) {
     throw new UserError(
       `${source} is no address such as redis://localhost:6379/0, or rediss:// for TLS`,
     );
@@ -61,9 +63,9 @@ export function queueAddress(
   }
   const password =
     passwordFile === undefined
-      ? (env.BANG_QUEUE_PASSWORD ?? decodeURIComponent(parsed.password))
+      ? (env.BANG_QUEUE_PASSWORD ?? decoded(parsed.password, source))
       : secretIn(passwordFile);
-  const username = decodeURIComponent(parsed.username);
+  const username = decoded(parsed.username, source);
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   return {
     redis: {
@@ -72,11 +74,20 @@ export function queueAddress(
       db: Number(database),
       ...(username !== '' && { username }),
       ...(password !== '' && { password }),
-      ...(protocol === 'rediss:' && { tls: { servername: host } }),
+      // A number is no name of a server: the certificate has to have it as an address.
+      ...(protocol === 'rediss:' && { tls: isIP(host) === 0 ? { servername: host } : {} }),
     },
     prefix,
     text: `${protocol}//${hostname}:${port === '' ? 6379 : port}/${Number(database)}`,
   };
+}
+
+function decoded(text: string, source: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new UserError(`${source}: write "%" in a user or password as %25`);
+  }
 }
 
 function secretIn(file: string): string {

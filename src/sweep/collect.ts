@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Queue, QueueEvents, type Job } from 'bullmq';
 import { Interrupted, UserError } from '../errors.js';
 import { FILES } from '../experiment/folder.js';
-import { isResult } from '../experiment/result.js';
+import { isResult, type Result } from '../experiment/result.js';
 import { loadSource, version } from '../experiment/provenance.js';
 import { writeFileAtomic } from '../files.js';
 import { stringify } from 'yaml';
@@ -16,10 +16,10 @@ import {
   connect,
   contentStore,
   closeAll,
+  engineKey,
+  inWords,
   manifestSchema,
-  patient,
   QUEUE,
-  watchConnection,
   KEPT_SECONDS,
   type CarriedFile,
   type CellJob,
@@ -37,7 +37,8 @@ import type { SweepCell } from '../report/sweep.js';
 
 /** Events say at once what has ended; what they miss is found by looking, every so often. */
 const LOOK_EVERY_MS = 15_000;
-const MOST_MISSES = 50;
+/** A server that starts again, or whose disk is full, refuses for a while. */
+const PATIENCE_MS = 600_000;
 /** A server that loses what it is given would make workers compute for ever. */
 const MOST_DAMAGED = 3;
 /** A worker that is killed again and again is no reason to give a cell up. */
@@ -65,9 +66,13 @@ export async function runQueuedSweep(
   }
   if (!force) await refuseOtherSweep(options.out, plan);
   const folder = sweepFolder(options.out, plan);
-  const client = await connect(address);
-  watchConnection(client, address.text, progress);
+  const client = await connect(address, progress);
   try {
+    if (/^aof_enabled:0/m.test(await client.info('persistence'))) {
+      progress.note(
+        `${address.text} has no append-only file: what is not collected when it ends is computed again`,
+      );
+    }
     const compute: Compute = (cells, _, hooks) => {
       // One machine's results may be in the folder already: the others shall be of its engine.
       const engines = plan.cells.flatMap((cell) => {
@@ -77,6 +82,8 @@ export async function runQueuedSweep(
       return collectAll(cells, { plan, client, address, engine: engines.at(0), hooks, options });
     };
     return await carryOut(plan, folder, compute, { ...options, force });
+  } catch (error) {
+    throw inWords(error, address.text);
   } finally {
     client.disconnect();
   }
@@ -99,9 +106,8 @@ async function collectAll(cells: readonly Cell[], collecting: Collecting): Promi
   const jobs = await jobsOf(cells, plan, options);
   if (engine !== undefined) await claimEngine(client, prefix, jobs[0].data.sweep, engine);
   const store = contentStore(client, prefix);
-  const connection = patient(address.redis);
-  const queue = new Queue<CellJob, Manifest, 'cell'>(QUEUE, { connection, prefix });
-  const events = new QueueEvents(QUEUE, { connection, prefix });
+  const queue = new Queue<CellJob, Manifest, 'cell'>(QUEUE, { connection: client, prefix });
+  const events = new QueueEvents(QUEUE, { connection: client, prefix });
   // What there is to say of the connection is said of `client`.
   queue.on('error', () => undefined);
   events.on('error', () => undefined);
@@ -129,6 +135,7 @@ async function collectAll(cells: readonly Cell[], collecting: Collecting): Promi
     if (!wanted) return;
     const job = (await queue.getJob(id)) as Job<CellJob, Manifest> | undefined;
     const state = await job?.getState();
+    if (!open.has(id)) return;
     if (!job || state === 'unknown') {
       // The server lost it in a crash before it was on its disk.
       await add([wanted]);
@@ -167,7 +174,7 @@ async function collectAll(cells: readonly Cell[], collecting: Collecting): Promi
     }
   };
   let failure: unknown;
-  let misses = 0;
+  let refusedSince: number | undefined;
   // One after the other: a job's end is told by an event and found by looking, too.
   let last = Promise.resolve();
   const soon = (id: string): void => {
@@ -175,11 +182,12 @@ async function collectAll(cells: readonly Cell[], collecting: Collecting): Promi
     last = last
       .then(async () => {
         await look(id);
-        misses = 0;
+        refusedSince = undefined;
       })
       .catch((error: unknown) => {
-        // A server that starts again answers in strange ways for a moment.
-        if (error instanceof UserError || ++misses > MOST_MISSES) failure ??= error;
+        refusedSince ??= performance.now();
+        const long = performance.now() - refusedSince > PATIENCE_MS;
+        if (error instanceof UserError || long) failure ??= error;
       });
   };
   events.on('active', ({ jobId }) => {
@@ -202,8 +210,17 @@ async function collectAll(cells: readonly Cell[], collecting: Collecting): Promi
     let looked = -Infinity;
     while (open.size > 0) {
       if (signal.aborted) {
-        if (signal.reason === CANCELLED) await drop(queue, [...open.keys()]);
-        throw new Interrupted('stopped collecting; workers go on with what is in the queue');
+        if (signal.reason !== CANCELLED) {
+          throw new Interrupted('stopped collecting; workers go on with what is in the queue');
+        }
+        const left = await drop(queue, [...open.keys()]);
+        // Where nothing is left of a sweep, any engine may begin it anew.
+        if (left === 0 && engine === undefined) {
+          await client.unlink(engineKey(prefix, jobs[0].data.sweep));
+        }
+        throw new Interrupted(
+          `stopped; ${left === 0 ? 'nothing of it is left in the queue' : `what workers have begun or finished (cells: ${left}) is kept for whoever goes on`}`,
+        );
       }
       if (failure !== undefined) throw failure as Error;
       if (performance.now() - looked > LOOK_EVERY_MS) {
@@ -214,6 +231,8 @@ async function collectAll(cells: readonly Cell[], collecting: Collecting): Promi
     }
     await last;
   } finally {
+    // A look that has begun puts nothing into the folder any more: it may soon be another's.
+    open.clear();
     await closeAll([queue, events]);
   }
 }
@@ -288,22 +307,32 @@ async function removeFailed(queue: Queue, id: string): Promise<void> {
 }
 
 async function forget(job: Job<CellJob, Manifest>, store: ContentStore): Promise<void> {
-  const manifest = manifestSchema.safeParse(job.returnvalue);
-  const files = Object.values(manifest.data?.files ?? {});
   // The job goes last: as long as it is there, what it left can be found.
-  await store.remove(
-    job.id!,
-    files.map(({ sha256 }) => sha256),
-  );
+  await store.remove(job.id!);
   await job.remove();
 }
 
-/** Those that no worker has; what one has is left to it. */
-async function drop(queue: Queue, ids: readonly string[]): Promise<void> {
+/**
+ * Removes what no worker has begun; what one has is left to it, and what is done to whoever goes on.
+ *
+ * @returns how many cells are left
+ */
+async function drop(queue: Queue, ids: readonly string[]): Promise<number> {
+  let left = 0;
   for (const id of ids) {
     const job = (await queue.getJob(id)) as Job | undefined;
-    if (job && (await job.getState()) !== 'active') await job.remove();
+    if (!job) continue;
+    const waits = (await job.getState()) === 'waiting';
+    // A worker may be faster: then it is locked.
+    const removed =
+      waits &&
+      (await job.remove().then(
+        () => true,
+        () => false,
+      ));
+    if (!removed) left++;
   }
+  return left;
 }
 
 /** The files of a cell, if all of them came as they left, and are of this cell. */
@@ -315,17 +344,17 @@ async function carried(
   const parsed = manifestSchema.safeParse(manifest);
   if (!parsed.success) return undefined;
   const files = new Map<CarriedFile, Buffer>();
+  if (!parsed.data.files.result) return undefined;
   for (const [name, file] of Object.entries(parsed.data.files)) {
     const content = await store.get(id, file);
     if (!content) return undefined;
     files.set(name as CarriedFile, content);
   }
-  const wanted: CarriedFile[] = ['result', 'table', ...data.keep.map(carriedName)];
-  if (!wanted.every((name) => files.has(name))) return undefined;
   try {
     const result: unknown = JSON.parse(files.get('result')!.toString('utf8'));
     const same =
       isResult(result) &&
+      carriedFiles(result, data.keep).every((name) => files.has(name)) &&
       isDeepStrictEqual(result.config, JSON.parse(JSON.stringify(cell.config))) &&
       result.data.sha256 === data.data.sha256;
     return same ? files : undefined;
@@ -334,8 +363,15 @@ async function carried(
   }
 }
 
-export function carriedName(name: Keepable): CarriedFile {
-  return name === 'per-image' ? 'perImage' : name;
+/** What comes back of a cell: what a local sweep has in its folder. */
+export function carriedFiles({ row }: Result, keep: readonly Keepable[]): CarriedFile[] {
+  return [
+    'result',
+    'table',
+    ...(row.robustness ? (['robustness'] as const) : []),
+    ...(row.masking ? (['masking'] as const) : []),
+    ...keep.map((name) => (name === 'per-image' ? 'perImage' : name)),
+  ];
 }
 
 /** Writes the folder of a cell; the result last, as it means that the rest is there. */

@@ -46,7 +46,9 @@ export async function runInProcess(job: Job, hooks: JobHooks = {}): Promise<Ende
   const { signal } = hooks;
   if (signal?.aborted) return { kind: 'stopped' };
   // Options of this process, such as an inspector's port, are not the cell's.
-  const child = fork(MODULE, [], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  // Nor are the secrets of a worker.
+  const env = { ...process.env, BANG_QUEUE: undefined, BANG_QUEUE_PASSWORD: undefined };
+  const child = fork(MODULE, [], { execArgv: [], env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   const stop = (): void => {
     tell(child, 'stop');
   };

@@ -3,7 +3,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { DATA_NAMES } from '../data/sources.js';
-import { UserError } from '../errors.js';
+import { messageOf, UserError } from '../errors.js';
 import type { Progress } from '../progress.js';
 import type { QueueAddress, Server } from './address.js';
 import { KEEPABLE } from './folder.js';
@@ -11,31 +11,85 @@ import { KEEPABLE } from './folder.js';
 /** The queue of all sweeps of a prefix. */
 export const QUEUE = 'cells';
 
-/** A connection that was made, or the reason why none can be. */
-export async function connect({ redis, text }: QueueAddress): Promise<Redis> {
-  const client = new Redis({ ...patient(redis), lazyConnect: true });
-  let problem = '';
-  client.on('error', (error: Error) => (problem ||= error.message));
-  // The first attempt decides: an address that is wrong is not to be tried for ever.
-  const once = new Redis({ ...redis, lazyConnect: true, retryStrategy: () => null });
-  once.on('error', (error: Error) => (problem ||= error.message));
-  try {
-    await once.connect();
-    await once.ping();
-  } catch (error) {
-    const why = problem === '' ? (error as Error).message : problem;
-    throw new UserError(`cannot reach the queue ${text}: ${why}`);
-  } finally {
-    once.disconnect();
-  }
+/**
+ * A connection that lasts: requests wait for as long as a restart of the server, or a cut, takes.
+ *
+ * @throws UserError if the server cannot be reached, or would lose what it is given
+ */
+export async function connect(
+  { redis, text }: QueueAddress,
+  progress: Progress,
+  { beatMs = BEAT_MS, answerMs = ANSWER_MS } = {},
+): Promise<Redis> {
+  await refuseUnfit(redis, text, answerMs);
+  const retryStrategy = (times: number): number => Math.min(100 * times, 2000);
+  const client = new Redis({
+    ...redis,
+    lazyConnect: true,
+    maxRetriesPerRequest: null,
+    retryStrategy,
+  });
+  watchConnection(client, text, progress);
+  replaceSilent(client, beatMs);
   await client.connect();
   return client;
 }
 
-/** Requests wait for as long as a restart of the server, or a cut, takes. */
-export function patient(redis: Server) {
-  const retryStrategy = (times: number): number => Math.min(100 * times, 2000);
-  return { ...redis, maxRetriesPerRequest: null, retryStrategy } as const;
+/** The first attempt decides: an address that is wrong is not to be tried for ever. */
+async function refuseUnfit(redis: Server, text: string, answerMs: number): Promise<void> {
+  const once = new Redis({ ...redis, lazyConnect: true, retryStrategy: () => null });
+  let problem = '';
+  once.on('error', (error: Error) => (problem ||= error.message));
+  const timer = setTimeout(() => {
+    problem ||= 'it does not answer';
+    once.disconnect();
+  }, answerMs);
+  let info: string;
+  try {
+    await once.connect();
+    info = await once.info();
+  } catch (error) {
+    const why = problem === '' ? (error as Error).message : problem;
+    throw new UserError(`cannot reach the queue ${text}: ${why}`);
+  } finally {
+    clearTimeout(timer);
+    once.disconnect();
+  }
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? 'noeviction';
+  if (policy === 'noeviction') return;
+  throw new UserError(
+    `the queue ${text} may drop cells and results when its memory is full: set its maxmemory-policy to noeviction (it is ${policy})`,
+  );
+}
+
+/** For the first answer. */
+const ANSWER_MS = 15_000;
+/** A result with weights may take as long on a slow line, and a question waits behind it. */
+const BEAT_MS = 30_000;
+
+/**
+ * Makes a connection anew that has gone silent without being closed, as when a firewall forgets it:
+ * the operating system takes a quarter of an hour to notice. Requests are then sent again.
+ */
+function replaceSilent(client: Redis, beatMs: number): void {
+  let asked = false;
+  const timer = setInterval(() => {
+    if (client.status === 'end') clearInterval(timer);
+    else if (client.status === 'ready' && !asked) {
+      asked = true;
+      client.ping().then(
+        () => (asked = false),
+        () => (asked = false),
+      );
+    } else if (['ready', 'connect'].includes(client.status)) client.disconnect(true);
+  }, beatMs);
+  timer.unref();
+}
+
+/** What the server says is wrong with a request, as a sentence; other errors as they are. */
+export function inWords(error: unknown, text: string): unknown {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return error;
+  return new UserError(`the queue ${text} refuses: ${error.message}`);
 }
 
 /** What travels to a worker: an experiment and nothing else. No path, and no name that becomes one. */
@@ -58,7 +112,7 @@ const sha = z.string().regex(/^[0-9a-f]{64}$/);
 /** What a worker says of a finished cell: its files, each by the hash of its content. */
 export const manifestSchema = z.strictObject({
   files: z.partialRecord(
-    z.enum(['result', 'table', 'weights', 'perImage', 'training']),
+    z.enum(['result', 'table', 'robustness', 'masking', 'weights', 'perImage', 'training']),
     z.strictObject({ sha256: sha, bytes: z.int().min(0).max(1e9) }),
   ),
 });
@@ -69,21 +123,43 @@ export type CarriedFile = keyof Manifest['files'];
 /** What nobody collects is removed by the server after so long. */
 export const KEPT_SECONDS = 14 * 24 * 3600;
 
-/** The files that the job of a cell sends back, by the hash of their content. */
+/** Both or nothing: what has no time to live would stay for ever. */
+const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])`;
+const ROOM_MS = 2000;
+
+/**
+ * The files that the workers of a job send back, by the hash of their content: what two workers send
+ * is both there until the job is forgotten, and the manifest says which of it counts.
+ */
 export function contentStore(client: Redis, prefix: string) {
-  const key = (job: string, sha256: string): string => `${prefix}:content:${job}:${sha256}`;
+  const key = (job: string): string => `${prefix}:content:${job}`;
   return {
-    async put(job: string, content: Buffer): Promise<{ sha256: string; bytes: number }> {
+    /** Waits while the server's memory is full, until the signal aborts. */
+    async put(
+      job: string,
+      content: Buffer,
+      { progress, signal }: { progress: Progress; signal: AbortSignal },
+    ): Promise<{ sha256: string; bytes: number }> {
       const sha256 = createHash('sha256').update(content).digest('hex');
-      await client.set(key(job, sha256), gzipSync(content), 'EX', KEPT_SECONDS);
-      return { sha256, bytes: content.length };
+      const packed = gzipSync(content);
+      for (let noted = false; ; noted = true) {
+        try {
+          await client.eval(PUT, 1, key(job), sha256, packed, KEPT_SECONDS);
+          return { sha256, bytes: content.length };
+        } catch (error) {
+          if (!messageOf(error).startsWith('OOM') || signal.aborted) throw error;
+          if (!noted) progress.note('the memory of the queue is full; waiting until there is room');
+          await new Promise((resolve) => setTimeout(resolve, ROOM_MS));
+        }
+      }
     },
     /** Undefined if it is not there, or not what its name says. */
     async get(
       job: string,
       { sha256, bytes }: { sha256: string; bytes: number },
     ): Promise<Buffer | undefined> {
-      const packed = await client.getBuffer(key(job, sha256));
+      const packed = await client.hgetBuffer(key(job), sha256);
       if (!packed) return undefined;
       try {
         const content = gunzipSync(packed, { maxOutputLength: bytes + 1 });
@@ -93,8 +169,8 @@ export function contentStore(client: Redis, prefix: string) {
         return undefined;
       }
     },
-    async remove(job: string, sha256s: readonly string[]): Promise<void> {
-      if (sha256s.length > 0) await client.del(...sha256s.map((sha256) => key(job, sha256)));
+    async remove(job: string): Promise<void> {
+      await client.unlink(key(job));
     },
   };
 }
@@ -112,14 +188,20 @@ export async function claimEngine(
   sweep: string,
   engine: string,
 ): Promise<string> {
-  const key = `${prefix}:engine:${sweep}`;
+  const key = engineKey(prefix, sweep);
   await client.set(key, engine, 'EX', KEPT_SECONDS, 'NX');
-  return (await client.get(key)) ?? engine;
+  // Kept for as long as workers ask for it.
+  return (await client.getex(key, 'EX', KEPT_SECONDS)) ?? engine;
+}
+
+export function engineKey(prefix: string, sweep: string): string {
+  return `${prefix}:engine:${sweep}`;
 }
 
 /** A note for the first of many errors of a connection, and one when it is back. */
-export function watchConnection(client: Redis, text: string, progress: Progress): void {
+function watchConnection(client: Redis, text: string, progress: Progress): void {
   let lost = false;
+  client.on('error', () => undefined);
   client.on('close', () => {
     if (!lost && client.status !== 'end')
       progress.note(`lost the connection to ${text}; trying again`);

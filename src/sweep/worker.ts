@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
+import { ErrorCode, UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
 import { startEngine } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { checkConfig, type Config } from '../experiment/config.js';
 import { FILES } from '../experiment/folder.js';
 import { loadSource, version } from '../experiment/provenance.js';
+import type { Result } from '../experiment/result.js';
 import type { Progress } from '../progress.js';
-import { carriedName, EXPERIMENT, MOST_STALLS } from './collect.js';
+import { carriedFiles, EXPERIMENT, MOST_STALLS } from './collect.js';
 import { runInProcess } from './pool.js';
 import type { QueueAddress } from './address.js';
 import {
@@ -18,9 +19,7 @@ import {
   closeAll,
   connect,
   contentStore,
-  patient,
   QUEUE,
-  watchConnection,
   type CarriedFile,
   type CellJob,
   type Manifest,
@@ -52,12 +51,15 @@ export interface WorkerOptions {
 export async function work(address: QueueAddress, options: WorkerOptions): Promise<number> {
   const { progress } = options;
   const { processes, threads } = sharing(Infinity, options);
-  const client = await connect(address);
-  watchConnection(client, address.text, progress);
+  const client = await connect(address, progress);
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
   const { description } = await startEngine({ threads });
-  const context: Context = { client, address, options, signal, threads, hashes: new Map() };
+  const context: Context = {
+    ...{ client, address, options, signal, threads },
+    hashes: new Map(),
+    running: new Map(),
+  };
   let refusal: unknown;
   let done = 0;
   let active = 0;
@@ -67,9 +69,7 @@ export async function work(address: QueueAddress, options: WorkerOptions): Promi
     async (job, token) => {
       active++;
       try {
-        const manifest = await computeJob(job, context);
-        done++;
-        return manifest;
+        return await computeJob(job, context);
       } catch (error) {
         if (error instanceof UserError) refusal ??= error;
         if (!(error instanceof UserError) && !(error instanceof Stopped)) throw error;
@@ -83,7 +83,7 @@ export async function work(address: QueueAddress, options: WorkerOptions): Promi
       }
     },
     {
-      connection: patient(address.redis),
+      connection: client,
       prefix: address.prefix,
       concurrency: processes,
       // A worker that is killed is noticed within a minute.
@@ -92,8 +92,19 @@ export async function work(address: QueueAddress, options: WorkerOptions): Promi
       maxStalledCount: MOST_STALLS,
     },
   );
+  worker.on('completed', ({ data }) => {
+    done++;
+    progress.note(`${nameOf(data)}: done`);
+  });
   // What there is to say of the connection is said of `client`.
-  worker.on('error', () => undefined);
+  let late = '';
+  worker.on('error', (error) => {
+    const { code, message } = error as { code?: ErrorCode; message: string };
+    // Of one cell it comes twice: as an end, and as a failure to end.
+    if (code === undefined || !LOST.includes(code) || message === late) return;
+    late = message;
+    progress.note('a cell ended too late to count: it was taken for lost, and is given to others');
+  });
   signal.addEventListener('abort', () => {
     worker.pause(true).catch(() => undefined);
   });
@@ -119,7 +130,12 @@ export async function work(address: QueueAddress, options: WorkerOptions): Promi
   return done;
 }
 
+/** Somebody else has the job of a cell by now, or had it, and its result was collected. */
+const LOST = [ErrorCode.JobNotExist, ErrorCode.JobLockNotExist, ErrorCode.JobLockMismatch];
+
 const LOCK_MS = 15_000;
+/** A configuration has some thousand; what it has comes back in the result. */
+const MOST_CHARACTERS = 1e6;
 const SAVE_MS = 60_000;
 
 /** A cell was stopped after saving. */
@@ -133,20 +149,50 @@ interface Context {
   threads: number;
   /** Of the data here, by name. */
   hashes: Map<string, Promise<string>>;
+  /** What is computed now, by the folder in which it is. */
+  running: Map<string, Promise<CellFiles>>;
 }
 
+type CellFiles = Map<CarriedFile, Buffer>;
+
 async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promise<Manifest> {
-  const { client, address, options, signal, threads } = context;
-  const { work, dataDir, progress } = options;
+  const { client, address, options, signal, running } = context;
+  const { progress } = options;
   const parsed = cellJobSchema.safeParse(job.data);
   if (!parsed.success) throw new UnrecoverableError('the job is no cell of a sweep');
   const { data } = parsed;
+  const text = JSON.stringify(data);
+  if (text.length > MOST_CHARACTERS)
+    throw new UnrecoverableError('the job is too large for a cell');
   refuseOtherVersion(data, options);
   const config = checkedConfig(data);
   await refuseMixed(data, config, context);
   // Named by its content, and by nothing that the job says.
-  const hash = createHash('sha256').update(JSON.stringify(config)).digest('hex');
-  const out = path.join(work, `cell-${hash.slice(0, 24)}`);
+  const hash = createHash('sha256').update(text).digest('hex');
+  const out = path.join(options.work, `cell-${hash.slice(0, 24)}`);
+  // After a cut, a cell may come again to whom computes it already.
+  const again = running.get(out);
+  const files = again ?? computeFiles(job, { data, config, out }, context);
+  running.set(out, files);
+  try {
+    const store = contentStore(client, address.prefix);
+    const manifest: Manifest = { files: {} };
+    for (const [name, content] of await files) {
+      manifest.files[name] = await store.put(job.id!, content, { progress, signal });
+    }
+    if (!again) rmSync(out, { recursive: true, force: true });
+    return manifest;
+  } finally {
+    if (!again) running.delete(out);
+  }
+}
+
+async function computeFiles(
+  job: Job<CellJob, Manifest>,
+  { data, config, out }: { data: CellJob; config: Config; out: string },
+  { options, signal, threads }: Context,
+): Promise<CellFiles> {
+  const { dataDir, progress } = options;
   progress.note(`${config.name}: begun`);
   const report = throttled((fraction) => job.updateProgress(fraction));
   const end = await runInProcess(
@@ -166,14 +212,15 @@ async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promis
     if (end.failure === 'experiment') throw new UnrecoverableError(EXPERIMENT + end.error);
     throw new Error(end.error);
   }
-  const store = contentStore(client, address.prefix);
-  const names: CarriedFile[] = ['result', 'table', ...data.keep.map(carriedName)];
-  const files: Manifest['files'] = {};
-  for (const name of names)
-    files[name] = await store.put(job.id!, readFileSync(path.join(out, FILES[name])));
-  rmSync(out, { recursive: true, force: true });
-  progress.note(`${config.name}: done`);
-  return { files };
+  const result: unknown = JSON.parse(readFileSync(path.join(out, FILES.result), 'utf8'));
+  const files = carriedFiles(result as Result, data.keep).map((name) => {
+    return [name, readFileSync(path.join(out, FILES[name]))] as const;
+  });
+  return new Map(files);
+}
+
+function nameOf({ config }: CellJob): string {
+  return (config as Config).name;
 }
 
 /** @throws UnrecoverableError if the configuration of a job is not one that this version makes */
@@ -207,19 +254,20 @@ async function refuseMixed(
   { client, address, options, threads, hashes, signal }: Context,
 ): Promise<void> {
   const { dataDir, progress, allowMixed } = options;
-  const { description: here } = await startEngine({ engine: config.engine, threads });
-  const claimed = await claimEngine(client, address.prefix, sweep, here);
-  if (claimed !== here && !allowMixed) {
-    throw new UserError(
-      `a sweep in the queue is computed by ${claimed}, this is ${here}: ${ALLOW}`,
-    );
-  }
   const hash =
     hashes.get(data.name) ??
     loadSource(data.name, { dataDir, progress, signal }).then(({ sha256 }) => sha256);
   hashes.set(data.name, hash);
   if ((await hash) !== data.sha256) {
     throw new UserError(`the data ${data.name} are not those of the sweep: see --data-dir`);
+  }
+  // Last: who cannot compute the sweep shall not say what computes it.
+  const { description: here } = await startEngine({ engine: config.engine, threads });
+  const claimed = await claimEngine(client, address.prefix, sweep, here);
+  if (claimed !== here && !allowMixed) {
+    throw new UserError(
+      `a sweep in the queue is computed by ${claimed}, this is ${here}: ${ALLOW}`,
+    );
   }
 }
 

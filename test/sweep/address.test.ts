@@ -21,8 +21,9 @@ it('is read from an URL', () => {
   expect(text).toBe('redis://host:7000/3');
   expect(queueAddress('rediss://me@[::1]', { prefix }, {}).redis).toEqual({
     ...{ host: '::1', port: 6379, db: 0, username: 'me' },
-    tls: { servername: '::1' },
+    tls: {},
   });
+  expect(queueAddress('rediss://host', { prefix }, {}).redis.tls).toEqual({ servername: 'host' });
 });
 
 it('takes the password from the environment or a file, and prints it nowhere', () => {
@@ -43,6 +44,8 @@ it.each<[string, string | undefined, Parameters<typeof queueAddress>[1], RegExp]
   ['no URL', 'host:6379', { prefix }, /^--queue is no address such as redis:/],
   ['another protocol', 'http://host', { prefix }, /^--queue is no address such as redis:/],
   ['a password for all to see', 'redis://:secret@host', { prefix }, /BANG_QUEUE_PASSWORD/],
+  ['a password elsewhere', 'redis://host?password=secret', { prefix }, /^--queue is no address/],
+  ['a user that is not encoded', 'redis://100%@host', { prefix }, /^--queue: write "%" .* %25$/],
   ['a strange prefix', 'redis://host', { prefix: 'a b*' }, /^--queue-prefix: expected letters/],
   ['no file', 'redis://host', { prefix, passwordFile: '/nowhere' }, /^cannot read \/nowhere: /],
 ])('is refused: %s', (_, url, options, message) => {

@@ -4,13 +4,20 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startEngine } from '#bang/engine/engine.js';
 import { UserError } from '#bang/errors.js';
 import { loadConfig } from '#bang/experiment/loadConfig.js';
 import { loadSource, version } from '#bang/experiment/provenance.js';
 import type { Result } from '#bang/experiment/result.js';
 import { silent } from '#bang/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
-import { claimEngine, QUEUE, type CellJob } from '#bang/sweep/queue.js';
+import {
+  claimEngine,
+  contentStore,
+  manifestSchema,
+  QUEUE,
+  type CellJob,
+} from '#bang/sweep/queue.js';
 import { work } from '#bang/sweep/worker.js';
 import {
   bang,
@@ -65,7 +72,10 @@ describe('workers of a queue', () => {
     'do what a local sweep does, each cell once, through kill -9 and a restart of Redis',
     async () => {
       space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
-      const set = ['training.iterations=10', 'evaluation.images=20', 'evaluation.attacks=[fgs]'];
+      const set = [
+        ...['training.iterations=10', 'evaluation.images=20'],
+        ...['evaluation.attacks=[fgs,pgd]', 'evaluation.pgd.steps=2', 'evaluation.pgd.restarts=1'],
+      ];
       const common = ['sweep', 'sweep.yaml', ...set.flatMap((one) => ['--set', one])];
       const args = [...common, '--data-dir', 'data', '--keep', 'weights,per-image'];
       const queued = [...args, '--queue', redis.url, '--out', 'queued'];
@@ -110,7 +120,7 @@ describe('workers of a queue', () => {
         const [far, near] = ['queued', 'local'].map((name) => `${name}/cells/${cell}`);
         expect(space.list(far)).toEqual(space.list(near));
         expect(tensors(space, far)).toEqual(tensors(space, near));
-        for (const name of ['per-image.csv', 'table.csv', 'config.yaml']) {
+        for (const name of ['per-image.csv', 'table.csv', 'robustness.csv', 'config.yaml']) {
           expect(space.read(far, name)).toBe(space.read(near, name));
         }
         const result = JSON.parse(space.read(far, 'result.json')) as Result;
@@ -133,6 +143,9 @@ describe('a worker', () => {
     prefix: 'tests',
     text: 'the queue of the tests',
   });
+  beforeAll(() => {
+    mkdirSync(space.file('work'));
+  });
   const options = () => ({
     work: space.file('work'),
     dataDir: space.file('data'),
@@ -151,28 +164,51 @@ describe('a worker', () => {
     return { format: 1, sweep, config, data, bang: version(), keep: [] };
   }
 
+  interface Offer {
+    allowMixed: boolean;
+    /** Does something to the jobs in Redis, by their keys. */
+    change: (client: Redis, keys: string[]) => Promise<unknown>;
+  }
+
   /** Puts jobs into the queue, lets a worker look at them, and says what became of them. */
-  async function offered(jobs: readonly unknown[]): Promise<{ states: string[]; error: unknown }> {
+  async function offered(
+    jobs: readonly unknown[],
+    { change, ...more }: Partial<Offer> = {},
+  ): Promise<{ states: string[]; results: unknown[]; error: unknown }> {
     const { redis: connection, prefix } = address();
     const queue = new Queue(QUEUE, { connection, prefix });
+    const client = new Redis(connection);
     try {
       await queue.obliterate({ force: true });
       const added = await queue.addBulk(jobs.map((data) => ({ name: 'cell', data })));
-      const error: unknown = await work(address(), options()).catch((thrown: unknown) => thrown);
+      await change?.(
+        client,
+        added.map(({ id }) => `${prefix}:${QUEUE}:${id}`),
+      );
+      const error: unknown = await work(address(), { ...options(), ...more }).catch(
+        (thrown: unknown) => thrown,
+      );
       const states = added.map(async ({ id }) => {
-        const job = await queue.getJob(id!);
-        return `${await job?.getState()} ${job?.failedReason ?? ''}`.trim();
+        const reason = await client.hget(`${prefix}:${QUEUE}:${id}`, 'failedReason');
+        return `${await queue.getJobState(id!)} ${reason ?? ''}`.trim();
       });
-      return { states: await Promise.all(states), error };
+      const results = added.map(async ({ id }) => {
+        const value = await client.hget(`${prefix}:${QUEUE}:${id}`, 'returnvalue');
+        if (value === null) return undefined;
+        const { files } = manifestSchema.parse(JSON.parse(value));
+        const content = await contentStore(client, prefix).get(id!, files.result!);
+        return JSON.parse(content!.toString('utf8')) as unknown;
+      });
+      return { states: await Promise.all(states), results: await Promise.all(results), error };
     } finally {
       await queue.close();
+      client.disconnect();
     }
   }
 
   it('refuses what is no valid experiment, and touches nothing for it', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
-    mkdirSync(space.file('work'));
     const { states } = await offered([
       { nothing: true },
       { ...valid, out: '/tmp/elsewhere' },
@@ -190,6 +226,52 @@ describe('a worker', () => {
     ];
     expect(states).toEqual([no, no, bad, bad, bad, bad, other, no]);
     expect(readdirSync(space.file('work'))).toEqual([]);
+  });
+
+  it('goes on behind what is monstrous or no data at all', async () => {
+    const valid = await validJob();
+    const config = valid.config as Record<string, unknown>;
+    const training = { ...(config.training as object), iterations: 2 };
+    const evaluation = { ...(config.evaluation as object), images: 5, attacks: ['fgs'] };
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+    const { states, results, error } = await offered(
+      [
+        { ...valid, config: { ...config, description: 'x'.repeat(50_000_000) } },
+        { ...valid, keep: Array.from({ length: 1_000_000 }, () => 'weights') },
+        { to: 'be made deep' },
+        { to: 'be made no JSON' },
+        { ...valid, config: { ...config, training, evaluation } },
+      ],
+      {
+        async change(client, [, , third, fourth]) {
+          await client.hset(third, 'data', `{"format":1,"config":${deep}}`);
+          await client.hset(fourth, 'data', '{"never closed');
+        },
+      },
+    );
+    expect(error).toBe(1);
+    expect(states[4]).toBe('completed');
+    expect(results[4]).toMatchObject({ config: { training } });
+    for (const state of states.slice(0, 3)) expect(state).toMatch(/^failed \S/);
+    // Nobody can read it, so that it is taken and left behind until it has been so too often.
+    expect(states[3]).toBe('active');
+    expect(readdirSync(space.file('work'))).toEqual([]);
+  });
+
+  it('takes cells of another version and engine only if it is told to, and says what it is', async () => {
+    const valid = await validJob();
+    const config = valid.config as Record<string, unknown>;
+    const training = { ...(config.training as object), iterations: 2 };
+    const evaluation = { ...(config.evaluation as object), images: 5, attacks: ['fgs'] };
+    const job = { ...valid, sweep: 'd'.repeat(64), config: { ...config, training, evaluation } };
+    const { redis: server, prefix } = address();
+    const client = new Redis(server);
+    await claimEngine(client, prefix, job.sweep, 'another engine');
+    client.disconnect();
+    const { states, results } = await offered([{ ...job, bang: '99.0.0' }], { allowMixed: true });
+    expect(states).toEqual(['completed']);
+    const { description } = await startEngine({ threads: 1 });
+    expect(results).toMatchObject([{ provenance: { bang: version(), engine: description } }]);
   });
 
   it.each<[string, (job: CellJob) => CellJob, RegExp]>([

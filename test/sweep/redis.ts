@@ -1,10 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
+
+/** The paths of PEM files. */
+export interface Certificate {
+  key: string;
+  cert: string;
+  /** The certificate of who signed it. */
+  ca: string;
+}
 
 export interface RedisServer {
   url: string;
@@ -15,21 +23,21 @@ export interface RedisServer {
 }
 
 /** A Redis server of the tests' own, on a free port, append-only file on. */
-export async function startRedis(password: string): Promise<RedisServer> {
+export async function startRedis(password: string, tls?: Certificate): Promise<RedisServer> {
   const folder = mkdtempSync(path.join(tmpdir(), 'bang-redis-'));
   const port = await freePort();
-  let server = await start(folder, port, password);
+  let server = await start(folder, port, password, tls);
   const kill = async (): Promise<void> => {
     const ended = once(server, 'exit');
     server.kill('SIGKILL');
     await ended;
   };
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: tls ? `rediss://localhost:${port}` : `redis://127.0.0.1:${port}`,
     port,
     async restart() {
       await kill();
-      server = await start(folder, port, password);
+      server = await start(folder, port, password, tls);
     },
     async stop() {
       await kill();
@@ -38,17 +46,28 @@ export async function startRedis(password: string): Promise<RedisServer> {
   };
 }
 
-async function start(folder: string, port: number, password: string): Promise<ChildProcess> {
-  const settings = { port, dir: folder, bind: '127.0.0.1', appendonly: 'yes', save: '' };
-  const args = Object.entries({ ...settings, requirepass: password }).flatMap(([name, value]) => [
-    `--${name}`,
-    String(value),
-  ]);
+async function start(
+  folder: string,
+  port: number,
+  password: string,
+  tls: Certificate | undefined,
+): Promise<ChildProcess> {
+  const settings = {
+    ...(tls
+      ? {
+          ...{ port: 0, 'tls-port': port, 'tls-auth-clients': 'no' },
+          ...{ 'tls-key-file': tls.key, 'tls-cert-file': tls.cert, 'tls-ca-cert-file': tls.ca },
+        }
+      : { port }),
+    ...{ dir: folder, bind: '127.0.0.1', appendonly: 'yes', save: '', requirepass: password },
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = spawn('redis-server', args, { stdio: 'ignore' });
   const failed = once(server, 'error').then(([error]) => {
     throw new Error(`these tests need redis-server (Debian's package): ${String(error)}`);
   });
-  const client = new Redis({ port, password, maxRetriesPerRequest: null });
+  const secure = tls && { tls: { ca: readFileSync(tls.ca), servername: 'localhost' } };
+  const client = new Redis({ port, password, maxRetriesPerRequest: null, ...secure });
   client.on('error', () => undefined);
   try {
     await Promise.race([client.ping(), failed]);

@@ -1,0 +1,298 @@
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import path from 'node:path';
+import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { Interrupted, UserError } from '#bang/errors.js';
+import { FILES } from '#bang/experiment/folder.js';
+import type { Result } from '#bang/experiment/result.js';
+import { silent, type Progress } from '#bang/progress.js';
+import type { QueueAddress } from '#bang/sweep/address.js';
+import { runQueuedSweep } from '#bang/sweep/collect.js';
+import { loadPlan, type Plan } from '#bang/sweep/plan.js';
+import { connect, contentStore, KEPT_SECONDS, QUEUE, type CellJob } from '#bang/sweep/queue.js';
+import { work } from '#bang/sweep/worker.js';
+import { bangInside, tinyConfig, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
+import { startProxy, type Proxy } from './proxy.js';
+import { startRedis, type RedisServer } from './redis.js';
+
+const password = 'not for everyone';
+let space: Workspace;
+let redis: RedisServer;
+let proxy: Proxy;
+let client: Redis;
+let two: Plan;
+let one: Plan;
+beforeAll(async () => {
+  space = workspace();
+  writeSmallData(space, 'data', { train: 100, test: 40 });
+  space.write('tiny.yaml', tinyConfig());
+  space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3]}\n');
+  space.write('one.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1.5]}\n');
+  const set = ['training.iterations=3', 'evaluation.images=5', 'evaluation.attacks=[fgs]'];
+  two = await loadPlan(space.file('sweep.yaml'), set);
+  one = await loadPlan(space.file('one.yaml'), set);
+  redis = await startRedis(password);
+  proxy = await startProxy(redis.port);
+  client = new Redis({ port: redis.port, password });
+});
+afterAll(async () => {
+  client.disconnect();
+  await proxy.stop();
+  await redis.stop();
+  space.remove();
+});
+
+/** Of each test its own; keys, folders and all. */
+let name = '';
+let count = 0;
+let stopping: AbortController;
+let workers: Promise<number>[] = [];
+beforeEach(() => {
+  name = `test${++count}`;
+  stopping = new AbortController();
+  workers = [];
+});
+afterEach(async () => {
+  stopping.abort();
+  await Promise.all(workers);
+});
+
+function address(port = redis.port): QueueAddress {
+  return { redis: { host: '127.0.0.1', port, db: 0, password }, prefix: name, text: 'the queue' };
+}
+
+function listening(): { progress: Progress; said: string[] } {
+  const said: string[] = [];
+  return { progress: { ...silent, note: (line) => said.push(line) }, said };
+}
+
+function startWorker({ port = redis.port, threads = 1, jobs = 1 } = {}) {
+  const folder = space.file(name, `work${workers.length}`);
+  mkdirSync(folder, { recursive: true });
+  const { progress, said } = listening();
+  const options = { work: folder, dataDir: space.file('data'), jobs, threads, allowMixed: false };
+  const ended = work(address(port), { ...options, progress, signal: stopping.signal });
+  workers.push(ended);
+  /** Whether a cell was computed to its end there, be it sent back or not. */
+  const computed = (): boolean =>
+    readdirSync(folder).some((cell) => existsSync(path.join(folder, cell, FILES.result)));
+  return { said, begun: () => said.filter((line) => line.endsWith(': begun')).length, computed };
+}
+
+function collect(of: Plan, { port = redis.port, signal = stopping.signal } = {}) {
+  const { progress, said } = listening();
+  const out = space.file(name, 'out');
+  const options = { out, dataDir: space.file('data'), retries: 1, keep: ['weights'] as const };
+  return { said, ended: runQueuedSweep(of, address(port), { ...options, progress, signal }) };
+}
+
+function resultOf(id: string): Result {
+  return JSON.parse(space.read(name, 'out', 'cells', id, 'result.json')) as Result;
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+function makeQueue(): Queue<CellJob> {
+  return new Queue(QUEUE, { connection: { port: redis.port, password }, prefix: name });
+}
+
+/** What the server does by itself when it has not heard of a worker for long, now. */
+async function takeForLost(): Promise<void> {
+  const queue = makeQueue();
+  const [job] = await queue.getActive();
+  const nobody = new Worker(QUEUE, undefined, {
+    connection: { port: redis.port, password },
+    prefix: name,
+    autorun: false,
+    stalledInterval: 1,
+    maxStalledCount: 100,
+  });
+  await client.del(`${name}:${QUEUE}:stalled-check`);
+  await nobody.startStalledCheckTimer();
+  let given = false;
+  nobody.on('stalled', () => (given = true));
+  await until(async () => {
+    await client.del(`${name}:${QUEUE}:${job.id}:lock`, `${name}:${QUEUE}:stalled-check`);
+    return given;
+  });
+  await nobody.close();
+  await queue.close();
+}
+
+async function keysOfJobs(): Promise<string[]> {
+  const keys = await client.keys(`${name}:*`);
+  return keys.filter((key) => /content|:[0-9a-f]{24}-/.test(key));
+}
+
+it('loses nothing in a cut of the network, and counts nothing twice', async () => {
+  const collector = collect(two, proxy);
+  const worker = startWorker({ port: proxy.port });
+  await until(() => worker.begun() > 0);
+  proxy.cut();
+  await until(() => worker.computed() && worker.said.some((line) => line.startsWith('lost the')));
+  proxy.heal();
+  const cells = await collector.ended;
+  expect(cells.map(({ state }) => state)).toEqual(['done', 'done']);
+  expect(worker.said).toContain('connected to the queue again');
+  expect(collector.said).toContain('connected to the queue again');
+  expect(await keysOfJobs()).toEqual([]);
+});
+
+it('counts the result of who has the cell when it ends, and says to the other that it is late', async () => {
+  const collector = collect(one);
+  const cut = startWorker({ port: proxy.port });
+  await until(() => cut.begun() > 0);
+  proxy.silence();
+  await takeForLost();
+  const other = startWorker({ threads: 2 });
+  const [{ id, state }] = await collector.ended;
+  expect(state).toBe('done');
+  // The two are of different content, as they say how they were made.
+  const before = space.contents(path.join(name, 'out', 'cells', id));
+  expect(resultOf(id).provenance.threads).toBe(2);
+  await until(cut.computed);
+  proxy.heal();
+  await until(() => cut.said.some((line) => line.includes('too late to count')));
+  expect(space.contents(path.join(name, 'out', 'cells', id))).toEqual(before);
+  expect([cut.begun(), other.begun()]).toEqual([1, 1]);
+  stopping.abort();
+  expect(await Promise.all(workers)).toEqual([0, 1]);
+  // What came late to nobody goes by itself.
+  for (const key of await keysOfJobs()) {
+    expect(await client.ttl(key)).toBeGreaterThan(0);
+    expect(await client.ttl(key)).toBeLessThanOrEqual(KEPT_SECONDS);
+  }
+});
+
+it('computes once what comes twice to one worker', async () => {
+  const queue = makeQueue();
+  const nothing = new AbortController();
+  const begun = collect(one, { signal: nothing.signal });
+  await until(async () => (await queue.getWaitingCount()) === 1);
+  nothing.abort();
+  await expect(begun.ended).rejects.toThrow(Interrupted);
+  const [job] = await queue.getWaiting();
+  await queue.add('cell', job.data, { jobId: 'again' });
+  const worker = startWorker({ jobs: 2, threads: 2 });
+  await until(async () => (await queue.getCompletedCount()) === 2);
+  stopping.abort();
+  expect(await Promise.all(workers)).toEqual([2]);
+  expect(worker.begun()).toBe(1);
+  expect(readdirSync(space.file(name, 'work0'))).toEqual([]);
+  await queue.close();
+});
+
+it('leaves what workers do when it is stopped, and takes what nobody has begun when cancelled', async () => {
+  const queue = makeQueue();
+  const counts = () => queue.getJobCounts('waiting', 'active', 'completed', 'failed');
+  const done = new AbortController();
+  const begun = collect(two, { signal: done.signal });
+  await until(async () => (await counts()).waiting === 2);
+  done.abort();
+  await expect(begun.ended).rejects.toThrow(Interrupted);
+  await expect(begun.ended).rejects.toThrow('workers go on with what is in the queue');
+  expect(await counts()).toMatchObject({ waiting: 2 });
+
+  // A worker finishes one while nobody collects; another has begun the other.
+  const only = startWorker();
+  await until(async () => (await counts()).completed === 1);
+  stopping.abort();
+  await Promise.all(workers);
+  const nobody = new Worker<CellJob>(QUEUE, undefined, {
+    connection: { port: redis.port, password },
+    prefix: name,
+    autorun: false,
+  });
+  // What the first has begun after that, it has put back.
+  const job = await nobody.getNextJob('a token');
+  stopping = new AbortController();
+  const again = collect(two);
+  await until(() => existsSync(space.file(name, 'out', 'sweep.lock')));
+  const cancel = bangInside(['sweep', 'cancel', space.file(name, 'out')]);
+  await expect(again.ended).rejects.toThrow(/^stopped; what workers have begun .* is kept for/);
+  expect(await cancel).toMatchObject({ code: 0 });
+  expect(await counts()).toMatchObject({ waiting: 0, active: 1 });
+  await job.moveToWait('a token');
+
+  // Where nothing is left, any engine may begin the sweep anew; what is done is not computed again.
+  const cancelled = collect(two);
+  await until(() => existsSync(space.file(name, 'out', 'sweep.lock')));
+  const stopped = expect(cancelled.ended).rejects.toThrow(/^stopped; nothing of it is left/);
+  await bangInside(['sweep', 'cancel', space.file(name, 'out')]);
+  await stopped;
+  expect(await counts()).toMatchObject({ waiting: 0, active: 0, failed: 0 });
+  await nobody.close();
+  await queue.close();
+  const last = startWorker();
+  const cells = await collect(two).ended;
+  expect(cells.map(({ state }) => state)).toEqual(['done', 'done']);
+  expect(only.said.filter((line) => line.endsWith(': done')).length).toBe(1);
+  expect(last.begun()).toBe(1);
+});
+
+it('computes again what does not come as it left', async () => {
+  const queue = makeQueue();
+  const before = new AbortController();
+  const begun = collect(one, { signal: before.signal });
+  await until(async () => (await queue.getWaitingCount()) === 1);
+  before.abort();
+  await expect(begun.ended).rejects.toThrow(Interrupted);
+  const worker = startWorker();
+  await until(async () => (await queue.getCompletedCount()) === 1);
+  const [key] = await client.keys(`${name}:content:*`);
+  for (const field of await client.hkeys(key)) await client.hset(key, field, 'damaged');
+  const collector = collect(one);
+  expect(await collector.ended).toMatchObject([{ state: 'done' }]);
+  expect(collector.said.some((line) => line.includes('damaged'))).toBe(true);
+  expect(worker.begun()).toBe(2);
+  await queue.close();
+});
+
+it('makes a connection anew that is silent, and does not wait for a server that always is', async () => {
+  const { progress, said } = listening();
+  const silenced = await connect(address(proxy.port), progress, { beatMs: 100 });
+  proxy.silence();
+  await silenced.set(`${name}:key`, 'value');
+  expect(await client.get(`${name}:key`)).toBe('value');
+  expect(said).toContain('connected to the queue again');
+  silenced.disconnect();
+
+  const deaf = createServer((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
+  await once(deaf, 'listening');
+  const { port } = deaf.address() as { port: number };
+  const attempt = connect(address(port), silent, { answerMs: 100 });
+  await expect(attempt).rejects.toThrow('cannot reach the queue the queue: it does not answer');
+  deaf.close();
+});
+
+it('refuses a server that forgets, waits for one that is full, and warns of one without a disk', async () => {
+  await client.config('SET', 'maxmemory-policy', 'volatile-lru');
+  const forgetful = connect(address(), silent);
+  await expect(forgetful).rejects.toThrow(UserError);
+  await expect(forgetful).rejects.toThrow(/set its maxmemory-policy to noeviction \(it is volatil/);
+  await client.config('SET', 'maxmemory-policy', 'noeviction');
+
+  const { progress, said } = listening();
+  const content = Buffer.from('a result');
+  await client.config('SET', 'maxmemory', '1');
+  await expect(collect(one).ended).rejects.toThrow(/^the queue the queue refuses: OOM /);
+  const store = contentStore(client, name);
+  const put = store.put('job', content, { progress, signal: stopping.signal });
+  await until(() => said.length > 0);
+  expect(said).toEqual(['the memory of the queue is full; waiting until there is room']);
+  await client.config('SET', 'maxmemory', '0');
+  expect(await store.get('job', await put)).toEqual(content);
+  await store.remove('job');
+
+  await client.config('SET', 'appendonly', 'no');
+  const stopped = new AbortController();
+  const collector = collect(one, { signal: stopped.signal });
+  await until(() => collector.said.some((line) => line.includes('has no append-only file')));
+  stopped.abort();
+  await expect(collector.ended).rejects.toThrow(Interrupted);
+});
