@@ -1,0 +1,58 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bang, bangOk, expectRefusal, workspace, type Workspace } from '../cli/bang.js';
+import { startRedis, type RedisServer } from './redis.js';
+
+const password = 'not for everyone';
+let space: Workspace;
+let redis: RedisServer;
+
+function openssl(args: string): void {
+  const { status, stderr } = spawnSync('openssl', args.split(' '), { cwd: space.folder });
+  expect(status, String(stderr)).toBe(0);
+}
+
+beforeAll(async () => {
+  space = workspace();
+  const ec = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
+  openssl(`req -x509 ${ec} -keyout ca.key -out ca.pem -days 2 -subj /CN=tests`);
+  openssl(`req ${ec} -keyout server.key -out server.csr -subj /CN=localhost`);
+  space.write('names', 'subjectAltName=DNS:localhost\n');
+  openssl(
+    'x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names',
+  );
+  const [key, cert, ca] = ['server.key', 'server.pem', 'ca.pem'].map((name) => space.file(name));
+  redis = await startRedis(password, { key, cert, ca });
+  space.write('password', `${password}\n`);
+  mkdirSync(space.file('work'));
+});
+afterAll(async () => {
+  await redis.stop();
+  space.remove();
+});
+
+const worker = (url: string) => [
+  ...['worker', '--queue', url, '--queue-password-file', 'password', '--idle', '0'],
+  ...['--work', 'work'],
+];
+
+it('speaks to a server by TLS whose certificate it can check, with a password from a file', async () => {
+  const env = { NODE_EXTRA_CA_CERTS: space.file('ca.pem') };
+  const { stdout, stderr } = await bangOk(worker(redis.url), { cwd: space.folder, env });
+  expect(stdout).toBe('0 cells computed\n');
+  expect(stdout + stderr).not.toContain(password);
+  expect(stderr).not.toMatch(/warning/i);
+});
+
+it('refuses a server that it cannot be sure of, and says why', async () => {
+  const env = { NODE_EXTRA_CA_CERTS: space.file('ca.pem') };
+  const [unknown, other, plain] = await Promise.all([
+    bang(worker(redis.url), { cwd: space.folder }),
+    bang(worker(`rediss://127.0.0.1:${redis.port}`), { cwd: space.folder, env }),
+    bang(worker(`redis://127.0.0.1:${redis.port}`), { cwd: space.folder }),
+  ]);
+  expectRefusal(unknown, /^bang: cannot reach the queue rediss:.*(certificate|self-signed)/);
+  expectRefusal(other, /^bang: cannot reach the queue rediss:.*127\.0\.0\.1/);
+  expectRefusal(plain, /^bang: cannot reach the queue redis:/);
+});
