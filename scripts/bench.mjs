@@ -11,6 +11,7 @@ import Table from 'cli-table3';
 import yargs from 'yargs';
 
 const { ATTACKS, attackImages } = await built('attacks/run');
+const { consoleProgress } = await built('cli/progress');
 const { batchOf } = await built('data/batch');
 const { loadData } = await built('data/dataset');
 const { ENGINE_NAMES, nativeBinding, startEngine } = await built('engine/engine');
@@ -247,7 +248,7 @@ function rounded(value) {
 async function steps({ spec: { name } }, options) {
   const { config } = await loadConfig(path.join(packageRoot, 'configs', `${ROWS[name]}.yaml`));
   const { training: settings, seed } = config;
-  const data = await loadData(config.data);
+  const data = await loadData(config.data, { progress: consoleProgress() });
   const network = networkFor(config, data);
   const state = initialState(network, seed);
   const until = options.quick ? QUICK.into : INTO_TRAINING;
@@ -313,7 +314,7 @@ async function prepareEvaluation({ weights: file, quick }) {
   const network = makeNetwork(NETWORKS.lenet);
   const content = await readWeights(file);
   const weights = importWeights(network, content, file);
-  const { test } = await loadData('mnist');
+  const { test } = await loadData('mnist', { progress: consoleProgress() });
   const data = firstImages(test, quick ? QUICK.images : 'all');
   const { predicted } = await predict(network, weights, data);
   const all = Uint32Array.from(data.labels.keys());

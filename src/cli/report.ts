@@ -34,6 +34,14 @@ export const galleryOptions = {
   'data-dir': shared['data-dir'],
 } as const satisfies Record<string, Options>;
 
+/** What a page shows. */
+export const pageResults = {
+  type: 'string',
+  array: true,
+  demandOption: true,
+  describe: 'folders of runs, sweeps and studies, or with such folders in them',
+} as const;
+
 const MOST_EXAMPLES = 100;
 
 /** @throws UserError if that is no number of images */
@@ -50,12 +58,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
   describe: 'write results as one web page: tables, figures, adversarial examples',
   builder: (yargs) =>
     yargs
-      .positional('results', {
-        type: 'string',
-        array: true,
-        demandOption: true,
-        describe: 'folders of runs, sweeps and studies, or with such folders in them',
-      })
+      .positional('results', pageResults)
       .option('out', {
         type: 'string',
         default: 'report.html',

@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../errors.js';
 import { interruptible, once } from './options.js';
 import { print } from './print.js';
-import { galleryOptions, perClassIn, type GalleryArguments } from './report.js';
+import { galleryOptions, pageResults, perClassIn, type GalleryArguments } from './report.js';
 
 interface ViewArguments extends GalleryArguments {
   results: string[];
@@ -14,12 +14,7 @@ export const viewCommand: CommandModule<object, ViewArguments> = {
   describe: 'show results in a browser, while runs or a sweep go on',
   builder: (yargs) =>
     yargs
-      .positional('results', {
-        type: 'string',
-        array: true,
-        demandOption: true,
-        describe: 'folders of runs, sweeps and studies, or with such folders in them',
-      })
+      .positional('results', pageResults)
       .option('port', {
         type: 'string',
         requiresArg: true,

@@ -15,6 +15,12 @@ export interface Dataset extends ImageShape {
   labels: Uint8Array;
 }
 
+/** The pixels of one image, height × width × channels. */
+export function imageAt({ images, height, width, channels }: Dataset, i: number): Uint8Array {
+  const size = height * width * channels;
+  return images.slice(i * size, (i + 1) * size);
+}
+
 export interface DataSplits {
   train: Dataset;
   test: Dataset;

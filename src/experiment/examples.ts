@@ -1,7 +1,7 @@
 import { PROTOCOL, type AttackName, type GivenEffort, type Protocol } from '../attacks/attack.js';
 import { ATTACKS, attackImages, type AttackResult } from '../attacks/run.js';
 import type { SearchOptions } from '../attacks/search.js';
-import { DATA_NAMES, loadData, type DataName, type Dataset } from '../data/dataset.js';
+import { DATA_NAMES, imageAt, loadData, type DataName, type Dataset } from '../data/dataset.js';
 import { SHAPES, type ImageShape } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../errors.js';
@@ -118,9 +118,9 @@ async function examplesOn(
         for (const [i, position] of tried.entries()) {
           const label = chunk.labels[position];
           if (found.has(label) || attacked.some(({ linf }) => Number.isNaN(linf[i]))) continue;
-          const original = imageOf(chunk, position);
+          const original = imageAt(chunk, position);
           const adversarials = attacked.map(({ adversarials: images, linf, predicted }, m) => {
-            const image = imageOf({ ...chunk, images }, i);
+            const image = imageAt({ ...chunk, images }, i);
             const { name: network, training } = models[m];
             const { pass } = meter.measure(original, image);
             return { network, training, predicted: predicted[i], linf: linf[i], pass, image };
@@ -207,11 +207,6 @@ export async function attackAndClassify(
   const { signal } = options;
   const { predicted } = await predict(network, weights, perturbed, { ...(signal && { signal }) });
   return { ...found, predicted };
-}
-
-function imageOf({ images, height, width, channels }: Dataset, i: number): Uint8Array {
-  const size = height * width * channels;
-  return images.slice(i * size, (i + 1) * size);
 }
 
 /** The row of the paper or the name of each network; where it is, if that is not enough. */

@@ -1,6 +1,6 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
-import type { Dataset, DataSplits } from '../data/dataset.js';
+import { imageAt, type Dataset, type DataSplits } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import { disposeWeights } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
@@ -192,11 +192,6 @@ async function measurePass(
   found.forEach((example, i) => {
     example.found.pass = pass[i];
   });
-}
-
-function imageAt({ images, height, width, channels }: Dataset, i: number): Uint8Array {
-  const size = height * width * channels;
-  return images.slice(i * size, (i + 1) * size);
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {

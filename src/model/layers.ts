@@ -185,7 +185,7 @@ function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
   return parameters!.weight as tf.Tensor as tf.Tensor4D;
 }
 
-/** Windows of a max pooling that is one layer with the convolution before it: the winner is a byte. */
+/** In the window of a max pooling that is one layer with the convolution before it: a byte says which won. */
 const MOST_POOL_PIXELS = 256;
 
 /**

@@ -172,20 +172,26 @@ void convolutions(const Kernels& kernels) {
   const auto weight = [&](int kh, int kw) { return (static_cast<size_t>(kh) * g.kW + kw) * C * O; };
 
   Sums y(out * O), dx(x.size()), dw(w.size()), db(O);
-  for (size_t i = 0; i < y.size(); i++) {
+  for (size_t i = 0; i < y.size(); i++)
     if (withBias) y[i].add(bias[i % O]);
-    db[i % O].add(kappa[i], withScale ? scale[i / O / g.outH / g.outW] : 1);
-  }
   forTaps(g, [&](size_t i, size_t o, int kh, int kw) {
-    const double factor = withScale ? scale[o / g.outH / g.outW] : 1;
     for (size_t c = 0; c < C; c++)
-      for (size_t k = 0; k < O; k++) {
-        const size_t at = weight(kh, kw) + c * O + k;
-        y[o * O + k].add(x[i * C + c], w[at]);
-        dx[i * C + c].add(kappa[o * O + k], w[at]);
-        dw[at].add(x[i * C + c], kappa[o * O + k], factor);
-      }
+      for (size_t k = 0; k < O; k++) y[o * O + k].add(x[i * C + c], w[weight(kh, kw) + c * O + k]);
   });
+  /// What the gradients are, given kappa of the convolution's output.
+  const auto addGradients = [&](const Floats& of, Sums& byX, Sums& byW, Sums& byBias) {
+    const auto factor = [&](size_t o) { return withScale ? scale[o / g.outH / g.outW] : 1; };
+    for (size_t i = 0; i < of.size(); i++) byBias[i % O].add(of[i], factor(i / O));
+    forTaps(g, [&](size_t i, size_t o, int kh, int kw) {
+      for (size_t c = 0; c < C; c++)
+        for (size_t k = 0; k < O; k++) {
+          const size_t at = weight(kh, kw) + c * O + k;
+          byX[i * C + c].add(of[o * O + k], w[at]);
+          byW[at].add(x[i * C + c], of[o * O + k], factor(o));
+        }
+    });
+  };
+  addGradients(kappa, dx, dw, db);
   if (relu)
     for (Sum& sum : y) sum.clip();
   const std::string name = std::string(kernels.name) + " " + text(g);
@@ -220,26 +226,17 @@ void convolutions(const Kernels& kernels) {
   forTaps(pool, [&](size_t i, size_t o, int kh, int kw) {
     for (size_t k = 0; k < O; k++) {
       if (fused.bytes[o * O + k] != kh * pool.kW + kw) continue;
+      if (fabsf(whole[i * O + k] - pooled[o * O + k]) > 1e-4f * (1 + fabsf(pooled[o * O + k])))
+        fail(name + " conv2dMaxPool: the winner is not the largest");
       wholeKappa[i * O + k] += poolKappa[o * O + k];
       inside++;
     }
   });
   if (inside != pooled.size()) fail(name + " conv2dMaxPool: a winner outside of its window");
   Sums dxPool(x.size()), dwPool(w.size()), dbPool(O), norms(g.batch);
-  forTaps(g, [&](size_t i, size_t o, int kh, int kw) {
-    const double factor = withScale ? scale[o / g.outH / g.outW] : 1;
-    for (size_t c = 0; c < C; c++)
-      for (size_t k = 0; k < O; k++) {
-        const size_t at = weight(kh, kw) + c * O + k;
-        dxPool[i * C + c].add(wholeKappa[o * O + k], w[at]);
-        dwPool[at].add(x[i * C + c], wholeKappa[o * O + k], factor);
-      }
-  });
-  for (size_t i = 0; i < wholeKappa.size(); i++) {
-    const size_t n = i / O / g.outH / g.outW;
-    dbPool[i % O].add(wholeKappa[i], withScale ? scale[n] : 1);
-    norms[n].add(wholeKappa[i], wholeKappa[i]);
-  }
+  addGradients(wholeKappa, dxPool, dwPool, dbPool);
+  for (size_t i = 0; i < wholeKappa.size(); i++)
+    norms[i / O / g.outH / g.outW].add(wholeKappa[i], wholeKappa[i]);
   for (Sum& sum : norms) sum.size = sum.value = sqrt(sum.value);
   const bang::Kappa behind = {poolKappa.data(), fused.bytes.data(), &pool};
   check(name + " conv2dInputGradient, pooled", {x.size()}, [&](Outputs& o) {
