@@ -15,13 +15,21 @@ import {
 import { duration } from '../progress.js';
 import { COLUMNS } from '../report/entry.js';
 import { estimateSeconds } from '../sweep/estimate.js';
-import { KEEPABLE, planIn, refuseOtherSweep, sweepFolder, type Keepable } from '../sweep/folder.js';
+import {
+  KEEPABLE,
+  planIn,
+  refuseOtherSweep,
+  sweepFolder,
+  type Keepable,
+  type SweepFolder,
+} from '../sweep/folder.js';
 import { readLock } from '../sweep/lock.js';
 import { loadPlan, type Plan } from '../sweep/plan.js';
 import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print, terminalWidth } from './print.js';
+import { consoleProgress } from './progress.js';
 import { addressIn, queueOptions, type QueueArguments } from './queue.js';
 import { setOption } from './validate.js';
 
@@ -109,8 +117,13 @@ export const sweepCommand: CommandModule = {
         (args) =>
           args
             .positional('folder', folderArgument)
-            .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs'),
-        ({ folder }) => cancel(folder),
+            .options(queueOptions)
+            .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs')
+            .example(
+              '$0 sweep cancel runs/lenet --queue redis://host:6379',
+              'and take its cells out of the queue, also where it does not run any more',
+            ) as never,
+        (args: unknown) => cancel(args as QueueArguments & { folder: string }),
       )
       .command(
         'compare <first> <second>',
@@ -314,10 +327,25 @@ async function status(out: string): Promise<void> {
 
 const WAIT_MS = 120_000;
 
-async function cancel(out: string): Promise<void> {
-  const folder = sweepFolder(out, await planIn(out));
+async function cancel({
+  folder: out,
+  ...args
+}: QueueArguments & { folder: string }): Promise<void> {
+  const plan = await planIn(out);
+  const address = addressIn(args);
+  const folder = sweepFolder(out, plan);
   const working = (): boolean => readLock(folder.file('lock'))?.live === true;
-  if (!working()) throw new UserError(`no sweep is at work in ${out}`);
+  if (working()) await stop(out, folder, working);
+  else if (!address) throw new UserError(`no sweep is at work in ${out}`);
+  if (address) {
+    const { withdraw } = await import('../sweep/collect.js');
+    const { taken, left } = await withdraw(plan, address, consoleProgress());
+    print(`taken out of the queue: ${taken} cells; begun or finished by workers: ${left}`);
+  }
+  print(`stopped; bang sweep retry ${out} goes on`);
+}
+
+async function stop(out: string, folder: SweepFolder, working: () => boolean): Promise<void> {
   writeFileAtomic(folder.file('cancel'), '');
   const begun = Date.now();
   while (working()) {
@@ -326,7 +354,6 @@ async function cancel(out: string): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  print(`stopped; bang sweep retry ${out} goes on`);
 }
 
 async function compare(first: string, second: string, out: string | undefined): Promise<void> {

@@ -9,6 +9,8 @@ import { loadSource, version } from '../experiment/provenance.js';
 import { writeFileAtomic } from '../files.js';
 import { stringify } from 'yaml';
 import { sweepFolder, refuseOtherSweep, type Keepable } from './folder.js';
+import type { Config } from '../experiment/config.js';
+import type { Progress } from '../progress.js';
 import type { Cell, Plan } from './plan.js';
 import type { QueueAddress } from './address.js';
 import {
@@ -263,7 +265,7 @@ async function jobsOf(
   const configs = plan.cells.map(({ config }) => config);
   const sweep = sha256Of([bang, hashes, configs, [...keep].sort()]);
   return cells.map((cell) => ({
-    id: jobIdOf(sweep, cell),
+    id: jobIdOf(sweep, cell.config),
     cell,
     data: {
       format: 1,
@@ -276,7 +278,8 @@ async function jobsOf(
   }));
 }
 
-function jobIdOf(sweep: string, { config }: Cell): string {
+/** The second part is of the cell alone: of all versions the same. */
+function jobIdOf(sweep: string, config: Config): string {
   return `${sweep.slice(0, 24)}-${sha256Of(config).slice(0, 24)}`;
 }
 
@@ -333,6 +336,41 @@ async function drop(queue: Queue, ids: readonly string[]): Promise<number> {
     if (!removed) left++;
   }
   return left;
+}
+
+/**
+ * Takes the cells of a sweep out of a queue that no worker has begun, whatever version put them there.
+ *
+ * @returns how many were taken out, and how many workers have begun or finished
+ * @throws UserError if the queue cannot be reached
+ */
+export async function withdraw(
+  plan: Plan,
+  address: QueueAddress,
+  progress: Progress,
+): Promise<{ taken: number; left: number }> {
+  const { prefix } = address;
+  const client = await connect(address, progress);
+  const queue = new Queue<CellJob, Manifest>(QUEUE, { connection: client, prefix });
+  queue.on('error', () => undefined);
+  try {
+    const ofCells = new Set(plan.cells.map(({ config }) => jobIdOf('', config)));
+    const all = await queue.getRanges(['wait', 'active', 'completed'], 0, -1);
+    const ids = all.filter((id) => ofCells.has(id.slice(id.indexOf('-'))));
+    const jobs = (await Promise.all(ids.map((id) => queue.getJob(id)))) as (
+      Job<CellJob> | undefined
+    )[];
+    const left = await drop(queue, ids);
+    if (left === 0) {
+      for (const job of jobs) if (job) await client.unlink(engineKey(prefix, job.data.sweep));
+    }
+    return { taken: ids.length - left, left };
+  } catch (error) {
+    throw inWords(error, address.text);
+  } finally {
+    await closeAll([queue]);
+    client.disconnect();
+  }
 }
 
 /** The files of a cell, if all of them came as they left, and are of this cell. */

@@ -86,7 +86,7 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
     cell: cellFolder,
     begin({ force, lost }) {
       makeWritable(folder);
-      const lock = takeLock(file('lock'), lost);
+      const lock = takeLock(file('lock'), 'sweep', lost);
       try {
         if (force) for (const name of [cells, ...RESULTS.map(file)]) remove(name);
         removeLeftovers(folder, Object.values(SWEEP_FILES));

@@ -24,6 +24,9 @@ export interface Lock {
   release(): void;
 }
 
+/** The marks of this process: one with its number but not among them is of a process before it. */
+const ours = new Set<string>();
+
 const BEAT_MS = 10_000;
 /** A holder that has not been heard of for so long is gone, whatever its number says. */
 const SILENT_MS = 120_000;
@@ -33,26 +36,29 @@ const SILENT_MS = 120_000;
  * What a process left that was killed is taken over: its machine knows that it is gone, and others
  * notice that it is silent.
  *
+ * @param who what holds a folder of this kind, for the message: a sweep
  * @param lost called if another process has taken the folder, as after a long suspension
  * @throws UserError that names who holds it
  */
-export function takeLock(file: string, lost: () => void): Lock {
+export function takeLock(file: string, who: string, lost: () => void): Lock {
   const holder: Holder = {
     pid: process.pid,
     host: hostname(),
     since: new Date().toISOString(),
     token: randomUUID(),
   };
+  ours.add(holder.token);
   const own = `${file}.${process.pid}.tmp`;
   try {
     writeFileSync(own, JSON.stringify(holder));
     // A link is made only where nothing is, and has its content from the first moment on.
     while (!linked(own, file)) {
       const found = readLock(file);
-      if (found?.live === true) throw new UserError(occupied(file, found.holder));
+      if (found?.live === true) throw new UserError(occupied(file, who, found.holder));
       if (found) setAside(file, found.holder);
     }
   } catch (error) {
+    ours.delete(holder.token);
     if (error instanceof UserError) throw error;
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
   } finally {
@@ -75,6 +81,7 @@ export function takeLock(file: string, lost: () => void): Lock {
   return {
     release() {
       clearInterval(beat);
+      ours.delete(holder.token);
       if (isOurs()) rmSync(file, { force: true });
     },
   };
@@ -85,14 +92,19 @@ export function readLock(file: string): { holder: Holder; live: boolean } | unde
   try {
     const age = Date.now() - statSync(file).mtimeMs;
     const holder = JSON.parse(readFileSync(file, 'utf8')) as Holder;
-    const gone = holder.host === hostname() && !isAlive(holder.pid);
-    return { holder, live: !gone && age < SILENT_MS };
+    return { holder, live: !isGone(holder) && age < SILENT_MS };
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw new UserError(
       `cannot read ${file}: ${messageOf(error)}; remove it if nothing runs there`,
     );
   }
+}
+
+/** A container that starts again has the same name, and its processes the same numbers. */
+function isGone({ host, pid, token }: Holder): boolean {
+  if (host !== hostname()) return false;
+  return pid === process.pid ? !ours.has(token) : !isAlive(pid);
 }
 
 function linked(own: string, file: string): boolean {
@@ -119,6 +131,6 @@ function setAside(file: string, gone: Holder): void {
   rmSync(aside, { force: true });
 }
 
-function occupied(file: string, { pid, host, since }: Holder): string {
-  return `another sweep works there (process ${pid} on ${host}, since ${since}): wait for it or stop it; ${file} is its mark`;
+function occupied(file: string, who: string, { pid, host, since }: Holder): string {
+  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it; ${file} is its mark`;
 }

@@ -73,6 +73,8 @@ const BEAT_MS = 30_000;
  */
 function replaceSilent(client: Redis, beatMs: number): void {
   let asked = false;
+  /** To end what is silent takes a moment. */
+  let replaced: unknown;
   const timer = setInterval(() => {
     if (client.status === 'end') clearInterval(timer);
     else if (client.status === 'ready' && !asked) {
@@ -81,7 +83,10 @@ function replaceSilent(client: Redis, beatMs: number): void {
         () => (asked = false),
         () => (asked = false),
       );
-    } else if (['ready', 'connect'].includes(client.status)) client.disconnect(true);
+    } else if (['ready', 'connect'].includes(client.status) && client.stream !== replaced) {
+      replaced = client.stream;
+      client.disconnect(true);
+    }
   }, beatMs);
   timer.unref();
 }

@@ -6,11 +6,12 @@ import { ErrorCode, UnrecoverableError, WaitingError, Worker, type Job } from 'b
 import { startEngine } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { checkConfig, type Config } from '../experiment/config.js';
-import { FILES } from '../experiment/folder.js';
+import { FILES, makeWritable } from '../experiment/folder.js';
 import { loadSource, version } from '../experiment/provenance.js';
 import type { Result } from '../experiment/result.js';
 import type { Progress } from '../progress.js';
 import { carriedFiles, EXPERIMENT, MOST_STALLS } from './collect.js';
+import { takeLock } from './lock.js';
 import { runInProcess } from './pool.js';
 import type { QueueAddress } from './address.js';
 import {
@@ -46,13 +47,38 @@ export interface WorkerOptions {
  * were begun are put back into the queue when it stops.
  *
  * @returns how many cells were computed
- * @throws UserError if the queue cannot be reached, or holds what this worker must not compute
+ * @throws UserError if the queue cannot be reached, or holds what this worker must not compute, or
+ *   another worker computes in its folder
  */
 export async function work(address: QueueAddress, options: WorkerOptions): Promise<number> {
-  const { progress } = options;
-  const { processes, threads } = sharing(Infinity, options);
+  const { work: folder, progress } = options;
+  const shares = sharing(Infinity, options);
   const client = await connect(address, progress);
-  const stopping = new AbortController();
+  try {
+    makeWritable(folder);
+    const stopping = new AbortController();
+    const lock = takeLock(path.join(folder, 'worker.lock'), 'worker', () => {
+      progress.note(`${folder} was taken over by another worker; stopping`);
+      stopping.abort();
+    });
+    try {
+      return await workOff(address, client, shares, stopping, options);
+    } finally {
+      lock.release();
+    }
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function workOff(
+  address: QueueAddress,
+  client: Context['client'],
+  { processes, threads }: ReturnType<typeof sharing>,
+  stopping: AbortController,
+  options: WorkerOptions,
+): Promise<number> {
+  const { progress } = options;
   const signal = AbortSignal.any([options.signal, stopping.signal]);
   const { description } = await startEngine({ threads });
   const context: Context = {
@@ -124,7 +150,6 @@ export async function work(address: QueueAddress, options: WorkerOptions): Promi
     }
   } finally {
     await closeAll([worker]);
-    client.disconnect();
   }
   if (refusal !== undefined) throw refusal as Error;
   return done;
@@ -240,7 +265,9 @@ const ALLOW = '--allow-mixed takes it all the same';
 
 function refuseOtherVersion({ bang }: CellJob, { allowMixed }: WorkerOptions): void {
   if (bang === version() || allowMixed) return;
-  throw new UserError(`the queue holds cells of bang ${bang}, this is ${version()}: ${ALLOW}`);
+  throw new UserError(
+    `the queue holds cells of bang ${bang}, this is ${version()}: ${ALLOW}, bang sweep cancel FOLDER --queue removes them`,
+  );
 }
 
 /**

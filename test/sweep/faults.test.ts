@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { Interrupted, UserError } from '#bang/errors.js';
 import { FILES } from '#bang/experiment/folder.js';
 import type { Result } from '#bang/experiment/result.js';
@@ -233,6 +233,44 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
   expect(cells.map(({ state }) => state)).toEqual(['done', 'done']);
   expect(only.said.filter((line) => line.endsWith(': done')).length).toBe(1);
   expect(last.begun()).toBe(1);
+});
+
+it('takes the cells of a sweep out of the queue that does not run any more, of any version', async () => {
+  const queue = makeQueue();
+  const done = new AbortController();
+  const begun = collect(two, { signal: done.signal });
+  await until(async () => (await queue.getWaitingCount()) === 2);
+  done.abort();
+  await expect(begun.ended).rejects.toThrow(Interrupted);
+  const other = 'e'.repeat(64);
+  for (const job of await queue.getWaiting()) {
+    const jobId = other.slice(0, 24) + job.id!.slice(job.id!.indexOf('-'));
+    await queue.add('cell', { ...job.data, sweep: other, bang: '99.0.0' }, { jobId });
+  }
+  await client.set(`${name}:engine:${other}`, 'another engine');
+  // Those are of another sweep, and of none.
+  const [{ data }] = await queue.getWaiting();
+  await queue.add('cell', data, { jobId: `${other.slice(0, 24)}-${'f'.repeat(24)}` });
+  await queue.add('cell', data);
+  const url = redis.url;
+  const cancel = ['sweep', 'cancel', space.file(name, 'out'), '--queue', url];
+  vi.stubEnv('BANG_QUEUE_PASSWORD', password);
+  const told = await bangInside([...cancel, '--queue-prefix', name]);
+  vi.unstubAllEnvs();
+  expect(told).toMatchObject({ code: 0 });
+  expect(told.stdout).toMatch(/^taken out of the queue: 4 cells; begun .* by workers: 0$/m);
+  expect(await queue.getWaitingCount()).toBe(2);
+  expect(await client.keys(`${name}:engine:*`)).toEqual([]);
+  await queue.close();
+});
+
+it('lets no two workers compute in one folder', async () => {
+  startWorker();
+  const folder = space.file(name, 'work0');
+  await until(() => existsSync(path.join(folder, 'worker.lock')));
+  const options = { dataDir: space.file('data'), threads: 1, allowMixed: false, progress: silent };
+  const second = work(address(), { ...options, work: folder, signal: stopping.signal });
+  await expect(second).rejects.toThrow(/^another worker works there \(process /);
 });
 
 it('computes again what does not come as it left', async () => {

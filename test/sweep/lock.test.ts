@@ -29,13 +29,13 @@ function foreign(holder: Record<string, unknown>): void {
 }
 
 it('is held by one at a time, and free afterwards', () => {
-  const lock = takeLock(file, never);
+  const lock = takeLock(file, 'sweep', never);
   expect(readLock(file)).toMatchObject({ live: true, holder: { pid: process.pid } });
-  expect(() => takeLock(file, never)).toThrow(UserError);
-  expect(() => takeLock(file, never)).toThrow(new RegExp(`process ${process.pid} on `));
+  expect(() => takeLock(file, 'sweep', never)).toThrow(UserError);
+  expect(() => takeLock(file, 'sweep', never)).toThrow(new RegExp(`process ${process.pid} on `));
   lock.release();
   expect(readLock(file)).toBeUndefined();
-  takeLock(file, never).release();
+  takeLock(file, 'sweep', never).release();
   expect(readdirSync(folder)).toEqual([]);
 });
 
@@ -45,24 +45,36 @@ it('is taken over from a process of this machine that is gone', () => {
     const found = readLock(file)!;
     lock.release();
     return found;
-  })(takeLock(file, never));
+  })(takeLock(file, 'sweep', never));
   foreign({ ...holder, pid });
-  const lock = takeLock(file, never);
+  const lock = takeLock(file, 'sweep', never);
   expect(readLock(file)).toMatchObject({ live: true, holder: { pid: process.pid } });
+  lock.release();
+});
+
+it('is taken over from a process that had this number before', () => {
+  // In a container that starts again everything is called as before.
+  const own = takeLock(file, 'worker', never);
+  const { holder } = readLock(file)!;
+  own.release();
+  foreign({ ...holder, token: 'of the process before' });
+  const lock = takeLock(file, 'worker', never);
+  expect(readLock(file)).toMatchObject({ live: true });
+  expect(() => takeLock(file, 'worker', never)).toThrow(/^another worker works there \(process /);
   lock.release();
 });
 
 it('is taken over from another machine only when nothing has been heard for minutes', () => {
   foreign({});
-  expect(() => takeLock(file, never)).toThrow(/process 1 on elsewhere/);
+  expect(() => takeLock(file, 'sweep', never)).toThrow(/process 1 on elsewhere/);
   const longAgo = new Date(Date.now() - 5 * 60_000);
   utimesSync(file, longAgo, longAgo);
-  takeLock(file, never).release();
+  takeLock(file, 'sweep', never).release();
   expect(existsSync(file)).toBe(false);
 });
 
 it('of another is not removed by who had it before', () => {
-  const lock = takeLock(file, () => undefined);
+  const lock = takeLock(file, 'sweep', () => undefined);
   foreign({});
   lock.release();
   expect(readLock(file)?.holder.host).toBe('elsewhere');

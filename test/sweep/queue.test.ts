@@ -278,7 +278,7 @@ describe('a worker', () => {
     [
       'another version',
       (job) => ({ ...job, bang: '99.0.0' }),
-      /^the queue holds cells of bang 99\.0\.0, this is .*: --allow-mixed takes it all the same$/,
+      /^the queue holds cells of bang 99\.0\.0, this is .*: --allow-mixed takes it all the same, bang sweep cancel FOLDER --queue removes them$/,
     ],
     [
       'another engine',

@@ -1,7 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { bang, bangOk, expectRefusal, workspace, type Workspace } from '../cli/bang.js';
+import {
+  bang,
+  bangOk,
+  expectRefusal,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from '../cli/bang.js';
 import { startRedis, type RedisServer } from './redis.js';
 
 const password = 'not for everyone';
@@ -25,24 +32,36 @@ beforeAll(async () => {
   const [key, cert, ca] = ['server.key', 'server.pem', 'ca.pem'].map((name) => space.file(name));
   redis = await startRedis(password, { key, cert, ca });
   space.write('password', `${password}\n`);
-  mkdirSync(space.file('work'));
+  writeSmallData(space, 'data', { train: 100, test: 40 });
+  space.write('tiny.yaml', tinyConfig());
+  space.write('one.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1.5]}\n');
 });
 afterAll(async () => {
   await redis.stop();
   space.remove();
 });
 
-const worker = (url: string) => [
-  ...['worker', '--queue', url, '--queue-password-file', 'password', '--idle', '0'],
-  ...['--work', 'work'],
-];
+const queue = (url: string) => ['--queue', url, '--queue-password-file', 'password'];
+const worker = (url: string) => ['worker', ...queue(url), '--data-dir', 'data'];
 
-it('speaks to a server by TLS whose certificate it can check, with a password from a file', async () => {
-  const env = { NODE_EXTRA_CA_CERTS: space.file('ca.pem') };
-  const { stdout, stderr } = await bangOk(worker(redis.url), { cwd: space.folder, env });
-  expect(stdout).toBe('0 cells computed\n');
-  expect(stdout + stderr).not.toContain(password);
-  expect(stderr).not.toMatch(/warning/i);
+it('computes by TLS with a server whose certificate it can check, and a password from a file', async () => {
+  const options = { cwd: space.folder, env: { NODE_EXTRA_CA_CERTS: space.file('ca.pem') } };
+  const set = ['training.iterations=3', 'evaluation.images=5', 'evaluation.attacks=[fgs]'];
+  const settings = set.flatMap((one) => ['--set', one]);
+  let done = false;
+  const [sweep, works] = await Promise.all([
+    bangOk(
+      ['sweep', 'one.yaml', ...settings, '--data-dir', 'data', '--out', 'out', ...queue(redis.url)],
+      options,
+    ).finally(() => (done = true)),
+    bang(worker(redis.url), { ...options, when: () => done, signal: 'SIGTERM' }),
+  ]);
+  expect(sweep.stderr).toMatch(/^sweep: 1 of 1 cells done$/m);
+  expect(works.stderr).toMatch(/^bang: stopped after 1 cells; /m);
+  for (const { stdout, stderr } of [sweep, works]) {
+    expect(stdout + stderr).not.toContain(password);
+    expect(stderr).not.toMatch(/warning/i);
+  }
 });
 
 it('refuses a server that it cannot be sure of, and says why', async () => {
