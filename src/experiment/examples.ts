@@ -16,7 +16,7 @@ import { inWords } from './problems.js';
 import { announceEngine, configIn, type RunOptions } from './run.js';
 
 /** A test image that fools several networks of one data set, each after a change of its own. */
-export interface Example {
+export interface FigureExample {
   data: DataName;
   shape: ImageShape;
   /** In the test set. */
@@ -39,7 +39,8 @@ export interface Adversarial {
   image: Uint8Array;
 }
 
-export interface ExampleOptions extends Pick<
+/** How adversarial examples are made; other figures have no options. */
+export interface FigureOptions extends Pick<
   RunOptions,
   'dataDir' | 'threads' | 'progress' | 'signal'
 > {
@@ -60,13 +61,13 @@ const TRIES = 4;
  */
 export async function adversarialExamples(
   files: readonly string[],
-  options: ExampleOptions,
-): Promise<Example[]> {
+  options: FigureOptions,
+): Promise<FigureExample[]> {
   threadCount(options.threads);
   const opened: OpenedModel[] = [];
   for (const file of files) opened.push(await openModel(file));
   await announceEngine('auto', options);
-  const examples: Example[] = [];
+  const examples: FigureExample[] = [];
   for (const data of DATA_NAMES) {
     const given = opened.flatMap((one, i) =>
       one.subject.data === data ? [{ ...one, given: files[i] }] : [],
@@ -89,8 +90,8 @@ interface Named extends Model {
 async function examplesOn(
   data: DataName,
   opened: readonly (OpenedModel & { given: string })[],
-  { attack, dataDir, progress, signal }: ExampleOptions,
-): Promise<Example[]> {
+  { attack, dataDir, progress, signal }: FigureOptions,
+): Promise<FigureExample[]> {
   const splits = await loadData(data, { dataDir, progress, signal });
   const { test } = splits;
   const names = namesOf(opened);
@@ -102,7 +103,7 @@ async function examplesOn(
   const shape = SHAPES[data];
   const meter = await createPassMeter(shape);
   const task = progress.start(`${ATTACKS[attack].title} on ${data}`, shape.classes, 'classes');
-  const found = new Map<number, Example>();
+  const found = new Map<number, FigureExample>();
   try {
     for (let begin = 0; begin < test.count && found.size < shape.classes; begin += CHUNK) {
       const chunk = slice(test, begin, Math.min(test.count, begin + CHUNK));

@@ -18,7 +18,7 @@ import { training, type TrainingRow } from '../report/figure/training.js';
 import { linesOf, number, readRows, rowsCsv, type FigureKind } from '../report/figure/rows.js';
 import { findRuns, refuseNoFolder, refuseNothing } from './collect.js';
 import { isBang, type Config } from './config.js';
-import { adversarialExamples, type ExampleOptions } from './examples.js';
+import { adversarialExamples, type FigureOptions } from './examples.js';
 import { FILES, readJson, SURFACES_FILE } from './folder.js';
 import { NOISE_FILES } from './noise.js';
 import { inWords } from './problems.js';
@@ -31,9 +31,6 @@ export interface DrawnFigure {
   /** A sentence for each result that is left out. */
   notes: string[];
 }
-
-/** How adversarial examples are made; other figures have no options. */
-export type FigureOptions = ExampleOptions;
 
 /** Rows of a figure, as plain data. */
 interface Found {
