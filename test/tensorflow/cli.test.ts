@@ -38,8 +38,17 @@ it('a whole run on TensorFlow: trained, attacked, reported, by option or by conf
   expect(space.bytes('config', 'per-image.csv')).toEqual(space.bytes('option', 'per-image.csv'));
 });
 
-it('doctor measures it', async () => {
-  const { stdout } = await bangOk(['doctor', '--engine', 'tensorflow'], { cwd: space.folder });
+it('doctor measures it, also on a Node that has less than it calls', async () => {
+  // As since Node 23.
+  space.write(
+    'newer.cjs',
+    "const util = require('node:util');\ndelete util.isNullOrUndefined;\ndelete util.isArray;\n",
+  );
+  const { stdout, stderr } = await bangOk(['doctor', '--engine', 'tensorflow'], {
+    cwd: space.folder,
+    env: { NODE_OPTIONS: `--require ${space.file('newer.cjs')}` },
+  });
+  expect(stderr).toBe('');
   expect(stdout).toMatch(
     /^engine +TensorFlow 2\.\d+\.\d+ on the (CPU|GPU), through tfjs-node-gpu$/m,
   );

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { INSIDE } from './installation.js';
 import { registerPaddedKernels, TENSORFLOW } from './kernels.js';
@@ -44,6 +45,14 @@ function prepareEnvironment(threads: number): void {
   for (const [name, value] of Object.entries(settings)) process.env[name] ??= value;
 }
 
+/** What tfjs-node 4.22 calls, and Node warns of since 22 and has not had since 23. */
+function restoreUtil(): void {
+  Object.assign(util, {
+    isArray: Array.isArray,
+    isNullOrUndefined: (value: unknown) => value === null || value === undefined,
+  });
+}
+
 let backend: TensorFlowBackend | undefined;
 
 /**
@@ -57,6 +66,7 @@ let backend: TensorFlowBackend | undefined;
 export function loadTensorFlow(folder: string, threads: number): TensorFlowBackend {
   if (backend) return backend;
   prepareEnvironment(threads);
+  restoreUtil();
   const core: unknown = createRequire(import.meta.url)('@tensorflow/tfjs-core');
   (globalThis as Record<symbol, unknown>)[Symbol.for(SHARED_CORE)] = core;
   const load = createRequire(path.join(folder, INSIDE.record));
