@@ -338,7 +338,7 @@ async function cancel({
   if (working()) await stop(out, folder, working);
   else if (!address) throw new UserError(`no sweep is at work in ${out}`);
   if (address) {
-    const { withdraw } = await import('../sweep/collect.js');
+    const { withdraw } = await import('../sweep/jobs.js');
     const { taken, left } = await withdraw(plan, address, consoleProgress());
     print(`taken out of the queue: ${taken} cells; begun or finished by workers: ${left}`);
   }
