@@ -9,6 +9,7 @@ import type { Network } from '../model/network.js';
 import { disposeWeights, importWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { readWeights } from '../model/weights.js';
+import type { Progress } from '../progress.js';
 import { makeRandom, permutation } from '../random.js';
 import {
   noiseCsv,
@@ -68,7 +69,7 @@ export interface NoiseResult {
  * and counts which noisy copies of these they do not. What the folder holds already is not done
  * again.
  *
- * @throws UserError, Interrupted as its steps do; UserError if a class has too few such images
+ * @throws UserError, Interrupted as its steps do; UserError if a class has no such image
  */
 export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<NoiseResult> {
   const { progress, signal, force, inputs } = options;
@@ -96,7 +97,7 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
 
   const { test } = data;
   const { stages, both } = await classifyAll(study, networks, runs, folder, test, source, options);
-  const chosen: Chosen = { test, positions: choose(study, test, both), source };
+  const chosen: Chosen = { test, positions: choose(study, test, both, progress), source };
   const rows = await distort(study, stages, networks, runs, folder, chosen, options);
 
   const result: NoiseResult = {
@@ -236,14 +237,16 @@ async function classifyAll(
 }
 
 /**
- * As many images of each class as the study wants, drawn by its seed, in ascending order.
+ * As many images of each class as the study wants, or the scarcest class has, drawn by the study's
+ * seed, in ascending order.
  *
- * @throws UserError if a class has fewer
+ * @throws UserError if a class has none
  */
 function choose(
   { seed, images, stages }: NoiseStudy,
   test: Dataset,
   both: Uint8Array,
+  progress: Progress,
 ): Uint32Array {
   const candidates = Array.from({ length: test.classes }, (): number[] => []);
   both.forEach((right, n) => {
@@ -251,17 +254,15 @@ function choose(
   });
   const least = Math.min(...candidates.map(({ length }) => length));
   if (least < images) {
-    const scarce = candidates.findIndex(({ length }) => length === least);
-    throw new UserError(
-      `class ${scarce} has only ${least} test images that both networks classify correctly at all of the ${stages.length} stages, not ${images}: ` +
-        (least > 0
-          ? `--set images=${least} takes as many of each class`
-          : 'choose fewer stages with --set every=N'),
-    );
+    const scarce = `class ${candidates.findIndex(({ length }) => length === least)}`;
+    const such = `test images that both networks classify correctly at all of the ${stages.length} stages`;
+    if (least === 0)
+      throw new UserError(`${scarce} has no ${such}: choose fewer stages with --set every=N`);
+    progress.note(`${scarce} has only ${least} ${such}: ${least} of each class, not ${images}`);
   }
   const chosen = candidates.flatMap((positions, label) => {
     const order = permutation(positions.length, makeRandom(seed, 'noise/images', label));
-    return [...order.subarray(0, images)].map((n) => positions[n]);
+    return [...order.subarray(0, Math.min(images, least))].map((n) => positions[n]);
   });
   return Uint32Array.from(chosen).sort();
 }

@@ -63,7 +63,9 @@ export const noiseSchema = mapping({
     .describe('Standard deviations of the noise in pixel units: a list, or from, to and step.'),
   images: integer(1)
     .default(100)
-    .describe('How many test images of each class: of those that both networks always get right.'),
+    .describe(
+      'How many test images of each class, of those that both networks always get right; fewer where a class has fewer.',
+    ),
   copies: mapping({
     last: integer(1, MAX_COPIES)
       .default(1000)
