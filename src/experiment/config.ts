@@ -308,8 +308,8 @@ function namingFigures(problem: Problem): Problem {
 }
 
 /** Whether the training is BANG's: β = 0 is regular training, like no `bang` block at all. */
-export function isBang(config: Config): boolean {
-  const beta = config.training.bang?.beta ?? 0;
+export function isBang({ training }: Pick<Config, 'training'>): boolean {
+  const beta = training.bang?.beta ?? 0;
   return typeof beta === 'number' ? beta > 0 : Object.values(beta).some((value) => value > 0);
 }
 

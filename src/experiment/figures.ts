@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
+import { DATA_NAMES } from '../data/sources.js';
 import { UserError } from '../errors.js';
 import { readUserFile } from '../files.js';
 import { silent } from '../progress.js';
@@ -110,7 +111,7 @@ interface NamedRun {
 }
 
 /**
- * The runs of folders that have a file, regular training first; else in the order of names.
+ * The runs of folders that have a file, by data set, regular training first; else in the order of names.
  *
  * @throws UserError if there is none
  */
@@ -129,9 +130,10 @@ function runsWith(
   if (runs.length + open.length === 0) {
     throw new UserError(`no run in ${results.join(', ')} has a ${FILES[name]}`);
   }
-  const bang = (config: Partial<Config>): number =>
-    +(config.training !== undefined && isBang(config as Config));
-  runs.sort((a, b) => bang(a.result.config) - bang(b.result.config));
+  const place = ({ data, training }: Partial<Config>): number =>
+    2 * DATA_NAMES.findIndex((name) => name === data) +
+    +(training !== undefined && isBang({ training }));
+  runs.sort((a, b) => place(a.result.config) - place(b.result.config));
   const tables = new Set(runs.map(({ result }) => result.config.published?.table));
   const rowNames = tables.size === 1 && open.length === 0;
   const named = [
