@@ -6,7 +6,7 @@ import type { FoundRun, Group } from '../experiment/collect.js';
 import { printable, legendOf, protocolSentences, type Entry } from '../report/entry.js';
 import { blankSentence, maskingGrid, maskingSentence } from '../report/masking.js';
 import { noiseGrid, noiseSentences, PAIR } from '../report/noise.js';
-import { hiddenByFgs } from '../report/paper.js';
+import { comparisons, hiddenByFgs, type TablePart } from '../report/paper.js';
 import { publishedNoise } from '../report/published.js';
 import { robustnessGrid } from '../report/robustness.js';
 import { bestOf, paretoLines, pointGrid, pointsOf } from '../report/sweep.js';
@@ -38,11 +38,10 @@ export interface Section {
 /** All that there is to show, in the order in which it is read. */
 export function sectionsOf({ collected, galleries, plots }: PageContent): Section[] {
   const { parts, sweeps, studies, transfers, unfinished, notes } = collected;
-  const entries = parts.flatMap((part) => part.entries);
   const all = [
     atWork(unfinished, sweeps),
     ...parts.map(({ title, entries }) => tableSection(title, entries, plots.get(title))),
-    robustness(entries),
+    robustness(parts),
     transferSection(transfers),
     ...sweeps.map((sweep) => sweepSection(sweep, plots.get(sweep.folder))),
     ...studies.map((study) => studySection(study, plots.get(study.folder))),
@@ -159,13 +158,15 @@ function truth(entries: readonly Entry[]): Content {
   </div>`;
 }
 
-function robustness(entries: readonly Entry[]): Section | undefined {
-  const known = entries.flatMap((entry) => {
-    const grid = robustnessGrid(entry);
-    return grid ? [{ entry, grid }] : [];
-  });
+function robustness(parts: readonly TablePart[]): Section | undefined {
+  const known = parts
+    .flatMap(({ entries }) => entries)
+    .flatMap((entry) => {
+      const grid = robustnessGrid(entry);
+      return grid ? [{ entry, grid }] : [];
+    });
   if (known.length === 0) return undefined;
-  const body = known.map(({ entry, grid }, i) => {
+  const each = known.map(({ entry, grid }, i) => {
     const title = [entry.name, ...entry.labels].join(', ');
     const masking = entry.rows.flatMap((row, n) => {
       if (!row.masking) return [];
@@ -180,8 +181,7 @@ function robustness(entries: readonly Entry[]): Section | undefined {
         html`<p class="conclusion">${row.masking.conclusion}</p>`,
       ];
     });
-    return [
-      html`<h3>${title}</h3>`,
+    const tables = [
       gridTable(
         `robustness-${i}`,
         html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in pixel
@@ -190,7 +190,24 @@ function robustness(entries: readonly Entry[]): Section | undefined {
       ),
       masking,
     ];
+    if (known.length === 1) return [html`<h3>${title}</h3>`, tables];
+    return html`<details data-key="robustness ${title}">
+      <summary><b>${title}</b>: all attacks, masking</summary>
+      ${tables}
+    </details> `;
   });
+  // Of one network it would say again what is below.
+  const beside = known.length === 1 ? [] : comparisons(parts);
+  const body = [
+    beside.map(({ title, grid }, i) =>
+      gridTable(
+        `compared-${i}`,
+        html`${title}. “worst” meets each image with the attack that needs least.`,
+        grid,
+      ),
+    ),
+    each,
+  ];
   return { id: 'robustness', title: 'Robust accuracy and masking', body };
 }
 

@@ -87,7 +87,9 @@ function perLayer(numbers: string): Content {
 /** Any other table; the first cell of each row names it. */
 export function gridTable(id: string, caption: Content, { columns, rows }: Grid): Html {
   const cell = ({ text, value }: GridCell): Content =>
-    value === undefined ? text : html`<data value="${value}">${text}</data>`;
+    value === undefined
+      ? text.split('\n').map((line, i) => (i === 0 ? line : html`<br /><small>${line}</small>`))
+      : html`<data value="${value}">${text}</data>`;
   const body = rows.map(([first, ...rest]) => {
     const others = rest.map((one, i) => {
       const align = columns[i + 1].align === 'left' && html` class="text"`;

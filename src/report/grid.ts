@@ -14,6 +14,7 @@ export interface Column {
 }
 
 export interface GridCell {
+  /** One line, or several. */
   text: string;
   /** The number that the text is of, as the CSV file has it. */
   value?: number | undefined;

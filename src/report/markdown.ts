@@ -1,4 +1,5 @@
 import { COLUMNS, linesOf, type Entry } from './entry.js';
+import type { Grid } from './grid.js';
 
 /** The table in Markdown, as GitHub reads it. */
 export function markdownTable(entries: readonly Entry[]): string {
@@ -13,6 +14,19 @@ export function markdownTable(entries: readonly Entry[]): string {
       return [`${title}${label}`, escaped(beta), escaped(epsilon), ...figures];
     }),
   );
+  return markdownOf(titles, rows);
+}
+
+/** Any other table. */
+export function markdownGrid({ columns, rows }: Grid): string {
+  return markdownOf(
+    columns.map(({ title }) => escaped(title.join(' '))),
+    rows.map((row) => row.map(({ text }) => escaped(text.replaceAll('\n', ', ')))),
+  );
+}
+
+/** The first column stands left, all others right. */
+function markdownOf(titles: readonly string[], rows: readonly (readonly string[])[]): string {
   const width = (i: number) => Math.max(3, ...[titles, ...rows].map((row) => row[i].length));
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   const aligned = (row: readonly string[]) =>

@@ -1,6 +1,8 @@
 import { legendOf, protocolSentences, type Entry } from './entry.js';
-import { escaped, markdownTable } from './markdown.js';
+import { drawGrid, type Grid } from './grid.js';
+import { escaped, markdownGrid, markdownTable } from './markdown.js';
 import { maskingInBrief } from './masking.js';
+import { robustnessComparisons } from './robustness.js';
 import { consoleTable } from './table.js';
 
 /** A table with its title: one of the paper's, or of what belongs to neither. */
@@ -16,6 +18,7 @@ export function consoleReport(parts: readonly TablePart[], width = Infinity): st
     ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
     [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
     ...hiddenByFgs(entries).map((lines) => lines.join('\n')),
+    ...comparisons(parts).map(({ title, grid }) => `${title}\n${drawGrid(grid)}`),
   ].join('\n\n');
 }
 
@@ -28,7 +31,21 @@ export function markdownReport(parts: readonly TablePart[]): string {
     list([...legendOf(entries), ...protocolSentences(entries)]),
     ...hiddenByFgs(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
   ];
-  return `${blocks.join('\n\n')}\n`;
+  const compared = comparisons(parts).flatMap(({ title, grid }) => [
+    `# ${escaped(title)}`,
+    markdownGrid(grid),
+  ]);
+  return `${[...blocks, ...compared].join('\n\n')}\n`;
+}
+
+/** The networks of each table under the worst of all attacks, where stronger ones were made. */
+export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
+  return parts.flatMap(({ title, entries }) =>
+    robustnessComparisons(entries).map((grid) => ({
+      title: `${title}: accuracy in percent that attacks leave, by L∞ in pixels`,
+      grid,
+    })),
+  );
 }
 
 /** What the FGS column hides: a title, and a line for each experiment; nothing if none knows. */

@@ -226,6 +226,12 @@ describe('the page of the committed results', () => {
     const opened = await open(browser, pages.committed);
     await closed(opened, async () => {
       const { page } = opened;
+      const compared = [
+        ...(await rowsOf(page, '#compared-0')),
+        ...(await rowsOf(page, '#compared-1')),
+      ];
+      // As a reader unfolds them.
+      for (const summary of await page.$$('#robustness summary')) await summary.click();
       for (const [i, name] of ['authors-cifar10-b0', 'authors-lenet-r0'].entries()) {
         const folder = path.join(packageRoot, 'results', 'robustness', name);
         const robust = readCsv(path.join(folder, 'robustness.csv'));
@@ -243,6 +249,11 @@ describe('the page of the committed results', () => {
           expect(budgets).toEqual(lines.map((line) => [Number(line.robust_accuracy)]));
           expect(median).toEqual(lines[0].median_linf === '' ? [] : [Number(lines[0].median_linf)]);
         });
+        const beside = compared.find((row) => row.name === `${robust[0].name} 1000 images`);
+        const worst = robust.filter(({ attack }) => attack === 'worst');
+        expect(beside?.cells.slice(2, -1).map(({ values }) => values)).toEqual(
+          worst.map(({ robust_accuracy }) => [Number(robust_accuracy)]),
+        );
         const masking = readCsv(path.join(folder, 'masking.csv'));
         const masked = await rowsOf(page, `#masking-${at}-0`);
         expect(masked.map(({ cells }) => cells[0].values)).toEqual(

@@ -5,7 +5,12 @@ import { makeRandom } from '#bang/random.js';
 import { perImageCsv } from '#bang/report/csv.js';
 import { maskingStudy, maskingTable } from '#bang/report/masking.js';
 import { summarise } from '#bang/report/result.js';
-import { robustnessCsv, robustnessOf, robustnessTable } from '#bang/report/robustness.js';
+import {
+  robustnessComparisons,
+  robustnessCsv,
+  robustnessOf,
+  robustnessTable,
+} from '#bang/report/robustness.js';
 
 /** Of images that are all labelled 0; those predicted as 1 are not attacked. */
 function evaluationOf(
@@ -90,6 +95,40 @@ describe('robust accuracy', () => {
     expect(lines).toHaveLength(1 + 4 * 5);
     expect(lines).toContain('five,,,7,5,80,pgd,20,8,60');
     expect(robustnessTable({ ...entry, rows: [] })).toBeUndefined();
+  });
+
+  it('is compared between networks, means over seeds, by what their data are measured at', () => {
+    const row = summarise(five, 'cifar10');
+    const { attacks: worst } = row.robustness!;
+    const entry = { name: 'one', labels: ['5 images'], beta: '', epsilon: '' };
+    const stronger = {
+      ...row,
+      accuracy: 60,
+      robustness: {
+        ...row.robustness!,
+        attacks: { ...worst, worst: { accuracy: [60, 60, 60, 60, 60], medianLinf: null } },
+      },
+    };
+    const mnist = summarise(five, 'mnist');
+    const grids = robustnessComparisons([
+      { ...entry, rows: [row], seeds: [1] },
+      { ...entry, name: 'none', rows: [], seeds: [] },
+      { ...entry, name: 'seeds', rows: [row, stronger], seeds: [1, 2] },
+      { ...entry, name: 'other', rows: [mnist], seeds: [1] },
+    ]);
+    expect(grids.map(({ rows }) => rows.map(([{ text }]) => text))).toEqual([
+      ['one\n5 images', 'seeds\n5 images\n2 seeds'],
+      ['other\n5 images'],
+    ]);
+    const [one, seeds] = grids[0].rows.map((cells) => cells.slice(1).map(({ text }) => text));
+    const { accuracy, medianLinf } = worst.worst!;
+    expect(one).toEqual([
+      ...[row.accuracy, worst.fgs!.accuracy.at(-1)!, ...accuracy].map((value) => value.toFixed(2)),
+      String(medianLinf),
+    ]);
+    expect(seeds[0]).toBe(((row.accuracy + 60) / 2).toFixed(2));
+    expect(seeds.slice(2, -1)).toEqual(accuracy.map((value) => ((value + 60) / 2).toFixed(2)));
+    expect(seeds.at(-1)).toBe('∞');
   });
 });
 
