@@ -256,7 +256,8 @@ describe('a fetch that fails says in one sentence why, and leaves nothing', () =
   it('when the tarball does not end', async () => {
     let closed = false;
     registry.answer = (response) => {
-      const more = (): void => void response.write(Buffer.alloc(100_000), more);
+      // In turn with all else: on newer Nodes the callbacks of writes leave no room for it.
+      const more = (): void => void response.write(Buffer.alloc(100_000), () => setImmediate(more));
       response.on('close', () => {
         closed = true;
       });
