@@ -335,14 +335,15 @@ async function cancel({
   const address = addressIn(args);
   const folder = sweepFolder(out, plan);
   const working = (): boolean => readLock(folder.file('lock'))?.live === true;
-  if (working()) await stop(out, folder, working);
-  else if (!address) throw new UserError(`no sweep is at work in ${out}`);
+  const runs = working();
+  if (!runs && !address) throw new UserError(`no sweep is at work in ${out}`);
+  if (runs) await stop(out, folder, working);
   if (address) {
     const { withdraw } = await import('../sweep/jobs.js');
     const { taken, left } = await withdraw(plan, address, consoleProgress());
     print(`taken out of the queue: ${taken} cells; begun or finished by workers: ${left}`);
   }
-  print(`stopped; bang sweep retry ${out} goes on`);
+  print(`${runs ? 'stopped' : 'nothing was at work'}; bang sweep retry ${out} goes on`);
 }
 
 async function stop(out: string, folder: SweepFolder, working: () => boolean): Promise<void> {

@@ -259,6 +259,7 @@ it('takes the cells of a sweep out of the queue that does not run any more, of a
   vi.unstubAllEnvs();
   expect(told).toMatchObject({ code: 0 });
   expect(told.stdout).toMatch(/^taken out of the queue: 4 cells; begun .* by workers: 0$/m);
+  expect(told.stdout).toMatch(/^nothing was at work; bang sweep retry .* goes on$/m);
   expect(await queue.getWaitingCount()).toBe(2);
   expect(await client.keys(`${name}:engine:*`)).toEqual([]);
   await queue.close();
