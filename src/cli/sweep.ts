@@ -4,14 +4,10 @@ import type { Argv, CommandModule } from 'yargs';
 import type { EngineName } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
-import {
-  bestOf,
-  compareSweeps,
-  paretoLines,
-  pointText,
-  sweepReport,
-  type SweepCell,
-} from '../report/sweep.js';
+import { bestOf, paretoLines, pointText, type SweepCell } from '../report/sweep.js';
+import { compareSweeps } from '../report/sweepComparison.js';
+import { sweepReport } from '../report/sweepReport.js';
+import { trendReport } from '../report/trends.js';
 import { duration } from '../progress.js';
 import { COLUMNS } from '../report/entry.js';
 import { estimateSeconds } from '../sweep/estimate.js';
@@ -243,8 +239,15 @@ function refuseFailed(cells: readonly SweepCell[], out: string): void {
   );
 }
 
+/** The maps or the table, and the trends. */
+function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
+  print(sweepReport(keys, cells, terminalWidth()));
+  const trends = trendReport(keys, cells);
+  if (trends !== undefined) print(`\n${trends}`);
+}
+
 function report(plan: Plan, cells: readonly SweepCell[]): void {
-  print(sweepReport(plan.keys, cells, terminalWidth()));
+  printPoints(plan, cells);
   const front = paretoLines(plan.keys, cells);
   if (front.length > 0) {
     print('\nPareto front of accuracy and the mean L∞ that unmasked FGS needs:');
@@ -322,7 +325,9 @@ async function status(out: string): Promise<void> {
   print(`${plan.name}: ${words.join(', ')}`);
   bestOf(plan.keys, cells).forEach(print);
   for (const { id, state, error } of cells) if (state === 'failed') print(`${id} failed: ${error}`);
-  if (count('done') > 0) print(`\n${sweepReport(plan.keys, cells, terminalWidth())}`);
+  if (count('done') === 0) return;
+  print('');
+  printPoints(plan, cells);
 }
 
 const WAIT_MS = 120_000;

@@ -10,6 +10,7 @@ import { comparisons, hiddenByFgs, type TablePart } from '../report/paper.js';
 import { publishedNoise } from '../report/published.js';
 import { robustnessGrid } from '../report/robustness.js';
 import { bestOf, paretoLines, pointGrid, pointsOf } from '../report/sweep.js';
+import { TRENDS, trendGrid, trendsOf } from '../report/trends.js';
 import { transferGrid } from '../report/transfer.js';
 import type { Collected, FoundStudy, FoundSweep, FoundTransfer, UnfinishedRun } from './collect.js';
 import type { Example, NetworkExamples, Original } from '../experiment/gallery.js';
@@ -239,6 +240,7 @@ function sweepSection(
   ];
   const failed = cells.filter(({ state }) => state === 'failed');
   const front = paretoLines(keys, cells);
+  const trends = trendsOf(keys, cells);
   return {
     id,
     title: `Sweep ${printable(name)}`,
@@ -255,6 +257,7 @@ function sweepSection(
         pointGrid(keys, pointsOf(cells)),
       ),
       plotFigures(name, plots),
+      trends && gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
       front.length > 0 && [
         html`<h3>Pareto front</h3>
           <p>Of accuracy and the mean L∞ that unmasked FGS needs, the most accurate first.</p>`,

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import {
-  compareSweeps,
   paretoFront,
   pointsOf,
   sweepCsv,
-  sweepReport,
   surfacesCsv,
   type SweepCell,
 } from '#bang/report/sweep.js';
+import { compareSweeps } from '#bang/report/sweepComparison.js';
+import { sweepReport } from '#bang/report/sweepReport.js';
 import { randomOf } from '../data/idx-bytes.js';
 import { attackWith, rowWith } from './entries.js';
 

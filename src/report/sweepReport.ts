@@ -1,0 +1,128 @@
+import Table from 'cli-table3';
+import { COLUMNS } from './entry.js';
+import type { FigureName } from './figures.js';
+import {
+  figureCells,
+  pointsOf,
+  pointText,
+  shortKeys,
+  stateText,
+  valueText,
+  type SweepCell,
+  type SweepPoint,
+} from './sweep.js';
+
+/** What the console shows of a sweep of two keys, as far as there are two. */
+const MAPS: readonly FigureName[] = ['accuracy', 'fgs_rate'];
+
+const SHADES = ['·', '░', '▒', '▓', '█'];
+
+/**
+ * The sweep for a console: two maps where two keys are varied over a few values each, else a table
+ * of the points.
+ */
+export function sweepReport(
+  keys: readonly string[],
+  cells: readonly SweepCell[],
+  width = Infinity,
+): string {
+  const points = pointsOf(cells);
+  const axes = axesOf(keys, points);
+  if (axes) return MAPS.map((figure) => heatMap(figure, keys, points, axes, width)).join('\n\n');
+  return pointTable(keys, points);
+}
+
+interface MapAxes {
+  /** Positions of the two keys. */
+  keys: [number, number];
+  rows: string[];
+  columns: string[];
+}
+
+/** Of two keys that vary, of which each combination is there at most once. */
+function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | undefined {
+  const points = all.filter(({ reference }) => !reference);
+  if (points.some(({ values }) => values.includes(undefined))) return undefined;
+  const distinct = keys.map((_, k) => [
+    ...new Set(points.map(({ values }) => valueText(values[k]))),
+  ]);
+  const varied = keys.flatMap((_, k) => (distinct[k].length > 1 ? [k] : []));
+  if (varied.length !== 2) return undefined;
+  const [rows, columns] = varied.map((k) => distinct[k]);
+  // Points drawn at random are no grid.
+  if (rows.length * columns.length !== points.length) return undefined;
+  return { keys: [varied[0], varied[1]], rows, columns };
+}
+
+/** Numbers and, beside them, shades: '·' is the least, '█' the most. */
+function heatMap(
+  figure: FigureName,
+  keys: readonly string[],
+  points: readonly SweepPoint[],
+  { keys: [r, c], rows, columns }: MapAxes,
+  width: number,
+): string {
+  const at = new Map(
+    points
+      .filter(({ reference }) => !reference)
+      .map((point) => [`${valueText(point.values[r])} ${valueText(point.values[c])}`, point]),
+  );
+  const value = (point: SweepPoint | undefined) => point?.figures[figure]?.value;
+  const known = [...at.values()].flatMap((point) => value(point) ?? []);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const shade = (x: number): string => {
+    const part = most > least ? (x - least) / (most - least) : 0;
+    return SHADES[Math.min(SHADES.length - 1, Math.floor(part * SHADES.length))];
+  };
+  const short = shortKeys(keys);
+  const label = `${short[r]} \\ ${short[c]}`;
+  const first = Math.max(label.length, ...rows.map(({ length }) => length));
+  const drawn = (cellText: (x: number) => string): string[] => {
+    const texts = rows.map((row) =>
+      columns.map((column) => {
+        const point = at.get(`${row} ${column}`);
+        const x = value(point);
+        return x === undefined ? stateText(point) : cellText(x);
+      }),
+    );
+    const widths = columns.map((column, i) =>
+      Math.max(column.length, ...texts.map((line) => line[i].length)),
+    );
+    const line = (head: string, items: readonly string[]): string =>
+      [head.padEnd(first), ...items.map((item, i) => item.padStart(widths[i]))].join(' ').trimEnd();
+    return [line(label, columns), ...rows.map((row, i) => line(row, texts[i]))];
+  };
+  const choices = [
+    () => drawn((x) => x.toFixed(2) + shade(x)),
+    () => drawn((x) => x.toFixed(1) + shade(x)),
+    () => drawn((x) => x.toFixed(1)),
+    () => drawn(shade),
+  ].map((draw) => draw());
+  const lines = choices.find((choice) => choice.every(({ length }) => length <= width));
+  const title = COLUMNS.find((column) => column.figure === figure)!.title.join(' ');
+  const reference = value(points.find((point) => point.reference));
+  const level = reference === undefined ? '' : `, reference ${reference.toFixed(2)}`;
+  const scale =
+    known.length === 0
+      ? 'no cell is done'
+      : `${least.toFixed(2)} ${SHADES.join('')} ${most.toFixed(2)}${level}`;
+  return [`${title}: ${scale}`, ...(lines ?? choices.at(-1)!)].join('\n');
+}
+
+/** Points beyond this many are in the files only. */
+const MOST_LINES = 40;
+
+function pointTable(keys: readonly string[], points: readonly SweepPoint[]): string {
+  const table = new Table({
+    head: ['', ...COLUMNS.map(({ title }) => title.join('\n'))],
+    style: { head: [], border: [] },
+    colAligns: ['left', ...COLUMNS.map(() => 'right' as const)],
+  });
+  for (const point of points.slice(0, MOST_LINES)) {
+    const state = point.rows.length === 0 ? ` (${stateText(point)})` : '';
+    const cells = figureCells(point).map(({ text }) => text);
+    table.push([`${pointText(keys, point)}${state}`, ...cells]);
+  }
+  const more = points.length - MOST_LINES;
+  return `${table.toString()}${more > 0 ? `\n… and ${more} more` : ''}`;
+}
