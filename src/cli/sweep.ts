@@ -4,12 +4,13 @@ import type { Argv, CommandModule } from 'yargs';
 import type { EngineName } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
+import { medianOf } from '../metrics/summary.js';
+import { duration } from '../progress.js';
+import { COLUMNS } from '../report/entry.js';
 import { bestOf, paretoLines, pointText, type SweepCell } from '../report/sweep.js';
 import { compareSweeps } from '../report/sweepComparison.js';
 import { sweepReport } from '../report/sweepReport.js';
 import { trendReport } from '../report/trends.js';
-import { duration } from '../progress.js';
-import { COLUMNS } from '../report/entry.js';
 import { estimateSeconds } from '../sweep/estimate.js';
 import {
   KEEPABLE,
@@ -283,10 +284,9 @@ async function list(plan: Plan, out: string, args: SweepArguments): Promise<void
   const known = cells.flatMap(({ state }) =>
     state?.state === 'done' ? state.result.provenance.seconds.total : [],
   );
-  const mean = known.reduce((sum, seconds) => sum + seconds, 0) / known.length;
   const estimated =
     known.length > 0
-      ? open.map(() => mean)
+      ? open.map(() => medianOf(known)) // not the mean: some were stopped and gone on with
       : await estimateSeconds(
           open.map(({ cell }) => cell.config),
           threads,

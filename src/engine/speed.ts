@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { medianOf } from '../metrics/summary.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { NETWORKS } from '../model/networks.js';
 import { disposeWeights, initialWeights } from '../model/parameters.js';
@@ -24,8 +25,7 @@ export async function forwardSpeed(): Promise<number> {
   }
   pixels.dispose();
   disposeWeights(weights);
-  const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
-  return operations / median;
+  return operations / medianOf(times);
 }
 
 /** Multiply-adds of one image's forward pass. */

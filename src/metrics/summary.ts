@@ -24,3 +24,8 @@ export function spreadOf(values: Iterable<number>): Spread | null {
 export function meanOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
+
+/** The median of some numbers, at least one; of an even number the upper one. */
+export function medianOf(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
