@@ -42,6 +42,8 @@ const COLUMNS = 4;
 const SPACE = 14;
 /** Longer ones are cut. */
 const LONGEST_NAME = 240;
+/** Names may be wider by this share of theirs where a viewer has no font of Arial's widths. */
+const WIDER_FONT = 0.25;
 
 /** Histograms of the smallest L∞: a row for each network, a column for each attack. */
 export const linf: FigureKind<LinfRow> = {
@@ -56,7 +58,8 @@ export const linf: FigureKind<LinfRow> = {
       Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true))),
       LONGEST_NAME,
     );
-    const width = panelWidth(columns, SPACE, names);
+    const spare = Math.round(WIDER_FONT * names);
+    const width = panelWidth(columns, SPACE, names + spare);
     const summed = overSeeds(rows);
     const panels = summed.map((row) => {
       const all = summed.filter(
@@ -103,7 +106,7 @@ export const linf: FigureKind<LinfRow> = {
                 title: null,
                 labelAngle: 0,
                 labelAlign: 'left',
-                labelPadding: 4,
+                labelPadding: 4 + spare,
                 labelLimit: LONGEST_NAME,
               },
             },
