@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import { z } from 'zod';
 import { configSchema } from '../experiment/config.js';
 import { noiseSchema } from '../experiment/noiseConfig.js';
+import { sweepSchema } from '../sweep/plan.js';
 
 interface JsonSchema {
   type?: string | string[];
@@ -9,17 +10,19 @@ interface JsonSchema {
   properties?: Record<string, JsonSchema>;
   required?: string[];
   items?: JsonSchema;
+  additionalProperties?: JsonSchema | boolean;
   anyOf?: JsonSchema[];
   oneOf?: JsonSchema[];
   [keyword: string]: unknown;
 }
 
-const KINDS = ['experiment', 'noise'] as const;
+const KINDS = ['experiment', 'noise', 'sweep'] as const;
 type Kind = (typeof KINDS)[number];
 
 const SCHEMAS: Record<Kind, { schema: z.ZodType; title: string }> = {
   experiment: { schema: configSchema, title: 'An experiment of bang' },
   noise: { schema: noiseSchema, title: 'A noise study of bang' },
+  sweep: { schema: sweepSchema, title: 'A sweep of bang' },
 };
 
 export const schemaCommand: CommandModule<object, { kind: Kind }> = {
@@ -30,7 +33,7 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
       .positional('kind', {
         choices: KINDS,
         default: 'experiment' as const,
-        describe: 'of experiments, or of studies of a kind',
+        describe: 'of experiments, noise studies or sweeps',
       })
       .example('$0 schema > bang.schema.json', 'then begin a configuration with the line')
       .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys')
@@ -81,6 +84,9 @@ function loosen(schema: JsonSchema): JsonSchema {
   if (loose.maximum === Number.MAX_SAFE_INTEGER) delete loose.maximum;
   if (loose.anyOf) loose.anyOf = loose.anyOf.map(loosen);
   if (loose.items) loose.items = loosen(loose.items);
+  if (typeof loose.additionalProperties === 'object') {
+    loose.additionalProperties = loosen(loose.additionalProperties);
+  }
   if (loose.properties) {
     loose.properties = Object.fromEntries(
       Object.entries(loose.properties).map(([key, value]) => {

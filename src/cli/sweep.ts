@@ -6,22 +6,15 @@ import { ExperimentError, UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { medianOf } from '../metrics/summary.js';
 import { duration } from '../progress.js';
-import { COLUMNS } from '../report/entry.js';
+import { COLUMNS, printable } from '../report/entry.js';
 import { bestOf, paretoLines, pointText, type SweepCell } from '../report/sweep.js';
 import { compareSweeps } from '../report/sweepComparison.js';
 import { sweepReport } from '../report/sweepReport.js';
 import { trendReport } from '../report/trends.js';
 import { estimateSeconds } from '../sweep/estimate.js';
-import {
-  KEEPABLE,
-  planIn,
-  refuseOtherSweep,
-  sweepFolder,
-  type Keepable,
-  type SweepFolder,
-} from '../sweep/folder.js';
+import { planFor, planIn, sweepFolder, type SweepFolder } from '../sweep/folder.js';
 import { readLock } from '../sweep/lock.js';
-import { loadPlan, type Plan } from '../sweep/plan.js';
+import { KEEPABLE, keeping, loadPlan, type Keepable, type Plan } from '../sweep/plan.js';
 import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
@@ -179,7 +172,8 @@ function options(args: Argv): Argv {
 
 async function run(args: SweepArguments): Promise<void> {
   const { config, out, set, engine, dryRun, force } = args;
-  const plan = await loadPlan(config, [...engineSetting(engine), ...set]);
+  const all = await loadPlan(config, [...engineSetting(engine), ...set]);
+  const plan = keeping(all, keepIn(args.keep));
   const folder = out ?? path.join('runs', plan.name);
   if (dryRun) await list(plan, folder, args);
   else await carryOn(plan, folder, args, force, addressIn(args));
@@ -189,21 +183,18 @@ async function retry({
   folder,
   ...args
 }: Computing & QueueArguments & { folder: string }): Promise<void> {
-  await carryOn(await planIn(folder), folder, args, false, addressIn(args));
+  const plan = keeping(await planIn(folder), keepIn(args.keep));
+  await carryOn(plan, folder, args, false, addressIn(args));
 }
 
 async function carryOn(
   plan: Plan,
   out: string,
-  { jobs, threads, dataDir, retries, keep }: Computing,
+  { jobs, threads, dataDir, retries }: Computing,
   force: boolean,
   address: QueueAddress | undefined,
 ): Promise<void> {
-  const options = {
-    ...{ out, force, jobs, threads, dataDir },
-    retries: retriesIn(retries),
-    keep: keepIn(keep),
-  };
+  const options = { out, force, jobs, threads, dataDir, retries: retriesIn(retries) };
   const cells = await interruptible(
     async (signal, progress) => {
       if (!address) return runSweep(plan, { ...options, signal, progress });
@@ -254,7 +245,7 @@ function report(plan: Plan, cells: readonly SweepCell[]): void {
     print('\nPareto front of accuracy and the mean L∞ that unmasked FGS needs:');
     front.forEach(print);
   }
-  for (const note of mixtures(cells)) process.stderr.write(`note: ${note}\n`);
+  for (const note of mixtures(cells)) process.stderr.write(`note: ${printable(note)}\n`);
 }
 
 /** Figures of different engines or versions can differ in their last bits, or in more. */
@@ -276,7 +267,7 @@ function mixtures(cells: readonly SweepCell[]): string[] {
 }
 
 async function list(plan: Plan, out: string, args: SweepArguments): Promise<void> {
-  if (!args.force) await refuseOtherSweep(out, plan);
+  await planFor(out, plan, args.force);
   const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
   const cells = plan.cells.map((cell) => ({ cell, state: states?.get(cell) }));
   const open = cells.filter(({ state }) => !['done', 'stopped'].includes(state?.state ?? 'open'));
@@ -301,7 +292,7 @@ async function list(plan: Plan, out: string, args: SweepArguments): Promise<void
   const how = known.length > 0 ? 'as the finished ones took' : 'a rough estimate';
   const done = cells.length - open.length;
   print(
-    `${cells.length} cells in ${out}, ${done} done: about ${duration(1000 * total)} for the rest, ${how}; ` +
+    `${cells.length} cells in ${out}, ${done} done: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
       `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each` +
       (args.queue === undefined ? '' : ', as one worker like this machine'),
   );

@@ -67,7 +67,7 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
           if (signal.aborted) throw new Interrupted(`stopped after ${count} cells`);
           return count;
         },
-        { force: false },
+        { force: false, resumes: given !== undefined },
       );
       print(`${computed} cells computed`);
     } finally {

@@ -179,3 +179,8 @@ function protocolName({ search, channels }: Protocol): keyof typeof PROTOCOL | u
 export function printable(name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
 }
+
+/** The same of a text of several lines: what comes from files and from a queue may be in it. */
+export function printableText(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}

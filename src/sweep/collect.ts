@@ -9,7 +9,7 @@ import { isResult, type Result } from '../experiment/result.js';
 import { writeFileAtomic } from '../files.js';
 import type { SweepCell } from '../report/sweep.js';
 import type { QueueAddress } from './address.js';
-import { refuseOtherSweep, sweepFolder, type Keepable, type SweepFolder } from './folder.js';
+import { planFor, sweepFolder, type SweepFolder } from './folder.js';
 import {
   cellQueue,
   drop,
@@ -22,7 +22,7 @@ import {
   type CellToDo,
   type QueuedJob,
 } from './jobs.js';
-import type { Cell, Plan } from './plan.js';
+import type { Cell, Keepable, Plan } from './plan.js';
 import {
   claimEngine,
   closeAll,
@@ -59,11 +59,12 @@ export const MOST_STALLS = 100;
  * @throws UserError, Interrupted as `runSweep` does; UserError if the queue cannot be reached
  */
 export async function runQueuedSweep(
-  plan: Plan,
+  wanted: Plan,
   address: QueueAddress,
   options: SweepOptions,
 ): Promise<SweepCell[]> {
   const { force = false, progress } = options;
+  const plan = await planFor(options.out, wanted, force);
   if (plan.halving) {
     throw new UserError('halving compares cells on one machine: leave it out, or --queue');
   }
@@ -72,7 +73,6 @@ export async function runQueuedSweep(
       'training.snapshots: workers do not send them; drop it with --set training.snapshots=null, or leave out --queue',
     );
   }
-  if (!force) await refuseOtherSweep(options.out, plan);
   const folder = sweepFolder(options.out, plan);
   const client = await connect(address, progress);
   try {
@@ -200,11 +200,15 @@ function lookInTurn(collecting: Collecting) {
   let failure: unknown;
   let refusedSince: number | undefined;
   let last = Promise.resolve();
+  const waiting = new Set<string>();
   return {
     ask: (id: string): void => {
-      if (!collecting.open.has(id)) return;
+      // A round of looks may take longer than the time between two.
+      if (!collecting.open.has(id) || waiting.has(id)) return;
+      waiting.add(id);
       last = last
         .then(async () => {
+          waiting.delete(id);
           await look(id, collecting);
           refusedSince = undefined;
         })
@@ -227,12 +231,15 @@ async function look(id: string, collecting: Collecting): Promise<void> {
   const { queue, store, open, begun, hooks, retries } = collecting;
   const wanted = open.get(id);
   if (!wanted) return;
+  // The state first: what a job has left is there before its state says so.
+  const state = await queue.getJobState(id);
   const job = await queue.getJob(id);
-  const state = await job?.getState();
   if (!open.has(id)) return;
-  if (!job || state === 'unknown') {
+  if (state === 'unknown') {
     // The server lost it in a crash before it was on its disk.
     await handOut(queue, [wanted], retries);
+  } else if (!job) {
+    // Lost just now: the next look hands it out again.
   } else if (state === 'completed') {
     await takeResult(job, wanted, collecting);
   } else if (state === 'failed') {

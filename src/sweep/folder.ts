@@ -14,7 +14,7 @@ import {
 import { INCIDENTAL, isResult, type Result } from '../experiment/result.js';
 import { writeFileAtomic } from '../files.js';
 import { takeLock, type Lock } from './lock.js';
-import { loadPlan, type Cell, type Plan } from './plan.js';
+import { KEEPABLE, keeping, loadPlan, type Cell, type Keepable, type Plan } from './plan.js';
 
 /** The files of a sweep's folder, beside `cells/`, which has a result folder for each cell. */
 export const SWEEP_FILES = {
@@ -42,10 +42,6 @@ export interface Failure {
   time: string;
 }
 
-/** What is kept of a finished cell besides its config, result and row of the table. */
-export const KEEPABLE = ['weights', 'per-image', 'training'] as const;
-export type Keepable = (typeof KEEPABLE)[number];
-
 const KEPT_FILE: Record<Keepable, keyof typeof FILES> = {
   weights: 'weights',
   'per-image': 'perImage',
@@ -69,7 +65,7 @@ export interface SweepFolder {
   /** Makes a failed cell one that is still to be done. */
   reopen(cell: Cell): void;
   /** Removes what is not kept of a cell that is finished. */
-  prune(cell: Cell, keep: readonly Keepable[]): void;
+  prune(cell: Cell): void;
 }
 
 const FAILURE = 'failure.json';
@@ -91,7 +87,11 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
         if (force) for (const name of [cells, ...RESULTS.map(file)]) remove(name);
         removeLeftovers(folder, Object.values(SWEEP_FILES));
         remove(file('cancel'));
-        if (!existsSync(file('record'))) writeFileAtomic(file('record'), stringify(plan.record));
+        const record = stringify(plan.record);
+        // It differs where more is kept than before.
+        if (!existsSync(file('record')) || readFileSync(file('record'), 'utf8') !== record) {
+          writeFileAtomic(file('record'), record);
+        }
         return lock;
       } catch (error) {
         lock.release();
@@ -121,8 +121,14 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
     },
     reopen(cell) {
       remove(inCell(cell, FAILURE));
+      // A log of a training that failed says nothing of how good it is at a rung.
+      if (!plan.halving || existsSync(inCell(cell, FILES.weights))) return;
+      remove(inCell(cell, FILES.training));
+      remove(inCell(cell, FILES.checkpoint));
     },
-    prune(cell, keep) {
+    prune(cell) {
+      // Where cells stop early, the log says how far each came: it is the record of that.
+      const keep = plan.halving ? [...plan.keep, 'training'] : plan.keep;
       for (const name of KEEPABLE) {
         if (!keep.includes(name)) remove(inCell(cell, FILES[KEPT_FILE[name]]));
       }
@@ -136,11 +142,13 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
 const RESULTS = ['table', 'surfaces', 'pareto', 'record'] as const;
 
 /**
- * Refuses a folder that holds another sweep: the results of two would be mixed.
+ * The sweep as a folder has it: what was once to be kept there is kept on. Refuses a folder that holds
+ * another sweep, as the results of two would be mixed.
  *
+ * @param force the sweep starts over, and may do so only where there is a sweep or nothing
  * @throws UserError that says what differs
  */
-export async function refuseOtherSweep(folder: string, plan: Plan): Promise<void> {
+export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Plan> {
   const choose = 'choose another folder with --out, or --force to start over';
   const record = path.join(folder, SWEEP_FILES.record);
   if (!existsSync(record)) {
@@ -150,8 +158,9 @@ export async function refuseOtherSweep(folder: string, plan: Plan): Promise<void
         `${folder} holds ${stranger}, but no ${SWEEP_FILES.record} that says what it is of: choose another folder with --out`,
       );
     }
-    return;
+    return plan;
   }
+  if (force) return plan;
   let found: Plan;
   try {
     found = await loadPlan(record);
@@ -160,7 +169,7 @@ export async function refuseOtherSweep(folder: string, plan: Plan): Promise<void
     throw new UserError(`cannot read ${record} (${messageOf(error)}): ${choose}`);
   }
   const difference = differenceOfPlans(found, plan);
-  if (difference === undefined) return;
+  if (difference === undefined) return keeping(plan, found.keep);
   throw new UserError(`${folder} holds another sweep (${difference}): ${choose}`);
 }
 

@@ -40,7 +40,7 @@ export interface CellToDo {
 export async function jobsOf(
   cells: readonly Cell[],
   plan: Plan,
-  { dataDir, progress, signal, keep }: SweepOptions,
+  { dataDir, progress, signal }: SweepOptions,
 ): Promise<CellToDo[]> {
   const data = new Map<string, string>();
   for (const { config } of plan.cells) {
@@ -51,10 +51,11 @@ export async function jobsOf(
   const hashes = [...data].sort();
   const bang = version();
   // What is kept is part of it: a job of another wish would bring other files.
-  const configs = plan.cells.map(({ config }) => config);
-  const sweep = sha256Of([bang, hashes, configs, [...keep].sort()]);
+  const keep = [...plan.keep];
+  const sweep = sha256Of([bang, hashes, configsOf(plan), keep]);
+  const idOf = jobNames(plan);
   return cells.map((cell) => ({
-    id: jobIdOf(sweep, cell.config),
+    id: sweep.slice(0, 24) + idOf(cell),
     cell,
     data: {
       format: 1,
@@ -62,14 +63,19 @@ export async function jobsOf(
       config: cell.config,
       data: { name: cell.config.data, sha256: data.get(cell.config.data)! },
       bang,
-      keep: [...keep],
+      keep,
     },
   }));
 }
 
-/** The second part is of the cell alone: of all versions the same. */
-function jobIdOf(sweep: string, config: Config): string {
-  return `${sweep.slice(0, 24)}-${sha256Of(config).slice(0, 24)}`;
+/** The second part of a job's name: of a sweep and its cell, whatever version hands it out. */
+function jobNames(plan: Plan): (cell: Cell) => string {
+  const whole = sha256Of(configsOf(plan));
+  return ({ config }) => `-${sha256Of([whole, config]).slice(0, 24)}`;
+}
+
+function configsOf({ cells }: Plan): Config[] {
+  return cells.map(({ config }) => config);
 }
 
 function sha256Of(value: unknown): string {
@@ -162,7 +168,7 @@ export async function withdraw(
   const client = await connect(address, progress);
   const queue = cellQueue(client, prefix);
   try {
-    const ofCells = new Set(plan.cells.map(({ config }) => jobIdOf('', config)));
+    const ofCells = new Set(plan.cells.map(jobNames(plan)));
     const all = await queue.getRanges(['wait', 'active', 'completed'], 0, -1);
     const ids = all.filter((id) => ofCells.has(id.slice(id.indexOf('-'))));
     const jobs = await Promise.all(ids.map((id) => queue.getJob(id)));

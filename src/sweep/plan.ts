@@ -2,7 +2,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../errors.js';
 import type { Config } from '../experiment/config.js';
-import { integer, mapping, text } from '../experiment/fields.js';
+import { integer, mapping, oneOf, text } from '../experiment/fields.js';
 import {
   change,
   checkTree,
@@ -20,6 +20,7 @@ import { valueText } from '../report/sweep.js';
 import { Complaints, type Complaint, type Tree } from '../experiment/yamlTree.js';
 import {
   entriesOf,
+  plain,
   pointKeys,
   pointsOf,
   problemOfKey,
@@ -39,6 +40,10 @@ export interface Cell {
   config: Config;
 }
 
+/** What can be kept of a finished cell besides its config, result and row of the table. */
+export const KEEPABLE = ['weights', 'per-image', 'training'] as const;
+export type Keepable = (typeof KEEPABLE)[number];
+
 /** Cells that fall behind while they train are not trained to the end. */
 export interface Halving {
   /** Iterations at which they are compared, ascending. */
@@ -55,6 +60,7 @@ export interface Plan {
   /** In the order in which they are run: the reference first, seed by seed. */
   cells: Cell[];
   halving?: Halving | undefined;
+  keep: readonly Keepable[];
   /** The same sweep as one file that needs no other; reading it makes the same cells. */
   record: Record<string, unknown>;
 }
@@ -100,6 +106,10 @@ export const sweepSchema = mapping({
   })
     .optional()
     .describe('Successive halving: stop cells early that fall behind; left out: none.'),
+  keep: z
+    .array(oneOf(KEEPABLE), { error: `a list of ${KEEPABLE.join(', ')}` })
+    .default([])
+    .describe('What to keep of each cell besides config, result and table row; left out: nothing.'),
 });
 
 type SweepConfig = z.output<typeof sweepSchema>;
@@ -168,12 +178,14 @@ async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
   }
 }
 
-/** A change of the base that every cell would undo is a mistake. */
+/** A change of the base that every cell would undo, or a part of it, is a mistake. */
 function refuseVaried(override: string, { grid = {}, list = [], random }: SweepConfig): void {
   const key = override.split('=')[0];
-  const varied = [grid, ...list, random?.keys ?? {}].some((keys) => Object.hasOwn(keys, key));
-  if (!varied) return;
-  const text = 'the sweep varies this key: change it in the file';
+  const varied = [grid, ...list, random?.keys ?? {}]
+    .flatMap(Object.keys)
+    .find((one) => `${one}.`.startsWith(`${key}.`) || `${key}.`.startsWith(`${one}.`));
+  if (varied === undefined) return;
+  const text = `the sweep varies ${varied === key ? 'this key' : varied}: change it in the file`;
   throw new Complaints([{ at: { set: key }, text }]);
 }
 
@@ -214,8 +226,9 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
   refuseTwins(cells);
   refuseRungs(cells, config, tree);
   const { value: plainBase } = plainOf(base);
-  const record = { ...(rawOf(tree) as Record<string, unknown>), name, base: plainBase };
-  return { name, keys, cells, halving: config.halving, record };
+  const record = { ...(plain(tree) as Record<string, unknown>), name, base: plainBase };
+  const { halving, keep } = config;
+  return { name, keys, cells, halving, keep, record };
 }
 
 const NO_KEYS: Tree = {
@@ -239,20 +252,8 @@ function experimentAt(
 }
 
 function valuesOf(point: Point, keys: readonly string[]): unknown[] {
-  const settings = new Map(point.map(({ key, value }) => [key, rawOf(value)]));
+  const settings = new Map(point.map(({ key, value }) => [key, plain(value)]));
   return keys.map((key) => settings.get(key));
-}
-
-/** A tree as plain data, null and all. */
-function rawOf(tree: Tree): unknown {
-  switch (tree.kind) {
-    case 'scalar':
-      return tree.value;
-    case 'list':
-      return tree.items.map(rawOf);
-    case 'mapping':
-      return Object.fromEntries(entriesOf(tree).map(([key, value]) => [key, rawOf(value)]));
-  }
 }
 
 const MAX_NAME = 80;
@@ -263,7 +264,7 @@ function namesOf(points: readonly Point[], keys: readonly string[]): string[] {
   const alone = (key: string) => keys.filter((other) => last(other) === last(key)).length === 1;
   const names = points.map((point) =>
     point
-      .map(({ key, value }) => `${alone(key) ? last(key) : key}-${wordOf(rawOf(value))}`)
+      .map(({ key, value }) => `${alone(key) ? last(key) : key}-${wordOf(plain(value))}`)
       .join('_'),
   );
   const good = names.every((name) => /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name));
@@ -278,6 +279,13 @@ function namesOf(points: readonly Point[], keys: readonly string[]): string[] {
 function wordOf(value: unknown): string {
   if (value === null) return 'none';
   return typeof value === 'object' ? ' ' : valueText(value);
+}
+
+/** A sweep of which more is kept. */
+export function keeping(plan: Plan, more: readonly Keepable[]): Plan {
+  const keep = KEEPABLE.filter((name) => plan.keep.includes(name) || more.includes(name));
+  if (keep.length === plan.keep.length) return plan;
+  return { ...plan, keep, record: { ...plan.record, keep } };
 }
 
 /** The same experiment twice would only cost time. */

@@ -6,7 +6,7 @@ import { DATA_NAMES } from '../data/sources.js';
 import { messageOf, UserError } from '../errors.js';
 import type { Progress } from '../progress.js';
 import type { QueueAddress, Server } from './address.js';
-import { KEEPABLE } from './folder.js';
+import { KEEPABLE } from './plan.js';
 
 /** The queue of all sweeps of a prefix. */
 export const QUEUE = 'cells';
@@ -47,6 +47,8 @@ async function refuseUnfit(redis: Server, text: string, answerMs: number): Promi
   let info: string;
   try {
     await once.connect();
+    // A number that the server does not have would silently be database 0.
+    await once.select(redis.db);
     info = await once.info();
   } catch (error) {
     const why = problem === '' ? (error as Error).message : problem;

@@ -6,13 +6,7 @@ import { loadSource } from '../experiment/provenance.js';
 import { writeFileAtomic } from '../files.js';
 import type { Progress, Task } from '../progress.js';
 import { bestOf, paretoCsv, surfacesCsv, sweepCsv, type SweepCell } from '../report/sweep.js';
-import {
-  refuseOtherSweep,
-  sweepFolder,
-  type CellState,
-  type Keepable,
-  type SweepFolder,
-} from './folder.js';
+import { planFor, sweepFolder, type CellState, type SweepFolder } from './folder.js';
 import type { Cell, Plan } from './plan.js';
 import { runPool, type Ended, type Job } from './pool.js';
 
@@ -28,7 +22,6 @@ export interface SweepOptions {
   dataDir?: string | undefined;
   /** How often a cell is tried again that fails otherwise than its experiment. */
   retries: number;
-  keep: readonly Keepable[];
   progress: Progress;
   signal: AbortSignal;
 }
@@ -67,9 +60,9 @@ export function sharing(
  * @throws UserError if the folder holds another sweep, or one is at work there; Interrupted if the
  *   signal aborts, when all that was computed has been saved
  */
-export async function runSweep(plan: Plan, options: SweepOptions): Promise<SweepCell[]> {
+export async function runSweep(wanted: Plan, options: SweepOptions): Promise<SweepCell[]> {
   const { force = false, signal, progress, dataDir, retries } = options;
-  if (!force) await refuseOtherSweep(options.out, plan);
+  const plan = await planFor(options.out, wanted, force);
   const folder = sweepFolder(options.out, plan);
   const local: Compute = async (cells, until, hooks) => {
     const { processes, threads } = sharing(cells.length, options);
@@ -89,7 +82,7 @@ export async function carryOut(
   compute: Compute,
   options: Omit<SweepOptions, 'out' | 'jobs' | 'threads' | 'retries'> & { force: boolean },
 ): Promise<SweepCell[]> {
-  const { force, dataDir, progress, keep } = options;
+  const { force, dataDir, progress } = options;
   // Another process, or `bang sweep cancel`, can stop this one as Ctrl-C does.
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
@@ -105,18 +98,18 @@ export async function carryOut(
     progress.note('cancelled; stopping after saving');
     stopping.abort(CANCELLED);
   }, 500);
-  const states = new Map(plan.cells.map((cell) => [cell, folder.state(cell)]));
-  const tables = (): SweepCell[] => {
-    const cells = cellsOf(plan, states);
-    writeFileAtomic(folder.file('table'), sweepCsv(plan.keys, cells));
-    writeFileAtomic(folder.file('surfaces'), surfacesCsv(plan.keys, cells));
-    writeFileAtomic(folder.file('pareto'), paretoCsv(plan.keys, cells));
-    return cells;
-  };
   try {
+    const states = new Map(plan.cells.map((cell) => [cell, folder.state(cell)]));
+    const tables = (): SweepCell[] => {
+      const cells = cellsOf(plan, states);
+      writeFileAtomic(folder.file('table'), sweepCsv(plan.keys, cells));
+      writeFileAtomic(folder.file('surfaces'), surfacesCsv(plan.keys, cells));
+      writeFileAtomic(folder.file('pareto'), paretoCsv(plan.keys, cells));
+      return cells;
+    };
     const open = plan.cells.filter((cell) => states.get(cell)!.state !== 'done');
     for (const cell of plan.cells) {
-      if (states.get(cell)!.state === 'done') folder.prune(cell, kept(plan, keep));
+      if (states.get(cell)!.state === 'done') folder.prune(cell);
     }
     if (open.length > 0) {
       // Fetched once, before many processes want it.
@@ -129,7 +122,7 @@ export async function carryOut(
         states.set(cell, { state: 'open' });
       }
       try {
-        await computeAll(plan, folder, compute, states, sparingly(tables), options, signal);
+        await computeAll(plan, folder, compute, states, sparingly(tables), progress, signal);
       } finally {
         tables();
       }
@@ -166,7 +159,7 @@ async function computeAll(
   compute: Compute,
   states: States,
   tables: () => SweepCell[] | undefined,
-  { progress, keep }: Pick<SweepOptions, 'progress' | 'keep'>,
+  progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
   const whole = watchCells(plan, states, progress);
@@ -189,28 +182,42 @@ async function computeAll(
           states.set(cell, { state: 'failed', failure });
         } else if (until === undefined) {
           states.set(cell, folder.state(cell));
-          folder.prune(cell, kept(plan, keep));
+          folder.prune(cell);
         }
         whole.ended(cell, tables());
       },
       signal,
     });
-  const isOpen = (cell: Cell): boolean => states.get(cell)!.state !== 'done';
+  const isOpen = (cell: Cell): boolean => states.get(cell)!.state === 'open';
   let going = plan.cells;
   for (const rung of plan.halving?.rungs ?? []) {
     const behind = going.filter(
       (cell) => isOpen(cell) && folder.validationAt(cell, rung) === undefined,
     );
     if (behind.length > 0) await stage(behind, rung);
-    going = survivors(going, (cell) => folder.validationAt(cell, rung), plan.halving!.keep);
-    for (const cell of plan.cells) {
-      if (going.includes(cell) || states.get(cell)!.state !== 'open') continue;
-      states.set(cell, { state: 'stopped', rung });
-      folder.prune(cell, kept(plan, keep));
-    }
+    going = afterRung(rung, going, plan, folder, states);
+    for (const cell of plan.cells) if (states.get(cell)!.state === 'stopped') folder.prune(cell);
   }
-  await stage(going.filter((cell) => states.get(cell)!.state !== 'done'));
+  await stage(going.filter(isOpen));
   whole.finish();
+}
+
+/** Who goes on behind a rung; what was open and does not is marked as stopped there. */
+function afterRung(
+  rung: number,
+  going: readonly Cell[],
+  plan: Plan,
+  folder: SweepFolder,
+  states: States,
+): Cell[] {
+  // A training that failed at the rung, or before, has a log, too.
+  const sound = going.filter((cell) => states.get(cell)!.state !== 'failed');
+  const left = survivors(sound, (cell) => folder.validationAt(cell, rung), plan.halving!.keep);
+  for (const cell of sound) {
+    if (left.includes(cell) || states.get(cell)!.state !== 'open') continue;
+    states.set(cell, { state: 'stopped', rung });
+  }
+  return left;
 }
 
 /**
@@ -230,11 +237,6 @@ export function survivors(
   const best = [...measured].sort((a, b) => b.accuracy - a.accuracy).slice(0, count);
   const going = new Set(best.map(({ cell }) => cell));
   return cells.filter((cell) => cell.reference || going.has(cell));
-}
-
-/** Where cells stop early, the log says how far each came: it is the record of that. */
-function kept(plan: Plan, keep: readonly Keepable[]): Keepable[] {
-  return plan.halving ? [...keep, 'training'] : [...keep];
 }
 
 function refuseOtherData(folder: SweepFolder, states: States, name: string, sha256: string): void {
@@ -279,12 +281,7 @@ export function statesIn(plan: Plan, folder: SweepFolder): States {
     const measured = (cell: Cell): boolean =>
       states.get(cell)!.state !== 'open' || folder.validationAt(cell, rung) !== undefined;
     if (!going.every(measured)) break;
-    going = survivors(going, (cell) => folder.validationAt(cell, rung), plan.halving!.keep);
-    for (const cell of plan.cells) {
-      if (!going.includes(cell) && states.get(cell)!.state === 'open') {
-        states.set(cell, { state: 'stopped', rung });
-      }
-    }
+    going = afterRung(rung, going, plan, folder, states);
   }
   return states;
 }

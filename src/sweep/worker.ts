@@ -4,7 +4,7 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ErrorCode, UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
 import { startEngine } from '../engine/engine.js';
-import { UserError } from '../errors.js';
+import { Interrupted, UserError } from '../errors.js';
 import { checkConfig, type Config } from '../experiment/config.js';
 import { FILES, makeWritable } from '../experiment/folder.js';
 import { loadSource, version } from '../experiment/provenance.js';
@@ -98,7 +98,7 @@ async function workOff(
         return await computeJob(job, context);
       } catch (error) {
         if (error instanceof UserError) refusal ??= error;
-        if (!(error instanceof UserError) && !(error instanceof Stopped)) throw error;
+        if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
         stopping.abort();
         // Whoever takes it next begins at once.
         await job.moveToWait(token);
@@ -162,9 +162,6 @@ const LOCK_MS = 15_000;
 /** A configuration has some thousand; what it has comes back in the result. */
 const MOST_CHARACTERS = 1e6;
 const SAVE_MS = 60_000;
-
-/** A cell was stopped after saving. */
-class Stopped extends Error {}
 
 interface Context {
   client: Awaited<ReturnType<typeof connect>>;
@@ -230,7 +227,7 @@ async function computeFiles(
       },
     },
   );
-  if (end.kind === 'stopped') throw new Stopped();
+  if (end.kind === 'stopped') throw new Interrupted('stopped after saving');
   if (end.kind === 'failed') {
     progress.note(`${config.name}: failed: ${end.error}`);
     // The same seed would fail again.
@@ -257,6 +254,10 @@ function checkedConfig({ config, data }: CellJob): Config {
   }
   if (checked.config.data !== data.name) {
     throw new UnrecoverableError('the job names other data than its configuration');
+  }
+  // They would fill the disk, and are not sent back.
+  if (checked.config.training.snapshots !== undefined) {
+    throw new UnrecoverableError('the cell asks for training.snapshots, which workers do not make');
   }
   return checked.config;
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/experiment/run.js';
@@ -126,8 +126,15 @@ list:
     expect(again.stderr).toMatch(/^base-1000000: failed: /m);
     expect(again.stderr).not.toMatch(/^beta-/m);
     expect(times()).toEqual(before);
-    // What is not to be kept is not kept.
-    expect(space.list(`some/${good[0]}`)).toEqual(['config.yaml', 'result.json', 'table.csv']);
+    // What was once to be kept is kept on, without being asked for again.
+    expect(space.list(`some/${good[0]}`)).toEqual([
+      'config.yaml',
+      'per-image.csv',
+      'result.json',
+      'table.csv',
+      'weights.safetensors',
+    ]);
+    expect(space.read('some', 'sweep.yaml')).toMatch(/^keep:\n +- weights\n +- per-image$/m);
   });
 
   it('says how far a folder is', async () => {
@@ -159,6 +166,25 @@ list:
       );
     }
     expect(space.contents('some')).toEqual(before);
+  });
+
+  it('ends with a sentence, and lets others in, if a cell cannot be read', async () => {
+    const broken = space.file('some', good[1], 'result.json');
+    const before = space.read('some', good[1], 'result.json');
+    rmSync(broken);
+    mkdirSync(broken);
+    const again = ['@sweep.yaml', ...SHORT, '--out', '@some', '--data-dir', '@data'];
+    expectRefusal(await inside(again), /^bang: cannot read \S+result\.json: /);
+    expect(existsSync(space.file('some', 'sweep.lock'))).toBe(false);
+    rmSync(broken, { recursive: true });
+    space.write(path.join('some', good[1], 'result.json'), before);
+  });
+
+  it('starts over only where there is a sweep', async () => {
+    space.write('mine/cells/notes.txt', 'not of a sweep');
+    const over = await inside(['@sweep.yaml', ...SHORT, '--out', '@mine', '--force']);
+    expectRefusal(over, /mine holds cells, but no sweep\.yaml that says what it is of: choose/);
+    expect(space.read('mine/cells/notes.txt')).toBe('not of a sweep');
   });
 
   it('refuses other data', async () => {
@@ -231,9 +257,12 @@ describe('a sweep that is stopped', () => {
     const sweeping = sweep(args, {
       when: () => {
         if (shot > 0 || !existsSync(space.file(two, 'config.yaml'))) return false;
-        const { holder } = readLock(space.file('long', 'sweep.lock'))!;
-        [shot = 0] = childrenOf(holder.pid);
-        if (shot > 0) process.kill(shot, 'SIGKILL');
+        // It may be the one that was killed before.
+        const lock = readLock(space.file('long', 'sweep.lock'));
+        if (!lock?.live) return false;
+        [shot = 0] = childrenOf(lock.holder.pid);
+        if (shot === 0) return false;
+        process.kill(shot, 'SIGKILL');
         refused = inside(['@long.yaml', ...LONG, '--out', '@long']);
         return false;
       },
@@ -281,7 +310,7 @@ describe('a sweep that is stopped', () => {
 });
 
 describe('successive halving', () => {
-  it('stops the worst at each rung, and changes nothing about the others', async () => {
+  beforeAll(() => {
     space.write(
       'small.yaml',
       `extends: tiny.yaml
@@ -289,6 +318,9 @@ model: { scale: 0.004, layers: [{ kind: innerProduct, name: ip, outputs: 10 }] }
 published: null
 `,
     );
+  });
+
+  it('stops the worst at each rung, and changes nothing about the others', async () => {
     space.write(
       'halving.yaml',
       `base: small.yaml
@@ -314,5 +346,35 @@ halving: {rungs: [10], keep: 0.5}
     expect(figures('halved/cells/base-0.01')).toEqual(figures('unhalved'));
     const again = await bangOk([...args, '--out', 'halved'], { cwd: space.folder });
     expect(again.stderr).not.toMatch(/base-0/);
+  });
+
+  it('counts no cell that failed, and tries it again once, the reference, too', async () => {
+    space.write(
+      'failing.yaml',
+      `base: small.yaml
+grid: {training.learningRate.base: [0.00001, 0.01, 1.0e+9]}
+reference: {training.learningRate.base: 1.0e+10}
+halving: {rungs: [10, 20], keep: 0.5}
+`,
+    );
+    const set = ['training.iterations=30', 'evaluation.images=30', 'evaluation.attacks=[fgs]'];
+    const args = ['sweep', 'failing.yaml', ...set.flatMap((one) => ['--set', one])];
+    const states = () =>
+      readCsv(space.file('failed', 'sweep.csv')).map(({ cell, state }) => `${cell} ${state}`);
+    const expected = [
+      'reference failed',
+      'base-0.00001 stopped',
+      'base-0.01 done',
+      'base-1000000000 failed',
+    ];
+    for (let time = 1; time <= 2; time++) {
+      const { code, stderr } = await bang([...args, '--out', 'failed'], { cwd: space.folder });
+      expect(code).toBe(1);
+      expect(stderr.match(/^reference: failed/gm)).toHaveLength(1);
+      expect(stderr.match(/^base-1000000000: failed/gm)).toHaveLength(1);
+      expect(states()).toEqual(expected);
+      const status = await inside(['status', '@failed']);
+      expect(status.stdout).toMatch(/^failing: 1 of 4 cells done, 2 failed, 1 stopped early/);
+    }
   });
 });

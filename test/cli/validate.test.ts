@@ -10,6 +10,7 @@ import { UserError } from '#bang/errors.js';
 import { configKeys, configSchema } from '#bang/experiment/config.js';
 import { loadConfig } from '#bang/experiment/loadConfig.js';
 import { noiseSchema } from '#bang/experiment/noiseConfig.js';
+import { sweepSchema } from '#bang/sweep/plan.js';
 import { keysOf } from '#bang/experiment/problems.js';
 import { packageRoot } from '#bang/files.js';
 
@@ -181,11 +182,14 @@ describe('bang schema', () => {
     expect(await bang('schema')).toBe(committed);
     const ofNoise = path.join(packageRoot, 'configs', 'noise', 'schema.json');
     expect(await bang('schema', 'noise')).toBe(readFileSync(ofNoise, 'utf8'));
+    const ofSweeps = path.join(packageRoot, 'configs', 'grids', 'schema.json');
+    expect(await bang('schema', 'sweep')).toBe(readFileSync(ofSweeps, 'utf8'));
   });
 
   it.each([
     ['experiment', configSchema],
     ['noise', noiseSchema],
+    ['sweep', sweepSchema],
   ] as const)('describes every key of %s, requires none, and knows extends', (kind, schema) => {
     interface Node {
       description?: string;

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
-import { Queue, Worker } from 'bullmq';
+import { Job, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { Interrupted, UserError } from '#bang/errors.js';
@@ -11,10 +11,11 @@ import type { Result } from '#bang/experiment/result.js';
 import { silent, type Progress } from '#bang/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
 import { runQueuedSweep } from '#bang/sweep/collect.js';
-import { loadPlan, type Plan } from '#bang/sweep/plan.js';
+import { keeping, loadPlan, type Plan } from '#bang/sweep/plan.js';
 import { connect, contentStore, KEPT_SECONDS, QUEUE, type CellJob } from '#bang/sweep/queue.js';
 import { work } from '#bang/sweep/worker.js';
 import { bangInside, tinyConfig, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
+import { npmEnv } from '../data/registry.js';
 import { startProxy, type Proxy } from './proxy.js';
 import { startRedis, type RedisServer } from './redis.js';
 
@@ -85,8 +86,9 @@ function startWorker({ port = redis.port, threads = 1, jobs = 1 } = {}) {
 function collect(of: Plan, { port = redis.port, signal = stopping.signal } = {}) {
   const { progress, said } = listening();
   const out = space.file(name, 'out');
-  const options = { out, dataDir: space.file('data'), retries: 1, keep: ['weights'] as const };
-  return { said, ended: runQueuedSweep(of, address(port), { ...options, progress, signal }) };
+  const options = { out, dataDir: space.file('data'), retries: 1 };
+  const plan = keeping(of, ['weights']);
+  return { said, ended: runQueuedSweep(plan, address(port), { ...options, progress, signal }) };
 }
 
 function resultOf(id: string): Result {
@@ -248,9 +250,17 @@ it('takes the cells of a sweep out of the queue that does not run any more, of a
     await queue.add('cell', { ...job.data, sweep: other, bang: '99.0.0' }, { jobId });
   }
   await client.set(`${name}:engine:${other}`, 'another engine');
-  // Those are of another sweep, and of none.
+  // Those are of another sweep, which has the same cell and one more, and of none.
   const [{ data }] = await queue.getWaiting();
-  await queue.add('cell', data, { jobId: `${other.slice(0, 24)}-${'f'.repeat(24)}` });
+  const larger = new AbortController();
+  const out = space.file(name, 'larger');
+  const plan = { ...two, cells: [...two.cells, ...one.cells] };
+  const options = { out, dataDir: space.file('data'), retries: 1, progress: silent };
+  const others = runQueuedSweep(plan, address(), { ...options, signal: larger.signal });
+  await until(async () => (await queue.getWaitingCount()) === 4 + 3);
+  larger.abort();
+  await expect(others).rejects.toThrow(Interrupted);
+  await client.set(`${name}:engine:${'d'.repeat(64)}`, 'an engine');
   await queue.add('cell', data);
   const url = redis.url;
   const cancel = ['sweep', 'cancel', space.file(name, 'out'), '--queue', url];
@@ -260,8 +270,73 @@ it('takes the cells of a sweep out of the queue that does not run any more, of a
   expect(told).toMatchObject({ code: 0 });
   expect(told.stdout).toMatch(/^taken out of the queue: 4 cells; begun .* by workers: 0$/m);
   expect(told.stdout).toMatch(/^nothing was at work; bang sweep retry .* goes on$/m);
-  expect(await queue.getWaitingCount()).toBe(2);
-  expect(await client.keys(`${name}:engine:*`)).toEqual([]);
+  expect(await queue.getWaitingCount()).toBe(3 + 1);
+  expect(await client.keys(`${name}:engine:*`)).toEqual([`${name}:engine:${'d'.repeat(64)}`]);
+  await queue.close();
+});
+
+it('takes what is there of a cell that fails while it is looked at', async () => {
+  const nobody = new Worker<CellJob>(QUEUE, undefined, {
+    connection: { port: redis.port, password },
+    prefix: name,
+    autorun: false,
+  });
+  let fails = false;
+  const slow = vi.spyOn(Queue.prototype, 'getJob').mockImplementation(async function (
+    this: Queue,
+    id: string,
+  ) {
+    const job = await Job.fromId<CellJob>(this, id);
+    // What is read of it then is not there yet in what was read before.
+    if (!fails && (await job?.isActive())) {
+      fails = true;
+      const same = await Job.fromId<CellJob>(this, id);
+      await same!.moveToFailed(new Error('it must fail'), 'a token');
+    }
+    return job;
+  });
+  const options = { out: space.file(name, 'out'), dataDir: space.file('data'), retries: 0 };
+  const ended = runQueuedSweep(one, address(), {
+    ...{ ...options, progress: silent, signal: stopping.signal },
+  });
+  await until(async () => {
+    const job = (await nobody.getNextJob('a token', { block: false })) as Job | undefined;
+    return job !== undefined;
+  });
+  expect(await ended).toMatchObject([{ state: 'failed', error: 'it must fail' }]);
+  expect(fails).toBe(true);
+  slow.mockRestore();
+  await nobody.close();
+});
+
+it('gives its cells back where it is stopped while it fetches data', async () => {
+  let asked = false;
+  const deaf = createServer(() => (asked = true)).listen(0, '127.0.0.1');
+  await once(deaf, 'listening');
+  const { port } = deaf.address() as { port: number };
+  const env = {
+    ...npmEnv(`127.0.0.1:${port}`, space.folder),
+    BANG_CACHE: space.file(name, 'cache'),
+  };
+  const queue = makeQueue();
+  const collector = collect(one);
+  await until(async () => (await queue.getWaitingCount()) === 1);
+  for (const [key, value] of Object.entries(env)) vi.stubEnv(key, value);
+  const folder = space.file(name, 'fetching');
+  mkdirSync(folder);
+  const stop = new AbortController();
+  const options = { work: folder, threads: 1, allowMixed: false, progress: silent };
+  const worker = work(address(), { ...options, signal: stop.signal });
+  await until(() => asked);
+  stop.abort();
+  expect(await worker).toBe(0);
+  expect(await queue.getJobCounts('waiting', 'failed', 'active')).toEqual({
+    ...{ waiting: 1, failed: 0, active: 0 },
+  });
+  vi.unstubAllEnvs();
+  deaf.close();
+  startWorker();
+  expect(await collector.ended).toMatchObject([{ state: 'done' }]);
   await queue.close();
 });
 

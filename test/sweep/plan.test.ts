@@ -147,6 +147,12 @@ describe('points', () => {
     for (const value of column(0)) expect(String(value).length).toBeLessThanOrEqual(7);
   });
 
+  it('drawn at random from lists are not the same twice, down to the last', async () => {
+    const text = 'random: {cells: 65, keys: {training.batch: {from: 1, to: 13, step: 1}, X}}';
+    const found = await valuesOf(text.replace('X', 'training.bang.beta: [1, 2, 3, 4, 5]'));
+    expect(new Set(found.map(String)).size).toBe(65);
+  });
+
   it('are repeated for each seed, the reference, too', async () => {
     const { cells } = await loadPlan(
       sweep('grid: {training.bang.beta: [1, 2]}\nseeds: [7, 8]\nreference: {training.bang: null}'),
@@ -175,7 +181,7 @@ describe('points', () => {
     );
     const file = write(
       'deep/er/sweep.yaml',
-      'base: ../../base.yaml\nlist: [{training.bang: null}, {evaluation.protocol: paper}]\nseeds: [1, 2]\nreference: {training.batch: 1}\nhalving: {rungs: [500, 1000], keep: 0.5}',
+      'base: ../../base.yaml\nlist: [{training.bang: null}, {evaluation.protocol: paper}]\nseeds: [1, 2]\nreference: {training.batch: 1}\nhalving: {rungs: [500, 1000], keep: 0.5}\nkeep: [training]',
     );
     const plan = await loadPlan(file, ['training.bang.ratio=0.5']);
     const record = write('record.yaml', stringify(plan.record));
@@ -233,6 +239,26 @@ describe('a mistake', () => {
       /expected at most 100000 combinations, found 1000000$/,
     ],
     [
+      'a step that is far too small',
+      'grid: {training.bang.beta: {from: 0, to: 1, step: 1.0e-12}}',
+      /\.step: expected at most 100000 values, found 1000000000001$/,
+    ],
+    [
+      'a step that is far too small, to draw from',
+      'random: {cells: 5, keys: {training.bang.beta: {from: 0, to: 1, step: 1.0e-9}}}',
+      /\.step: expected at most 100000 values, found 1000000001$/,
+    ],
+    [
+      'more points than there are',
+      'random: {cells: 7, keys: {training.batch: [1, 2, 3], training.bang.beta: [1, 2]}}',
+      /cell-\d and cell-7 of the sweep are the same experiment$/,
+    ],
+    [
+      'a file to keep that is none',
+      'grid: {training.batch: [1, 2]}\nkeep: [wieghts]',
+      /:3:8: keep\[0\]: expected weights, per-image or training, found "?wieghts/,
+    ],
+    [
       'rungs between the lines of the log',
       'grid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [700], keep: 0.5}',
       /rungs\[0\]: expected a multiple of training\.logEvery \(500\) below .*, found 700$/,
@@ -260,5 +286,11 @@ describe('a mistake', () => {
     await expect(loadPlan(file, ['training.bang.beta=3'])).rejects.toThrow(
       '--set training.bang.beta: the sweep varies this key: change it in the file',
     );
+    for (const part of ['training.bang.beta.conv1=3', 'training.bang={beta: 1, epsilon: 0.8}']) {
+      await expect(loadPlan(file, [part])).rejects.toThrow(
+        'the sweep varies training.bang.beta: change it in the file',
+      );
+    }
+    await expect(loadPlan(file, ['training.batch=3'])).resolves.toBeDefined();
   });
 });

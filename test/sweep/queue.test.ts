@@ -212,6 +212,7 @@ describe('a worker', () => {
   it('refuses what is no valid experiment, and touches nothing for it', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
+    const training = config.training as object;
     const { states } = await offered([
       { nothing: true },
       { ...valid, out: '/tmp/elsewhere' },
@@ -221,13 +222,15 @@ describe('a worker', () => {
       { ...valid, config: { ...config, evaluation: {} } },
       { ...valid, data: { ...valid.data, name: 'cifar10' } },
       { ...valid, keep: ['../result.json'] },
+      { ...valid, config: { ...config, training: { ...training, snapshots: 1 } } },
     ]);
-    const [no, bad, other] = [
+    const [no, bad, other, many] = [
       'failed the job is no cell of a sweep',
       'failed the configuration of the cell is not valid here',
       'failed the job names other data than its configuration',
+      'failed the cell asks for training.snapshots, which workers do not make',
     ];
-    expect(states).toEqual([no, no, bad, bad, bad, bad, other, no]);
+    expect(states).toEqual([no, no, bad, bad, bad, bad, other, no, many]);
     expect(readdirSync(space.file('work'))).toEqual([]);
   });
 
@@ -310,5 +313,7 @@ describe('a worker', () => {
     await expect(work(wrong, options())).rejects.toThrow(/^cannot reach .*: WRONGPASS/);
     const nobody = { ...address(), redis: { host: '127.0.0.1', port: 1, db: 0 } };
     await expect(work(nobody, options())).rejects.toThrow(/^cannot reach .*ECONNREFUSED/);
+    const none = { ...address(), redis: { ...address().redis, db: 99 } };
+    await expect(work(none, options())).rejects.toThrow(/^cannot reach .*DB index is out of range/);
   });
 });
