@@ -3,7 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
 import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
 import { ExperimentError } from '../errors.js';
-import { consoleProgress } from './progress.js';
+import { interruptible } from './options.js';
 
 const name = { describe: 'the data set', choices: DATA_NAMES } as const;
 
@@ -46,7 +46,10 @@ function example(line: string) {
 
 async function pull(dataName: DataName): Promise<void> {
   const source = sources[dataName];
-  await cachedFiles(source, { progress: consoleProgress() });
+  await interruptible((signal, progress) => cachedFiles(source, { progress, signal }), {
+    force: false,
+    resumes: false,
+  });
   const { folder } = await readCache(source);
   process.stdout.write(`${dataName} is in ${folder}\n`);
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import yargs from 'yargs';
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
 import { packageRoot, reason } from '../files.js';
+import { printableText } from '../report/entry.js';
 import { checkCommand } from './check.js';
 import { dataCommand } from './data.js';
 import { diffCommand } from './diff.js';
@@ -108,7 +109,7 @@ export async function main(args: string[]): Promise<number> {
 }
 
 function report(error: unknown): number {
-  process.stderr.write(`bang: ${messageOf(error)}\n`);
+  process.stderr.write(`bang: ${printableText(messageOf(error))}\n`);
   if (error instanceof UserError) return EXIT.badInput;
   if (error instanceof Interrupted) return EXIT.interrupted;
   if (error instanceof ExperimentError) return EXIT.failed;

@@ -1,4 +1,4 @@
-import { legendOf, protocolSentences, type Entry } from '../report/entry.js';
+import { legendOf, printableText, protocolSentences, type Entry } from '../report/entry.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { robustnessTable } from '../report/robustness.js';
 import { consoleTable } from '../report/table.js';
@@ -27,7 +27,7 @@ export function printEntries(entries: readonly Entry[]): void {
 
 /** A line, or several, on the standard output. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${printableText(text)}\n`);
 }
 
 /** Columns of the terminal; what goes elsewhere is as wide as it is. */

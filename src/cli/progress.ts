@@ -1,4 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
+import { printableText } from '../report/entry.js';
 import { duration, type Progress, type Task } from '../progress.js';
 
 /** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */
@@ -49,9 +50,10 @@ function bars(stream: NodeJS.WriteStream): ConsoleProgress {
     },
     note(line) {
       const [bar] = open.values();
+      const text = `${printableText(line)}\n`;
       // Above the bar, which is drawn again below.
-      if (bar as MultiBar | undefined) bar.log(`${line}\n`);
-      else stream.write(`${line}\n`);
+      if (bar as MultiBar | undefined) bar.log(text);
+      else stream.write(text);
     },
     close() {
       for (const takeDown of open.keys()) takeDown();
@@ -79,7 +81,7 @@ function lines(stream: NodeJS.WriteStream): ConsoleProgress {
       };
     },
     note(line) {
-      stream.write(`${line}\n`);
+      stream.write(`${printableText(line)}\n`);
     },
     close: () => undefined,
   };

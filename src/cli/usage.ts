@@ -15,7 +15,8 @@ export function usageProblem(
   { commands, options }: Usage,
 ): string {
   const nameOf = (usage: string): string => usage.split(' ')[0];
-  const command = commands.find((usage) => args.includes(nameOf(usage)));
+  const first = args.find((arg) => !arg.startsWith('-'));
+  const command = commands.find((usage) => first === nameOf(usage));
   const help = command === undefined ? 'bang --help' : `bang ${nameOf(command)} --help`;
   return `${sentence()} (see ${help})`;
 
@@ -27,8 +28,8 @@ export function usageProblem(
     const missing = /^Missing required arguments?: (.*)$/.exec(message)?.[1];
     if (missing !== undefined) return `--${missing.split(', ')[0]} is missing`;
     if (message.startsWith('Not enough non-option arguments')) {
-      const first = command !== undefined && (args[1] ?? '-').startsWith('-');
-      return `an argument is missing${first ? `: bang ${command}` : ''}`;
+      const none = command !== undefined && (args[1] ?? '-').startsWith('-');
+      return `an argument is missing${none ? `: bang ${command}` : ''}`;
     }
     const choice = /Argument: (.*), Given: (.*), Choices: (.*)$/.exec(message);
     if (choice) {

@@ -5,6 +5,7 @@ import { ExperimentError, Interrupted, messageOf, UserError } from '../errors.js
 import { packageRoot, writeFileAtomic } from '../files.js';
 import { overSeeds, rowFigure, type RowFigure, type SeedFigure } from '../report/rowFigures.js';
 import type { Row } from '../report/result.js';
+import { readInstallation } from '../engine/tensorflow/installation.js';
 import { baselineOf, readBaseline, refuseOtherConfig, refuseOtherDataThan } from './baseline.js';
 import type { Baseline } from './baseline.js';
 import type { Checked, Config } from './config.js';
@@ -235,7 +236,9 @@ let digest: string | undefined;
 function programDigest(): string {
   if (digest !== undefined) return digest;
   const hash = createHash('sha256').update(process.version);
-  for (const part of ['package.json', 'node_modules/.package-lock.json', 'dist', 'build']) {
+  hash.update(JSON.stringify(readInstallation()));
+  const parts = ['package.json', 'node_modules/.package-lock.json', 'dist', 'build', 'prebuilds'];
+  for (const part of parts) {
     for (const file of filesIn(path.join(packageRoot, part))) {
       hash.update(`\0${path.relative(packageRoot, file)}\0`).update(readFileSync(file));
     }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_ATTACKS } from '../attacks/attack.js';
 import { ROW_FIGURES } from '../report/rowFigures.js';
 import { mapping, positive, text } from './fields.js';
 import { isMapping, nearest, valueAt, type KeyPath, type Problem } from './problems.js';
@@ -76,7 +77,7 @@ export function problemsOfExpect(root: unknown): Problem[] {
     if (relative !== undefined && block.baseline === undefined) {
       wrong(`${relative} is relative to a baseline: name its file with expect.baseline`);
     }
-    const attacks = valueAt(root, ['evaluation', 'attacks']);
+    const attacks = valueAt(root, ['evaluation', 'attacks']) ?? DEFAULT_ATTACKS;
     if (figure.attack && Array.isArray(attacks) && !attacks.includes(figure.attack)) {
       wrong(`${figure.attack} is not among evaluation.attacks`);
     } else if (figure.ofPass && valueAt(root, ['evaluation', 'pass']) === false) {

@@ -17,6 +17,7 @@ import {
 } from './loadConfig.js';
 import { problemsOf, type KeyPath, type Problem } from './problems.js';
 import { snapshotIterations } from './snapshots.js';
+import type { Tree } from './yamlTree.js';
 
 /** The networks of the paper's pairs. */
 const MODELS: Record<NoisePair, string> = { lenet: 'lenet', cifar10: 'cifar10-quick' };
@@ -126,7 +127,7 @@ export async function loadNoise(
       throw new UserError(`${file} is no noise study, which has the line study: noise`);
     }
     if (!Object.hasOwn(value, 'name')) value.name = stem(file);
-    const checked = await check(value, removed, path.dirname(file), networkSources);
+    const checked = await check(value, removed, { tree, file }, networkSources);
     if ('problems' in checked) throw complaintsOf(tree, checked.problems);
     return checked.study;
   });
@@ -145,7 +146,7 @@ export async function isStudy(file: string): Promise<boolean> {
 async function check(
   value: unknown,
   removed: readonly KeyPath[],
-  folder: string,
+  from: { tree: Tree; file: string },
   sources: string[],
 ): Promise<{ study: NoiseStudy } | { problems: Problem[] }> {
   const shape = problemsOf(noiseSchema, value, removed);
@@ -157,7 +158,8 @@ async function check(
     problems.push({ path: [key], at: 'value', message });
 
   const load = async (key: keyof OfPair<Config>): Promise<Config | undefined> => {
-    const named = path.isAbsolute(parsed[key]) ? parsed[key] : path.join(folder, parsed[key]);
+    const { [key]: given } = parsed;
+    const named = path.isAbsolute(given) ? given : path.join(folderOf(from, key), given);
     try {
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
@@ -204,6 +206,12 @@ async function check(
     ...(published && { published }),
   };
   return { study };
+}
+
+/** The folder of the file that says what a key is, which may be one that the study's own extends. */
+function folderOf({ tree, file }: { tree: Tree; file: string }, key: string): string {
+  const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
+  return path.dirname(at && 'file' in at ? at.file : file);
 }
 
 function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {

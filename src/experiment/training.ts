@@ -53,7 +53,7 @@ export async function trainedWeights(
 ): Promise<{ weights: Weights; seconds: number | null }> {
   const { engine, network, source } = subject;
   if (folder.has('weights')) {
-    const { weights, data } = await finishedWeights(network, folder.file('weights'));
+    const { weights, data } = await finishedWeights(subject, config, folder.file('weights'));
     refuseOtherData(folder, data ?? source.sha256, source.sha256);
     await repairSnapshots(subject, config, folder, options);
     return { weights, seconds: null };
@@ -126,7 +126,7 @@ export async function trainedState(
 }
 
 /** What a training state or a snapshot belongs to. */
-function originOf({ model, seed, training }: Config, source: DataSource): Origin {
+function originOf({ model, seed, training }: Config, source: Pick<DataSource, 'sha256'>): Origin {
   const decisive = { ...training, checkpointEvery: undefined, snapshots: undefined };
   return {
     settings: sha256(JSON.stringify({ model, seed, training: decisive })),
@@ -177,17 +177,32 @@ function resumedState(
   return state;
 }
 
-/** @throws UserError that says how to mend it, if they are damaged */
+/** @throws UserError that says how to mend it, if they are damaged or of another training */
 async function finishedWeights(
-  network: Network,
+  { network, source }: Subject,
+  config: Config,
   name: string,
 ): Promise<{ weights: Weights; data: string | undefined }> {
   try {
     const file = await readWeights(name);
-    return { weights: importWeights(network, file, name), data: file.metadata.data };
+    const { config: trained, data } = file.metadata;
+    // Two processes may have been at work in one folder.
+    if (trained !== undefined && !isOfTraining(trained, originOf(config, source))) {
+      throw new UserError(`${name} is of another training`);
+    }
+    return { weights: importWeights(network, file, name), data };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`${error.message}; --force trains anew`);
+  }
+}
+
+/** Whether a configuration, as weights have it, is of this training. */
+function isOfTraining(text: string, { settings, data }: Origin): boolean {
+  try {
+    return originOf(JSON.parse(text) as Config, { sha256: data }).settings === settings;
+  } catch {
+    return false;
   }
 }
 

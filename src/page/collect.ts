@@ -127,7 +127,14 @@ async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<v
 
 function addStudy(folder: string, { studies, transfers, notes }: Collected): void {
   const file = path.join(folder, FILES.result);
-  const result = readJson(file);
+  let result: unknown;
+  try {
+    result = readJson(file);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`the study in ${folder} is left out: ${error.message}`);
+    return;
+  }
   if (result === undefined) {
     notes.push(`the study in ${folder} is not finished: it is left out`);
     return;

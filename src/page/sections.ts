@@ -39,13 +39,21 @@ export interface Section {
 /** All that there is to show, in the order in which it is read. */
 export function sectionsOf({ collected, galleries, plots }: PageContent): Section[] {
   const { parts, sweeps, studies, transfers, unfinished, notes } = collected;
+  const sweepIds = idsOf(
+    'sweep',
+    sweeps.map(({ name }) => name),
+  );
+  const studyIds = idsOf(
+    'noise',
+    studies.map(({ result }) => result.name),
+  );
   const all = [
     atWork(unfinished, sweeps),
     ...parts.map(({ title, entries }) => tableSection(title, entries, plots.get(title))),
     robustness(parts),
     transferSection(transfers),
-    ...sweeps.map((sweep) => sweepSection(sweep, plots.get(sweep.folder))),
-    ...studies.map((study) => studySection(study, plots.get(study.folder))),
+    ...sweeps.map((sweep, i) => sweepSection(sweepIds[i], sweep, plots.get(sweep.folder))),
+    ...studies.map((study, i) => studySection(studyIds[i], study, plots.get(study.folder))),
     gallerySection(galleries, parts.length > 0),
     provenanceSection(parts.flatMap((part) => part.groups)),
     leftOut([...notes, ...galleries.notes]),
@@ -59,7 +67,16 @@ function list(items: readonly Content[]): Html {
   </ul>`;
 }
 
-/** A name as a part of an `id`: letters, digits and hyphens, and unlike any other name's. */
+/** The `id`s of parts that may have the same name: of two, the second is numbered. */
+function idsOf(kind: string, names: readonly string[]): string[] {
+  const slugs = names.map(slug);
+  return slugs.map((one, i) => {
+    const before = slugs.slice(0, i).filter((other) => other === one).length;
+    return `${kind}-${one}${before === 0 ? '' : `_${before + 1}`}`;
+  });
+}
+
+/** A name as a part of an `id`: letters, digits and hyphens. */
 function slug(name: string): string {
   return name
     .toLowerCase()
@@ -226,10 +243,10 @@ function transferSection(transfers: readonly FoundTransfer[]): Section | undefin
 }
 
 function sweepSection(
+  id: string,
   { folder, name, keys, cells, running }: FoundSweep,
   plots: readonly Plot[] = [],
 ): Section {
-  const id = `sweep-${slug(name)}`;
   const count = (state: (typeof cells)[number]['state']): number =>
     cells.filter((cell) => cell.state === state).length;
   const states = [
@@ -271,9 +288,12 @@ function sweepSection(
   };
 }
 
-function studySection({ folder, result }: FoundStudy, plots: readonly Plot[] = []): Section {
+function studySection(
+  id: string,
+  { folder, result }: FoundStudy,
+  plots: readonly Plot[] = [],
+): Section {
   const { name, config, rows } = result;
-  const id = `noise-${slug(name)}`;
   const [regular, bang] = PAIR.map((key) => printable(config.networks[key].name));
   const quoted = config.published && publishedNoise(config.published);
   return {

@@ -90,7 +90,14 @@ const HEADERS = {
 };
 
 function isOurs({ headers: { host } }: IncomingMessage, port: number): boolean {
-  return host === `${LOOPBACK}:${port}` || host === `localhost:${port}`;
+  return host !== undefined && namesAt(port).includes(host);
+}
+
+/** What a request may call this server, as browsers do. */
+export function namesAt(port: number): string[] {
+  const names = [LOOPBACK, 'localhost'];
+  const full = names.map((name) => `${name}:${port}`);
+  return port === 80 ? [...full, ...names] : full;
 }
 
 function refuse(response: ServerResponse, status: number, sentence: string): void {

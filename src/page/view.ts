@@ -86,7 +86,10 @@ function stateOf(folders: readonly string[]): string {
       const file = path.join(folder, entry.name);
       if (entry.isDirectory()) {
         visit(file);
-      } else {
+      } else if (file.endsWith('.lock')) {
+        // Its time is that of whoever holds it, who says every few seconds that it lives.
+        hash.update(file);
+      } else if (!file.endsWith('.tmp')) {
         const found = statSync(file, { throwIfNoEntry: false });
         hash.update(JSON.stringify([file, found?.size, found?.mtimeMs]));
       }

@@ -58,6 +58,8 @@ describe('a command line that does not fit', () => {
     [['run', '@/tiny.yaml', '--out'], /^bang: --out needs a value \(see bang run --help\)$/m],
     [['run', '@/tiny.yaml', '--out='], /^bang: --out is empty/m],
     [['run', '@/tiny.yaml', '--out', 'a', '--out', 'b'], /^bang: --out is given more than once/m],
+    [['check', 'run', '--bogus'], /^bang: unknown option --bogus \(see bang check --help\)$/m],
+    [['run', '@/no\u001b[2Jsuch.yaml'], /^bang: cannot read \S+no\ufffd\[2Jsuch\.yaml: /m],
     [['eval', 'a', 'b'], /^bang: unexpected argument b \(see bang eval --help\)$/m],
     [['eval', 'a', '--model', 'vgg'], /^bang: --model: expected lenet.*, found "vgg"/m],
   ])('%j', async (args, message) => {

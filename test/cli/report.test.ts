@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cpSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/files.js';
@@ -137,6 +137,25 @@ describe('bang report', () => {
       expect.stringMatching(/^note: the sweep in mixed\/sweep is left out: /),
       'note: mixed/study/result.json is damaged: it is left out',
     ]);
+    rmSync(space.file('mixed/study/result.json'));
+    space.write('mixed/study/result.json/file', 'in the way');
+    const again = await bangOk(['report', 'mixed', '--examples', '0', '--out', 'mixed.html'], {
+      cwd: space.folder,
+    });
+    expect(again.stderr).toMatch(/^note: the study in mixed\/study is left out: cannot read /m);
+  });
+
+  it('shows two sweeps of one name beside each other', async () => {
+    const text = `name: Same\nbase: ${space.file('tiny.yaml')}\ngrid: {training.batch: [1, 2]}\n`;
+    space.write('sweeps/a/sweep.yaml', text);
+    space.write('sweeps/b/sweep.yaml', text);
+    space.write('sweeps/c/sweep.yaml', text.replace('Same', 'same'));
+    const args = ['report', space.file('sweeps'), '--out', space.file('sweeps.html')];
+    expect(await bangInside(args)).toMatchObject({ code: 0 });
+    const page = space.read('sweeps.html');
+    const ids = [...page.matchAll(/ id="([^"]*)"/g)].map(([, id]) => id);
+    expect(ids).toEqual([...new Set(ids)]);
+    expect(ids).toEqual(expect.arrayContaining(['sweep-same', 'sweep-same_2', 'sweep-same_3']));
   });
 
   it('refuses what makes no page, in a sentence, and writes nothing', async () => {

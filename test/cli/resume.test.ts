@@ -163,6 +163,24 @@ describe('a damaged result folder', () => {
     expectRefusal(await runIn(out), /weights\.safetensors .*; --force trains anew\n$/);
   });
 
+  it('refuses weights of another training, which another process may have left', async () => {
+    await run(
+      'tiny.yaml',
+      '--set',
+      'seed=2',
+      '--set',
+      'training.iterations=10',
+      '--out',
+      'strange',
+    );
+    const out = damaged('of-two', ['result.json'], {});
+    cpSync(space.file('strange/weights.safetensors'), space.file('of-two/weights.safetensors'));
+    expectRefusal(
+      await runIn(out),
+      /weights\.safetensors is of another training; --force trains anew\n$/,
+    );
+  });
+
   it.each([
     ['there is none', undefined, /holds a training\.csv, but no config\.yaml that says/],
     ['it is empty', '', /cannot read .*config\.yaml \(it is no configuration\): choose another/],

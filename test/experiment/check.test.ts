@@ -96,6 +96,13 @@ describe('expect', () => {
       ),
     );
     await expect(loadConfig(file)).rejects.toThrow('hc1 is not among evaluation.attacks');
+    const other = space.write('x.yaml', tinyConfig('expect: {pgd.rate: {min: 1}}'));
+    await expect(loadConfig(other)).rejects.toThrow('pgd is not among evaluation.attacks');
+  });
+
+  it('of PASS where it is not measured is no figure', async () => {
+    const file = space.write('x.yaml', tinyConfig('expect: {fgsUnmasked.passMean: {min: 0}}'));
+    await expect(loadConfig(file)).rejects.toThrow(/"fgsUnmasked\.passMean": no such figure/);
   });
 });
 

@@ -75,6 +75,14 @@ describe('a noise study', () => {
     await expect(loadNoise(study('lenet'), overrides)).rejects.toThrow(message);
   });
 
+  it('may extend one of another folder, and finds the networks beside that', async () => {
+    const file = path.join(folder, 'mine.yaml');
+    writeFileSync(file, `extends: ${study('lenet')}\nimages: 7\n`);
+    const { study: found } = await loadNoise(file);
+    const { study: original } = await loadNoise(study('lenet'));
+    expect(found).toEqual({ ...original, name: 'mine', images: 7 });
+  });
+
   it('names what is wrong with the configuration of a network where that is written', async () => {
     const network = path.join(folder, 'broken.yaml');
     writeFileSync(network, `extends: ${configs}/lenet-r0.yaml\ntraining: { batch: 0 }\n`);

@@ -1,6 +1,7 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { serve, type PageServer } from '#bang/page/serve.js';
+import { namesAt, serve, type PageServer } from '#bang/page/serve.js';
 
 let server: PageServer;
 beforeAll(async () => {
@@ -17,7 +18,12 @@ interface Answer {
 
 function ask(
   path: string,
-  { host = '', method = 'GET', until }: { host?: string; method?: string; until?: RegExp } = {},
+  {
+    host = '',
+    method = 'GET',
+    until,
+    heard,
+  }: { host?: string; method?: string; until?: RegExp; heard?: () => void } = {},
 ): Promise<Answer> {
   const headers = host === '' ? {} : { Host: host };
   return new Promise((resolve, reject) => {
@@ -28,6 +34,7 @@ function ask(
       };
       response.setEncoding('utf8').on('data', (text: string) => {
         body += text;
+        if (body.includes('data: ')) heard?.();
         if (!until?.test(body)) return;
         finish();
         response.destroy();
@@ -67,6 +74,11 @@ describe('the server of a page', () => {
     }
   });
 
+  it('has names that browsers give it, which leave out port 80', () => {
+    expect(namesAt(8000)).toEqual(['127.0.0.1:8000', 'localhost:8000']);
+    expect(namesAt(80)).toEqual(['127.0.0.1:80', 'localhost:80', '127.0.0.1', 'localhost']);
+  });
+
   it('has nothing but the page, to read', async () => {
     for (const path of ['/../../etc/passwd', '/%2e%2e/package.json', '/page', '/?x']) {
       expect((await ask(path)).status).toBe(404);
@@ -79,8 +91,14 @@ describe('the server of a page', () => {
   it('tells who listens of another page, and not of the same', async () => {
     const version = /data: (\w+)\n\n/;
     const first = version.exec((await ask('/events', { until: version })).body)![1];
-    const told = ask('/events', { until: /(data: \w+\n\n.*){2}/s });
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const listening = new AbortController();
+    const told = ask('/events', {
+      until: /(data: \w+\n\n.*){2}/s,
+      heard: () => {
+        listening.abort();
+      },
+    });
+    await once(listening.signal, 'abort');
     server.show({ html: '<p>first', policy: "default-src 'none'" });
     server.show({ html: '<p>second', policy: "default-src 'none'" });
     const { body } = await told;
