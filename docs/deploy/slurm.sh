@@ -2,9 +2,11 @@
 # Sixteen workers of one sweep, as an array job. The sweep itself runs where its folder shall be, such as
 # the login node:
 #
-#   export BANG_QUEUE_PASSWORD=...
-#   bang sweep configs/grids/lenet.yaml --queue redis://HOST:6379
+#   export BANG_QUEUE=redis://HOST:6379 BANG_QUEUE_PASSWORD=...
 #   sbatch --export=ALL docs/deploy/slurm.sh
+#   npx bang sweep configs/grids/lenet.yaml --queue "$BANG_QUEUE"   # stays until all is done
+#
+# BANG_HOME is where the program lies on the nodes; left out, it is ~/bang.
 #
 # The password is passed in the environment of the job. Where others can read that (scontrol show job),
 # leave it out and use a file that only you can read: --queue-password-file.
