@@ -53,7 +53,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .option('engine', engineOption)
       .options(shared)
       .example('$0 run configs/lenet-b1.yaml', 'a row of Table 1, in runs/lenet-b1')
-      .example('$0 run configs/lenet-*.yaml --out results/table1', 'all rows of Table 1')
+      .example('$0 run configs/lenet-*.yaml --out runs/table1', 'all rows of Table 1')
       .example(
         '$0 run configs/lenet-b1.yaml --set training.bang.beta=1.2 --out runs/beta-1.2',
         'another β',
