@@ -7,7 +7,7 @@ import {
   startEngine,
   tensorFlowInstalled,
   type Engine,
-  type EngineName,
+  type EngineChoice,
 } from '../engine/engine.js';
 import { forwardSpeed } from '../engine/speed.js';
 import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
@@ -17,7 +17,7 @@ import { cacheFolder } from '../folders.js';
 import { engineOption, shared } from './options.js';
 
 interface DoctorArguments {
-  engine?: EngineName;
+  engine?: EngineChoice;
   threads?: number;
 }
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import type { EngineName } from '../engine/engine.js';
+import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import type { Config } from '../experiment/config.js';
 import { loadConfig } from '../experiment/loadConfig.js';
@@ -27,7 +27,7 @@ interface EvalArguments extends ProtocolArguments {
   row?: string;
   out?: string;
   set?: string[];
-  engine?: EngineName;
+  engine?: EngineChoice;
   threads?: number;
   dataDir?: string;
   force: boolean;

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import type { EngineName } from '../engine/engine.js';
+import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { runNoise } from '../experiment/noise.js';
 import { loadNoise } from '../experiment/noiseConfig.js';
@@ -16,7 +16,7 @@ interface NoiseArguments {
   copies?: string;
   out?: string;
   set: string[];
-  engine?: EngineName;
+  engine?: EngineChoice;
   threads?: number;
   dataDir?: string;
   force: boolean;

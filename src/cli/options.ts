@@ -1,6 +1,6 @@
 import type { Options } from 'yargs';
 import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
-import { ENGINE_NAMES, type EngineName } from '../engine/engine.js';
+import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../errors.js';
 import type { Progress } from '../progress.js';
 import { consoleProgress } from './progress.js';
@@ -71,12 +71,12 @@ export async function interruptible<T>(
 }
 
 export const engineOption = {
-  choices: ENGINE_NAMES,
-  describe: 'what computes (default: the best there is)',
+  choices: ENGINE_CHOICES,
+  describe: 'what computes; auto: the best there is (default: as configured, else auto)',
 } as const satisfies Options;
 
 /** The same as `--set` has it. */
-export function engineSetting(engine: EngineName | undefined): string[] {
+export function engineSetting(engine: EngineChoice | undefined): string[] {
   return engine === undefined ? [] : [`engine=${engine}`];
 }
 

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import type { CommandModule, Options } from 'yargs';
-import type { EngineName } from '../engine/engine.js';
+import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { printable } from '../report/entry.js';
@@ -15,7 +15,7 @@ interface ReportArguments extends GalleryArguments {
 /** Options of what computes the examples of a page. */
 export interface GalleryArguments {
   examples: string;
-  engine?: EngineName;
+  engine?: EngineChoice;
   threads?: number;
   dataDir?: string;
 }

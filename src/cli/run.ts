@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import type { EngineName } from '../engine/engine.js';
+import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { loadConfig, type LoadedConfig } from '../experiment/loadConfig.js';
 import { entryOf, type Result } from '../experiment/result.js';
@@ -24,7 +24,7 @@ interface RunArguments extends ProtocolArguments {
   config: string[];
   out?: string;
   set?: string[];
-  engine?: EngineName;
+  engine?: EngineChoice;
   threads?: number;
   dataDir?: string;
   force: boolean;

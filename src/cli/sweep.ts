@@ -1,7 +1,7 @@
 import path from 'node:path';
 import Table from 'cli-table3';
 import type { Argv, CommandModule } from 'yargs';
-import type { EngineName } from '../engine/engine.js';
+import type { EngineChoice } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { medianOf } from '../metrics/summary.js';
@@ -59,7 +59,7 @@ interface SweepArguments extends Computing, QueueArguments {
   config: string;
   out?: string;
   set: string[];
-  engine?: EngineName;
+  engine?: EngineChoice;
   dryRun: boolean;
   force: boolean;
 }

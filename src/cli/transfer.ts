@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import type { EngineName } from '../engine/engine.js';
+import type { EngineChoice } from '../engine/engine.js';
 import { transfer } from '../experiment/transfer.js';
 import { transferTable } from '../report/transfer.js';
 import { nameOfWeights, settingsOf } from './eval.js';
@@ -20,7 +20,7 @@ import { setOption } from './validate.js';
 interface TransferArguments extends ProtocolArguments {
   a: string;
   b: string;
-  engine?: EngineName;
+  engine?: EngineChoice;
   out?: string;
   set?: string[];
   threads?: number;

@@ -17,8 +17,12 @@ import { TENSORFLOW } from './tensorflow/kernels.js';
 export const ENGINE_NAMES = ['tensorflow', 'native', 'cpu'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
+/** What may be asked for; `auto` is the best there is. */
+export const ENGINE_CHOICES = ['auto', ...ENGINE_NAMES] as const;
+export type EngineChoice = (typeof ENGINE_CHOICES)[number];
+
 export interface EngineOptions {
-  engine?: EngineName | 'auto';
+  engine?: EngineChoice;
   /** Computing threads; default `$BANG_THREADS`, else all cores. */
   threads?: number;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ENGINE_NAMES } from '../engine/engine.js';
+import { ENGINE_CHOICES } from '../engine/engine.js';
 import { inWords } from './problems.js';
 
 // A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
@@ -41,7 +41,7 @@ export const runName = z
   .string({ error: runNameInWords })
   .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: runNameInWords });
 
-export const engine = oneOf(['auto', ...ENGINE_NAMES])
+export const engine = oneOf(ENGINE_CHOICES)
   .default('auto')
   .describe(
     'What computes: tensorflow (after bang setup tensorflow), native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',

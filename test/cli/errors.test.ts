@@ -62,6 +62,10 @@ describe('a command line that does not fit', () => {
     [['run', '@/no\u001b[2Jsuch.yaml'], /^bang: cannot read \S+no\ufffd\[2Jsuch\.yaml: /m],
     [['eval', 'a', 'b'], /^bang: unexpected argument b \(see bang eval --help\)$/m],
     [['eval', 'a', '--model', 'vgg'], /^bang: --model: expected lenet.*, found "vgg"/m],
+    [
+      ['eval', 'a', '--engine', 'gpu'],
+      /^bang: --engine: expected auto, tensorflow, native or cpu, /m,
+    ],
   ])('%j', async (args, message) => {
     expectRefusal(await inside(...args), message);
   });
@@ -227,6 +231,10 @@ describe('engines', () => {
       cwd: space.folder,
     });
     expect(native.stderr).not.toMatch(/slower/);
+    const auto = ['--out', 'auto', '--engine', 'auto', '--set', 'evaluation.images=1'];
+    space.write('cpu.yaml', 'extends: tiny.yaml\nengine: cpu\n');
+    await bangOk([...args.with(1, 'cpu.yaml'), ...auto], { cwd: space.folder });
+    expect(space.read('auto', 'result.json')).toMatch(/"engine": "native kernels/);
     const cpu = await bangOk([...args, '--out', 'cpu', '--set', 'engine=cpu'], {
       cwd: space.folder,
     });
