@@ -11,6 +11,7 @@ import {
   type Update,
 } from '../experiment/check.js';
 import { seed as seedSchema } from '../experiment/fields.js';
+import { makeWritable } from '../experiment/folder.js';
 import { version } from '../experiment/provenance.js';
 import { reason, writeFileAtomic } from '../files.js';
 import { fixed, ROW_FIGURES, type SeedFigure } from '../report/rowFigures.js';
@@ -87,6 +88,8 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
     if (seeds !== undefined && !chosen.updateBaseline) {
       throw new UserError('--seeds is for --update-baseline');
     }
+    // What cannot be written is better known before hours of computing than after them.
+    for (const file of [junit, json]) if (file !== undefined) makeWritable(path.dirname(file));
     const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
       inFolder(out, (folder) =>
         interruptible(

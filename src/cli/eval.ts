@@ -19,7 +19,7 @@ import {
   type ProtocolArguments,
 } from './options.js';
 import { print, printEntries } from './print.js';
-import { setOption } from './validate.js';
+import { setOptionSuchAs } from './validate.js';
 
 interface EvalArguments extends ProtocolArguments {
   weights: string;
@@ -59,7 +59,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         coerce: once('out'),
         describe: 'result folder (default: runs/eval-NAME, after the weights)',
       })
-      .option('set', setOption)
+      .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options(protocolOptions)
       .option('engine', engineOption)
       .options(shared)

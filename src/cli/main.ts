@@ -51,6 +51,17 @@ const COMMANDS = [
   doctorCommand,
 ].map(({ command }) => String(command));
 
+/** The same of what these have below them, which yargs does not tell. */
+const BELOW = [
+  'data pull <name>',
+  'data list',
+  'data verify [name]',
+  'sweep status <folder>',
+  'sweep retry <folder>',
+  'sweep cancel <folder>',
+  'sweep compare <first> <second>',
+];
+
 /**
  * Runs one command line and returns its exit code. Nothing below ends the process (but a second
  * Ctrl-C), so that files are written and workers end before it does.
@@ -92,12 +103,13 @@ export async function main(args: string[]): Promise<number> {
     .exitProcess(false)
     .version(version)
     .help()
+    .alias('h', 'help')
     .wrap(Math.min(100, process.stdout.columns || 100))
     .fail((message: string | null, error: Error | undefined) => {
       if (error && error.name !== 'YError') throw error;
       // Public, but not among the types.
       const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
-      const usage = { commands: COMMANDS, options: Object.keys(key) };
+      const usage = { commands: [...COMMANDS, ...BELOW], options: Object.keys(key) };
       throw new UserError(usageProblem(message ?? 'the arguments do not fit', args, usage));
     });
   try {

@@ -9,7 +9,7 @@ import { noiseSentences, noiseTable, PAIR } from '../report/noise.js';
 import { publishedNoise } from '../report/published.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print } from './print.js';
-import { setOption } from './validate.js';
+import { setOptionSuchAs } from './validate.js';
 
 interface NoiseArguments {
   study: string;
@@ -45,7 +45,7 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
         coerce: once('out'),
         describe: 'result folder (default: runs/noise-NAME, after the study)',
       })
-      .option('set', setOption)
+      .option('set', setOptionSuchAs('every=1000'))
       .option('engine', engineOption)
       .options(shared)
       .example('$0 noise configs/noise/lenet.yaml', "the paper's study on MNIST")

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import { UserError } from '../errors.js';
+import { messageOf, UserError } from '../errors.js';
 import {
   findRuns,
   groupRuns,
@@ -66,7 +66,11 @@ export const tableCommand: CommandModule<object, TableArguments> = {
     };
     const written = Object.entries(files).map(([name, content]) => {
       const file = path.join(place.folder!, name);
-      writeFileAtomic(file, content);
+      try {
+        writeFileAtomic(file, content);
+      } catch (error) {
+        throw new UserError(`${messageOf(error)}; --no-write only prints`);
+      }
       return file;
     });
     print(`\nFiles: ${written.join(', ')}`);

@@ -15,7 +15,7 @@ import {
   type ProtocolArguments,
 } from './options.js';
 import { print } from './print.js';
-import { setOption } from './validate.js';
+import { setOptionSuchAs } from './validate.js';
 
 interface TransferArguments extends ProtocolArguments {
   a: string;
@@ -52,7 +52,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
         describe: 'result folder (default: runs/transfer-A-B, after the weights)',
       })
       .option('engine', engineOption)
-      .option('set', setOption)
+      .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options({
         ...protocolOptions,
         attacks: {

@@ -1,8 +1,10 @@
-import { inWords, nearest } from '../experiment/problems.js';
+import { configKeys } from '../experiment/config.js';
+import { noiseSchema } from '../experiment/noiseConfig.js';
+import { inWords, keysOf, nearest } from '../experiment/problems.js';
 
 /** What a command line could have been. */
 export interface Usage {
-  /** As yargs has them: `run <config..>`. */
+  /** As yargs has them, and what commands have below them: `run <config..>`, `data list`. */
   commands: readonly string[];
   /** The options of the command that was found, without dashes. */
   options: readonly string[];
@@ -14,47 +16,86 @@ export function usageProblem(
   args: readonly string[],
   { commands, options }: Usage,
 ): string {
-  const nameOf = (usage: string): string => usage.split(' ')[0];
-  const first = args.find((arg) => !arg.startsWith('-'));
-  const command = commands.find((usage) => first === nameOf(usage));
-  const help = command === undefined ? 'bang --help' : `bang ${nameOf(command)} --help`;
+  const nameOf = (usage: string): string => usage.split(/ [<[]/)[0];
+  const words = args.filter((arg) => !arg.startsWith('-'));
+  // The longest: `data pull` before `data`.
+  const command = commands
+    .filter((usage) => `${words.join(' ')} `.startsWith(`${nameOf(usage)} `))
+    .toSorted((a, b) => nameOf(b).length - nameOf(a).length)
+    .at(0);
+  const name = command === undefined ? undefined : nameOf(command);
+  const help = name === undefined ? 'bang --help' : `bang ${name} --help`;
   return `${sentence()} (see ${help})`;
 
   function sentence(): string {
-    const unknown = /^Unknown arguments?: (.*)$/.exec(message)?.[1];
-    if (unknown !== undefined) return unknownArgument(unknown.split(', '));
     const option = /^Not enough arguments following: (.*)$/.exec(message)?.[1];
     if (option !== undefined) return `--${option} needs a value`;
-    const missing = /^Missing required arguments?: (.*)$/.exec(message)?.[1];
-    if (missing !== undefined) return `--${missing.split(', ')[0]} is missing`;
-    if (message.startsWith('Not enough non-option arguments')) {
-      const none = command !== undefined && (args[1] ?? '-').startsWith('-');
-      return `an argument is missing${none ? `: bang ${command}` : ''}`;
-    }
     const choice = /Argument: (.*), Given: (.*), Choices: (.*)$/.exec(message);
     if (choice) {
       const [, name, given, choices] = choice;
-      const place = isOption(name) ? `--${name}` : name;
+      const isOption = args.some((arg) => arg.startsWith('-') && nameIn(arg) === name);
+      const place = isOption ? `--${name}` : name;
       const names = choices.replaceAll('"', '').split(', ');
       return `${place}: expected ${inWords(names)}, found ${given}`;
+    }
+    if (command === undefined && words.length > 0) return unknownCommand(words[0]);
+    // yargs finds what is missing first: that may be what a mistyped option was meant to be.
+    const unknown = args.find(isUnknownOption);
+    if (unknown !== undefined) return unknownOption(unknown);
+    const unexpected = /^Unknown arguments?: (.*)$/.exec(message)?.[1];
+    if (unexpected !== undefined) return unexpectedArgument(unexpected.split(', ')[0]);
+    const missing = /^Missing required arguments?: (.*)$/.exec(message)?.[1];
+    if (missing !== undefined) return `--${missing.split(', ')[0]} is missing`;
+    if (message.startsWith('Not enough non-option arguments')) {
+      return `an argument is missing${command === undefined ? '' : `: bang ${command}`}`;
     }
     return message;
   }
 
-  function isOption(name: string): boolean {
-    return args.some((arg) => arg.replace(/^--?/, '').split('=')[0] === name && arg !== name);
+  function unknownCommand(word: string): string {
+    const near = nearest(word, commands.map(nameOf));
+    return `unknown command ${word}${near === undefined ? '' : `, did you mean ${near}?`}`;
   }
 
-  /** yargs names what is not known as it was typed, and in camel case, too. */
-  function unknownArgument(names: string[]): string {
-    const option = names.find(isOption);
-    if (option !== undefined) {
-      const near = nearest(option, options);
-      const dashes = args.includes(`-${option}`) ? '-' : '--';
-      return `unknown option ${dashes}${option}${near === undefined ? '' : `, did you mean --${near}?`}`;
-    }
-    if (command !== undefined) return `unexpected argument ${names[0]}`;
-    const near = nearest(names[0], commands.map(nameOf));
-    return `unknown command ${names[0]}${near === undefined ? '' : `, did you mean ${near}?`}`;
+  function unexpectedArgument(argument: string): string {
+    const near = nearest(words.slice(0, 2).join(' '), commands.map(nameOf));
+    const isBelow = near?.startsWith(`${name} `) === true;
+    return `unexpected argument ${argument}${isBelow ? `, did you mean bang ${near}?` : ''}`;
   }
+
+  function isUnknownOption(arg: string, i: number): boolean {
+    const isOption = /^--?[a-z]/i.test(arg) && !args.slice(0, i).includes('--');
+    return isOption && !options.includes(inDashes(nameIn(arg)).replace(/^no-/, ''));
+  }
+
+  function unknownOption(arg: string): string {
+    const option = nameIn(arg);
+    const text = `unknown option ${arg.split('=')[0]}`;
+    const keys = options.includes('set') ? keysToSet(name) : [];
+    const key = keys.find((one) => inDashes(one.split('.').at(-1)!) === inDashes(option));
+    if (key !== undefined) {
+      const value = arg.split(/=(.*)/s).at(1) ?? args.slice(args.indexOf(arg) + 1).at(0);
+      const given = value === undefined || value.startsWith('-') ? '…' : value;
+      return `${text}; keys of the configuration are changed by --set ${key}=${given}`;
+    }
+    const near = nearest(option, options);
+    return `${text}${near === undefined ? '' : `, did you mean --${near}?`}`;
+  }
+}
+
+/** The option that an argument gives: `set` of `--set=a`. */
+function nameIn(arg: string): string {
+  return arg.replace(/^-+/, '').split('=')[0];
+}
+
+/** yargs takes options in camel case, too. */
+function inDashes(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The keys that `--set` of a command can change. */
+function keysToSet(command: string | undefined): string[] {
+  if (command === 'noise') return keysOf(noiseSchema);
+  const weightsExist = command === 'eval' || command === 'transfer';
+  return configKeys().filter((key) => !weightsExist || key.startsWith('evaluation.'));
 }

@@ -12,15 +12,20 @@ interface ValidateArguments {
 }
 
 /** `--set key=value`, any number of times, for every command that reads a configuration. */
-export const setOption = {
-  type: 'string',
-  requiresArg: true,
-  describe: 'change a key, such as training.bang.beta=1.2; null removes it; may be repeated',
-  // Not yargs' array type: that would take the file names after it, too.
-  coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
-  default: [] as string[],
-  defaultDescription: 'nothing',
-} as const;
+export const setOption = setOptionSuchAs('training.bang.beta=1.2');
+
+/** @param example of what the command takes */
+export function setOptionSuchAs(example: string) {
+  return {
+    type: 'string',
+    requiresArg: true,
+    describe: `change a key, such as ${example}; null removes it; may be repeated`,
+    // Not yargs' array type: that would take the file names after it, too.
+    coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
+    default: [] as string[],
+    defaultDescription: 'nothing',
+  } as const;
+}
 
 export const validateCommand: CommandModule<object, ValidateArguments> = {
   command: 'validate <files..>',

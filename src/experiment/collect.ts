@@ -1,4 +1,12 @@
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../errors.js';
@@ -61,10 +69,13 @@ export function unfinishedNote(folder: string): string {
   return `${folder} is not finished: it is left out`;
 }
 
-/** @throws UserError if there is no folder of that name */
+/** @throws UserError if there is no folder of that name, or none that can be read */
 export function refuseNoFolder(folder: string): void {
   try {
-    if (statSync(folder).isDirectory()) return;
+    if (statSync(folder).isDirectory()) {
+      accessSync(folder, constants.R_OK | constants.X_OK);
+      return;
+    }
   } catch (error) {
     const why = codeOf(error) === 'ENOENT' ? 'there is no such folder' : reason(error);
     throw new UserError(`cannot read ${folder}: ${why}`);
@@ -256,6 +267,7 @@ function byName(a: string, b: string): number {
 /** @throws UserError that says where nothing was found */
 export function refuseNothing({ runs, notes }: Found, folders: readonly string[]): void {
   if (runs.length > 0) return;
-  const unfinished = notes.length === 0 ? '' : ` (${notes.length} not finished or damaged)`;
+  const unfinished =
+    notes.length === 0 ? '' : ` (${notes.length} not finished, damaged or not to be read)`;
   throw new UserError(`no finished run in ${inWords(folders)} or below${unfinished}`);
 }

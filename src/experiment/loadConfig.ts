@@ -40,11 +40,26 @@ export async function loadConfig(
   return naming(sources, async () => {
     let tree = await readYaml(file, sources);
     for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
-    if (plainOf(tree).value.study === 'noise') {
-      throw new UserError(`${file} describes a noise study: run it with bang noise ${file}`);
-    }
+    refuseOtherKind('model', tree, file);
     return { ...checkTree(tree, stem(file)), file, sources };
   });
+}
+
+/**
+ * Refuses a file of another kind, of which every key would be said to be unknown.
+ *
+ * @param own the key that all files of the kind that is expected have
+ * @throws UserError that names the command for the file
+ */
+export function refuseOtherKind(own: 'model' | 'base', tree: Tree, file: string): void {
+  const { value } = plainOf(tree);
+  const has = (key: string): boolean => Object.hasOwn(value, key);
+  const describes = (what: string, command: string): UserError =>
+    new UserError(`${file} describes ${what}: run it with bang ${command}`);
+  if (has(own)) return;
+  if (has('study')) throw describes('a noise study', `noise ${file}`);
+  if (has('base')) throw describes('a sweep', `sweep ${file}, check it with --dry-run`);
+  if (has('model')) throw describes('an experiment', `run ${file}`);
 }
 
 /** Does work that throws `Complaints`, and names their places in files as they were read. */

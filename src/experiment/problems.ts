@@ -55,6 +55,8 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   const shapes = shapesAt(schema, parent);
   const chosen = chosenOf(shapes, valueAt(root, parent));
   const keys = [...new Set((chosen ? [chosen.shape] : shapes).flatMap((one) => Object.keys(one)))];
+  // Every kind of file can extend another, and what it extends is read before the rest is checked.
+  if (parent.length === 0) keys.push('extends');
   const wrong = (message: string): Problem => ({ path, at: 'key', message });
   if (chosen && mayBeKey(schema, path)) {
     // One member of a union has this key, but not the member that was chosen.

@@ -50,8 +50,11 @@ async function readBytes(file: string): Promise<Uint8Array> {
   const found = await stat(file).catch((error: unknown) => {
     throw new UserError(`cannot read ${file}: ${reason(error)}`);
   });
+  if (found.isDirectory()) {
+    throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);
+  }
   // Neither devices, which never end, nor what fills the memory.
-  if (!found.isFile() && !found.isDirectory()) throw new UserError(`${file} is no file`);
+  if (!found.isFile()) throw new UserError(`${file} is no file`);
   if (found.size > MAX_BYTES) throw new UserError(`${file} is too large for a weight file`);
   return readUserFile(file);
 }

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { messageOf, UserError } from '../errors.js';
+import { refuseNoFolder } from '../experiment/collect.js';
 import {
   FILES,
   differenceOf,
@@ -190,9 +191,10 @@ function differenceOfPlans(was: Plan, is: Plan): string | undefined {
 /**
  * The sweep that a folder holds.
  *
- * @throws UserError if it holds none
+ * @throws UserError if it holds none, or cannot be read
  */
 export async function planIn(folder: string): Promise<Plan> {
+  refuseNoFolder(folder);
   const record = path.join(folder, SWEEP_FILES.record);
   if (existsSync(record)) return loadPlan(record);
   throw new UserError(`${folder} is not the folder of a sweep: it has no ${SWEEP_FILES.record}`);

@@ -12,6 +12,7 @@ import {
   parseOverride,
   plainOf,
   readYaml,
+  refuseOtherKind,
   replaceIn,
   stem,
 } from '../experiment/loadConfig.js';
@@ -124,6 +125,7 @@ export async function loadPlan(file: string, overrides: readonly string[] = []):
   const sources: string[] = [];
   return naming(sources, async () => {
     const tree = await readYaml(file, sources);
+    refuseOtherKind('base', tree, file);
     const config = checkSweep(tree);
     let base = await baseOf(tree, sources);
     for (const override of overrides) {

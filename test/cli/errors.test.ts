@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, symlinkSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { version } from '#bang/experiment/provenance.js';
@@ -43,7 +43,20 @@ describe('a command line that does not fit', () => {
     ],
     [['publish'], /^bang: unknown command publish \(see bang --help\)$/m],
     [['run'], /^bang: an argument is missing: bang run <config\.\.> \(see bang run --help\)$/m],
-    [['data', 'pull'], /^bang: an argument is missing \(see bang data --help\)$/m],
+    [
+      ['data', 'pull'],
+      /^bang: an argument is missing: bang data pull <name> \(see bang data pull --help\)$/m,
+    ],
+    [
+      ['sweep', 'compare', 'a'],
+      /^bang: an argument is missing: bang sweep compare <first> <second> \(see bang sweep compare --help\)$/m,
+    ],
+    [['diff', 'a'], /^bang: an argument is missing: bang diff <a> <b> \(see bang diff --help\)$/m],
+    [['figure', 'linf'], /^bang: an argument is missing: bang figure <name> <results\.\.> /m],
+    [
+      ['sweep', 'statsu', 'x'],
+      /^bang: unexpected argument x, did you mean bang sweep status\? \(see bang sweep --help\)$/m,
+    ],
     [['data', 'pul'], /^bang: which one: pull, list or verify\? \(see bang data --help\)$/m],
     [['data', 'pull', 'mnits'], /^bang: name: expected mnist.*, found "mnits" \(see bang data/m],
     [
@@ -54,6 +67,23 @@ describe('a command line that does not fit', () => {
       ['run', '@/tiny.yaml', '--data-dri=x'],
       /^bang: unknown option --data-dri, did you mean --data-dir\?/m,
     ],
+    [['--hlep'], /^bang: unknown option --hlep, did you mean --help\? \(see bang --help\)$/m],
+    [['run', '--thread'], /^bang: unknown option --thread, did you mean --threads\?/m],
+    [['run', '@/tiny.yaml', '--no-forec'], /^bang: unknown option --no-forec \(see bang run/m],
+    [
+      ['run', '@/tiny.yaml', '--seed', '3'],
+      /^bang: unknown option --seed; keys of the configuration are changed by --set seed=3 \(see bang run --help\)$/m,
+    ],
+    [
+      ['run', '--iterations=50'],
+      /; keys .* by --set training\.iterations=50 \(see bang run --help\)$/m,
+    ],
+    [
+      ['eval', 'a', '--images'],
+      /; keys .* by --set evaluation\.images=… \(see bang eval --help\)$/m,
+    ],
+    [['eval', 'a', '--seed', '3'], /^bang: unknown option --seed \(see bang eval --help\)$/m],
+    [['noise', 'a', '--images', '5'], /; keys .* by --set images=5 \(see bang noise --help\)$/m],
     [['run', '@/tiny.yaml', '-q'], /^bang: unknown option -q \(see bang run --help\)$/m],
     [['run', '@/tiny.yaml', '--out'], /^bang: --out needs a value \(see bang run --help\)$/m],
     [['run', '@/tiny.yaml', '--out='], /^bang: --out is empty/m],
@@ -80,6 +110,7 @@ describe('a value that does not fit', () => {
   beforeAll(() => {
     space.write('bad.yaml', tinyConfig().replace('batch: 16', 'bathc: 16'));
     space.write('same/tiny.yaml', tinyConfig());
+    space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.batch: [1, 2]}\n');
     space.write('file', 'not a folder');
     space.write('lacks/train-images-idx3-ubyte', 'no');
     cpSync(space.file('data'), space.file('garbage'), { recursive: true });
@@ -94,6 +125,24 @@ describe('a value that does not fit', () => {
     [
       ['run', '@/bad.yaml'],
       /^bang: .*bad\.yaml:2:29: training\.bathc: unknown key, did you mean batch\?\n$/,
+    ],
+    [
+      ['run', '@/sweep.yaml'],
+      /^bang: .*sweep\.yaml describes a sweep: run it with bang sweep .*sweep\.yaml, check it with --dry-run\n$/,
+    ],
+    [
+      ['sweep', '@/tiny.yaml'],
+      /^bang: .*tiny\.yaml describes an experiment: run it with bang run .*tiny\.yaml\n$/,
+    ],
+    [[...tiny, '--set', 'extend=1'], /^bang: --set extend: unknown key, did you mean extends\?\n$/],
+    [[...tiny, '--set', 'foo=1'], /^bang: --set foo: unknown key, expected name, .* or extends\n$/],
+    [
+      ['eval', '@/data'],
+      /^bang: cannot read .*data: it is a folder; name its weights\.safetensors\n$/,
+    ],
+    [
+      ['check', '@/tiny.yaml', '--junit', '@/file/bang.xml'],
+      /^bang: cannot write to the folder .*file: a file has that name\n$/,
     ],
     [
       [...tiny, '--set', 'training.bang.betta=1'],
@@ -181,6 +230,28 @@ describe('help', () => {
     expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
   });
 
+  it('is shown by -h, too, and is there for what commands have below them', async () => {
+    for (const command of [
+      'data pull <name>',
+      'data list',
+      'data verify [name]',
+      'sweep status <folder>',
+      'sweep retry <folder>',
+      'sweep cancel <folder>',
+      'sweep compare <first> <second>',
+    ]) {
+      const words = command.split(/ [<[]/)[0].split(' ');
+      const { stdout } = await bangOk([...words, '-h'], { cwd: space.folder });
+      expect(stdout.startsWith(`bang ${command}\n`)).toBe(true);
+    }
+  });
+
+  it.each(['eval', 'transfer', 'noise'])('names a key that %s can change', async (command) => {
+    const { stdout } = await bangOk([command, '--help'], { cwd: space.folder });
+    const example = command === 'noise' ? 'every=1000' : 'evaluation.images=1000';
+    expect(stdout.replace(/\s+/g, ' ')).toContain(`such as ${example};`);
+  });
+
   it('says the version', async () => {
     expect((await bangOk(['--version'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
   });
@@ -198,6 +269,18 @@ describe('a reader that goes away', () => {
     const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
     expect(stderr).toBe('bang: cannot write to the standard output: the disk is full\n');
     expect(status).toBe(1);
+  });
+});
+
+describe('what may not be read or written', () => {
+  it.skipIf(process.getuid?.() === 0)('is said to be so', async () => {
+    space.write('locked/tiny/result.json', '{}');
+    chmodSync(space.file('locked'), 0o000);
+    const message = /^bang: cannot read .*locked: permission denied\n$/;
+    expectRefusal(await inside('table', '@/locked'), message);
+    expectRefusal(await inside('report', '@/locked', '--out', '@/never.html'), message);
+    expectRefusal(await inside('sweep', 'status', '@/locked'), message);
+    chmodSync(space.file('locked'), 0o755);
   });
 });
 

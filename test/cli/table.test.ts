@@ -212,10 +212,17 @@ describe('bang table', () => {
     );
   });
 
+  it('says how to do without files where none can be written', async () => {
+    space.write('taken/table.csv/file', '');
+    const { code, stderr } = await table('runs', '--out', 'taken');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^bang: cannot write taken.table\.csv: .*; --no-write only prints$/m);
+  });
+
   it('refuses what has no result', async () => {
     expectRefusal(
       await table('runs/unfinished'),
-      /^bang: no finished run in runs\/unfinished or below \(1 not finished or damaged\)\n$/,
+      /^bang: no finished run in runs\/unfinished or below \(1 not finished, damaged or not to be read\)\n$/,
     );
     expectRefusal(await table('data'), /^bang: no finished run in data or below\n$/);
     expectRefusal(await table('nowhere'), /^bang: cannot read nowhere: there is no such folder\n$/);

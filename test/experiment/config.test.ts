@@ -327,7 +327,7 @@ describe('a mistake is named with its place', () => {
       'data: mnist',
       'data: mnist\n__proto__: {polluted: 1}',
       [
-        'x.yaml:3:1: __proto__: unknown key, expected name, description, model, data, seed, seeds, engine, training, evaluation, published or expect',
+        'x.yaml:3:1: __proto__: unknown key, expected name, description, model, data, seed, seeds, engine, training, evaluation, published, expect or extends',
       ],
     ],
     [
@@ -380,7 +380,7 @@ describe('a mistake is named with its place', () => {
       'data: mnist',
       'data: mnist\n"a\\e[31m\u009b": 1',
       [
-        'x.yaml:3:1: "a\\u001b[31m\\u009b": unknown key, expected name, description, model, data, seed, seeds, engine, training, evaluation, published or expect',
+        'x.yaml:3:1: "a\\u001b[31m\\u009b": unknown key, expected name, description, model, data, seed, seeds, engine, training, evaluation, published, expect or extends',
       ],
     ],
   ])('%j as %j', async (from, to, expected) => {
