@@ -1,12 +1,4 @@
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-} from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../errors.js';
@@ -73,7 +65,7 @@ export function unfinishedNote(folder: string): string {
 export function refuseNoFolder(folder: string): void {
   try {
     if (statSync(folder).isDirectory()) {
-      accessSync(folder, constants.R_OK | constants.X_OK);
+      readdirSync(folder);
       return;
     }
   } catch (error) {

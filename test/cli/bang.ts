@@ -85,6 +85,17 @@ export async function bangInside(args: string[]): Promise<Finished> {
   }
 }
 
+/** Does work as somebody whom permissions hold back, which root is not. */
+export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
+  if (process.getuid?.() !== 0) return work();
+  process.seteuid!(65_534);
+  try {
+    return await work();
+  } finally {
+    process.seteuid!(0);
+  }
+}
+
 /** Runs what must go well. */
 export async function bangOk(args: readonly string[], options: BangOptions): Promise<Finished> {
   const finished = await bang(args, options);

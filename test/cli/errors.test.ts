@@ -6,6 +6,7 @@ import { version } from '#bang/experiment/provenance.js';
 import { packageRoot } from '#bang/files.js';
 import { fixture } from '../fixtures.js';
 import {
+  asNobody,
   bang,
   bangInside,
   bangOk,
@@ -273,13 +274,16 @@ describe('a reader that goes away', () => {
 });
 
 describe('what may not be read or written', () => {
-  it.skipIf(process.getuid?.() === 0)('is said to be so', async () => {
+  it('is said to be so', async () => {
     space.write('locked/tiny/result.json', '{}');
+    chmodSync(space.folder, 0o755);
     chmodSync(space.file('locked'), 0o000);
     const message = /^bang: cannot read .*locked: permission denied\n$/;
-    expectRefusal(await inside('table', '@/locked'), message);
-    expectRefusal(await inside('report', '@/locked', '--out', '@/never.html'), message);
-    expectRefusal(await inside('sweep', 'status', '@/locked'), message);
+    await asNobody(async () => {
+      expectRefusal(await inside('table', '@/locked'), message);
+      expectRefusal(await inside('report', '@/locked', '--out', '@/never.html'), message);
+      expectRefusal(await inside('sweep', 'status', '@/locked'), message);
+    });
     chmodSync(space.file('locked'), 0o755);
   });
 });
