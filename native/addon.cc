@@ -3,7 +3,9 @@
 #include <napi.h>
 
 #include <cmath>
+#include <exception>
 #include <initializer_list>
+#include <new>
 #include <string>
 
 #include "kernels.h"
@@ -490,7 +492,19 @@ void setLevel(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   kernels = availableLevels().front();
   const auto define = [&](const char* name, auto function) {
-    exports.Set(name, Napi::Function::New(env, function, name));
+    // What is thrown for want of memory or threads is not Node's: it would end the process.
+    const auto guarded = [function](const Napi::CallbackInfo& info) {
+      try {
+        return function(info);
+      } catch (const Napi::Error&) {
+        throw;
+      } catch (const std::bad_alloc&) {
+        throw Napi::Error::New(info.Env(), "not enough memory");
+      } catch (const std::exception& error) {
+        throw Napi::Error::New(info.Env(), error.what());
+      }
+    };
+    exports.Set(name, Napi::Function::New(env, guarded, name));
   };
   define("conv2d", conv2d);
   define("conv2dMaxPool", conv2dMaxPool);

@@ -6,9 +6,11 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -69,14 +71,13 @@ class Pool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   void resize(int count) {
-    stopping_ = true;
-    publish(0);
-    for (auto& worker : workers_) worker.join();
-    workers_.clear();
-    stopping_ = false;
+    stop();
     const uint32_t seen = epochOf(ticket_.load());
-    for (int i = 1; i < count; i++) {
-      workers_.emplace_back([this, seen] { work(seen); });
+    try {
+      for (int i = 1; i < count; i++) workers_.emplace_back([this, seen] { work(seen); });
+    } catch (...) {
+      stop();
+      throw;
     }
   }
 
@@ -97,10 +98,19 @@ class Pool {
       if (spin < SPINS) relax();
       else std::this_thread::yield();
     }
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
   static uint32_t epochOf(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
+
+  void stop() {
+    stopping_ = true;
+    publish(0);
+    for (auto& worker : workers_) worker.join();
+    workers_.clear();
+    stopping_ = false;
+  }
 
   uint32_t publish(uint32_t count) {
     count_ = count;
@@ -120,7 +130,13 @@ class Pool {
     uint64_t ticket = ticket_.load();
     while (epochOf(ticket) == epoch && static_cast<uint32_t>(ticket) < count) {
       if (!ticket_.compare_exchange_weak(ticket, ticket + 1)) continue;
-      task(context, static_cast<int>(static_cast<uint32_t>(ticket)));
+      try {
+        task(context, static_cast<int>(static_cast<uint32_t>(ticket)));
+      } catch (...) {
+        // Thrown again by `run` once nobody uses the context any more.
+        std::lock_guard<std::mutex> lock(mutex_);
+        failure_ = std::current_exception();
+      }
       done_.fetch_add(1, std::memory_order_release);
       ticket = ticket_.load();
     }
@@ -150,6 +166,7 @@ class Pool {
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
+  std::exception_ptr failure_;
   std::condition_variable wake_;
   std::atomic<uint64_t> ticket_{0};
   std::atomic<uint32_t> done_{0}, count_{0};

@@ -46,7 +46,7 @@ let registered = false;
  * that is set up for a GPU and sees one, else `native` where its kernels are built, else `cpu`.
  *
  * @throws UserError if the engine asked for cannot be had here, or the number of threads is no
- *   number from 1 to 256
+ *   number from 1 to 256, or more than the system gives
  */
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const wanted = options.engine ?? 'auto';
@@ -85,7 +85,13 @@ async function startOwn(wanted: 'auto' | 'native' | 'cpu', threads: number): Pro
     tf.registerBackend(NATIVE, () => new NativeBackend(binding));
     registered = true;
   }
-  binding.setThreads(threads);
+  try {
+    binding.setThreads(threads);
+  } catch (error) {
+    throw new UserError(
+      `the system refuses ${threads} threads (${messageOf(error)}): choose fewer with --threads or BANG_THREADS`,
+    );
+  }
   await tf.setBackend(NATIVE);
   return {
     name: 'native',

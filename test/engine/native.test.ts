@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { packageRoot } from '#bang/files.js';
 import { makeRandom, type Random } from '#bang/random.js';
 
 let binding: NativeBinding;
@@ -513,6 +515,45 @@ describe('the border to native code', () => {
         binding.setThreads(count);
       }).toThrow(TypeError);
   });
+
+  // Limits of the process, which root is not held to.
+  it.skipIf(spawnSync('prlimit', ['--version']).status !== 0)(
+    'says so where the system refuses memory or threads, and goes on',
+    () => {
+      const script = `
+        import { execFileSync } from 'node:child_process';
+        import { readFileSync } from 'node:fs';
+        import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+        await startEngine({ engine: 'native', threads: 3 });
+        const binding = nativeBinding();
+        const [, kilobytes] = /VmSize:\\s*(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'));
+        const memory = 1024 * Number(kilobytes) + 2 ** 29;
+        if (process.getuid() === 0) process.setuid(65534);
+        execFileSync('prlimit', ['--pid', String(process.pid), '--nproc=1', '--as=' + memory]);
+        // Pixels far from each other in images whose zero border takes a gigabyte.
+        const window = Int32Array.of(4, 1, 1, 1, 2, 2, 1, 1, 1, 16383, 16383, 0, 0);
+        const [x, y, one] = [new Float32Array(4), new Float32Array(16), new Float32Array(1)];
+        try {
+          binding.conv2d(window, x, one, null, false, y);
+        } catch (error) {
+          console.log(error.message);
+        }
+        await startEngine({ engine: 'native', threads: 256 }).catch((error) => {
+          console.log(error.name + ': ' + error.message);
+        });
+        const [three, two] = [Float32Array.of(3), Float32Array.of(2)];
+        binding.matMul(1, 1, 1, three, false, two, false, null, null, false, one);
+        console.log(one[0]);`;
+      const { stdout, stderr, status } = spawnSync(
+        process.execPath,
+        ['--input-type=module', '-e', script],
+        { cwd: packageRoot, encoding: 'utf8' },
+      );
+      const lines = stdout.trim().split('\n');
+      expect([status, stderr, lines[0], lines[2]]).toEqual([0, '', 'not enough memory', '6']);
+      expect(lines[1]).toMatch(/^UserError: .*256 threads.*--threads or BANG_THREADS$/);
+    },
+  );
 });
 
 describe('pooled memory', () => {

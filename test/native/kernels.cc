@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
+#include <new>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../../native/levels.h"
@@ -518,6 +521,37 @@ void networks(const Kernels& kernels) {
   if (!same(whole.floats[0], have)) fail(name + ": not what its layers give one by one");
 }
 
+/// Tasks that find no memory: whoever called learns of it when none of them runs any more, and the
+/// threads go on.
+void failures() {
+  for (int threads : {1, 2, 5}) {
+    bang::setThreads(threads);
+    std::atomic<int> running{0}, done{0};
+    const auto task = [&](int i) {
+      running++;
+      std::this_thread::yield();
+      running--;
+      if (i % 7 == 3) throw std::bad_alloc();
+      done++;
+    };
+    const auto runAll = [&](int count) {
+      bang::parallelFor(
+          count, [](void* context, int i) { (*static_cast<decltype(task)*>(context))(i); },
+          const_cast<void*>(static_cast<const void*>(&task)));
+    };
+    bool thrown = false;
+    try {
+      runAll(100);
+    } catch (const std::bad_alloc&) {
+      thrown = true;
+    }
+    if (!thrown || running != 0) fail("a task's exception was lost, or came too early");
+    done = 0;
+    runAll(3);
+    if (done != 3) fail("no tasks are done after an exception");
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -533,6 +567,7 @@ int main(int count, char** arguments) {
     }
     printf("%s: %d trials\n", kernels->name, trials);
   }
+  for (int trial = 0; trial < trials; trial++) failures();
   // The sanitizers look for leaks and for threads that are left.
   bang::setThreads(1);
 }
