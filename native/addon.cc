@@ -105,6 +105,9 @@ class Arguments {
     const double limit = 1 << 28;
     const double paddedH = (g.outH - 1.0) * g.strideH + g.kH;
     const double paddedW = (g.outW - 1.0) * g.strideW + g.kW;
+    // A single window has a stride, too, though it leads nowhere.
+    if (static_cast<double>(g.strideH) * g.inC > limit || static_cast<double>(g.strideW) * g.inC > limit)
+      fail(info_, "window: a stride is longer than 2^28 values");
     if (static_cast<double>(g.inH) * g.inW * g.inC > limit || paddedH * paddedW * g.inC > limit ||
         static_cast<double>(g.outH) * g.outW * g.outC > limit ||
         static_cast<double>(g.kH) * g.kW * g.inC * g.outC > limit)

@@ -102,6 +102,17 @@ describe('a whole forward pass at once', () => {
     expect(() => {
       call(dense);
     }).not.toThrow();
+    // A stride that leads nowhere, as there is one window, but overflows where it is reckoned with.
+    const strided = (strideH: number, strideW: number) => () => {
+      const conv = [0, 0, 1, 5, 5, 1, 1, 1, 20, 3, 3, strideH, strideW, 0, 2];
+      const last = [1, 0, 1, 1, 1, 20, 1, 1, 3, 1, 1, 1, 1, 0, 0];
+      const parameters = [180, 20, 60, 3].map((count) => new Float32Array(count));
+      const [x, logits] = [new Float32Array(25), new Float32Array(3)];
+      binding.forward(2, Int32Array.of(...conv, ...last), x, null, 1, logits, ...parameters);
+    };
+    expect(strided(2 ** 28, 2 ** 28)).not.toThrow();
+    expect(strided(1, 2 ** 31 - 1)).toThrow(TypeError);
+    expect(strided(2 ** 28 + 1, 1)).toThrow(TypeError);
     const changed = (at: number, value: number): Int32Array => {
       const program = dense.slice();
       program[at] = value;
