@@ -14,7 +14,7 @@ inline void forPieces(size_t count, const Task& task) {
 
 void relu(size_t count, const float* x, float* y) {
   forPieces(count, [&](size_t begin, size_t n) {
-    for (size_t i = begin; i < begin + n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+    for (size_t i = begin; i < begin + n; i++) y[i] = x[i] <= 0 ? 0 : x[i];
   });
 }
 

@@ -124,14 +124,14 @@ inline void laneTileInto(const float* const* x, int count, const Terms& terms,
     for (int c = 0; c < C; c++) {
       Vec best = splat(-__builtin_inff());
 #pragma GCC unroll 4
-      for (int p = 0; p < P; p++) best = maxOf(layer.relu ? maxOf(y[p][c], Vec{}) : y[p][c], best);
-      store(out[0] + (ptrdiff_t)(first + c) * LANES, layer.reluPooled ? maxOf(best, Vec{}) : best);
+      for (int p = 0; p < P; p++) best = maxOf(layer.relu ? reluOf(y[p][c]) : y[p][c], best);
+      store(out[0] + (ptrdiff_t)(first + c) * LANES, layer.reluPooled ? reluOf(best) : best);
     }
     return;
   }
   for (int p = 0; p < P && p < count; p++)
     for (int c = 0; c < C; c++)
-      store(out[p] + (ptrdiff_t)(first + c) * LANES, layer.relu ? maxOf(y[p][c], Vec{}) : y[p][c]);
+      store(out[p] + (ptrdiff_t)(first + c) * LANES, layer.relu ? reluOf(y[p][c]) : y[p][c]);
 }
 
 /// Panel i of a layer for `count` <= TILE_PIXELS inputs; spare ones repeat another and are not stored.
@@ -249,7 +249,7 @@ void lanePoolRowOf(const ForwardLayer& layer, int oh, const Rows& in, float* out
         if (++kept == in.period) kept = 0;
       }
       if (!MAX) best = best / size;
-      store(out, layer.relu ? maxOf(best, Vec{}) : best);
+      store(out, layer.relu ? reluOf(best) : best);
     }
   }
 }

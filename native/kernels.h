@@ -89,6 +89,7 @@ struct Kernels {
   void (*avgPool)(const Window&, const float* x, float* y);
   void (*avgPoolGradient)(const Window&, const float* dy, float* dx);
 
+  /// y = max(0, x), here as behind other kernels: +0 for -0, NaN for NaN.
   void (*relu)(size_t count, const float* x, float* y);
   /// dx = y > 0 ? dy : 0
   void (*reluGradient)(size_t count, const float* y, const float* dy, float* dx);

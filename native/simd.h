@@ -107,8 +107,11 @@ inline VecI loadBytes(const uint8_t* from, int n) {
 #endif
 }
 
+/// b where one of them is NaN.
 inline Vec maxOf(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec minOf(Vec a, Vec b) { return a < b ? a : b; }
+/// max(0, v): +0 for -0, and NaN for NaN, so that a network that has diverged shows in its loss.
+inline Vec reluOf(Vec v) { return v <= 0 ? Vec{} : v; }
 
 /// The whole product of the low 32 bits of each lane and of b: one instruction, which the compilers
 /// do not find by themselves.

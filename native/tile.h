@@ -127,7 +127,7 @@ inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf row
     for (int p = 0; p < P && i + p < count; p++) {
       float* y = outOf(i + p);
       for (int v = 0; v < V; v++) {
-        const Vec value = panel.relu ? maxOf(sum[p][v], Vec{}) : sum[p][v];
+        const Vec value = panel.relu ? reluOf(sum[p][v]) : sum[p][v];
         storeUpTo(y + v * LANES, value, panel.width - v * LANES);
       }
     }

@@ -363,6 +363,32 @@ describe('kernels of our own', () => {
     binding.setLevel(binding.levels()[0]);
   });
 
+  it('ReLU keeps NaN, alone and behind sums, and has one zero', () => {
+    const tiny = -1e-40;
+    for (const level of binding.levels()) {
+      binding.setLevel(level);
+      const x = Float32Array.from({ length: 70 }, (_, i) => [NaN, -0, -1, 2, tiny][i % 5]);
+      const y = new Float32Array(70);
+      binding.relu(70, x, y);
+      const expected = Float32Array.from({ length: 70 }, (_, i) => [NaN, 0, 0, 2, 0][i % 5]);
+      expect(y, level).toEqual(expected);
+      // Panels of all widths, narrow and not; of five rows one is NaN, two are negative, -0 among them.
+      for (const columns of [1, 7, 16, 17, 33, 50, 70]) {
+        const matrix = Float32Array.of(NaN, 0, tiny, -3, 3);
+        const [weight, bias] = [new Float32Array(columns).fill(1e-40), new Float32Array(columns)];
+        const sums = [0, 1].map(() => new Float32Array(5 * columns));
+        const window = Int32Array.of(1, 5, 1, 1, 5, 1, columns, 1, 1, 1, 1, 0, 0);
+        bias.fill(-0);
+        binding.matMul(5, columns, 1, matrix, false, weight, false, null, bias, true, sums[0]);
+        binding.conv2d(window, matrix, weight, bias, true, sums[1]);
+        const three = Math.fround(3 * Math.fround(1e-40));
+        const rows = [NaN, 0, 0, 0, three].flatMap((value) => Array<number>(columns).fill(value));
+        for (const sum of sums) expect(sum, `${level} ${columns}`).toEqual(Float32Array.from(rows));
+      }
+    }
+    binding.setLevel(binding.levels()[0]);
+  });
+
   it('equal windows give equal sums, wherever they lie and whatever the batch', () => {
     const random = makeRandom(7, 'ties');
     for (const [outC, inC] of [

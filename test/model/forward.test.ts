@@ -90,6 +90,39 @@ describe('a whole forward pass at once', () => {
     watched.mockRestore();
   });
 
+  // NaN in a mean image stands for a network that has diverged: it must show in the loss. Max pooling
+  // passes over NaN, as tfjs's does.
+  it.each([
+    ['convolution', 4, [{ kind: 'relu' }]],
+    ['narrow convolution', 1, [{ kind: 'relu' }]],
+    ['average pooling', 4, [{ kind: 'avgPool', size: 2, stride: 2 }, { kind: 'relu' }]],
+    ['max pooling', 4, [{ kind: 'relu' }, { kind: 'maxPool', size: 2, stride: 2 }]],
+  ] as const)('carries NaN through ReLU behind %s', (name, factor, behind) => {
+    const filler = { kind: 'xavier' } as const;
+    const spec: NetworkSpec = {
+      name,
+      input: [8, 8, 1],
+      classes: 3,
+      subtractMean: true,
+      scale: 1 / 128,
+      layers: [
+        { kind: 'conv', name: 'conv', filters: 5 * factor, size: 3, pad: 1, filler },
+        ...behind,
+        { kind: 'innerProduct', name: 'inner', outputs: 20, filler },
+        { kind: 'relu' },
+        { kind: 'innerProduct', name: 'last', outputs: 3, filler },
+      ],
+    };
+    const mean = tf.fill<tf.Rank.R3>([8, 8, 1], NaN);
+    const network: Network = { ...makeNetwork(spec), mean };
+    for (const level of binding.levels()) {
+      binding.setLevel(level);
+      const [whole, single] = bothWays(network, 2, 1);
+      expect(whole, level).toEqual(single);
+      if (name !== 'max pooling') expect(whole, level).toEqual(new Float32Array(6).fill(NaN));
+    }
+  });
+
   it('refuses programs that do not fit', () => {
     const window = [2, 4, 4, 1, 1, 1, 3, 1, 1, 1, 1, 0, 0];
     const dense = Int32Array.of(1, 0, ...window);

@@ -106,10 +106,19 @@ describe('training', () => {
 
   it('stops with a sentence when the loss is no number any more, or stays at chance', async () => {
     const fast = { learningRate: { policy: 'fixed', base: 1e6 }, iterations: 50 } as const;
-    await expect(weightsAfter(fast)).rejects.toThrow(/far above that of guessing \(2\.30\)/);
+    await expect(weightsAfter({ ...fast, logEvery: 2 })).rejects.toThrow(
+      /far above that of guessing \(2\.30\)/,
+    );
     await expect(weightsAfter({ ...fast, logEvery: 50 })).rejects.toThrow(
       /no finite number any more at iteration \d+/,
     );
+    // Whose weights become NaN while ReLU could still hide it.
+    const dead = {
+      learningRate: { policy: 'fixed', base: 1 },
+      iterations: 50,
+      logEvery: 50,
+    } as const;
+    await expect(weightsAfter(dead)).rejects.toThrow(/no finite number any more at iteration \d+/);
     const still = { learningRate: { policy: 'fixed', base: 1e-12 }, bang: undefined } as const;
     const long = { iterations: 1000, batch: 2, logEvery: 500 };
     await expect(weightsAfter({ ...still, ...long })).rejects.toThrow(/still at chance/);
