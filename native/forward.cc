@@ -22,6 +22,8 @@ struct Terms {
 };
 
 /// sum[turn][p][c] += x[p][j] * w[j][c] for j0 <= j < j1; which turn a term takes depends on j alone.
+/// This and laneTile are tileRun and tile of tile.h with images in the lanes: whoever changes blocks or
+/// turns changes both.
 template <int P, int C, int T>
 inline void laneRun(const float* const* x, int run, int j0, int j1, const float* w,
                     ptrdiff_t weightStride, Vec (&sum)[T][P][C]) {
@@ -224,11 +226,8 @@ void laneCellRow(const Window& g, const LaneWeights& layer, const float* image, 
 
 /// Whether laneCellRow does it.
 bool pooledByCells(const Window& g, const LaneWeights& weights, const ForwardLayer& next) {
-  const Window& pool = next.window;
-  return next.kind == ForwardLayer::MAX_POOL && pool.kH == 2 && pool.kW == 2 && pool.strideH == 2 &&
-         pool.strideW == 2 && pool.padTop == 0 && pool.padLeft == 0 && pool.outH * 2 == g.outH &&
-         pool.outW * 2 == g.outW && !weights.narrow() && g.padTop == 0 && g.padLeft == 0 &&
-         (g.outW - 1) * g.strideW + g.kW <= g.inW && (g.outH - 1) * g.strideH + g.kH <= g.inH;
+  return next.kind == ForwardLayer::MAX_POOL && tilesByCells(next.window) && !weights.narrow() &&
+         coversExactly(g);
 }
 
 /// Row oh of a max or average pooling: out[outW][C][LANES].

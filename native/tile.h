@@ -1,5 +1,6 @@
-// The one multiply-add loop: P rows of x times a panel of V vectors of weights, in registers.
-// Convolution and matrix product are two ways of naming its rows.
+// The multiply-add loop: P rows of x times a panel of V vectors of weights, in registers. Convolution
+// and matrix product are two ways of naming its rows. forward.cc has a second one (laneRun, laneTile),
+// whose sums have the same terms in the same order: blocks and turns must be changed in both.
 #pragma once
 #include "simd.h"
 
