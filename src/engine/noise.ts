@@ -28,7 +28,7 @@ const RANGE = 255;
 /**
  * The distribution of round(z), z normal with mean 0 and deviation σ, cut off at ±255, where each
  * pixel is clipped anyway: P(noise < j) = Φ((j − ½) / σ) for the integers j. Drawn by inversion of
- * 32 random bits, each of these probabilities is right to 2⁻³², and the distribution is symmetric.
+ * 32 random bits, each of these probabilities is right to 2⁻³³, and the distribution is symmetric.
  * Other than with a formula for z there is nothing that could be rounded in another way: the noise is
  * the same on every engine and machine.
  *
