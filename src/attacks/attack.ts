@@ -65,7 +65,6 @@ export const DEFAULT_ATTACKS = ['fgs', 'fgs-unmasked', 'hc1'] as const;
 export const STEP_ATTACKS = ['pgd', 'deepfool-l2', 'deepfool-linf', 'square'] as const;
 export const ATTACK_NAMES = [...DEFAULT_ATTACKS, ...STEP_ATTACKS] as const;
 export type AttackName = (typeof ATTACK_NAMES)[number];
-export type StepAttackName = (typeof STEP_ATTACKS)[number];
 
 /** How hard the attacks that take steps try. */
 export interface Effort {

@@ -1,3 +1,5 @@
+import { meanOf } from './summary.js';
+
 /** What is drawn at random in a share of flipped copies, and how far it moves the share. */
 export interface Rate {
   /** In percent of all copies of all images. */
@@ -51,8 +53,4 @@ export function stratifiedError(
     sum += squares / (members.length - 1) / members.length;
   }
   return (100 * Math.sqrt(sum)) / classes.size;
-}
-
-export function meanOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
