@@ -6,7 +6,7 @@ import { SHAPES, type ImageShape } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { createPassMeter } from '../metrics/pass.js';
-import { disposeWeights } from '../model/parameters.js';
+import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { printable } from '../report/entry.js';
 import { isBang } from './config.js';
@@ -133,7 +133,7 @@ async function examplesOn(
     }
   } finally {
     meter.close();
-    for (const { weights } of models) disposeWeights(weights);
+    for (const { network, weights } of models) disposeNetwork(network, weights);
   }
   task.finish(`${found.size} of ${shape.classes} classes`);
   return [...found.values()].sort((a, b) => a.label - b.label);

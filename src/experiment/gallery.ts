@@ -2,7 +2,7 @@ import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
 import { imageAt, type Dataset, type DataSplits } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
-import { disposeWeights } from '../model/parameters.js';
+import { disposeNetwork } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
 import type { Progress } from '../progress.js';
 import { firstImages } from './evaluate.js';
@@ -116,7 +116,7 @@ export async function examplesOf(
     await measurePass(originals, networks, test, options);
     return { originals, networks };
   } finally {
-    for (const { weights } of opened) disposeWeights(weights);
+    for (const { network, weights } of opened) disposeNetwork(network, weights);
   }
 }
 

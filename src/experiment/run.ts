@@ -4,7 +4,7 @@ import { startEngine, threadCount, type Engine } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
-import { disposeWeights, importMean, importWeights } from '../model/parameters.js';
+import { disposeNetwork, disposeWeights, importMean, importWeights } from '../model/parameters.js';
 import { readWeights, type WeightFile } from '../model/weights.js';
 import type { Progress } from '../progress.js';
 import { perImageCsv, tableCsv } from '../report/csv.js';
@@ -91,7 +91,7 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
     finish(folder, result);
     return result;
   } finally {
-    disposeWeights(trained.weights);
+    disposeNetwork(network, trained.weights);
   }
 }
 
@@ -110,7 +110,7 @@ export async function trainUntil(
   if (folder.has('result') || folder.has('weights')) return;
   const subject = await subjectIn(folder, config, options);
   const { weights, velocities } = await trainedState(subject, config, folder, options, iteration);
-  disposeWeights(weights);
+  disposeNetwork(subject.network, weights);
   disposeWeights(velocities);
 }
 

@@ -5,7 +5,7 @@ import { loadData, type Dataset } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { spreadOf } from '../metrics/summary.js';
-import { disposeWeights } from '../model/parameters.js';
+import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { printable } from '../report/entry.js';
 import { transferCsv } from '../report/transfer.js';
@@ -136,7 +136,7 @@ export async function transfer(
     folder.remove('stages');
     return transfers;
   } finally {
-    for (const { weights } of networks) disposeWeights(weights);
+    for (const { network, weights } of networks) disposeNetwork(network, weights);
   }
 }
 

@@ -23,15 +23,35 @@ export function initialWeights(network: Network, seed: number): Weights {
     }
     const outputs = layer.weightShape.at(-1)!;
     weights.set(layer.name, {
-      weight: tf.variable(tf.tensor(values, layer.weightShape)),
-      bias: tf.variable(tf.zeros([outputs])),
+      weight: variableOf(values, layer.weightShape),
+      bias: variableOf<tf.Rank.R1>(new Float32Array(outputs), [outputs]),
     });
   }
   return weights;
 }
 
+/**
+ * A variable that is all there is of it: `tf.variable` shares the memory of the tensor that it is made
+ * of, which keeps it when the variable is disposed of.
+ */
+export function variableOf<R extends tf.Rank>(
+  values: Float32Array,
+  shape: tf.ShapeMap[R],
+): tf.Variable<R> {
+  const initial = tf.tensor<R>(values, shape);
+  const variable = tf.variable(initial);
+  initial.dispose();
+  return variable;
+}
+
 export function disposeWeights(weights: Weights): void {
   for (const { weight, bias } of weights.values()) tf.dispose([weight, bias]);
+}
+
+/** Disposes of all that makes a network: its parameters and, if it has one, its mean image. */
+export function disposeNetwork({ mean }: Network, weights: Weights): void {
+  disposeWeights(weights);
+  mean?.dispose();
 }
 
 /** The name of the mean image in a file, where it lies in Caffe's layout, C×H×W. */
@@ -130,8 +150,8 @@ export function importWeights(network: Network, file: WeightFile, name: string):
     const inner = new Float32Array(outer.length);
     for (let i = 0; i < outer.length; i++) inner[order[i]] = outer[i]!;
     weights.set(layer.name, {
-      weight: tf.variable(tf.tensor(inner, layer.weightShape)),
-      bias: tf.variable(tf.tensor1d(bias.slice())),
+      weight: variableOf(inner, layer.weightShape),
+      bias: variableOf<tf.Rank.R1>(bias.slice(), [bias.length]),
     });
   }
   return weights;

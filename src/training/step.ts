@@ -10,6 +10,7 @@ import {
   type Trace,
   type Weights,
 } from '../model/network.js';
+import { variableOf } from '../model/parameters.js';
 import { makeRandom } from '../random.js';
 import { balance, epsilonHat, inLayer, type Bang } from './bang.js';
 
@@ -89,8 +90,8 @@ export function initialVelocities(weights: Weights): Weights {
   const velocities: Weights = new Map();
   for (const [name, { weight, bias }] of weights) {
     velocities.set(name, {
-      weight: tf.variable(tf.tensor(new Float32Array(weight.size), weight.shape)),
-      bias: tf.variable(tf.tensor1d(new Float32Array(bias.size))),
+      weight: variableOf(new Float32Array(weight.size), weight.shape),
+      bias: variableOf<tf.Rank.R1>(new Float32Array(bias.size), bias.shape),
     });
   }
   return velocities;

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { fixture, readCsv } from '../fixtures.js';
 import type { AttackName } from '#bang/attacks/attack.js';
@@ -30,7 +31,9 @@ describe('adversarial examples', () => {
       const reference = readCsv(fixture(scores));
       const data = await loadData(name);
       const source = sourceOf('authors', weights, ['fgs', 'hc1']);
+      const tensors = tf.memory().numTensors;
       const { originals, networks } = await examplesOf([source], data, options);
+      expect(tf.memory().numTensors).toBe(tensors);
 
       // The first two of each class that the network classifies correctly.
       const expected = Array.from({ length: 10 }, (_, label) =>

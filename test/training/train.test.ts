@@ -5,7 +5,7 @@ import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
-import { exportWeights } from '#bang/model/parameters.js';
+import { disposeWeights, exportWeights, importWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/random.js';
 import { trainingOrder } from '#bang/training/order.js';
 import { learningRateAt } from '#bang/training/schedule.js';
@@ -102,6 +102,25 @@ describe('training', () => {
     );
     expect(seen.length).toBe(5);
     for (const later of seen.slice(1)) expect(later).toEqual(seen[0]);
+  });
+
+  it('gives back all memory of weights and velocities, read from a file too', () => {
+    const measure = () => {
+      const { numTensors, numDataBuffers, numBytes } = tf.memory();
+      return { numTensors, numDataBuffers, numBytes };
+    };
+    const before = measure();
+    const { weights, velocities } = initialState(network, 1);
+    const tensors = exportWeights(network, weights);
+    const back = importWeights(
+      network,
+      { layout: 'caffe', format: 'safetensors', metadata: {}, tensors },
+      'a file',
+    );
+    // Four layers, weight and bias of each.
+    expect(measure().numTensors).toBe(before.numTensors + 3 * 8);
+    for (const some of [weights, velocities, back]) disposeWeights(some);
+    expect(measure()).toEqual(before);
   });
 
   it('stops with a sentence when the loss is no number any more, or stays at chance', async () => {
