@@ -195,4 +195,23 @@ describe('dropout', () => {
     }
     expect(masks[0]).not.toEqual(masks[1]);
   });
+
+  it('drops as many values as its rate says, and makes the others larger for that', () => {
+    const { layers } = NETWORKS.lenet;
+    const rated = layers.map((layer) =>
+      layer.kind === 'dropout' ? { ...layer, rate: 0.3 } : layer,
+    );
+    const thirty = makeNetwork({ ...NETWORKS.lenet, layers: rated });
+    const masks = [0, 1].map((t) =>
+      [...dropoutMasks(thirty, 64, 1, t).values()][0].dataSync<'float32'>(),
+    );
+    for (const mask of masks) {
+      expect(new Set(mask)).toEqual(new Set([0, Math.fround(1 / 0.7)]));
+      // 32 000 draws: five standard deviations, of the share of zeros and of the mean.
+      const dropped = mask.filter((v) => v === 0).length / mask.length;
+      expect(Math.abs(dropped - 0.3)).toBeLessThan(0.0129);
+      expect(Math.abs(mask.reduce((sum, v) => sum + v, 0) / mask.length - 1)).toBeLessThan(0.0184);
+    }
+    expect(masks[0]).not.toEqual(masks[1]);
+  });
 });
