@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fr
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/experiment/run.js';
+import { packageRoot } from '#bang/files.js';
 import { readLock } from '#bang/sweep/lock.js';
 import { readCsv } from '../fixtures.js';
 import {
@@ -206,6 +207,23 @@ list:
   ])('refuses %j', async (args, message) => {
     expectRefusal(await inside(args), message);
   });
+});
+
+it('tells structure from noise in the grid of the paper, from the folder that is committed', async () => {
+  const { code, stdout } = await bangInside([
+    ...['sweep', 'status', path.join(packageRoot, 'results', 'grids', 'lenet')],
+  ]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^lenet: 170 of 170 cells done, nothing runs$/m);
+  expect(stdout).toMatch(/^beta .* 0\.78 0\.785 .* 0\.84\n1 +4\.00▓ 3\.62▓ /m);
+  const line = (figure: string): string[] =>
+    stdout
+      .split('\n')
+      .find((one) => one.startsWith(`│ ${figure}`))!
+      .split('│')
+      .map((cell) => cell.trim());
+  expect(line('FGS-Rate').slice(-5, -1)).toEqual(['+0.09', '-2.59', '88', '0.31']);
+  expect(line('Accuracy').slice(2, 5)).toEqual(['99.19', '29 of 169', '99.09']);
 });
 
 describe('a sweep that is stopped', () => {
