@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import type { Argv, CommandModule } from 'yargs';
+import type { CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
 import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
 import { ExperimentError } from '../errors.js';
@@ -7,42 +7,49 @@ import { interruptible } from './options.js';
 
 const name = { describe: 'the data set', choices: DATA_NAMES } as const;
 
+const pullCommand: CommandModule<object, { name: DataName }> = {
+  command: 'pull <name>',
+  describe: 'fetch a data set into the cache, unless it is there and intact',
+  builder: (yargs) =>
+    yargs
+      .positional('name', { ...name, demandOption: true })
+      .example('$0 data pull mnist', 'then runs need no network')
+      .example('BANG_CACHE=/data/bang $0 data pull mnist', 'keep it somewhere else'),
+  handler: (args) => pull(args.name),
+};
+
+const listCommand: CommandModule = {
+  command: 'list',
+  describe: 'what the cache holds',
+  builder: (yargs) => yargs.example('$0 data list', ''),
+  handler: list,
+};
+
+const verifyCommand: CommandModule<object, { name?: DataName }> = {
+  command: 'verify [name]',
+  describe: 'check every byte of what the cache holds; exit code 1 if it is damaged',
+  builder: (yargs) =>
+    yargs
+      .positional('name', name)
+      .example('$0 data verify', 'all that is cached')
+      .example('$0 data verify mnist', 'must be cached, too') as never,
+  handler: (args) => verify(args.name),
+};
+
+export const dataActions = [pullCommand, listCommand, verifyCommand];
+
 /** `bang data`: what the cache holds, and filling it before the network is gone. */
 export const dataCommand: CommandModule = {
   command: 'data <action>',
   describe: 'fetch, list and verify the data sets in the cache',
   builder: (yargs) =>
     yargs
-      .command(
-        'pull <name>',
-        'fetch a data set into the cache, unless it is there and intact',
-        (args) =>
-          args
-            .positional('name', { ...name, demandOption: true })
-            .example('$0 data pull mnist', 'then runs need no network')
-            .example('BANG_CACHE=/data/bang $0 data pull mnist', 'keep it somewhere else'),
-        (args) => pull(args.name),
-      )
-      .command('list', 'what the cache holds', example('$0 data list'), list)
-      .command(
-        'verify [name]',
-        'check every byte of what the cache holds; exit code 1 if it is damaged',
-        (args) =>
-          args
-            .positional('name', name)
-            .example('$0 data verify', 'all that is cached')
-            .example('$0 data verify mnist', 'must be cached, too'),
-        (args) => verify(args.name),
-      )
+      .command(dataActions as CommandModule[])
       .demandCommand(1, 'which one: pull, list or verify?')
       .example('$0 data pull mnist', 'fetch MNIST')
       .example('$0 data verify', 'check what is cached'),
   handler: () => undefined,
 };
-
-function example(line: string) {
-  return (args: Argv) => args.example(line, '');
-}
 
 async function pull(dataName: DataName): Promise<void> {
   const source = sources[dataName];

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import yargs from 'yargs';
+import yargs, { type CommandModule } from 'yargs';
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
 import { packageRoot, reason } from '../files.js';
 import { printableText } from '../report/entry.js';
 import { checkCommand } from './check.js';
-import { dataCommand } from './data.js';
+import { dataActions, dataCommand } from './data.js';
 import { diffCommand } from './diff.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
@@ -17,7 +17,7 @@ import { reportCommand } from './report.js';
 import { runCommand } from './run.js';
 import { schemaCommand } from './schema.js';
 import { setupCommand } from './setup.js';
-import { sweepCommand } from './sweep.js';
+import { sweepActions, sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { transferCommand } from './transfer.js';
 import { usageProblem } from './usage.js';
@@ -28,7 +28,6 @@ import { workerCommand } from './worker.js';
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
-/** With their arguments: `run <config..>`. */
 const COMMANDS = [
   runCommand,
   evalCommand,
@@ -49,17 +48,13 @@ const COMMANDS = [
   schemaCommand,
   setupCommand,
   doctorCommand,
-].map(({ command }) => String(command));
+];
 
-/** The same of what these have below them, which yargs does not tell. */
-const BELOW = [
-  'data pull <name>',
-  'data list',
-  'data verify [name]',
-  'sweep status <folder>',
-  'sweep retry <folder>',
-  'sweep cancel <folder>',
-  'sweep compare <first> <second>',
+/** With their arguments: `run <config..>`, `data list`. */
+const USAGES = [
+  ...COMMANDS.map(({ command }) => String(command)),
+  ...dataActions.map(({ command }) => `data ${String(command)}`),
+  ...sweepActions.map(({ command }) => `sweep ${String(command)}`),
 ];
 
 /**
@@ -74,25 +69,7 @@ export async function main(args: string[]): Promise<number> {
   const parser = yargs(args)
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
-    .command(runCommand)
-    .command(evalCommand)
-    .command(noiseCommand)
-    .command(transferCommand)
-    .command(tableCommand)
-    .command(figureCommand)
-    .command(reportCommand)
-    .command(viewCommand)
-    .command(sweepCommand)
-    .command(checkCommand)
-    .command(diffCommand)
-    .command(workerCommand)
-    .command(exportCommand)
-    .command(dataCommand)
-    .command(validateCommand)
-    .command(initCommand)
-    .command(schemaCommand)
-    .command(setupCommand)
-    .command(doctorCommand)
+    .command(COMMANDS as CommandModule[])
     .example('$0 run configs/lenet-b1.yaml', 'train, evaluate, print the row of Table 1')
     .example('$0 eval weights.safetensors', 'attack a network that exists already')
     .example('$0 table runs', 'the tables of the paper, of all runs in a folder')
@@ -109,7 +86,7 @@ export async function main(args: string[]): Promise<number> {
       if (error && error.name !== 'YError') throw error;
       // Public, but not among the types.
       const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
-      const usage = { commands: [...COMMANDS, ...BELOW], options: Object.keys(key) };
+      const usage = { commands: USAGES, options: Object.keys(key) };
       throw new UserError(usageProblem(message ?? 'the arguments do not fit', args, usage));
     });
   try {

@@ -64,73 +64,92 @@ interface SweepArguments extends Computing, QueueArguments {
   force: boolean;
 }
 
+interface InFolder {
+  folder: string;
+}
+
+interface RetryArguments extends InFolder, Computing, QueueArguments {}
+
+interface CompareArguments {
+  first: string;
+  second: string;
+  out?: string;
+}
+
 const folderArgument = {
   type: 'string',
   demandOption: true,
   describe: 'the folder of a sweep',
 } as const;
 
+const runCommand: CommandModule<object, SweepArguments> = {
+  command: '$0 <config>',
+  describe: 'run what a sweep describes; what its folder holds already is not computed again',
+  builder: (yargs) => options(yargs) as never,
+  handler: run,
+};
+
+const statusCommand: CommandModule<object, InFolder> = {
+  command: 'status <folder>',
+  describe: 'how far a sweep is, and its best cells',
+  builder: (yargs) =>
+    yargs
+      .positional('folder', folderArgument)
+      .example('$0 sweep status runs/lenet', 'while it runs, or later'),
+  handler: status,
+};
+
+const retryCommand: CommandModule<object, RetryArguments> = {
+  command: 'retry <folder>',
+  describe: 'compute what is missing or failed of a sweep, from its folder alone',
+  builder: (yargs) =>
+    yargs
+      .positional('folder', folderArgument)
+      .options(computing)
+      .options(queueOptions)
+      .example('$0 sweep retry runs/lenet', 'what failed, once more') as never,
+  handler: retry,
+};
+
+const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
+  command: 'cancel <folder>',
+  describe: 'stop a sweep that runs, wherever it was started; it can be gone on with',
+  builder: (yargs) =>
+    yargs
+      .positional('folder', folderArgument)
+      .options(queueOptions)
+      .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs')
+      .example(
+        '$0 sweep cancel runs/lenet --queue redis://host:6379',
+        'and take its cells out of the queue, also where it does not run any more',
+      ) as never,
+  handler: cancel,
+};
+
+const compareCommand: CommandModule<object, CompareArguments> = {
+  command: 'compare <first> <second>',
+  describe: 'what moved from one sweep to another, point by point',
+  builder: (yargs) =>
+    yargs
+      .positional('first', folderArgument)
+      .positional('second', folderArgument)
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'a CSV file for the differences at each point',
+      })
+      .example('$0 sweep compare runs/before runs/after', 'second minus first') as never,
+  handler: compare,
+};
+
+/** What is done with the folder of a sweep. */
+export const sweepActions = [statusCommand, retryCommand, cancelCommand, compareCommand];
+
 export const sweepCommand: CommandModule = {
   command: 'sweep <config>',
   describe: 'run a grid, a list or a random sample of experiments',
-  builder: (yargs) =>
-    yargs
-      .command(
-        '$0 <config>',
-        'run what a sweep describes; what its folder holds already is not computed again',
-        (args) => options(args) as never,
-        (args: unknown) => run(args as SweepArguments),
-      )
-      .command(
-        'status <folder>',
-        'how far a sweep is, and its best cells',
-        (args) =>
-          args
-            .positional('folder', folderArgument)
-            .example('$0 sweep status runs/lenet', 'while it runs, or later'),
-        ({ folder }) => status(folder),
-      )
-      .command(
-        'retry <folder>',
-        'compute what is missing or failed of a sweep, from its folder alone',
-        (args) =>
-          args
-            .positional('folder', folderArgument)
-            .options(computing)
-            .options(queueOptions)
-            .example('$0 sweep retry runs/lenet', 'what failed, once more') as never,
-        (args: unknown) => retry(args as Parameters<typeof retry>[0]),
-      )
-      .command(
-        'cancel <folder>',
-        'stop a sweep that runs, wherever it was started; it can be gone on with',
-        (args) =>
-          args
-            .positional('folder', folderArgument)
-            .options(queueOptions)
-            .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs')
-            .example(
-              '$0 sweep cancel runs/lenet --queue redis://host:6379',
-              'and take its cells out of the queue, also where it does not run any more',
-            ) as never,
-        (args: unknown) => cancel(args as QueueArguments & { folder: string }),
-      )
-      .command(
-        'compare <first> <second>',
-        'what moved from one sweep to another, point by point',
-        (args) =>
-          args
-            .positional('first', folderArgument)
-            .positional('second', folderArgument)
-            .option('out', {
-              type: 'string',
-              requiresArg: true,
-              coerce: once('out'),
-              describe: 'a CSV file for the differences at each point',
-            })
-            .example('$0 sweep compare runs/before runs/after', 'second minus first'),
-        ({ first, second, out }) => compare(first, second, out),
-      ),
+  builder: (yargs) => yargs.command(runCommand).command(sweepActions as CommandModule[]),
   handler: () => undefined,
 };
 
@@ -179,10 +198,7 @@ async function run(args: SweepArguments): Promise<void> {
   else await carryOn(plan, folder, args, force, addressIn(args));
 }
 
-async function retry({
-  folder,
-  ...args
-}: Computing & QueueArguments & { folder: string }): Promise<void> {
+async function retry({ folder, ...args }: RetryArguments): Promise<void> {
   const plan = keeping(await planIn(folder), keepIn(args.keep));
   await carryOn(plan, folder, args, false, addressIn(args));
 }
@@ -298,7 +314,7 @@ async function list(plan: Plan, out: string, args: SweepArguments): Promise<void
   );
 }
 
-async function status(out: string): Promise<void> {
+async function status({ folder: out }: InFolder): Promise<void> {
   const plan = await planIn(out);
   const folder = sweepFolder(out, plan);
   const cells = cellsOf(plan, statesIn(plan, folder));
@@ -323,10 +339,7 @@ async function status(out: string): Promise<void> {
 
 const WAIT_MS = 120_000;
 
-async function cancel({
-  folder: out,
-  ...args
-}: QueueArguments & { folder: string }): Promise<void> {
+async function cancel({ folder: out, ...args }: InFolder & QueueArguments): Promise<void> {
   const plan = await planIn(out);
   const address = addressIn(args);
   const folder = sweepFolder(out, plan);
@@ -353,7 +366,7 @@ async function stop(out: string, folder: SweepFolder, working: () => boolean): P
   }
 }
 
-async function compare(first: string, second: string, out: string | undefined): Promise<void> {
+async function compare({ first, second, out }: CompareArguments): Promise<void> {
   const [a, b] = [await planIn(first), await planIn(second)];
   const keys = [...a.keys].sort();
   if (keys.join() !== [...b.keys].sort().join()) {

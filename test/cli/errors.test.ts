@@ -211,15 +211,23 @@ describe('help', () => {
     const help = await bangOk(['--help'], { cwd: space.folder });
     for (const command of [
       'run',
-      'check',
-      'diff',
       'eval',
       'noise',
+      'transfer',
+      'table',
+      'figure',
+      'report',
+      'view',
+      'sweep',
+      'check',
+      'diff',
+      'worker',
       'export',
       'data',
       'validate',
       'init',
       'schema',
+      'setup',
       'doctor',
     ]) {
       expect(help.stdout).toMatch(new RegExp(`^  bang ${command}\\b`, 'm'));
