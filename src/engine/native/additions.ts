@@ -1,0 +1,258 @@
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  convWindow,
+  floats,
+  floatsOrNull,
+  poolingOf,
+  outputShape,
+  poolWindow,
+  type Attributes,
+  type Inputs,
+  type Kernel,
+} from './arguments.js';
+
+/** Kernels that tfjs does not have; `engine/ops.ts` falls back on its operations where they are missing. */
+export const ADDITIONS: Record<string, Kernel> = {
+  /** tfjs's own AvgPoolGrad divides by the whole window where it should by the clipped one. */
+  BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
+    const { dy, x } = inputs;
+    const { info, values } = backend.output(x.shape);
+    backend.binding.avgPoolGradient(poolWindow(x.shape, attrs)!, floats(backend, dy), values);
+    return info;
+  },
+
+  /**
+   * `pooling`: attributes of the max pooling. Outputs the pooled values and, as bytes of type bool, which
+   * pixel of each window was the first maximum.
+   */
+  BangConvMaxPool: ({ inputs, attrs, backend }) => {
+    const { x, filter, bias } = inputs;
+    const window = convWindow(x.shape, filter.shape, attrs)!;
+    const pool = poolingOf(window, attrs);
+    const y = backend.output(outputShape(pool));
+    const winner = backend.outputBytes(outputShape(pool));
+    backend.binding.conv2dMaxPool(
+      window,
+      pool,
+      floats(backend, x),
+      floats(backend, filter),
+      floats(backend, bias),
+      y.values,
+      winner.values,
+    );
+    return [y.info, winner.info];
+  },
+
+  BangConvMaxPoolInputGradient: ({ inputs, attrs, backend }) => {
+    const { kappa, winner, filter } = inputs;
+    const { inputShape } = attrs as { inputShape: number[] };
+    const window = convWindow(inputShape, filter.shape, attrs)!;
+    const { info, values } = backend.output(inputShape);
+    backend.binding.conv2dInputGradient(
+      window,
+      poolingOf(window, attrs),
+      backend.values(winner) as Uint8Array,
+      floats(backend, kappa),
+      floats(backend, filter),
+      values,
+    );
+    return info;
+  },
+
+  /** With `winner`, kappa is that of the max pooling behind the convolution. */
+  BangConvWeightGradient: ({ inputs, attrs, backend }) => {
+    const { x, kappa } = inputs;
+    const { scale, winner } = inputs as Partial<Inputs>;
+    const { filterShape } = attrs as { filterShape: number[] };
+    const window = convWindow(x.shape, filterShape, attrs)!;
+    const weight = backend.output(filterShape);
+    const bias = backend.output([filterShape[3]]);
+    backend.binding.conv2dWeightGradient(
+      window,
+      floats(backend, x),
+      winner ? poolingOf(window, attrs) : null,
+      winner ? (backend.values(winner) as Uint8Array) : null,
+      floats(backend, kappa),
+      floatsOrNull(backend, scale),
+      weight.values,
+      bias.values,
+    );
+    return [weight.info, bias.info];
+  },
+
+  /** Norms of kappa before the pooling, given kappa behind it; `shape` is that of the pooling's input. */
+  BangPooledNorms: ({ inputs, attrs, backend }) => {
+    const { kappa, winner } = inputs;
+    const { shape, pooling } = attrs as unknown as { shape: number[]; pooling: Attributes };
+    const { info, values } = backend.output([shape[0]]);
+    backend.binding.pooledNorms(
+      poolWindow(shape, pooling)!,
+      backend.values(winner) as Uint8Array,
+      floats(backend, kappa),
+      values,
+    );
+    return info;
+  },
+
+  BangDenseWeightGradient: ({ inputs, backend }) => {
+    const { x, kappa } = inputs;
+    const { scale } = inputs as Partial<Inputs>;
+    const [batch, rows] = x.shape as [number, number];
+    const columns = kappa.shape[1];
+    const weight = backend.output([rows, columns]);
+    const bias = backend.output([columns]);
+    const factors = floatsOrNull(backend, scale);
+    const { binding } = backend;
+    binding.matMul(
+      rows,
+      columns,
+      batch,
+      floats(backend, x),
+      true,
+      floats(backend, kappa),
+      false,
+      factors,
+      null,
+      false,
+      weight.values,
+    );
+    binding.columnSums(batch, columns, floats(backend, kappa), factors, bias.values);
+    return [weight.info, bias.info];
+  },
+
+  BangReluGradient: ({ inputs, backend }) => {
+    const { y, dy } = inputs;
+    const { info, values } = backend.output(y.shape);
+    backend.binding.reluGradient(values.length, floats(backend, y), floats(backend, dy), values);
+    return info;
+  },
+
+  BangSoftmaxCrossEntropy: ({ inputs, attrs, backend }) => {
+    const { logits, labels } = inputs;
+    const [batch, classes] = logits.shape as [number, number];
+    const loss = backend.output([batch]);
+    const gradient = backend.output([batch, classes]);
+    const correct = backend.output([batch]);
+    backend.binding.softmaxCrossEntropy(
+      batch,
+      classes,
+      floats(backend, logits),
+      backend.values(labels) as Int32Array,
+      attrs.factor as number,
+      loss.values,
+      gradient.values,
+      correct.values,
+    );
+    return [loss.info, gradient.info, correct.info];
+  },
+
+  BangRowNorms: ({ inputs, backend }) => {
+    const { x } = inputs;
+    const batch = x.shape[0];
+    const { info, values } = backend.output([batch]);
+    const size = tf.util.sizeFromShape(x.shape.slice(1));
+    backend.binding.rowNorms(batch, size, floats(backend, x), values);
+    return info;
+  },
+
+  BangEta: ({ inputs, backend }) => {
+    const { norm, epsilonHat } = inputs;
+    const { info, values } = backend.output(norm.shape);
+    backend.binding.eta(norm.shape[0], floats(backend, norm), floats(backend, epsilonHat), values);
+    return info;
+  },
+
+  /** Changes weight and velocity in place. */
+  BangSgd: ({ inputs, attrs, backend }) => {
+    const { weight, velocity, gradient } = inputs;
+    const { rate, momentum, decay } = attrs as { rate: number; momentum: number; decay: number };
+    const values = floats(backend, weight);
+    backend.binding.sgd(
+      values.length,
+      values,
+      floats(backend, velocity),
+      floats(backend, gradient),
+      rate,
+      momentum,
+      decay,
+    );
+    return [];
+  },
+
+  BangNormalize: ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const { mean } = inputs as Partial<Inputs>;
+    const { info, values } = backend.output(x.shape);
+    const size = tf.util.sizeFromShape(x.shape.slice(1));
+    backend.binding.normalize(
+      x.shape[0],
+      size,
+      floats(backend, x),
+      floatsOrNull(backend, mean),
+      attrs.factor as number,
+      values,
+    );
+    return info;
+  },
+
+  /** `program`: for each layer its kind, 1 where ReLU follows, and its window. */
+  BangForward: ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const { mean } = inputs as Partial<Inputs>;
+    const { program, factor } = attrs as { program: number[][]; factor: number };
+    const classes = program[program.length - 1][8];
+    const { info, values } = backend.output([x.shape[0], classes]);
+    const parameters = program.flatMap((_, i) =>
+      [inputs[`weight${i}`], inputs[`bias${i}`]].filter(Boolean),
+    );
+    backend.binding.forward(
+      program.length,
+      Int32Array.from(program.flat()),
+      floats(backend, x),
+      floatsOrNull(backend, mean),
+      factor,
+      values,
+      ...parameters.map((tensor) => floats(backend, tensor)),
+    );
+    return info;
+  },
+
+  BangOverLargest: ({ inputs, backend }) => {
+    const { x } = inputs;
+    const { info, values } = backend.output(x.shape);
+    const size = tf.util.sizeFromShape(x.shape.slice(1));
+    backend.binding.overLargest(x.shape[0], size, floats(backend, x), values);
+    return info;
+  },
+
+  BangPerturb: ({ inputs, backend }) => {
+    const { x, direction, rows, scale } = inputs;
+    const count = rows.shape[0];
+    const { info, values } = backend.output([count, ...x.shape.slice(1)]);
+    backend.binding.perturb(
+      x.shape[0],
+      count,
+      tf.util.sizeFromShape(x.shape.slice(1)),
+      floats(backend, x),
+      floats(backend, direction),
+      backend.values(rows) as Int32Array,
+      floats(backend, scale),
+      values,
+    );
+    return info;
+  },
+
+  BangNoise: ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const { copies, counters, thresholds, depth } = attrs as {
+      copies: number;
+      counters: Uint32Array;
+      thresholds: Uint32Array;
+      depth: number;
+    };
+    const { info, values } = backend.output([copies, ...x.shape]);
+    const size = tf.util.sizeFromShape(x.shape);
+    backend.binding.addNoise(copies, size, floats(backend, x), counters, thresholds, depth, values);
+    return info;
+  },
+};

@@ -1,0 +1,115 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { NativeBackend } from './backend.js';
+
+export type Attributes = Record<string, unknown>;
+/** By name; those that may be missing are read as `Partial<Inputs>`. */
+export type Inputs = Record<string, tf.TensorInfo>;
+
+/** What tfjs hands to a kernel. */
+export interface Call {
+  inputs: Inputs;
+  attrs: Attributes;
+  backend: NativeBackend;
+}
+
+/** A kernel that computes, or returns undefined where the CPU kernel has to. */
+export type Kernel = (call: Call) => tf.TensorInfo | tf.TensorInfo[] | undefined;
+
+export function allFloat(...tensors: (tf.TensorInfo | undefined)[]): boolean {
+  return tensors.every((tensor) => tensor === undefined || tensor.dtype === 'float32');
+}
+
+/** The values of a tensor; of a weight, what a kernel writes to. */
+export function floats(backend: NativeBackend, tensor: tf.TensorInfo): Float32Array {
+  const values = backend.values(tensor);
+  // Casts of the CPU backend call a tensor float32 whose values still lie in bytes.
+  return values instanceof Float32Array ? values : Float32Array.from(values);
+}
+
+export function floatsOrNull(backend: NativeBackend, tensor?: tf.TensorInfo): Float32Array | null {
+  return tensor ? floats(backend, tensor) : null;
+}
+
+/** The `window` of native/addon.cc, or undefined for a geometry that it does not do. */
+function windowOf(info: tf.backend_util.Conv2DInfo): Int32Array | undefined {
+  const usual =
+    info.dataFormat === 'channelsLast' &&
+    info.dilationHeight === 1 &&
+    info.dilationWidth === 1 &&
+    info.outHeight > 0 &&
+    info.outWidth > 0 &&
+    info.padInfo.top >= 0 &&
+    info.padInfo.left >= 0 &&
+    info.padInfo.top < info.filterHeight &&
+    info.padInfo.left < info.filterWidth;
+  if (!usual) return undefined;
+  return Int32Array.of(
+    info.batchSize,
+    info.inHeight,
+    info.inWidth,
+    info.inChannels,
+    info.outHeight,
+    info.outWidth,
+    info.outChannels,
+    info.filterHeight,
+    info.filterWidth,
+    info.strideHeight,
+    info.strideWidth,
+    info.padInfo.top,
+    info.padInfo.left,
+  );
+}
+
+type ConvAttributes = Pick<tf.FusedConv2DAttrs, 'strides' | 'pad' | 'dimRoundingMode'> & {
+  dataFormat?: 'NHWC' | 'NCHW';
+  dilations?: [number, number] | number;
+};
+
+/** The window of a convolution of x, [N, H, W, C], with a filter, [kH, kW, C, outC]. */
+export function convWindow(
+  xShape: readonly number[],
+  filterShape: readonly number[],
+  attributes: Attributes,
+): Int32Array | undefined {
+  const attrs = attributes as unknown as ConvAttributes;
+  const info = tf.backend_util.computeConv2DInfo(
+    xShape as [number, number, number, number],
+    filterShape as [number, number, number, number],
+    attrs.strides,
+    attrs.dilations ?? 1,
+    attrs.pad,
+    attrs.dimRoundingMode,
+    false,
+    tf.backend_util.convertConv2DDataFormat(attrs.dataFormat ?? 'NHWC'),
+  );
+  return windowOf(info);
+}
+
+/** The window of a pooling of an input of this shape, [N, H, W, C]. */
+export function poolWindow(shape: number[], attrs: Attributes): Int32Array | undefined {
+  const { filterSize, strides, pad, dimRoundingMode } = attrs as unknown as tf.MaxPoolAttrs;
+  const info = tf.backend_util.computePool2DInfo(
+    shape as [number, number, number, number],
+    filterSize,
+    strides,
+    1,
+    pad,
+    dimRoundingMode,
+  );
+  const window = windowOf(info);
+  // Explicit paddings can leave a window wholly outside the image.
+  const inside =
+    (info.outHeight - 1) * info.strideHeight - info.padInfo.top < info.inHeight &&
+    (info.outWidth - 1) * info.strideWidth - info.padInfo.left < info.inWidth;
+  return inside ? window : undefined;
+}
+
+/** The max pooling behind a convolution of this window. */
+export function poolingOf(window: Int32Array, attrs: Attributes): Int32Array {
+  return poolWindow(outputShape(window), (attrs as { pooling: Attributes }).pooling)!;
+}
+
+/** The shape of what a window puts out: [N, outH, outW, outC]. */
+export function outputShape(window: Int32Array): number[] {
+  return [window[0], window[4], window[5], window[6]];
+}

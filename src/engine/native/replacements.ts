@@ -1,0 +1,174 @@
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  allFloat,
+  convWindow,
+  floats,
+  floatsOrNull,
+  outputShape,
+  poolWindow,
+  type Call,
+  type Inputs,
+  type Kernel,
+} from './arguments.js';
+
+/** Kernels of tfjs that run in native code instead. */
+export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
+  [tf.Conv2D]: convolution,
+  [tf.FusedConv2D]: convolution,
+
+  [tf.Conv2DBackpropInput]: ({ inputs, attrs, backend }) => {
+    const { dy, filter } = inputs;
+    const { inputShape } = attrs as unknown as tf.Conv2DBackpropInputAttrs;
+    const window = convWindow(inputShape, filter.shape, attrs);
+    if (!window || !allFloat(dy, filter)) return undefined;
+    const { info, values } = backend.output(inputShape);
+    const { binding } = backend;
+    binding.conv2dInputGradient(
+      window,
+      null,
+      null,
+      floats(backend, dy),
+      floats(backend, filter),
+      values,
+    );
+    return info;
+  },
+
+  [tf.Conv2DBackpropFilter]: ({ inputs, attrs, backend }) => {
+    const { x, dy } = inputs;
+    const { filterShape } = attrs as unknown as tf.Conv2DBackpropFilterAttrs;
+    const window = convWindow(x.shape, filterShape, attrs);
+    if (!window || !allFloat(x, dy)) return undefined;
+    const { info, values } = backend.output(filterShape);
+    const { binding } = backend;
+    binding.conv2dWeightGradient(
+      window,
+      floats(backend, x),
+      null,
+      null,
+      floats(backend, dy),
+      null,
+      values,
+      null,
+    );
+    return info;
+  },
+
+  [tf.BatchMatMul]: matrixProduct,
+  [tf._FusedMatMul]: matrixProduct,
+
+  [tf.MaxPool]: ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const window = poolWindow(x.shape, attrs);
+    if (!window || !allFloat(x)) return undefined;
+    const { info, values } = backend.output(outputShape(window));
+    backend.binding.maxPool(window, floats(backend, x), values);
+    return info;
+  },
+
+  [tf.MaxPoolGrad]: ({ inputs, attrs, backend }) => {
+    const { dy, input: x } = inputs;
+    const window = poolWindow(x.shape, attrs);
+    if (!window || !allFloat(x, dy)) return undefined;
+    const { info, values } = backend.output(x.shape);
+    backend.binding.maxPoolGradient(window, floats(backend, x), floats(backend, dy), values);
+    return info;
+  },
+
+  [tf.AvgPool]: ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const window = poolWindow(x.shape, attrs);
+    if (!window || !allFloat(x)) return undefined;
+    const { info, values } = backend.output(outputShape(window));
+    backend.binding.avgPool(window, floats(backend, x), values);
+    return info;
+  },
+
+  [tf.Relu]: ({ inputs, backend }) => {
+    const { x } = inputs;
+    if (!allFloat(x)) return undefined;
+    const { info, values } = backend.output(x.shape);
+    backend.binding.relu(values.length, floats(backend, x), values);
+    return info;
+  },
+
+  [tf.Multiply]: ({ inputs, backend }) => {
+    const { a, b } = inputs;
+    if (!allFloat(a, b) || !tf.util.arraysEqual(a.shape, b.shape)) return undefined;
+    const { info, values } = backend.output(a.shape);
+    backend.binding.multiply(values.length, floats(backend, a), floats(backend, b), values);
+    return info;
+  },
+};
+
+/** Conv2D, and FusedConv2D with a bias for each channel and no activation but ReLU. */
+function convolution({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
+  const { x, filter } = inputs;
+  const { bias } = inputs as Partial<Inputs>;
+  const activation = attrs.activation as string | undefined;
+  const window = convWindow(x.shape, filter.shape, attrs);
+  if (!window || !allFloat(x, filter, bias) || !isSimpleEpilogue(bias, activation, window[6])) {
+    return undefined;
+  }
+  const { info, values } = backend.output(outputShape(window));
+  backend.binding.conv2d(
+    window,
+    floats(backend, x),
+    floats(backend, filter),
+    floatsOrNull(backend, bias),
+    activation === 'relu',
+    values,
+  );
+  return info;
+}
+
+function isSimpleEpilogue(
+  bias: tf.TensorInfo | undefined,
+  activation: string | undefined,
+  channels: number,
+): boolean {
+  const biasFits = !bias || (bias.shape.length === 1 && bias.shape[0] === channels);
+  return biasFits && (!activation || activation === 'linear' || activation === 'relu');
+}
+
+/** BatchMatMul and _FusedMatMul of equal batch extents. */
+function matrixProduct({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
+  const { a, b } = inputs;
+  const { bias } = inputs as Partial<Inputs>;
+  const { transposeA, transposeB } = attrs as { transposeA: boolean; transposeB: boolean };
+  const activation = attrs.activation as string | undefined;
+  const batch = a.shape.slice(0, -2);
+  const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
+  const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
+  const m = transposeA ? aColumns : aRows;
+  const k = transposeA ? aRows : aColumns;
+  const n = transposeB ? bRows : bColumns;
+  const fits =
+    allFloat(a, b, bias) &&
+    tf.util.arraysEqual(batch, b.shape.slice(0, -2)) &&
+    k === (transposeB ? bColumns : bRows) &&
+    isSimpleEpilogue(bias, activation, n);
+  if (!fits) return undefined;
+  const { info, values } = backend.output([...batch, m, n]);
+  const left = floats(backend, a);
+  const right = floats(backend, b);
+  const added = floatsOrNull(backend, bias);
+  const count = tf.util.sizeFromShape(batch);
+  for (let i = 0; i < count; i++) {
+    const whole = count === 1;
+    backend.binding.matMul(
+      m,
+      n,
+      k,
+      whole ? left : left.subarray(i * m * k, (i + 1) * m * k),
+      transposeA,
+      whole ? right : right.subarray(i * k * n, (i + 1) * k * n),
+      transposeB,
+      null,
+      added,
+      activation === 'relu',
+      whole ? values : values.subarray(i * m * n, (i + 1) * m * n),
+    );
+  }
+  return info;
+}

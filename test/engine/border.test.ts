@@ -1,0 +1,209 @@
+import { spawnSync } from 'node:child_process';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import type { NativeBackend } from '#bang/engine/native/backend.js';
+import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { packageRoot } from '#bang/files.js';
+import { makeRandom, type Random } from '#bang/random.js';
+
+let binding: NativeBinding;
+
+beforeAll(async () => {
+  await startEngine({ engine: 'native', threads: 2 });
+  binding = nativeBinding()!;
+});
+
+const between = (random: Random, low: number, high: number): number =>
+  low + Math.floor(random.uniform() * (high - low + 1));
+
+describe('the border to native code', () => {
+  const good = () => ({
+    window: Int32Array.of(1, 5, 5, 1, 3, 3, 2, 3, 3, 1, 1, 0, 0),
+    x: new Float32Array(25),
+    filter: new Float32Array(18),
+    y: new Float32Array(18),
+  });
+
+  it('refuses wrong lengths and types', () => {
+    const { window, x, filter, y } = good();
+    binding.conv2d(window, x, filter, null, false, y);
+    const loose = binding as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const wrong: unknown[][] = [
+      [],
+      [window],
+      [window, x, filter, null, false, new Float32Array(17)],
+      [window, new Float32Array(24), filter, null, false, y],
+      [window, x, new Float64Array(18), null, false, y],
+      [window, x, filter, new Float32Array(3), false, y],
+      [[...window], x, filter, null, false, y],
+      [window.slice(1), x, filter, null, false, y],
+      [window, 'x', filter, null, false, y],
+      [window, x, null, null, false, y],
+    ];
+    for (const args of wrong) expect(() => loose.conv2d(...args)).toThrow(TypeError);
+  });
+
+  /**
+   * A call that fits, of each kernel that takes windows: those of a convolution and of a max pooling
+   * behind it. In `forward` an inner product follows.
+   */
+  function fittingCalls(conv: number[], pool: number[]): [keyof NativeBinding, unknown[]][] {
+    const [batch, inH, inW, inC, outH, outW, outC, kH, kW] = conv;
+    const floats = (...extents: number[]) => new Float32Array(tf.util.sizeFromShape(extents));
+    const [x, dx] = [floats(batch, inH, inW, inC), floats(batch, inH, inW, inC)];
+    const [filter, dw] = [floats(kH, kW, inC, outC), floats(kH, kW, inC, outC)];
+    const [bias, db, each] = [floats(outC), floats(outC), floats(batch)];
+    const [whole, dWhole] = [floats(batch, outH, outW, outC), floats(batch, outH, outW, outC)];
+    const pooled = floats(batch, pool[4], pool[5], outC);
+    const winner = new Uint8Array(pooled.length);
+    const [g, p] = [Int32Array.from(conv), Int32Array.from(pool)];
+    const last = [batch, pool[4], pool[5], outC, 1, 1, 3, 1, 1, 1, 1, 0, 0];
+    const program = Int32Array.of(0, 1, ...conv, 2, 1, ...pool, 1, 0, ...last);
+    const dense = [floats(pool[4], pool[5], outC, 3), floats(3)];
+    return [
+      ['conv2d', [g, x, filter, bias, true, whole]],
+      ['conv2dMaxPool', [g, p, x, filter, bias, pooled, winner]],
+      ['conv2dInputGradient', [g, null, null, whole, filter, dx]],
+      ['conv2dInputGradient', [g, p, winner, pooled, filter, dx]],
+      ['conv2dWeightGradient', [g, x, null, null, whole, each, dw, db]],
+      ['conv2dWeightGradient', [g, x, p, winner, pooled, each, dw, db]],
+      ['pooledNorms', [p, winner, pooled, each]],
+      ['maxPool', [p, whole, pooled]],
+      ['maxPoolGradient', [p, whole, pooled, dWhole]],
+      ['avgPool', [p, whole, pooled]],
+      ['avgPoolGradient', [p, pooled, dWhole]],
+      ['forward', [3, program, x, null, 1, floats(batch, 3), filter, bias, ...dense]],
+    ];
+  }
+
+  it('refuses hostile geometries or survives them, in every kernel', () => {
+    const random = makeRandom(9, 'hostile');
+    const extremes = [0, -1, 1, 2, 3, 7, 46341, 65536, 2 ** 28, 2 ** 31 - 1, -(2 ** 31)];
+    const call = binding as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const subjects = [
+      // Several windows, pooled by cells; and a single one, which strides and paddings do not move.
+      fittingCalls(
+        [2, 6, 6, 1, 4, 4, 20, 3, 3, 1, 1, 0, 0],
+        [2, 4, 4, 20, 2, 2, 20, 2, 2, 2, 2, 0, 0],
+      ),
+      fittingCalls(
+        [2, 3, 3, 2, 1, 1, 17, 4, 4, 2, 2, 2, 2],
+        [2, 1, 1, 17, 1, 1, 17, 3, 3, 2, 2, 1, 1],
+      ),
+    ].flat();
+    for (const [name, args] of subjects) {
+      expect(() => call[name](...args), name).not.toThrow();
+      let reached = 0;
+      for (let trial = 0; trial < 2000; trial++) {
+        const mutated = args.map((arg) => (arg instanceof Int32Array ? arg.slice() : arg));
+        const windows = mutated.filter((arg) => arg instanceof Int32Array);
+        for (let k = between(random, 1, 3); k > 0; k--) {
+          const window = windows[between(random, 0, windows.length - 1)];
+          window[between(random, 0, window.length - 1)] = extremes[between(random, 0, 10)];
+        }
+        try {
+          call[name](...mutated);
+          if (mutated.some((arg, i) => String(arg) !== String(args[i]))) reached++;
+        } catch (error) {
+          expect(error).toBeInstanceOf(TypeError);
+        }
+      }
+      // Else this test would be of the border's first lines alone.
+      expect(reached, name).toBeGreaterThan(50);
+    }
+  });
+
+  it('refuses labels that are no class', () => {
+    const call = (label: number) => () => {
+      binding.softmaxCrossEntropy(
+        1,
+        3,
+        new Float32Array(3),
+        Int32Array.of(label),
+        1,
+        new Float32Array(1),
+        new Float32Array(3),
+        new Float32Array(1),
+      );
+    };
+    expect(call(3)).toThrow('label 3 is not one of 3 classes');
+    expect(call(-1)).toThrow(TypeError);
+    expect(call(2)).not.toThrow();
+  });
+
+  it('refuses thread counts out of range', () => {
+    for (const count of [0, 257, 1.5, NaN])
+      expect(() => {
+        binding.setThreads(count);
+      }).toThrow(TypeError);
+  });
+
+  // Limits of the process, which root is not held to.
+  it.skipIf(spawnSync('prlimit', ['--version']).status !== 0)(
+    'says so where the system refuses memory or threads, and goes on',
+    () => {
+      const script = `
+        import { execFileSync } from 'node:child_process';
+        import { readFileSync } from 'node:fs';
+        import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+        await startEngine({ engine: 'native', threads: 3 });
+        const binding = nativeBinding();
+        const [, kilobytes] = /VmSize:\\s*(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'));
+        const memory = 1024 * Number(kilobytes) + 2 ** 29;
+        if (process.getuid() === 0) process.setuid(65534);
+        execFileSync('prlimit', ['--pid', String(process.pid), '--nproc=1', '--as=' + memory]);
+        // Pixels far from each other in images whose zero border takes a gigabyte.
+        const window = Int32Array.of(4, 1, 1, 1, 2, 2, 1, 1, 1, 16383, 16383, 0, 0);
+        const [x, y, one] = [new Float32Array(4), new Float32Array(16), new Float32Array(1)];
+        try {
+          binding.conv2d(window, x, one, null, false, y);
+        } catch (error) {
+          console.log(error.message);
+        }
+        await startEngine({ engine: 'native', threads: 256 }).catch((error) => {
+          console.log(error.name + ': ' + error.message);
+        });
+        const [three, two] = [Float32Array.of(3), Float32Array.of(2)];
+        binding.matMul(1, 1, 1, three, false, two, false, null, null, false, one);
+        console.log(one[0]);`;
+      const { stdout, stderr, status } = spawnSync(
+        process.execPath,
+        ['--input-type=module', '-e', script],
+        { cwd: packageRoot, encoding: 'utf8' },
+      );
+      const lines = stdout.trim().split('\n');
+      expect([status, stderr, lines[0], lines[2]]).toEqual([0, '', 'not enough memory', '6']);
+      expect(lines[1]).toMatch(/^UserError: .*256 threads.*--threads or BANG_THREADS$/);
+    },
+  );
+});
+
+describe('pooled memory', () => {
+  const backend = () => tf.backend() as unknown as NativeBackend;
+
+  it('is used again, and what was read from a tensor outlives it', () => {
+    const a = tf.ones([100, 100]);
+    const first = tf.mul(a, a);
+    const read = first.dataSync();
+    first.dispose();
+    const before = backend().poolSize();
+    const second = tf.mul(a, tf.fill([100, 100], 7));
+    expect(backend().poolSize().free).toBe(before.free - 1);
+    expect(read[0]).toBe(1);
+    expect(second.dataSync()[0]).toBe(7);
+    tf.dispose([a, second]);
+  });
+
+  it('is not shared by slices and reshapes of a tensor that is gone', () => {
+    const a = tf.ones([64, 8]);
+    const whole = tf.mul(a, a);
+    const part = tf.slice(whole, [8, 0], [8, 8]);
+    const view = tf.reshape(whole, [512]);
+    whole.dispose();
+    const overwriting = Array.from({ length: 4 }, () => tf.mul(a, tf.fill([64, 8], 9)));
+    expect([...new Set(part.dataSync())]).toEqual([1]);
+    expect([...new Set(view.dataSync())]).toEqual([1]);
+    tf.dispose([a, part, view, ...overwriting]);
+  });
+});
