@@ -24,6 +24,7 @@ import {
   sourceOf,
 } from './provenance.js';
 import { entryOf, INCIDENTAL, isResult, type DataSource, type Result } from './result.js';
+import { refuseSeeds } from './seeds.js';
 import {
   hasSnapshots,
   networkFor,
@@ -166,6 +167,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     ...(trainedBy && { seed, training }),
     evaluation,
   };
+  refuseSeeds(options.out);
   const folder = openFolder(options.out, identity, { force, inputs: [file] });
   const finished = await finishedResult(folder, dataName, options);
   if (finished) return { ...finished, name, config };

@@ -34,7 +34,8 @@ export function runsOf({ config, seeds }: Checked, folder: string): SeedRun[] {
   }));
 }
 
-function refuseSeeds(folder: string): void {
+/** @throws UserError if the folder, which is to hold a single run, holds one for each of several seeds */
+export function refuseSeeds(folder: string): void {
   const isSeed = (name: string): boolean =>
     /^seed-\d+$/.test(name) && isRunFolder(path.join(folder, name));
   if (isRunFolder(folder) || !namesIn(folder).some(isSeed)) return;

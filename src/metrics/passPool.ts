@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { Interrupted } from '../errors.js';
+import { codeOf, Interrupted, messageOf, UserError } from '../errors.js';
 import { silent, type Progress } from '../progress.js';
 import type { ImageShape } from './pass.js';
 import type { PassJob, PassMessage } from './passWorker.js';
@@ -32,6 +32,7 @@ const CHUNK = 64;
  * @param adversarials the same
  * @throws RangeError if the sizes do not fit
  * @throws Interrupted if the signal came
+ * @throws UserError if the system gives not even one thread
  */
 export async function passOf(
   originals: Uint8Array,
@@ -63,15 +64,18 @@ export async function passOf(
   try {
     await new Promise<void>((resolve, reject) => {
       let done = 0;
-      let running = threads;
-      if (running === 0) resolve();
+      let running = 0;
+      if (threads === 0) resolve();
       stop = () => {
         reject(new Interrupted('stopped while measuring PASS'));
       };
       options.signal?.addEventListener('abort', stop);
       for (let i = 0; i < threads; i++) {
-        const worker = new Worker(new URL('./passWorker.js', import.meta.url), { workerData: job });
+        const worker = startWorker(job, i > 0);
+        // The others measure all pairs.
+        if (!worker) break;
         workers.push(worker);
+        running++;
         worker.on('message', (pairs: PassMessage) => {
           done += pairs;
           task.update(done);
@@ -90,6 +94,23 @@ export async function passOf(
     task.finish();
   }
   return { pass: Float32Array.from(job.pass), aligned: Uint8Array.from(job.aligned) };
+}
+
+/**
+ * A thread; or undefined where the system gives no more of them and there are `others`.
+ *
+ * @throws UserError if there are none
+ */
+function startWorker(job: PassJob, others: boolean): Worker | undefined {
+  try {
+    return new Worker(new URL('./passWorker.js', import.meta.url), { workerData: job });
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_WORKER_INIT_FAILED') throw error;
+    if (others) return undefined;
+    throw new UserError(
+      `the system refuses a thread for PASS (${messageOf(error)}): choose fewer with --threads or BANG_THREADS`,
+    );
+  }
 }
 
 /** The same values where all threads see them. */

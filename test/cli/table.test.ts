@@ -97,6 +97,10 @@ describe('bang run with seeds', () => {
     expectRefusal(single, /^bang: alone holds a single run, not one for each seed: /);
     const reverse = await bang(['run', 'tiny.yaml', '--out', 'more'], { cwd: space.folder });
     expectRefusal(reverse, /^bang: more holds one run for each seed, not a single run: choose /);
+    const evaluated = await bang(['eval', 'alone/weights.safetensors', '--out', 'more'], {
+      cwd: space.folder,
+    });
+    expectRefusal(evaluated, /^bang: more holds one run for each seed, not a single run: choose /);
     const empty = await bang(['run', 'tiny.yaml', '--set', 'seeds=[]'], { cwd: space.folder });
     expectRefusal(empty, /^bang: --set seeds: expected a list of one seed or more/);
   });

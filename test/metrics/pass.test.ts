@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Interrupted } from '#bang/errors.js';
+import { packageRoot } from '#bang/files.js';
 import { loadOpenCv } from '#bang/metrics/opencv.js';
 import { createPassMeter, type ImageShape, type PassMeter } from '#bang/metrics/pass.js';
 import { passOf } from '#bang/metrics/passPool.js';
@@ -251,4 +253,37 @@ describe('many pairs', () => {
     );
     await expect(passOf(originals, noise(5, 1), GREY, { workers: 2 })).rejects.toThrow(RangeError);
   });
+
+  // Limits of a user other than root; one that has no other processes can be given some threads.
+  test.skipIf(['prlimit', 'setpriv'].some((tool) => spawnSync(tool, ['--version']).status !== 0))(
+    'take fewer threads where the system refuses some, and say so where it refuses all',
+    () => {
+      const isRoot = process.getuid?.() === 0;
+      const limits = isRoot ? '[6 + own, 1]' : '[1]';
+      const script = `
+        const { execFileSync } = require('node:child_process');
+        const status = require('node:fs').readFileSync('/proc/self/status', 'utf8');
+        const own = Number(/Threads:\\s*(\\d+)/.exec(status)[1]);
+        const shape = { height: 28, width: 28, channels: 1 };
+        const images = Uint8Array.from({ length: 800 * ${SIZE} }, (_, i) => (i * 7919) % 256);
+        import('#bang/metrics/passPool.js').then(async ({ passOf }) => {
+          for (const limit of ${limits}) {
+            execFileSync('prlimit', ['--pid', String(process.pid), '--nproc=' + limit + ':']);
+            await passOf(images, images, shape, { workers: 12 }).then(
+              ({ pass }) => console.log(pass.length, pass[799].toFixed(2)),
+              ({ name, message }) => console.log(name + ': ' + message),
+            );
+          }
+        });`;
+      // Who may still read a project in root's own folder.
+      const caps = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
+      const somebody = isRoot ? ['setpriv', '--reuid=61234', '--clear-groups', ...caps] : [];
+      const [command, ...args] = [...somebody, process.execPath, '-e', script];
+      const { stdout, stderr } = spawnSync(command, args, { cwd: packageRoot, encoding: 'utf8' });
+      expect(stderr).toBe('');
+      const lines = stdout.trim().split('\n');
+      expect(lines.at(-1)).toMatch(/^UserError: the system refuses a thread for PASS .*--threads /);
+      expect(lines.slice(0, -1)).toEqual(isRoot ? ['800 1.00'] : []);
+    },
+  );
 });
