@@ -209,21 +209,37 @@ list:
   });
 });
 
-it('tells structure from noise in the grid of the paper, from the folder that is committed', async () => {
+it.each([
+  {
+    name: 'lenet',
+    cells: 170,
+    map: /^beta .* 0\.78 0\.785 .* 0\.84\n1 +4\.00▓ 3\.62▓ /m,
+    fgsRate: ['+0.09', '-2.59', '88', '0.31'],
+    accuracy: ['99.19', '29 of 169', '99.09'],
+  },
+  {
+    name: 'cifar10-coarse',
+    cells: 17,
+    map: /^beta .* 0\.8 +0\.82 +0\.84 +0\.86\n0\.4 +49\.78█ 45\.74▓ 40\.87▒ 34\.65░$/m,
+    fgsRate: ['-7.41', '-10.13', '85', '2.19'],
+    accuracy: ['79.95', '1 of 16', '79.42'],
+  },
+])('tells structure from noise in the committed grid $name', async (grid) => {
   const { code, stdout } = await bangInside([
-    ...['sweep', 'status', path.join(packageRoot, 'results', 'grids', 'lenet')],
+    ...['sweep', 'status', path.join(packageRoot, 'results', 'grids', grid.name)],
   ]);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^lenet: 170 of 170 cells done, nothing runs$/m);
-  expect(stdout).toMatch(/^beta .* 0\.78 0\.785 .* 0\.84\n1 +4\.00▓ 3\.62▓ /m);
+  const done = `${grid.cells} of ${grid.cells} cells done, nothing runs`;
+  expect(stdout.split('\n')[0]).toBe(`${grid.name}: ${done}`);
+  expect(stdout).toMatch(grid.map);
   const line = (figure: string): string[] =>
     stdout
       .split('\n')
       .find((one) => one.startsWith(`│ ${figure}`))!
       .split('│')
       .map((cell) => cell.trim());
-  expect(line('FGS-Rate').slice(-5, -1)).toEqual(['+0.09', '-2.59', '88', '0.31']);
-  expect(line('Accuracy').slice(2, 5)).toEqual(['99.19', '29 of 169', '99.09']);
+  expect(line('FGS-Rate').slice(-5, -1)).toEqual(grid.fgsRate);
+  expect(line('Accuracy').slice(2, 5)).toEqual(grid.accuracy);
 });
 
 describe('a sweep that is stopped', () => {
