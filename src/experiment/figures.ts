@@ -12,11 +12,12 @@ import { FIGURE_KINDS, type FigureKindName } from '../report/figure/figures.js';
 import { renderSvg } from '../report/figure/render.js';
 import { eta, type EtaRow } from '../report/figure/eta.js';
 import { noise } from '../report/figure/noise.js';
-import { SURFACE_NAMES, surfaces } from '../report/figure/surfaces.js';
+import { surfaces } from '../report/figure/surfaces.js';
 import { imageUrl, type ExampleRow } from '../report/figure/examples.js';
 import { linfBins, type LinfRow } from '../report/figure/linf.js';
 import { training, type TrainingRow } from '../report/figure/training.js';
 import { linesOf, number, readRows, rowsCsv, type FigureKind } from '../report/figure/rows.js';
+import { SURFACES } from '../report/sweep.js';
 import { findRuns, refuseNoFolder, refuseNothing } from './collect.js';
 import { isBang, type Config } from './config.js';
 import { adversarialExamples, type FigureOptions } from './examples.js';
@@ -284,7 +285,7 @@ async function surfaceRows(results: readonly string[]): Promise<Found> {
       `${file} is of no grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
     );
   }
-  const rows = SURFACE_NAMES.flatMap((surface) => {
+  const rows = SURFACES.flatMap((surface) => {
     const inColumns = lines.map((line) => {
       const [value, above] = [line[surface], line[`${surface}_minus_reference`]];
       return {

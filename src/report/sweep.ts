@@ -91,7 +91,8 @@ export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
 }
 
 /** What the paper draws over β and ε, and what its figures leave out. */
-const SURFACES = ['accuracy', 'fgs_rate', 'hc1_pass', 'fgs_unmasked_linf'] as const;
+export const SURFACES = ['accuracy', 'fgs_rate', 'hc1_pass', 'fgs_unmasked_linf'] as const;
+export type Surface = (typeof SURFACES)[number];
 
 /**
  * `surfaces.csv`: a line for each point, means over seeds, and how far above the reference each is.

@@ -7,19 +7,17 @@ import {
   pointText,
   shortKeys,
   stateText,
+  SURFACES,
   valueText,
   type SweepCell,
   type SweepPoint,
 } from './sweep.js';
 
-/** What the console shows of a sweep of two keys, as far as there are two. */
-const MAPS: readonly FigureName[] = ['accuracy', 'fgs_rate'];
-
 const SHADES = ['·', '░', '▒', '▓', '█'];
 
 /**
- * The sweep for a console: two maps where two keys are varied over a few values each, else a table
- * of the points.
+ * The sweep for a console: a map of each surface where two keys are varied over a few values each, else
+ * a table of the points.
  */
 export function sweepReport(
   keys: readonly string[],
@@ -28,8 +26,12 @@ export function sweepReport(
 ): string {
   const points = pointsOf(cells);
   const axes = axesOf(keys, points);
-  if (axes) return MAPS.map((figure) => heatMap(figure, keys, points, axes, width)).join('\n\n');
-  return pointTable(keys, points);
+  if (!axes) return pointTable(keys, points);
+  const isMeasured = (figure: FigureName): boolean =>
+    points.some(({ figures }) => figures[figure] !== null);
+  // Accuracy in any case: it says what is not done.
+  const maps = SURFACES.filter((figure) => figure === 'accuracy' || isMeasured(figure));
+  return maps.map((figure) => heatMap(figure, keys, points, axes, width)).join('\n\n');
 }
 
 interface MapAxes {
@@ -92,20 +94,22 @@ function heatMap(
       [head.padEnd(first), ...items.map((item, i) => item.padStart(widths[i]))].join(' ').trimEnd();
     return [line(label, columns), ...rows.map((row, i) => line(row, texts[i]))];
   };
+  const column = COLUMNS.find((one) => one.figure === figure)!;
+  const digits = Math.min(column.digits, 3);
   const choices = [
-    () => drawn((x) => x.toFixed(2) + shade(x)),
-    () => drawn((x) => x.toFixed(1) + shade(x)),
-    () => drawn((x) => x.toFixed(1)),
+    () => drawn((x) => x.toFixed(digits) + shade(x)),
+    () => drawn((x) => x.toFixed(digits - 1) + shade(x)),
+    () => drawn((x) => x.toFixed(digits - 1)),
     () => drawn(shade),
   ].map((draw) => draw());
   const lines = choices.find((choice) => choice.every(({ length }) => length <= width));
-  const title = COLUMNS.find((column) => column.figure === figure)!.title.join(' ');
+  const title = column.title.join(' ');
   const reference = value(points.find((point) => point.reference));
-  const level = reference === undefined ? '' : `, reference ${reference.toFixed(2)}`;
+  const level = reference === undefined ? '' : `, reference ${reference.toFixed(digits)}`;
   const scale =
     known.length === 0
       ? 'no cell is done'
-      : `${least.toFixed(2)} ${SHADES.join('')} ${most.toFixed(2)}${level}`;
+      : `${least.toFixed(digits)} ${SHADES.join('')} ${most.toFixed(digits)}${level}`;
   return [`${title}: ${scale}`, ...(lines ?? choices.at(-1)!)].join('\n');
 }
 

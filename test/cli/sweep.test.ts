@@ -216,6 +216,7 @@ it.each([
     map: /^beta .* 0\.78 0\.785 .* 0\.84\n1 +4\.00▓ 3\.62▓ /m,
     fgsRate: ['+0.09', '-2.59', '88', '0.31'],
     accuracy: ['99.19', '29 of 169', '99.09'],
+    unmasked: '35.41 ·░▒▓█ 43.52, reference 39.60',
   },
   {
     name: 'cifar10-coarse',
@@ -223,6 +224,7 @@ it.each([
     map: /^beta .* 0\.8 +0\.82 +0\.84 +0\.86\n0\.4 +49\.78█ 45\.74▓ 40\.87▒ 34\.65░$/m,
     fgsRate: ['-7.41', '-10.13', '85', '2.19'],
     accuracy: ['79.95', '1 of 16', '79.42'],
+    unmasked: '3.26 ·░▒▓█ 3.75, reference 2.98',
   },
 ])('tells structure from noise in the committed grid $name', async (grid) => {
   const { code, stdout } = await bangInside([
@@ -232,6 +234,8 @@ it.each([
   const done = `${grid.cells} of ${grid.cells} cells done, nothing runs`;
   expect(stdout.split('\n')[0]).toBe(`${grid.name}: ${done}`);
   expect(stdout).toMatch(grid.map);
+  expect(stdout).toMatch(/^HC1-PASS: 0\.\d{3} ·░▒▓█ 0\.\d{3}, reference 0\.\d{3}$/m);
+  expect(stdout).toContain(`\nunmasked FGS-L∞ pixels: ${grid.unmasked}\n`);
   const line = (figure: string): string[] =>
     stdout
       .split('\n')

@@ -1,20 +1,18 @@
 import { z } from 'zod';
+import { SURFACES, type Surface } from '../sweep.js';
 import { heatGrid, heatPanel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 
-/** What is drawn of a sweep, in the order of the panels. */
-export const SURFACES = {
+const PANELS: Record<Surface, { title: string; digits: number }> = {
   accuracy: { title: 'Accuracy (%)', digits: 1 },
   fgs_rate: { title: 'FGS-Rate (%)', digits: 1 },
   hc1_pass: { title: 'Mean HC1-PASS', digits: 2 },
   fgs_unmasked_linf: { title: 'Mean L∞ of unmasked FGS (pixels)', digits: 1 },
-} as const;
-type SurfaceName = keyof typeof SURFACES;
-export const SURFACE_NAMES = Object.keys(SURFACES) as SurfaceName[];
+};
 
 /** A figure of the table at a point of a sweep over two keys, the mean over the seeds. */
 export const surfaceRow = z.object({
-  surface: z.enum(SURFACE_NAMES as [SurfaceName, ...SurfaceName[]]),
+  surface: z.enum(SURFACES),
   x_key: z.string(),
   x: z.string(),
   y_key: z.string(),
@@ -30,14 +28,14 @@ export type SurfaceRow = z.infer<typeof surfaceRow>;
 export const surfaces: FigureKind<SurfaceRow> = {
   row: surfaceRow,
   spec(rows) {
-    const drawn = SURFACE_NAMES.map((name) => ({
+    const drawn = SURFACES.map((name) => ({
       name,
       rows: rows.flatMap(({ value, ...row }) =>
         row.surface === name && value !== null ? [{ ...row, value }] : [],
       ),
     })).filter((surface) => surface.rows.length > 0);
     const panels = drawn.map(({ name, rows: cells }) => {
-      const { title, digits } = SURFACES[name];
+      const { title, digits } = PANELS[name];
       const [{ x_key, y_key, reference }] = cells;
       const values = cells.map(({ value }) => value);
       return heatPanel({
