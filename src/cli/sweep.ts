@@ -82,7 +82,7 @@ const folderArgument = {
   describe: 'the folder of a sweep',
 } as const;
 
-const runCommand: CommandModule<object, SweepArguments> = {
+const startCommand: CommandModule<object, SweepArguments> = {
   command: '$0 <config>',
   describe: 'run what a sweep describes; what its folder holds already is not computed again',
   builder: (yargs) => options(yargs) as never,
@@ -149,7 +149,7 @@ export const sweepActions = [statusCommand, retryCommand, cancelCommand, compare
 export const sweepCommand: CommandModule = {
   command: 'sweep <config>',
   describe: 'run a grid, a list or a random sample of experiments',
-  builder: (yargs) => yargs.command(runCommand).command(sweepActions as CommandModule[]),
+  builder: (yargs) => yargs.command(startCommand).command(sweepActions as CommandModule[]),
   handler: () => undefined,
 };
 

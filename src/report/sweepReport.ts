@@ -94,8 +94,9 @@ function heatMap(
       [head.padEnd(first), ...items.map((item, i) => item.padStart(widths[i]))].join(' ').trimEnd();
     return [line(label, columns), ...rows.map((row, i) => line(row, texts[i]))];
   };
-  const column = COLUMNS.find((one) => one.figure === figure)!;
-  const digits = Math.min(column.digits, 3);
+  const shown = COLUMNS.find((one) => one.figure === figure)!;
+  // PASS in as many characters as the others.
+  const digits = Math.min(shown.digits, 3);
   const choices = [
     () => drawn((x) => x.toFixed(digits) + shade(x)),
     () => drawn((x) => x.toFixed(digits - 1) + shade(x)),
@@ -103,7 +104,7 @@ function heatMap(
     () => drawn(shade),
   ].map((draw) => draw());
   const lines = choices.find((choice) => choice.every(({ length }) => length <= width));
-  const title = column.title.join(' ');
+  const title = shown.title.join(' ');
   const reference = value(points.find((point) => point.reference));
   const level = reference === undefined ? '' : `, reference ${reference.toFixed(digits)}`;
   const scale =

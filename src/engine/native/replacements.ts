@@ -57,14 +57,8 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
   [tf.BatchMatMul]: matrixProduct,
   [tf._FusedMatMul]: matrixProduct,
 
-  [tf.MaxPool]: ({ inputs, attrs, backend }) => {
-    const { x } = inputs;
-    const window = poolWindow(x.shape, attrs);
-    if (!window || !allFloat(x)) return undefined;
-    const { info, values } = backend.output(outputShape(window));
-    backend.binding.maxPool(window, floats(backend, x), values);
-    return info;
-  },
+  [tf.MaxPool]: pooling('maxPool'),
+  [tf.AvgPool]: pooling('avgPool'),
 
   [tf.MaxPoolGrad]: ({ inputs, attrs, backend }) => {
     const { dy, input: x } = inputs;
@@ -72,15 +66,6 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     if (!window || !allFloat(x, dy)) return undefined;
     const { info, values } = backend.output(x.shape);
     backend.binding.maxPoolGradient(window, floats(backend, x), floats(backend, dy), values);
-    return info;
-  },
-
-  [tf.AvgPool]: ({ inputs, attrs, backend }) => {
-    const { x } = inputs;
-    const window = poolWindow(x.shape, attrs);
-    if (!window || !allFloat(x)) return undefined;
-    const { info, values } = backend.output(outputShape(window));
-    backend.binding.avgPool(window, floats(backend, x), values);
     return info;
   },
 
@@ -100,6 +85,17 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     return info;
   },
 };
+
+function pooling(name: 'maxPool' | 'avgPool'): Kernel {
+  return ({ inputs, attrs, backend }) => {
+    const { x } = inputs;
+    const window = poolWindow(x.shape, attrs);
+    if (!window || !allFloat(x)) return undefined;
+    const { info, values } = backend.output(outputShape(window));
+    backend.binding[name](window, floats(backend, x), values);
+    return info;
+  };
+}
 
 /** Conv2D, and FusedConv2D with a bias for each channel and no activation but ReLU. */
 function convolution({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
