@@ -1,12 +1,12 @@
 import { makeLayer, type LayerSpec, type Shape } from '#bang/model/layers.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
 import { makeRandom } from '#bang/random.js';
+import { between } from './random.js';
 
 /** A random network of up to about eight layers, each of which fits its input. */
 export function randomNetwork(seed: number): NetworkSpec {
   const random = makeRandom(seed, 'random network');
-  const from = (low: number, high: number): number =>
-    low + Math.floor((high - low + 1) * random.uniform());
+  const from = (low: number, high: number): number => between(random, low, high);
   const oneOf = <T>(choices: readonly T[]): T => choices[from(0, choices.length - 1)];
 
   const input: [number, number, number] = [from(4, 11), from(4, 11), from(1, 3)];

@@ -5,7 +5,8 @@ import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
 import { packageRoot } from '#bang/files.js';
-import { makeRandom, type Random } from '#bang/random.js';
+import { makeRandom } from '#bang/random.js';
+import { between } from '../random.js';
 
 let binding: NativeBinding;
 
@@ -13,9 +14,6 @@ beforeAll(async () => {
   await startEngine({ engine: 'native', threads: 2 });
   binding = nativeBinding()!;
 });
-
-const between = (random: Random, low: number, high: number): number =>
-  low + Math.floor(random.uniform() * (high - low + 1));
 
 describe('the border to native code', () => {
   const good = () => ({

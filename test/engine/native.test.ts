@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
 import { makeRandom, type Random } from '#bang/random.js';
+import { between } from '../random.js';
 
 let binding: NativeBinding;
 
@@ -15,9 +16,6 @@ afterAll(() => {
   binding.setLevel(binding.levels()[0]);
   binding.setThreads(2);
 });
-
-const between = (random: Random, low: number, high: number): number =>
-  low + Math.floor(random.uniform() * (high - low + 1));
 
 function values(random: Random, count: number): Float32Array {
   // A quarter exact zeros and a few equal values: what ReLU and pooling leave behind.
