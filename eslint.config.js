@@ -1,6 +1,27 @@
 import js from '@eslint/js';
+import { createNodeResolver, importX } from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 import globals from 'globals';
+
+/** The rooms of src/, in the order in which data flows: each imports only from those before it. */
+const ROOMS = [
+  'base',
+  'data',
+  'engine',
+  'model',
+  'training',
+  'attacks',
+  'metrics',
+  'paper',
+  'config',
+  'store',
+  'experiment',
+  'check',
+  'sweep',
+  'report',
+  'setup',
+  'cli',
+];
 
 export default tseslint.config(
   { ignores: ['dist/', 'build/', 'prebuilds/', 'runs/', 'coverage/', 'screenshots/'] },
@@ -17,6 +38,28 @@ export default tseslint.config(
       // Index loops over typed arrays are what numeric code is made of.
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/prefer-for-of': 'off',
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    plugins: { 'import-x': importX },
+    settings: {
+      'import-x/extensions': ['.ts'],
+      'import-x/parsers': { '@typescript-eslint/parser': ['.ts'] },
+      'import-x/resolver-next': [createNodeResolver({ extensionAlias: { '.js': ['.ts', '.js'] } })],
+    },
+    rules: {
+      'import-x/no-cycle': 'error',
+      'import-x/no-restricted-paths': [
+        'error',
+        {
+          zones: ROOMS.slice(0, -1).map((room, i) => ({
+            target: `./src/${room}`,
+            from: ROOMS.slice(i + 1).map((later) => `./src/${later}`),
+            message: `${room}/ comes before it in the order of the rooms (eslint.config.js).`,
+          })),
+        },
+      ],
     },
   },
   { files: ['**/*.{js,mjs}'], languageOptions: { globals: globals.node } },

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Dataset } from '#bang/data/dataset.js';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import { meanImageOf } from '#bang/model/mean.js';
 import { makeNetwork, type Network, type Weights } from '#bang/model/network.js';
 import { NETWORKS, type NetworkName } from '#bang/model/networks.js';

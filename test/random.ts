@@ -1,4 +1,4 @@
-import type { Random } from '#bang/random.js';
+import type { Random } from '#bang/base/random.js';
 
 /** A whole number from `low` to `high`, both included. */
 export function between(random: Random, low: number, high: number): number {

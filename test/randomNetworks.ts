@@ -1,6 +1,6 @@
 import { makeLayer, type LayerSpec, type Shape } from '#bang/model/layers.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import { between } from './random.js';
 
 /** A random network of up to about eight layers, each of which fits its input. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { perturb, read } from '../engine/ops.js';
-import { breathe } from '../interrupt.js';
+import { breathe } from '../base/interrupt.js';
 import type { StepAttack } from './attack.js';
 import { bisection, type Probe } from './search.js';
 import { classOf, type Target, type Victims } from './target.js';

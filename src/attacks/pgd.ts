@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { breathe } from '../interrupt.js';
-import { makeRandom, type Random } from '../random.js';
+import { breathe } from '../base/interrupt.js';
+import { makeRandom, type Random } from '../base/random.js';
 import type { StepAttack } from './attack.js';
 import { logOddsGradient } from './fgsUnmasked.js';
 import { bisection, descent, type Probe } from './search.js';

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { batchOf } from '../data/batch.js';
 import { perturb, read } from '../engine/ops.js';
-import { breathe } from '../interrupt.js';
+import { breathe } from '../base/interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';
 import { EFFORT, type Attack, type AttackName, type GivenEffort, type Protocol } from './attack.js';

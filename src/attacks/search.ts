@@ -1,4 +1,4 @@
-import { breathe } from '../interrupt.js';
+import { breathe } from '../base/interrupt.js';
 
 /**
  * Whether image i is misclassified when it is moved by scales[j] along its direction, for each

@@ -1,5 +1,5 @@
-import { breathe } from '../interrupt.js';
-import { makeRandom, type Random } from '../random.js';
+import { breathe } from '../base/interrupt.js';
+import { makeRandom, type Random } from '../base/random.js';
 import type { StepAttack } from './attack.js';
 import { bisection, type Probe } from './search.js';
 import { classOf, type Target, type Victims } from './target.js';

@@ -2,19 +2,19 @@ import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import { ExperimentError, UserError } from '../errors.js';
+import { ExperimentError, UserError } from '../base/errors.js';
 import {
   checkFiles,
   updateBaseline,
   type CheckOptions,
   type Outcome,
   type Update,
-} from '../experiment/check.js';
-import { seed as seedSchema } from '../experiment/fields.js';
-import { makeWritable } from '../experiment/folder.js';
-import { version } from '../experiment/provenance.js';
-import { reason, writeFileAtomic } from '../files.js';
-import { fixed, ROW_FIGURES, type SeedFigure } from '../report/rowFigures.js';
+} from '../check/check.js';
+import { seed as seedSchema } from '../config/fields.js';
+import { makeWritable } from '../store/folder.js';
+import { version } from '../store/provenance.js';
+import { reason, writeFileAtomic } from '../base/files.js';
+import { fixed, ROW_FIGURES, type SeedFigure } from '../metrics/quantities.js';
 import {
   githubAnnotations,
   junitXml,
@@ -23,7 +23,7 @@ import {
   tallyOf,
   tallySentence,
   verdictJson,
-} from '../report/verdict.js';
+} from '../report/check.js';
 import { interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 

@@ -2,7 +2,7 @@ import Table from 'cli-table3';
 import type { CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
 import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
-import { ExperimentError } from '../errors.js';
+import { ExperimentError } from '../base/errors.js';
 import { interruptible } from './options.js';
 
 const name = { describe: 'the data set', choices: DATA_NAMES } as const;

@@ -1,6 +1,6 @@
 import type { CommandModule } from 'yargs';
-import { readBaseline } from '../experiment/baseline.js';
-import { diffRuns, readSide } from '../experiment/diff.js';
+import { readBaseline } from '../check/baseline.js';
+import { diffRuns, readSide } from '../check/diff.js';
 import { diffJson, diffText } from '../report/diff.js';
 import { once } from './options.js';
 import { print } from './print.js';

@@ -9,11 +9,11 @@ import {
   type Engine,
   type EngineChoice,
 } from '../engine/engine.js';
-import { forwardSpeed } from '../engine/speed.js';
+import { forwardSpeed } from '../setup/speed.js';
 import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
-import { messageOf } from '../errors.js';
-import { version } from '../experiment/provenance.js';
-import { cacheFolder } from '../folders.js';
+import { messageOf } from '../base/errors.js';
+import { version } from '../store/provenance.js';
+import { cacheFolder } from '../base/cacheFolder.js';
 import { engineOption, shared } from './options.js';
 
 interface DoctorArguments {

@@ -1,13 +1,13 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
-import { UserError } from '../errors.js';
-import type { Config } from '../experiment/config.js';
-import { loadConfig } from '../experiment/loadConfig.js';
-import { entryOf } from '../experiment/result.js';
+import { UserError } from '../base/errors.js';
+import type { Config } from '../config/experiment.js';
+import { loadConfig } from '../config/load.js';
+import { entryOf } from '../store/result.js';
 import { evaluateWeights } from '../experiment/run.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
-import { packageRoot } from '../files.js';
+import { packageRoot } from '../base/files.js';
 import {
   engineOption,
   engineSetting,

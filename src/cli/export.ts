@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experiment/export.js';
-import { writeFileAtomic } from '../files.js';
+import { writeFileAtomic } from '../base/files.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { INPUT, OUTPUT } from '../model/onnx.js';
 import { interruptible, once, shared } from './options.js';

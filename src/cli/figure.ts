@@ -1,10 +1,10 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
-import { UserError } from '../errors.js';
-import { drawFigure } from '../experiment/figures.js';
-import { writeFileAtomic } from '../files.js';
-import { printable } from '../report/entry.js';
+import { UserError } from '../base/errors.js';
+import { drawFigure } from '../report/figure/draw.js';
+import { writeFileAtomic } from '../base/files.js';
+import { printable } from '../store/entry.js';
 import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
 import { interruptible, once, shared } from './options.js';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { UserError } from '../errors.js';
-import { writeFileAtomic } from '../files.js';
+import { UserError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.js';
 
 interface InitArguments {
   file: string;

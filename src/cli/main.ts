@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import yargs, { type CommandModule } from 'yargs';
-import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
-import { packageRoot, reason } from '../files.js';
-import { printableText } from '../report/entry.js';
+import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
+import { packageRoot, reason } from '../base/files.js';
+import { printableText } from '../store/entry.js';
 import { checkCommand } from './check.js';
 import { dataActions, dataCommand } from './data.js';
 import { diffCommand } from './diff.js';

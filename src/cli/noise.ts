@@ -1,12 +1,12 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { runNoise } from '../experiment/noise.js';
-import { loadNoise } from '../experiment/noiseConfig.js';
-import { printable } from '../report/entry.js';
+import { loadNoise } from '../config/noise.js';
+import { printable } from '../store/entry.js';
 import { noiseSentences, noiseTable, PAIR } from '../report/noise.js';
-import { publishedNoise } from '../report/published.js';
+import { publishedNoise } from '../paper/published.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 import { setOptionSuchAs } from './validate.js';

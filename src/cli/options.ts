@@ -1,8 +1,8 @@
 import type { Options } from 'yargs';
 import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
-import { Interrupted, UserError } from '../errors.js';
-import type { Progress } from '../progress.js';
+import { Interrupted, UserError } from '../base/errors.js';
+import type { Progress } from '../base/progress.js';
 import { consoleProgress } from './progress.js';
 
 /** For `coerce`: yargs makes a list of an option that is given twice, whatever its type says. */

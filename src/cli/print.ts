@@ -1,6 +1,6 @@
-import { legendOf, printableText, protocolSentences, type Entry } from '../report/entry.js';
-import { maskingSentence, maskingTable } from '../report/masking.js';
-import { robustnessTable } from '../report/robustness.js';
+import { legendOf, printableText, protocolSentences, type Entry } from '../store/entry.js';
+import { maskingSentence, maskingTable } from '../metrics/masking.js';
+import { robustnessTable } from '../metrics/robustness.js';
 import { consoleTable } from '../report/table.js';
 
 /**

@@ -1,6 +1,6 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
-import { printableText } from '../report/entry.js';
-import { duration, type Progress, type Task } from '../progress.js';
+import { printableText } from '../store/entry.js';
+import { duration, type Progress, type Task } from '../base/progress.js';
 
 /** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */
 const LINE_EVERY_MS = 15_000;

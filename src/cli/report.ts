@@ -1,9 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import type { CommandModule, Options } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
-import { UserError } from '../errors.js';
-import { writeFileAtomic } from '../files.js';
-import { printable } from '../report/entry.js';
+import { UserError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.js';
+import { printable } from '../store/entry.js';
 import { engineOption, interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 
@@ -78,10 +78,10 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     if (existsSync(out) && statSync(out).isDirectory()) {
       throw new UserError(`--out ${out}: that is a folder, give the name of a file`);
     }
-    const { collectResults, refuseEmpty } = await import('../page/collect.js');
-    const { galleriesOf } = await import('../page/gallery.js');
-    const { pageOf } = await import('../page/document.js');
-    const { plotsOf } = await import('../page/plots.js');
+    const { collectResults, refuseEmpty } = await import('../report/page/collect.js');
+    const { galleriesOf } = await import('../report/page/gallery.js');
+    const { pageOf } = await import('../report/page/document.js');
+    const { plotsOf } = await import('../report/page/plots.js');
     const collected = await collectResults(results);
     refuseEmpty(collected);
     const galleries = await interruptible(

@@ -1,12 +1,12 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
-import { UserError } from '../errors.js';
-import { loadConfig, type LoadedConfig } from '../experiment/loadConfig.js';
-import { entryOf, type Result } from '../experiment/result.js';
+import { UserError } from '../base/errors.js';
+import { loadConfig, type LoadedConfig } from '../config/load.js';
+import { entryOf, type Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
-import { runsOf } from '../experiment/seeds.js';
-import type { Entry } from '../report/entry.js';
+import { runsOf } from '../store/seeds.js';
+import type { Entry } from '../store/entry.js';
 import {
   engineOption,
   engineSetting,

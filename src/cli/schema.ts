@@ -1,8 +1,8 @@
 import type { CommandModule } from 'yargs';
 import { z } from 'zod';
-import { configSchema } from '../experiment/config.js';
-import { noiseSchema } from '../experiment/noiseConfig.js';
-import { sweepSchema } from '../sweep/plan.js';
+import { configSchema } from '../config/experiment.js';
+import { noiseSchema } from '../config/noise.js';
+import { sweepSchema } from '../config/sweep.js';
 
 interface JsonSchema {
   type?: string | string[];

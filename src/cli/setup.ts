@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { tensorflowFolder } from '../engine/tensorflow/installation.js';
-import { removeTensorFlow, setUpTensorFlow } from '../engine/tensorflow/setup.js';
-import { UserError } from '../errors.js';
+import { removeTensorFlow, setUpTensorFlow } from '../setup/tensorflow.js';
+import { UserError } from '../base/errors.js';
 import { interruptible } from './options.js';
 import { print } from './print.js';
 

@@ -1,17 +1,11 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import { messageOf, UserError } from '../errors.js';
-import {
-  findRuns,
-  groupRuns,
-  isRunFolder,
-  refuseNothing,
-  tablesOf,
-} from '../experiment/collect.js';
-import { writeFileAtomic } from '../files.js';
-import { tableCsv } from '../report/csv.js';
-import { printable } from '../report/entry.js';
-import { consoleReport, markdownReport } from '../report/paper.js';
+import { messageOf, UserError } from '../base/errors.js';
+import { findRuns, groupRuns, isRunFolder, refuseNothing, tablesOf } from '../store/collect.js';
+import { writeFileAtomic } from '../base/files.js';
+import { tableCsv } from '../store/csv.js';
+import { printable } from '../store/entry.js';
+import { consoleReport, markdownReport } from '../report/tables.js';
 import { once } from './options.js';
 import { print, terminalWidth } from './print.js';
 

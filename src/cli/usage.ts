@@ -1,6 +1,6 @@
-import { configKeys } from '../experiment/config.js';
-import { noiseSchema } from '../experiment/noiseConfig.js';
-import { inWords, keysOf, nearest } from '../experiment/problems.js';
+import { configKeys } from '../config/experiment.js';
+import { noiseSchema } from '../config/noise.js';
+import { inWords, keysOf, nearest } from '../config/problems.js';
 
 /** What a command line could have been. */
 export interface Usage {

@@ -1,8 +1,8 @@
 import type { CommandModule } from 'yargs';
-import { UserError } from '../errors.js';
-import { configNotes, isBang, isOwn, networkOf, type Config } from '../experiment/config.js';
-import { ConfigError, loadConfig } from '../experiment/loadConfig.js';
-import { isStudy, loadNoise, type NoiseStudy } from '../experiment/noiseConfig.js';
+import { UserError } from '../base/errors.js';
+import { configNotes, isBang, isOwn, networkOf, type Config } from '../config/experiment.js';
+import { ConfigError, loadConfig } from '../config/load.js';
+import { isStudy, loadNoise, type NoiseStudy } from '../config/noise.js';
 import { countParameters } from '../model/layers.js';
 import { makeNetwork } from '../model/network.js';
 

@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { interruptible, once } from './options.js';
 import { print } from './print.js';
 import { galleryOptions, pageResults, perClassIn, type GalleryArguments } from './report.js';
@@ -33,7 +33,7 @@ export const viewCommand: CommandModule<object, ViewArguments> = {
       perClass: perClassIn(examples),
       ...{ engine: engine ?? ('auto' as const), threads, dataDir },
     };
-    const { view } = await import('../page/view.js');
+    const { view } = await import('../report/page/view.js');
     await interruptible(
       (signal, progress) =>
         view(results, {

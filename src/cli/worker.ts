@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import { Interrupted, UserError } from '../errors.js';
+import { Interrupted, UserError } from '../base/errors.js';
 import { interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 import { queueOptions, requiredAddress, type QueueArguments } from './queue.js';

@@ -1,9 +1,9 @@
 import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { codeOf, UserError } from '../errors.js';
-import { reason } from '../files.js';
-import { cacheError, cacheFolder, ownFolder } from '../folders.js';
-import { silent, type Progress } from '../progress.js';
+import { codeOf, UserError } from '../base/errors.js';
+import { reason } from '../base/files.js';
+import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
+import { silent, type Progress } from '../base/progress.js';
 import { keptFiles, problemOf, type Source } from './sources.js';
 
 /** The bytes of a data set's files, by name. */

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { UserError } from '../errors.js';
-import { readUserFile } from '../files.js';
+import { UserError } from '../base/errors.js';
+import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
 import { lengthOf, namesIn } from './folder.js';

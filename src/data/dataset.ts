@@ -1,11 +1,4 @@
-import { silent, type Progress } from '../progress.js';
-import { cachedFiles, type DataFiles } from './cache.js';
-import { decodeCifar10, readCifar10Folder } from './cifar10.js';
-import { decodeMnist, readMnistFolder } from './mnist.js';
 import type { ImageShape } from './shapes.js';
-import { sources, type DataName } from './sources.js';
-
-export { DATA_NAMES, type DataName } from './sources.js';
 
 /** Images as bytes, N×height×width×channels (NHWC), and their labels, 0 ≤ label < classes. */
 export interface Dataset extends ImageShape {
@@ -26,37 +19,19 @@ export interface DataSplits {
   test: Dataset;
 }
 
-export interface LoadOptions {
-  /** A folder with the data set's original files, read instead of the cache. */
-  dataDir?: string | undefined;
-  progress?: Progress | undefined;
-  signal?: AbortSignal | undefined;
+/** The first `count` images of a data set. */
+export function firstImages(data: Dataset, count: number | 'all'): Dataset {
+  if (count === 'all' || count >= data.count) return data;
+  return slice(data, 0, count);
 }
 
-/** How the files of each data set become images and labels. */
-interface Reader {
-  /** From the files of its source, which are known to be intact. */
-  decode: (files: DataFiles) => DataSplits;
-  /** From a folder of the user's, of which nothing is known. */
-  readFolder: (folder: string) => Promise<DataSplits>;
-}
-
-const readers: Record<DataName, Reader> = {
-  mnist: { decode: decodeMnist, readFolder: readMnistFolder },
-  cifar10: { decode: decodeCifar10, readFolder: (folder) => readCifar10Folder(folder) },
-};
-
-/**
- * Loads a data set: from `dataDir` if given, else from the cache, which is filled first if it does
- * not hold the data set or not intact. With a full cache nothing touches the network.
- *
- * @throws UserError if the data cannot be fetched, written or read; Interrupted if `signal` aborts
- */
-export async function loadData(
-  name: DataName,
-  { dataDir, progress = silent, signal }: LoadOptions = {},
-): Promise<DataSplits> {
-  const { decode, readFolder } = readers[name];
-  if (dataDir !== undefined) return readFolder(dataDir);
-  return decode(await cachedFiles(sources[name], { progress, signal }));
+/** Images from `begin` up to but without `end`. */
+export function slice(data: Dataset, begin: number, end: number): Dataset {
+  const size = data.height * data.width * data.channels;
+  return {
+    ...data,
+    count: end - begin,
+    images: data.images.subarray(begin * size, end * size),
+    labels: data.labels.subarray(begin, end),
+  };
 }

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
-import { UserError } from '../errors.js';
-import { reason } from '../files.js';
+import { UserError } from '../base/errors.js';
+import { reason } from '../base/files.js';
 
 /**
  * The names in a data folder of the user's.

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 
 /**
  * An array of bytes in the IDX format of the MNIST files: two zero bytes, the element type

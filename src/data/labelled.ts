@@ -1,4 +1,4 @@
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset } from './dataset.js';
 import { parseIdx, type Idx } from './idx.js';

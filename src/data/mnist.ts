@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { constants, gunzip } from 'node:zlib';
-import { codeOf, messageOf, UserError } from '../errors.js';
-import { readUserFile } from '../files.js';
+import { codeOf, messageOf, UserError } from '../base/errors.js';
+import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
 import { lengthOf, namesIn } from './folder.js';

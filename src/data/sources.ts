@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 
 /** The data sets that `bang` fetches by itself. */
 export const DATA_NAMES = ['mnist', 'cifar10'] as const;

@@ -2,8 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { crc32, inflateSync } from 'node:zlib';
 import { decode } from 'fast-png';
-import { codeOf, Interrupted, messageOf } from '../errors.js';
-import type { Progress } from '../progress.js';
+import { codeOf, Interrupted, messageOf } from '../base/errors.js';
+import type { Progress } from '../base/progress.js';
 import { emptyIdx } from './idx.js';
 import { problemOf, unexpected, type KnownFile, type Source, type Strips } from './sources.js';
 

@@ -1,18 +1,12 @@
 import os from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
-import { messageOf, UserError } from '../errors.js';
+import { messageOf, UserError } from '../base/errors.js';
 import { NativeBackend } from './native/backend.js';
 import { loadBinding, type NativeBinding } from './native/binding.js';
 import { NATIVE, registerNativeKernels } from './native/kernels.js';
-import { loadTensorFlow, type TensorFlowBackend } from './tensorflow/backend.js';
-import {
-  hasGpuDriver,
-  readInstallation,
-  SETUP_COMMAND,
-  tensorflowFolder,
-  type Installed,
-} from './tensorflow/installation.js';
-import { TENSORFLOW } from './tensorflow/kernels.js';
+import { loadTensorFlow } from './tensorflow/backend.js';
+import { TENSORFLOW, type TensorFlowBackend } from './tensorflow/kernels.js';
+import { hasGpuDriver, type Installed, readInstallation, SETUP_COMMAND, tensorflowFolder } from './tensorflow/installation.js';
 
 export const ENGINE_NAMES = ['tensorflow', 'native', 'cpu'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];

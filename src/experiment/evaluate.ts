@@ -1,10 +1,10 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
-import { ATTACKS, attackImages } from '../attacks/run.js';
-import type { Dataset } from '../data/dataset.js';
+import { attackImages, ATTACKS } from '../attacks/run.js';
+import { type Dataset, firstImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
 import { predict } from '../model/predict.js';
-import type { Progress } from '../progress.js';
+import type { Progress } from '../base/progress.js';
 
 /** What to measure; the `evaluation` block of a config. */
 export interface EvaluationSettings extends Protocol, GivenEffort {
@@ -163,21 +163,4 @@ function gather(images: Uint8Array, which: number[], data: Dataset): Uint8Array 
     chosen.set(images.subarray(image * size, (image + 1) * size), i * size);
   });
   return chosen;
-}
-
-/** The first `count` images of a data set. */
-export function firstImages(data: Dataset, count: number | 'all'): Dataset {
-  if (count === 'all' || count >= data.count) return data;
-  return slice(data, 0, count);
-}
-
-/** Images from `begin` up to but without `end`. */
-export function slice(data: Dataset, begin: number, end: number): Dataset {
-  const size = data.height * data.width * data.channels;
-  return {
-    ...data,
-    count: end - begin,
-    images: data.images.subarray(begin * size, end * size),
-    labels: data.labels.subarray(begin, end),
-  };
 }

@@ -1,18 +1,19 @@
-import { PROTOCOL, type AttackName, type GivenEffort, type Protocol } from '../attacks/attack.js';
-import { ATTACKS, attackImages, type AttackResult } from '../attacks/run.js';
+import { type AttackName, type GivenEffort, PROTOCOL, type Protocol } from '../attacks/attack.js';
+import { attackImages, type AttackResult, ATTACKS } from '../attacks/run.js';
 import type { SearchOptions } from '../attacks/search.js';
-import { DATA_NAMES, imageAt, loadData, type DataName, type Dataset } from '../data/dataset.js';
-import { SHAPES, type ImageShape } from '../data/shapes.js';
+import { DATA_NAMES, type DataName } from '../data/sources.js';
+import { type Dataset, imageAt, slice } from '../data/dataset.js';
+import { loadData } from '../data/load.js';
+import { type ImageShape, SHAPES } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { createPassMeter } from '../metrics/pass.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { printable } from '../report/entry.js';
-import { isBang } from './config.js';
-import { slice } from './evaluate.js';
-import { loadModel, openModel, type Model, type OpenedModel } from './models.js';
-import { inWords } from './problems.js';
+import { printable } from '../store/entry.js';
+import { isBang } from '../config/experiment.js';
+import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
+import { inWords } from '../config/problems.js';
 import { announceEngine, configIn, type RunOptions } from './run.js';
 
 /** A test image that fools several networks of one data set, each after a change of its own. */

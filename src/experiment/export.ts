@@ -1,4 +1,4 @@
-import { loadData } from '../data/dataset.js';
+import { loadData } from '../data/load.js';
 import { startEngine } from '../engine/engine.js';
 import { encodeCaffeHdf5 } from '../model/caffe.js';
 import { meanImageOf } from '../model/mean.js';
@@ -7,10 +7,11 @@ import type { NetworkName, NetworkSpec } from '../model/networks.js';
 import { encodeOnnx } from '../model/onnx.js';
 import { disposeWeights, exportNetwork, importMean, importWeights } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
-import { readWeights, type NamedArray, type WeightFile } from '../model/weights.js';
-import type { Progress } from '../progress.js';
-import { networkOf } from './config.js';
-import { version } from './provenance.js';
+import { readWeights } from '../model/weights.js';
+import type { NamedArray, WeightFile } from '../model/tensors.js';
+import type { Progress } from '../base/progress.js';
+import { networkOf } from '../config/experiment.js';
+import { version } from '../store/provenance.js';
 import { subjectOf } from './run.js';
 
 export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;

@@ -1,13 +1,12 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
-import { imageAt, type Dataset, type DataSplits } from '../data/dataset.js';
+import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
-import type { Progress } from '../progress.js';
-import { firstImages } from './evaluate.js';
+import type { Progress } from '../base/progress.js';
 import { attackAndClassify } from './examples.js';
-import { loadModel, openModel, type Model } from './models.js';
+import { loadModel, type Model, openModel } from './models.js';
 
 /** A network whose adversarial examples are wanted. */
 export interface ExampleSource {

@@ -1,14 +1,15 @@
 import { existsSync, statSync } from 'node:fs';
-import path from 'node:path';
 import type { DataSplits } from '../data/dataset.js';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { importMean, importWeights } from '../model/parameters.js';
-import { readWeights, type WeightFile } from '../model/weights.js';
-import { networkOf } from './config.js';
-import { FILES } from './folder.js';
+import { readWeights } from '../model/weights.js';
+import type { WeightFile } from '../model/tensors.js';
+import { networkOf } from '../config/experiment.js';
+import { FILES } from '../store/folder.js';
 import { subjectOf } from './run.js';
 import { withMean } from './training.js';
+import path from 'node:path';
 
 /** A trained network that is to be attacked; its weights belong to the engine. */
 export interface Model {

@@ -1,40 +1,41 @@
 import { z } from 'zod';
-import path from 'node:path';
 import { flipsUnderNoise, type Trained } from '../attacks/noise.js';
-import { loadData, type Dataset, type DataSplits } from '../data/dataset.js';
-import { threadCount, type Engine } from '../engine/engine.js';
-import { UserError } from '../errors.js';
+import { loadData } from '../data/load.js';
+import type { Dataset, DataSplits } from '../data/dataset.js';
+import { type Engine, threadCount } from '../engine/engine.js';
+import { UserError } from '../base/errors.js';
 import { rateOf, stratifiedError } from '../metrics/sampling.js';
 import type { Network } from '../model/network.js';
 import { disposeWeights, importWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { readWeights } from '../model/weights.js';
-import type { Progress } from '../progress.js';
-import { makeRandom, permutation } from '../random.js';
+import type { Progress } from '../base/progress.js';
+import { makeRandom, permutation } from '../base/random.js';
 import {
   noiseCsv,
-  PAIR,
-  stagesCsv,
-  surfacesCsv,
   type NoiseRow,
   type NoiseStage,
   type OfPair,
+  PAIR,
+  stagesCsv,
+  surfacesCsv,
 } from '../report/noise.js';
-import { NOISE_PAIRS } from '../report/published.js';
-import type { Config } from './config.js';
+import { NOISE_PAIRS } from '../paper/published.js';
+import type { Config } from '../config/experiment.js';
 import {
+  type Identity,
   openFolder,
+  type ResultFolder,
   STUDY_FILE,
   SURFACES_FILE,
-  type Identity,
-  type ResultFolder,
-} from './folder.js';
-import type { NoiseStudy } from './noiseConfig.js';
-import { digestOfWeights, provenance, refuseOtherData, sourceOf } from './provenance.js';
-import { INCIDENTAL, type DataSource, type Provenance } from './result.js';
+} from '../store/folder.js';
+import type { NoiseStudy } from '../config/noise.js';
+import { digestOfWeights, provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
+import { type DataSource, INCIDENTAL, type Provenance } from '../store/result.js';
 import { announceEngine, type RunOptions } from './run.js';
-import { snapshotName } from './snapshots.js';
+import { snapshotName } from '../store/snapshots.js';
 import { networkFor, trainedWeights } from './training.js';
+import path from 'node:path';
 
 /** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
 export const NOISE_FILES = {

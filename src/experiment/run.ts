@@ -1,20 +1,29 @@
 import path from 'node:path';
-import { loadData, type Dataset } from '../data/dataset.js';
-import { startEngine, threadCount, type Engine } from '../engine/engine.js';
-import { UserError } from '../errors.js';
+import { loadData } from '../data/load.js';
+import type { Dataset } from '../data/dataset.js';
+import { type Engine, startEngine, threadCount } from '../engine/engine.js';
+import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
-import { NETWORKS, type NetworkName } from '../model/networks.js';
+import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { disposeNetwork, disposeWeights, importMean, importWeights } from '../model/parameters.js';
-import { readWeights, type WeightFile } from '../model/weights.js';
-import type { Progress } from '../progress.js';
-import { perImageCsv, tableCsv } from '../report/csv.js';
-import { maskingCsv } from '../report/masking.js';
-import { publishedRow, publishedRowNames } from '../report/published.js';
-import { summarise, type Row } from '../report/result.js';
-import { robustnessCsv } from '../report/robustness.js';
-import { dataOf, isOwn, networkOf, parseConfig, tableOf, type Config } from './config.js';
+import { readWeights } from '../model/weights.js';
+import type { WeightFile } from '../model/tensors.js';
+import type { Progress } from '../base/progress.js';
+import { perImageCsv, tableCsv } from '../store/csv.js';
+import { maskingCsv } from '../metrics/masking.js';
+import { publishedRow, publishedRowNames } from '../paper/published.js';
+import { type Row, summarise } from '../metrics/row.js';
+import { robustnessCsv } from '../metrics/robustness.js';
+import {
+  type Config,
+  dataOf,
+  isOwn,
+  networkOf,
+  parseConfig,
+  tableOf,
+} from '../config/experiment.js';
 import { evaluate } from './evaluate.js';
-import { openFolder, outcomesIn, type ResultFolder } from './folder.js';
+import { openFolder, outcomesIn, type ResultFolder } from '../store/folder.js';
 import {
   digestOfTensors,
   digestOfWeights,
@@ -22,19 +31,19 @@ import {
   provenance,
   refuseOtherData,
   sourceOf,
-} from './provenance.js';
-import { entryOf, INCIDENTAL, isResult, type DataSource, type Result } from './result.js';
-import { refuseSeeds } from './seeds.js';
+} from '../store/provenance.js';
+import { type DataSource, entryOf, INCIDENTAL, isResult, type Result } from '../store/result.js';
+import { refuseSeeds } from '../store/seeds.js';
 import {
   hasSnapshots,
   networkFor,
+  type Subject,
   trainedState,
   trainedWeights,
   withMean,
-  type Subject,
 } from './training.js';
 
-export type { Result } from './result.js';
+export type { Result } from '../store/result.js';
 
 export interface RunOptions {
   /** The result folder. */

@@ -1,22 +1,26 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Dataset, DataSplits } from '../data/dataset.js';
+import { type Dataset, type DataSplits, slice } from '../data/dataset.js';
 import type { Engine } from '../engine/engine.js';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { meanImageOf } from '../model/mean.js';
 import { disposeWeights, exportNetwork, importWeights } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
-import type { Progress } from '../progress.js';
-import { trainingCsv } from '../report/csv.js';
+import type { Progress } from '../base/progress.js';
+import { trainingCsv } from '../store/csv.js';
 import { initialState, train, type TrainingState } from '../training/train.js';
-import { encodeCheckpoint, readCheckpoint, type Origin } from './checkpoint.js';
-import { isBang, networkOf, type Config } from './config.js';
-import { slice } from './evaluate.js';
-import type { ResultFolder } from './folder.js';
-import { refuseOtherData, sha256, version } from './provenance.js';
-import type { DataSource } from './result.js';
-import { encodeSnapshot, isSnapshot, snapshotIterations, snapshotName } from './snapshots.js';
+import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
+import { type Config, isBang, networkOf } from '../config/experiment.js';
+import type { ResultFolder } from '../store/folder.js';
+import { refuseOtherData, sha256, version } from '../store/provenance.js';
+import type { DataSource } from '../store/result.js';
+import {
+  encodeSnapshot,
+  isSnapshot,
+  snapshotIterations,
+  snapshotName,
+} from '../store/snapshots.js';
 
 /** What an experiment is done with. */
 export interface Subject {

@@ -1,19 +1,19 @@
 import { z } from 'zod';
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
-import { ATTACKS, attackImages } from '../attacks/run.js';
-import { loadData, type Dataset } from '../data/dataset.js';
+import { attackImages, ATTACKS } from '../attacks/run.js';
+import { loadData } from '../data/load.js';
+import { type Dataset, firstImages } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
-import { UserError } from '../errors.js';
-import { spreadOf } from '../metrics/summary.js';
+import { UserError } from '../base/errors.js';
+import { spreadOf } from '../metrics/statistics.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { printable } from '../report/entry.js';
+import { printable } from '../store/entry.js';
 import { transferCsv } from '../report/transfer.js';
-import type { Config } from './config.js';
-import { firstImages } from './evaluate.js';
-import { openFolder, STUDY_FILE } from './folder.js';
-import { loadModel, openModel, type Model, type OpenedModel } from './models.js';
-import { digestOfTensors, refuseOtherData, sourceOf } from './provenance.js';
+import type { Config } from '../config/experiment.js';
+import { openFolder, STUDY_FILE } from '../store/folder.js';
+import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
+import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './run.js';
 
 /** What perturbations that one network was attacked with do to another. */

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
-import { codeOf, Interrupted, messageOf, UserError } from '../errors.js';
-import { silent, type Progress } from '../progress.js';
+import { codeOf, Interrupted, messageOf, UserError } from '../base/errors.js';
+import { silent, type Progress } from '../base/progress.js';
 import type { ImageShape } from './pass.js';
 import type { PassJob, PassMessage } from './passWorker.js';
 

@@ -1,4 +1,4 @@
-import { meanOf } from './summary.js';
+import { meanOf } from './statistics.js';
 
 /** What is drawn at random in a share of flipped copies, and how far it moves the share. */
 export interface Rate {

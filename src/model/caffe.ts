@@ -1,7 +1,7 @@
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { quoted } from './names.js';
 import { isTableOfTexts } from './safetensors.js';
-import type { NamedArray } from './weights.js';
+import type { NamedArray } from './tensors.js';
 
 /** The part of h5wasm's inner module that is used here; its own types leave half of it open. */
 interface Hdf5Module {

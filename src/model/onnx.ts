@@ -1,8 +1,8 @@
-import { makeLayer, type LayerSpec, type Shape } from './layers.js';
+import { type LayerSpec, makeLayer, type Shape } from './layers.js';
 import type { NetworkSpec } from './networks.js';
 import { MEAN } from './parameters.js';
 import { bytes, integer, message, text } from './protobuf.js';
-import type { NamedArray } from './weights.js';
+import type { NamedArray } from './tensors.js';
 
 /** The operators of ONNX 1.12: what all of today's readers know. */
 const OPSET = 17;

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { read } from '../engine/ops.js';
-import { UserError } from '../errors.js';
-import { makeRandom } from '../random.js';
+import { UserError } from '../base/errors.js';
+import { makeRandom } from '../base/random.js';
 import type { Shape, WeightedLayer } from './layers.js';
 import { quoted } from './names.js';
 import type { Network, Weights } from './network.js';
-import type { NamedArray, WeightFile } from './weights.js';
+import type { NamedArray, WeightFile } from './tensors.js';
 
 /** Fresh parameters by the layers' fillers, as variables; biases are zero. */
 export function initialWeights(network: Network, seed: number): Weights {

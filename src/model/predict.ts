@@ -3,7 +3,7 @@ import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { usesGpu } from '../engine/engine.js';
 import { softmaxCrossEntropy } from '../engine/ops.js';
-import { breathe } from '../interrupt.js';
+import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Network, type Weights } from './network.js';
 
 /** On a processor: large enough to be efficient, small enough for the caches. */

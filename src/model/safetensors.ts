@@ -1,6 +1,6 @@
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { quoted } from './names.js';
-import type { NamedArray } from './weights.js';
+import type { NamedArray } from './tensors.js';
 
 export type TensorData =
   | Float32Array

@@ -1,26 +1,10 @@
 import { stat } from 'node:fs/promises';
-import { UserError } from '../errors.js';
-import { readUserFile, reason } from '../files.js';
+import { UserError } from '../base/errors.js';
+import { readUserFile, reason } from '../base/files.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from './names.js';
+import type { NamedArray, WeightFile } from './tensors.js';
 import { decodeSafetensors, looksLikeSafetensors } from './safetensors.js';
-
-/** Values in row-major order; as many as the shape says. */
-export interface NamedArray {
-  shape: number[];
-  data: Float32Array;
-}
-
-/** The parameters of a network as a file holds them. */
-export interface WeightFile {
-  /** Convolutions O×I×h×w, inner products out×in over the C×H×W flattening. */
-  layout: 'caffe';
-  /** `<layer>.weight` and `<layer>.bias`, all finite. */
-  tensors: Map<string, NamedArray>;
-  /** What the writer had to say; empty for files of Caffe's own. */
-  metadata: Partial<Record<string, string>>;
-  format: 'safetensors' | 'caffe-hdf5';
-}
 
 /** A thousand times the largest network here. */
 const MAX_BYTES = 2 ** 30;

@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
-import { NOISE, type FigureChange, type ImageChanges, type RunDiff } from '../experiment/diff.js';
-import { printable } from './entry.js';
-import { figureText, fixed, type SeedFigure } from './rowFigures.js';
+import { NOISE, type FigureChange, type ImageChanges, type RunDiff } from '../check/diff.js';
+import { printable } from '../store/entry.js';
+import { figureText, fixed, type SeedFigure } from '../metrics/quantities.js';
 
 /** What moved, for a console. */
 export function diffText(a: string, b: string, diff: RunDiff): string {

@@ -1,4 +1,4 @@
-import { COLUMNS, linesOf, type Entry } from './entry.js';
+import { COLUMNS, linesOf, type Entry } from '../store/entry.js';
 import type { Grid } from './grid.js';
 
 /** The table in Markdown, as GitHub reads it. */

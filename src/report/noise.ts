@@ -2,7 +2,7 @@ import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
 import type { Rate } from '../metrics/sampling.js';
 import { countCell, numberCell, type Grid, type GridCell } from './grid.js';
-import type { PublishedNoise } from './published.js';
+import type { PublishedNoise } from '../paper/published.js';
 
 /** The two networks of a noise study, in the order of all tables. */
 export const PAIR = ['regular', 'bang'] as const;

@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import { COLUMNS, linesOf, type Entry, type Line } from './entry.js';
+import { COLUMNS, linesOf, type Entry, type Line } from '../store/entry.js';
 
 interface Column {
   title: readonly string[];

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { UserError } from '../errors.js';
-import { reason } from '../files.js';
+import { UserError } from '../base/errors.js';
+import { reason } from '../base/files.js';
 
 /** How a Redis server is reached. */
 export interface Server {

@@ -1,7 +1,7 @@
 /** The process in which one cell of a sweep is computed; `pool.ts` starts it. */
-import { ExperimentError, Interrupted, messageOf, UserError } from '../errors.js';
+import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { runExperiment, trainUntil } from '../experiment/run.js';
-import type { Progress } from '../progress.js';
+import type { Progress } from '../base/progress.js';
 import type { FromCell, ToCell } from './pool.js';
 
 const UPDATE_EVERY_MS = 500;

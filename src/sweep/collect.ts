@@ -3,11 +3,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { stringify } from 'yaml';
-import { Interrupted, UserError } from '../errors.js';
-import { FILES } from '../experiment/folder.js';
-import { isResult, type Result } from '../experiment/result.js';
-import { writeFileAtomic } from '../files.js';
-import type { SweepCell } from '../report/sweep.js';
+import { Interrupted, UserError } from '../base/errors.js';
+import { FILES } from '../store/folder.js';
+import { isResult, type Result } from '../store/result.js';
+import { writeFileAtomic } from '../base/files.js';
+import type { SweepCell } from './summary.js';
 import type { QueueAddress } from './address.js';
 import { planFor, sweepFolder, type SweepFolder } from './folder.js';
 import {
@@ -22,7 +22,7 @@ import {
   type CellToDo,
   type QueuedJob,
 } from './jobs.js';
-import type { Cell, Keepable, Plan } from './plan.js';
+import type { Cell, Keepable, Plan } from '../config/sweep.js';
 import {
   claimEngine,
   closeAll,

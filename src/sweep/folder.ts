@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
-import { messageOf, UserError } from '../errors.js';
-import { refuseNoFolder } from '../experiment/collect.js';
+import { messageOf, UserError } from '../base/errors.js';
+import { refuseNoFolder } from '../store/collect.js';
 import {
   FILES,
   differenceOf,
@@ -11,11 +11,18 @@ import {
   remove,
   removeLeftovers,
   SURFACES_FILE,
-} from '../experiment/folder.js';
-import { INCIDENTAL, isResult, type Result } from '../experiment/result.js';
-import { writeFileAtomic } from '../files.js';
-import { takeLock, type Lock } from './lock.js';
-import { KEEPABLE, keeping, loadPlan, type Cell, type Keepable, type Plan } from './plan.js';
+} from '../store/folder.js';
+import { INCIDENTAL, isResult, type Result } from '../store/result.js';
+import { writeFileAtomic } from '../base/files.js';
+import { takeLock, type Lock } from '../store/lock.js';
+import {
+  KEEPABLE,
+  keeping,
+  loadPlan,
+  type Cell,
+  type Keepable,
+  type Plan,
+} from '../config/sweep.js';
 
 /** The files of a sweep's folder, beside `cells/`, which has a result folder for each cell. */
 export const SWEEP_FILES = {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { Queue, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
-import type { Config } from '../experiment/config.js';
-import { loadSource, version } from '../experiment/provenance.js';
-import type { Progress } from '../progress.js';
+import type { Config } from '../config/experiment.js';
+import { loadSource, version } from '../store/provenance.js';
+import type { Progress } from '../base/progress.js';
 import type { QueueAddress } from './address.js';
-import type { Cell, Plan } from './plan.js';
+import type { Cell, Plan } from '../config/sweep.js';
 import {
   closeAll,
   connect,

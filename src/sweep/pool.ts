@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Interrupted } from '../errors.js';
-import type { Config } from '../experiment/config.js';
+import { Interrupted } from '../base/errors.js';
+import type { Config } from '../config/experiment.js';
 
 /** What one process computes: an experiment, into its folder. */
 export interface Job {

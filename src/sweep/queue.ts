@@ -3,10 +3,10 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { DATA_NAMES } from '../data/sources.js';
-import { messageOf, UserError } from '../errors.js';
-import type { Progress } from '../progress.js';
+import { messageOf, UserError } from '../base/errors.js';
+import type { Progress } from '../base/progress.js';
 import type { QueueAddress, Server } from './address.js';
-import { KEEPABLE } from './plan.js';
+import { KEEPABLE } from '../config/sweep.js';
 
 /** The queue of all sweeps of a prefix. */
 export const QUEUE = 'cells';

@@ -1,13 +1,13 @@
 import { existsSync, rmSync } from 'node:fs';
-import { UserError } from '../errors.js';
+import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
-import type { Result } from '../experiment/result.js';
-import { loadSource } from '../experiment/provenance.js';
-import { writeFileAtomic } from '../files.js';
-import type { Progress, Task } from '../progress.js';
-import { bestOf, paretoCsv, surfacesCsv, sweepCsv, type SweepCell } from '../report/sweep.js';
+import type { Result } from '../store/result.js';
+import { loadSource } from '../store/provenance.js';
+import { writeFileAtomic } from '../base/files.js';
+import type { Progress, Task } from '../base/progress.js';
+import { bestOf, paretoCsv, surfacesCsv, sweepCsv, type SweepCell } from './summary.js';
 import { planFor, sweepFolder, type CellState, type SweepFolder } from './folder.js';
-import type { Cell, Plan } from './plan.js';
+import type { Cell, Plan } from '../config/sweep.js';
 import { runPool, type Ended, type Job } from './pool.js';
 
 export interface SweepOptions {

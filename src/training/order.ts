@@ -1,4 +1,4 @@
-import { makeRandom, permutation } from '../random.js';
+import { makeRandom, permutation } from '../base/random.js';
 
 /** Names the images of each iteration's batch, so that any iteration can be the first. */
 export type Order = (iteration: number) => Uint32Array;

@@ -11,7 +11,7 @@ import {
   type Weights,
 } from '../model/network.js';
 import { variableOf } from '../model/parameters.js';
-import { makeRandom } from '../random.js';
+import { makeRandom } from '../base/random.js';
 import { balance, epsilonHat, inLayer, type Bang } from './bang.js';
 
 /** What SGD needs to know, as Caffe does it. */

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
-import { ExperimentError, Interrupted } from '../errors.js';
-import { breathe } from '../interrupt.js';
+import { ExperimentError, Interrupted } from '../base/errors.js';
+import { breathe } from '../base/interrupt.js';
 import type { Network, Weights } from '../model/network.js';
 import { initialWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { silent, type Progress } from '../progress.js';
+import { silent, type Progress } from '../base/progress.js';
 import type { Bang } from './bang.js';
 import { addBatch, emptyInterval, rowOf, type Interval, type LogRow } from './log.js';
 import { trainingOrder } from './order.js';

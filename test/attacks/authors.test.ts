@@ -1,17 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { loadData } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
 import { startEngine } from '#bang/engine/engine.js';
 import type { Evaluation } from '#bang/experiment/evaluate.js';
-import { publishedRow } from '#bang/report/published.js';
-import type { Row } from '#bang/report/result.js';
+import { publishedRow } from '#bang/paper/published.js';
+import type { Row } from '#bang/metrics/row.js';
 import { networkWith } from '../fixtures.js';
 import {
   agreement,
+  type Authors,
   evaluated,
   linfAgreement,
   meanOf,
   referenceOf,
-  type Authors,
 } from './authors.js';
 
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import type { Dataset } from '#bang/data/dataset.js';
 import { threadCount } from '#bang/engine/engine.js';
 import { evaluate, type Evaluation } from '#bang/experiment/evaluate.js';
 import type { Network, Weights } from '#bang/model/network.js';
-import { silent } from '#bang/progress.js';
-import { summarise, type Row } from '#bang/report/result.js';
+import { silent } from '#bang/base/progress.js';
+import { summarise, type Row } from '#bang/metrics/row.js';
 import { fixture, readCsv } from '../fixtures.js';
 
 /**

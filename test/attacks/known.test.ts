@@ -5,7 +5,7 @@ import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { makeNetwork, type Network, type Weights } from '#bang/model/network.js';
 import { variableOf } from '#bang/model/parameters.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 
 // Networks so small that the smallest perturbation of an image is known from a formula. All weights
 // are multiples of powers of two, so that logits are exact and what is equal is so bit for bit.

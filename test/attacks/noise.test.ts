@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { flipsUnderNoise, type Trained } from '#bang/attacks/noise.js';
-import { loadData, type Dataset } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
+import { type Dataset, firstImages } from '#bang/data/dataset.js';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
-import { firstImages } from '#bang/experiment/evaluate.js';
 import { rateOf } from '#bang/metrics/sampling.js';
 import { predict } from '#bang/model/predict.js';
 import { networkWith } from '../fixtures.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { bisection, descent, scan, type Probe } from '#bang/attacks/search.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 
 /** Images, each misclassified on a set of intervals of the scale; the probe counts its calls. */
 function images(intervals: [number, number][][]) {

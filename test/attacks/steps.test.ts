@@ -1,19 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { STEP_ATTACKS } from '#bang/attacks/attack.js';
 import { perturbationsOf } from '#bang/attacks/deepfool.js';
 import { logOddsGradient } from '#bang/attacks/fgsUnmasked.js';
 import { pgdAt, ratioGradient } from '#bang/attacks/pgd.js';
-import { ATTACKS, attackImages } from '#bang/attacks/run.js';
+import { attackImages, ATTACKS } from '#bang/attacks/run.js';
 import { sideAt, squareAt } from '#bang/attacks/square.js';
-import { targetOf, victimsOf, type Target, type Victims } from '#bang/attacks/target.js';
-import { loadData, type Dataset } from '#bang/data/dataset.js';
+import { type Target, targetOf, type Victims, victimsOf } from '#bang/attacks/target.js';
+import { loadData } from '#bang/data/load.js';
+import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import type { Network, Weights } from '#bang/model/network.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import { fixture, networkWith } from '../fixtures.js';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** What scripts/attack-references.py found with other implementations, on the same weights. */
 interface References {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import axe from 'axe-core';
 import puppeteer, { type Browser, type Page } from 'puppeteer-core';
 import { expect } from 'vitest';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 
 /** Chromium, which Debian's package of that name installs. */
 export async function startChromium(): Promise<Browser> {

@@ -3,8 +3,8 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Browser } from 'puppeteer-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/experiment/result.js';
-import { packageRoot } from '#bang/files.js';
+import type { Result } from '#bang/store/result.js';
+import { packageRoot } from '#bang/base/files.js';
 import { bangOk, tinyConfig, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
 import { readCsv } from '../fixtures.js';
 import {

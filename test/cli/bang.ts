@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, vi } from 'vitest';
 import { main } from '#bang/cli/main.js';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
 import { idxBytes, randomOf } from '../data/idx-bytes.js';
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Baseline } from '#bang/experiment/baseline.js';
+import type { Baseline } from '#bang/check/baseline.js';
 import {
   bang,
   bangInside,

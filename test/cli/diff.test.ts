@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { perImageCsv } from '#bang/report/csv.js';
+import { perImageCsv } from '#bang/store/csv.js';
 import type { Evaluation } from '#bang/experiment/evaluate.js';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import { resultWith } from '../report/entries.js';
 import { bangInside, expectRefusal, workspace, type Workspace } from './bang.js';
 

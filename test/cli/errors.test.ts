@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { version } from '#bang/experiment/provenance.js';
-import { packageRoot } from '#bang/files.js';
+import { version } from '#bang/store/provenance.js';
+import { packageRoot } from '#bang/base/files.js';
 import { fixture } from '../fixtures.js';
 import {
   asNobody,

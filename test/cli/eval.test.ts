@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/experiment/run.js';
 import { encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights, type NamedArray } from '#bang/model/weights.js';
+import { readWeights } from '#bang/model/weights.js';
+import type { NamedArray } from '#bang/model/tensors.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
   bang,
@@ -11,9 +12,9 @@ import {
   expectRefusal,
   FILES,
   tinyConfig,
+  type Workspace,
   workspace,
   writeSmallData,
-  type Workspace,
 } from './bang.js';
 
 const AUTHORS = fixture('lenet.caffemodel.h5');

@@ -1,20 +1,20 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadData } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
 import { meanImageOf } from '#bang/model/mean.js';
 import { encodeSafetensors } from '#bang/model/safetensors.js';
 import { readWeights } from '#bang/model/weights.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import { fixture } from '../fixtures.js';
 import {
   asNobody,
   bangInside,
   expectRefusal,
-  workspace,
   type Finished,
+  workspace,
   type Workspace,
 } from './bang.js';
+import * as tf from '@tensorflow/tfjs-core';
 
 const LENET = fixture('lenet.caffemodel.h5');
 const CIFAR10 = fixture('cifar10_bang.caffemodel.h5');

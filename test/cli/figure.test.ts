@@ -1,11 +1,11 @@
 import { parse } from 'csv-parse/sync';
 import { decode } from 'fast-png';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadData } from '#bang/data/dataset.js';
-import { packageRoot } from '#bang/files.js';
+import { loadData } from '#bang/data/load.js';
+import { packageRoot } from '#bang/base/files.js';
 import { fixture, readCsv } from '../fixtures.js';
 import { bangInside, expectRefusal, workspace, type Workspace } from './bang.js';
+import path from 'node:path';
 
 let space: Workspace;
 beforeAll(() => {

@@ -2,8 +2,8 @@ import { cpSync, existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NoiseResult } from '#bang/experiment/noise.js';
-import type { Result } from '#bang/experiment/result.js';
-import { packageRoot } from '#bang/files.js';
+import type { Result } from '#bang/store/result.js';
+import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
 import { readCsv } from '../fixtures.js';
 import {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import {
   bang,
   bangInside,

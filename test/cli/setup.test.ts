@@ -9,8 +9,8 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { PACKAGES } from '#bang/engine/tensorflow/setup.js';
-import { packageRoot } from '#bang/files.js';
+import { PACKAGES } from '#bang/setup/tensorflow.js';
+import { packageRoot } from '#bang/base/files.js';
 import {
   bang,
   bangInside,

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fr
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/experiment/run.js';
-import { packageRoot } from '#bang/files.js';
-import { readLock } from '#bang/sweep/lock.js';
+import { packageRoot } from '#bang/base/files.js';
+import { readLock } from '#bang/store/lock.js';
 import { readCsv } from '../fixtures.js';
 import {
   bang,

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/experiment/result.js';
+import type { Result } from '#bang/store/result.js';
 import { readCsv } from '../fixtures.js';
 import { realResult } from '../report/entries.js';
 import {

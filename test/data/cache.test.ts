@@ -14,9 +14,9 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cachedFiles, readCache, type FetchOptions } from '#bang/data/cache.js';
 import type { Source } from '#bang/data/sources.js';
-import { Interrupted, UserError } from '#bang/errors.js';
-import { packageRoot } from '#bang/files.js';
-import { cacheFolder } from '#bang/folders.js';
+import { Interrupted, UserError } from '#bang/base/errors.js';
+import { packageRoot } from '#bang/base/files.js';
+import { cacheFolder } from '#bang/base/cacheFolder.js';
 import {
   FILES,
   npmEnv,

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readCifar10Folder } from '#bang/data/cifar10.js';
-import { loadData, type Dataset } from '#bang/data/dataset.js';
-import { UserError } from '#bang/errors.js';
+import { loadData } from '#bang/data/load.js';
+import type { Dataset } from '#bang/data/dataset.js';
+import { UserError } from '#bang/base/errors.js';
 import { randomOf } from './idx-bytes.js';
 import { temporaryFolder } from './registry.js';
+import path from 'node:path';
 
 const NAMES = [1, 2, 3, 4, 5].map((batch) => `data_batch_${batch}.bin`).concat('test_batch.bin');
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import yargs from 'yargs';
 import { dataCommand } from '#bang/cli/data.js';
-import { ExperimentError } from '#bang/errors.js';
+import { ExperimentError } from '#bang/base/errors.js';
 import { temporaryFolder } from './registry.js';
 
 describe('bang data', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { idxLength, parseIdx } from '#bang/data/idx.js';
-import { UserError } from '#bang/errors.js';
+import { UserError } from '#bang/base/errors.js';
 import { idxBytes, randomOf } from './idx-bytes.js';
 
 describe('parseIdx', () => {

@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadData } from '#bang/data/dataset.js';
-import { UserError } from '#bang/errors.js';
+import { loadData } from '#bang/data/load.js';
+import { UserError } from '#bang/base/errors.js';
 import { idxBytes, randomOf } from './idx-bytes.js';
 import { temporaryFolder } from './registry.js';
+import path from 'node:path';
 
 describe('loadData of MNIST', () => {
   it('gives 60000 and 10000 images whose labels are known', { timeout: 120_000 }, async () => {

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Header } from 'tar';
 import type { Source } from '#bang/data/sources.js';
-import type { Progress } from '#bang/progress.js';
+import type { Progress } from '#bang/base/progress.js';
 
 /** An entry of a tarball made for a test, true to nobody's rules. */
 export interface Entry {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cachedFiles, readCache, type FetchOptions } from '#bang/data/cache.js';
 import { decodeLabels, decodeStrip } from '#bang/data/strips.js';
-import { Interrupted, UserError } from '#bang/errors.js';
+import { Interrupted, UserError } from '#bang/base/errors.js';
 import { randomOf } from './idx-bytes.js';
 import { npmEnv, recorder, serveRegistry, temporaryFolder, type Registry } from './registry.js';
 import {

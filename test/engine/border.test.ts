@@ -4,8 +4,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
-import { packageRoot } from '#bang/files.js';
-import { makeRandom } from '#bang/random.js';
+import { packageRoot } from '#bang/base/files.js';
+import { makeRandom } from '#bang/base/random.js';
 import { between } from '../random.js';
 
 let binding: NativeBinding;

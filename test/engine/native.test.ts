@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
-import { makeRandom, type Random } from '#bang/random.js';
+import { makeRandom, type Random } from '#bang/base/random.js';
 import { between } from '../random.js';
 
 let binding: NativeBinding;

@@ -11,7 +11,7 @@ import {
   type RoundedNormal,
 } from '#bang/engine/noise.js';
 import { addNoise } from '#bang/engine/ops.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 
 let binding: NativeBinding;
 

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import { kernelFiles } from '../../native/build.mjs';
 
 // A package without a build, on a machine without a compiler, whose prebuilt kernels are those that
@@ -29,7 +29,7 @@ beforeEach(() => {
     'scripts',
     'package.json',
     'dist/engine/native',
-    'dist/errors.js',
+    'dist/base/errors.js',
   ]) {
     cpSync(path.join(packageRoot, part), path.join(folder, part), { recursive: true });
   }

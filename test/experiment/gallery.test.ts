@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { fixture, readCsv } from '../fixtures.js';
 import type { AttackName } from '#bang/attacks/attack.js';
-import { loadData } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
 import { startEngine, threadCount } from '#bang/engine/engine.js';
 import { examplesOf, type ExampleSource } from '#bang/experiment/gallery.js';
-import { silent } from '#bang/progress.js';
+import { silent } from '#bang/base/progress.js';
 
 const AUTHORS = {
   mnist: ['lenet.caffemodel.h5', 'authors-lenet-r0.per-image.csv'],

@@ -1,14 +1,14 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { loadData } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
 import { startEngine } from '#bang/engine/engine.js';
-import { publishedRow } from '#bang/report/published.js';
+import { publishedRow } from '#bang/paper/published.js';
 import {
   agreement,
+  type Authors,
   evaluated,
   linfAgreement,
   meanOf,
   referenceOf,
-  type Authors,
 } from '../attacks/authors.js';
 import { networkWith } from '../fixtures.js';
 

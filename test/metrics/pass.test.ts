@@ -2,13 +2,13 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Interrupted } from '#bang/errors.js';
-import { packageRoot } from '#bang/files.js';
+import { Interrupted } from '#bang/base/errors.js';
+import { packageRoot } from '#bang/base/files.js';
 import { loadOpenCv } from '#bang/metrics/opencv.js';
 import { createPassMeter, type ImageShape, type PassMeter } from '#bang/metrics/pass.js';
 import { passOf } from '#bang/metrics/passPool.js';
-import type { Progress } from '#bang/progress.js';
-import { makeRandom } from '#bang/random.js';
+import type { Progress } from '#bang/base/progress.js';
+import { makeRandom } from '#bang/base/random.js';
 
 const GREY: ImageShape = { height: 28, width: 28, channels: 1 };
 const SIZE = 28 * 28;

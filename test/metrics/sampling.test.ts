@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { rateOf, stratifiedError } from '#bang/metrics/sampling.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 
 describe('the share of flipped copies', () => {
   it('has the errors of the formulae on a case done by hand', () => {

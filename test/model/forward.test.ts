@@ -5,7 +5,7 @@ import type { NativeBinding } from '#bang/engine/native/binding.js';
 import { logitsOf, makeNetwork, trace, type Network } from '#bang/model/network.js';
 import { NETWORKS, type NetworkSpec } from '#bang/model/networks.js';
 import { initialWeights } from '#bang/model/parameters.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import { randomNetwork } from '../randomNetworks.js';
 
 let binding: NativeBinding;

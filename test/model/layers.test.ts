@@ -18,7 +18,7 @@ import {
 } from '#bang/model/parameters.js';
 import { encodeSafetensors } from '#bang/model/safetensors.js';
 import { readWeights } from '#bang/model/weights.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import type { Bang } from '#bang/training/bang.js';
 import { dropoutMasks, gradientsOf } from '#bang/training/step.js';
 import { ENGINE } from '../engine.js';

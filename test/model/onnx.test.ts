@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as ort from 'onnxruntime-web';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { loadData } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
 import { startEngine } from '#bang/engine/engine.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { meanImageOf } from '#bang/model/mean.js';
@@ -9,7 +9,7 @@ import { logitsOf, makeNetwork, type Network, type Weights } from '#bang/model/n
 import type { NetworkSpec } from '#bang/model/networks.js';
 import { encodeOnnx } from '#bang/model/onnx.js';
 import { exportNetwork, initialWeights } from '#bang/model/parameters.js';
-import { makeRandom, type Random } from '#bang/random.js';
+import { makeRandom, type Random } from '#bang/base/random.js';
 import { networkWith } from '../fixtures.js';
 
 // The graph in ONNX Runtime, which shares nothing with this program, against our own forward pass.

@@ -1,15 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as h5wasm from 'h5wasm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { UserError } from '#bang/errors.js';
+import { UserError } from '#bang/base/errors.js';
 import { encodeCaffeHdf5 } from '#bang/model/caffe.js';
 import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights, type NamedArray } from '#bang/model/weights.js';
-import { makeRandom, type Random } from '#bang/random.js';
+import { readWeights } from '#bang/model/weights.js';
+import type { NamedArray } from '#bang/model/tensors.js';
+import { makeRandom, type Random } from '#bang/base/random.js';
+import path from 'node:path';
+import * as h5wasm from 'h5wasm';
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));

@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import { bang, workspace, type Workspace } from '../cli/bang.js';
 
 /** One expression of the compiled program in another's place. */

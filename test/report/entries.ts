@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import type { Result } from '#bang/experiment/result.js';
-import type { AttackSummary, Row } from '#bang/report/result.js';
+import type { Result } from '#bang/store/result.js';
+import type { AttackSummary, Row } from '#bang/metrics/row.js';
 import { fixture } from '../fixtures.js';
 
 /** Results of real runs of rows of Table 1, seed 1, without their provenance. */

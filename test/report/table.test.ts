@@ -1,12 +1,12 @@
 import { check } from 'prettier';
 import { describe, expect, it } from 'vitest';
-import { entryOf } from '#bang/experiment/result.js';
-import { legendOf, linesOf, type Entry } from '#bang/report/entry.js';
+import { entryOf } from '#bang/store/result.js';
+import { legendOf, linesOf, type Entry } from '#bang/store/entry.js';
 import { escaped, markdownTable } from '#bang/report/markdown.js';
-import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
-import { consoleReport, markdownReport } from '#bang/report/paper.js';
-import { publishedRow } from '#bang/report/published.js';
-import type { Row } from '#bang/report/result.js';
+import { maskingInBrief, maskingSentence } from '#bang/metrics/masking.js';
+import { consoleReport, markdownReport } from '#bang/report/tables.js';
+import { publishedRow } from '#bang/paper/published.js';
+import type { Row } from '#bang/metrics/row.js';
 import { consoleTable } from '#bang/report/table.js';
 import { randomOf } from '../data/idx-bytes.js';
 import { attackWith, realResult, resultWith, rowWith } from './entries.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadBinding } from '#bang/engine/native/binding.js';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 import { NETWORKS } from '#bang/model/networks.js';
 
 interface Entry {

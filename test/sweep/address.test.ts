@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { UserError } from '#bang/errors.js';
+import { UserError } from '#bang/base/errors.js';
 import { queueAddress } from '#bang/sweep/address.js';
 
 let folder = '';

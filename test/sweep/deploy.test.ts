@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { bangOk } from '../cli/bang.js';
-import { packageRoot } from '#bang/files.js';
+import { packageRoot } from '#bang/base/files.js';
 
 const deploy = path.join(packageRoot, 'docs', 'deploy');
 

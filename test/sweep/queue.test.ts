@@ -5,11 +5,11 @@ import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEngine } from '#bang/engine/engine.js';
-import { UserError } from '#bang/errors.js';
-import { loadConfig } from '#bang/experiment/loadConfig.js';
-import { loadSource, version } from '#bang/experiment/provenance.js';
-import type { Result } from '#bang/experiment/result.js';
-import { silent } from '#bang/progress.js';
+import { UserError } from '#bang/base/errors.js';
+import { loadConfig } from '#bang/config/load.js';
+import { loadSource, version } from '#bang/store/provenance.js';
+import type { Result } from '#bang/store/result.js';
+import { silent } from '#bang/base/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
 import {
   claimEngine,

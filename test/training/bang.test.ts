@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs';
-import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { batchOf } from '#bang/data/batch.js';
-import { loadData, type Dataset } from '#bang/data/dataset.js';
+import { loadData } from '#bang/data/load.js';
+import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { rowNorms, softmaxCrossEntropy } from '#bang/engine/ops.js';
-import { makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
+import { makeNetwork, type Network, trace, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
 import { caffeOrder, initialWeights } from '#bang/model/parameters.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
-import { makeRandom } from '#bang/random.js';
-import { epsilonHat, eta, inLayer, type Bang } from '#bang/training/bang.js';
+import { makeRandom } from '#bang/base/random.js';
+import { type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
 import {
   applyGradients,
   dropoutMasks,
@@ -20,6 +20,7 @@ import {
 } from '#bang/training/step.js';
 import { ENGINE } from '../engine.js';
 import { fixture, networkWith } from '../fixtures.js';
+import * as tf from '@tensorflow/tfjs-core';
 
 /**
  * Distance from gradients that somebody else computed in float64 on the same weights and images, as

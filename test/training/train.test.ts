@@ -6,7 +6,7 @@ import type { NativeBackend } from '#bang/engine/native/backend.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { disposeWeights, exportWeights, importWeights } from '#bang/model/parameters.js';
-import { makeRandom } from '#bang/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import { trainingOrder } from '#bang/training/order.js';
 import { learningRateAt } from '#bang/training/schedule.js';
 import { dropoutMasks } from '#bang/training/step.js';

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { kernelFiles } from '../../../native/build.mjs';
-import { messageOf } from '../../errors.js';
+import { messageOf } from '../../base/errors.js';
 
 type Floats = Float32Array;
 

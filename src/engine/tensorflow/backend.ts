@@ -1,26 +1,9 @@
 import { createRequire } from 'node:module';
+import { INSIDE } from './installation.js';
+import { registerPaddedKernels, TENSORFLOW, type TensorFlowBackend } from './kernels.js';
 import path from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import { INSIDE } from './installation.js';
-import { registerPaddedKernels, TENSORFLOW } from './kernels.js';
-
-/** An attribute of a TensorFlow operation. */
-export interface Attribute {
-  name: string;
-  type: number;
-  value: unknown;
-}
-
-/** Of tfjs-node's backend, what is used here. */
-export interface TensorFlowBackend extends tf.KernelBackend {
-  isUsingGpuDevice: boolean;
-  /** The addon: the numbers of TensorFlow's types among much else. */
-  binding: Record<'TF_ATTR_INT' | 'TF_ATTR_STRING' | 'TF_ATTR_TYPE' | 'TF_FLOAT', number> & {
-    TF_Version: string;
-  };
-  executeSingleOutput(name: string, attributes: Attribute[], inputs: tf.TensorInfo[]): tf.Tensor;
-}
 
 /** Where the stand-in for `@tensorflow/tfjs` in the folder finds the program's tfjs-core. */
 export const SHARED_CORE = 'bang.tfjs-core';

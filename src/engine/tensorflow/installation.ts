@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { cacheFolder } from '../../folders.js';
+import { cacheFolder } from '../../base/cacheFolder.js';
 
 /** The library, of which any Python wheel carries the part that is needed. */
 export const TENSORFLOW_VERSION = '2.21.0';

@@ -1,10 +1,26 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Attribute, TensorFlowBackend } from './backend.js';
 
 type Shape = [number, number, number, number];
 type Call = Parameters<tf.KernelFunc>[0];
 type Inputs = Record<string, tf.TensorInfo>;
 type Info = tf.backend_util.Conv2DInfo;
+
+/** An attribute of a TensorFlow operation. */
+export interface Attribute {
+  name: string;
+  type: number;
+  value: unknown;
+}
+
+/** Of tfjs-node's backend, what is used here. */
+export interface TensorFlowBackend extends tf.KernelBackend {
+  isUsingGpuDevice: boolean;
+  /** The addon: the numbers of TensorFlow's types among much else. */
+  binding: Record<'TF_ATTR_INT' | 'TF_ATTR_STRING' | 'TF_ATTR_TYPE' | 'TF_FLOAT', number> & {
+    TF_Version: string;
+  };
+  executeSingleOutput(name: string, attributes: Attribute[], inputs: tf.TensorInfo[]): tf.Tensor;
+}
 
 /** The name under which tfjs-node registers its kernels. */
 export const TENSORFLOW = 'tensorflow';

@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { UserError } from '../../errors.js';
+import { UserError } from '../../base/errors.js';
 import { fontFiles, FONT_FAMILY, textWidth } from './font.js';
 import { TEXT, THEME } from './theme.js';
 

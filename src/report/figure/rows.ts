@@ -2,7 +2,7 @@ import { parse } from 'csv-parse/sync';
 import { stringify } from 'csv-stringify/sync';
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
-import { UserError } from '../../errors.js';
+import { UserError } from '../../base/errors.js';
 
 /** A figure: the rows that it is drawn from, which are also the CSV file beside it, and how. */
 export interface FigureKind<Row> {

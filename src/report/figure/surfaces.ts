@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SURFACES, type Surface } from '../sweep.js';
+import { SURFACES, type Surface } from '../../sweep/summary.js';
 import { heatGrid, heatPanel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 

@@ -1,0 +1,91 @@
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { codeOf, messageOf, UserError } from './errors.js';
+
+/** The root of this package, where `configs/` and `results/` lie. */
+export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * Writes a file so that readers see the old content or the new, never a part, whatever interrupts.
+ *
+ * @throws UserError if the folder cannot be written
+ */
+export function writeFileAtomic(file: string, content: string | Uint8Array): void {
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    mkdirSync(path.dirname(file), { recursive: true });
+    const descriptor = openSync(temporary, 'w');
+    try {
+      writeFileSync(descriptor, content);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(temporary, file);
+  } catch (error) {
+    removeIfThere(temporary);
+    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+function removeIfThere(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Where it cannot be removed it could not be made either.
+  }
+}
+
+/**
+ * Reads a file that the user named.
+ *
+ * @throws UserError if there is none or it cannot be read
+ */
+export async function readUserFile(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  }
+}
+
+/** What the operating system says, in words. */
+export function reason(error: unknown): string {
+  switch (codeOf(error)) {
+    case 'ENOENT':
+      return 'there is no such file';
+    case 'EISDIR':
+      return 'it is a folder';
+    case 'ENOTDIR':
+    case 'EEXIST': // of mkdir
+      return 'a part of the path is a file, not a folder';
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return 'permission denied';
+    case 'ENOSPC':
+      return 'the disk is full';
+    default:
+      return messageOf(error);
+  }
+}
+
+/** Whether a process of this machine lives. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}

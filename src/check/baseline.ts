@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { UserError } from '../base/errors.js';
+import { readUserFile } from '../base/files.js';
+import { overSeeds, ROW_FIGURES, type SeedFigure } from '../metrics/quantities.js';
+import type { Config } from '../config/experiment.js';
+import { differenceOf } from '../store/folder.js';
+import { INCIDENTAL, type Provenance, type Result } from '../store/result.js';
+
+const finite = z.number();
+
+const baselineSchema = z.object({
+  format: z.literal(1),
+  name: z.string(),
+  seeds: z.array(z.int()).min(2),
+  figures: z.record(
+    z.string(),
+    z.object({
+      mean: finite,
+      std: finite.min(0),
+      n: z.int().min(2),
+      min: finite,
+      max: finite,
+    }),
+  ),
+  data: z.object({ name: z.string(), sha256: z.string() }),
+  config: z.record(z.string(), z.unknown()),
+});
+
+/** What an experiment's figures were over several seeds, and where they come from. */
+export interface Baseline {
+  format: 1;
+  name: string;
+  seeds: number[];
+  /** By their names; those that were known for all seeds. */
+  figures: Partial<Record<string, SeedFigure>>;
+  data: { name: string; sha256: string };
+  /** All that the figures depend on but the seed. */
+  config: Record<string, unknown>;
+  provenance: Omit<Provenance, 'seconds'>;
+}
+
+/** Of these keys the figures do not depend, or the protocol's own name only says again what does. */
+const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
+
+/** @param results one for each seed */
+export function baselineOf(results: readonly Result[]): Baseline {
+  const [{ name, config, data }] = results;
+  const { provenance } = results[results.length - 1];
+  const rows = results.map(({ row }) => row);
+  const figures = ROW_FIGURES.flatMap((figure) => {
+    const found = overSeeds(figure, rows);
+    return found ? [[figure.name, found] as const] : [];
+  });
+  const { bang, node, platform, cpu, engine, threads, finished } = provenance;
+  return {
+    format: 1,
+    name,
+    seeds: results.map(({ config: { seed } }) => seed!),
+    figures: Object.fromEntries(figures),
+    data: { name: data.name, sha256: data.sha256 },
+    config: without(config, BESIDE) as Record<string, unknown>,
+    provenance: { bang, node, platform, cpu, engine, threads, finished },
+  };
+}
+
+/** @throws UserError if there is none or it is damaged */
+export async function readBaseline(file: string): Promise<Baseline> {
+  const text = (await readUserFile(file)).toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new UserError(`${file} is no JSON: write it anew with bang check --update-baseline`);
+  }
+  if (!baselineSchema.safeParse(value).success) {
+    throw new UserError(
+      `${file} is not a baseline: write it anew with bang check --update-baseline`,
+    );
+  }
+  return value as Baseline;
+}
+
+/** @throws UserError if it is of another experiment */
+export function refuseOtherConfig(baseline: Baseline, file: string, config: Config): void {
+  const difference = differenceOf(baseline.config, config, BESIDE);
+  if (difference === undefined) return;
+  throw new UserError(
+    `${file} is the baseline of another experiment (${difference}): write it anew with bang check --update-baseline`,
+  );
+}
+
+/** @throws UserError if it was made on other data */
+export function refuseOtherDataThan(baseline: Baseline, file: string, { data }: Result): void {
+  if (baseline.data.sha256 === data.sha256) return;
+  throw new UserError(
+    `${file} is a baseline on other data: write it anew with bang check --update-baseline`,
+  );
+}
+
+function without(value: unknown, keys: readonly string[], at = ''): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, inner]) => {
+      const name = at === '' ? key : `${at}.${key}`;
+      return keys.includes(name) ? [] : [[key, without(inner, keys, name)]];
+    }),
+  );
+}

@@ -1,0 +1,260 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
+import { packageRoot, writeFileAtomic } from '../base/files.js';
+import { overSeeds, rowFigure, type RowFigure, type SeedFigure } from '../metrics/quantities.js';
+import type { Row } from '../metrics/row.js';
+import { readInstallation } from '../engine/tensorflow/installation.js';
+import { baselineOf, readBaseline, refuseOtherConfig, refuseOtherDataThan } from './baseline.js';
+import type { Baseline } from './baseline.js';
+import type { Checked, Config } from '../config/experiment.js';
+import type { Band, Expectation } from '../config/expect.js';
+import { openFolder } from '../store/folder.js';
+import { loadConfig, type LoadedConfig } from '../config/load.js';
+import type { Result } from '../store/result.js';
+import { runExperiment, type RunOptions } from '../experiment/run.js';
+import { runsOf } from '../store/seeds.js';
+
+/** What one band says of one figure. */
+export interface Verdict {
+  figure: RowFigure;
+  /** The mean over seeds, if there are several; null where there was nothing to measure. */
+  value: number | null;
+  /** The ends of the band, which belong to it; null where it is open. */
+  min: number | null;
+  max: number | null;
+  /** What the band is around, if it is relative to a baseline. */
+  baseline?: SeedFigure;
+  /** How far inside of the nearer end the value is; negative outside; null as the value is. */
+  margin: number | null;
+  holds: boolean;
+}
+
+/** What became of one config. */
+export interface Outcome {
+  file: string;
+  /** The config's; the file's where it cannot be read. */
+  name: string;
+  verdicts: Verdict[];
+  /** Why there are no verdicts: the experiment ran and failed, or it could not be run. */
+  problem?: { kind: 'failed' | 'unable'; message: string };
+  seconds: number;
+}
+
+export interface CheckOptions extends Pick<
+  RunOptions,
+  'force' | 'dataDir' | 'threads' | 'progress' | 'signal'
+> {
+  /** The folder that gets one for each config. */
+  out: string;
+}
+
+/**
+ * Runs what configs describe and holds their figures against their `expect` blocks. What goes wrong
+ * with one is its outcome, and the others are run all the same.
+ *
+ * @param done called with each outcome as soon as it is known
+ * @throws Interrupted if the signal aborts
+ */
+export async function checkFiles(
+  files: readonly string[],
+  options: CheckOptions,
+  done: (outcome: Outcome) => void,
+): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  const names = new Set<string>();
+  for (const file of files) {
+    const begun = performance.now();
+    let [name, verdicts, problem]: [string, Verdict[], Outcome['problem']] = [file, [], undefined];
+    try {
+      const loaded = await loadConfig(file);
+      ({ name } = loaded.config);
+      if (names.has(name)) {
+        throw new UserError(`another of the configs is named ${name}: give each a name of its own`);
+      }
+      names.add(name);
+      verdicts = await check(loaded, options);
+    } catch (error) {
+      if (error instanceof Interrupted) throw error;
+      problem = problemOf(error);
+    }
+    const seconds = (performance.now() - begun) / 1000;
+    const outcome = { file, name, verdicts, ...(problem && { problem }), seconds };
+    done(outcome);
+    outcomes.push(outcome);
+  }
+  return outcomes;
+}
+
+async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdict[]> {
+  const { file, config, expect } = loaded;
+  if (!expect || expect.bands.size === 0) {
+    throw new UserError(`${file} expects nothing: give it an expect block with bands`);
+  }
+  const baseline = expect.baseline === undefined ? undefined : await readBaseline(expect.baseline);
+  if (baseline) refuseOtherConfig(baseline, expect.baseline!, config);
+  const results = await resultsOf(loaded, options);
+  if (baseline) refuseOtherDataThan(baseline, expect.baseline!, results[0]);
+  return judge(
+    expect,
+    results.map(({ row }) => row),
+    baseline,
+  );
+}
+
+function problemOf(error: unknown): Outcome['problem'] {
+  const message = messageOf(error);
+  if (error instanceof ExperimentError) return { kind: 'failed', message };
+  if (error instanceof UserError) return { kind: 'unable', message };
+  if (process.env.BANG_DEBUG) throw error;
+  return {
+    kind: 'unable',
+    message: `${message}: a defect of the program; BANG_DEBUG=1 shows where`,
+  };
+}
+
+/** Differences of sums of a few decimal figures that are none. */
+const ROUNDING = 1e-9;
+
+/**
+ * Holds figures against bands.
+ *
+ * @param rows one for each seed
+ * @throws UserError if the baseline lacks a figure
+ */
+export function judge(
+  { bands, baseline: file }: Pick<Expectation, 'bands' | 'baseline'>,
+  rows: readonly Row[],
+  baseline?: Baseline,
+): Verdict[] {
+  return [...bands].map(([name, band]) => {
+    const figure = rowFigure(name);
+    const value = overSeeds(figure, rows)?.mean ?? null;
+    const around = isRelative(band) ? baseline?.figures[name] : undefined;
+    if (isRelative(band) && !around) {
+      throw new UserError(
+        `${file} has no ${name}, which could not be measured for each of its seeds: expect no deviations or margin of it`,
+      );
+    }
+    const { min, max } = endsOf(band, around);
+    const margin = value === null ? null : Math.min(value - min, max - value);
+    return {
+      figure,
+      value,
+      min: min === -Infinity ? null : min,
+      max: max === Infinity ? null : max,
+      ...(around && { baseline: around }),
+      margin,
+      // Of NaN nothing holds.
+      holds: margin !== null && margin >= -ROUNDING,
+    };
+  });
+}
+
+function isRelative({ deviations, margin }: Band): boolean {
+  return deviations !== undefined || margin !== undefined;
+}
+
+/** Within the limits, and within the wider of the two tolerances around the baseline's mean. */
+function endsOf(
+  { min = -Infinity, max = Infinity, deviations = 0, margin = 0 }: Band,
+  around?: SeedFigure,
+): { min: number; max: number } {
+  if (!around) return { min, max };
+  const tolerance = Math.max(deviations * around.std, margin);
+  return {
+    min: Math.max(min, around.mean - tolerance),
+    max: Math.min(max, around.mean + tolerance),
+  };
+}
+
+/** A baseline that was written, and what it was before. */
+export interface Update {
+  file: string;
+  baseline: Baseline;
+  before: Baseline | undefined;
+}
+
+/**
+ * Runs what a config describes for each of the seeds and writes its baseline.
+ *
+ * @throws UserError, ExperimentError, Interrupted as the runs do; then nothing is written
+ */
+export async function updateBaseline(
+  file: string,
+  seeds: number[],
+  options: CheckOptions,
+): Promise<Update> {
+  const loaded = await loadConfig(file);
+  const target = loaded.expect?.baseline;
+  if (target === undefined) {
+    throw new UserError(`${file} has no baseline: name a file with expect.baseline`);
+  }
+  const before = existsSync(target) ? await readBaseline(target).catch(() => undefined) : undefined;
+  const baseline = baselineOf(await resultsOf({ ...loaded, seeds }, options));
+  writeFileAtomic(target, `${JSON.stringify(baseline, null, 2)}\n`);
+  return { file: target, baseline, before };
+}
+
+async function resultsOf(
+  { config, seeds, sources }: Checked & Pick<LoadedConfig, 'sources'>,
+  { out, ...options }: CheckOptions,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  const runs = runsOf({ config, ...(seeds && { seeds }) }, path.join(out, config.name));
+  for (const run of runs) {
+    options.progress.note(seeds ? `${config.name}, seed ${run.config.seed}` : config.name);
+    startAfresh(run.config, run.folder, sources, options.force);
+    results.push(await runExperiment(run.config, { ...options, out: run.folder, force: false }));
+  }
+  return results;
+}
+
+/**
+ * Empties a result folder unless it was begun by this very program: a result of yesterday's code says
+ * nothing about today's. What this program has begun may go on, or be finished.
+ */
+function startAfresh(
+  config: Config,
+  folder: string,
+  inputs: readonly string[],
+  force = false,
+): void {
+  const mark = `${folder}.program`;
+  const program = programDigest();
+  if (!force && existsSync(mark) && readFileSync(mark, 'utf8') === program) return;
+  // In this order: no mark, and then no results, of which the new one could be believed.
+  rmSync(mark, { force: true });
+  openFolder(folder, config, { force: true, inputs }).begin();
+  writeFileAtomic(mark, program);
+}
+
+let digest: string | undefined;
+
+/** A hash of all that computes: this program, its kernels, its dependencies and Node. */
+function programDigest(): string {
+  if (digest !== undefined) return digest;
+  const hash = createHash('sha256').update(process.version);
+  hash.update(JSON.stringify(readInstallation()));
+  const parts = ['package.json', 'node_modules/.package-lock.json', 'dist', 'build', 'prebuilds'];
+  for (const part of parts) {
+    for (const file of filesIn(path.join(packageRoot, part))) {
+      hash.update(`\0${path.relative(packageRoot, file)}\0`).update(readFileSync(file));
+    }
+  }
+  digest = hash.digest('hex');
+  return digest;
+}
+
+function filesIn(place: string): string[] {
+  if (!existsSync(place)) return [];
+  try {
+    return readdirSync(place, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.join(entry.parentPath, entry.name))
+      .sort();
+  } catch {
+    return [place];
+  }
+}

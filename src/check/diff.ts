@@ -1,0 +1,241 @@
+import { statSync } from 'node:fs';
+import path from 'node:path';
+import { UserError } from '../base/errors.js';
+import { readUserFile } from '../base/files.js';
+import { overSeeds, ROW_FIGURES, type RowFigure, type SeedFigure } from '../metrics/quantities.js';
+import type { Baseline } from './baseline.js';
+import { findRuns, groupRuns, refuseNothing, type FoundRun } from '../store/collect.js';
+import { differencesIn, FILES, type Difference } from '../store/folder.js';
+import { readPerImage, type ImageLine } from '../store/perImage.js';
+import { isResult, type Result } from '../store/result.js';
+
+/** The runs of one experiment: one, or one for each seed. */
+export interface Side {
+  runs: FoundRun[];
+  /** A sentence for each run that is left out. */
+  notes: string[];
+}
+
+/** How one figure moved. */
+export interface FigureChange {
+  figure: RowFigure;
+  a: SeedFigure | null;
+  b: SeedFigure | null;
+  /** b − a; null where one of them is not known. */
+  difference: number | null;
+  /** The difference in standard deviations that it has by chance; null where these are not known. */
+  deviations: number | null;
+}
+
+/** How one column of `per-image.csv` moved. */
+export interface ColumnChange {
+  column: string;
+  /** Images whose value is another. */
+  changed: number;
+  /** Of these, the ones that had no value and have one, and the other way round. */
+  gained: number;
+  lost: number;
+  /** The largest change of those that have a value in both. */
+  most: number;
+}
+
+/** What happened to the single images, in all pairs of runs of one seed. */
+export interface ImageChanges {
+  images: number;
+  predicted: { changed: number; toWrong: number; toRight: number };
+  blank: { became: number; ceased: number };
+  columns: ColumnChange[];
+}
+
+export interface RunDiff {
+  config: Difference[];
+  provenance: Difference[];
+  /** Whether the weights are the same, bit for bit; null if no seed is in both. */
+  sameWeights: boolean | null;
+  figures: FigureChange[];
+  /** From where it is known what is chance; null if it is not. */
+  noise: string | null;
+  images: ImageChanges | null;
+  notes: string[];
+}
+
+/** Differences as large as twice of what is by chance are no news. */
+export const NOISE = 2;
+
+/**
+ * Reads the runs of one experiment.
+ *
+ * @param place a result folder, its `result.json`, or a folder with a run for each seed
+ * @throws UserError if there is no result, or more than one experiment
+ */
+export async function readSide(place: string): Promise<Side> {
+  if (statSync(place, { throwIfNoEntry: false })?.isFile()) {
+    const text = (await readUserFile(place)).toString('utf8');
+    const result = parseJson(text);
+    if (!isResult(result)) throw new UserError(`${place} is no ${FILES.result} of a run`);
+    return { runs: [{ folder: path.dirname(place), result }], notes: [] };
+  }
+  const found = findRuns([place]);
+  refuseNothing(found, [place]);
+  const { groups, notes } = groupRuns(found.runs);
+  if (groups.length > 1) {
+    const folders = groups.slice(0, 3).map(([{ folder }]) => folder);
+    throw new UserError(
+      `${place} holds ${groups.length} experiments: name the folder of one (${folders.join(', ')} …)`,
+    );
+  }
+  return { runs: groups[0], notes: [...found.notes, ...notes] };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * What moved from one run to another.
+ *
+ * @param baseline knows how far figures scatter over seeds; without it the sides' own seeds may tell
+ */
+export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
+  const [first, second] = [a.runs[0].result, b.runs[0].result];
+  const notes = [...a.notes, ...b.notes];
+  const pairs = pairsOf(a, b);
+  const sameData = first.data.sha256 === second.data.sha256;
+  if (!sameData) notes.push('the data are not the same, so images are not compared');
+  const compared = sameData ? pairs.flatMap((pair) => imagePair(pair, notes) ?? []) : [];
+  if (sameData && pairs.length === 0) notes.push('no seed is in both, so images are not compared');
+  const severalSeeds = a.runs.length > 1 || b.runs.length > 1;
+  const known = a.runs.length + b.runs.length > 3;
+  return {
+    config: differencesIn(first.config, second.config, severalSeeds ? ['seed'] : []),
+    provenance: differencesIn(provenanceOf(a), provenanceOf(b)),
+    sameWeights:
+      pairs.length === 0 ? null : pairs.every(([x, y]) => x.result.weights === y.result.weights),
+    figures: ROW_FIGURES.flatMap((figure) => figureChange(figure, a, b, baseline) ?? []),
+    noise: baseline ? 'the baseline' : known ? 'the seeds of the runs' : null,
+    images: compared.length > 0 ? sumOf(compared) : null,
+    notes,
+  };
+}
+
+function provenanceOf({ runs: [{ result }] }: Side): Record<string, unknown> {
+  // Of a result that is read, only the figures are sure to be there.
+  const { bang, node, platform, cpu, engine } = (result as Partial<Result>).provenance ?? {};
+  return { bang, node, platform, cpu, engine, data: result.data.sha256 };
+}
+
+/** Runs of the same seed; two single runs are a pair, whatever their seeds. */
+function pairsOf(a: Side, b: Side): [FoundRun, FoundRun][] {
+  if (a.runs.length === 1 && b.runs.length === 1) return [[a.runs[0], b.runs[0]]];
+  return a.runs.flatMap((one): [FoundRun, FoundRun][] => {
+    const other = b.runs.find(({ result }) => result.config.seed === one.result.config.seed);
+    return other ? [[one, other]] : [];
+  });
+}
+
+function figureChange(
+  figure: RowFigure,
+  sideA: Side,
+  sideB: Side,
+  baseline?: Baseline,
+): FigureChange | undefined {
+  const of = ({ runs }: Side) =>
+    overSeeds(
+      figure,
+      runs.map(({ result }) => result.row),
+    );
+  const [a, b] = [of(sideA), of(sideB)];
+  if (!a && !b) return undefined;
+  if (!a || !b) return { figure, a, b, difference: null, deviations: null };
+  const difference = b.mean - a.mean;
+  const std = baseline ? baseline.figures[figure.name]?.std : pooledStd(a, b);
+  const chance = std === undefined ? undefined : std * Math.sqrt(1 / a.n + 1 / b.n);
+  const deviations = chance === undefined ? null : difference === 0 ? 0 : difference / chance;
+  return { figure, a, b, difference, deviations };
+}
+
+/** The deviation over seeds that two groups have in common, if there are enough of them. */
+function pooledStd(a: SeedFigure, b: SeedFigure): number | undefined {
+  const freedom = a.n + b.n - 2;
+  if (freedom < 2) return undefined;
+  return Math.sqrt(((a.n - 1) * a.std ** 2 + (b.n - 1) * b.std ** 2) / freedom);
+}
+
+function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges | undefined {
+  const [before, after] = [linesOf(a.folder, notes), linesOf(b.folder, notes)];
+  if (!before || !after) return undefined;
+  const images = Math.min(before.length, after.length);
+  if (before.length !== after.length) {
+    notes.push(`only the first ${images} images are in both`);
+  }
+  const changes: ImageChanges = {
+    images,
+    predicted: { changed: 0, toWrong: 0, toRight: 0 },
+    blank: { became: 0, ceased: 0 },
+    columns: Object.keys(before[0] ?? {})
+      .filter((column) => /_(linf|linf_scan|pass)$/.test(column))
+      .map((column) => ({ column, changed: 0, gained: 0, lost: 0, most: 0 })),
+  };
+  for (let i = 0; i < images; i++) compareImage(before[i], after[i], changes);
+  return changes;
+}
+
+function compareImage(
+  x: ImageLine,
+  y: ImageLine,
+  { predicted, blank, columns }: ImageChanges,
+): void {
+  if (x.predicted !== y.predicted) {
+    predicted.changed++;
+    if (x.predicted === x.label) predicted.toWrong++;
+    if (y.predicted === y.label) predicted.toRight++;
+  }
+  if (x.blank !== y.blank) {
+    if (y.blank === '1') blank.became++;
+    else blank.ceased++;
+  }
+  for (const change of columns) {
+    const [was = '', is = ''] = [x[change.column], y[change.column]];
+    if (was === is) continue;
+    change.changed++;
+    if (was === '') change.gained++;
+    else if (is === '') change.lost++;
+    else change.most = Math.max(change.most, Math.abs(Number(is) - Number(was)));
+  }
+}
+
+function linesOf(folder: string, notes: string[]): ImageLine[] | undefined {
+  const lines = readPerImage(folder);
+  if (!lines) notes.push(`${folder} has no ${FILES.perImage}, so images are not compared`);
+  return lines;
+}
+
+function sumOf(all: readonly ImageChanges[]): ImageChanges {
+  return all.reduce((sum, one) => ({
+    images: sum.images + one.images,
+    predicted: {
+      changed: sum.predicted.changed + one.predicted.changed,
+      toWrong: sum.predicted.toWrong + one.predicted.toWrong,
+      toRight: sum.predicted.toRight + one.predicted.toRight,
+    },
+    blank: {
+      became: sum.blank.became + one.blank.became,
+      ceased: sum.blank.ceased + one.blank.ceased,
+    },
+    columns: sum.columns.map((column) => {
+      const more = one.columns.find((other) => other.column === column.column);
+      if (!more) return column;
+      return {
+        column: column.column,
+        changed: column.changed + more.changed,
+        gained: column.gained + more.gained,
+        lost: column.lost + more.lost,
+        most: Math.max(column.most, more.most),
+      };
+    }),
+  }));
+}

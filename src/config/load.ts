@@ -1,0 +1,298 @@
+import { realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { UserError } from '../base/errors.js';
+import { readUserFile, reason } from '../base/files.js';
+import { checkConfig, type Checked } from './experiment.js';
+import { pathText, type KeyPath, type Problem } from './problems.js';
+import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
+
+/** An experiment as its files, and what the command line changes in them, say it. */
+export interface LoadedConfig extends Checked {
+  file: string;
+  /** The file and the bases that it extends, nearest first. */
+  sources: string[];
+}
+
+/** Everything wrong with a configuration; `lines` begin with `file:line:column:` or `--set key:`. */
+export class ConfigError extends UserError {
+  constructor(readonly lines: string[]) {
+    super(
+      lines.length === 1
+        ? lines[0]
+        : `${lines.length} problems in the configuration\n${lines.join('\n')}`,
+    );
+  }
+}
+
+const MAX_BYTES = 1_000_000;
+
+/**
+ * Reads an experiment from a YAML file and the files it extends.
+ *
+ * @param overrides `training.bang.beta=1.2`, the value in YAML; null removes the key
+ * @throws ConfigError with a line for each problem; UserError if the file cannot be read
+ */
+export async function loadConfig(
+  file: string,
+  overrides: readonly string[] = [],
+): Promise<LoadedConfig> {
+  const sources: string[] = [];
+  return naming(sources, async () => {
+    let tree = await readYaml(file, sources);
+    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+    refuseOtherKind('model', tree, file);
+    return { ...checkTree(tree, stem(file)), file, sources };
+  });
+}
+
+/**
+ * Refuses a file of another kind, of which every key would be said to be unknown.
+ *
+ * @param own the key that all files of the kind that is expected have
+ * @throws UserError that names the command for the file
+ */
+export function refuseOtherKind(own: 'model' | 'base', tree: Tree, file: string): void {
+  const { value } = plainOf(tree);
+  const has = (key: string): boolean => Object.hasOwn(value, key);
+  const describes = (what: string, command: string): UserError =>
+    new UserError(`${file} describes ${what}: run it with bang ${command}`);
+  if (has(own)) return;
+  if (has('study')) throw describes('a noise study', `noise ${file}`);
+  if (has('base')) throw describes('a sweep', `sweep ${file}, check it with --dry-run`);
+  if (has('model')) throw describes('an experiment', `run ${file}`);
+}
+
+/** Does work that throws `Complaints`, and names their places in files as they were read. */
+export async function naming<T>(sources: readonly string[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Complaints) throw new ConfigError(linesOf(error.complaints, sources));
+    throw error;
+  }
+}
+
+/**
+ * A YAML file of keys and values with all that it extends, which is added to `sources`.
+ *
+ * @throws Complaints; UserError if the file cannot be read
+ */
+export async function readYaml(file: string, sources: string[]): Promise<Tree> {
+  sources.push(file);
+  return readChain(file, sources, [await identity(file)]);
+}
+
+/**
+ * @param name of the experiment, if it has none
+ * @throws Complaints
+ */
+export function checkTree(tree: Tree, name: string): Checked {
+  const { value, removed } = plainOf(tree);
+  const named = Object.hasOwn(value, 'name') ? value : { ...value, name };
+  const checked = checkConfig(named, removed);
+  if ('config' in checked) return checked;
+  throw complaintsOf(tree, checked.problems);
+}
+
+/** A mapping as plain data without the keys that are set to null, which are `removed`. */
+export function plainOf(tree: Tree): { value: Record<string, unknown>; removed: KeyPath[] } {
+  const removed: KeyPath[] = [];
+  return { value: toValue(tree, [], removed) as Record<string, unknown>, removed };
+}
+
+export function complaintsOf(tree: Tree, problems: readonly Problem[]): Complaints {
+  return new Complaints(problems.map((problem) => locate(tree, problem)));
+}
+
+/** Reads a file and, beneath it, what it extends. Adds the bases to `sources`. */
+async function readChain(file: string, sources: string[], chain: string[]): Promise<Tree> {
+  const tree = await readTree(file);
+  placeBaseline(tree, file);
+  const base = tree.entries.get('extends');
+  tree.entries.delete('extends');
+  if (!base || (base.kind === 'scalar' && base.value === null)) return tree;
+
+  const fail = (text: string) => new Complaints([{ at: base.at, text: `extends: ${text}` }]);
+  if (base.kind !== 'scalar' || typeof base.value !== 'string' || base.value === '') {
+    throw fail('expected the path of one file, relative to this one');
+  }
+  const below = path.isAbsolute(base.value)
+    ? base.value
+    : path.join(path.dirname(file), base.value);
+  const id = await identity(below);
+  if (chain.includes(id)) {
+    throw fail(`a circle, ${[...sources, below].join(' extends ')}`);
+  }
+  sources.push(below);
+  try {
+    return replaceIn(await readChain(below, sources, [...chain, id]), tree);
+  } catch (error) {
+    // A base that cannot be read is a mistake in the line that names it.
+    throw error instanceof UserError ? fail(error.message) : error;
+  }
+}
+
+/** A baseline's path is relative to the file that names it, not to one that inherits it. */
+function placeBaseline(tree: Tree, file: string): void {
+  const expect = tree.kind === 'mapping' ? tree.entries.get('expect') : undefined;
+  const baseline = expect?.kind === 'mapping' ? expect.entries.get('baseline') : undefined;
+  if (baseline?.kind !== 'scalar' || typeof baseline.value !== 'string') return;
+  if (!path.isAbsolute(baseline.value) && baseline.value !== '') {
+    baseline.value = path.join(path.dirname(file), baseline.value);
+  }
+}
+
+async function readTree(file: string): Promise<Extract<Tree, { kind: 'mapping' }>> {
+  const tree = parseYaml(await readText(file), (line, column) => ({ file, line, column }));
+  const expected = 'expected keys and values, such as model: lenet';
+  if (!tree) {
+    throw new Complaints([{ at: { file, line: 1, column: 1 }, text: `empty, ${expected}` }]);
+  }
+  if (tree.kind !== 'mapping') {
+    const found = tree.kind === 'list' ? 'a list' : 'a single value';
+    throw new Complaints([{ at: tree.at, text: `${expected}, found ${found}` }]);
+  }
+  return tree;
+}
+
+async function readText(file: string): Promise<string> {
+  const info = await stat(file).catch((error: unknown) => {
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  });
+  if (info.isDirectory()) throw new UserError(`cannot read ${file}: it is a folder`);
+  if (!info.isFile()) throw new UserError(`cannot read ${file}: it is not a regular file`);
+  if (info.size > MAX_BYTES) {
+    throw new UserError(`${file} is larger than 1 MB: that is no configuration`);
+  }
+  const bytes = await readUserFile(file);
+  const text = bytes.includes(0) ? undefined : decode(bytes);
+  if (text === undefined) throw new UserError(`${file} is not a text file in UTF-8`);
+  return text;
+}
+
+function decode(bytes: Buffer): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** One name for a file, however links lead to it, so that circles end. */
+async function identity(file: string): Promise<string> {
+  return realpath(file).catch(() => path.resolve(file));
+}
+
+/** A tree with the one value of `a.b.c=value` in it. */
+export function parseOverride(override: string): Tree {
+  const equals = override.indexOf('=');
+  const key = equals < 0 ? override : override.slice(0, equals);
+  const at: Place = { set: key };
+  const fail = (text: string) => new Complaints([{ at, text }]);
+
+  const keys = keysIn(key);
+  if (equals < 0 || !keys) throw fail('expected key=value, such as seed=2');
+  if (keys[0] === 'extends') throw fail('only a file can extend another');
+  const value = parseYaml(override.slice(equals + 1), () => at);
+  if (!value) throw fail(`expected a value after =; ${key}=null removes the key`);
+  return change(keys, at, value);
+}
+
+/** The keys of `training.bang.beta`; undefined if a text is none that way. */
+export function keysIn(text: string): string[] | undefined {
+  const keys = text.split('.');
+  return keys.includes('') || keys.length > 20 ? undefined : keys;
+}
+
+/** A tree with one value in it, at those keys. */
+export function change(keys: readonly string[], at: Place, value: Tree): Tree {
+  const outer = { at, keyAt: at, kind: 'mapping', partial: true } as const;
+  return keys.reduceRight<Tree>(
+    (inner, name) => ({ ...outer, entries: new Map([[name, inner]]) }),
+    { ...value, keyAt: at },
+  );
+}
+
+/** What replaces another key of the same meaning that a file inherits. */
+const REPLACES: Record<string, string> = { seeds: 'seed', seed: 'seeds' };
+
+/** A whole configuration changed by another. */
+export function replaceIn(base: Tree, over: Tree): Tree {
+  if (base.kind !== 'mapping' || over.kind !== 'mapping') return over;
+  const entries = new Map(base.entries);
+  for (const [key, value] of over.entries) {
+    const isNull = value.kind === 'scalar' && value.value === null;
+    if (!isNull && Object.hasOwn(REPLACES, key)) entries.delete(REPLACES[key]);
+  }
+  return merge({ ...base, entries }, over);
+}
+
+/** Mappings are merged key by key; anything else is replaced. */
+function merge(base: Tree, over: Tree): Tree {
+  if (base.kind !== 'mapping' || over.kind !== 'mapping') return over;
+  const entries = new Map(base.entries);
+  for (const [key, value] of over.entries) {
+    const inherited = entries.get(key);
+    entries.set(key, inherited ? merge(inherited, value) : value);
+  }
+  // What a mapping lacks is to be mended where it is written, not in what changes a part of it.
+  const changes = 'set' in over.at || over.partial === true;
+  return { ...(changes ? base : over), kind: 'mapping', entries };
+}
+
+/** The tree as plain data, without the keys that are set to null, which go to `removed`. */
+function toValue(tree: Tree, at: KeyPath, removed: KeyPath[]): unknown {
+  switch (tree.kind) {
+    case 'scalar':
+      return tree.value;
+    case 'list':
+      return tree.items.map((item, i) => toValue(item, [...at, i], removed));
+    case 'mapping': {
+      const entries: [string, unknown][] = [];
+      for (const [key, value] of tree.entries) {
+        if (value.kind === 'scalar' && value.value === null) removed.push([...at, key]);
+        else entries.push([key, toValue(value, [...at, key], removed)]);
+      }
+      // Makes `__proto__` a key like any other, which assignment would not.
+      return Object.fromEntries(entries);
+    }
+  }
+}
+
+function locate(tree: Tree, { path: keys, at, message }: Problem): Complaint {
+  const text = (place: Place) => {
+    const name = pathText(keys);
+    const said = keys.length === 0 || ('set' in place && place.set === name);
+    return { at: place, text: said ? message : `${name}: ${message}` };
+  };
+  let node = tree;
+  for (const key of keys) {
+    let next: Tree | undefined;
+    if (node.kind === 'mapping') next = node.entries.get(String(key));
+    else if (node.kind === 'list') next = node.items[Number(key)];
+    if (!next) return text(node.keyAt);
+    node = next;
+  }
+  return text(at === 'value' ? node.at : node.keyAt);
+}
+
+/** The complaints as lines, in the order of reading: file by file, then the command line. */
+function linesOf(complaints: readonly Complaint[], sources: readonly string[]): string[] {
+  const rank = ({ at }: Complaint) =>
+    'set' in at ? [sources.length, 0, 0] : [sources.indexOf(at.file), at.line, at.column];
+  const sorted = [...complaints].sort((a, b) => {
+    const [x, y] = [rank(a), rank(b)];
+    return x[0] - y[0] || x[1] - y[1] || x[2] - y[2];
+  });
+  const lines = sorted.map(({ at, text }) => {
+    const place = 'set' in at ? `--set ${at.set}` : `${at.file}:${at.line}:${at.column}`;
+    return `${place}: ${text}`;
+  });
+  return [...new Set(lines)];
+}
+
+/** The file's name without its ending, as far as it can be a run's name. */
+export function stem(file: string): string {
+  const name = path.basename(file, path.extname(file)).replace(/[^A-Za-z0-9._-]+/g, '-');
+  return name.replace(/^[.-]+/, '').slice(0, 100) || 'unnamed';
+}

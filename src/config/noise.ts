@@ -1,0 +1,236 @@
+import path from 'node:path';
+import { z } from 'zod';
+import { UserError } from '../base/errors.js';
+import type { OfPair } from '../report/noise.js';
+import { NOISE_PAIRS, type NoisePair } from '../paper/published.js';
+import { isBang, type Config } from './experiment.js';
+import { engine, integer, mapping, oneOf, positive, runName, seed, text } from './fields.js';
+import {
+  complaintsOf,
+  loadConfig,
+  naming,
+  parseOverride,
+  plainOf,
+  readYaml,
+  replaceIn,
+  stem,
+} from './load.js';
+import { problemsOf, type KeyPath, type Problem } from './problems.js';
+import { snapshotIterations } from '../store/snapshots.js';
+import type { Tree } from './yamlTree.js';
+
+/** The networks of the paper's pairs. */
+const MODELS: Record<NoisePair, string> = { lenet: 'lenet', cifar10: 'cifar10-quick' };
+
+/** More would be no study that anybody waits for. */
+const MAX_COPIES = 1_000_000;
+const MAX_SIGMAS = 1000;
+
+const sigmaList = `a list of 1 to ${MAX_SIGMAS} numbers above 0`;
+
+/** The shape of a noise study. */
+export const noiseSchema = mapping({
+  study: z.literal('noise', { error: 'noise' }).describe('What kind of study the file describes.'),
+  name: runName
+    .default('unnamed')
+    .describe("Names the study and its folder; left out: the file's name without its ending."),
+  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+  regular: text.describe(
+    'The configuration of the network with regular training, relative to this file.',
+  ),
+  bang: text.describe('The configuration of the network with BANG, relative to this file.'),
+  seed: seed
+    .default(1)
+    .describe('Seeds the noise and the choice of images: an integer from 0 to 4294967295.'),
+  engine,
+  every: integer(1).describe(
+    'Iterations between two stages of training at which the networks are distorted; the last iteration is one.',
+  ),
+  sigmas: z
+    .union(
+      [
+        z
+          .array(positive(), { error: sigmaList })
+          .min(1, { error: sigmaList })
+          .max(MAX_SIGMAS, { error: sigmaList }),
+        mapping({
+          from: positive().describe('The first σ.'),
+          to: positive().describe('The last σ.'),
+          step: positive().describe('From one σ to the next.'),
+        }),
+      ],
+      { error: 'a list of numbers above 0, or a mapping with from, to and step' },
+    )
+    .describe('Standard deviations of the noise in pixel units: a list, or from, to and step.'),
+  images: integer(1)
+    .default(100)
+    .describe(
+      'How many test images of each class, of those that both networks always get right; fewer where a class has fewer.',
+    ),
+  copies: mapping({
+    last: integer(1, MAX_COPIES)
+      .default(1000)
+      .describe('Distortions of each image and σ at the end of training.'),
+    before: integer(1, MAX_COPIES)
+      .default(100)
+      .describe('Distortions of each image and σ at the stages before.'),
+  })
+    .prefault({})
+    .describe('How many distortions.'),
+  published: oneOf(NOISE_PAIRS)
+    .optional()
+    .describe("The paper's pair of networks whose figures are printed beside; left out: none."),
+});
+
+/** A checked noise study: plain data, every default filled in. */
+export interface NoiseStudy {
+  name: string;
+  description?: string | undefined;
+  seed: number;
+  engine: Config['engine'];
+  /** What trains the networks; with snapshots at the stages. */
+  networks: OfPair<Config>;
+  /** The iterations at which the networks are distorted, ascending; the last is the last of all. */
+  stages: number[];
+  /** In pixel units. */
+  sigmas: number[];
+  /** Of each class. */
+  images: number;
+  copies: { last: number; before: number };
+  published?: NoisePair | undefined;
+}
+
+/** A noise study as its files, and what the command line changes in them, say it. */
+export interface LoadedNoise {
+  study: NoiseStudy;
+  file: string;
+  /** The file, what it extends, and the same of the networks' configurations. */
+  sources: string[];
+}
+
+/**
+ * Reads a noise study and the configurations of its networks.
+ *
+ * @throws ConfigError with a line for each problem; UserError if a file cannot be read
+ */
+export async function loadNoise(
+  file: string,
+  overrides: readonly string[] = [],
+): Promise<LoadedNoise> {
+  const sources: string[] = [];
+  const networkSources: string[] = [];
+  const study = await naming(sources, async () => {
+    let tree = await readYaml(file, sources);
+    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+    const { value, removed } = plainOf(tree);
+    if (!Object.hasOwn(value, 'study')) {
+      throw new UserError(`${file} is no noise study, which has the line study: noise`);
+    }
+    if (!Object.hasOwn(value, 'name')) value.name = stem(file);
+    const checked = await check(value, removed, { tree, file }, networkSources);
+    if ('problems' in checked) throw complaintsOf(tree, checked.problems);
+    return checked.study;
+  });
+  return { study, file, sources: [...sources, ...networkSources] };
+}
+
+/** Whether a file says that it is a study, in its key `study`; false if it cannot be read. */
+export async function isStudy(file: string): Promise<boolean> {
+  try {
+    return Object.hasOwn(plainOf(await readYaml(file, [])).value, 'study');
+  } catch {
+    return false;
+  }
+}
+
+async function check(
+  value: unknown,
+  removed: readonly KeyPath[],
+  from: { tree: Tree; file: string },
+  sources: string[],
+): Promise<{ study: NoiseStudy } | { problems: Problem[] }> {
+  const shape = problemsOf(noiseSchema, value, removed);
+  if (shape.length > 0) return { problems: shape };
+  const parsed = noiseSchema.parse(value);
+  const { sigmas, problem } = sigmasOf(parsed.sigmas);
+  const problems: Problem[] = problem ? [problem] : [];
+  const wrong = (key: string, message: string) =>
+    problems.push({ path: [key], at: 'value', message });
+
+  const load = async (key: keyof OfPair<Config>): Promise<Config | undefined> => {
+    const { [key]: given } = parsed;
+    const named = path.isAbsolute(given) ? given : path.join(folderOf(from, key), given);
+    try {
+      const { config, seeds, sources: read } = await loadConfig(named);
+      sources.push(...read);
+      if (seeds) wrong(key, `expected a configuration of one seed, found one of ${seeds.length}`);
+      const training = { ...config.training, snapshots: parsed.every };
+      return { ...config, training };
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      wrong(key, error.message);
+      return undefined;
+    }
+  };
+  const [regular, bang] = [await load('regular'), await load('bang')];
+  if (regular && isBang(regular)) wrong('regular', 'expected regular training, found BANG');
+  if (bang && !isBang(bang)) wrong('bang', 'expected training with BANG, found regular training');
+  if (!regular || !bang) return { problems };
+  if (bang.data !== regular.data) {
+    wrong('bang', `expected ${regular.data}, the data of regular, found ${bang.data}`);
+  }
+  const { iterations } = regular.training;
+  if (bang.training.iterations !== iterations) {
+    wrong(
+      'bang',
+      `expected ${iterations} iterations, as regular has them, found ${bang.training.iterations}`,
+    );
+  }
+  const { published } = parsed;
+  if (published !== undefined && regular.model !== MODELS[published]) {
+    wrong('published', `the paper's figures of ${published} are of ${MODELS[published]}`);
+  }
+  if (problems.length > 0) return { problems };
+  const { name, description, seed, engine, images, copies } = parsed;
+  const stages = [...snapshotIterations(regular.training), iterations];
+  const study: NoiseStudy = {
+    name,
+    ...(description !== undefined && { description }),
+    seed,
+    engine,
+    networks: { regular, bang },
+    stages,
+    sigmas,
+    images,
+    copies,
+    ...(published && { published }),
+  };
+  return { study };
+}
+
+/** The folder of the file that says what a key is, which may be one that the study's own extends. */
+function folderOf({ tree, file }: { tree: Tree; file: string }, key: string): string {
+  const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
+  return path.dirname(at && 'file' in at ? at.file : file);
+}
+
+function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {
+  sigmas: number[];
+  problem?: Problem;
+} {
+  const wrong = (message: string) => ({
+    sigmas: [],
+    problem: { path: ['sigmas'], at: 'value' as const, message },
+  });
+  if (Array.isArray(given)) {
+    const twice = given.find((sigma, i) => given.indexOf(sigma) < i);
+    return twice === undefined ? { sigmas: given } : wrong(`${twice} is in the list twice`);
+  }
+  const { from, to, step } = given;
+  // A hair more, since 0.3 / 0.1 is a hair below 3.
+  const count = Math.floor((to - from) / step + 1e-9) + 1;
+  if (count < 1) return wrong(`expected from not above to, found ${from} and ${to}`);
+  if (count > MAX_SIGMAS) return wrong(`expected at most ${MAX_SIGMAS} values, found ${count}`);
+  const sigmas = Array.from({ length: count }, (_, i) => Number((from + i * step).toPrecision(12)));
+  return { sigmas };
+}

@@ -1,0 +1,328 @@
+import path from 'node:path';
+import { z } from 'zod';
+import { UserError } from '../base/errors.js';
+import type { Config } from './experiment.js';
+import { integer, mapping, oneOf, text } from './fields.js';
+import {
+  change,
+  checkTree,
+  complaintsOf,
+  keysIn,
+  naming,
+  parseOverride,
+  plainOf,
+  readYaml,
+  refuseOtherKind,
+  replaceIn,
+  stem,
+} from './load.js';
+import { problemsOf, type Problem } from './problems.js';
+import { valueText } from '../sweep/summary.js';
+import { Complaints, type Complaint, type Tree } from './yamlTree.js';
+import {
+  entriesOf,
+  plain,
+  pointKeys,
+  pointsOf,
+  problemOfKey,
+  problemsOfPoints,
+  type Point,
+} from './points.js';
+
+/** One experiment of a sweep: a point and a seed. */
+export interface Cell {
+  /** Unique in its sweep, and a folder's name: `beta-1.05_epsilon-0.785`. */
+  id: string;
+  /** The value of each key that the sweep varies; undefined where a listed point says nothing. */
+  values: unknown[];
+  seed: number;
+  /** Whether it is what the others are compared with, and no point of the sweep. */
+  reference: boolean;
+  config: Config;
+}
+
+/** What can be kept of a finished cell besides its config, result and row of the table. */
+export const KEEPABLE = ['weights', 'per-image', 'training'] as const;
+export type Keepable = (typeof KEEPABLE)[number];
+
+/** Cells that fall behind while they train are not trained to the end. */
+export interface Halving {
+  /** Iterations at which they are compared, ascending. */
+  rungs: number[];
+  /** The share that goes on at each. */
+  keep: number;
+}
+
+/** A sweep, complete: what its file, its base and the command line say. */
+export interface Plan {
+  name: string;
+  /** The keys that it varies. */
+  keys: string[];
+  /** In the order in which they are run: the reference first, seed by seed. */
+  cells: Cell[];
+  halving?: Halving | undefined;
+  keep: readonly Keepable[];
+  /** The same sweep as one file that needs no other; reading it makes the same cells. */
+  record: Record<string, unknown>;
+}
+
+const name = 'a name of letters, digits, ".", "_" and "-" that begins with a letter or digit';
+
+export const sweepSchema = mapping({
+  name: z
+    .string({ error: name })
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: name })
+    .optional()
+    .describe("Names the sweep and its folder; left out: the file's name without its ending."),
+  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+  base: z
+    .union([text.min(1, { error: 'the path of a file' }), z.record(z.string(), z.unknown())], {
+      error: 'the path of a configuration, relative to this file, or a configuration itself',
+    })
+    .describe(
+      'The experiment that every cell is, but for what the sweep varies: the path of its file, or its keys.',
+    ),
+  ...pointKeys,
+  seeds: z
+    .array(integer(0, 2 ** 32 - 1), { error: 'a list of seeds' })
+    .min(1, { error: 'a list of one seed or more' })
+    .optional()
+    .describe('Every point is run with each of them; left out: the seed, or the seeds, of base.'),
+  reference: z
+    .record(text, z.unknown(), { error: 'a mapping of keys to values' })
+    .optional()
+    .describe(
+      'A cell to compare the others with: what it changes in base, such as {training.bang: null}.',
+    ),
+  halving: mapping({
+    rungs: z
+      .array(integer(1), { error: 'a list of iterations' })
+      .min(1, { error: 'a list of iterations' })
+      .describe('Iterations at which the cells are compared by validation accuracy, ascending.'),
+    keep: z
+      .number({ error: 'a number above 0 and below 1' })
+      .gt(0, { error: 'a number above 0 and below 1' })
+      .lt(1, { error: 'a number above 0 and below 1' })
+      .describe('The share of cells that goes on at each; the others stop there.'),
+  })
+    .optional()
+    .describe('Successive halving: stop cells early that fall behind; left out: none.'),
+  keep: z
+    .array(oneOf(KEEPABLE), { error: `a list of ${KEEPABLE.join(', ')}` })
+    .default([])
+    .describe('What to keep of each cell besides config, result and table row; left out: nothing.'),
+});
+
+type SweepConfig = z.output<typeof sweepSchema>;
+
+/**
+ * Reads a sweep from a YAML file, what it extends, and its base.
+ *
+ * @param overrides `evaluation.images=1000`, changes of the base
+ * @throws ConfigError with a line for each problem; UserError if a file cannot be read
+ */
+export async function loadPlan(file: string, overrides: readonly string[] = []): Promise<Plan> {
+  const sources: string[] = [];
+  return naming(sources, async () => {
+    const tree = await readYaml(file, sources);
+    refuseOtherKind('base', tree, file);
+    const config = checkSweep(tree);
+    let base = await baseOf(tree, sources);
+    for (const override of overrides) {
+      refuseVaried(override, config);
+      base = replaceIn(base, parseOverride(override));
+    }
+    return planOf(config.name ?? stem(file), tree, config, base);
+  });
+}
+
+function checkSweep(tree: Tree): SweepConfig {
+  const { value, removed } = plainOf(tree);
+  const wrong = problemsOf(sweepSchema, value, removed);
+  if (wrong.length > 0) throw complaintsOf(tree, wrong);
+  const config = sweepSchema.parse(value);
+  const across = [...problemsOfPoints(config), ...problemsBeside(config)];
+  if (across.length > 0) throw complaintsOf(tree, across);
+  return config;
+}
+
+function problemsBeside({ seeds = [], reference = {}, halving }: SweepConfig): Problem[] {
+  const problems: Problem[] = [];
+  seeds.forEach((seed, i) => {
+    if (seeds.indexOf(seed) === i) return;
+    problems.push({ path: ['seeds', i], at: 'value', message: `${seed} is in the list twice` });
+  });
+  for (const key of Object.keys(reference)) {
+    const message = problemOfKey(key);
+    if (message !== undefined) problems.push({ path: ['reference', key], at: 'key', message });
+  }
+  const rungs = halving?.rungs ?? [];
+  rungs.forEach((rung, i) => {
+    if (i === 0 || rung > rungs[i - 1]) return;
+    const message = `expected more than ${rungs[i - 1]}, the rung before, found ${rung}`;
+    problems.push({ path: ['halving', 'rungs', i], at: 'value', message });
+  });
+  return problems;
+}
+
+/** The experiment that a sweep varies: in a file of its own, or among the keys of the sweep. */
+async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
+  const base = new Map(entriesOf(tree)).get('base')!;
+  if (base.kind !== 'scalar') return base;
+  const named = String(base.value);
+  const folder = 'file' in base.at ? path.dirname(base.at.file) : '.';
+  try {
+    return await readYaml(path.isAbsolute(named) ? named : path.join(folder, named), sources);
+  } catch (error) {
+    // A base that cannot be read is a mistake in the line that names it.
+    if (!(error instanceof UserError)) throw error;
+    throw new Complaints([{ at: base.at, text: `base: ${error.message}` }]);
+  }
+}
+
+/** A change of the base that every cell would undo, or a part of it, is a mistake. */
+function refuseVaried(override: string, { grid = {}, list = [], random }: SweepConfig): void {
+  const key = override.split('=')[0];
+  const varied = [grid, ...list, random?.keys ?? {}]
+    .flatMap(Object.keys)
+    .find((one) => `${one}.`.startsWith(`${key}.`) || `${key}.`.startsWith(`${one}.`));
+  if (varied === undefined) return;
+  const text = `the sweep varies ${varied === key ? 'this key' : varied}: change it in the file`;
+  throw new Complaints([{ at: { set: key }, text }]);
+}
+
+function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan {
+  const points = pointsOf(config, tree);
+  const keys = [...new Set(points.flatMap((point) => point.map(({ key }) => key)))];
+  const reference = entriesOf(new Map(entriesOf(tree)).get('reference') ?? NO_KEYS).map(
+    ([key, value]) => ({ key, at: value.keyAt, value }),
+  );
+  const names = namesOf(points, keys);
+  const all = [
+    ...(config.reference ? [{ point: reference, name: 'reference', reference: true }] : []),
+    ...points.map((point, i) => ({ point, name: names[i], reference: false })),
+  ];
+  const complaints: Complaint[] = [];
+  const made = all.flatMap(({ point, ...one }) => {
+    try {
+      return [{ ...one, values: valuesOf(point, keys), ...experimentAt(point, base, config) }];
+    } catch (error) {
+      if (!(error instanceof Complaints)) throw error;
+      // Hundreds of cells have the same few mistakes.
+      if (complaints.length < 1000) complaints.push(...error.complaints);
+      return [];
+    }
+  });
+  if (complaints.length > 0) throw new Complaints(complaints);
+  const seeds = made[0].seeds;
+  const cells = seeds.flatMap((seed) =>
+    made.map(({ name, values, reference, config }): Cell => {
+      const id = seeds.length > 1 ? `${name}_seed-${seed}` : name;
+      const cell = { ...config, name: id, seed };
+      // What the paper has of the base it has not of the cells.
+      delete cell.published;
+      delete cell.description;
+      return { id, values, seed, reference, config: cell };
+    }),
+  );
+  refuseTwins(cells);
+  refuseRungs(cells, config, tree);
+  const { value: plainBase } = plainOf(base);
+  const record = { ...(plain(tree) as Record<string, unknown>), name, base: plainBase };
+  const { halving, keep } = config;
+  return { name, keys, cells, halving, keep, record };
+}
+
+const NO_KEYS: Tree = {
+  at: { set: '' },
+  keyAt: { set: '' },
+  kind: 'mapping',
+  entries: new Map(),
+};
+
+function experimentAt(
+  point: Point,
+  base: Tree,
+  { seeds }: SweepConfig,
+): { config: Config; seeds: number[] } {
+  const changed = point.reduce(
+    (tree, { key, at, value }) => replaceIn(tree, change(keysIn(key)!, at, value)),
+    base,
+  );
+  const { config, seeds: own } = checkTree(changed, 'cell');
+  return { config, seeds: seeds ?? own ?? [config.seed] };
+}
+
+function valuesOf(point: Point, keys: readonly string[]): unknown[] {
+  const settings = new Map(point.map(({ key, value }) => [key, plain(value)]));
+  return keys.map((key) => settings.get(key));
+}
+
+const MAX_NAME = 80;
+
+/** A name for each point, from its values where they are short words; else numbers. */
+function namesOf(points: readonly Point[], keys: readonly string[]): string[] {
+  const last = (key: string): string => key.split('.').at(-1)!;
+  const alone = (key: string) => keys.filter((other) => last(other) === last(key)).length === 1;
+  const names = points.map((point) =>
+    point
+      .map(({ key, value }) => `${alone(key) ? last(key) : key}-${wordOf(plain(value))}`)
+      .join('_'),
+  );
+  const good = names.every((name) => /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name));
+  const short = names.every((name) => name.length <= MAX_NAME);
+  if (good && short && new Set(names).size === names.length && !names.includes('reference')) {
+    return names;
+  }
+  const digits = String(points.length).length;
+  return points.map((_, i) => `cell-${String(i + 1).padStart(digits, '0')}`);
+}
+
+function wordOf(value: unknown): string {
+  if (value === null) return 'none';
+  return typeof value === 'object' ? ' ' : valueText(value);
+}
+
+/** A sweep of which more is kept. */
+export function keeping(plan: Plan, more: readonly Keepable[]): Plan {
+  const keep = KEEPABLE.filter((name) => plan.keep.includes(name) || more.includes(name));
+  if (keep.length === plan.keep.length) return plan;
+  return { ...plan, keep, record: { ...plan.record, keep } };
+}
+
+/** The same experiment twice would only cost time. */
+function refuseTwins(cells: readonly Cell[]): void {
+  const seen = new Map<string, Cell>();
+  for (const cell of cells) {
+    if (cell.reference) continue;
+    const key = JSON.stringify({ ...cell.config, name: '' });
+    const twin = seen.get(key);
+    if (twin) throw new UserError(`${twin.id} and ${cell.id} of the sweep are the same experiment`);
+    seen.set(key, cell);
+  }
+}
+
+/** Halving compares by validation accuracy, which must be known at the rungs. */
+function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tree): void {
+  if (!halving) return;
+  const problems = cells.flatMap(({ config: { training, data } }): Problem[] => {
+    const { iterations, logEvery, trainOn } = training;
+    const rungs = ['halving', 'rungs'];
+    const wrong = (path: KeyOf, message: string): Problem => ({ path, at: 'value', message });
+    const bad = halving.rungs.flatMap((rung, i) =>
+      rung >= iterations || rung % logEvery !== 0
+        ? [
+            wrong(
+              [...rungs, i],
+              `expected a multiple of training.logEvery (${logEvery}) below training.iterations (${iterations}), found ${rung}`,
+            ),
+          ]
+        : [],
+    );
+    if (trainOn === '50k' || data !== 'mnist') return bad;
+    return [...bad, wrong(['halving'], 'with trainOn: 60k no images are left for validation')];
+  });
+  if (problems.length > 0) throw complaintsOf(tree, problems);
+}
+
+type KeyOf = Problem['path'];

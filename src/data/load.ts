@@ -1,0 +1,41 @@
+import { silent, type Progress } from '../base/progress.js';
+import { cachedFiles, type DataFiles } from './cache.js';
+import { decodeCifar10, readCifar10Folder } from './cifar10.js';
+import type { DataSplits } from './dataset.js';
+import { decodeMnist, readMnistFolder } from './mnist.js';
+import { sources, type DataName } from './sources.js';
+
+export interface LoadOptions {
+  /** A folder with the data set's original files, read instead of the cache. */
+  dataDir?: string | undefined;
+  progress?: Progress | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** How the files of each data set become images and labels. */
+interface Reader {
+  /** From the files of its source, which are known to be intact. */
+  decode: (files: DataFiles) => DataSplits;
+  /** From a folder of the user's, of which nothing is known. */
+  readFolder: (folder: string) => Promise<DataSplits>;
+}
+
+const readers: Record<DataName, Reader> = {
+  mnist: { decode: decodeMnist, readFolder: readMnistFolder },
+  cifar10: { decode: decodeCifar10, readFolder: (folder) => readCifar10Folder(folder) },
+};
+
+/**
+ * Loads a data set: from `dataDir` if given, else from the cache, which is filled first if it does
+ * not hold the data set or not intact. With a full cache nothing touches the network.
+ *
+ * @throws UserError if the data cannot be fetched, written or read; Interrupted if `signal` aborts
+ */
+export async function loadData(
+  name: DataName,
+  { dataDir, progress = silent, signal }: LoadOptions = {},
+): Promise<DataSplits> {
+  const { decode, readFolder } = readers[name];
+  if (dataDir !== undefined) return readFolder(dataDir);
+  return decode(await cachedFiles(sources[name], { progress, signal }));
+}

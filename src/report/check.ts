@@ -1,0 +1,194 @@
+import { DOMImplementation, XMLSerializer, type Element } from '@xmldom/xmldom';
+import type { Outcome, Verdict } from '../check/check.js';
+import { printable } from '../store/entry.js';
+import { escaped } from './markdown.js';
+import { figureText, fixed } from '../metrics/quantities.js';
+
+/** One band in a sentence: the value, the band, and how far it is from its edge. */
+export function verdictSentence({
+  figure,
+  value,
+  margin,
+  baseline,
+  holds,
+  ...band
+}: Verdict): string {
+  const around = baseline
+    ? ` (baseline ${fixed(baseline.mean, figure.digits)} ± ${fixed(baseline.std, figure.digits)} over ${baseline.n} seeds)`
+    : '';
+  const expected = `${bandText(band, figure)}${around}`;
+  if (value === null || margin === null) {
+    return `${figure.name} has no value, as there was nothing to measure it on; expected ${expected}`;
+  }
+  const is = `${figure.name} is ${figureText(value, figure)}, expected ${expected}`;
+  const by = fixed(Math.abs(margin), figure.digits);
+  return holds ? `${is}: holds with ${by} to spare` : `${is}: out of band by ${by}`;
+}
+
+function bandText({ min, max }: Pick<Verdict, 'min' | 'max'>, figure: Verdict['figure']): string {
+  if (min === null) return `at most ${figureText(max!, figure)}`;
+  if (max === null) return `at least ${figureText(min, figure)}`;
+  return `${fixed(min, figure.digits)} to ${figureText(max, figure)}`;
+}
+
+/** A line for each band, or for what went wrong. */
+export function outcomeLines({ name, verdicts, problem }: Outcome): string[] {
+  if (problem) return [`${problemMark(problem)} ${printable(name)}: ${problem.message}`];
+  return verdicts.map(
+    (verdict) => `${verdict.holds ? 'ok  ' : 'FAIL'} ${name}: ${verdictSentence(verdict)}`,
+  );
+}
+
+function problemMark({ kind }: NonNullable<Outcome['problem']>): string {
+  return kind === 'failed' ? 'FAIL' : 'ERROR';
+}
+
+/** How many of each kind there are. */
+export interface Tally {
+  bands: number;
+  out: number;
+  /** Experiments that ran and failed. */
+  failed: number;
+  /** Configs that could not be run. */
+  unable: number;
+}
+
+export function tallyOf(outcomes: readonly Outcome[]): Tally {
+  const verdicts = outcomes.flatMap((outcome) => outcome.verdicts);
+  const problems = (wanted: 'failed' | 'unable'): number =>
+    outcomes.filter(({ problem }) => problem?.kind === wanted).length;
+  return {
+    bands: verdicts.length,
+    out: verdicts.filter(({ holds }) => !holds).length,
+    failed: problems('failed'),
+    unable: problems('unable'),
+  };
+}
+
+/** `2 of 9 figures are out of band, 1 config could not be run`; empty if all is well. */
+export function tallySentence({ bands, out, failed, unable }: Tally): string {
+  const count = (n: number, one: string, many: string): string[] =>
+    n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
+  return [
+    ...count(out, `of ${bands} figures is out of band`, `of ${bands} figures are out of band`),
+    ...count(failed, 'experiment failed', 'experiments failed'),
+    ...count(unable, 'config could not be checked', 'configs could not be checked'),
+  ].join(', ');
+}
+
+/** What `--json` writes. */
+export function verdictJson(outcomes: readonly Outcome[], version: string): string {
+  const value = {
+    format: 1,
+    bang: version,
+    holds: tallySentence(tallyOf(outcomes)) === '',
+    configs: outcomes.map(({ file, name, seconds, problem, verdicts }) => ({
+      file,
+      name,
+      seconds,
+      problem: problem ?? null,
+      checks: verdicts.map(({ figure, value, min, max, margin, holds, baseline }) => ({
+        figure: figure.name,
+        // JSON has no NaN.
+        value: Number.isNaN(value) ? null : value,
+        min,
+        max,
+        margin: Number.isNaN(margin) ? null : margin,
+        holds,
+        baseline: baseline ?? null,
+      })),
+    })),
+  };
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** As JUnit has it and CI services read it: a suite for each config, a test case for each band. */
+export function junitXml(outcomes: readonly Outcome[]): string {
+  const document = new DOMImplementation().createDocument(null, 'testsuites');
+  const root = document.documentElement!;
+  const add = (
+    parent: Element,
+    tag: string,
+    attributes: Record<string, string | number>,
+  ): Element => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes))
+      element.setAttribute(name, xmlText(value));
+    parent.appendChild(element);
+    return element;
+  };
+  const all = { tests: 0, failures: 0, errors: 0 };
+  for (const outcome of outcomes) {
+    const { file, name, verdicts, problem, seconds } = outcome;
+    const { bands, out, failed, unable } = tallyOf([outcome]);
+    const numbers = { tests: bands + failed + unable, failures: out + failed, errors: unable };
+    for (const key of ['tests', 'failures', 'errors'] as const) all[key] += numbers[key];
+    const suite = add(root, 'testsuite', { name, file, ...numbers, time: seconds.toFixed(3) });
+    const testCase = (title: string): Element =>
+      add(suite, 'testcase', { classname: `bang.${name}`, name: title, file });
+    if (problem) {
+      const tag = problem.kind === 'failed' ? 'failure' : 'error';
+      add(testCase('runs'), tag, { message: problem.message });
+    }
+    for (const verdict of verdicts) {
+      const one = testCase(verdict.figure.name);
+      if (!verdict.holds) add(one, 'failure', { message: verdictSentence(verdict) });
+    }
+  }
+  for (const [name, value] of Object.entries({ name: 'bang check', ...all })) {
+    root.setAttribute(name, xmlText(value));
+  }
+  const text = new XMLSerializer().serializeToString(document);
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${text}\n`;
+}
+
+/** Text with line ends as spaces, and nothing in it that XML cannot say. */
+function xmlText(value: string | number): string {
+  return printable(String(value).replace(/\s+/g, ' ')).replace(/[\p{Cs}\uFFFE\uFFFF]/gu, '\uFFFD');
+}
+
+/** Annotations as GitHub Actions reads them from the output of a step: one for each thing that is wrong. */
+export function githubAnnotations(outcomes: readonly Outcome[]): string[] {
+  return outcomes.flatMap(({ file, name, verdicts, problem }) => {
+    const error = (title: string, message: string): string =>
+      `::error file=${property(file)},title=${property(title)}::${annotationText(message)}`;
+    if (problem) return [error(`bang check: ${name}`, problem.message)];
+    return verdicts
+      .filter(({ holds }) => !holds)
+      .map((verdict) =>
+        error(`bang check: ${name}, ${verdict.figure.name}`, verdictSentence(verdict)),
+      );
+  });
+}
+
+function annotationText(text: string): string {
+  return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
+}
+
+function property(text: string): string {
+  return annotationText(text).replaceAll(':', '%3A').replaceAll(',', '%2C');
+}
+
+/** The same as a Markdown section, for the summary of a step. */
+export function markdownSummary(outcomes: readonly Outcome[]): string {
+  const sentence = tallySentence(tallyOf(outcomes));
+  const lines = outcomes.flatMap(({ name, verdicts, problem }) => [
+    ...(problem ? [[name, 'runs', '', '', problem.message]] : []),
+    ...verdicts.map(({ figure, value, margin, holds, ...band }) => [
+      name,
+      figure.name,
+      value === null ? 'nothing to measure' : figureText(value, figure),
+      bandText(band, figure),
+      holds ? 'ok' : `out by ${margin === null ? '–' : fixed(-margin, figure.digits)}`,
+    ]),
+  ]);
+  const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;
+  return [
+    `### bang check: ${sentence === '' ? 'all figures are in their bands' : escaped(sentence)}`,
+    '',
+    row(['config', 'figure', 'value', 'band', '']),
+    '| --- | --- | ---: | ---: | --- |',
+    ...lines.map(row),
+    '',
+  ].join('\n');
+}

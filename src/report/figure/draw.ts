@@ -1,0 +1,342 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { ATTACK_NAMES } from '../../attacks/attack.js';
+import { DATA_NAMES } from '../../data/sources.js';
+import { UserError } from '../../base/errors.js';
+import { readUserFile } from '../../base/files.js';
+import { silent } from '../../base/progress.js';
+import { printable } from '../../store/entry.js';
+import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
+import { FIGURE_KINDS, type FigureKindName } from './figures.js';
+import { renderSvg } from './render.js';
+import { eta, type EtaRow } from './eta.js';
+import { noise } from './noise.js';
+import { surfaces } from './surfaces.js';
+import { imageUrl, type ExampleRow } from './examples.js';
+import { linfBins, type LinfRow } from './linf.js';
+import { training, type TrainingRow } from './training.js';
+import { linesOf, number, readRows, rowsCsv, type FigureKind } from './rows.js';
+import { SURFACES } from '../../sweep/summary.js';
+import { findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
+import { isBang, type Config } from '../../config/experiment.js';
+import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
+import { FILES, readJson, SURFACES_FILE } from '../../store/folder.js';
+import { NOISE_FILES } from '../../experiment/noise.js';
+import { inWords } from '../../config/problems.js';
+
+/** A figure as it goes into files. */
+export interface DrawnFigure {
+  svg: string;
+  /** The rows that it is drawn from; the figure can be drawn from them again. */
+  csv: string;
+  /** A sentence for each result that is left out. */
+  notes: string[];
+}
+
+/** Rows of a figure, as plain data. */
+interface Found {
+  rows: object[];
+  notes: string[];
+}
+
+const READERS: Record<
+  FigureKindName,
+  (results: readonly string[], options: FigureOptions) => Promise<Found>
+> = {
+  examples: exampleRows,
+  training: trainingRows,
+  eta: etaRows,
+  linf: linfRows,
+  surfaces: surfaceRows,
+  noise: noiseRows,
+};
+
+/**
+ * Draws a figure of results.
+ *
+ * @param results folders of results, or the CSV file that lay beside a figure
+ * @throws UserError if they do not hold what the figure is drawn from
+ */
+export async function drawFigure(
+  name: FigureKindName,
+  results: readonly string[],
+  options: FigureOptions = { attack: 'hc1', progress: silent },
+): Promise<DrawnFigure> {
+  const own = await ownRows(name, results);
+  const { rows, notes } = own ?? (await READERS[name](results, options));
+  const kind = FIGURE_KINDS[name] as unknown as FigureKind<object>;
+  return { svg: await renderSvg(kind.spec(rows)), csv: rowsCsv(rows), notes };
+}
+
+/** From the CSV file beside a figure. */
+async function ownRows(
+  name: FigureKindName,
+  results: readonly string[],
+): Promise<Found | undefined> {
+  const [file] = results;
+  if (results.length !== 1 || !file.endsWith('.csv') || !existsSync(file)) return undefined;
+  const text = (await readUserFile(file)).toString('utf8');
+  const { row } = FIGURE_KINDS[name];
+  return { rows: readRows<object>(linesOf(text, file), row, file), notes: [] };
+}
+
+async function exampleRows(results: readonly string[], options: FigureOptions): Promise<Found> {
+  const found = await adversarialExamples(results, options);
+  const rows = found.flatMap(({ data, shape, index, label, original, adversarials }) => {
+    const common = { data, attack: options.attack, index, label };
+    const none = { predicted: null, linf: null, pass: null };
+    return [
+      { ...common, network: '', training: '', ...none, image: imageUrl(original, shape) },
+      ...adversarials.map(({ network, training, predicted, linf, pass, image }) => ({
+        ...common,
+        network,
+        training,
+        predicted,
+        linf,
+        pass: Number(pass.toFixed(4)),
+        image: imageUrl(image, shape),
+      })),
+    ] satisfies ExampleRow[];
+  });
+  return { rows, notes: [] };
+}
+
+/** A run, and what it is called in a figure. */
+interface NamedRun {
+  folder: string;
+  network: string;
+  seed: number | null;
+  /** That are known to have been made on it. */
+  attacks: string[];
+}
+
+/**
+ * The runs of folders that have a file, by data set, regular training first; else in the order of names.
+ *
+ * @throws UserError if there is none
+ */
+function runsWith(
+  name: 'training' | 'perImage',
+  results: readonly string[],
+): { runs: NamedRun[]; notes: string[] } {
+  const has = (folder: string): boolean => existsSync(path.join(folder, FILES[name]));
+  // What is trained and not, or not yet, evaluated: it has no result.
+  const open = results.filter(
+    (folder) => has(folder) && !existsSync(path.join(folder, FILES.result)),
+  );
+  const found = findRuns(results.filter((folder) => !open.includes(folder)));
+  if (open.length === 0) refuseNothing(found, results);
+  const runs = found.runs.filter(({ folder }) => has(folder));
+  if (runs.length + open.length === 0) {
+    throw new UserError(`no run in ${results.join(', ')} has a ${FILES[name]}`);
+  }
+  const place = ({ data, training }: Partial<Config>): number =>
+    2 * DATA_NAMES.findIndex((name) => name === data) +
+    +(training !== undefined && isBang({ training }));
+  runs.sort((a, b) => place(a.result.config) - place(b.result.config));
+  const tables = new Set(runs.map(({ result }) => result.config.published?.table));
+  const rowNames = tables.size === 1 && open.length === 0;
+  const named = [
+    ...runs.map(({ folder, result: { name: own, config, row } }) => ({
+      folder,
+      network: (rowNames ? config.published?.row : undefined) ?? printable(own),
+      seed: config.seed ?? null,
+      attacks: Object.keys(row.attacks),
+    })),
+    ...open.map((folder) => ({
+      folder,
+      network: printable(path.basename(path.resolve(folder))),
+      seed: null,
+      attacks: [],
+    })),
+  ];
+  return { runs: distinct(named), notes: found.notes };
+}
+
+/** Runs that would look alike are told apart by what differs in the paths of their folders. */
+function distinct(runs: readonly NamedRun[]): NamedRun[] {
+  return runs.map((run) => {
+    const alike = runs.filter(({ network, seed }) => network === run.network && seed === run.seed);
+    if (alike.length === 1) return run;
+    const where = difference(
+      run.folder,
+      alike.map(({ folder }) => folder),
+    );
+    return { ...run, network: `${run.network} (${printable(where)})` };
+  });
+}
+
+/** A folder without the parts that all of these paths begin and end with. */
+function difference(folder: string, all: readonly string[]): string {
+  const parts = path.resolve(folder).split(path.sep);
+  const others = all.map((other) => path.resolve(other).split(path.sep));
+  const shortest = Math.min(...others.map(({ length }) => length));
+  let begin = 0;
+  while (begin < shortest - 1 && others.every((other) => other[begin] === parts[begin])) begin++;
+  let end = 0;
+  while (
+    end < shortest - 1 - begin &&
+    others.every((other) => other.at(-1 - end) === parts.at(-1 - end))
+  ) {
+    end++;
+  }
+  return parts.slice(begin, parts.length - end).join('/');
+}
+
+/** A CSV file of a run, line by line, with the run's name. */
+async function linesIn(
+  name: 'training' | 'perImage',
+  { folder, network, seed }: NamedRun,
+): Promise<{ file: string; lines: Record<string, unknown>[] }> {
+  const file = path.join(folder, FILES[name]);
+  const lines = linesOf((await readUserFile(file)).toString('utf8'), file);
+  return { file, lines: lines.map((line) => ({ ...line, network, seed })) };
+}
+
+async function trainingRows(results: readonly string[]): Promise<Found> {
+  const { runs, notes } = runsWith('training', results);
+  const rows: TrainingRow[] = [];
+  for (const run of runs) {
+    const { file, lines } = await linesIn('training', run);
+    rows.push(...readRows(lines, training.row, file));
+  }
+  return { rows, notes };
+}
+
+async function etaRows(results: readonly string[]): Promise<Found> {
+  const { runs, notes } = runsWith('training', results);
+  const rows: EtaRow[] = [];
+  for (const run of runs) {
+    const { file, lines } = await linesIn('training', run);
+    const layers = Object.keys(lines[0]).flatMap(
+      (column) => /^eta_mean_(.+)$/.exec(column)?.[1] ?? [],
+    );
+    // The log has them in the order of the way back.
+    for (const layer of layers.reverse()) {
+      const ofLayer = lines.map((line) => ({
+        ...line,
+        layer,
+        eta_mean: line[`eta_mean_${layer}`],
+        eta_max: line[`eta_max_${layer}`],
+      }));
+      rows.push(...readRows(ofLayer, eta.row, file));
+    }
+  }
+  if (rows.length === 0) {
+    throw new UserError(`${inWords(results)}: no run was trained with BANG, so none has an η`);
+  }
+  return { rows, notes };
+}
+
+/** A line of `per-image.csv`, as far as it is drawn. */
+const imageLine = z.object({ label: number, predicted: number });
+
+async function linfRows(results: readonly string[]): Promise<Found> {
+  const { runs, notes } = runsWith('perImage', results);
+  const rows: LinfRow[] = [];
+  for (const run of runs) {
+    const { network, seed } = run;
+    const { file, lines } = await linesIn('perImage', run);
+    const classified = readRows(lines, imageLine, file);
+    const attacked = lines.filter((_, i) => classified[i].predicted === classified[i].label);
+    for (const attack of ATTACK_NAMES) {
+      const column = `${attack.replaceAll('-', '_')}_linf`;
+      const values = [column, `${column}_scan`]
+        .filter((name) => name in lines[0])
+        .map((name) => attacked.map((line) => (line[name] === '' ? NaN : Number(line[name]))));
+      // Of the two searches one was made, and an attack that was not made may have columns, too.
+      const found = values.find((column) => column.some((value) => !Number.isNaN(value)));
+      const made = found ?? (run.attacks.includes(attack) ? values.at(0) : undefined);
+      if (made) rows.push(...linfBins(made).map((bin) => ({ network, seed, attack, ...bin })));
+    }
+  }
+  if (rows.length === 0) throw new UserError(`${inWords(results)}: no attack was made`);
+  return { rows, notes };
+}
+
+/** The lines of a CSV file in the one folder that a figure is drawn from. */
+async function linesInFolder(
+  results: readonly string[],
+  name: string,
+  what: string,
+): Promise<{ folder: string; file: string; lines: Record<string, string>[] }> {
+  const [folder] = results;
+  if (results.length > 1)
+    throw new UserError(`${inWords(results)}: give the folder of one ${what}`);
+  refuseNoFolder(folder);
+  const file = path.join(folder, name);
+  if (!existsSync(file)) {
+    throw new UserError(`${folder} holds no ${name}: give the folder of a ${what}`);
+  }
+  return { folder, file, lines: linesOf((await readUserFile(file)).toString('utf8'), file) };
+}
+
+async function surfaceRows(results: readonly string[]): Promise<Found> {
+  const { file, lines } = await linesInFolder(results, SURFACES_FILE, 'sweep');
+  const columns = Object.keys(lines[0]);
+  const keys = columns.slice(0, Math.max(0, columns.indexOf('seeds')));
+  const varied = keys.filter((key) => new Set(lines.map((line) => line[key])).size > 1);
+  const [x_key, y_key] = varied;
+  const points = new Set(lines.map((line) => JSON.stringify([line[x_key], line[y_key]])));
+  const across = (key: string): number => new Set(lines.map((line) => line[key])).size;
+  if (varied.length !== 2 || points.size < across(x_key) * across(y_key)) {
+    throw new UserError(
+      `${file} is of no grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
+    );
+  }
+  const rows = SURFACES.flatMap((surface) => {
+    const inColumns = lines.map((line) => {
+      const [value, above] = [line[surface], line[`${surface}_minus_reference`]];
+      return {
+        surface,
+        x_key,
+        x: line[x_key],
+        y_key,
+        y: line[y_key],
+        seeds: line.seeds,
+        value,
+        // In as many digits as the file has.
+        reference: value && above ? Number((Number(value) - Number(above)).toFixed(6)) : null,
+      };
+    });
+    return readRows(inColumns, surfaces.row, file);
+  });
+  if (rows.every(({ value }) => value === null)) throw new UserError(`${file}: no cell is done`);
+  return { rows, notes: [] };
+}
+
+/** As much of the result of a noise study as is drawn. */
+const noiseResult = z.object({
+  config: z.object({ published: z.enum(NOISE_PAIRS).optional() }),
+});
+
+async function noiseRows(results: readonly string[]): Promise<Found> {
+  const study = 'noise study';
+  const { file: ratesFile, lines: rates } = await linesInFolder(results, NOISE_FILES.noise, study);
+  const { folder, file, lines } = await linesInFolder(results, NOISE_FILES.surfaces, study);
+  const result = noiseResult.safeParse(readJson(path.join(folder, NOISE_FILES.result))).data;
+  const pair = result?.config.published;
+  const quoted = pair && publishedNoise(pair);
+  const errors = new Map(
+    rates.map((line) => [
+      JSON.stringify([line.iteration, line.sigma, line.network]),
+      line.standard_error,
+    ]),
+  );
+  const last = lines.at(-1)!.iteration;
+  const rows = lines.map((line) => {
+    const { iteration, sigma } = line;
+    const errorOf = (network: string) => errors.get(JSON.stringify([iteration, sigma, network]));
+    const isQuoted = quoted && iteration === last && Number(sigma) === quoted.sigma;
+    return {
+      ...line,
+      regular_error: errorOf('regular'),
+      bang_error: errorOf('bang'),
+      difference_error: line.standard_error,
+      quoted_regular: isQuoted ? quoted.regularPercent : null,
+      quoted_bang: isQuoted ? quoted.bangPercent : null,
+    };
+  });
+  return { rows: readRows(rows, noise.row, `${ratesFile} or ${file}`), notes: [] };
+}

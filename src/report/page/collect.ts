@@ -1,0 +1,186 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse as parseCsv } from 'csv-parse/sync';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { UserError } from '../../base/errors.js';
+import {
+  findRuns,
+  groupRuns,
+  isStudy,
+  tablesOf,
+  unfinishedNote,
+  type CollectedPart,
+} from '../../store/collect.js';
+import { FILES, readJson } from '../../store/folder.js';
+import { isNoiseResult, type NoiseResult } from '../../experiment/noise.js';
+import { inWords } from '../../config/problems.js';
+import { transferResultSchema, type Transfer } from '../../experiment/transfer.js';
+import type { SweepCell } from '../../sweep/summary.js';
+import { planIn, sweepFolder, SWEEP_FILES } from '../../sweep/folder.js';
+import { readLock } from '../../store/lock.js';
+import { cellsOf, statesIn } from '../../sweep/sweep.js';
+
+/** All that a page shows of result folders, but for what is computed from weights. */
+export interface Collected {
+  folders: readonly string[];
+  parts: CollectedPart[];
+  sweeps: FoundSweep[];
+  studies: FoundStudy[];
+  transfers: FoundTransfer[];
+  unfinished: UnfinishedRun[];
+  /** A sentence for each thing that is left out. */
+  notes: string[];
+}
+
+export interface FoundSweep {
+  folder: string;
+  name: string;
+  keys: readonly string[];
+  cells: SweepCell[];
+  /** Whether a process is at work on it. */
+  running: boolean;
+}
+
+export interface FoundStudy {
+  folder: string;
+  result: NoiseResult;
+}
+
+export interface FoundTransfer {
+  folder: string;
+  transfers: Transfer[];
+}
+
+/** How far a run is that has no result yet; what is not known is left out. */
+export interface UnfinishedRun {
+  folder: string;
+  name?: string | undefined;
+  iterations?: number | undefined;
+  /** The last line of the training log. */
+  last?: { iteration: number; loss: number; validation: number | undefined } | undefined;
+  isTrained: boolean;
+  /** Attacks that are finished. */
+  attacks: string[];
+}
+
+/**
+ * What there is in folders and below them: runs, sweeps, studies. The cells of a sweep are no runs of
+ * their own.
+ *
+ * @throws UserError if one of the folders is none
+ */
+export async function collectResults(folders: readonly string[]): Promise<Collected> {
+  const places = { sweeps: [] as string[], studies: [] as string[] };
+  const found = findRuns(folders, (folder) => {
+    const isSweep = existsSync(path.join(folder, SWEEP_FILES.record));
+    if (isSweep) places.sweeps.push(folder);
+    else if (isStudy(folder)) places.studies.push(folder);
+    else return false;
+    return true;
+  });
+  const { groups, notes } = groupRuns(found.runs);
+  const open = found.unfinished.map(unfinishedNote);
+  const collected: Collected = {
+    folders,
+    parts: tablesOf(groups),
+    sweeps: [],
+    studies: [],
+    transfers: [],
+    unfinished: found.unfinished.map(unfinishedRun),
+    // What is not finished is shown, not left out.
+    notes: [...found.notes.filter((note) => !open.includes(note)), ...notes],
+  };
+  for (const folder of places.sweeps) await addSweep(folder, collected);
+  for (const folder of places.studies) addStudy(folder, collected);
+  return collected;
+}
+
+/** @throws UserError if there is nothing to show */
+export function refuseEmpty({
+  folders,
+  parts,
+  sweeps,
+  studies,
+  transfers,
+  unfinished,
+  notes,
+}: Collected): void {
+  if ([parts, sweeps, studies, transfers].some((list) => list.length > 0)) return;
+  const others = unfinished.length + notes.length;
+  const why = others === 0 ? '' : ` (${others} not finished, damaged or not to be read)`;
+  throw new UserError(`no finished run, sweep or study in ${inWords(folders)} or below${why}`);
+}
+
+async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<void> {
+  try {
+    const plan = await planIn(folder);
+    const there = sweepFolder(folder, plan);
+    const cells = cellsOf(plan, statesIn(plan, there));
+    const running = readLock(there.file('lock'))?.live === true;
+    sweeps.push({ folder, name: plan.name, keys: plan.keys, cells, running });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`the sweep in ${folder} is left out: ${error.message}`);
+  }
+}
+
+function addStudy(folder: string, { studies, transfers, notes }: Collected): void {
+  const file = path.join(folder, FILES.result);
+  let result: unknown;
+  try {
+    result = readJson(file);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`the study in ${folder} is left out: ${error.message}`);
+    return;
+  }
+  if (result === undefined) {
+    notes.push(`the study in ${folder} is not finished: it is left out`);
+    return;
+  }
+  const transfer = transferResultSchema.safeParse(result);
+  if (transfer.success) transfers.push({ folder, transfers: transfer.data.transfers });
+  else if (isNoiseResult(result)) studies.push({ folder, result });
+  else notes.push(`${file} is damaged: it is left out`);
+}
+
+const configSchema = z.object({
+  name: z.string().optional().catch(undefined),
+  training: z.object({ iterations: z.number() }).optional().catch(undefined),
+});
+
+function unfinishedRun(folder: string): UnfinishedRun {
+  const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
+  const config = configSchema.safeParse(
+    tried((): unknown => parseYaml(readFileSync(file('identity'), 'utf8'))),
+  );
+  const log = tried(() =>
+    parseCsv<LogLine>(readFileSync(file('training'), 'utf8'), { columns: true }),
+  );
+  const last = log?.at(-1);
+  const stages = tried(() => readdirSync(file('stages'))) ?? [];
+  return {
+    folder,
+    name: config.data?.name,
+    iterations: config.data?.training?.iterations,
+    last: last && {
+      iteration: Number(last.iteration),
+      loss: Number(last.loss),
+      validation: last.validation_accuracy ? Number(last.validation_accuracy) : undefined,
+    },
+    isTrained: existsSync(file('weights')),
+    attacks: stages.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
+  };
+}
+
+type LogLine = Partial<Record<string, string>>;
+
+/** What is being written now may be missing for a moment. */
+function tried<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { version } from '../../store/provenance.js';
+import { packageRoot } from '../../base/files.js';
+import { printable } from '../../store/entry.js';
+import type { Collected } from './collect.js';
+import { Html, html } from './html.js';
+import { sectionsOf, type PageContent } from './sections.js';
+
+/** A page, and what a server has to say with it. */
+export interface Page {
+  html: string;
+  /** The Content-Security-Policy that stands in the page, too. */
+  policy: string;
+}
+
+/**
+ * A page of results in one file, which loads nothing: styles, script and images are in it. The same
+ * results make the same page.
+ *
+ * @param live whether the page is served, and asks the server for news
+ */
+export function pageOf(content: PageContent, live = false): Page {
+  const style = readFileSync(path.join(packageRoot, 'page', 'style.css'), 'utf8');
+  const script = readFileSync(path.join(packageRoot, 'dist', 'browser', 'page.js'), 'utf8');
+  const policy = [
+    "default-src 'none'",
+    'img-src data:',
+    `style-src '${digestOf(style)}'`,
+    `script-src '${digestOf(script)}'`,
+    ...(live ? ["connect-src 'self'"] : []),
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; ');
+  const sections = sectionsOf(content);
+  const { collected } = content;
+  const title = titleOf(collected);
+  const contents = sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li> `);
+  const main = sections.map(
+    ({ id, title, body }) =>
+      html`<section id="${id}" aria-labelledby="${id}-title">
+        <h2 id="${id}-title">${title}</h2>
+        ${body}
+      </section> `,
+  );
+  const nothing =
+    sections.length === 0 &&
+    html`<section id="nothing"><p>There is nothing here yet.</p></section>`;
+  const document = html`<!doctype html>
+    <html lang="en" ${live && html` data-live`}>
+      <head>
+        <meta charset="utf-8" />
+        <meta http-equiv="Content-Security-Policy" content="${policy}" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <meta name="referrer" content="no-referrer" />
+        <title>${title}</title>
+        <link rel="icon" href="data:," />
+        ${asElement('style', style)}
+      </head>
+      <body>
+        <a class="skip" href="#main">Skip to the results</a>
+        <header>
+          <h1>${title}</h1>
+          <p class="summary">${summaryOf(collected)}</p>
+          ${live && html`<p class="live" id="live">waiting for the server</p>`}
+          <nav aria-label="Contents">
+            <ul id="contents">
+              ${contents}
+            </ul>
+          </nav>
+        </header>
+        <main id="main" tabindex="-1">${main}${nothing}</main>
+        <footer>
+          <p>
+            Made by bang ${version()}, which reproduces
+            <cite>Towards Robust Deep Neural Networks with BANG</cite> (<a
+              href="https://arxiv.org/abs/1612.00138"
+              >arXiv 1612.00138</a
+            >).
+          </p>
+        </footer>
+        <p class="announcer" id="announcer" role="status"></p>
+        ${asElement('script', script)}
+      </body>
+    </html> `;
+  return { html: document.text, policy };
+}
+
+/** Nothing may stand beside the text, as its digest allows it alone. */
+function asElement(name: 'style' | 'script', text: string): Html {
+  return new Html(`<${name}${name === 'script' ? ' type="module"' : ''}>${text}</${name}>`);
+}
+
+function digestOf(text: string): string {
+  return `sha256-${createHash('sha256').update(text).digest('base64')}`;
+}
+
+function titleOf({ parts, sweeps, studies }: Collected): string {
+  const titles = [
+    ...parts.map((part) => part.title),
+    ...sweeps.map(({ name }) => `Sweep ${printable(name)}`),
+    ...studies.map(({ result }) => `Noise study ${printable(result.name)}`),
+  ];
+  return titles.length === 1 ? `BANG: ${titles[0]}` : 'BANG: results';
+}
+
+function summaryOf({ folders, parts, sweeps, studies, transfers }: Collected): string {
+  const groups = parts.flatMap((part) => part.groups).filter((group) => group.length > 0);
+  const runs = groups.flat().length;
+  const counted = (n: number, one: string, many: string): string[] =>
+    n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
+  const what = [
+    ...counted(
+      runs,
+      'run',
+      `runs of ${groups.length === 1 ? 'one experiment' : `${groups.length} experiments`}`,
+    ),
+    ...counted(sweeps.length, 'sweep', 'sweeps'),
+    ...counted(studies.length, 'noise study', 'noise studies'),
+    ...counted(transfers.length, 'transfer', 'transfers'),
+  ];
+  return `${what.length === 0 ? 'Nothing finished' : what.join(', ')} in ${folders.map(printable).join(', ')}.`;
+}

@@ -1,0 +1,190 @@
+import { existsSync } from 'node:fs';
+import { ATTACK_NAMES, type AttackName, STEP_ATTACKS } from '../../attacks/attack.js';
+import { loadData } from '../../data/load.js';
+import type { DataName } from '../../data/sources.js';
+import { type ImageShape, SHAPES } from '../../data/shapes.js';
+import { threadCount } from '../../engine/engine.js';
+import { UserError } from '../../base/errors.js';
+import type { Config } from '../../config/experiment.js';
+import type { CollectedPart, FoundRun } from '../../store/collect.js';
+import { type Examples, examplesOf, type ExampleSource } from '../../experiment/gallery.js';
+import { openModel } from '../../experiment/models.js';
+import { FILES } from '../../store/folder.js';
+import { readPerImage } from '../../store/perImage.js';
+import { digestOfTensors, sourceOf } from '../../store/provenance.js';
+import { announceEngine } from '../../experiment/run.js';
+import type { Progress } from '../../base/progress.js';
+import path from 'node:path';
+
+/** Adversarial examples of all networks on one data set. */
+export interface Gallery {
+  data: DataName;
+  /** Whether the images are those that the data set's name stands for, not files of the user's. */
+  isOriginal: boolean;
+  shape: ImageShape;
+  examples: Examples;
+  /** Examples whose L∞ is another than in `per-image.csv`, of those that stand there. */
+  differing: number;
+  compared: number;
+}
+
+export interface GalleryOptions {
+  /** How many images of each class; with 0 there are no galleries. */
+  perClass: number;
+  dataDir?: string | undefined;
+  engine: Config['engine'];
+  threads?: number | undefined;
+  progress: Progress;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Galleries {
+  galleries: Gallery[];
+  /** A sentence for each network that is left out though it has weights. */
+  notes: string[];
+  /** Whether others are being computed. */
+  isOld?: boolean;
+}
+
+export const NO_GALLERIES: Galleries = { galleries: [], notes: [] };
+
+/** A network with its weights, as tables name it. */
+interface Exhibit {
+  name: string;
+  run: FoundRun;
+}
+
+/**
+ * Examples of each network in the tables whose weights lie in its folder; of several seeds, the first.
+ *
+ * @throws Interrupted if the signal aborts
+ */
+export async function galleriesOf(
+  parts: readonly CollectedPart[],
+  options: GalleryOptions,
+): Promise<Galleries> {
+  const found: Galleries = { galleries: [], notes: [] };
+  if (options.perClass === 0) return found;
+  const exhibits = await sound(exhibitsOf(parts), found.notes);
+  const byData = new Map<string, Exhibit[]>();
+  for (const exhibit of exhibits) {
+    const { name, folder, sha256 } = exhibit.run.result.data;
+    const key = JSON.stringify([name, folder, sha256]);
+    byData.set(key, [...(byData.get(key) ?? []), exhibit]);
+  }
+  for (const alike of byData.values()) {
+    try {
+      found.galleries.push(await galleryOf(alike, options));
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      found.notes.push(
+        `no examples of ${alike.map(({ name }) => name).join(', ')}: ${error.message}`,
+      );
+    }
+  }
+  return found;
+}
+
+/** What a gallery depends on: as long as it is the same, so are the galleries. */
+export function galleryKey(parts: readonly CollectedPart[]): string {
+  const all = exhibitsOf(parts).map(({ name, run: { folder, result } }) => [
+    name,
+    folder,
+    result.weights,
+    result.data,
+    result.row.protocol,
+    result.config.evaluation,
+  ]);
+  return JSON.stringify(all);
+}
+
+function exhibitsOf(parts: readonly CollectedPart[]): Exhibit[] {
+  return parts.flatMap(({ entries, groups }) =>
+    entries.flatMap(({ name, labels }, i) => {
+      const run = groups[i].find(({ folder }) => existsSync(path.join(folder, FILES.weights)));
+      if (!run) return [];
+      const label = labels.length === 0 ? '' : ` (${labels.join(', ')})`;
+      return [{ name: `${name}${label}`, run }];
+    }),
+  );
+}
+
+/** Those whose weights are the ones that the figures are of. */
+async function sound(exhibits: readonly Exhibit[], notes: string[]): Promise<Exhibit[]> {
+  const good: Exhibit[] = [];
+  for (const exhibit of exhibits) {
+    const { folder, result } = exhibit.run;
+    try {
+      const { file, name } = await openModel(folder);
+      if (digestOfTensors(file) === result.weights) good.push(exhibit);
+      else notes.push(`no examples of ${exhibit.name}: ${name} is not what the result is of`);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      notes.push(`no examples of ${exhibit.name}: ${error.message}`);
+    }
+  }
+  return good;
+}
+
+async function galleryOf(
+  exhibits: readonly Exhibit[],
+  { perClass, dataDir, engine, threads, progress, signal }: GalleryOptions,
+): Promise<Gallery> {
+  const { name, folder, sha256 } = exhibits[0].run.result.data;
+  const place = dataDir ?? folder ?? undefined;
+  const data = await loadData(name, { dataDir: place, progress, signal });
+  if (sourceOf(name, data).sha256 !== sha256) {
+    throw new UserError('they were made on other data; --data-dir says where those are');
+  }
+  await announceEngine(engine, { threads, progress });
+  const examples = await examplesOf(exhibits.map(exampleSource), data, {
+    perClass,
+    threads: threadCount(threads),
+    progress,
+    signal,
+  });
+  return {
+    data: name,
+    isOriginal: folder === null,
+    shape: SHAPES[name],
+    examples,
+    ...agreement(exhibits, examples),
+  };
+}
+
+function exampleSource({ name, run: { folder, result } }: Exhibit): ExampleSource {
+  const { row, config } = result;
+  const { pgd, square } = config.evaluation ?? {};
+  return {
+    name,
+    weights: folder,
+    attacks: attacksOf(result.row.attacks),
+    settings: { ...row.protocol, pgd, square },
+    images: row.images,
+  };
+}
+
+function attacksOf(attacks: Partial<Record<AttackName, unknown>>): AttackName[] {
+  return ATTACK_NAMES.filter((name) => attacks[name]);
+}
+
+/** How the examples compare with what was found when the networks were evaluated. */
+function agreement(
+  exhibits: readonly Exhibit[],
+  { originals, networks }: Examples,
+): Pick<Gallery, 'differing' | 'compared'> {
+  let [differing, compared] = [0, 0];
+  exhibits.forEach(({ run: { folder, result } }, i) => {
+    const lines = readPerImage(folder);
+    const scan = result.row.protocol.search === 'scan' ? '_scan' : '';
+    for (const { original, attack, found } of networks[i].examples) {
+      const takesSteps = STEP_ATTACKS.some((name) => name === attack);
+      const column = `${attack.replaceAll('-', '_')}_linf${takesSteps ? '' : scan}`;
+      const known = lines?.[originals[original].position]?.[column];
+      if (known === undefined) continue;
+      compared++;
+      if (known !== (found ? String(found.linf) : '')) differing++;
+    }
+  });
+  return { differing, compared };
+}

@@ -1,0 +1,26 @@
+import { encode } from 'fast-png';
+import type { ImageShape } from '../../metrics/pass.js';
+
+/** Grey: where a perturbation is nothing. */
+const MIDDLE = 128;
+
+/** An image as a `data:` address. */
+export function pictureOf(pixels: Uint8Array, { height, width, channels }: ImageShape): string {
+  const png = encode({ width, height, channels, depth: 8, data: pixels });
+  return `data:image/png;base64,${Buffer.from(png).toString('base64')}`;
+}
+
+/** How far a perturbation is magnified to reach black or white somewhere: 127 / L∞. */
+export function magnification(linf: number): number {
+  return (MIDDLE - 1) / linf;
+}
+
+/** What was added to an image, magnified, on grey. */
+export function perturbationOf(
+  original: Uint8Array,
+  perturbed: Uint8Array,
+  linf: number,
+): Uint8Array {
+  const factor = magnification(linf);
+  return original.map((value, i) => Math.round(MIDDLE + factor * (perturbed[i] - value)));
+}

@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { stringify } from 'yaml';
+import type { FoundRun } from '../../store/collect.js';
+import type { Config } from '../../config/experiment.js';
+import { FILES } from '../../store/folder.js';
+import { duration } from '../../base/progress.js';
+import { printable } from '../../store/entry.js';
+import { html, type Content, type Html } from './html.js';
+
+/** What is known of how a run was made, folded up. */
+export function provenanceOf({ folder, result }: FoundRun): Html {
+  const { name, config, weights, data } = result;
+  // Of results from elsewhere nobody knows that they have it.
+  const made = result.provenance as typeof result.provenance | undefined;
+  const seed = config.seed === undefined ? '' : `, seed ${config.seed}`;
+  const facts: [string, Content][] = [
+    ['folder', html`<code>${printable(folder)}</code>`],
+    ['to make it again', html`<code>${printable(commandFor(folder, config))}</code>`],
+    ['seed', config.seed ?? 'not known'],
+    ...(made ? factsOf(made) : []),
+    [
+      'data',
+      `${data.name}${data.folder === null ? '' : `, from ${printable(data.folder)}`}, sha256 ${data.sha256}`,
+    ],
+    ['weights', `sha256 ${weights}`],
+  ];
+  const rows = facts.map(
+    ([term, fact]) =>
+      html`<dt>${term}</dt>
+        <dd>${fact}</dd> `,
+  );
+  return html`<details data-key="${folder}">
+    <summary><b>${printable(name)}</b>${seed}</summary>
+    <dl>${rows}</dl>
+    <p>Configuration, every default filled in:</p>
+    <pre tabindex="0">${stringify(config)}</pre>
+  </details> `;
+}
+
+function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
+  const { bang, node, platform, cpu, engine, threads, finished, seconds } = made;
+  const training =
+    seconds.training === null ? '' : `, of which training ${duration(1000 * seconds.training)}`;
+  return [
+    ['engine', `${engine}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`],
+    ['processor', cpu],
+    ['versions', `bang ${bang}, Node ${node}, ${platform}`],
+    ['finished', html`<time datetime="${finished}">${finished.replace(/\.\d+Z$/, 'Z')}</time>`],
+    ['took', `${duration(1000 * seconds.total)}${training}`],
+  ];
+}
+
+/** What makes such a folder. */
+function commandFor(folder: string, { evaluation, published }: Partial<Config>): string {
+  const config = path.join(folder, FILES.identity);
+  if (!isEvaluation(config)) return `bang run ${quoted(config)} --out FOLDER`;
+  const row = published ? ['--row', published.row] : [];
+  const set = Object.entries(evaluation ?? {}).flatMap(([key, value]) => [
+    '--set',
+    `evaluation.${key}=${JSON.stringify(value)}`,
+  ]);
+  return ['bang eval WEIGHTS', ...[...row, ...set].map(quoted), '--out FOLDER'].join(' ');
+}
+
+/** Whether a folder is of weights that were there: it says of which, and has nothing to train. */
+function isEvaluation(config: string): boolean {
+  try {
+    return /^weights:/m.test(readFileSync(config, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** As a shell reads it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

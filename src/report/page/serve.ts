@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { codeOf, UserError } from '../../base/errors.js';
+import { reason } from '../../base/files.js';
+import type { Page } from './document.js';
+
+/** A server of one page, for this machine alone. */
+export interface PageServer {
+  url: string;
+  /** Serves this page from now on, and tells every browser that has another. */
+  show(page: Page): void;
+  close(): Promise<void>;
+}
+
+const LOOPBACK = '127.0.0.1';
+/** Proxies, and browsers asleep, take a silent connection for a dead one. */
+const SIGN_OF_LIFE_MS = 15_000;
+
+/**
+ * Serves a page on the loopback address. Requests under another name than this machine's are refused:
+ * a page from elsewhere whose name was made to mean 127.0.0.1 could read the results otherwise (DNS
+ * rebinding).
+ *
+ * @param port 0: any that is free
+ * @throws UserError if the port cannot be had
+ */
+export async function serve(port: number): Promise<PageServer> {
+  let current: { page: Page; version: string } | undefined;
+  const listeners = new Set<ServerResponse>();
+  const tell = (listener: ServerResponse): void => {
+    if (current) listener.write(`event: page\ndata: ${current.version}\n\n`);
+  };
+
+  const server = createServer((request, response) => {
+    const { port: own } = server.address() as AddressInfo;
+    if (!isOurs(request, own)) {
+      refuse(response, 403, `this server is ${LOOPBACK}:${own}, and answers to no other name`);
+    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('Allow', 'GET, HEAD');
+      refuse(response, 405, 'there is nothing to do here but to read');
+    } else if (request.url === '/events') {
+      response.writeHead(200, { ...HEADERS, 'Content-Type': 'text/event-stream' });
+      response.write(':\n\n');
+      listeners.add(response);
+      response.on('close', () => listeners.delete(response));
+      tell(response);
+    } else if (request.url === '/' && current) {
+      const { html, policy } = current.page;
+      response.writeHead(200, {
+        ...HEADERS,
+        'Content-Type': 'text/html; charset=utf-8',
+        'Content-Security-Policy': `${policy}; frame-ancestors 'none'`,
+      });
+      response.end(request.method === 'HEAD' ? undefined : html);
+    } else {
+      refuse(response, 404, 'there is nothing here');
+    }
+  });
+  await listening(server, port);
+  const beat = setInterval(() => {
+    for (const listener of listeners) listener.write(':\n\n');
+  }, SIGN_OF_LIFE_MS);
+  return {
+    url: `http://${LOOPBACK}:${(server.address() as AddressInfo).port}/`,
+    show(page) {
+      const version = createHash('sha256').update(page.html).digest('hex').slice(0, 16);
+      if (version === current?.version) return;
+      current = { page, version };
+      for (const listener of listeners) tell(listener);
+    },
+    async close() {
+      clearInterval(beat);
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+      });
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+const HEADERS = {
+  'Cache-Control': 'no-store',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+};
+
+function isOurs({ headers: { host } }: IncomingMessage, port: number): boolean {
+  return host !== undefined && namesAt(port).includes(host);
+}
+
+/** What a request may call this server, as browsers do. */
+export function namesAt(port: number): string[] {
+  const names = [LOOPBACK, 'localhost'];
+  const full = names.map((name) => `${name}:${port}`);
+  return port === 80 ? [...full, ...names] : full;
+}
+
+function refuse(response: ServerResponse, status: number, sentence: string): void {
+  response.writeHead(status, { ...HEADERS, 'Content-Type': 'text/plain; charset=utf-8' });
+  response.end(`${sentence}\n`);
+}
+
+async function listening(server: ReturnType<typeof createServer>, port: number): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, LOOPBACK, resolve);
+    });
+  } catch (error) {
+    const why = codeOf(error) === 'EADDRINUSE' ? 'it is in use' : reason(error);
+    throw new UserError(`--port ${port}: ${why}; choose another, or leave it out`);
+  }
+}

@@ -1,0 +1,113 @@
+import { csvNumber } from '../../store/csv.js';
+import { COLUMNS, linesOf, type Entry, type Line } from '../../store/entry.js';
+import type { Column, Grid, GridCell } from '../grid.js';
+import { html, type Content, type Html } from './html.js';
+
+/**
+ * A table in a box of its own, so that it scrolls and the page does not.
+ *
+ * @param id names the table, for links and for what a reader has sorted it by
+ * @param groups whether its bodies are what is sorted, not its rows
+ */
+function tableOf(
+  id: string,
+  caption: Content,
+  columns: readonly Column[],
+  bodies: Content,
+  groups: boolean,
+): Html {
+  const heads = columns.map(
+    ({ title, align }) =>
+      html`<th scope="col" ${align === 'left' && html` class="text"`}>
+        <button type="button">${lines(title)}</button>
+      </th>`,
+  );
+  return html`<div class="box" role="group" aria-labelledby="${id}-caption" tabindex="0">
+    <table id="${id}" data-sort="${groups ? 'bodies' : 'rows'}">
+      <caption id="${id}-caption">
+        ${caption}
+      </caption>
+      <thead>
+        <tr>
+          ${heads}
+        </tr>
+      </thead>
+      ${bodies}
+    </table>
+  </div>`;
+}
+
+function lines(title: readonly string[]): Content {
+  return title.map((line, i) => (i === 0 ? line || 'what' : html`<br />${line}`));
+}
+
+/** A table as Tables 1 and 2 are: for each experiment its own lines and the published one. */
+export function entriesTable(id: string, caption: Content, entries: readonly Entry[]): Html {
+  const columns: Column[] = [
+    { title: ['Experiment'], align: 'left' },
+    { title: ['β'] },
+    { title: ['ε'] },
+    ...COLUMNS.map(({ title }) => ({ title })),
+  ];
+  const bodies = entries.map(
+    (entry) =>
+      html`<tbody>
+        ${linesOf(entry).map((line) => entryLine(line, entry))}
+      </tbody> `,
+  );
+  return tableOf(id, caption, columns, bodies, true);
+}
+
+function entryLine(line: Line, { rows }: Entry): Html {
+  const { name, labels, beta, epsilon, cells } = line;
+  const kind = line.kind === 'ours' && rows.length === 0 ? 'none' : line.kind;
+  const figures = cells.map(({ text, spread, figure }, i) => {
+    const column = COLUMNS[i].figure;
+    const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
+    if (!figure) return html`<td${unmasked}>${text}</td>`;
+    const value = html`<data value="${csvNumber(column, figure.value)}">${text}</data>`;
+    if (spread === undefined || figure.std === undefined) return html`<td${unmasked}>${value}</td>`;
+    const std = csvNumber(column, figure.std);
+    return html`<td${unmasked}>${value}<br><data class="spread" value="${std}">${spread}</data></td>`;
+  });
+  const label = labels.map((text) => html`<br /><small>${text}</small>`);
+  return html`<tr class="${kind}">
+    <th scope="row">${name}${label}</th>
+    <td>${perLayer(beta)}</td>
+    <td>${perLayer(epsilon)}</td>
+    ${figures}
+  </tr> `;
+}
+
+/** A number for each layer, one below the other. */
+function perLayer(numbers: string): Content {
+  return numbers.split(' ').map((one, i) => [i > 0 && html`<br />`, one]);
+}
+
+/** Any other table; the first cell of each row names it. */
+export function gridTable(id: string, caption: Content, { columns, rows }: Grid): Html {
+  const cell = ({ text, value }: GridCell): Content =>
+    value === undefined
+      ? text.split('\n').map((line, i) => (i === 0 ? line : html`<br /><small>${line}</small>`))
+      : html`<data value="${value}">${text}</data>`;
+  const body = rows.map(([first, ...rest]) => {
+    const others = rest.map((one, i) => {
+      const align = columns[i + 1].align === 'left' && html` class="text"`;
+      return html`<td${align}>${cell(one)}</td>`;
+    });
+    const align = columns[0].align === 'left' && html` class="text"`;
+    return html`<tr>
+      <th scope="row" ${align}>${cell(first)}</th>
+      ${others}
+    </tr> `;
+  });
+  return tableOf(
+    id,
+    caption,
+    columns,
+    html`<tbody>
+      ${body}
+    </tbody>`,
+    false,
+  );
+}

@@ -1,0 +1,60 @@
+import { legendOf, protocolSentences, type Entry } from '../store/entry.js';
+import { drawGrid, type Grid } from './grid.js';
+import { escaped, markdownGrid, markdownTable } from './markdown.js';
+import { maskingInBrief } from '../metrics/masking.js';
+import { robustnessComparisons } from '../metrics/robustness.js';
+import { consoleTable } from './table.js';
+
+/** A table with its title: one of the paper's, or of what belongs to neither. */
+export interface TablePart {
+  title: string;
+  entries: Entry[];
+}
+
+/** Tables for a console, and beneath them what there is to know about them. */
+export function consoleReport(parts: readonly TablePart[], width = Infinity): string {
+  const entries = parts.flatMap((part) => part.entries);
+  return [
+    ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
+    [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
+    ...hiddenByFgs(entries).map((lines) => lines.join('\n')),
+    ...comparisons(parts).map(({ title, grid }) => `${title}\n${drawGrid(grid)}`),
+  ].join('\n\n');
+}
+
+/** The same as a Markdown document. */
+export function markdownReport(parts: readonly TablePart[]): string {
+  const entries = parts.flatMap((part) => part.entries);
+  const list = (lines: readonly string[]) => lines.map((line) => `- ${escaped(line)}`).join('\n');
+  const blocks = [
+    ...parts.flatMap((part) => [`# ${escaped(part.title)}`, markdownTable(part.entries)]),
+    list([...legendOf(entries), ...protocolSentences(entries)]),
+    ...hiddenByFgs(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
+  ];
+  const compared = comparisons(parts).flatMap(({ title, grid }) => [
+    `# ${escaped(title)}`,
+    markdownGrid(grid),
+  ]);
+  return `${[...blocks, ...compared].join('\n\n')}\n`;
+}
+
+/** The networks of each table under the worst of all attacks, where stronger ones were made. */
+export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
+  return parts.flatMap(({ title, entries }) =>
+    robustnessComparisons(entries).map((grid) => ({
+      title: `${title}: accuracy in percent that attacks leave, by L∞ in pixels`,
+      grid,
+    })),
+  );
+}
+
+/** What the FGS column hides: a title, and a line for each experiment; nothing if none knows. */
+export function hiddenByFgs(entries: readonly Entry[]): string[][] {
+  const lines = entries.flatMap(({ name, labels, rows }) => {
+    const brief = maskingInBrief(rows);
+    if (brief === undefined) return [];
+    return [`${name}${labels.length === 0 ? '' : ` (${labels.join(', ')})`}: ${brief}`];
+  });
+  if (lines.length === 0) return [];
+  return [['What FGS-Rate hides, in percent of the correctly classified images:', ...lines]];
+}

@@ -1,0 +1,73 @@
+import { spawn } from 'node:child_process';
+import { Interrupted } from '../base/errors.js';
+
+/** A program that could not be started, or ended badly. */
+export class CommandFailed extends Error {
+  constructor(
+    readonly command: string,
+    /** All that it said on either stream. */
+    readonly output: string,
+    /** The signal that ended it, if one did. */
+    readonly signal: NodeJS.Signals | null = null,
+  ) {
+    super(`${command} failed: ${lastLine(output)}`);
+  }
+}
+
+export interface CommandOptions {
+  env?: Record<string, string>;
+  /** Told of each line as it comes. */
+  said?: (line: string) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs a program to its end and returns its standard output.
+ *
+ * @throws CommandFailed; Interrupted if `signal` aborts, once the program has ended
+ */
+export function runCommand(
+  command: string,
+  args: string[],
+  { env = {}, said, signal }: CommandOptions = {},
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const stop = (): void => void child.kill('SIGTERM');
+    signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted) stop();
+    let [output, standard] = ['', ''];
+    const hear = (text: string): void => {
+      output += text;
+      const line = lastLine(text);
+      if (line !== '') said?.(line);
+    };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      standard += text;
+      hear(text);
+    });
+    child.stderr.setEncoding('utf8').on('data', hear);
+    child.on('error', (error) => {
+      signal?.removeEventListener('abort', stop);
+      reject(new CommandFailed(command, error.message));
+    });
+    child.on('close', (code, killer) => {
+      signal?.removeEventListener('abort', stop);
+      if (signal?.aborted) reject(new Interrupted('setting up tensorflow was stopped'));
+      else if (code === 0) resolve(standard);
+      else reject(new CommandFailed(command, output, killer));
+    });
+  });
+}
+
+/** The last line that says something. */
+export function lastLine(text: string): string {
+  return text
+    .trim()
+    .split(/[\r\n]+/)
+    .at(-1)!
+    .trim();
+}

@@ -1,0 +1,85 @@
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { batchOf } from '../data/batch.js';
+import { makeNetwork } from '../model/network.js';
+import type { NetworkSpec } from '../model/networks.js';
+import { disposeWeights, initialWeights } from '../model/parameters.js';
+import { makeRandom } from '../base/random.js';
+import { gradientsOf } from '../training/step.js';
+import { loadTensorFlow } from '../engine/tensorflow/backend.js';
+import { TENSORFLOW } from '../engine/tensorflow/kernels.js';
+
+/**
+ * Compares loss and BANG gradients of a network on TensorFlow with those on the CPU kernels of tfjs. A
+ * process of its own, run by `setup.ts`: what it loads may crash.
+ */
+export interface Checked {
+  version: string;
+  gpu: boolean;
+  /** The largest difference, as a share of its tensor's largest value. */
+  difference: number;
+}
+
+/** Small, with a layer of every kind that has a kernel. */
+const NETWORK: NetworkSpec = {
+  name: 'check',
+  input: [16, 16, 3],
+  classes: 10,
+  subtractMean: false,
+  scale: 1 / 256,
+  layers: [
+    { kind: 'conv', name: 'conv1', filters: 8, size: 5, pad: 2, filler: { kind: 'xavier' } },
+    { kind: 'maxPool', size: 2, stride: 2 },
+    { kind: 'conv', name: 'conv2', filters: 8, size: 3, filler: { kind: 'xavier' } },
+    { kind: 'maxPool', size: 3, stride: 2 },
+    { kind: 'relu' },
+    { kind: 'avgPool', size: 2, stride: 2 },
+    { kind: 'innerProduct', name: 'ip1', outputs: 10, filler: { kind: 'xavier' } },
+  ],
+};
+const BATCH = 8;
+const BANG = { beta: 1, epsilon: 0.8, ratio: 0.5 };
+
+async function check(folder: string): Promise<Checked> {
+  const backend = loadTensorFlow(folder, 1);
+  await tf.setBackend('cpu');
+  const expected = valuesOf();
+  await tf.setBackend(TENSORFLOW);
+  const differences = valuesOf().map((found, i) => distance(found, expected[i]));
+  const { binding, isUsingGpuDevice } = backend;
+  return {
+    version: binding.TF_Version,
+    gpu: isUsingGpuDevice,
+    difference: Math.max(...differences),
+  };
+}
+
+/** The loss of a batch of noise, and all gradients. */
+function valuesOf(): tf.TypedArray[] {
+  const network = makeNetwork(NETWORK);
+  const weights = initialWeights(network, 1);
+  const [height, width, channels] = NETWORK.input;
+  const random = makeRandom(1, 'check');
+  const images = new Uint8Array(BATCH * height * width * channels).map(() => random.bits() >>> 24);
+  const labels = new Uint8Array(BATCH).map((_, i) => i);
+  const data = { height, width, channels, classes: NETWORK.classes, count: BATCH, images, labels };
+  const values = tf.tidy(() => {
+    const batch = batchOf(data, labels);
+    const { loss, layers } = gradientsOf(network, weights, batch, BANG);
+    const gradients = [...layers.values()].flatMap(({ weight, bias }) => [weight, bias]);
+    return [loss, ...gradients].map((tensor: tf.Tensor) => tensor.dataSync().slice());
+  });
+  disposeWeights(weights);
+  return values;
+}
+
+function distance(found: tf.TypedArray, expected: tf.TypedArray): number {
+  let [largest, difference] = [1e-30, 0];
+  for (let i = 0; i < expected.length; i++) {
+    largest = Math.max(largest, Math.abs(expected[i]));
+    difference = Math.max(difference, Math.abs(found[i] - expected[i]));
+  }
+  return difference / largest;
+}
+
+process.stdout.write(`${JSON.stringify(await check(process.argv[2]))}\n`);

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Network } from '../model/network.js';
+import { exportWeights, importWeights } from '../model/parameters.js';
+import { decodeSafetensors, encodeSafetensors } from '../model/safetensors.js';
+import type { NamedArray, WeightFile } from '../model/tensors.js';
+import type { Interval, LogRow } from '../training/log.js';
+import type { TrainingState } from '../training/train.js';
+
+const VELOCITY = 'velocity.';
+
+/** What a training state belongs to: hashes of the settings and of the data. */
+export interface Origin {
+  settings: string;
+  data: string;
+}
+
+/** A training state as one safetensors file: from it training goes on bit for bit. */
+export function encodeCheckpoint(
+  network: Network,
+  state: TrainingState,
+  { settings, data }: Origin,
+): Uint8Array {
+  const tensors = exportWeights(network, state.weights);
+  for (const [name, array] of exportWeights(network, state.velocities)) {
+    tensors.set(VELOCITY + name, array);
+  }
+  const { iteration, interval, rows } = state;
+  const content = { settings, data, state: JSON.stringify({ iteration, interval, rows }) };
+  return encodeSafetensors(tensors, { ...content, sha256: hashOf(tensors, content) });
+}
+
+/** A training state from a file, and the data that it was trained on. */
+export interface Checkpoint {
+  state: TrainingState;
+  data: string;
+}
+
+/**
+ * The training state in a checkpoint file, or undefined if there is none, it is damaged, or it
+ * belongs to other settings: then training begins anew.
+ */
+export function readCheckpoint(
+  network: Network,
+  file: string,
+  settings: string,
+): Checkpoint | undefined {
+  try {
+    const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);
+    const { sha256, ...content } = metadata;
+    const floats = tensors as Map<string, NamedArray>;
+    if (sha256 !== hashOf(floats, content) || content.settings !== settings) return undefined;
+    const [weights, velocities] = [new Map<string, NamedArray>(), new Map<string, NamedArray>()];
+    for (const [name, array] of floats) {
+      const isVelocity = name.startsWith(VELOCITY);
+      const target = isVelocity ? velocities : weights;
+      target.set(isVelocity ? name.slice(VELOCITY.length) : name, array);
+    }
+    const from = (part: Map<string, NamedArray>): WeightFile => ({
+      layout: 'caffe',
+      tensors: part,
+      metadata: {},
+      format: 'safetensors',
+    });
+    const state = JSON.parse(content.state) as {
+      iteration: number;
+      interval: Interval;
+      rows: LogRow[];
+    };
+    return {
+      state: {
+        ...state,
+        weights: importWeights(network, from(weights), file),
+        velocities: importWeights(network, from(velocities), file),
+      },
+      data: content.data,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** A flipped bit would be a network that nobody trained, and the format has no sum of its own. */
+export function hashOf(tensors: Map<string, NamedArray>, content: Record<string, string>): string {
+  return createHash('sha256').update(encodeSafetensors(tensors, content)).digest('hex');
+}

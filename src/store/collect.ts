@@ -1,0 +1,265 @@
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { codeOf, UserError } from '../base/errors.js';
+import { reason } from '../base/files.js';
+import { printable, type Entry } from './entry.js';
+import type { TablePart } from '../report/tables.js';
+import { publishedTable } from '../paper/published.js';
+import { FILES, STUDY_FILE } from './folder.js';
+import { inWords } from '../config/problems.js';
+import { entryOf, INCIDENTAL, isResult, type Result } from './result.js';
+
+/** A finished run and where it lies. */
+export interface FoundRun {
+  folder: string;
+  result: Result;
+}
+
+export interface Found {
+  runs: FoundRun[];
+  /** Folders that hold something of a run, but no result. */
+  unfinished: string[];
+  /** A sentence for each of these, and for each result that cannot be read. */
+  notes: string[];
+}
+
+/**
+ * The finished runs in folders and below them, in the order of their names.
+ *
+ * @param isOther says of a folder that it, and what is below it, is no matter of runs
+ * @throws UserError if one of the folders is none
+ */
+export function findRuns(
+  folders: readonly string[],
+  isOther: (folder: string) => boolean = isStudy,
+): Found {
+  const found: Found = { runs: [], unfinished: [], notes: [] };
+  const visited = new Set<string>();
+  const visit = (folder: string): void => {
+    const identity = realpathSync(folder);
+    if (visited.has(identity)) return;
+    visited.add(identity);
+    if (isOther(folder)) return;
+    lookInto(folder, found);
+    for (const name of subfoldersOf(folder, found)) visit(path.join(folder, name));
+  };
+  for (const folder of folders) {
+    refuseNoFolder(folder);
+    visit(folder);
+  }
+  return found;
+}
+
+/** Whether a folder is that of a study: its networks may be trained, but are not evaluated. */
+export function isStudy(folder: string): boolean {
+  return existsSync(path.join(folder, STUDY_FILE));
+}
+
+/** That a folder has no result. */
+export function unfinishedNote(folder: string): string {
+  return `${folder} is not finished: it is left out`;
+}
+
+/** @throws UserError if there is no folder of that name, or none that can be read */
+export function refuseNoFolder(folder: string): void {
+  try {
+    if (statSync(folder).isDirectory()) {
+      readdirSync(folder);
+      return;
+    }
+  } catch (error) {
+    const why = codeOf(error) === 'ENOENT' ? 'there is no such folder' : reason(error);
+    throw new UserError(`cannot read ${folder}: ${why}`);
+  }
+  throw new UserError(`cannot read ${folder}: it is not a folder`);
+}
+
+function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
+  const file = path.join(folder, FILES.result);
+  if (!existsSync(file)) {
+    if (isRunFolder(folder)) {
+      unfinished.push(folder);
+      notes.push(unfinishedNote(folder));
+    }
+    return;
+  }
+  try {
+    const result: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    if (isResult(result)) runs.push({ folder, result });
+    else notes.push(`${file} is damaged: it is left out`);
+  } catch (error) {
+    const why = error instanceof SyntaxError ? 'is damaged' : `cannot be read (${reason(error)})`;
+    notes.push(`${file} ${why}: it is left out`);
+  }
+}
+
+/** Whether a folder is one that a single run has made, finished or not. */
+export function isRunFolder(folder: string): boolean {
+  return [FILES.identity, FILES.result].some((name) => existsSync(path.join(folder, name)));
+}
+
+/** Links are not followed, and what is hidden is not looked into. */
+function subfoldersOf(folder: string, { notes }: Found): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+      .map(({ name }) => name)
+      .sort(byName);
+  } catch (error) {
+    notes.push(`${folder} cannot be read (${reason(error)})`);
+    return [];
+  }
+}
+
+/** The runs of one experiment: alike in all but the seed. */
+export type Group = FoundRun[];
+
+/**
+ * Puts runs together that differ only in the seed, and sorts them by it. Other data, another
+ * protocol or number of images make another group.
+ *
+ * @returns also a sentence for each run that is left out because there is one of the same seed
+ */
+export function groupRuns(runs: readonly FoundRun[]): { groups: Group[]; notes: string[] } {
+  const groups = new Map<string, Group>();
+  const notes: string[] = [];
+  for (const run of runs) {
+    const key = keyOf(run.result);
+    const group = groups.get(key) ?? [];
+    groups.set(key, group);
+    const same = group.find(({ result }) => result.config.seed === run.result.config.seed);
+    if (same) {
+      notes.push(
+        `${run.folder} is of the same experiment and seed as ${same.folder}: only the latter counts`,
+      );
+    } else {
+      group.push(run);
+    }
+  }
+  for (const group of groups.values()) group.sort((a, b) => seedOf(a) - seedOf(b));
+  return { groups: [...groups.values()], notes };
+}
+
+function seedOf({ result }: FoundRun): number {
+  return result.config.seed ?? 0;
+}
+
+/** All that the figures depend on but the seed, and what a line of the table says besides. */
+function keyOf({ name, config, row, weights, data }: Result): string {
+  const ignored: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
+  return JSON.stringify([
+    name,
+    config.published,
+    row.protocol,
+    row.images,
+    data.sha256,
+    // Of weights from elsewhere nobody knows by what training and seed they were made.
+    config.seed === undefined ? weights : null,
+    sorted(config, ignored),
+  ]);
+}
+
+/** A value as JSON of which the order of keys says nothing. */
+function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
+  if (Array.isArray(value)) return value.map((item) => sorted(item, []));
+  if (typeof value !== 'object' || value === null) return value;
+  const pathOf = (key: string) => (at === '' ? key : `${at}.${key}`);
+  return Object.entries(value)
+    .filter(([key]) => !ignored.includes(pathOf(key)))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, inner]) => [key, sorted(inner, ignored, pathOf(key))]);
+}
+
+/**
+ * Groups as tables in the paper's order: for each row first what was measured as in the paper; rows
+ * of which there is no run, too; behind them what is not in the paper.
+ */
+export function tablesOf(groups: readonly Group[]): CollectedPart[] {
+  const named = distinct(groups);
+  const parts: CollectedPart[] = [];
+  let rest = named;
+  for (const table of [1, 2] as const) {
+    const inPaper = named.filter(({ entry }) => entry.published?.table === table);
+    if (inPaper.length === 0) continue;
+    const alike = ({ group, entry }: Named): boolean =>
+      !entry.published && inPaper.some((other) => sameModel(other.group, group));
+    const { model, dataset, rows } = publishedTable(table);
+    const entries = rows.flatMap((row) => {
+      const ours = inPaper.filter(({ entry }) => entry.published!.id === row.id);
+      return ours.length > 0 ? inOrder(ours) : [{ group: [], entry: noRun(row) }];
+    });
+    const title = `Table ${table}: ${model} on ${dataset}`;
+    parts.push(partOf(title, [...entries, ...inOrder(rest.filter(alike))]));
+    rest = rest.filter((one) => !inPaper.includes(one) && !alike(one));
+  }
+  if (rest.length > 0) parts.push(partOf('Not in the paper', inOrder(rest)));
+  return parts;
+}
+
+/** A table, and the runs that each of its entries is of; none of an entry without a run. */
+export interface CollectedPart extends TablePart {
+  groups: Group[];
+}
+
+function partOf(title: string, named: readonly Named[]): CollectedPart {
+  return {
+    title,
+    entries: named.map(({ entry }) => entry),
+    groups: named.map(({ group }) => group),
+  };
+}
+
+interface Named {
+  group: Group;
+  entry: Entry;
+}
+
+/** The groups as entries; those that look alike are labelled with their folders. */
+function distinct(groups: readonly Group[]): Named[] {
+  const all = groups.map((group) => ({ group, entry: entryOf(group.map(({ result }) => result)) }));
+  const look = ({ name, labels, beta, epsilon, published }: Entry): string =>
+    JSON.stringify([name, labels, beta, epsilon, published]);
+  return all.map(({ group, entry }) => {
+    const alone = all.filter((other) => look(other.entry) === look(entry)).length === 1;
+    if (alone) return { group, entry };
+    const labels = [...entry.labels, `in ${printable(commonFolder(group))}`];
+    return { group, entry: { ...entry, labels } };
+  });
+}
+
+function commonFolder([first, ...others]: Group): string {
+  const parts = first.folder.split(path.sep);
+  const common = parts.findIndex((part, i) =>
+    others.some(({ folder }) => folder.split(path.sep)[i] !== part),
+  );
+  return (common < 0 ? parts : parts.slice(0, common)).join(path.sep) || '.';
+}
+
+function inOrder(named: readonly Named[]): Named[] {
+  const foreign = ({ entry }: Named): number => entry.labels.length;
+  return named.toSorted((a, b) => foreign(a) - foreign(b) || byName(a.entry.name, b.entry.name));
+}
+
+function noRun(published: NonNullable<Entry['published']>): Entry {
+  return { name: '', labels: [], beta: '', epsilon: '', rows: [], seeds: [], published };
+}
+
+function sameModel([a]: Group, [b]: Group): boolean {
+  return isDeepStrictEqual(
+    [a.result.config.model, a.result.config.data],
+    [b.result.config.model, b.result.config.data],
+  );
+}
+
+function byName(a: string, b: string): number {
+  return a.localeCompare(b, 'en', { numeric: true });
+}
+
+/** @throws UserError that says where nothing was found */
+export function refuseNothing({ runs, notes }: Found, folders: readonly string[]): void {
+  if (runs.length > 0) return;
+  const unfinished =
+    notes.length === 0 ? '' : ` (${notes.length} not finished, damaged or not to be read)`;
+  throw new UserError(`no finished run in ${inWords(folders)} or below${unfinished}`);
+}

@@ -1,0 +1,143 @@
+import { stringify } from 'csv-stringify/sync';
+import { STEP_ATTACKS, type AttackName } from '../attacks/attack.js';
+import type { Evaluation } from '../experiment/evaluate.js';
+import type { LogRow } from '../training/log.js';
+import type { Entry } from './entry.js';
+import {
+  difference,
+  FIGURES,
+  figuresOf,
+  outsideSeeds,
+  publishedFigures,
+  spreadOverSeeds,
+  type FigureName,
+  type Figures,
+} from '../metrics/figures.js';
+
+/** `per-image.csv`: one line an image; empty where an attack failed or was not tried. */
+export function perImageCsv(evaluation: Evaluation): string {
+  const { images, labels, predicted, blank, protocol, attacks } = evaluation;
+  const { search } = protocol;
+  const columns: Record<string, (i: number) => number | string>[] = [
+    {
+      index: (i) => i,
+      label: (i) => labels[i],
+      predicted: (i) => predicted[i],
+      blank: (i) => blank[i],
+    },
+  ];
+  const attackColumns = (name: AttackName, prefix: string, withPass: boolean): void => {
+    const outcome = attacks.get(name);
+    const linf = (i: number) => value(outcome?.linf, i, 6);
+    const none = () => '';
+    const measured = (i: number) => outcome?.pass !== undefined && !Number.isNaN(outcome.linf[i]);
+    columns.push({
+      [`${prefix}_linf`]: search === 'bisection' ? linf : none,
+      ...(withPass && {
+        [`${prefix}_pass`]: (i) => value(outcome?.pass, i, 4),
+        [`${prefix}_aligned`]: (i) => (measured(i) ? outcome!.aligned![i] : ''),
+      }),
+      [`${prefix}_linf_scan`]: search === 'scan' ? linf : none,
+    });
+  };
+  attackColumns('fgs', 'fgs', true);
+  attackColumns('hc1', 'hc1', true);
+  attackColumns('fgs-unmasked', 'fgs_unmasked', false);
+  // What the attacks in steps find depends on no line search; they have columns if they were made.
+  for (const name of STEP_ATTACKS) {
+    const outcome = attacks.get(name);
+    if (!outcome) continue;
+    const prefix = name.replaceAll('-', '_');
+    columns.push({
+      [`${prefix}_linf`]: (i) => value(outcome.linf, i, 6),
+      ...(outcome.l2 && { [`${prefix}_l2`]: (i) => value(outcome.l2, i, 4) }),
+    });
+  }
+  const all = columns.flatMap((group) => Object.entries(group));
+  const rows = Array.from({ length: images }, (_, i) => all.map(([, of]) => of(i)));
+  return stringify([all.map(([name]) => name), ...rows]);
+}
+
+function value(values: Float32Array | undefined, i: number, digits: number): number | string {
+  const found = values?.[i];
+  return found === undefined || Number.isNaN(found) ? '' : Number(found.toFixed(digits));
+}
+
+/** What is not known of the published rows in the terms of a run, or is no matter to them. */
+const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
+
+/** `table.csv`: the lines of the console table, each figure in a column of its own. */
+export function tableCsv(entries: readonly Entry[]): string {
+  const lines = entries.flatMap((entry) => {
+    const { name, beta, epsilon, rows, seeds, published } = entry;
+    const row = rows.at(0);
+    const line = (source: string, figures: Figures, more: Record<string, unknown> = {}) => ({
+      name,
+      table: published?.table ?? '',
+      row: published?.id ?? '',
+      source,
+      search: row?.protocol.search ?? '',
+      channels: row?.protocol.channels ?? '',
+      images: row?.images ?? '',
+      seeds: seeds.join(' '),
+      beta,
+      epsilon,
+      ...flat(figures),
+      outside: '',
+      ...more,
+    });
+    const ours = figuresOf(rows);
+    const lines = row ? [line('bang', ours)] : [];
+    if (rows.length > 1) lines.push(line('over seeds', spreadOverSeeds(rows)));
+    if (!published) return lines;
+    const theirs = publishedFigures(published);
+    const { beta: theirBeta, epsilon: theirEpsilon } = published;
+    const numbers = { beta: theirBeta ?? '', epsilon: theirEpsilon ?? '' };
+    lines.push(line('published', theirs, { ...NOT_OURS, ...numbers }));
+    if (!row) return lines;
+    const outside = [...outsideSeeds(rows, published)].join(' ');
+    lines.push(line('difference', difference(ours, theirs), { outside }));
+    return lines;
+  });
+  return stringify(lines, { header: true });
+}
+
+/** Each figure, and its deviation over images where it has one, as columns. */
+export function flat(figures: Figures): Record<string, number | string> {
+  const rounded = (name: FigureName, x: number | undefined) =>
+    x === undefined ? '' : csvNumber(name, x);
+  return Object.fromEntries(
+    FIGURES.flatMap((name) => {
+      const figure = figures[name];
+      const value = rounded(name, figure?.value);
+      if (!/_(pass|linf)$/.test(name)) return [[name, value]];
+      return [
+        [`${name}_mean`, value],
+        [`${name}_std`, rounded(name, figure?.std)],
+      ];
+    }),
+  );
+}
+
+/** A figure with the digits that it has in CSV files. */
+export function csvNumber(name: FigureName, value: number): number {
+  return Number(value.toFixed(name.endsWith('_pass') ? 6 : 4));
+}
+
+/** `training.csv`: one line each `logEvery` iterations. */
+export function trainingCsv(rows: LogRow[]): string {
+  const lines = rows.map((row) => ({
+    iteration: row.iteration,
+    learning_rate: Number(row.learningRate.toPrecision(7)),
+    loss: Number(row.loss.toPrecision(7)),
+    train_accuracy: Number(row.trainAccuracy.toFixed(4)),
+    validation_accuracy: row.validationAccuracy ?? '',
+    ...Object.fromEntries(
+      Object.entries(row.eta).flatMap(([layer, { mean, max }]) => [
+        [`eta_mean_${layer}`, Number(mean.toPrecision(6))],
+        [`eta_max_${layer}`, Number(max.toPrecision(6))],
+      ]),
+    ),
+  }));
+  return stringify(lines, { header: true });
+}

@@ -1,0 +1,147 @@
+import { z } from 'zod';
+import { CHANNELS, SEARCHES } from '../attacks/attack.js';
+import type { Row } from '../metrics/row.js';
+import { DATA_NAMES, type DataName } from '../data/sources.js';
+import { publishedRow } from '../paper/published.js';
+import { labelsOf, printable, type Entry } from './entry.js';
+import { isBang, type Config } from '../config/experiment.js';
+
+/** `result.json`: the figures and all that is needed to know where they come from. */
+export interface Result {
+  format: 1;
+  name: string;
+  config: Partial<Config>;
+  row: Row;
+  /** sha256 of the weights as a safetensors file holds them, tensors only. */
+  weights: string;
+  data: DataSource;
+  provenance: Provenance;
+}
+
+/** Which data: a package that is checked, or a folder of the user's and the hash of what was in it. */
+export interface DataSource {
+  name: DataName;
+  folder: string | null;
+  sha256: string;
+}
+
+export interface Provenance {
+  bang: string;
+  node: string;
+  platform: string;
+  cpu: string;
+  engine: string;
+  threads: number;
+  finished: string;
+  seconds: { training: number | null; total: number };
+}
+
+/** Keys of a config on which no figure depends, but for the last bits of those that another engine
+ *  computes. */
+export const INCIDENTAL = [
+  'name',
+  'description',
+  'published',
+  'engine',
+  'training.checkpointEvery',
+  'training.snapshots',
+] as const;
+
+const count = z.int().min(0);
+const percent = z.number().min(0).max(100);
+const spread = z.object({ mean: z.number(), std: z.number().min(0) });
+const attack = z.object({
+  attacked: count,
+  succeeded: count,
+  rate: percent,
+  linf: spread.nullable(),
+  pass: spread.nullable(),
+});
+
+const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
+
+/** As much of a result as is read again. */
+const resultSchema = z.object({
+  format: z.literal(1),
+  name: z.string().min(1),
+  config: z.object({
+    seed: count.optional(),
+    evaluation: z
+      .object({
+        pgd: z.object({ steps: count.min(1), restarts: count.min(1) }).optional(),
+        square: z.object({ queries: count.min(1) }).optional(),
+      })
+      .optional(),
+    published: z.object({ table: z.literal([1, 2]), row: z.string() }).optional(),
+    training: z
+      .object({ bang: z.object({ beta: perLayer, epsilon: perLayer }).optional() })
+      .optional(),
+  }),
+  row: z.object({
+    images: count.min(1),
+    accuracy: percent,
+    correct: count,
+    blank: count,
+    protocol: z.object({ search: z.enum(SEARCHES), channels: z.enum(CHANNELS) }),
+    attacks: z.object({
+      fgs: attack.optional(),
+      hc1: attack.optional(),
+      'fgs-unmasked': attack.optional(),
+    }),
+    robustness: z
+      .object({
+        budgets: z.array(z.number()),
+        attacks: z.record(
+          z.string(),
+          z.object({ accuracy: z.array(percent), medianLinf: z.number().nullable() }),
+        ),
+      })
+      .optional(),
+  }),
+  weights: z.string(),
+  provenance: z
+    .object({
+      bang: z.string(),
+      node: z.string(),
+      platform: z.string(),
+      cpu: z.string(),
+      engine: z.string(),
+      threads: count,
+      finished: z.string(),
+      seconds: z.object({ training: z.number().nullable(), total: z.number() }),
+    })
+    .optional(),
+  data: z.object({ name: z.enum(DATA_NAMES), folder: z.string().nullable(), sha256: z.string() }),
+});
+
+/** Whether a value is a result that this program wrote, as far as it is read again. */
+export function isResult(value: unknown): value is Result {
+  return resultSchema.safeParse(value).success;
+}
+
+/**
+ * The runs of one experiment, one for each seed, as lines of a table, beside the published one if
+ * the config names it.
+ *
+ * @param results at least one; what is not of a seed is taken from the first
+ */
+export function entryOf(results: readonly Result[]): Entry {
+  const [{ name, config }] = results;
+  const { published, training } = config;
+  const bang = training && isBang(config as Config) ? training.bang : undefined;
+  const rows = results.map(({ row }) => row);
+  return {
+    name: printable(name),
+    labels: labelsOf(rows[0]),
+    beta: layersText(bang?.beta),
+    epsilon: layersText(bang?.epsilon),
+    rows,
+    seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
+    published: published && publishedRow(published.table, published.row),
+  };
+}
+
+function layersText(value: number | Record<string, number> | undefined): string {
+  if (value === undefined) return '';
+  return typeof value === 'number' ? String(value) : Object.values(value).join(' ');
+}

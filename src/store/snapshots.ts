@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import type { Network, Weights } from '../model/network.js';
+import { exportNetwork } from '../model/parameters.js';
+import { decodeSafetensors, encodeSafetensors } from '../model/safetensors.js';
+import type { NamedArray } from '../model/tensors.js';
+import { hashOf, type Origin } from './checkpoint.js';
+import type { Config } from '../config/experiment.js';
+
+/** A snapshot's file in the folder `snapshots`. */
+export function snapshotName(iteration: number): string {
+  return `iteration-${iteration}.safetensors`;
+}
+
+/** The iterations of which a run keeps snapshots; the network of the last is its weights. */
+export function snapshotIterations({
+  iterations,
+  snapshots,
+}: Pick<Config['training'], 'iterations' | 'snapshots'>): number[] {
+  if (snapshots === undefined) return [];
+  const count = Math.ceil(iterations / snapshots) - 1;
+  return Array.from({ length: count }, (_, i) => (i + 1) * snapshots);
+}
+
+/**
+ * A network in the middle of its training, as a weight file. It is what a run of so many iterations
+ * ends with, and the config that it holds is that run's.
+ */
+export function encodeSnapshot(
+  network: Network,
+  weights: Weights,
+  iteration: number,
+  config: Config,
+  { settings, data }: Origin,
+): Uint8Array {
+  // As JSON what is undefined is left out.
+  const training = { ...config.training, iterations: iteration, snapshots: undefined };
+  const tensors = exportNetwork(network, weights);
+  const content = { config: JSON.stringify({ ...config, training }), settings, data };
+  return encodeSafetensors(tensors, { ...content, sha256: hashOf(tensors, content) });
+}
+
+/** Whether a file is a whole snapshot of a training with these settings and data. */
+export function isSnapshot(file: string, iteration: number, { settings, data }: Origin): boolean {
+  try {
+    const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);
+    const { sha256, ...content } = metadata;
+    const { training } = JSON.parse(content.config) as Config;
+    return (
+      training.iterations === iteration &&
+      content.settings === settings &&
+      content.data === data &&
+      sha256 === hashOf(tensors as Map<string, NamedArray>, content)
+    );
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,177 @@
+import { meanOf } from '../metrics/statistics.js';
+import { COLUMNS } from '../store/entry.js';
+import type { FigureName } from '../metrics/figures.js';
+import { drawGrid, NOTHING, numberCell, type Grid } from '../report/grid.js';
+import { pointsOf, shortKeys, valueText, type SweepCell, type SweepPoint } from './summary.js';
+
+/**
+ * A figure over all points of a sweep: how much of it is a plane over the keys, and how much is scatter, as
+ * another seed would give.
+ */
+export interface Trend {
+  figure: FigureName;
+  /** Points that have the figure, without the reference. */
+  points: number;
+  mean: number;
+  /** The reference's figure, and how many points lie above it. */
+  reference?: { value: number; above: number } | undefined;
+  /** For each key that varies: how much the plane rises from its least value to its greatest. */
+  rise: number[];
+  /** The plane's share of the variance, from 0 to 1; undefined if there is none. */
+  explained: number | undefined;
+  /** The standard deviation about the plane. */
+  scatter: number;
+}
+
+export interface Trends {
+  /** The keys that vary, with their least and greatest values. */
+  keys: { key: string; least: number; greatest: number }[];
+  trends: Trend[];
+}
+
+/** What the plane leaves to the scatter: with fewer degrees of freedom it says nothing. */
+const FEWEST_LEFT = 5;
+
+/**
+ * Least squares over the points of a sweep, each the mean over its seeds. Undefined where a key varies that is
+ * no number, where the points are too few, or where the keys do not vary by themselves.
+ */
+export function trendsOf(keys: readonly string[], cells: readonly SweepCell[]): Trends | undefined {
+  const all = pointsOf(cells);
+  const points = all.filter(({ reference, rows }) => !reference && rows.length > 0);
+  const varied = keys.flatMap((key, k) => {
+    const distinct = new Set(points.map(({ values }) => valueText(values[k])));
+    return distinct.size > 1 ? [{ key, k }] : [];
+  });
+  const numbers = points.map(({ values }) => varied.map(({ k }) => values[k]));
+  if (varied.length === 0 || !numbers.every(areNumbers)) return undefined;
+  const ranges = varied.map(({ key }, v) => {
+    const own = numbers.map((x) => x[v]);
+    return { key, least: Math.min(...own), greatest: Math.max(...own) };
+  });
+  const at = (point: SweepPoint): number[] =>
+    ranges.map(({ least, greatest }, v) => {
+      const value = point.values[varied[v].k] as number;
+      return (value - least) / (greatest - least);
+    });
+  const level = all.find(({ reference }) => reference)?.figures;
+  const trends = COLUMNS.flatMap(({ figure }): Trend[] => {
+    const known = points.flatMap((point) => {
+      const found = point.figures[figure];
+      return found ? [{ x: at(point), y: found.value }] : [];
+    });
+    const plane = planeThrough(known);
+    if (plane === undefined) return [];
+    const reference = level?.[figure]?.value;
+    const above = known.filter(({ y }) => reference !== undefined && y > reference).length;
+    return [
+      {
+        figure,
+        points: known.length,
+        mean: meanOf(known.map(({ y }) => y)),
+        reference: reference === undefined ? undefined : { value: reference, above },
+        ...plane,
+      },
+    ];
+  });
+  return trends.length === 0 ? undefined : { keys: ranges, trends };
+}
+
+function areNumbers(values: readonly unknown[]): values is number[] {
+  return values.every((value) => typeof value === 'number');
+}
+
+/** y = a + rise · x by least squares, x from 0 to 1. */
+function planeThrough(
+  points: readonly { x: number[]; y: number }[],
+): Pick<Trend, 'rise' | 'explained' | 'scatter'> | undefined {
+  const count = points[0]?.x.length ?? 0;
+  const free = points.length - count - 1;
+  if (free < FEWEST_LEFT) return undefined;
+  const centre = Array.from({ length: count }, (_, i) => meanOf(points.map(({ x }) => x[i])));
+  const height = meanOf(points.map(({ y }) => y));
+  const centred = points.map(({ x, y }) => ({ x: x.map((v, i) => v - centre[i]), y: y - height }));
+  const sum = (of: (point: { x: number[]; y: number }) => number): number =>
+    centred.reduce((total, point) => total + of(point), 0);
+  const rise = solve(
+    centre.map((_, i) => centre.map((_, j) => sum(({ x }) => x[i] * x[j]))),
+    centre.map((_, i) => sum(({ x, y }) => x[i] * y)),
+  );
+  if (rise === undefined) return undefined;
+  const whole = sum(({ y }) => y * y);
+  const left = sum(({ x, y }) => (y - x.reduce((own, v, i) => own + v * rise[i], 0)) ** 2);
+  return {
+    rise,
+    explained: whole > 0 ? 1 - left / whole : undefined,
+    scatter: Math.sqrt(left / free),
+  };
+}
+
+/** Gaussian elimination with pivots; undefined if the matrix is singular, but for rounding. */
+function solve(matrix: number[][], right: number[]): number[] | undefined {
+  const rows = matrix.map((row, i) => [...row, right[i]]);
+  const n = rows.length;
+  for (let i = 0; i < n; i++) {
+    const own = rows.slice(i).reduce((a, b) => (Math.abs(b[i]) > Math.abs(a[i]) ? b : a));
+    if (Math.abs(own[i]) < 1e-9) return undefined;
+    rows.splice(rows.indexOf(own), 1);
+    rows.splice(i, 0, own);
+    for (const row of rows) {
+      if (row === own) continue;
+      const factor = row[i] / own[i];
+      for (let j = i; j <= n; j++) row[j] -= factor * own[j];
+    }
+  }
+  return rows.map((row, i) => row[n] / row[i]);
+}
+
+/** The trends as a table, a line for each figure. */
+export function trendGrid({ keys, trends }: Trends): Grid {
+  const short = shortKeys(keys.map(({ key }) => key));
+  const digitsOf = new Map(COLUMNS.map(({ figure, digits }) => [figure, digits]));
+  const titleOf = new Map(COLUMNS.map(({ figure, title }) => [figure, title.join(' ')]));
+  return {
+    columns: [
+      { title: ['figure'], align: 'left' },
+      { title: ['reference'] },
+      { title: ['points', 'above'] },
+      { title: ['mean of', 'points'] },
+      ...keys.map(({ least, greatest }, v) => ({ title: [short[v], `${least} → ${greatest}`] })),
+      { title: ['explained', '%'] },
+      { title: ['scatter'] },
+    ],
+    rows: trends.map(({ figure, points, mean, reference, rise, explained, scatter }) => {
+      const digits = digitsOf.get(figure)!;
+      return [
+        { text: titleOf.get(figure)! },
+        reference === undefined ? NOTHING : numberCell(reference.value, digits),
+        reference === undefined
+          ? NOTHING
+          : { text: `${reference.above} of ${points}`, value: reference.above },
+        numberCell(mean, digits),
+        ...rise.map((by) => ({ ...numberCell(by, digits), text: signed(by, digits) })),
+        explained === undefined ? NOTHING : numberCell(100 * explained, 0),
+        numberCell(scatter, digits),
+      ];
+    }),
+  };
+}
+
+function signed(by: number, digits: number): string {
+  const text = by.toFixed(digits);
+  if (Number(text) === 0) return text.replace('-', '');
+  return by > 0 ? `+${text}` : text;
+}
+
+/** How to read the table. */
+export const TRENDS =
+  'A plane over the keys, by least squares: how far each figure rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
+
+/** The same for a console; undefined where there is none. */
+export function trendReport(
+  keys: readonly string[],
+  cells: readonly SweepCell[],
+): string | undefined {
+  const trends = trendsOf(keys, cells);
+  return trends && `${TRENDS}\n${drawGrid(trendGrid(trends))}`;
+}

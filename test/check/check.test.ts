@@ -1,0 +1,275 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { UserError } from '#bang/base/errors.js';
+import { baselineOf, readBaseline, refuseOtherConfig } from '#bang/check/baseline.js';
+import { judge, type Verdict } from '#bang/check/check.js';
+import { parseConfig, type Config } from '#bang/config/experiment.js';
+import type { Band } from '#bang/config/expect.js';
+import { loadConfig } from '#bang/config/load.js';
+import type { Row } from '#bang/metrics/row.js';
+import { overSeeds, rowFigure, ROW_FIGURES } from '#bang/metrics/quantities.js';
+import { tinyConfig, workspace, type Workspace } from '../cli/bang.js';
+import { attackWith, realResult, resultWith, rowWith } from '../report/entries.js';
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+});
+afterAll(() => {
+  space.remove();
+});
+
+const load = (block: string) => loadConfig(space.write('x.yaml', tinyConfig(`expect:\n${block}`)));
+
+async function complaint(block: string): Promise<string> {
+  const error: unknown = await load(block).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(UserError);
+  return (error as UserError).message.replaceAll(space.file('x.yaml'), 'x.yaml');
+}
+
+describe('expect', () => {
+  it('is read beside the experiment, whose identity it does not touch', async () => {
+    const loaded = await load('  hc1.linfMean: {min: 180}\n  accuracy: {min: 99, max: 100}');
+    expect([...loaded.expect!.bands]).toEqual([
+      ['accuracy', { min: 99, max: 100 }],
+      ['hc1.linfMean', { min: 180 }],
+    ]);
+    const without = await loadConfig(space.write('x.yaml', tinyConfig()));
+    expect(JSON.stringify(loaded.config)).toBe(JSON.stringify(without.config));
+    expect(without.expect).toBeUndefined();
+  });
+
+  it('is inherited band by band, and its baseline lies beside the file that names it', async () => {
+    space.write(
+      'below/base.yaml',
+      tinyConfig('expect: {baseline: b.json, accuracy: {min: 5}, fgs.rate: {max: 5}}'),
+    );
+    const file = space.write(
+      'over.yaml',
+      'extends: below/base.yaml\nexpect: {fgs.rate: null, accuracy: {deviations: 4}}',
+    );
+    const { expect: found } = await loadConfig(file);
+    expect(found!.baseline).toBe(space.file('below', 'b.json'));
+    expect([...found!.bands]).toEqual([['accuracy', { min: 5, deviations: 4 }]]);
+  });
+
+  it.each([
+    [
+      'fgs.raet: {max: 5}',
+      'expect."fgs.raet": no such figure, did you mean fgs.rate? (there are accuracy, blank.rate, fgs.rate,',
+    ],
+    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such figure, did you mean fgs.rate? (there are '],
+    [
+      'linfMean: {max: 5}',
+      'expect.linfMean: no such figure, did you mean fgs.linfMean? (there are ',
+    ],
+    ['speed: {max: 5}', 'expect.speed: no such figure (there are accuracy, '],
+    ['accuracy: {mni: 5}', 'expect.accuracy.mni: unknown key, did you mean min?'],
+    ['accuracy: {min: high}', 'expect.accuracy.min: expected a number, found "high"'],
+    ['accuracy: {min: .nan}', 'expect.accuracy.min: expected a number, found NaN'],
+    [
+      'accuracy: {}',
+      'expect.accuracy: expected a band, such as {min: 1, max: 2}, found an empty mapping',
+    ],
+    ['accuracy: 99', 'expect.accuracy: expected a mapping, found 99'],
+    ['accuracy: {min: 3, max: 2}', 'expect.accuracy: nothing is in the band: min 3 is above max 2'],
+    [
+      'accuracy: {deviations: 4}',
+      'expect.accuracy: deviations is relative to a baseline: name its file with expect.baseline',
+    ],
+    ['accuracy: {deviations: 0}', 'expect.accuracy.deviations: expected a number above 0, found 0'],
+    [
+      'hc1.passMean: {min: 0}',
+      'expect."hc1.passMean": evaluation.pass is false, so PASS is not measured',
+    ],
+  ])('%s is refused', async (block, message) => {
+    const complained = await complaint(`  ${block}`);
+    expect(complained).toContain(message);
+    expect(complained).toMatch(/^x\.yaml:\d+:\d+: |^\d problems/);
+  });
+
+  it('of an attack that is not carried out is refused', async () => {
+    const file = space.write(
+      'x.yaml',
+      tinyConfig('expect: {hc1.rate: {min: 1}}').replace(
+        'images: 60',
+        'images: 60, attacks: [fgs]',
+      ),
+    );
+    await expect(loadConfig(file)).rejects.toThrow('hc1 is not among evaluation.attacks');
+    const other = space.write('x.yaml', tinyConfig('expect: {pgd.rate: {min: 1}}'));
+    await expect(loadConfig(other)).rejects.toThrow('pgd is not among evaluation.attacks');
+  });
+
+  it('of PASS where it is not measured is no figure', async () => {
+    const file = space.write('x.yaml', tinyConfig('expect: {fgsUnmasked.passMean: {min: 0}}'));
+    await expect(loadConfig(file)).rejects.toThrow(/"fgsUnmasked\.passMean": no such figure/);
+  });
+});
+
+const provenance = {
+  bang: '0',
+  node: 'v',
+  platform: 'p',
+  cpu: 'c',
+  engine: 'e',
+  threads: 1,
+  finished: 'now',
+  seconds: { training: 1, total: 2 },
+};
+
+/** Of a baseline that has 50 ± `std` for the figure. */
+const verdict = (name: string, band: Band, rows: Row[], std = 0.5): Verdict => {
+  const around = { mean: 50, std, n: 5, min: 49, max: 51 };
+  const baseline = {
+    ...baselineOf([resultWith('lenet-r0', { provenance })]),
+    figures: { [name]: around },
+  };
+  return judge({ baseline: 'b.json', bands: new Map([[name, band]]) }, rows, baseline)[0];
+};
+const accuracy = (band: Band, value: number, std?: number): Verdict =>
+  verdict('accuracy', band, [rowWith({ accuracy: value })], std);
+
+describe('a band', () => {
+  it.each<[Band, number, boolean, number]>([
+    [{ min: 99 }, 99, true, 0],
+    [{ min: 99 }, 98.99, false, -0.01],
+    [{ max: 5 }, 5, true, 0],
+    [{ max: 5 }, 5.01, false, -0.01],
+    [{ min: 1, max: 3 }, 2, true, 1],
+    [{ min: 1, max: 3 }, 2.5, true, 0.5],
+    [{ min: 2, max: 2 }, 2, true, 0],
+    [{ deviations: 4 }, 52, true, 0],
+    [{ deviations: 4 }, 48, true, 0],
+    [{ deviations: 4 }, 47.9, false, -0.1],
+    [{ deviations: 4, margin: 3 }, 53, true, 0],
+    [{ deviations: 4, margin: 1 }, 52, true, 0],
+    [{ margin: 1 }, 51.5, false, -0.5],
+    [{ deviations: 4, min: 49.5 }, 49, false, -0.5],
+    [{ deviations: 4, max: 60 }, 53, false, -1],
+  ])('%j around 50 ± 0.5 says of %d %s, by %d', (band, value, holds, margin) => {
+    const found = accuracy(band, value);
+    expect(found.holds).toBe(holds);
+    expect(found.margin).toBeCloseTo(margin, 9);
+  });
+
+  it('of percents has its ends where they are written, for every count of images', () => {
+    for (let images = 1; images <= 300; images++) {
+      for (const correct of [0, 1, Math.floor(images / 3), images - 1, images]) {
+        const value = (100 * correct) / images;
+        // As a person would write it after reading it.
+        const written = Number(value.toPrecision(15));
+        expect(accuracy({ min: written, max: written }, value).holds).toBe(true);
+      }
+    }
+  });
+
+  it('around a figure that never varies is one value, unless there is a margin', () => {
+    expect(accuracy({ deviations: 9 }, 50, 0).holds).toBe(true);
+    expect(accuracy({ deviations: 9 }, 50.1, 0).holds).toBe(false);
+    expect(accuracy({ deviations: 9, margin: 0.1 }, 50.1, 0).holds).toBe(true);
+  });
+
+  it('does not hold of what is NaN', () => {
+    expect(accuracy({ min: 0, max: 100 }, NaN).holds).toBe(false);
+    expect(accuracy({ min: 0 }, NaN)).toMatchObject({ value: NaN, holds: false });
+  });
+
+  it.each(['fgs.rate', 'fgs.linfMean', 'fgs.alignedRate', 'blank.rate'])(
+    'does not hold of %s over no images',
+    (name) => {
+      const none = attackWith(0, { attacked: 0, aligned: 0 });
+      const row = rowWith({ correct: 0, accuracy: 0, attacks: { fgs: none } });
+      const found = judge({ bands: new Map([[name, { min: 0, max: 100 }]]) }, [row]);
+      expect(found).toMatchObject([{ value: null, margin: null, holds: false }]);
+    },
+  );
+
+  it('of several seeds is one around their mean', () => {
+    const rows = [49, 50, 54].map((value) => rowWith({ accuracy: value }));
+    expect(verdict('accuracy', { deviations: 2 }, rows)).toMatchObject({ value: 51, holds: true });
+    const unknown = rowWith({ attacks: { fgs: attackWith(0) } });
+    const bands = new Map([['fgs.linfMean', { min: 0 }]]);
+    expect(judge({ bands }, [rowWith(), unknown])[0]).toMatchObject({ value: null, holds: false });
+  });
+});
+
+describe('the figures', () => {
+  it('are those of a real row', () => {
+    const { row } = realResult('lenet-b1');
+    const value = (name: string) => rowFigure(name).of(row);
+    const { fgs, hc1 } = row.attacks;
+    expect(value('accuracy')).toBe(row.accuracy);
+    expect(value('blank.rate')).toBeCloseTo((100 * row.blank) / row.correct, 12);
+    expect(value('fgs.rate')).toBe(fgs!.rate);
+    expect(value('hc1.linfMean')).toBe(hc1!.linf!.mean);
+    expect(value('hc1.passStd')).toBe(hc1!.pass!.std);
+    expect(value('fgsUnmasked.rate')).toBe(row.attacks['fgs-unmasked']!.rate);
+    expect(new Set(ROW_FIGURES.map(({ name }) => name)).size).toBe(ROW_FIGURES.length);
+  });
+
+  it('over seeds have the mean and the sample deviation', () => {
+    // Of 2, 4, 4, 4, 5, 5, 7, 9 the mean is 5 and the sum of squares 32.
+    const rows = [2, 4, 4, 4, 5, 5, 7, 9].map((value) => rowWith({ accuracy: value }));
+    const found = overSeeds(rowFigure('accuracy'), rows);
+    expect(found).toMatchObject({ mean: 5, n: 8, min: 2, max: 9 });
+    expect(found!.std).toBeCloseTo(Math.sqrt(32 / 7), 12);
+  });
+});
+
+describe('a baseline', () => {
+  const config = (): Config => realResult('lenet-b1').config as Config;
+  const baseline = () =>
+    baselineOf([1, 2].map((seed) => resultWith('lenet-b1', { config: { seed }, provenance })));
+
+  it('is read as it is written', async () => {
+    const written = baseline();
+    const file = space.write('b.json', JSON.stringify(written));
+    expect(await readBaseline(file)).toEqual(written);
+    expect(written.seeds).toEqual([1, 2]);
+    expect(written.figures.accuracy).toMatchObject({ std: 0, n: 2 });
+    expect(written.config).not.toHaveProperty('seed');
+    expect(written.config).not.toHaveProperty('name');
+  });
+
+  it.each([
+    ['{', /is no JSON: write it anew with bang check --update-baseline$/],
+    ['[]', /is not a baseline/],
+    ['{"format": 2}', /is not a baseline/],
+  ])('that holds %s is refused', async (text, message) => {
+    const file = space.write('b.json', text);
+    await expect(readBaseline(file)).rejects.toThrow(message);
+    await expect(readBaseline(file)).rejects.toBeInstanceOf(UserError);
+  });
+
+  it('that is not there is refused', async () => {
+    await expect(readBaseline(space.file('none.json'))).rejects.toThrow(
+      /^cannot read .*none\.json: there is no such file$/,
+    );
+  });
+
+  it('fits its config with any seed and name, and no other', () => {
+    const mine = config();
+    const refuse = (other: Config) => () => {
+      refuseOtherConfig(baseline(), 'b.json', other);
+    };
+    expect(
+      refuse(parseConfig({ ...mine, seed: 77, name: 'other', description: 'x' })),
+    ).not.toThrow();
+    const longer = parseConfig({ ...mine, training: { ...mine.training, iterations: 20_000 } });
+    expect(refuse(longer)).toThrow(
+      new UserError(
+        'b.json is the baseline of another experiment (training.iterations was 10000, is 20000): write it anew with bang check --update-baseline',
+      ),
+    );
+    const fewer = parseConfig({ ...mine, evaluation: { ...mine.evaluation, images: 10 } });
+    expect(refuse(fewer)).toThrow(/evaluation\.images was "all", is 10/);
+  });
+
+  it('that lacks a figure cannot judge it', () => {
+    const bands = new Map([['hc1.passMean', { deviations: 3 }]]);
+    const lacking = { ...baseline(), figures: {} };
+    expect(() => judge({ bands, baseline: 'b.json' }, [rowWith()], lacking)).toThrow(
+      /^b\.json has no hc1\.passMean, /,
+    );
+  });
+});

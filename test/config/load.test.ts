@@ -1,0 +1,307 @@
+import { mkdirSync, symlinkSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { UserError } from '#bang/base/errors.js';
+import { parseConfig } from '#bang/config/experiment.js';
+import { loadConfig } from '#bang/config/load.js';
+import { configFiles, valid } from './configFiles.js';
+
+const { folder, write, complaints, load, remove } = configFiles();
+afterAll(remove);
+
+describe('YAML that is broken', () => {
+  it.each([
+    ['model: [lenet\ndata: mnist\n', /^x\.yaml:2:1: flow sequence in block collection must/],
+    ['a: 1\n\tb: 2\n', /^x\.yaml:2:1: tabs are not allowed as indentation$/],
+    ['a:\n   b: 1\n  c: 2\n', /^x\.yaml:3:1: all mapping items must start at the same column$/],
+    ['seed: 1\nseed: 2\n', /^x\.yaml:2:1: seed: duplicate key, first in line 1$/],
+    ['seed: 1\n---\nseed: 2\n', /^x\.yaml:[23]:\d: a second document begins here/],
+    ['', /^x\.yaml:1:1: empty, expected keys and values/],
+    ['# nothing\n', /^x\.yaml:1:1: empty, expected/],
+    ['~\n', /^x\.yaml:1:1: expected keys and values, such as model: lenet, found a single value$/],
+    ['\n- a\n', /^x\.yaml:2:1: expected keys .* found a list$/],
+    ['? [a]\n: 1\n', /^x\.yaml:1:3: expected a word as the key$/],
+    ['a: *none\n', /^x\.yaml:1:4: there is no anchor &none before this alias$/],
+    ['a: !odd 1\n', /^x\.yaml:1:4: unresolved tag: !odd$/],
+    ['%YAML 1.1\n---\na: yes\n', /^x\.yaml:1:1: this is YAML 1\.1; expected YAML 1\.2/],
+    ['a: &a [*a]\n', /nested too deeply$/],
+    [`a: ${'['.repeat(50)}${']'.repeat(50)}\n`, /nested too deeply$/],
+    ['['.repeat(200_000), /nested too deeply$/],
+    [`a: [${'1,'.repeat(20_000)}]\n`, /more than 10000 values/],
+  ])('%.40j', async (text, expected) => {
+    const [first] = await complaints(write('x.yaml', text));
+    expect(first).toMatch(expected);
+  });
+
+  it('stops at aliases that multiply', async () => {
+    const bomb = ['a: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]'];
+    for (let i = 1; i < 10; i++) {
+      bomb.push(`b${i}: &x${i} [${Array.from({ length: 10 }, () => `*x${i - 1}`).join(', ')}]`);
+    }
+    const lines = await complaints(write('x.yaml', bomb.join('\n')));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('more than 10000 values, aliases counted each time');
+  });
+
+  it('finds duplicates among very many keys in no time', async () => {
+    const keys = Array.from({ length: 9000 }, (_, i) => `k${i}: 1\n`).join('');
+    expect(await complaints(write('x.yaml', `${keys}k0: 2\n`))).toEqual([
+      'x.yaml:9001:1: k0: duplicate key, first in line 1',
+    ]);
+  });
+
+  it('refuses what is no text file', async () => {
+    expect(await complaints(path.join(folder, 'none.yaml'))).toEqual([
+      'cannot read none.yaml: there is no such file',
+    ]);
+    mkdirSync(path.join(folder, 'folder.yaml'));
+    expect(await complaints(path.join(folder, 'folder.yaml'))).toEqual([
+      'cannot read folder.yaml: it is a folder',
+    ]);
+    expect(await complaints('/dev/zero')).toEqual([
+      'cannot read /dev/zero: it is not a regular file',
+    ]);
+    expect(await complaints(write('x.yaml', `#${'x'.repeat(1_000_000)}`))).toEqual([
+      'x.yaml is larger than 1 MB: that is no configuration',
+    ]);
+    for (const bytes of [
+      Buffer.from('a: \0'),
+      Buffer.from([0x61, 0x3a, 0xff]),
+      Buffer.from('a: b', 'utf16le'),
+    ]) {
+      expect(await complaints(write('x.yaml', bytes))).toEqual([
+        'x.yaml is not a text file in UTF-8',
+      ]);
+    }
+  });
+});
+
+describe('extends', () => {
+  it('merges mappings, replaces lists and numbers, and drops what is null', async () => {
+    write('base/a.yaml', `${valid}evaluation: {attacks: [fgs], images: 100}\nname: inherited\n`);
+    write('base/b.yaml', 'extends: a.yaml\ntraining: {batch: 32, bang: null}\nseed: 7\n');
+    const file = write(
+      'c.yaml',
+      'extends: base/b.yaml\ntraining: {bang: {beta: 2, epsilon: 1}}\nevaluation: {attacks: [hc1]}\nname: null\n',
+    );
+    const { config, sources } = await loadConfig(file);
+    expect(config.training).toMatchObject({ batch: 32, iterations: 10000 });
+    expect(config.training.bang).toEqual({ beta: 2, epsilon: 1, ratio: 1 });
+    expect(config.evaluation).toMatchObject({ attacks: ['hc1'], images: 100 });
+    expect(config).toMatchObject({ seed: 7, name: 'c' });
+    expect(sources).toEqual(
+      ['c.yaml', 'base/b.yaml', 'base/a.yaml'].map((f) => path.join(folder, f)),
+    );
+  });
+
+  it('does not bring back what lay beneath a null', async () => {
+    write('a.yaml', valid);
+    write('b.yaml', 'extends: a.yaml\ntraining: {bang: null}\n');
+    const file = write('c.yaml', 'extends: b.yaml\ntraining:\n  bang: {beta: 2}\n');
+    expect(await complaints(file)).toEqual([
+      'c.yaml:3:3: training.bang.epsilon: missing, expected a number, 0 or more, or a mapping with one for each weighted layer',
+    ]);
+  });
+
+  it('names the file in which a mistake is', async () => {
+    write('base.yaml', valid.replace('beta', 'betta').replace('64', 'many'));
+    const file = write('x.yaml', 'extends: base.yaml\ntraining: {bang: {beta: 1}}\nsead: 2\n');
+    expect(await complaints(file)).toEqual([
+      'x.yaml:3:1: sead: unknown key, did you mean seed?',
+      'base.yaml:5:10: training.batch: expected an integer, 1 or more, found "many"',
+      'base.yaml:10:5: training.bang.betta: unknown key, did you mean beta?',
+    ]);
+  });
+
+  it('can change the policy of the learning rate', async () => {
+    write('base.yaml', valid);
+    const rate = 'learningRate: {policy: fixed, base: 0.5, gamma: null, power: null}';
+    const { training } = await load(`extends: base.yaml\ntraining:\n  ${rate}\n`);
+    expect(training.learningRate).toEqual({ policy: 'fixed', base: 0.5 });
+  });
+
+  it('goes round in no circle, not even through links', async () => {
+    write('a.yaml', 'extends: b.yaml\n');
+    write('b.yaml', 'extends: ./a.yaml\n');
+    expect(await complaints(path.join(folder, 'a.yaml'))).toEqual([
+      'b.yaml:1:10: extends: a circle, a.yaml extends b.yaml extends a.yaml',
+    ]);
+    symlinkSync('.', path.join(folder, 'loop'));
+    const [line] = await complaints(write('self.yaml', 'extends: loop/self.yaml\n'));
+    expect(line).toMatch(/^self\.yaml:1:10: extends: a circle, /);
+  });
+
+  it.each([
+    ['extends: none.yaml', 'x.yaml:1:10: extends: cannot read none.yaml: there is no such file'],
+    ['extends: .', /^x\.yaml:1:10: extends: cannot read .*: it is a folder$/],
+    [
+      'extends: [a.yaml]',
+      'x.yaml:1:10: extends: expected the path of one file, relative to this one',
+    ],
+    ['extends: ""', 'x.yaml:1:10: extends: expected the path of one file, relative to this one'],
+  ])('%j', async (text, expected) => {
+    const [line] = await complaints(write('x.yaml', text));
+    expect(line).toMatch(expected);
+  });
+
+  it('may be null, or lead to a broken base', async () => {
+    expect((await load(`extends: null\n${valid}`)).model).toBe('lenet');
+    write('broken.yaml', 'a: [');
+    const [line] = await complaints(write('x.yaml', 'extends: broken.yaml'));
+    expect(line).toMatch(/^broken\.yaml:1:5: /);
+  });
+});
+
+describe('--set', () => {
+  it('changes, adds and removes', async () => {
+    const config = await load(valid, [
+      'training.bang.beta=1.2',
+      'training.bang.epsilon={conv1: 1, conv2: 2, ip1: 3, ip2: 4}',
+      'evaluation.attacks=[hc1]',
+      'seed=9',
+      'seed=10',
+      'description=a=b',
+    ]);
+    expect(config.training.bang?.beta).toBe(1.2);
+    expect(config.training.bang?.epsilon).toEqual({ conv1: 1, conv2: 2, ip1: 3, ip2: 4 });
+    expect(config.evaluation.attacks).toEqual(['hc1']);
+    expect(config).toMatchObject({ seed: 10, description: 'a=b' });
+    expect(config.training.momentum).toBe(0.9);
+    expect((await load(valid, ['training.bang=null'])).training.bang).toBeUndefined();
+  });
+
+  it.each([
+    ['training.bang.betta=1', '--set training.bang.betta: unknown key, did you mean beta?'],
+    ['training.bangg=null', '--set training.bangg: unknown key, did you mean bang?'],
+    [
+      'training.bang={betta: 1}',
+      '--set training.bang: training.bang.betta: unknown key, did you mean beta?',
+    ],
+    ['seed=x', '--set seed: expected an integer from 0 to 4294967295, found "x"'],
+    [
+      'training.batch.size=1',
+      '--set training.batch.size: training.batch: expected an integer, 1 or more, found a mapping',
+    ],
+    ['training.batch=null', '--set training.batch: missing, expected an integer, 1 or more'],
+    ['seed', '--set seed: expected key=value, such as seed=2'],
+    ['training..batch=1', '--set training..batch: expected key=value, such as seed=2'],
+    [`${'a.'.repeat(50_000)}a=1`, 'expected key=value'],
+    ['=1', '--set : expected key=value, such as seed=2'],
+    ['seed=', '--set seed: expected a value after =; seed=null removes the key'],
+    ['seed=[1', '--set seed: '],
+    ['extends=base.yaml', '--set extends: only a file can extend another'],
+  ])('%.60j is answered', async (override, expected) => {
+    const lines = await complaints(write('x.yaml', valid), [override]);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain(expected);
+  });
+
+  it('leaves the place of what a file lacks to the file', async () => {
+    const file = write('x.yaml', valid.replace('  momentum: 0.9\n', ''));
+    expect(await complaints(file, ['training.batch=8'])).toEqual([
+      'x.yaml:3:1: training.momentum: missing, expected a number from 0 to below 1',
+    ]);
+  });
+});
+
+describe('random mutations of a valid file', () => {
+  /** A small generator of its own, so that a failing seed can be repeated. */
+  function random(seed: number): (below: number) => number {
+    let state = seed;
+    return (below) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+  }
+
+  const scraps = [
+    ...[
+      '\n',
+      '\t',
+      ' ',
+      '  ',
+      ':',
+      ': ',
+      '- ',
+      '[',
+      ']',
+      '{',
+      '}',
+      ',',
+      '"',
+      "'",
+      '#',
+      '&a ',
+      '*a',
+    ],
+    ...[
+      '!!set ',
+      '|',
+      '>',
+      '?',
+      '%',
+      '@',
+      '~',
+      'null',
+      '-1',
+      '1e999',
+      '0x10',
+      '.nan',
+      '---\n',
+      '...',
+    ],
+    ...[
+      '__proto__',
+      'constructor',
+      '\u0000',
+      '\ud800',
+      '\r',
+      '\u2028',
+      'é',
+      '<<',
+      '=',
+      'true',
+      '0',
+    ],
+    ...['extends: x.yaml\n', 'toString: 1\n', 'bang: null\n'],
+  ];
+
+  function mutate(text: string, next: (below: number) => number): string {
+    let result = text;
+    for (let n = 1 + next(3); n > 0; n--) {
+      const at = next(result.length + 1);
+      const to = Math.min(result.length, at + next(8));
+      const kind = next(4);
+      if (kind === 0) result = result.slice(0, at) + result.slice(to);
+      else if (kind === 1)
+        result = result.slice(0, at) + scraps[next(scraps.length)] + result.slice(at);
+      else if (kind === 2)
+        result = result.slice(0, at) + scraps[next(scraps.length)] + result.slice(to);
+      else {
+        const lines = result.split('\n');
+        const [i, j] = [next(lines.length), next(lines.length)];
+        [lines[i], lines[j]] = [lines[j], lines[i]];
+        result = lines.join('\n');
+      }
+    }
+    return result;
+  }
+
+  it('give an experiment or a UserError', async () => {
+    let good = 0;
+    for (let seed = 0; seed < 1500; seed++) {
+      const text = mutate(valid, random(seed));
+      try {
+        const config = await load(text);
+        expect(JSON.stringify(parseConfig(config))).toBe(JSON.stringify(config));
+        good++;
+      } catch (error) {
+        if (!(error instanceof UserError)) {
+          throw new Error(`seed ${seed}: ${JSON.stringify(text)}`, { cause: error });
+        }
+        expect(error.message).not.toMatch(/undefined|\[object/);
+      }
+    }
+    expect(good).toBeGreaterThan(20);
+  });
+});

@@ -1,0 +1,296 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { UserError } from '#bang/base/errors.js';
+import { loadConfig } from '#bang/config/load.js';
+import { packageRoot } from '#bang/base/files.js';
+import { loadPlan } from '#bang/config/sweep.js';
+import { rangeValues } from '#bang/config/points.js';
+import { randomOf } from '../data/idx-bytes.js';
+
+const configs = path.join(packageRoot, 'configs');
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-plan-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function write(name: string, content: string): string {
+  const file = path.join(folder, name);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, content);
+  return file;
+}
+
+/** A sweep over LeNet's row B1. */
+function sweep(text: string): string {
+  return write('sweep.yaml', `base: ${path.join(configs, 'lenet-b1.yaml')}\n${text}`);
+}
+
+/** The values of each point, without the reference. */
+async function valuesOf(text: string): Promise<unknown[][]> {
+  const { cells } = await loadPlan(sweep(text));
+  return cells.filter(({ reference }) => !reference).map(({ values }) => values);
+}
+
+describe('the grids of the paper', () => {
+  const steps = (texts: string) => texts.split(' ').map(Number);
+
+  it('Figure 2: LeNet, 13 × 13, and regular training', async () => {
+    const { cells, keys, name } = await loadPlan(path.join(configs, 'grids', 'lenet.yaml'));
+    expect(name).toBe('lenet');
+    expect(keys).toEqual(['training.bang.beta', 'training.bang.epsilon']);
+    const betas = steps('1 1.05 1.1 1.15 1.2 1.25 1.3 1.35 1.4 1.45 1.5 1.55 1.6');
+    const epsilons = steps('0.78 0.785 0.79 0.795 0.8 0.805 0.81 0.815 0.82 0.825 0.83 0.835 0.84');
+    const expected = betas.flatMap((beta) => epsilons.map((epsilon) => [beta, epsilon]));
+    expect(cells.slice(1).map(({ values }) => values)).toEqual(expected);
+
+    const [reference, ...others] = cells;
+    const { config: r0 } = await loadConfig(path.join(configs, 'lenet-r0.yaml'));
+    const { published, ...regular } = r0;
+    expect(published?.row).toBe('R0');
+    expect(reference).toMatchObject({ reference: true, id: 'reference' });
+    expect(reference.config).toEqual({ ...regular, name: 'reference' });
+
+    const { config: b1 } = await loadConfig(path.join(configs, 'lenet-b1.yaml'));
+    const same = others.find(({ id }) => id === 'beta-1_epsilon-0.815')!;
+    expect({ ...same.config, published: b1.published }).toEqual({ ...b1, name: same.id });
+  });
+
+  it('Figure 4: CIFAR-10 quick, 13 × 13, and 4 × 4 of the same range', async () => {
+    const fine = await loadPlan(path.join(configs, 'grids', 'cifar10.yaml'));
+    const coarse = await loadPlan(path.join(configs, 'grids', 'cifar10-coarse.yaml'));
+    expect(fine.cells).toHaveLength(170);
+    const betas = steps('0.4 0.6 0.8 1');
+    const epsilons = steps('0.8 0.82 0.84 0.86');
+    const values = betas.flatMap((beta) => epsilons.map((epsilon) => [beta, epsilon]));
+    expect(coarse.cells.slice(1).map((cell) => cell.values)).toEqual(values);
+    for (const { id, config } of coarse.cells) {
+      expect(config).toEqual(fine.cells.find((cell) => cell.id === id)!.config);
+      expect(config.training.bang?.ratio ?? 0.5).toBe(0.5);
+    }
+  });
+});
+
+describe('ranges', () => {
+  it('hold the numbers that a file would, whatever the step', () => {
+    const random = randomOf(1);
+    for (let i = 0; i < 500; i++) {
+      const digits = random(7);
+      const decimal = (whole: number): string => {
+        const text = String(whole).padStart(digits + 1, '0');
+        return digits === 0 ? text : `${text.slice(0, -digits)}.${text.slice(-digits)}`;
+      };
+      const [first, step, count] = [random(100_000), 1 + random(1000), 1 + random(40)];
+      const texts = Array.from({ length: count }, (_, j) => decimal(first + j * step));
+      const range = {
+        from: Number(texts[0]),
+        to: Number(texts.at(-1)),
+        step: Number(decimal(step)),
+      };
+      expect(rangeValues(range)).toEqual(texts.map(Number));
+    }
+    expect(rangeValues({ from: 1e-7, to: 3e-7, step: 1e-7 })).toEqual([1e-7, 2e-7, 3e-7]);
+    expect(rangeValues({ from: -0.1, to: 0.2, step: 0.1 })).toEqual([-0.1, 0, 0.1, 0.2]);
+  });
+});
+
+describe('points', () => {
+  it('are all combinations of a grid, the last key fastest', async () => {
+    const text = 'grid: {training.bang.beta: [1, 2], training.batch: {from: 16, to: 48, step: 16}}';
+    expect(await valuesOf(text)).toEqual([
+      [1, 16],
+      [1, 32],
+      [1, 48],
+      [2, 16],
+      [2, 32],
+      [2, 48],
+    ]);
+  });
+
+  it('of a list may set different keys, to anything', async () => {
+    const file = sweep(
+      'list:\n  - {training.bang: null, training.momentum: 0.5}\n  - {training.bang.beta: {conv1: 1, conv2: 1, ip1: 2, ip2: 1}}',
+    );
+    const { cells, keys } = await loadPlan(file);
+    expect(keys).toEqual(['training.bang', 'training.momentum', 'training.bang.beta']);
+    expect(cells.map(({ id }) => id)).toEqual(['cell-1', 'cell-2']);
+    expect(cells[0].config.training).not.toHaveProperty('bang');
+    expect(cells[0].config.training.momentum).toBe(0.5);
+    expect(cells[1].config.training.bang?.beta).toMatchObject({ ip1: 2 });
+  });
+
+  it('are drawn at random, the same ones every time, more behind the first', async () => {
+    const text = (count: number) => `random:
+  cells: ${count}
+  seed: 5
+  keys:
+    training.bang.beta: {from: 1, to: 1.6}
+    training.learningRate.base: {from: 0.0001, to: 1, scale: log}
+    training.batch: [32, 64]
+    training.momentum: {from: 0.5, to: 0.9, step: 0.1}`;
+    const many = (await valuesOf(text(200))) as number[][];
+    expect(await valuesOf(text(20))).toEqual(many.slice(0, 20));
+    const column = (i: number) => many.map((values) => values[i]);
+    expect(Math.min(...column(0))).toBeGreaterThanOrEqual(1);
+    expect(Math.max(...column(0))).toBeLessThanOrEqual(1.6);
+    expect(new Set(column(0)).size).toBeGreaterThan(190);
+    expect(new Set(column(2))).toEqual(new Set([32, 64]));
+    expect(new Set(column(3))).toEqual(new Set([0.5, 0.6, 0.7, 0.8, 0.9]));
+    // Evenly over four powers of ten: half lie below the second. Five deviations are 35.
+    expect(Math.abs(column(1).filter((rate) => rate < 0.01).length - 100)).toBeLessThan(35);
+    for (const value of column(0)) expect(String(value).length).toBeLessThanOrEqual(7);
+  });
+
+  it('drawn at random from lists are not the same twice, down to the last', async () => {
+    const text = 'random: {cells: 65, keys: {training.batch: {from: 1, to: 13, step: 1}, X}}';
+    const found = await valuesOf(text.replace('X', 'training.bang.beta: [1, 2, 3, 4, 5]'));
+    expect(new Set(found.map(String)).size).toBe(65);
+  });
+
+  it('are repeated for each seed, the reference, too', async () => {
+    const { cells } = await loadPlan(
+      sweep('grid: {training.bang.beta: [1, 2]}\nseeds: [7, 8]\nreference: {training.bang: null}'),
+    );
+    expect(cells.map(({ id, seed, config }) => [id, seed, config.seed])).toEqual([
+      ['reference_seed-7', 7, 7],
+      ['beta-1_seed-7', 7, 7],
+      ['beta-2_seed-7', 7, 7],
+      ['reference_seed-8', 8, 8],
+      ['beta-1_seed-8', 8, 8],
+      ['beta-2_seed-8', 8, 8],
+    ]);
+  });
+
+  it('take the changes of the command line', async () => {
+    const file = sweep('grid: {training.bang.beta: [1, 2]}');
+    const { cells } = await loadPlan(file, ['evaluation.images=100', 'seeds=[1,2]']);
+    expect(cells).toHaveLength(4);
+    for (const { config } of cells) expect(config.evaluation.images).toBe(100);
+  });
+
+  it('come back from the record of a sweep', async () => {
+    write(
+      'base.yaml',
+      `extends: ${path.join(configs, 'lenet-b1.yaml')}\nevaluation: {protocol: corrected}`,
+    );
+    const file = write(
+      'deep/er/sweep.yaml',
+      'base: ../../base.yaml\nlist: [{training.bang: null}, {evaluation.protocol: paper}]\nseeds: [1, 2]\nreference: {training.batch: 1}\nhalving: {rungs: [500, 1000], keep: 0.5}\nkeep: [training]',
+    );
+    const plan = await loadPlan(file, ['training.bang.ratio=0.5']);
+    const record = write('record.yaml', stringify(plan.record));
+    const again = await loadPlan(record);
+    expect({ ...again, record: 0 }).toEqual({ ...plan, record: 0 });
+  });
+});
+
+describe('a mistake', () => {
+  it.each<[string, string, RegExp]>([
+    [
+      'an unknown key',
+      'grid:\n  training.bang.betta: [1]',
+      /sweep\.yaml:3:3: training\.bang\.betta: unknown key, did you mean beta\?$/,
+    ],
+    [
+      'a wrong value',
+      'grid:\n  training.bang.ratio: [0, 0.5, 1.5]',
+      /sweep\.yaml:3:33: training\.bang\.ratio: expected a number from 0 to 1, found 1\.5$/,
+    ],
+    [
+      'a range that misses its end',
+      'grid:\n  training.bang.beta: {from: 1, to: 1.62, step: 0.05}',
+      /sweep\.yaml:3:37: grid\."training\.bang\.beta"\.to: expected a number that steps of 0\.05 from 1 meet, such as 1\.6, found 1\.62$/,
+    ],
+    [
+      'a range without a step',
+      'grid:\n  training.bang.beta: {from: 1, to: 2}',
+      /sweep\.yaml:3:3: .*step: missing, expected a number above 0$/,
+    ],
+    ['no points', '', /sweep\.yaml:1:1: expected one of grid, list and random, found none$/],
+    [
+      'two kinds of points',
+      'grid: {training.batch: [1]}\nlist: [{training.batch: 2}]',
+      /sweep\.yaml:3:1: list: expected one of .* found grid and list$/,
+    ],
+    [
+      'a seed among the keys',
+      'grid: {seed: [1, 2]}',
+      /seed: is not varied here: seeds: \[1, 2, 3\]/,
+    ],
+    [
+      'equal points',
+      'list: [{training.batch: 2}, {training.batch: 2}]',
+      /cell-1 and cell-2 .* same/,
+    ],
+    [
+      'an unknown key of the sweep',
+      'gird: {training.batch: [1]}',
+      /:2:1: gird: unknown key, did you mean grid\?/,
+    ],
+    [
+      'a million cells',
+      'grid: {training.batch: {from: 1, to: 1000, step: 1}, training.iterations: {from: 1, to: 1000, step: 1}}',
+      /expected at most 100000 combinations, found 1000000$/,
+    ],
+    [
+      'a step that is far too small',
+      'grid: {training.bang.beta: {from: 0, to: 1, step: 1.0e-12}}',
+      /\.step: expected at most 100000 values, found 1000000000001$/,
+    ],
+    [
+      'a step that is far too small, to draw from',
+      'random: {cells: 5, keys: {training.bang.beta: {from: 0, to: 1, step: 1.0e-9}}}',
+      /\.step: expected at most 100000 values, found 1000000001$/,
+    ],
+    [
+      'more points than there are',
+      'random: {cells: 7, keys: {training.batch: [1, 2, 3], training.bang.beta: [1, 2]}}',
+      /cell-\d and cell-7 of the sweep are the same experiment$/,
+    ],
+    [
+      'a file to keep that is none',
+      'grid: {training.batch: [1, 2]}\nkeep: [wieghts]',
+      /:3:8: keep\[0\]: expected weights, per-image or training, found "?wieghts/,
+    ],
+    [
+      'rungs between the lines of the log',
+      'grid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [700], keep: 0.5}',
+      /rungs\[0\]: expected a multiple of training\.logEvery \(500\) below .*, found 700$/,
+    ],
+  ])('is named with its place: %s', async (_, text, message) => {
+    const error: unknown = await loadPlan(sweep(text)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as UserError).message).toMatch(message);
+  });
+
+  it('in the base is named there, and a base that is missing in the line that names it', async () => {
+    write('wrong.yaml', 'model: lenet\ndata: mnits');
+    const file = write('sweep.yaml', 'base: wrong.yaml\ngrid: {training.batch: [1, 2]}');
+    await expect(loadPlan(file)).rejects.toThrow(
+      /wrong\.yaml:2:7: data: expected mnist or cifar10/,
+    );
+    const other = write('sweep.yaml', 'grid: {training.batch: [1, 2]}\nbase: nowhere.yaml');
+    await expect(loadPlan(other)).rejects.toThrow(
+      /sweep\.yaml:2:7: base: cannot read .*nowhere\.yaml: there is no such file/,
+    );
+  });
+
+  it('on the command line is to change what the sweep varies', async () => {
+    const file = sweep('grid: {training.bang.beta: [1, 2]}');
+    await expect(loadPlan(file, ['training.bang.beta=3'])).rejects.toThrow(
+      '--set training.bang.beta: the sweep varies this key: change it in the file',
+    );
+    for (const part of ['training.bang.beta.conv1=3', 'training.bang={beta: 1, epsilon: 0.8}']) {
+      await expect(loadPlan(file, [part])).rejects.toThrow(
+        'the sweep varies training.bang.beta: change it in the file',
+      );
+    }
+    await expect(loadPlan(file, ['training.batch=3'])).resolves.toBeDefined();
+  });
+});

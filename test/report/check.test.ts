@@ -1,0 +1,177 @@
+import { SaxesParser } from 'saxes';
+import { describe, expect, it } from 'vitest';
+import type { Outcome, Verdict } from '#bang/check/check.js';
+import { rowFigure } from '#bang/metrics/quantities.js';
+import {
+  githubAnnotations,
+  junitXml,
+  markdownSummary,
+  outcomeLines,
+  tallyOf,
+  tallySentence,
+  verdictJson,
+  verdictSentence,
+} from '#bang/report/check.js';
+
+const verdict = (name: string, more: Partial<Verdict> = {}): Verdict => ({
+  figure: rowFigure(name),
+  value: 4,
+  min: null,
+  max: 5,
+  margin: 1,
+  holds: true,
+  ...more,
+});
+const outcome = (more: Partial<Outcome> = {}): Outcome => ({
+  file: 'configs/ci/a.yaml',
+  name: 'a',
+  verdicts: [],
+  seconds: 1.5,
+  ...more,
+});
+
+/** Nothing that a line, a tag, a command or a table could be broken out of with. */
+const NASTY = 'a "b" <c> & \'d\' 100 % | x: y, z\r\n::error::]]> \u0000\u001b[31m\ud800\ufffe é';
+const baseline = { mean: 3, std: 0.25, n: 10, min: 2, max: 4 };
+const OUTCOMES: Outcome[] = [
+  outcome({
+    verdicts: [
+      verdict('fgs.rate'),
+      verdict('accuracy', { value: 98, min: 99, max: null, margin: -1, holds: false }),
+      verdict('hc1.passMean', { value: null, min: 0.1, max: 0.2, margin: null, holds: false }),
+      verdict('fgs.linfMean', { value: NaN, min: 2, max: 4, margin: NaN, holds: false, baseline }),
+    ],
+  }),
+  outcome({ name: NASTY, file: 'a,b:c%.yaml', problem: { kind: 'unable', message: NASTY } }),
+  outcome({ name: 'diverged', problem: { kind: 'failed', message: 'the loss is not finite' } }),
+];
+
+describe('a sentence', () => {
+  it.each<[Verdict, string]>([
+    [verdict('fgs.rate'), 'fgs.rate is 4.00 %, expected at most 5.00 %: holds with 1.00 to spare'],
+    [
+      verdict('hc1.linfMean', { value: 170.5, min: 180, max: null, margin: -9.5, holds: false }),
+      'hc1.linfMean is 170.50 pixels, expected at least 180.00 pixels: out of band by 9.50',
+    ],
+    [
+      verdict('fgs.linfMean', { value: 4, min: 2, max: 4, margin: 0, baseline }),
+      'fgs.linfMean is 4.00 pixels, expected 2.00 to 4.00 pixels (baseline 3.00 ± 0.25 over 10 seeds): holds with 0.00 to spare',
+    ],
+    [
+      verdict('accuracy', { value: 5.0004, margin: -0.0004, holds: false }),
+      'accuracy is 5.00 %, expected at most 5.00 %: out of band by 0.0004',
+    ],
+    [
+      verdict('fgs.passMean', { value: null, margin: null, holds: false }),
+      'fgs.passMean has no value, as there was nothing to measure it on; expected at most 5.0000',
+    ],
+  ])('%#', (one, text) => {
+    expect(verdictSentence(one)).toBe(text);
+  });
+
+  it('sums up what is wrong', () => {
+    expect(tallySentence(tallyOf(OUTCOMES))).toBe(
+      '3 of 4 figures are out of band, 1 experiment failed, 1 config could not be checked',
+    );
+    expect(tallySentence(tallyOf([outcome({ verdicts: [verdict('accuracy')] })]))).toBe('');
+  });
+
+  it('begins a line that says how it is', () => {
+    const marks = OUTCOMES.flatMap(outcomeLines).map((line) => line.slice(0, 5).trim());
+    expect(marks).toEqual(['ok', 'FAIL', 'FAIL', 'FAIL', 'ERROR', 'FAIL']);
+  });
+});
+
+interface Tag {
+  name: string;
+  attributes: Record<string, string>;
+}
+
+/** The tags of a document, by a strict parser. */
+function tagsOf(xml: string): Tag[] {
+  const tags: Tag[] = [];
+  const parser = new SaxesParser();
+  parser.on('error', (error) => {
+    throw error;
+  });
+  parser.on('opentag', ({ name, attributes }) => tags.push({ name, attributes }));
+  // As a reader of the file gets it.
+  parser.write(Buffer.from(xml).toString('utf8')).close();
+  return tags;
+}
+
+describe('JUnit', () => {
+  it('is well-formed, whatever the texts are', () => {
+    const tags = tagsOf(junitXml(OUTCOMES));
+    const root = tags[0];
+    expect(root).toEqual({
+      name: 'testsuites',
+      attributes: { name: 'bang check', tests: '6', failures: '4', errors: '1' },
+    });
+    const error = tags.find(({ name }) => name === 'error')!;
+    expect(error.attributes.message).toMatch(
+      /^a "b" <c> & 'd' 100 % \| x: y, z ::error::\]\]> .* é$/,
+    );
+    const suites = tags.filter(({ name }) => name === 'testsuite');
+    expect(suites.map(({ attributes }) => attributes.tests)).toEqual(['4', '1', '1']);
+    expect(suites[0].attributes).toMatchObject({
+      name: 'a',
+      failures: '3',
+      errors: '0',
+      time: '1.500',
+    });
+    const cases = tags.filter(({ name }) => name === 'testcase');
+    expect(cases.map(({ attributes }) => attributes.name)).toEqual([
+      ...['fgs.rate', 'accuracy', 'hc1.passMean', 'fgs.linfMean', 'runs', 'runs'],
+    ]);
+    expect(tags.filter(({ name }) => name === 'failure')).toHaveLength(4);
+  });
+});
+
+/** What GitHub's runner makes of a line of output: the counterpart of the escapes in its docs. */
+function annotationOf(line: string): { properties: Record<string, string>; message: string } {
+  const [, properties, message] = /^::error ([^\r\n]*?)::([^\r\n]*)$/.exec(line)!;
+  const data = (text: string) =>
+    text.replaceAll('%0A', '\n').replaceAll('%0D', '\r').replaceAll('%25', '%');
+  const property = (text: string) => data(text.replaceAll('%2C', ',').replaceAll('%3A', ':'));
+  return {
+    properties: Object.fromEntries(
+      properties.split(',').map((part) => part.split('=').map(property) as [string, string]),
+    ),
+    message: data(message),
+  };
+}
+
+describe('annotations', () => {
+  it('are one line for each thing that is wrong, and say it in full', () => {
+    const found = githubAnnotations(OUTCOMES).map(annotationOf);
+    expect(found).toHaveLength(5);
+    expect(found[0]).toEqual({
+      properties: { file: 'configs/ci/a.yaml', title: 'bang check: a, accuracy' },
+      message: 'accuracy is 98.00 %, expected at least 99.00 %: out of band by 1.00',
+    });
+    expect(found[3]).toEqual({
+      properties: { file: 'a,b:c%.yaml', title: `bang check: ${NASTY}` },
+      message: NASTY,
+    });
+  });
+});
+
+it('the summary is one table, whatever the texts are', () => {
+  const lines = markdownSummary(OUTCOMES).trim().split('\n');
+  expect(lines[0]).toMatch(/^### bang check: 3 of 4 figures are out of band/);
+  const table = lines.slice(2);
+  expect(table).toHaveLength(2 + 6);
+  for (const line of table) expect(line.match(/(?<!\\)\|/g)).toHaveLength(6);
+});
+
+it('the JSON has every number, and null for what is none', () => {
+  const { holds, configs } = JSON.parse(verdictJson(OUTCOMES, '1.2.3')) as {
+    holds: boolean;
+    configs: { name: string; problem: unknown; checks: { value: number | null }[] }[];
+  };
+  expect(holds).toBe(false);
+  expect(configs.map(({ name }) => name)).toEqual(['a', NASTY, 'diverged']);
+  expect(configs[0].checks.map(({ value }) => value)).toEqual([4, 98, null, null]);
+  expect(configs[1].problem).toEqual({ kind: 'unable', message: NASTY });
+});

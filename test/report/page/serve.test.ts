@@ -1,0 +1,118 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { namesAt, serve, type PageServer } from '#bang/report/page/serve.js';
+
+let server: PageServer;
+beforeAll(async () => {
+  server = await serve(0);
+  server.show({ html: '<p>first', policy: "default-src 'none'" });
+});
+afterAll(() => server.close());
+
+interface Answer {
+  status: number | undefined;
+  headers: NodeJS.Dict<string | string[]>;
+  body: string;
+}
+
+function ask(
+  path: string,
+  {
+    host = '',
+    method = 'GET',
+    until,
+    heard,
+  }: { host?: string; method?: string; until?: RegExp; heard?: () => void } = {},
+): Promise<Answer> {
+  const headers = host === '' ? {} : { Host: host };
+  return new Promise((resolve, reject) => {
+    const asked = request(new URL(path, server.url), { method, headers }, (response) => {
+      let body = '';
+      const finish = (): void => {
+        resolve({ status: response.statusCode, headers: response.headers, body });
+      };
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+        if (body.includes('data: ')) heard?.();
+        if (!until?.test(body)) return;
+        finish();
+        response.destroy();
+      });
+      response.on('end', finish);
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+describe('the server of a page', () => {
+  it('is on the loopback address, and gives the page with its policy', async () => {
+    expect(server.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
+    const { status, headers, body } = await ask('/');
+    expect([status, body]).toEqual([200, '<p>first']);
+    expect(headers['content-security-policy']).toBe("default-src 'none'; frame-ancestors 'none'");
+    expect(headers['cache-control']).toBe('no-store');
+    expect(headers['access-control-allow-origin']).toBeUndefined();
+    expect((await ask('/', { method: 'HEAD' })).body).toBe('');
+  });
+
+  it('answers under its own names only, so that no other site can read it', async () => {
+    const { port } = new URL(server.url);
+    expect((await ask('/', { host: `localhost:${port}` })).status).toBe(200);
+    for (const host of [
+      'evil.example',
+      `evil.example:${port}`,
+      '127.0.0.1',
+      `127.0.0.1.evil.example:${port}`,
+      `0.0.0.0:${port}`,
+    ]) {
+      for (const path of ['/', '/events']) {
+        const { status, body } = await ask(path, { host });
+        expect([host, status]).toEqual([host, 403]);
+        expect(body).not.toContain('first');
+      }
+    }
+  });
+
+  it('has names that browsers give it, which leave out port 80', () => {
+    expect(namesAt(8000)).toEqual(['127.0.0.1:8000', 'localhost:8000']);
+    expect(namesAt(80)).toEqual(['127.0.0.1:80', 'localhost:80', '127.0.0.1', 'localhost']);
+  });
+
+  it('has nothing but the page, to read', async () => {
+    for (const path of ['/../../etc/passwd', '/%2e%2e/package.json', '/page', '/?x']) {
+      expect((await ask(path)).status).toBe(404);
+    }
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
+      expect((await ask('/', { method })).status).toBe(405);
+    }
+  });
+
+  it('tells who listens of another page, and not of the same', async () => {
+    const version = /data: (\w+)\n\n/;
+    const first = version.exec((await ask('/events', { until: version })).body)![1];
+    const listening = new AbortController();
+    const told = ask('/events', {
+      until: /(data: \w+\n\n.*){2}/s,
+      heard: () => {
+        listening.abort();
+      },
+    });
+    await once(listening.signal, 'abort');
+    server.show({ html: '<p>first', policy: "default-src 'none'" });
+    server.show({ html: '<p>second', policy: "default-src 'none'" });
+    const { body } = await told;
+    const versions = [...body.matchAll(/data: (\w+)/g)].map(([, one]) => one);
+    expect(versions).toHaveLength(2);
+    expect(versions[0]).toBe(first);
+    expect(versions[1]).not.toBe(first);
+    expect((await ask('/')).body).toBe('<p>second');
+  });
+
+  it('refuses a port that is in use', async () => {
+    const port = Number(new URL(server.url).port);
+    await expect(serve(port)).rejects.toThrow(
+      `--port ${port}: it is in use; choose another, or leave it out`,
+    );
+  });
+});

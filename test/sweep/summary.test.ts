@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest';
+import {
+  paretoFront,
+  pointsOf,
+  sweepCsv,
+  surfacesCsv,
+  type SweepCell,
+} from '#bang/sweep/summary.js';
+import { compareSweeps } from '#bang/sweep/compare.js';
+import { sweepReport } from '#bang/report/sweep.js';
+import { randomOf } from '../data/idx-bytes.js';
+import { attackWith, rowWith } from '../report/entries.js';
+
+const keys = ['training.bang.beta', 'training.bang.epsilon'];
+
+/** A cell with these figures. */
+function cell(
+  values: number[],
+  accuracy: number,
+  linf: number,
+  more: Partial<SweepCell> = {},
+): SweepCell {
+  const unmasked = attackWith(905, { linf: { mean: linf, std: 1 } });
+  const row = rowWith({
+    accuracy,
+    attacks: { fgs: attackWith(10 * accuracy), 'fgs-unmasked': unmasked },
+  });
+  const id = values.join('-');
+  return { id, values, seed: 1, reference: false, state: 'done', row, ...more };
+}
+
+function records(csv: string): Record<string, string>[] {
+  const [head, ...lines] = csv.trim().split('\n');
+  const names = head.split(',');
+  return lines.map((line) =>
+    Object.fromEntries(line.split(',').map((value, i) => [names[i], value])),
+  );
+}
+
+describe('the Pareto front', () => {
+  it('holds exactly the points that no other dominates', () => {
+    const random = randomOf(3);
+    for (let trial = 0; trial < 50; trial++) {
+      // Few values, so that there are ties.
+      const cells = Array.from({ length: 1 + random(30) }, (_, i) =>
+        cell([i, 0], random(10), random(10)),
+      );
+      const points = pointsOf(cells);
+      const at = ({ figures }: (typeof points)[number]): [number, number] => [
+        figures.accuracy!.value,
+        figures.fgs_unmasked_linf!.value,
+      ];
+      const dominated = ([x, y]: [number, number]): boolean =>
+        points.map(at).some(([a, b]) => a >= x && b >= y && (a > x || b > y));
+      const front = paretoFront(points).map(at);
+      const expected = points.map(at).filter((point) => !dominated(point));
+      const distinct = (list: [number, number][]) => [...new Set(list.map(String))].sort();
+      expect(distinct(front)).toEqual(distinct(expected));
+      expect(front).toEqual([...front].sort((a, b) => b[0] - a[0]));
+    }
+  });
+});
+
+describe('the tables', () => {
+  const cells = [
+    cell([], 99, 10, { reference: true, id: 'reference', values: [undefined, undefined] }),
+    cell([1, 0.8], 98, 20),
+    cell([1, 0.8], 96, 40, { seed: 2 }),
+    cell([1, 0.9], 97, 30),
+    cell([2, 0.8], 0, 0, { state: 'failed', row: undefined, error: 'the loss, "oh",\nis NaN' }),
+  ];
+
+  it('have a line for each cell, with what failed', () => {
+    const csv = sweepCsv(keys, cells);
+    expect(csv).toContain('"the loss, ""oh"",\nis NaN"');
+    const [reference, first] = records(csv);
+    expect(reference).toMatchObject({ cell: 'reference', reference: '1', accuracy: '99' });
+    expect(first).toMatchObject({
+      'training.bang.beta': '1',
+      'training.bang.epsilon': '0.8',
+      seed: '1',
+      state: 'done',
+      accuracy: '98',
+      fgs_rate: '98',
+      fgs_unmasked_linf_mean: '20',
+    });
+  });
+
+  it('have means over seeds against the reference', () => {
+    const [first, second, failed] = records(surfacesCsv(keys, cells));
+    expect(first).toMatchObject({
+      seeds: '2',
+      accuracy: '97',
+      accuracy_minus_reference: '-2',
+      fgs_unmasked_linf: '30',
+      fgs_unmasked_linf_minus_reference: '20',
+    });
+    expect(second).toMatchObject({ seeds: '1', accuracy: '97' });
+    expect(failed).toMatchObject({ 'training.bang.beta': '2', seeds: '0', accuracy: '' });
+  });
+});
+
+describe('the map', () => {
+  const betas = Array.from({ length: 13 }, (_, i) => Number((1 + i * 0.05).toFixed(2)));
+  const cells = betas.flatMap((beta, i) =>
+    betas.map((epsilon, j) => cell([beta, epsilon], 90 + (i * 13 + j) / 20, 1)),
+  );
+  cells[5] = { ...cells[5], state: 'failed', row: undefined };
+  cells[6] = { ...cells[6], state: 'open', row: undefined };
+
+  it.each([Infinity, 120, 80, 60])('fits into %s columns, with every cell in it', (width) => {
+    const maps = sweepReport(keys, cells, width).split('\n\n');
+    // HC1 was not measured.
+    expect(maps.map((map) => map.split(':')[0])).toEqual([
+      'Accuracy %',
+      'FGS-Rate %',
+      'unmasked FGS-L∞ pixels',
+    ]);
+    for (const map of maps) {
+      const [, head, ...rows] = map.split('\n');
+      expect(Math.max(head.length, ...rows.map(({ length }) => length))).toBeLessThanOrEqual(
+        // The heads of thirteen columns are as narrow as it gets.
+        Math.max(width, 14 + 13 * 5),
+      );
+      expect(head).toMatch(/^beta \\ epsilon +1 +1\.05 /);
+      expect(rows).toHaveLength(13);
+      expect(rows[0].split(/ +/).slice(6, 8)).toEqual(['fail', '-']);
+      for (const row of rows) expect(row.split(/ +/)).toHaveLength(14);
+    }
+  });
+
+  it('shows numbers where there is room, and shades in their order', () => {
+    const [accuracy] = sweepReport(keys, cells).split('\n\n');
+    expect(accuracy).toMatch(/^Accuracy %: 90\.00 ·░▒▓█ 98\.40\n/);
+    const rows = accuracy.split('\n').slice(2).join('');
+    const order = (rows.match(/[·░▒▓█]/g) ?? []).map((shade) => '·░▒▓█'.indexOf(shade));
+    expect(order).toHaveLength(167);
+    expect(order).toEqual([...order].sort());
+  });
+
+  it('is a table of points where not two keys vary', () => {
+    const one = [1, 1.5, 2].map((beta) => cell([beta, 0.8], 97, beta));
+    const table = sweepReport(keys, one);
+    expect(table).toMatch(/│ beta 1\.5, epsilon 0\.8 +│ +97\.00 /);
+  });
+});
+
+describe('a comparison', () => {
+  it('finds what moved, where, and what did not', () => {
+    const origin = (weights: string): SweepCell['origin'] => ({
+      ...{ weights, bang: '1', engine: 'e', cpu: 'c', threads: 1, finished: '' },
+      seconds: { training: 1, total: 2 },
+    });
+    const before = [
+      cell([1, 1], 98, 20, { origin: origin('a') }),
+      cell([1, 2], 97, 30, { origin: origin('b') }),
+      cell([1, 3], 96, 30),
+    ];
+    const after = [
+      cell([1, 2], 95, 33, { origin: origin('c') }),
+      cell([1, 1], 98, 20, { origin: origin('a') }),
+      cell([1, 4], 96, 30),
+    ];
+    const found = compareSweeps(keys, before, after);
+    expect(found).toMatchObject({
+      common: 2,
+      onlyFirst: 1,
+      onlySecond: 1,
+      identical: { cells: 1, of: 2 },
+    });
+    expect(found.figures.accuracy).toMatchObject({ mean: -1, most: -2, where: { values: [1, 2] } });
+    expect(found.figures.fgs_unmasked_linf?.mean).toBeCloseTo(1.5, 12);
+    expect(records(found.csv)[1]).toMatchObject({ accuracy: '-2', fgs_unmasked_linf: '3' });
+  });
+});
