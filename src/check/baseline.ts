@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
-import { overSeeds, ROW_FIGURES, type SeedFigure } from '../metrics/quantities.js';
+import { OLD_NAMES, type OverSeeds, overSeeds, SCALARS } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { differenceOf } from '../store/folder.js';
 import { INCIDENTAL, type Provenance, type Result } from '../store/result.js';
@@ -26,13 +26,16 @@ const baselineSchema = z.object({
   config: z.record(z.string(), z.unknown()),
 });
 
+/** A number over at least two seeds. */
+export type BaselineNumber = OverSeeds & { std: number };
+
 /** What an experiment's figures were over several seeds, and where they come from. */
 export interface Baseline {
   format: 1;
   name: string;
   seeds: number[];
   /** By their names; those that were known for all seeds. */
-  figures: Partial<Record<string, SeedFigure>>;
+  figures: Partial<Record<string, BaselineNumber>>;
   data: { name: string; sha256: string };
   /** All that the figures depend on but the seed. */
   config: Record<string, unknown>;
@@ -47,9 +50,10 @@ export function baselineOf(results: readonly Result[]): Baseline {
   const [{ name, config, data }] = results;
   const { provenance } = results[results.length - 1];
   const rows = results.map(({ row }) => row);
-  const figures = ROW_FIGURES.flatMap((figure) => {
-    const found = overSeeds(figure, rows);
-    return found ? [[figure.name, found] as const] : [];
+  const figures = SCALARS.flatMap((one) => {
+    const found = overSeeds(one, rows);
+    if (found?.std == null || found.n < rows.length) return [];
+    return [[one.name, { ...found, std: found.std }] as const];
   });
   const { bang, node, platform, cpu, engine, threads, finished } = provenance;
   return {
@@ -77,7 +81,12 @@ export async function readBaseline(file: string): Promise<Baseline> {
       `${file} is not a baseline: write it anew with bang check --update-baseline`,
     );
   }
-  return value as Baseline;
+  const baseline = value as Baseline;
+  const figures = Object.entries(baseline.figures).map(([name, figure]) => [
+    OLD_NAMES.get(name) ?? name,
+    figure,
+  ]);
+  return { ...baseline, figures: Object.fromEntries(figures) as Baseline['figures'] };
 }
 
 /** @throws UserError if it is of another experiment */

@@ -3,11 +3,11 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { packageRoot, writeFileAtomic } from '../base/files.js';
-import { overSeeds, rowFigure, type RowFigure, type SeedFigure } from '../metrics/quantities.js';
+import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation } from '../engine/tensorflow/installation.js';
 import { baselineOf, readBaseline, refuseOtherConfig, refuseOtherDataThan } from './baseline.js';
-import type { Baseline } from './baseline.js';
+import type { Baseline, BaselineNumber } from './baseline.js';
 import type { Checked, Config } from '../config/experiment.js';
 import type { Band, Expectation } from '../config/expect.js';
 import { openFolder } from '../store/folder.js';
@@ -18,14 +18,14 @@ import { runsOf } from '../store/seeds.js';
 
 /** What one band says of one figure. */
 export interface Verdict {
-  figure: RowFigure;
+  figure: Scalar;
   /** The mean over seeds, if there are several; null where there was nothing to measure. */
   value: number | null;
   /** The ends of the band, which belong to it; null where it is open. */
   min: number | null;
   max: number | null;
   /** What the band is around, if it is relative to a baseline. */
-  baseline?: SeedFigure;
+  baseline?: BaselineNumber;
   /** How far inside of the nearer end the value is; negative outside; null as the value is. */
   margin: number | null;
   holds: boolean;
@@ -92,6 +92,7 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
   if (!expect || expect.bands.size === 0) {
     throw new UserError(`${file} expects nothing: give it an expect block with bands`);
   }
+  for (const note of expect.notes) options.progress.note(`note: ${file}: ${note}`);
   const baseline = expect.baseline === undefined ? undefined : await readBaseline(expect.baseline);
   if (baseline) refuseOtherConfig(baseline, expect.baseline!, config);
   const results = await resultsOf(loaded, options);
@@ -129,8 +130,10 @@ export function judge(
   baseline?: Baseline,
 ): Verdict[] {
   return [...bands].map(([name, band]) => {
-    const figure = rowFigure(name);
-    const value = overSeeds(figure, rows)?.mean ?? null;
+    const figure = scalar(name);
+    const over = overSeeds(figure, rows);
+    // A band is about all seeds: one that could not be measured is no evidence that it holds.
+    const value = over?.n === rows.length ? over.mean : null;
     const around = isRelative(band) ? baseline?.figures[name] : undefined;
     if (isRelative(band) && !around) {
       throw new UserError(
@@ -159,7 +162,7 @@ function isRelative({ deviations, margin }: Band): boolean {
 /** Within the limits, and within the wider of the two tolerances around the baseline's mean. */
 function endsOf(
   { min = -Infinity, max = Infinity, deviations = 0, margin = 0 }: Band,
-  around?: SeedFigure,
+  around?: BaselineNumber,
 ): { min: number; max: number } {
   if (!around) return { min, max };
   const tolerance = Math.max(deviations * around.std, margin);

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
-import { overSeeds, ROW_FIGURES, type RowFigure, type SeedFigure } from '../metrics/quantities.js';
+import { overSeeds, SCALARS, type Scalar, type OverSeeds } from '../metrics/quantities.js';
 import type { Baseline } from './baseline.js';
 import { findRuns, groupRuns, refuseNothing, type FoundRun } from '../store/collect.js';
 import { differencesIn, FILES, type Difference } from '../store/folder.js';
@@ -18,9 +18,9 @@ export interface Side {
 
 /** How one figure moved. */
 export interface FigureChange {
-  figure: RowFigure;
-  a: SeedFigure | null;
-  b: SeedFigure | null;
+  figure: Scalar;
+  a: OverSeeds | null;
+  b: OverSeeds | null;
   /** b − a; null where one of them is not known. */
   difference: number | null;
   /** The difference in standard deviations that it has by chance; null where these are not known. */
@@ -115,7 +115,7 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
     provenance: differencesIn(provenanceOf(a), provenanceOf(b)),
     sameWeights:
       pairs.length === 0 ? null : pairs.every(([x, y]) => x.result.weights === y.result.weights),
-    figures: ROW_FIGURES.flatMap((figure) => figureChange(figure, a, b, baseline) ?? []),
+    figures: SCALARS.flatMap((figure) => figureChange(figure, a, b, baseline) ?? []),
     noise: baseline ? 'the baseline' : known ? 'the seeds of the runs' : null,
     images: compared.length > 0 ? sumOf(compared) : null,
     notes,
@@ -138,7 +138,7 @@ function pairsOf(a: Side, b: Side): [FoundRun, FoundRun][] {
 }
 
 function figureChange(
-  figure: RowFigure,
+  figure: Scalar,
   sideA: Side,
   sideB: Side,
   baseline?: Baseline,
@@ -159,10 +159,15 @@ function figureChange(
 }
 
 /** The deviation over seeds that two groups have in common, if there are enough of them. */
-function pooledStd(a: SeedFigure, b: SeedFigure): number | undefined {
+function pooledStd(a: OverSeeds, b: OverSeeds): number | undefined {
   const freedom = a.n + b.n - 2;
   if (freedom < 2) return undefined;
-  return Math.sqrt(((a.n - 1) * a.std ** 2 + (b.n - 1) * b.std ** 2) / freedom);
+  return Math.sqrt((squaresOf(a) + squaresOf(b)) / freedom);
+}
+
+/** The sum of squared deviations from the mean. */
+function squaresOf({ n, std }: OverSeeds): number {
+  return std === null ? 0 : (n - 1) * std ** 2;
 }
 
 function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges | undefined {

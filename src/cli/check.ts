@@ -1,20 +1,19 @@
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { ExperimentError, UserError } from '../base/errors.js';
 import {
   checkFiles,
-  updateBaseline,
   type CheckOptions,
   type Outcome,
   type Update,
+  updateBaseline,
 } from '../check/check.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable } from '../store/folder.js';
 import { version } from '../store/provenance.js';
 import { reason, writeFileAtomic } from '../base/files.js';
-import { fixed, ROW_FIGURES, type SeedFigure } from '../metrics/quantities.js';
+import { SCALARS } from '../metrics/quantities.js';
 import {
   githubAnnotations,
   junitXml,
@@ -26,6 +25,9 @@ import {
 } from '../report/check.js';
 import { interruptible, once, shared } from './options.js';
 import { print } from './print.js';
+import type { BaselineNumber } from '../check/baseline.js';
+import { telling } from '../report/numbers.js';
+import path from 'node:path';
 
 interface CheckArguments {
   configs: string[];
@@ -184,11 +186,11 @@ function append(file: string, text: string): void {
 }
 
 function printUpdate({ file, baseline, before }: Update): void {
-  for (const { name, digits } of ROW_FIGURES) {
+  for (const { name, digits } of SCALARS) {
     const now = baseline.figures[name];
     const was = before?.figures[name];
-    const text = ({ mean, std }: SeedFigure): string =>
-      `${fixed(mean, digits)} ± ${fixed(std, digits)}`;
+    const text = ({ mean, std }: BaselineNumber): string =>
+      `${telling(mean, digits)} ± ${telling(std, digits)}`;
     if (now) print(`${baseline.name}: ${name} ${text(now)}${was ? `, was ${text(was)}` : ''}`);
   }
   print(`wrote ${file}, of ${baseline.seeds.length} seeds`);

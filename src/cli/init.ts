@@ -120,13 +120,13 @@ published: {table: 1, row: B1}
 # expect:
 #   baseline: lenet.baseline.json   # relative to this file; bang check --update-baseline writes it
 #   accuracy: {min: 98.5}           # percent; at least, and at most:
-#   fgs.rate: {max: 5}              # of any attack: fgs, fgsUnmasked, hc1, pgd, deepfoolL2,
-#                                   # deepfoolLinf, square
-#   blank.rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
-#   hc1.linfMean: {deviations: 5, margin: 2}   # around the baseline's mean: so many of its standard
+#   fgs_rate: {max: 5}              # of any attack: fgs, fgs_unmasked, hc1, pgd, deepfool_l2,
+#                                   # deepfool_linf, square
+#   blank_rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
+#   hc1_linf_mean: {deviations: 5, margin: 2}   # around the baseline's mean: so many of its standard
 #                                   # deviations over seeds, or so much, whichever is the wider
-#   hc1.linfStd: {margin: 5}        # the deviation over images
-#   hc1.passMean: {deviations: 5}   # of PASS, too, but only of fgs and hc1:
-#   hc1.passStd: {deviations: 5}
-#   hc1.alignedRate: {min: 90}      # percent of the pairs that could be aligned
+#   hc1_linf_std: {margin: 5}       # the deviation over images
+#   hc1_pass_mean: {deviations: 5}  # of PASS, too, but only of fgs and hc1:
+#   hc1_pass_std: {deviations: 5}
+#   hc1_aligned_rate: {min: 90}     # percent of the pairs that could be aligned
 `;

@@ -1,9 +1,7 @@
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
-import yargs, { type CommandModule } from 'yargs';
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { packageRoot, reason } from '../base/files.js';
-import { printableText } from '../store/entry.js';
+import { printableText } from '../base/text.js';
 import { checkCommand } from './check.js';
 import { dataActions, dataCommand } from './data.js';
 import { diffCommand } from './diff.js';
@@ -24,6 +22,8 @@ import { usageProblem } from './usage.js';
 import { validateCommand } from './validate.js';
 import { viewCommand } from './view.js';
 import { workerCommand } from './worker.js';
+import path from 'node:path';
+import yargs, { type CommandModule } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;

@@ -1,6 +1,8 @@
-import { legendOf, printableText, protocolSentences, type Entry } from '../store/entry.js';
-import { maskingSentence, maskingTable } from '../metrics/masking.js';
-import { robustnessTable } from '../metrics/robustness.js';
+import type { Entry } from '../store/entry.js';
+import { legendOf, protocolSentences } from '../report/lines.js';
+import { printableText } from '../base/text.js';
+import { maskingSentence, maskingTable } from '../report/masking.js';
+import { robustnessTable } from '../report/robustness.js';
 import { consoleTable } from '../report/table.js';
 
 /**

@@ -1,5 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
-import { printableText } from '../store/entry.js';
+import { printableText } from '../base/text.js';
 import { duration, type Progress, type Task } from '../base/progress.js';
 
 /** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */

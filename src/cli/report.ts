@@ -3,7 +3,7 @@ import type { CommandModule, Options } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { printable } from '../store/entry.js';
+import { printable } from '../base/text.js';
 import { engineOption, interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 

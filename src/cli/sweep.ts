@@ -6,21 +6,23 @@ import { ExperimentError, UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
 import { medianOf } from '../metrics/statistics.js';
 import { duration } from '../base/progress.js';
-import { COLUMNS, printable } from '../store/entry.js';
-import { bestOf, paretoLines, pointText, type SweepCell } from '../sweep/summary.js';
+import { COLUMNS } from '../report/lines.js';
+import { printable, signed } from '../base/text.js';
+import { bestOf, pointText, type SweepCell } from '../sweep/summary.js';
+import { paretoLines } from '../report/points.js';
 import { compareSweeps } from '../sweep/compare.js';
 import { sweepReport } from '../report/sweep.js';
-import { trendReport } from '../sweep/trends.js';
+import { trendReport } from '../report/trends.js';
 import { estimateSeconds } from '../sweep/estimate.js';
 import { planFor, planIn, sweepFolder, type SweepFolder } from '../sweep/folder.js';
 import { readLock } from '../store/lock.js';
-import { KEEPABLE, keeping, loadPlan, type Keepable, type Plan } from '../config/sweep.js';
+import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print, terminalWidth } from './print.js';
 import { consoleProgress } from './progress.js';
-import { addressIn, queueOptions, type QueueArguments } from './queue.js';
+import { addressIn, type QueueArguments, queueOptions } from './queue.js';
 import { setOption } from './validate.js';
 
 /** Options of what computes cells. */
@@ -381,7 +383,7 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
       values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
     }));
   const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
-  const { common, onlyFirst, onlySecond, identical, figures } = found;
+  const { common, onlyFirst, onlySecond, identical, changes } = found;
   if (common === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
   print(
     `${common} points are done in both, ${onlyFirst} only in ${first}, ${onlySecond} only in ${second}; ` +
@@ -392,14 +394,13 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
     style: { head: [], border: [] },
     colAligns: ['left', 'right', 'right', 'left'],
   });
-  for (const { figure, title, digits } of COLUMNS) {
-    const change = figures[figure];
+  for (const { quantity, title, digits } of COLUMNS) {
+    const change = changes[quantity];
     if (!change) continue;
-    const signed = (x: number): string => `${x > 0 ? '+' : ''}${x.toFixed(digits)}`;
     table.push([
       title.join(' '),
-      signed(change.mean),
-      signed(change.most),
+      signed(change.mean, digits),
+      signed(change.most, digits),
       pointText(keys, change.where),
     ]);
   }

@@ -4,7 +4,7 @@ import { messageOf, UserError } from '../base/errors.js';
 import { findRuns, groupRuns, isRunFolder, refuseNothing, tablesOf } from '../store/collect.js';
 import { writeFileAtomic } from '../base/files.js';
 import { tableCsv } from '../store/csv.js';
-import { printable } from '../store/entry.js';
+import { printable } from '../base/text.js';
 import { consoleReport, markdownReport } from '../report/tables.js';
 import { once } from './options.js';
 import { print, terminalWidth } from './print.js';

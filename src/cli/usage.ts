@@ -1,6 +1,7 @@
 import { configKeys } from '../config/experiment.js';
 import { noiseSchema } from '../config/noise.js';
-import { inWords, keysOf, nearest } from '../config/problems.js';
+import { keysOf } from '../config/problems.js';
+import { inWords, nearest } from '../base/text.js';
 
 /** What a command line could have been. */
 export interface Usage {

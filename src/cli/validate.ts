@@ -68,10 +68,11 @@ export async function validate(
         print(`${file}: ok (${studySummary(study)})`);
         continue;
       }
-      const { config, seeds } = await loadConfig(file, overrides);
+      const { config, seeds, expect } = await loadConfig(file, overrides);
       const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
       print(`${file}: ok (${summary(config)}${runs})`);
-      for (const note of configNotes(config)) print(`${file}: note: ${note}`);
+      for (const note of [...configNotes(config), ...(expect?.notes ?? [])])
+        print(`${file}: note: ${note}`);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       bad++;

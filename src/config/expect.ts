@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { DEFAULT_ATTACKS } from '../attacks/attack.js';
-import { ROW_FIGURES } from '../metrics/quantities.js';
+import { OLD_NAMES, SCALARS, type Scalar } from '../metrics/quantities.js';
 import { mapping, positive, text } from './fields.js';
-import { isMapping, nearest, valueAt, type KeyPath, type Problem } from './problems.js';
+import { isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
+import { nearest } from '../base/text.js';
 
 const limit = z.number({ error: 'a number' });
 
@@ -20,9 +21,15 @@ const bandSchema = mapping({
 /** What a figure may be: all that is given must hold; `deviations` and `margin` are one, the wider. */
 export type Band = z.output<typeof bandSchema>;
 
-const NAMES = ROW_FIGURES.map(({ name }) => name);
+const NAMES = SCALARS.map(({ name }) => name);
 
-/** The `expect` block of a config: a band for each figure, by its name. */
+/** The scalar that a key of an `expect` block names, by its present name or its old one. */
+function scalarAt(key: string): Scalar | undefined {
+  const name = OLD_NAMES.get(key) ?? key;
+  return SCALARS.find((one) => one.name === name);
+}
+
+/** The `expect` block of a config: a band for each number of a row, by its name. */
 export const expectSchema = mapping({
   baseline: text
     .optional()
@@ -30,27 +37,42 @@ export const expectSchema = mapping({
       'The file of the baseline, relative to this one; bang check --update-baseline writes it.',
     ),
   ...Object.fromEntries(
-    ROW_FIGURES.map(({ name, unit }) => [
+    SCALARS.map(({ name, unit }) => [
       name,
       bandSchema.optional().describe(`The band of ${name}${unit === '' ? '' : `, in ${unit}`}.`),
     ]),
   ),
+  ...Object.fromEntries(
+    [...OLD_NAMES].map(([old, name]) => [
+      old,
+      bandSchema.optional().describe(`The old name of ${name}.`).meta({ deprecated: true }),
+    ]),
+  ),
 }) as z.ZodObject<{ baseline: z.ZodOptional<z.ZodString> }, z.core.$strict>;
 
-/** What is expected of the figures of an experiment. */
+/** What is expected of the numbers of an experiment. */
 export interface Expectation {
   /** The path of the baseline's file. */
   baseline?: string | undefined;
   bands: ReadonlyMap<string, Band>;
+  /** A sentence for each old name that the block uses. */
+  notes: string[];
 }
 
 /** @param parsed what `expectSchema` gave, and `problemsOfExpect` found nothing wrong with */
 export function expectationOf(parsed: z.output<typeof expectSchema>): Expectation {
   const { baseline, ...bands } = parsed as { baseline?: string } & Record<string, Band>;
-  // In the order of the figures, whatever order they are written in.
+  const given = new Map(
+    Object.entries(bands).map(([key, band]) => [OLD_NAMES.get(key) ?? key, band]),
+  );
   return {
     baseline,
-    bands: new Map(NAMES.flatMap((name) => (name in bands ? [[name, bands[name]]] : []))),
+    // In the order of the register, whatever order they are written in.
+    bands: new Map(NAMES.flatMap((name) => (given.has(name) ? [[name, given.get(name)!]] : []))),
+    notes: Object.keys(bands).flatMap((key) => {
+      const name = OLD_NAMES.get(key);
+      return name === undefined ? [] : [`expect.${key} is now called ${name}`];
+    }),
   };
 }
 
@@ -60,12 +82,16 @@ export function problemsOfExpect(root: unknown): Problem[] {
   if (!isMapping(block)) return [];
   const problems: Problem[] = [];
   for (const [name, band] of Object.entries(block)) {
-    const figure = ROW_FIGURES.find((one) => one.name === name);
-    if (!figure || !isMapping(band)) continue;
+    const found = scalarAt(name);
+    if (!found || !isMapping(band)) continue;
+    const { attack, ofPass } = found.quantity;
     const path: KeyPath = ['expect', name];
     const wrong = (message: string, at: Problem['at'] = 'key') =>
       problems.push({ path, at, message });
 
+    if (found.name !== name && Object.hasOwn(block, found.name)) {
+      wrong(`${name} is the old name of ${found.name}, which is given, too: leave out one of them`);
+    }
     const given = Object.keys(band);
     if (given.length === 0)
       wrong('expected a band, such as {min: 1, max: 2}, found an empty mapping', 'value');
@@ -78,9 +104,9 @@ export function problemsOfExpect(root: unknown): Problem[] {
       wrong(`${relative} is relative to a baseline: name its file with expect.baseline`);
     }
     const attacks = valueAt(root, ['evaluation', 'attacks']) ?? DEFAULT_ATTACKS;
-    if (figure.attack && Array.isArray(attacks) && !attacks.includes(figure.attack)) {
-      wrong(`${figure.attack} is not among evaluation.attacks`);
-    } else if (figure.ofPass && valueAt(root, ['evaluation', 'pass']) === false) {
+    if (attack && Array.isArray(attacks) && !attacks.includes(attack)) {
+      wrong(`${attack} is not among evaluation.attacks`);
+    } else if (ofPass && valueAt(root, ['evaluation', 'pass']) === false) {
       wrong('evaluation.pass is false, so PASS is not measured');
     }
   }
@@ -89,7 +115,7 @@ export function problemsOfExpect(root: unknown): Problem[] {
 
 /** Of a key in `expect` that is no figure: the one that was meant, and all there are. */
 export function unknownFigure(name: string): string {
-  const near = nearest(name, NAMES) ?? NAMES.find((one) => one.split('.').includes(name));
+  const near = nearest(name, NAMES) ?? NAMES.find((one) => one.split('_').includes(name));
   const meant = near === undefined ? '' : `, did you mean ${near}?`;
   return `no such figure${meant} (there are ${NAMES.join(', ')})`;
 }

@@ -5,22 +5,22 @@ import {
   DEFAULT_ATTACKS,
   EFFORT,
   PROTOCOL,
+  type Protocol,
   PROTOCOLS,
   SEARCHES,
-  type Protocol,
 } from '../attacks/attack.js';
 import { SHAPES } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { UserError } from '../base/errors.js';
 import type { LayerSpec } from '../model/layers.js';
-import { NETWORKS, type NetworkName, type NetworkSpec } from '../model/networks.js';
+import { type NetworkName, NETWORKS, type NetworkSpec } from '../model/networks.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import {
+  type Expectation,
   expectationOf,
   expectSchema,
   problemsOfExpect,
   unknownFigure,
-  type Expectation,
 } from './expect.js';
 import {
   engine,
@@ -35,23 +35,22 @@ import {
   trueOrFalse,
 } from './fields.js';
 import {
+  type OwnNetwork,
   ownNetworkSchema,
   problemsOfNetwork,
   weightedLayersOf,
-  type OwnNetwork,
 } from './ownNetwork.js';
 import {
   inBrief,
-  inWords,
   isMapping,
+  type KeyPath,
   keysOf,
-  nearest,
   pathText,
+  type Problem,
   problemsOf,
   valueAt,
-  type KeyPath,
-  type Problem,
 } from './problems.js';
+import { inWords, nearest } from '../base/text.js';
 
 const TRAIN_ON = ['50k', '60k'] as const;
 
@@ -311,6 +310,16 @@ function namingFigures(problem: Problem): Problem {
 export function isBang({ training }: Pick<Config, 'training'>): boolean {
   const beta = training.bang?.beta ?? 0;
   return typeof beta === 'number' ? beta > 0 : Object.values(beta).some((value) => value > 0);
+}
+
+/** The iterations of which a run keeps snapshots; the network of the last is its weights. */
+export function snapshotIterations({
+  iterations,
+  snapshots,
+}: Pick<Config['training'], 'iterations' | 'snapshots'>): number[] {
+  if (snapshots === undefined) return [];
+  const count = Math.ceil(iterations / snapshots) - 1;
+  return Array.from({ length: count }, (_, i) => (i + 1) * snapshots);
 }
 
 /** What is odd about a valid experiment, a sentence each: it runs, but maybe not as meant. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ENGINE_CHOICES } from '../engine/engine.js';
-import { inWords } from './problems.js';
+import { inWords } from '../base/text.js';
 
 // A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
 

@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
-import type { OfPair } from '../report/noise.js';
+import type { OfPair } from '../metrics/noise.js';
 import { NOISE_PAIRS, type NoisePair } from '../paper/published.js';
-import { isBang, type Config } from './experiment.js';
+import { type Config, isBang, snapshotIterations } from './experiment.js';
 import { engine, integer, mapping, oneOf, positive, runName, seed, text } from './fields.js';
 import {
   complaintsOf,
@@ -15,8 +15,7 @@ import {
   replaceIn,
   stem,
 } from './load.js';
-import { problemsOf, type KeyPath, type Problem } from './problems.js';
-import { snapshotIterations } from '../store/snapshots.js';
+import { type KeyPath, type Problem, problemsOf } from './problems.js';
 import type { Tree } from './yamlTree.js';
 
 /** The networks of the paper's pairs. */

@@ -294,3 +294,9 @@ export function entriesOf(tree: Tree): [string, Tree][] {
 function itemsOf(tree: Tree): Tree[] {
   return tree.kind === 'list' ? tree.items : [];
 }
+
+/** A value as a configuration has it; empty where a point says nothing of the key. */
+export function valueText(value: unknown): string {
+  if (value === undefined) return '';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

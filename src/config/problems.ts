@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { inWords, nearest, quoted } from '../base/text.js';
 
 /** Where in a configuration: keys of mappings and indices of lists. */
 export type KeyPath = readonly (string | number)[];
@@ -146,36 +147,6 @@ function membersOf(schema: z.core.$ZodType): z.core.$ZodType[] {
   return [schema];
 }
 
-/** The word that was probably meant, or undefined if none is near. */
-export function nearest(word: string, words: readonly string[]): string | undefined {
-  if (word.length > 64) return undefined;
-  const typed = word.toLowerCase();
-  let best: string | undefined;
-  let least = Infinity;
-  for (const candidate of words) {
-    const distance = editDistance(typed, candidate.toLowerCase());
-    if (distance < least) [best, least] = [candidate, distance];
-  }
-  return least <= Math.max(1, Math.floor(word.length / 3)) ? best : undefined;
-}
-
-/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
-function editDistance(a: string, b: string): number {
-  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = rows[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row[j] = Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, replaced);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
-      }
-    }
-    rows.push(row);
-  }
-  return rows[a.length][b.length];
-}
-
 /** What lies at a path, or undefined. Never looks into prototypes. */
 export function valueAt(root: unknown, path: KeyPath): unknown {
   let value = root;
@@ -188,12 +159,6 @@ export function valueAt(root: unknown, path: KeyPath): unknown {
 
 export function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** `a`, `a or b`, `a, b or c`. */
-export function inWords(names: readonly string[]): string {
-  const last = names[names.length - 1];
-  return names.length < 2 ? last : `${names.slice(0, -1).join(', ')} or ${last}`;
 }
 
 /** A value as it fits in a sentence. */
@@ -211,13 +176,4 @@ export function pathText(path: KeyPath): string {
       return (i === 0 ? '' : '.') + (/^[\w-]{1,60}$/.test(part) ? part : quoted(part));
     })
     .join('');
-}
-
-/** Quoted, cut short, and with nothing in it that a terminal would obey. */
-function quoted(value: string): string {
-  const short = value.length > 60 ? `${value.slice(0, 60)}…` : value;
-  return JSON.stringify(short).replace(
-    /[\p{Cc}\p{Cf}]/gu,
-    (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`,
-  );
 }

@@ -16,18 +16,18 @@ import {
   replaceIn,
   stem,
 } from './load.js';
-import { problemsOf, type Problem } from './problems.js';
-import { valueText } from '../sweep/summary.js';
-import { Complaints, type Complaint, type Tree } from './yamlTree.js';
+import { type Problem, problemsOf } from './problems.js';
 import {
   entriesOf,
   plain,
+  type Point,
   pointKeys,
   pointsOf,
   problemOfKey,
   problemsOfPoints,
-  type Point,
+  valueText,
 } from './points.js';
+import { type Complaint, Complaints, type Tree } from './yamlTree.js';
 
 /** One experiment of a sweep: a point and a seed. */
 export interface Cell {

@@ -6,7 +6,13 @@ import { loadBinding, type NativeBinding } from './native/binding.js';
 import { NATIVE, registerNativeKernels } from './native/kernels.js';
 import { loadTensorFlow } from './tensorflow/backend.js';
 import { TENSORFLOW, type TensorFlowBackend } from './tensorflow/kernels.js';
-import { hasGpuDriver, type Installed, readInstallation, SETUP_COMMAND, tensorflowFolder } from './tensorflow/installation.js';
+import {
+  hasGpuDriver,
+  type Installed,
+  readInstallation,
+  SETUP_COMMAND,
+  tensorflowFolder,
+} from './tensorflow/installation.js';
 
 export const ENGINE_NAMES = ['tensorflow', 'native', 'cpu'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];

@@ -5,6 +5,8 @@ import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
+import type { AttackOutcome, Evaluation } from '../metrics/evaluation.js';
+import type { OutcomeStore } from '../store/outcomes.js';
 
 /** What to measure; the `evaluation` block of a config. */
 export interface EvaluationSettings extends Protocol, GivenEffort {
@@ -12,34 +14,6 @@ export interface EvaluationSettings extends Protocol, GivenEffort {
   attacks: AttackName[];
   /** Whether PASS of the adversarial examples is measured. */
   pass: boolean;
-}
-
-/** What one attack did to each image; NaN where it failed or was not tried. */
-export interface AttackOutcome {
-  /** Largest change of a pixel, in pixel units. */
-  linf: Float32Array;
-  /** L2 norm of the change, of attacks in L2. */
-  l2?: Float32Array;
-  /** PASS, and 1 or 0 for whether the pair could be aligned; absent where it was not measured. */
-  pass?: Float32Array;
-  aligned?: Uint8Array;
-  seconds: { attack: number; pass: number };
-}
-
-/** What an evaluation found, image by image. */
-export interface Evaluation {
-  images: number;
-  labels: Uint8Array;
-  predicted: Uint8Array;
-  blank: Uint8Array;
-  protocol: Protocol;
-  attacks: Map<AttackName, AttackOutcome>;
-}
-
-/** Where finished attacks are kept, so that an interrupted evaluation goes on behind them. */
-export interface OutcomeStore {
-  read(attack: AttackName): AttackOutcome | undefined;
-  write(attack: AttackName, outcome: AttackOutcome): void;
 }
 
 export interface EvaluateOptions {

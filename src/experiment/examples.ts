@@ -10,10 +10,9 @@ import { UserError } from '../base/errors.js';
 import { createPassMeter } from '../metrics/pass.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { printable } from '../store/entry.js';
+import { inWords, printable } from '../base/text.js';
 import { isBang } from '../config/experiment.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
-import { inWords } from '../config/problems.js';
 import { announceEngine, configIn, type RunOptions } from './run.js';
 
 /** A test image that fools several networks of one data set, each after a change of its own. */

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { flipsUnderNoise, type Trained } from '../attacks/noise.js';
 import { loadData } from '../data/load.js';
 import type { Dataset, DataSplits } from '../data/dataset.js';
@@ -12,58 +11,25 @@ import { readWeights } from '../model/weights.js';
 import type { Progress } from '../base/progress.js';
 import { makeRandom, permutation } from '../base/random.js';
 import {
+  isNoiseResult,
+  NOISE_FILES,
   noiseCsv,
-  type NoiseRow,
-  type NoiseStage,
-  type OfPair,
-  PAIR,
+  type NoiseResult,
+  noiseSurfacesCsv,
   stagesCsv,
-  surfacesCsv,
-} from '../report/noise.js';
-import { NOISE_PAIRS } from '../paper/published.js';
+} from '../store/noise.js';
+import { type NoiseRow, type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
 import type { Config } from '../config/experiment.js';
-import {
-  type Identity,
-  openFolder,
-  type ResultFolder,
-  STUDY_FILE,
-  SURFACES_FILE,
-} from '../store/folder.js';
+import { type Identity, openFolder, type ResultFolder } from '../store/folder.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { digestOfWeights, provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
-import { type DataSource, INCIDENTAL, type Provenance } from '../store/result.js';
+import { type DataSource, INCIDENTAL } from '../store/result.js';
 import { announceEngine, type RunOptions } from './run.js';
 import { snapshotName } from '../store/snapshots.js';
 import { networkFor, trainedWeights } from './training.js';
 import path from 'node:path';
 
-/** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
-export const NOISE_FILES = {
-  identity: STUDY_FILE,
-  noise: 'noise.csv',
-  surfaces: SURFACES_FILE,
-  accuracy: 'stages.csv',
-  images: 'images.csv',
-  /** What is known of single stages and σ. */
-  stages: 'stages',
-  result: 'result.json',
-} as const;
-
 type StudyFolder = ResultFolder<keyof typeof NOISE_FILES>;
-
-/** `result.json` of a noise study: the end of training, and where all of it comes from. */
-export interface NoiseResult {
-  format: 1;
-  kind: 'noise';
-  name: string;
-  config: NoiseStudy;
-  classes: number;
-  stages: NoiseStage[];
-  /** Those of the last stage; `noise.csv` has all. */
-  rows: NoiseRow[];
-  data: DataSource;
-  provenance: Provenance;
-}
 
 /**
  * Random distortions: trains both networks, chooses the images that they always classify correctly,
@@ -113,7 +79,7 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
     provenance: provenance(engine, begun, seconds.length > 0 ? sumOf(seconds) : null),
   };
   folder.write('noise', noiseCsv(rows));
-  folder.write('surfaces', surfacesCsv(rows));
+  folder.write('surfaces', noiseSurfacesCsv(rows));
   folder.write('accuracy', stagesCsv(stages));
   folder.write('images', imagesCsv(chosen));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
@@ -360,48 +326,6 @@ function rowOf(
 function imagesCsv({ test, positions }: Chosen): string {
   const lines = [...positions].map((n) => `${n},${test.labels[n]}\n`);
   return `index,label\n${lines.join('')}`;
-}
-
-const rate = z.object({
-  flips: z.number(),
-  rate: z.number(),
-  overImages: z.number().nullable(),
-  overCopies: z.number().nullable(),
-});
-
-const named = z.object({ name: z.string() });
-
-/** As much of a result as is read again. */
-const resultSchema = z.object({
-  format: z.literal(1),
-  kind: z.literal('noise'),
-  name: z.string(),
-  config: z.object({
-    networks: z.object({ regular: named, bang: named }),
-    published: z.enum(NOISE_PAIRS).optional(),
-    images: z.number(),
-    sigmas: z.array(z.number()),
-    copies: z.object({ last: z.number(), before: z.number() }),
-  }),
-  classes: z.number(),
-  rows: z
-    .array(
-      z.object({
-        iteration: z.number(),
-        sigma: z.number(),
-        images: z.number(),
-        copies: z.number(),
-        networks: z.object({ regular: rate, bang: rate }),
-        difference: z.object({ value: z.number(), overImages: z.number().nullable() }),
-      }),
-    )
-    .min(1),
-  data: z.object({ folder: z.string().nullable(), sha256: z.string() }),
-});
-
-/** Whether a value is the result of a noise study, as far as it is read again. */
-export function isNoiseResult(value: unknown): value is NoiseResult {
-  return resultSchema.safeParse(value).success;
 }
 
 /** The result that a folder holds, if it is of this study and not of other images, σ or copies. */

@@ -9,11 +9,9 @@ import { disposeNetwork, disposeWeights, importMean, importWeights } from '../mo
 import { readWeights } from '../model/weights.js';
 import type { WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
-import { perImageCsv, tableCsv } from '../store/csv.js';
-import { maskingCsv } from '../metrics/masking.js';
+import { maskingCsv, perImageCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Row, summarise } from '../metrics/row.js';
-import { robustnessCsv } from '../metrics/robustness.js';
 import {
   type Config,
   dataOf,
@@ -23,7 +21,8 @@ import {
   tableOf,
 } from '../config/experiment.js';
 import { evaluate } from './evaluate.js';
-import { openFolder, outcomesIn, type ResultFolder } from '../store/folder.js';
+import { openFolder, type ResultFolder } from '../store/folder.js';
+import { outcomesIn } from '../store/outcomes.js';
 import {
   digestOfTensors,
   digestOfWeights,

@@ -11,16 +11,11 @@ import type { Progress } from '../base/progress.js';
 import { trainingCsv } from '../store/csv.js';
 import { initialState, train, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
-import { type Config, isBang, networkOf } from '../config/experiment.js';
+import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
 import type { ResultFolder } from '../store/folder.js';
 import { refuseOtherData, sha256, version } from '../store/provenance.js';
 import type { DataSource } from '../store/result.js';
-import {
-  encodeSnapshot,
-  isSnapshot,
-  snapshotIterations,
-  snapshotName,
-} from '../store/snapshots.js';
+import { encodeSnapshot, isSnapshot, snapshotName } from '../store/snapshots.js';
 
 /** What an experiment is done with. */
 export interface Subject {

@@ -1,5 +1,3 @@
-import { z } from 'zod';
-import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/run.js';
 import { loadData } from '../data/load.js';
 import { type Dataset, firstImages } from '../data/dataset.js';
@@ -8,55 +6,19 @@ import { UserError } from '../base/errors.js';
 import { spreadOf } from '../metrics/statistics.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { printable } from '../store/entry.js';
-import { transferCsv } from '../report/transfer.js';
+import { printable } from '../base/text.js';
+import {
+  TRANSFER_FILES,
+  transferCsv,
+  transferResultSchema,
+  transferSchema,
+} from '../store/transfer.js';
 import type { Config } from '../config/experiment.js';
-import { openFolder, STUDY_FILE } from '../store/folder.js';
+import { openFolder } from '../store/folder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './run.js';
-
-/** What perturbations that one network was attacked with do to another. */
-export interface Transfer {
-  attack: AttackName;
-  /** The network they were made on, and the one they were tried on. */
-  from: string;
-  to: string;
-  /** Test images that both classify correctly. */
-  images: number;
-  /** Of these, fooling the one they were made on. */
-  fooled: number;
-  /** Of the fooled, also misclassified by the other. */
-  transferred: number;
-  /** Over the fooled, in pixel units. */
-  linf: { mean: number; std: number } | null;
-}
-
-const transferSchema = z.object({
-  attack: z.enum(ATTACK_NAMES),
-  from: z.string(),
-  to: z.string(),
-  images: z.int(),
-  fooled: z.int(),
-  transferred: z.int(),
-  linf: z.object({ mean: z.number(), std: z.number() }).nullable(),
-});
-/** `result.json` of a transfer. */
-export const transferResultSchema = z.object({
-  format: z.literal(1),
-  kind: z.literal('transfer'),
-  data: z.string(),
-  transfers: z.array(transferSchema),
-});
-
-/** The files of a transfer's folder. */
-const FILES = {
-  identity: STUDY_FILE,
-  table: 'transfer.csv',
-  result: 'result.json',
-  /** Attacks that are finished while others are not. */
-  stages: 'stages',
-} as const;
+import type { Transfer } from '../metrics/transfer.js';
 
 export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
   evaluation: Config['evaluation'];
@@ -92,7 +54,7 @@ export async function transfer(
     evaluation,
   };
   const inputs = opened.map(({ name }) => name);
-  const folder = openFolder(options.out, identity, { force, inputs }, FILES);
+  const folder = openFolder(options.out, identity, { force, inputs }, TRANSFER_FILES);
   const data = await loadData(a.subject.data, { dataDir: options.dataDir, progress, signal });
   const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
   const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;

@@ -1,9 +1,9 @@
 import type { AttackName, Protocol } from '../attacks/attack.js';
-import type { Evaluation } from '../experiment/evaluate.js';
+import type { Evaluation } from './evaluation.js';
 import type { DataName } from '../data/sources.js';
-import { spreadOf, type Spread } from './statistics.js';
+import { type Spread, spreadOf } from './statistics.js';
 import { maskingStudy, type MaskingStudy } from './masking.js';
-import { BUDGETS, robustnessOf, tellsRobustness, type Robustness } from './robustness.js';
+import { BUDGETS, type Robustness, robustnessOf, tellsRobustness } from './robustness.js';
 
 /** One attack in one row of a table. */
 export interface AttackSummary {

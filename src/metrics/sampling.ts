@@ -1,4 +1,4 @@
-import { meanOf } from './statistics.js';
+import { meanOf, sampleVariance } from './statistics.js';
 
 /** What is drawn at random in a share of flipped copies, and how far it moves the share. */
 export interface Rate {
@@ -47,10 +47,9 @@ export function stratifiedError(
   });
   let sum = 0;
   for (const members of classes.values()) {
-    if (members.length < 2) return null;
-    const mean = meanOf(members);
-    const squares = members.reduce((total, value) => total + (value - mean) ** 2, 0);
-    sum += squares / (members.length - 1) / members.length;
+    const variance = sampleVariance(members);
+    if (variance === null) return null;
+    sum += variance / members.length;
   }
   return (100 * Math.sqrt(sum)) / classes.size;
 }

@@ -29,3 +29,16 @@ export function meanOf(values: readonly number[]): number {
 export function medianOf(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
+
+/** The sample variance (n − 1); null of fewer than two numbers. */
+export function sampleVariance(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const mean = meanOf(values);
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
+}
+
+/** The sample standard deviation (n − 1); null of fewer than two numbers. */
+export function sampleDeviation(values: readonly number[]): number | null {
+  const variance = sampleVariance(values);
+  return variance === null ? null : Math.sqrt(variance);
+}

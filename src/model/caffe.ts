@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.js';
-import { quoted } from './names.js';
+import { quoted } from '../base/text.js';
 import { isTableOfTexts } from './safetensors.js';
 import type { NamedArray } from './tensors.js';
 

@@ -3,7 +3,7 @@ import { read } from '../engine/ops.js';
 import { UserError } from '../base/errors.js';
 import { makeRandom } from '../base/random.js';
 import type { Shape, WeightedLayer } from './layers.js';
-import { quoted } from './names.js';
+import { quoted } from '../base/text.js';
 import type { Network, Weights } from './network.js';
 import type { NamedArray, WeightFile } from './tensors.js';
 

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
-import { quoted } from './names.js';
+import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
 import { decodeSafetensors, looksLikeSafetensors } from './safetensors.js';
 

@@ -1,8 +1,8 @@
-import { DOMImplementation, XMLSerializer, type Element } from '@xmldom/xmldom';
+import { DOMImplementation, type Element, XMLSerializer } from '@xmldom/xmldom';
 import type { Outcome, Verdict } from '../check/check.js';
-import { printable } from '../store/entry.js';
+import { printable } from '../base/text.js';
 import { escaped } from './markdown.js';
-import { figureText, fixed } from '../metrics/quantities.js';
+import { numberText, telling } from './numbers.js';
 
 /** One band in a sentence: the value, the band, and how far it is from its edge. */
 export function verdictSentence({
@@ -14,21 +14,21 @@ export function verdictSentence({
   ...band
 }: Verdict): string {
   const around = baseline
-    ? ` (baseline ${fixed(baseline.mean, figure.digits)} ± ${fixed(baseline.std, figure.digits)} over ${baseline.n} seeds)`
+    ? ` (baseline ${telling(baseline.mean, figure.digits)} ± ${telling(baseline.std, figure.digits)} over ${baseline.n} seeds)`
     : '';
   const expected = `${bandText(band, figure)}${around}`;
   if (value === null || margin === null) {
     return `${figure.name} has no value, as there was nothing to measure it on; expected ${expected}`;
   }
-  const is = `${figure.name} is ${figureText(value, figure)}, expected ${expected}`;
-  const by = fixed(Math.abs(margin), figure.digits);
+  const is = `${figure.name} is ${numberText(value, figure)}, expected ${expected}`;
+  const by = telling(Math.abs(margin), figure.digits);
   return holds ? `${is}: holds with ${by} to spare` : `${is}: out of band by ${by}`;
 }
 
 function bandText({ min, max }: Pick<Verdict, 'min' | 'max'>, figure: Verdict['figure']): string {
-  if (min === null) return `at most ${figureText(max!, figure)}`;
-  if (max === null) return `at least ${figureText(min, figure)}`;
-  return `${fixed(min, figure.digits)} to ${figureText(max, figure)}`;
+  if (min === null) return `at most ${numberText(max!, figure)}`;
+  if (max === null) return `at least ${numberText(min, figure)}`;
+  return `${telling(min, figure.digits)} to ${numberText(max, figure)}`;
 }
 
 /** A line for each band, or for what went wrong. */
@@ -177,9 +177,9 @@ export function markdownSummary(outcomes: readonly Outcome[]): string {
     ...verdicts.map(({ figure, value, margin, holds, ...band }) => [
       name,
       figure.name,
-      value === null ? 'nothing to measure' : figureText(value, figure),
+      value === null ? 'nothing to measure' : numberText(value, figure),
       bandText(band, figure),
-      holds ? 'ok' : `out by ${margin === null ? '–' : fixed(-margin, figure.digits)}`,
+      holds ? 'ok' : `out by ${margin === null ? '–' : telling(-margin, figure.digits)}`,
     ]),
   ]);
   const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;

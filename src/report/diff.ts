@@ -1,7 +1,8 @@
 import Table from 'cli-table3';
-import { NOISE, type FigureChange, type ImageChanges, type RunDiff } from '../check/diff.js';
-import { printable } from '../store/entry.js';
-import { figureText, fixed, type SeedFigure } from '../metrics/quantities.js';
+import { type FigureChange, type ImageChanges, NOISE, type RunDiff } from '../check/diff.js';
+import { printable } from '../base/text.js';
+import { numberText, telling } from './numbers.js';
+import type { OverSeeds } from '../metrics/quantities.js';
 
 /** What moved, for a console. */
 export function diffText(a: string, b: string, diff: RunDiff): string {
@@ -41,8 +42,8 @@ function figureTable(moved: readonly FigureChange[], withNoise: boolean): string
     colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
   });
   for (const { figure, a, b, difference, deviations } of moved) {
-    const text = (value: SeedFigure | null): string =>
-      value ? figureText(value.mean, figure) : '–';
+    const text = (value: OverSeeds | null): string =>
+      value ? numberText(value.mean, figure) : '–';
     const by = difference === null ? '–' : signed(difference, figure.digits);
     const noise =
       deviations === null
@@ -61,14 +62,14 @@ function imageLines({ images, predicted, blank, columns }: ImageChanges): string
   ];
   for (const { column, changed, gained, lost, most } of columns) {
     if (changed === 0) continue;
-    const by = changed > gained + lost ? `, by at most ${fixed(most, 4)}` : '';
+    const by = changed > gained + lost ? `, by at most ${telling(most, 4)}` : '';
     lines.push(`${column}: changed on ${changed} images, ${gained} new, ${lost} gone${by}`);
   }
   return lines;
 }
 
 function signed(value: number, digits: number): string {
-  const text = fixed(value, digits);
+  const text = telling(value, digits);
   return value > 0 ? `+${text}` : text;
 }
 

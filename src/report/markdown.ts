@@ -1,4 +1,5 @@
-import { COLUMNS, linesOf, type Entry } from '../store/entry.js';
+import { COLUMNS, linesOf } from './lines.js';
+import type { Entry } from '../store/entry.js';
 import type { Grid } from './grid.js';
 
 /** The table in Markdown, as GitHub reads it. */

@@ -1,17 +1,16 @@
 import Table from 'cli-table3';
-import { COLUMNS } from '../store/entry.js';
-import type { FigureName } from '../metrics/figures.js';
+import { COLUMNS } from './lines.js';
+import type { TableQuantity } from '../metrics/quantities.js';
+import { measureCells, stateText } from './points.js';
 import {
-  figureCells,
   pointsOf,
   pointText,
   shortKeys,
-  stateText,
   SURFACES,
-  valueText,
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
+import { valueText } from '../config/points.js';
 
 const SHADES = ['·', '░', '▒', '▓', '█'];
 
@@ -27,11 +26,11 @@ export function sweepReport(
   const points = pointsOf(cells);
   const axes = axesOf(keys, points);
   if (!axes) return pointTable(keys, points);
-  const isMeasured = (figure: FigureName): boolean =>
-    points.some(({ figures }) => figures[figure] !== null);
+  const isMeasured = (quantity: TableQuantity): boolean =>
+    points.some(({ measures }) => measures[quantity] !== null);
   // Accuracy in any case: it says what is not done.
-  const maps = SURFACES.filter((figure) => figure === 'accuracy' || isMeasured(figure));
-  return maps.map((figure) => heatMap(figure, keys, points, axes, width)).join('\n\n');
+  const maps = SURFACES.filter((quantity) => quantity === 'accuracy' || isMeasured(quantity));
+  return maps.map((quantity) => heatMap(quantity, keys, points, axes, width)).join('\n\n');
 }
 
 interface MapAxes {
@@ -58,7 +57,7 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
 
 /** Numbers and, beside them, shades: '·' is the least, '█' the most. */
 function heatMap(
-  figure: FigureName,
+  quantity: TableQuantity,
   keys: readonly string[],
   points: readonly SweepPoint[],
   { keys: [r, c], rows, columns }: MapAxes,
@@ -69,7 +68,7 @@ function heatMap(
       .filter(({ reference }) => !reference)
       .map((point) => [`${valueText(point.values[r])} ${valueText(point.values[c])}`, point]),
   );
-  const value = (point: SweepPoint | undefined) => point?.figures[figure]?.value;
+  const value = (point: SweepPoint | undefined) => point?.measures[quantity]?.value;
   const known = [...at.values()].flatMap((point) => value(point) ?? []);
   const [least, most] = [Math.min(...known), Math.max(...known)];
   const shade = (x: number): string => {
@@ -94,7 +93,7 @@ function heatMap(
       [head.padEnd(first), ...items.map((item, i) => item.padStart(widths[i]))].join(' ').trimEnd();
     return [line(label, columns), ...rows.map((row, i) => line(row, texts[i]))];
   };
-  const shown = COLUMNS.find((one) => one.figure === figure)!;
+  const shown = COLUMNS.find((one) => one.quantity === quantity)!;
   // PASS in as many characters as the others.
   const digits = Math.min(shown.digits, 3);
   const choices = [
@@ -125,7 +124,7 @@ function pointTable(keys: readonly string[], points: readonly SweepPoint[]): str
   });
   for (const point of points.slice(0, MOST_LINES)) {
     const state = point.rows.length === 0 ? ` (${stateText(point)})` : '';
-    const cells = figureCells(point).map(({ text }) => text);
+    const cells = measureCells(point).map(({ text }) => text);
     table.push([`${pointText(keys, point)}${state}`, ...cells]);
   }
   const more = points.length - MOST_LINES;

@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
-import { COLUMNS, linesOf, type Entry, type Line } from '../store/entry.js';
+import { COLUMNS, type Line, linesOf } from './lines.js';
+import type { Entry } from '../store/entry.js';
 
 interface Column {
   title: readonly string[];

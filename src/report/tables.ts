@@ -1,15 +1,11 @@
-import { legendOf, protocolSentences, type Entry } from '../store/entry.js';
+import type { Entry } from '../store/entry.js';
+import { legendOf, protocolSentences } from './lines.js';
 import { drawGrid, type Grid } from './grid.js';
 import { escaped, markdownGrid, markdownTable } from './markdown.js';
-import { maskingInBrief } from '../metrics/masking.js';
-import { robustnessComparisons } from '../metrics/robustness.js';
+import { maskingInBrief } from './masking.js';
+import { robustnessComparisons } from './robustness.js';
 import { consoleTable } from './table.js';
-
-/** A table with its title: one of the paper's, or of what belongs to neither. */
-export interface TablePart {
-  title: string;
-  entries: Entry[];
-}
+import type { TablePart } from '../store/collect.js';
 
 /** Tables for a console, and beneath them what there is to know about them. */
 export function consoleReport(parts: readonly TablePart[], width = Infinity): string {

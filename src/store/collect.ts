@@ -1,14 +1,13 @@
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
-import { printable, type Entry } from './entry.js';
-import type { TablePart } from '../report/tables.js';
+import { inWords, printable } from '../base/text.js';
+import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
 import { FILES, STUDY_FILE } from './folder.js';
-import { inWords } from '../config/problems.js';
 import { entryOf, INCIDENTAL, isResult, type Result } from './result.js';
+import path from 'node:path';
 
 /** A finished run and where it lies. */
 export interface FoundRun {
@@ -195,6 +194,12 @@ export function tablesOf(groups: readonly Group[]): CollectedPart[] {
   }
   if (rest.length > 0) parts.push(partOf('Not in the paper', inOrder(rest)));
   return parts;
+}
+
+/** A table with its title: one of the paper's, or of what belongs to neither. */
+export interface TablePart {
+  title: string;
+  entries: Entry[];
 }
 
 /** A table, and the runs that each of its entries is of; none of an entry without a run. */

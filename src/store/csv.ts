@@ -1,18 +1,19 @@
 import { stringify } from 'csv-stringify/sync';
-import { STEP_ATTACKS, type AttackName } from '../attacks/attack.js';
-import type { Evaluation } from '../experiment/evaluate.js';
+import { type AttackName, STEP_ATTACKS } from '../attacks/attack.js';
+import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
+import { attackersOf } from '../metrics/robustness.js';
+import type { Evaluation } from '../metrics/evaluation.js';
 import type { LogRow } from '../training/log.js';
 import type { Entry } from './entry.js';
+import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
 import {
-  difference,
-  FIGURES,
-  figuresOf,
-  outsideSeeds,
-  publishedFigures,
+  type Measures,
+  measuresOf,
+  quantity,
   spreadOverSeeds,
-  type FigureName,
-  type Figures,
-} from '../metrics/figures.js';
+  TABLE_QUANTITIES,
+  type TableQuantity,
+} from '../metrics/quantities.js';
 
 /** `per-image.csv`: one line an image; empty where an attack failed or was not tried. */
 export function perImageCsv(evaluation: Evaluation): string {
@@ -71,7 +72,7 @@ export function tableCsv(entries: readonly Entry[]): string {
   const lines = entries.flatMap((entry) => {
     const { name, beta, epsilon, rows, seeds, published } = entry;
     const row = rows.at(0);
-    const line = (source: string, figures: Figures, more: Record<string, unknown> = {}) => ({
+    const line = (source: string, measures: Measures, more: Record<string, unknown> = {}) => ({
       name,
       table: published?.table ?? '',
       row: published?.id ?? '',
@@ -82,15 +83,15 @@ export function tableCsv(entries: readonly Entry[]): string {
       seeds: seeds.join(' '),
       beta,
       epsilon,
-      ...flat(figures),
+      ...flat(measures),
       outside: '',
       ...more,
     });
-    const ours = figuresOf(rows);
+    const ours = measuresOf(rows);
     const lines = row ? [line('bang', ours)] : [];
     if (rows.length > 1) lines.push(line('over seeds', spreadOverSeeds(rows)));
     if (!published) return lines;
-    const theirs = publishedFigures(published);
+    const theirs = publishedMeasures(published);
     const { beta: theirBeta, epsilon: theirEpsilon } = published;
     const numbers = { beta: theirBeta ?? '', epsilon: theirEpsilon ?? '' };
     lines.push(line('published', theirs, { ...NOT_OURS, ...numbers }));
@@ -102,26 +103,36 @@ export function tableCsv(entries: readonly Entry[]): string {
   return stringify(lines, { header: true });
 }
 
-/** Each figure, and its deviation over images where it has one, as columns. */
-export function flat(figures: Figures): Record<string, number | string> {
-  const rounded = (name: FigureName, x: number | undefined) =>
-    x === undefined ? '' : csvNumber(name, x);
+/** The columns of the tables' quantities. FGS unmasked has PASS among them, which nobody measures. */
+export const TABLE_COLUMNS = TABLE_QUANTITIES.flatMap((name) =>
+  name === 'fgs_unmasked_linf' ? (['fgs_unmasked_pass', name] as const) : [name],
+);
+
+/** Each quantity, and its deviation over images where it has one, as columns. */
+export function flat(measures: Measures): Record<string, number | string> {
   return Object.fromEntries(
-    FIGURES.flatMap((name) => {
-      const figure = figures[name];
-      const value = rounded(name, figure?.value);
-      if (!/_(pass|linf)$/.test(name)) return [[name, value]];
+    TABLE_COLUMNS.flatMap((name) => {
+      if (name === 'fgs_unmasked_pass')
+        return [`${name}_mean`, `${name}_std`].map((of) => [of, '']);
+      const measured = measures[name];
+      const value = csvText(name, measured?.value);
+      if (!quantity(name).spreads) return [[name, value]];
       return [
         [`${name}_mean`, value],
-        [`${name}_std`, rounded(name, figure?.std)],
+        [`${name}_std`, csvText(name, measured?.std)],
       ];
     }),
   );
 }
 
-/** A figure with the digits that it has in CSV files. */
-export function csvNumber(name: FigureName, value: number): number {
-  return Number(value.toFixed(name.endsWith('_pass') ? 6 : 4));
+/** A number with the digits that it has in CSV files. */
+export function csvNumber(name: TableQuantity, value: number): number {
+  return Number(value.toFixed(quantity(name).ofPass ? 6 : 4));
+}
+
+/** The same; empty where there is none. */
+export function csvText(name: TableQuantity, value: number | undefined): number | string {
+  return value === undefined ? '' : csvNumber(name, value);
 }
 
 /** `training.csv`: one line each `logEvery` iterations. */
@@ -139,5 +150,50 @@ export function trainingCsv(rows: LogRow[]): string {
       ]),
     ),
   }));
+  return stringify(lines, { header: true });
+}
+
+/** `robustness.csv`: a line for each network, attack and budget; the last attack is `worst`. */
+export function robustnessCsv(entries: readonly Entry[]): string {
+  const lines = entries.flatMap(({ name, published, rows, seeds }) =>
+    rows.flatMap(({ images, accuracy, robustness }, i) =>
+      attackersOf(robustness).flatMap((attack) => {
+        const { accuracy: standing, medianLinf } = robustness!.attacks[attack]!;
+        return robustness!.budgets.map((budget, b) => ({
+          name,
+          table: published?.table ?? '',
+          row: published?.id ?? '',
+          seed: seeds[i] ?? '',
+          images,
+          accuracy: rounded(accuracy),
+          attack,
+          median_linf: medianLinf ?? '',
+          budget,
+          robust_accuracy: rounded(standing[b]),
+        }));
+      }),
+    ),
+  );
+  return stringify(lines, { header: true });
+}
+
+function rounded(value: number): number {
+  return Number(value.toFixed(4));
+}
+
+/** `masking.csv`: a line for each attack, numbers of images. */
+export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingStudy): string {
+  const lines = (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(
+    ([attack, found]) => ({
+      name,
+      attacked,
+      blank,
+      attack,
+      fooled: found.fooled,
+      fgs_fails: found.fgsFails,
+      below_fgs: found.belowFgs,
+      below_pgd: found.belowPgd ?? '',
+    }),
+  );
   return stringify(lines, { header: true });
 }

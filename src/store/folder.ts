@@ -10,12 +10,11 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify, YAMLParseError } from 'yaml';
 import { codeOf, UserError } from '../base/errors.js';
 import { isAlive, reason, writeFileAtomic } from '../base/files.js';
-import type { AttackOutcome, OutcomeStore } from '../experiment/evaluate.js';
+import path from 'node:path';
 
 /** The files of a run's result folder. */
 export const FILES = {
@@ -332,51 +331,5 @@ function storeIn(folder: string, key: Identity): Store {
     write(name, value) {
       writeFileAtomic(file(name), JSON.stringify({ digest: digestOf(value), value }));
     },
-  };
-}
-
-/** Finished attacks in a store. */
-export function outcomesIn(store: Store): OutcomeStore {
-  return {
-    read(attack) {
-      const stored = store.read(attack);
-      return stored === undefined ? undefined : decode(stored as StoredOutcome);
-    },
-    write(attack, outcome) {
-      store.write(attack, encode(outcome));
-    },
-  };
-}
-
-interface StoredOutcome {
-  linf: string;
-  l2?: string;
-  pass?: string;
-  aligned?: string;
-  seconds: AttackOutcome['seconds'];
-}
-
-// Base64 keeps NaN and every bit, which JSON's numbers do not.
-function encode({ linf, l2, pass, aligned, seconds }: AttackOutcome): StoredOutcome {
-  const text = (array: Float32Array | Uint8Array) =>
-    Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
-  return {
-    linf: text(linf),
-    ...(l2 && { l2: text(l2) }),
-    ...(pass && { pass: text(pass) }),
-    ...(aligned && { aligned: text(aligned) }),
-    seconds,
-  };
-}
-
-function decode({ linf, l2, pass, aligned, seconds }: StoredOutcome): AttackOutcome {
-  const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
-  const floats = (text: string) => new Float32Array(bytes(text).buffer);
-  return {
-    linf: floats(linf),
-    ...(l2 !== undefined && { l2: floats(l2) }),
-    ...(pass !== undefined && { pass: floats(pass) }),
-    ...(aligned !== undefined && { aligned: bytes(aligned) }),
-    seconds,
   };
 }

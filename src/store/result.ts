@@ -3,8 +3,9 @@ import { CHANNELS, SEARCHES } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { publishedRow } from '../paper/published.js';
-import { labelsOf, printable, type Entry } from './entry.js';
-import { isBang, type Config } from '../config/experiment.js';
+import { type Entry, labelsOf } from './entry.js';
+import { printable } from '../base/text.js';
+import { type Config, isBang } from '../config/experiment.js';
 
 /** `result.json`: the figures and all that is needed to know where they come from. */
 export interface Result {

@@ -11,16 +11,6 @@ export function snapshotName(iteration: number): string {
   return `iteration-${iteration}.safetensors`;
 }
 
-/** The iterations of which a run keeps snapshots; the network of the last is its weights. */
-export function snapshotIterations({
-  iterations,
-  snapshots,
-}: Pick<Config['training'], 'iterations' | 'snapshots'>): number[] {
-  if (snapshots === undefined) return [];
-  const count = Math.ceil(iterations / snapshots) - 1;
-  return Array.from({ length: count }, (_, i) => (i + 1) * snapshots);
-}
-
 /**
  * A network in the middle of its training, as a weight file. It is what a run of so many iterations
  * ends with, and the config that it holds is that run's.

@@ -29,7 +29,7 @@ import {
   connect,
   contentStore,
   engineKey,
-  inWords,
+  refusalInWords,
   manifestSchema,
   QUEUE,
   type CarriedFile,
@@ -93,7 +93,7 @@ export async function runQueuedSweep(
     };
     return await carryOut(plan, folder, compute, { ...options, force });
   } catch (error) {
-    throw inWords(error, address.text);
+    throw refusalInWords(error, address.text);
   } finally {
     client.disconnect();
   }

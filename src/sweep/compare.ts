@@ -1,14 +1,11 @@
 import { stringify } from 'csv-stringify/sync';
-import { FIGURES, type FigureName } from '../metrics/figures.js';
+import { TABLE_QUANTITIES, type TableQuantity } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import {
-  pointsOf,
-  rounded,
-  valueColumns,
-  valueText,
-  type SweepCell,
-  type SweepPoint,
-} from './summary.js';
+import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
+import { valueText } from '../config/points.js';
+import { valueColumns } from './csv.js';
+import { csvText, TABLE_COLUMNS } from '../store/csv.js';
+import { meanOf } from '../metrics/statistics.js';
 
 /** Two sweeps, point by point. */
 export interface Comparison {
@@ -18,8 +15,8 @@ export interface Comparison {
   onlySecond: number;
   /** Cells of the same seed with the same weights and figures, bit for bit, of so many. */
   identical: { cells: number; of: number };
-  /** Second minus first, of each figure that both have. */
-  figures: Partial<Record<FigureName, Change>>;
+  /** Second minus first, of each quantity that both have. */
+  changes: Partial<Record<TableQuantity, Change>>;
   csv: string;
 }
 
@@ -49,16 +46,16 @@ export function compareSweeps(
     const other = b.get(key);
     return other ? [{ point, other }] : [];
   });
-  const figures: Comparison['figures'] = {};
-  for (const name of FIGURES) {
-    const changes = pairs.flatMap(({ point, other }) => {
-      const [x, y] = [point.figures[name], other.figures[name]];
+  const changes: Comparison['changes'] = {};
+  for (const name of TABLE_QUANTITIES) {
+    const each = pairs.flatMap(({ point, other }) => {
+      const [x, y] = [point.measures[name], other.measures[name]];
       return x && y ? [{ where: point, by: y.value - x.value }] : [];
     });
-    if (changes.length === 0) continue;
-    const mean = changes.reduce((sum, { by }) => sum + by, 0) / changes.length;
-    const most = changes.reduce((x, y) => (Math.abs(y.by) > Math.abs(x.by) ? y : x));
-    figures[name] = { mean, most: most.by, where: most.where };
+    if (each.length === 0) continue;
+    const mean = meanOf(each.map(({ by }) => by));
+    const most = each.reduce((x, y) => (Math.abs(y.by) > Math.abs(x.by) ? y : x));
+    changes[name] = { mean, most: most.by, where: most.where };
   }
   const cellKey = (cell: SweepCell): string => `${keyOf(cell)} ${cell.seed}`;
   const others = new Map(second.map((cell) => [cellKey(cell), cell]));
@@ -72,9 +69,10 @@ export function compareSweeps(
     ...valueColumns(keys, point.values),
     reference: +point.reference,
     ...Object.fromEntries(
-      FIGURES.map((name) => {
-        const [x, y] = [point.figures[name]?.value, other.figures[name]?.value];
-        return [name, x === undefined || y === undefined ? '' : rounded(y - x, name)];
+      TABLE_COLUMNS.map((name) => {
+        if (name === 'fgs_unmasked_pass') return [name, ''];
+        const [x, y] = [point.measures[name]?.value, other.measures[name]?.value];
+        return [name, x === undefined || y === undefined ? '' : csvText(name, y - x)];
       }),
     ),
   }));
@@ -83,8 +81,8 @@ export function compareSweeps(
     onlyFirst: a.size - pairs.length,
     onlySecond: b.size - pairs.length,
     identical: { cells: twins.filter(same).length, of: twins.length },
-    figures,
-    csv: stringify(lines, { header: true, columns: [...keys, 'reference', ...FIGURES] }),
+    changes,
+    csv: stringify(lines, { header: true, columns: [...keys, 'reference', ...TABLE_COLUMNS] }),
   };
 }
 

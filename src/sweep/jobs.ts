@@ -10,7 +10,7 @@ import {
   closeAll,
   connect,
   engineKey,
-  inWords,
+  refusalInWords,
   KEPT_SECONDS,
   QUEUE,
   type CellJob,
@@ -178,7 +178,7 @@ export async function withdraw(
     }
     return { taken: ids.length - left, left };
   } catch (error) {
-    throw inWords(error, address.text);
+    throw refusalInWords(error, address.text);
   } finally {
     await closeAll([queue]);
     client.disconnect();

@@ -94,7 +94,7 @@ function replaceSilent(client: Redis, beatMs: number): void {
 }
 
 /** What the server says is wrong with a request, as a sentence; other errors as they are. */
-export function inWords(error: unknown, text: string): unknown {
+export function refusalInWords(error: unknown, text: string): unknown {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return error;
   return new UserError(`the queue ${text} refuses: ${error.message}`);
 }

@@ -5,10 +5,11 @@ import type { Result } from '../store/result.js';
 import { loadSource } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
-import { bestOf, paretoCsv, surfacesCsv, sweepCsv, type SweepCell } from './summary.js';
-import { planFor, sweepFolder, type CellState, type SweepFolder } from './folder.js';
+import { bestOf, type SweepCell } from './summary.js';
+import { paretoCsv, surfacesCsv, sweepCsv } from './csv.js';
+import { type CellState, planFor, type SweepFolder, sweepFolder } from './folder.js';
 import type { Cell, Plan } from '../config/sweep.js';
-import { runPool, type Ended, type Job } from './pool.js';
+import { type Ended, type Job, runPool } from './pool.js';
 
 export interface SweepOptions {
   /** The folder of the sweep. */

@@ -1,15 +1,14 @@
 import { meanOf } from '../metrics/statistics.js';
-import { COLUMNS } from '../store/entry.js';
-import type { FigureName } from '../metrics/figures.js';
-import { drawGrid, NOTHING, numberCell, type Grid } from '../report/grid.js';
-import { pointsOf, shortKeys, valueText, type SweepCell, type SweepPoint } from './summary.js';
+import { TABLE_QUANTITIES, type TableQuantity } from '../metrics/quantities.js';
+import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
+import { valueText } from '../config/points.js';
 
 /**
  * A figure over all points of a sweep: how much of it is a plane over the keys, and how much is scatter, as
  * another seed would give.
  */
 export interface Trend {
-  figure: FigureName;
+  quantity: TableQuantity;
   /** Points that have the figure, without the reference. */
   points: number;
   mean: number;
@@ -54,19 +53,19 @@ export function trendsOf(keys: readonly string[], cells: readonly SweepCell[]): 
       const value = point.values[varied[v].k] as number;
       return (value - least) / (greatest - least);
     });
-  const level = all.find(({ reference }) => reference)?.figures;
-  const trends = COLUMNS.flatMap(({ figure }): Trend[] => {
+  const level = all.find(({ reference }) => reference)?.measures;
+  const trends = TABLE_QUANTITIES.flatMap((quantity): Trend[] => {
     const known = points.flatMap((point) => {
-      const found = point.figures[figure];
+      const found = point.measures[quantity];
       return found ? [{ x: at(point), y: found.value }] : [];
     });
     const plane = planeThrough(known);
     if (plane === undefined) return [];
-    const reference = level?.[figure]?.value;
+    const reference = level?.[quantity]?.value;
     const above = known.filter(({ y }) => reference !== undefined && y > reference).length;
     return [
       {
-        figure,
+        quantity,
         points: known.length,
         mean: meanOf(known.map(({ y }) => y)),
         reference: reference === undefined ? undefined : { value: reference, above },
@@ -123,55 +122,4 @@ function solve(matrix: number[][], right: number[]): number[] | undefined {
     }
   }
   return rows.map((row, i) => row[n] / row[i]);
-}
-
-/** The trends as a table, a line for each figure. */
-export function trendGrid({ keys, trends }: Trends): Grid {
-  const short = shortKeys(keys.map(({ key }) => key));
-  const digitsOf = new Map(COLUMNS.map(({ figure, digits }) => [figure, digits]));
-  const titleOf = new Map(COLUMNS.map(({ figure, title }) => [figure, title.join(' ')]));
-  return {
-    columns: [
-      { title: ['figure'], align: 'left' },
-      { title: ['reference'] },
-      { title: ['points', 'above'] },
-      { title: ['mean of', 'points'] },
-      ...keys.map(({ least, greatest }, v) => ({ title: [short[v], `${least} → ${greatest}`] })),
-      { title: ['explained', '%'] },
-      { title: ['scatter'] },
-    ],
-    rows: trends.map(({ figure, points, mean, reference, rise, explained, scatter }) => {
-      const digits = digitsOf.get(figure)!;
-      return [
-        { text: titleOf.get(figure)! },
-        reference === undefined ? NOTHING : numberCell(reference.value, digits),
-        reference === undefined
-          ? NOTHING
-          : { text: `${reference.above} of ${points}`, value: reference.above },
-        numberCell(mean, digits),
-        ...rise.map((by) => ({ ...numberCell(by, digits), text: signed(by, digits) })),
-        explained === undefined ? NOTHING : numberCell(100 * explained, 0),
-        numberCell(scatter, digits),
-      ];
-    }),
-  };
-}
-
-function signed(by: number, digits: number): string {
-  const text = by.toFixed(digits);
-  if (Number(text) === 0) return text.replace('-', '');
-  return by > 0 ? `+${text}` : text;
-}
-
-/** How to read the table. */
-export const TRENDS =
-  'A plane over the keys, by least squares: how far each figure rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
-
-/** The same for a console; undefined where there is none. */
-export function trendReport(
-  keys: readonly string[],
-  cells: readonly SweepCell[],
-): string | undefined {
-  const trends = trendsOf(keys, cells);
-  return trends && `${TRENDS}\n${drawGrid(trendGrid(trends))}`;
 }

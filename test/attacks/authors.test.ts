@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadData } from '#bang/data/load.js';
 import { startEngine } from '#bang/engine/engine.js';
-import type { Evaluation } from '#bang/experiment/evaluate.js';
+import type { Evaluation } from '#bang/metrics/evaluation.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';
 import { networkWith } from '../fixtures.js';

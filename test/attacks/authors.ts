@@ -1,10 +1,11 @@
 import type { AttackName, Protocol } from '#bang/attacks/attack.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { threadCount } from '#bang/engine/engine.js';
-import { evaluate, type Evaluation } from '#bang/experiment/evaluate.js';
+import { evaluate } from '#bang/experiment/evaluate.js';
+import type { Evaluation } from '#bang/metrics/evaluation.js';
 import type { Network, Weights } from '#bang/model/network.js';
 import { silent } from '#bang/base/progress.js';
-import { summarise, type Row } from '#bang/metrics/row.js';
+import { type Row, summarise } from '#bang/metrics/row.js';
 import { fixture, readCsv } from '../fixtures.js';
 
 /**

@@ -133,7 +133,7 @@ async function closed<T>({ page, offences }: Watched, what: () => Promise<T>): P
   }
 }
 
-const FIGURES = [
+const TABLE_QUANTITIES = [
   'accuracy',
   'fgs_rate',
   'fgs_pass',
@@ -148,7 +148,7 @@ const FIGURES = [
 /** The numbers of a line of table.csv, as the page has them: with deviations only where it shows them. */
 function numbersIn(line: Record<string, string>): number[][] {
   const withSpread = line.source === 'bang' || line.source === 'published';
-  return FIGURES.map((figure) => {
+  return TABLE_QUANTITIES.map((figure) => {
     const columns =
       figure in line ? [figure] : [`${figure}_mean`, ...(withSpread ? [`${figure}_std`] : [])];
     return columns.flatMap((column) => (line[column] === '' ? [] : [Number(line[column])]));

@@ -6,7 +6,7 @@ import { parseConfig, type Config } from '#bang/config/experiment.js';
 import type { Band } from '#bang/config/expect.js';
 import { loadConfig } from '#bang/config/load.js';
 import type { Row } from '#bang/metrics/row.js';
-import { overSeeds, rowFigure, ROW_FIGURES } from '#bang/metrics/quantities.js';
+import { overSeeds, scalar, SCALARS } from '#bang/metrics/quantities.js';
 import { tinyConfig, workspace, type Workspace } from '../cli/bang.js';
 import { attackWith, realResult, resultWith, rowWith } from '../report/entries.js';
 
@@ -28,10 +28,10 @@ async function complaint(block: string): Promise<string> {
 
 describe('expect', () => {
   it('is read beside the experiment, whose identity it does not touch', async () => {
-    const loaded = await load('  hc1.linfMean: {min: 180}\n  accuracy: {min: 99, max: 100}');
+    const loaded = await load('  hc1_linf_mean: {min: 180}\n  accuracy: {min: 99, max: 100}');
     expect([...loaded.expect!.bands]).toEqual([
       ['accuracy', { min: 99, max: 100 }],
-      ['hc1.linfMean', { min: 180 }],
+      ['hc1_linf_mean', { min: 180 }],
     ]);
     const without = await loadConfig(space.write('x.yaml', tinyConfig()));
     expect(JSON.stringify(loaded.config)).toBe(JSON.stringify(without.config));
@@ -41,11 +41,11 @@ describe('expect', () => {
   it('is inherited band by band, and its baseline lies beside the file that names it', async () => {
     space.write(
       'below/base.yaml',
-      tinyConfig('expect: {baseline: b.json, accuracy: {min: 5}, fgs.rate: {max: 5}}'),
+      tinyConfig('expect: {baseline: b.json, accuracy: {min: 5}, fgs_rate: {max: 5}}'),
     );
     const file = space.write(
       'over.yaml',
-      'extends: below/base.yaml\nexpect: {fgs.rate: null, accuracy: {deviations: 4}}',
+      'extends: below/base.yaml\nexpect: {fgs_rate: null, accuracy: {deviations: 4}}',
     );
     const { expect: found } = await loadConfig(file);
     expect(found!.baseline).toBe(space.file('below', 'b.json'));
@@ -54,14 +54,11 @@ describe('expect', () => {
 
   it.each([
     [
-      'fgs.raet: {max: 5}',
-      'expect."fgs.raet": no such figure, did you mean fgs.rate? (there are accuracy, blank.rate, fgs.rate,',
+      'fgs_raet: {max: 5}',
+      'expect.fgs_raet: no such figure, did you mean fgs_rate? (there are accuracy, blank_rate, fgs_rate,',
     ],
-    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such figure, did you mean fgs.rate? (there are '],
-    [
-      'linfMean: {max: 5}',
-      'expect.linfMean: no such figure, did you mean fgs.linfMean? (there are ',
-    ],
+    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such figure, did you mean fgs_rate? (there are '],
+    ['linf: {max: 5}', 'expect.linf: no such figure, did you mean fgs_linf_mean? (there are '],
     ['speed: {max: 5}', 'expect.speed: no such figure (there are accuracy, '],
     ['accuracy: {mni: 5}', 'expect.accuracy.mni: unknown key, did you mean min?'],
     ['accuracy: {min: high}', 'expect.accuracy.min: expected a number, found "high"'],
@@ -78,8 +75,8 @@ describe('expect', () => {
     ],
     ['accuracy: {deviations: 0}', 'expect.accuracy.deviations: expected a number above 0, found 0'],
     [
-      'hc1.passMean: {min: 0}',
-      'expect."hc1.passMean": evaluation.pass is false, so PASS is not measured',
+      'hc1_pass_mean: {min: 0}',
+      'expect.hc1_pass_mean: evaluation.pass is false, so PASS is not measured',
     ],
   ])('%s is refused', async (block, message) => {
     const complained = await complaint(`  ${block}`);
@@ -90,19 +87,44 @@ describe('expect', () => {
   it('of an attack that is not carried out is refused', async () => {
     const file = space.write(
       'x.yaml',
-      tinyConfig('expect: {hc1.rate: {min: 1}}').replace(
+      tinyConfig('expect: {hc1_rate: {min: 1}}').replace(
         'images: 60',
         'images: 60, attacks: [fgs]',
       ),
     );
     await expect(loadConfig(file)).rejects.toThrow('hc1 is not among evaluation.attacks');
-    const other = space.write('x.yaml', tinyConfig('expect: {pgd.rate: {min: 1}}'));
+    const other = space.write('x.yaml', tinyConfig('expect: {pgd_rate: {min: 1}}'));
     await expect(loadConfig(other)).rejects.toThrow('pgd is not among evaluation.attacks');
   });
 
+  it('goes on reading the old names, and says what they are called now', async () => {
+    const file = space.write(
+      'x.yaml',
+      tinyConfig('expect: {fgsUnmasked.linfMean: {min: 2}, blank.rate: {max: 5}}'),
+    );
+    const { expect: found } = await loadConfig(file);
+    expect([...found!.bands]).toEqual([
+      ['blank_rate', { max: 5 }],
+      ['fgs_unmasked_linf_mean', { min: 2 }],
+    ]);
+    expect(found!.notes).toEqual([
+      'expect.blank.rate is now called blank_rate',
+      'expect.fgsUnmasked.linfMean is now called fgs_unmasked_linf_mean',
+    ]);
+    const twice = space.write(
+      'y.yaml',
+      tinyConfig('expect: {fgs.rate: {min: 2}, fgs_rate: {max: 5}}'),
+    );
+    await expect(loadConfig(twice)).rejects.toThrow(
+      'fgs.rate is the old name of fgs_rate, which is given, too: leave out one of them',
+    );
+  });
+
   it('of PASS where it is not measured is no figure', async () => {
-    const file = space.write('x.yaml', tinyConfig('expect: {fgsUnmasked.passMean: {min: 0}}'));
-    await expect(loadConfig(file)).rejects.toThrow(/"fgsUnmasked\.passMean": no such figure/);
+    const file = space.write('x.yaml', tinyConfig('expect: {fgs_unmasked_pass_mean: {min: 0}}'));
+    await expect(loadConfig(file)).rejects.toThrow(
+      /expect\.fgs_unmasked_pass_mean: no such figure/,
+    );
   });
 });
 
@@ -174,7 +196,7 @@ describe('a band', () => {
     expect(accuracy({ min: 0 }, NaN)).toMatchObject({ value: NaN, holds: false });
   });
 
-  it.each(['fgs.rate', 'fgs.linfMean', 'fgs.alignedRate', 'blank.rate'])(
+  it.each(['fgs_rate', 'fgs_linf_mean', 'fgs_aligned_rate', 'blank_rate'])(
     'does not hold of %s over no images',
     (name) => {
       const none = attackWith(0, { attacked: 0, aligned: 0 });
@@ -188,7 +210,7 @@ describe('a band', () => {
     const rows = [49, 50, 54].map((value) => rowWith({ accuracy: value }));
     expect(verdict('accuracy', { deviations: 2 }, rows)).toMatchObject({ value: 51, holds: true });
     const unknown = rowWith({ attacks: { fgs: attackWith(0) } });
-    const bands = new Map([['fgs.linfMean', { min: 0 }]]);
+    const bands = new Map([['fgs_linf_mean', { min: 0 }]]);
     expect(judge({ bands }, [rowWith(), unknown])[0]).toMatchObject({ value: null, holds: false });
   });
 });
@@ -196,21 +218,21 @@ describe('a band', () => {
 describe('the figures', () => {
   it('are those of a real row', () => {
     const { row } = realResult('lenet-b1');
-    const value = (name: string) => rowFigure(name).of(row);
+    const value = (name: string) => scalar(name).of(row);
     const { fgs, hc1 } = row.attacks;
     expect(value('accuracy')).toBe(row.accuracy);
-    expect(value('blank.rate')).toBeCloseTo((100 * row.blank) / row.correct, 12);
-    expect(value('fgs.rate')).toBe(fgs!.rate);
-    expect(value('hc1.linfMean')).toBe(hc1!.linf!.mean);
-    expect(value('hc1.passStd')).toBe(hc1!.pass!.std);
-    expect(value('fgsUnmasked.rate')).toBe(row.attacks['fgs-unmasked']!.rate);
-    expect(new Set(ROW_FIGURES.map(({ name }) => name)).size).toBe(ROW_FIGURES.length);
+    expect(value('blank_rate')).toBeCloseTo((100 * row.blank) / row.correct, 12);
+    expect(value('fgs_rate')).toBe(fgs!.rate);
+    expect(value('hc1_linf_mean')).toBe(hc1!.linf!.mean);
+    expect(value('hc1_pass_std')).toBe(hc1!.pass!.std);
+    expect(value('fgs_unmasked_rate')).toBe(row.attacks['fgs-unmasked']!.rate);
+    expect(new Set(SCALARS.map(({ name }) => name)).size).toBe(SCALARS.length);
   });
 
   it('over seeds have the mean and the sample deviation', () => {
     // Of 2, 4, 4, 4, 5, 5, 7, 9 the mean is 5 and the sum of squares 32.
     const rows = [2, 4, 4, 4, 5, 5, 7, 9].map((value) => rowWith({ accuracy: value }));
-    const found = overSeeds(rowFigure('accuracy'), rows);
+    const found = overSeeds(scalar('accuracy'), rows);
     expect(found).toMatchObject({ mean: 5, n: 8, min: 2, max: 9 });
     expect(found!.std).toBeCloseTo(Math.sqrt(32 / 7), 12);
   });
@@ -266,10 +288,10 @@ describe('a baseline', () => {
   });
 
   it('that lacks a figure cannot judge it', () => {
-    const bands = new Map([['hc1.passMean', { deviations: 3 }]]);
+    const bands = new Map([['hc1_pass_mean', { deviations: 3 }]]);
     const lacking = { ...baseline(), figures: {} };
     expect(() => judge({ bands, baseline: 'b.json' }, [rowWith()], lacking)).toThrow(
-      /^b\.json has no hc1\.passMean, /,
+      /^b\.json has no hc1_pass_mean, /,
     );
   });
 });

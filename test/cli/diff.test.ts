@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { perImageCsv } from '#bang/store/csv.js';
-import type { Evaluation } from '#bang/experiment/evaluate.js';
+import type { Evaluation } from '#bang/metrics/evaluation.js';
 import { packageRoot } from '#bang/base/files.js';
 import { resultWith } from '../report/entries.js';
 import { bangInside, expectRefusal, workspace, type Workspace } from './bang.js';
+import path from 'node:path';
 
 let space: Workspace;
 beforeAll(() => {
@@ -97,7 +97,7 @@ describe('bang diff', () => {
       path.join(table, 'lenet-b1', 'seed-1'),
     );
     expect(found.config.map(({ key }) => key)).toEqual(['name', 'training.bang', 'published.row']);
-    const rate = found.figures.find(({ figure }) => figure === 'fgs.rate')!;
+    const rate = found.figures.find(({ figure }) => figure === 'fgs_rate')!;
     expect(rate.difference).toBeCloseTo(2.03 - 90.41, 1);
     expect(found.noise).toBeNull();
     expect(found.images).toMatchObject({ images: 10_000 });

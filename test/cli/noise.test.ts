@@ -1,7 +1,6 @@
 import { cpSync, existsSync, rmSync } from 'node:fs';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { NoiseResult } from '#bang/experiment/noise.js';
+import type { NoiseResult } from '#bang/store/noise.js';
 import type { Result } from '#bang/store/result.js';
 import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
@@ -11,11 +10,12 @@ import {
   bangInside,
   bangOk,
   expectRefusal,
-  workspace,
-  writeSmallData,
   type Finished,
   type Workspace,
+  workspace,
+  writeSmallData,
 } from './bang.js';
+import path from 'node:path';
 
 const STUDY = `study: noise
 regular: r.yaml

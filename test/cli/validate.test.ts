@@ -13,6 +13,7 @@ import { noiseSchema } from '#bang/config/noise.js';
 import { sweepSchema } from '#bang/config/sweep.js';
 import { keysOf } from '#bang/config/problems.js';
 import { packageRoot } from '#bang/base/files.js';
+import { SCALARS } from '#bang/metrics/quantities.js';
 
 const b1 = path.join(packageRoot, 'configs', 'lenet-b1.yaml');
 const r0 = path.join(packageRoot, 'configs', 'lenet-r0.yaml');
@@ -156,8 +157,14 @@ describe('bang init', () => {
   });
 
   it('explains every key', () => {
-    for (const key of ['extends', ...configKeys().map((key) => key.split('.').at(-1)!)]) {
+    const own = configKeys().filter((key) => !key.startsWith('expect.'));
+    for (const key of ['extends', ...own.map((key) => key.split('.').at(-1)!)]) {
       expect(startingConfig).toMatch(new RegExp(`\\b${key}:\\s`));
+    }
+    // Of the numbers that can be expected, each kind once.
+    for (const { name, quantity } of SCALARS) {
+      const kind = name.slice(quantity.attack?.length ?? 0);
+      expect(startingConfig).toMatch(new RegExp(`${kind}:\\s`));
     }
   });
 

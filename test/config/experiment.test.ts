@@ -1,13 +1,13 @@
 import { readdirSync } from 'node:fs';
-import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { configKeys, configNotes, isBang, parseConfig } from '#bang/config/experiment.js';
 import { loadConfig } from '#bang/config/load.js';
-import { nearest } from '#bang/config/problems.js';
+import { nearest } from '#bang/base/text.js';
 import { packageRoot } from '#bang/base/files.js';
 import { publishedRow, publishedRowNames } from '#bang/paper/published.js';
 import { configFiles, valid } from './configFiles.js';
+import path from 'node:path';
 
 const configs = path.join(packageRoot, 'configs');
 

@@ -1,12 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  difference,
-  FIGURES,
-  figuresOf,
-  outsideSeeds,
-  publishedFigures,
-  spreadOverSeeds,
-} from '#bang/metrics/figures.js';
+import { difference, outsideSeeds, publishedMeasures } from '#bang/paper/compare.js';
+import { measuresOf, spreadOverSeeds, TABLE_QUANTITIES } from '#bang/metrics/quantities.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';
 import { randomOf } from '../data/idx-bytes.js';
@@ -18,19 +12,18 @@ const r0 = publishedRow(1, 'R0')!;
 describe('figures over seeds', () => {
   it('are those of the run if there is one', () => {
     const { row } = realResult('lenet-b1');
-    const figures = figuresOf([row]);
-    expect(figures.accuracy).toEqual({ value: row.accuracy });
-    expect(figures.fgs_rate).toEqual({ value: row.attacks.fgs!.rate });
+    const measures = measuresOf([row]);
+    expect(measures.accuracy).toEqual({ value: row.accuracy });
+    expect(measures.fgs_rate).toEqual({ value: row.attacks.fgs!.rate });
     const { mean, std } = row.attacks.hc1!.pass!;
-    expect(figures.hc1_pass).toEqual({ value: mean, std });
-    expect(figures.fgs_unmasked_pass).toBeNull();
+    expect(measures.hc1_pass).toEqual({ value: mean, std });
     expect(Object.values(spreadOverSeeds([row])).every((spread) => spread === null)).toBe(true);
   });
 
   it('have the sample standard deviation', () => {
     // The squares of the distances from the mean, 5, add up to 32; there are 8 of them.
     const rows = [2, 4, 4, 4, 5, 5, 7, 9].map(withAccuracy);
-    expect(figuresOf(rows).accuracy?.value).toBe(5);
+    expect(measuresOf(rows).accuracy?.value).toBe(5);
     expect(spreadOverSeeds(rows).accuracy).toEqual({ value: Math.sqrt(32 / 7), seeds: 8 });
   });
 
@@ -38,18 +31,18 @@ describe('figures over seeds', () => {
     const linf = (mean: number, std: number): Row =>
       rowWith({ attacks: { fgs: attackWith(900, { linf: { mean, std } }) } });
     const rows = [linf(10, 2), linf(14, 4)];
-    expect(figuresOf(rows).fgs_linf).toEqual({ value: 12, std: 3 });
+    expect(measuresOf(rows).fgs_linf).toEqual({ value: 12, std: 3 });
     expect(spreadOverSeeds(rows).fgs_linf?.value).toBeCloseTo(Math.sqrt(8), 12);
   });
 
   it('leave out seeds in which an attack never succeeded, or had nothing to attack', () => {
     const rows = [900, 0, 800].map((n) => rowWith({ attacks: { fgs: attackWith(n) } }));
-    expect(figuresOf(rows).fgs_linf).toEqual({ value: 10, std: 2 });
+    expect(measuresOf(rows).fgs_linf).toEqual({ value: 10, std: 2 });
     expect(spreadOverSeeds(rows).fgs_linf).toEqual({ value: 0, seeds: 2 });
     expect(spreadOverSeeds(rows).fgs_rate?.seeds).toBe(3);
     const nothing = rowWith({ correct: 0, attacks: { fgs: attackWith(0, { attacked: 0 }) } });
-    expect(figuresOf([nothing]).fgs_rate).toBeNull();
-    expect(figuresOf([nothing, rows[0]]).fgs_rate).toEqual({ value: 90 });
+    expect(measuresOf([nothing]).fgs_rate).toBeNull();
+    expect(measuresOf([nothing, rows[0]]).fgs_rate).toEqual({ value: 90 });
     expect(spreadOverSeeds([nothing, rows[0]]).fgs_rate).toBeNull();
   });
 
@@ -61,7 +54,7 @@ describe('figures over seeds', () => {
       const shift = random(1000) / 7;
       const of = (list: number[]) => {
         const rows = list.map(withAccuracy);
-        return [figuresOf(rows).accuracy!.value, spreadOverSeeds(rows).accuracy!.value] as const;
+        return [measuresOf(rows).accuracy!.value, spreadOverSeeds(rows).accuracy!.value] as const;
       };
       const [mean, std] = of(values);
       expect(of(shuffled)[0]).toBeCloseTo(mean, 9);
@@ -79,7 +72,7 @@ describe('figures over seeds', () => {
 describe('the difference from the published row', () => {
   it('is ours minus published, where both are', () => {
     const { row } = realResult('lenet-r0');
-    const apart = difference(figuresOf([row]), publishedFigures(r0));
+    const apart = difference(measuresOf([row]), publishedMeasures(r0));
     expect(apart.accuracy!.value).toBeCloseTo(99.17 - 99.16, 9);
     expect(apart.hc1_linf!.value).toBeCloseTo(112.2148 - 122.6, 3);
     expect(apart.fgs_unmasked_rate).toBeNull();
@@ -104,6 +97,6 @@ describe('the difference from the published row', () => {
       rowWith({ attacks: { fgs: attackWith(0), 'fgs-unmasked': attackWith(n) } }),
     );
     const outside = outsideSeeds(rows, r0);
-    expect(FIGURES.filter((name) => outside.has(name))).toEqual(['accuracy', 'fgs_rate']);
+    expect(TABLE_QUANTITIES.filter((name) => outside.has(name))).toEqual(['accuracy', 'fgs_rate']);
   });
 });

@@ -1,16 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { AttackName } from '#bang/attacks/attack.js';
-import type { AttackOutcome, Evaluation } from '#bang/experiment/evaluate.js';
+import type { AttackOutcome, Evaluation } from '#bang/metrics/evaluation.js';
 import { makeRandom } from '#bang/base/random.js';
-import { perImageCsv } from '#bang/store/csv.js';
-import { maskingStudy, maskingTable } from '#bang/metrics/masking.js';
+import { perImageCsv, robustnessCsv } from '#bang/store/csv.js';
+import { maskingStudy } from '#bang/metrics/masking.js';
+import { maskingTable } from '#bang/report/masking.js';
 import { summarise } from '#bang/metrics/row.js';
-import {
-  robustnessComparisons,
-  robustnessCsv,
-  robustnessOf,
-  robustnessTable,
-} from '#bang/metrics/robustness.js';
+import { robustnessComparisons, robustnessTable } from '#bang/report/robustness.js';
+import { robustnessOf } from '#bang/metrics/robustness.js';
 
 /** Of images that are all labelled 0; those predicted as 1 are not attacked. */
 function evaluationOf(

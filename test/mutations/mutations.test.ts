@@ -32,7 +32,7 @@ const mutations: Mutation[] = [
         to: 'const balanced = tf.onesLike(epsilonHat);',
       },
     ],
-    out: ['fgs.rate', 'fgs.linfMean'],
+    out: ['fgs_rate', 'fgs_linf_mean'],
   },
   {
     name: 'κ is scaled before it is passed down',
@@ -50,7 +50,7 @@ const mutations: Mutation[] = [
         to: 'kappa = visit(layer, kappa, passes[i]) ?? kappa;',
       },
     ],
-    out: ['fgs.linfMean', 'hc1.linfStd'],
+    out: ['fgs_linf_mean', 'hc1_linf_std'],
   },
   {
     name: 'ratio is swapped: ε·ratio for what is classified correctly',
@@ -62,7 +62,7 @@ const mutations: Mutation[] = [
         to: 'tf.add(tf.mul(correct, epsilon * (ratio - 1)), epsilon)',
       },
     ],
-    out: ['fgs.rate', 'fgs.linfMean'],
+    out: ['fgs_rate', 'fgs_linf_mean'],
   },
   {
     name: 'FGS goes the wrong way',
@@ -74,13 +74,13 @@ const mutations: Mutation[] = [
         to: 'direction: (gradient) => tf.neg(tf.sign(gradient))',
       },
     ],
-    out: ['fgs.linfMean'],
+    out: ['fgs_linf_mean'],
   },
   {
     name: 'PASS is of images that are not aligned',
     config: 'lenet-r0',
     edits: [{ file: 'metrics/pass.js', from: 'if (align())', to: 'if (false)' }],
-    out: ['fgs.alignedRate', 'hc1.alignedRate'],
+    out: ['fgs_aligned_rate', 'hc1_aligned_rate'],
   },
   {
     name: 'the mean image is not subtracted',

@@ -1,7 +1,7 @@
 import { SaxesParser } from 'saxes';
 import { describe, expect, it } from 'vitest';
 import type { Outcome, Verdict } from '#bang/check/check.js';
-import { rowFigure } from '#bang/metrics/quantities.js';
+import { scalar } from '#bang/metrics/quantities.js';
 import {
   githubAnnotations,
   junitXml,
@@ -14,7 +14,7 @@ import {
 } from '#bang/report/check.js';
 
 const verdict = (name: string, more: Partial<Verdict> = {}): Verdict => ({
-  figure: rowFigure(name),
+  figure: scalar(name),
   value: 4,
   min: null,
   max: 5,
@@ -36,10 +36,10 @@ const baseline = { mean: 3, std: 0.25, n: 10, min: 2, max: 4 };
 const OUTCOMES: Outcome[] = [
   outcome({
     verdicts: [
-      verdict('fgs.rate'),
+      verdict('fgs_rate'),
       verdict('accuracy', { value: 98, min: 99, max: null, margin: -1, holds: false }),
-      verdict('hc1.passMean', { value: null, min: 0.1, max: 0.2, margin: null, holds: false }),
-      verdict('fgs.linfMean', { value: NaN, min: 2, max: 4, margin: NaN, holds: false, baseline }),
+      verdict('hc1_pass_mean', { value: null, min: 0.1, max: 0.2, margin: null, holds: false }),
+      verdict('fgs_linf_mean', { value: NaN, min: 2, max: 4, margin: NaN, holds: false, baseline }),
     ],
   }),
   outcome({ name: NASTY, file: 'a,b:c%.yaml', problem: { kind: 'unable', message: NASTY } }),
@@ -48,22 +48,22 @@ const OUTCOMES: Outcome[] = [
 
 describe('a sentence', () => {
   it.each<[Verdict, string]>([
-    [verdict('fgs.rate'), 'fgs.rate is 4.00 %, expected at most 5.00 %: holds with 1.00 to spare'],
+    [verdict('fgs_rate'), 'fgs_rate is 4.00 %, expected at most 5.00 %: holds with 1.00 to spare'],
     [
-      verdict('hc1.linfMean', { value: 170.5, min: 180, max: null, margin: -9.5, holds: false }),
-      'hc1.linfMean is 170.50 pixels, expected at least 180.00 pixels: out of band by 9.50',
+      verdict('hc1_linf_mean', { value: 170.5, min: 180, max: null, margin: -9.5, holds: false }),
+      'hc1_linf_mean is 170.50 pixels, expected at least 180.00 pixels: out of band by 9.50',
     ],
     [
-      verdict('fgs.linfMean', { value: 4, min: 2, max: 4, margin: 0, baseline }),
-      'fgs.linfMean is 4.00 pixels, expected 2.00 to 4.00 pixels (baseline 3.00 ± 0.25 over 10 seeds): holds with 0.00 to spare',
+      verdict('fgs_linf_mean', { value: 4, min: 2, max: 4, margin: 0, baseline }),
+      'fgs_linf_mean is 4.00 pixels, expected 2.00 to 4.00 pixels (baseline 3.00 ± 0.25 over 10 seeds): holds with 0.00 to spare',
     ],
     [
       verdict('accuracy', { value: 5.0004, margin: -0.0004, holds: false }),
       'accuracy is 5.00 %, expected at most 5.00 %: out of band by 0.0004',
     ],
     [
-      verdict('fgs.passMean', { value: null, margin: null, holds: false }),
-      'fgs.passMean has no value, as there was nothing to measure it on; expected at most 5.0000',
+      verdict('fgs_pass_mean', { value: null, margin: null, holds: false }),
+      'fgs_pass_mean has no value, as there was nothing to measure it on; expected at most 5.0000',
     ],
   ])('%#', (one, text) => {
     expect(verdictSentence(one)).toBe(text);
@@ -122,7 +122,7 @@ describe('JUnit', () => {
     });
     const cases = tags.filter(({ name }) => name === 'testcase');
     expect(cases.map(({ attributes }) => attributes.name)).toEqual([
-      ...['fgs.rate', 'accuracy', 'hc1.passMean', 'fgs.linfMean', 'runs', 'runs'],
+      ...['fgs_rate', 'accuracy', 'hc1_pass_mean', 'fgs_linf_mean', 'runs', 'runs'],
     ]);
     expect(tags.filter(({ name }) => name === 'failure')).toHaveLength(4);
   });

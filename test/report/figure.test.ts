@@ -1,7 +1,6 @@
 import { Resvg } from '@resvg/resvg-js';
 import { decode } from 'fast-png';
 import { readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
@@ -10,8 +9,9 @@ import { fontFiles, textWidth } from '#bang/report/figure/font.js';
 import { imageUrl } from '#bang/report/figure/examples.js';
 import { linfBins } from '#bang/report/figure/linf.js';
 import { renderPng, renderSvg } from '#bang/report/figure/render.js';
-import { readRows, rowsCsv, linesOf, type FigureKind } from '#bang/report/figure/rows.js';
+import { csvLines, type FigureKind, readRows, rowsCsv } from '#bang/report/figure/rows.js';
 import { logScale, powerLabels } from '#bang/report/figure/theme.js';
+import path from 'node:path';
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
@@ -111,7 +111,7 @@ describe.each(NAMES)('the figure %s', (name) => {
     await draw(name === 'linf' ? 'eta' : 'linf');
     expect(await draw(name)).toBe(first);
     const { row, spec } = FIGURE_KINDS[name] as unknown as FigureKind<object>;
-    const lines = linesOf(rowsCsv(ROWS[name]), 'figure.csv');
+    const lines = csvLines(rowsCsv(ROWS[name]), 'figure.csv');
     expect(await renderSvg(spec(readRows(lines, row, 'figure.csv')))).toBe(first);
   });
 
@@ -238,7 +238,7 @@ describe('docs/figures', () => {
     ] as unknown as FigureKind<object>;
     const read = (ending: string): string =>
       readFileSync(path.join(folder, file.replace(/csv$/, ending)), 'utf8');
-    const svg = await renderSvg(spec(readRows(linesOf(read('csv'), file), row, file)));
+    const svg = await renderSvg(spec(readRows(csvLines(read('csv'), file), row, file)));
     expect(svg, 'npm run figures draws them anew').toBe(read('svg'));
   });
 });

@@ -1,9 +1,10 @@
 import { check } from 'prettier';
 import { describe, expect, it } from 'vitest';
 import { entryOf } from '#bang/store/result.js';
-import { legendOf, linesOf, type Entry } from '#bang/store/entry.js';
+import type { Entry } from '#bang/store/entry.js';
+import { legendOf, linesOf } from '#bang/report/lines.js';
 import { escaped, markdownTable } from '#bang/report/markdown.js';
-import { maskingInBrief, maskingSentence } from '#bang/metrics/masking.js';
+import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
 import { consoleReport, markdownReport } from '#bang/report/tables.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';

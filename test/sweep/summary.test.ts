@@ -1,11 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  paretoFront,
-  pointsOf,
-  sweepCsv,
-  surfacesCsv,
-  type SweepCell,
-} from '#bang/sweep/summary.js';
+import { paretoFront, pointsOf, type SweepCell } from '#bang/sweep/summary.js';
+import { surfacesCsv, sweepCsv } from '#bang/sweep/csv.js';
 import { compareSweeps } from '#bang/sweep/compare.js';
 import { sweepReport } from '#bang/report/sweep.js';
 import { randomOf } from '../data/idx-bytes.js';
@@ -46,9 +41,9 @@ describe('the Pareto front', () => {
         cell([i, 0], random(10), random(10)),
       );
       const points = pointsOf(cells);
-      const at = ({ figures }: (typeof points)[number]): [number, number] => [
-        figures.accuracy!.value,
-        figures.fgs_unmasked_linf!.value,
+      const at = ({ measures }: (typeof points)[number]): [number, number] => [
+        measures.accuracy!.value,
+        measures.fgs_unmasked_linf!.value,
       ];
       const dominated = ([x, y]: [number, number]): boolean =>
         points.map(at).some(([a, b]) => a >= x && b >= y && (a > x || b > y));
@@ -168,8 +163,8 @@ describe('a comparison', () => {
       onlySecond: 1,
       identical: { cells: 1, of: 2 },
     });
-    expect(found.figures.accuracy).toMatchObject({ mean: -1, most: -2, where: { values: [1, 2] } });
-    expect(found.figures.fgs_unmasked_linf?.mean).toBeCloseTo(1.5, 12);
+    expect(found.changes.accuracy).toMatchObject({ mean: -1, most: -2, where: { values: [1, 2] } });
+    expect(found.changes.fgs_unmasked_linf?.mean).toBeCloseTo(1.5, 12);
     expect(records(found.csv)[1]).toMatchObject({ accuracy: '-2', fgs_unmasked_linf: '3' });
   });
 });

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import type { SweepCell } from '#bang/sweep/summary.js';
 import { drawGrid } from '#bang/report/grid.js';
-import { trendGrid, trendReport, trendsOf, type Trend } from '#bang/sweep/trends.js';
+import { trendGrid, trendReport } from '#bang/report/trends.js';
+import { type Trend, trendsOf } from '#bang/sweep/trends.js';
 import { randomOf } from '../data/idx-bytes.js';
 import { rowWith } from '../report/entries.js';
 
@@ -20,7 +21,7 @@ function evenly(seed: number): () => number {
 }
 
 function accuracyTrend(names: readonly string[], cells: readonly SweepCell[]): Trend | undefined {
-  return trendsOf(names, cells)?.trends.find(({ figure }) => figure === 'accuracy');
+  return trendsOf(names, cells)?.trends.find(({ quantity }) => quantity === 'accuracy');
 }
 
 it('finds a plane that is there, whatever the keys, with a rise for the range of each', () => {
@@ -106,7 +107,7 @@ it('has a line for each figure, against the reference, which is no point of the 
   ]);
   expect(found.trends).toHaveLength(1);
   expect(found.trends[0]).toMatchObject({
-    figure: 'accuracy',
+    quantity: 'accuracy',
     points: 9,
     reference: { value: 90.5, above: 6 },
   });

@@ -1,29 +1,28 @@
 import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { DATA_NAMES } from '../../data/sources.js';
 import { UserError } from '../../base/errors.js';
 import { readUserFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
-import { printable } from '../../store/entry.js';
+import { inWords, printable } from '../../base/text.js';
 import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
 import { FIGURE_KINDS, type FigureKindName } from './figures.js';
 import { renderSvg } from './render.js';
 import { eta, type EtaRow } from './eta.js';
 import { noise } from './noise.js';
 import { surfaces } from './surfaces.js';
-import { imageUrl, type ExampleRow } from './examples.js';
+import { type ExampleRow, imageUrl } from './examples.js';
 import { linfBins, type LinfRow } from './linf.js';
 import { training, type TrainingRow } from './training.js';
-import { linesOf, number, readRows, rowsCsv, type FigureKind } from './rows.js';
+import { csvLines, type FigureKind, number, readRows, rowsCsv } from './rows.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
-import { isBang, type Config } from '../../config/experiment.js';
+import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
 import { FILES, readJson, SURFACES_FILE } from '../../store/folder.js';
-import { NOISE_FILES } from '../../experiment/noise.js';
-import { inWords } from '../../config/problems.js';
+import { NOISE_FILES } from '../../store/noise.js';
+import path from 'node:path';
 
 /** A figure as it goes into files. */
 export interface DrawnFigure {
@@ -78,7 +77,7 @@ async function ownRows(
   if (results.length !== 1 || !file.endsWith('.csv') || !existsSync(file)) return undefined;
   const text = (await readUserFile(file)).toString('utf8');
   const { row } = FIGURE_KINDS[name];
-  return { rows: readRows<object>(linesOf(text, file), row, file), notes: [] };
+  return { rows: readRows<object>(csvLines(text, file), row, file), notes: [] };
 }
 
 async function exampleRows(results: readonly string[], options: FigureOptions): Promise<Found> {
@@ -190,7 +189,7 @@ async function linesIn(
   { folder, network, seed }: NamedRun,
 ): Promise<{ file: string; lines: Record<string, unknown>[] }> {
   const file = path.join(folder, FILES[name]);
-  const lines = linesOf((await readUserFile(file)).toString('utf8'), file);
+  const lines = csvLines((await readUserFile(file)).toString('utf8'), file);
   return { file, lines: lines.map((line) => ({ ...line, network, seed })) };
 }
 
@@ -269,7 +268,7 @@ async function linesInFolder(
   if (!existsSync(file)) {
     throw new UserError(`${folder} holds no ${name}: give the folder of a ${what}`);
   }
-  return { folder, file, lines: linesOf((await readUserFile(file)).toString('utf8'), file) };
+  return { folder, file, lines: csvLines((await readUserFile(file)).toString('utf8'), file) };
 }
 
 async function surfaceRows(results: readonly string[]): Promise<Found> {

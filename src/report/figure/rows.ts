@@ -52,7 +52,7 @@ export function readRows<Row>(
  *
  * @throws UserError if it is none, or has no line
  */
-export function linesOf(text: string, file: string): Record<string, string>[] {
+export function csvLines(text: string, file: string): Record<string, string>[] {
   let lines: Record<string, string>[];
   try {
     lines = parse(text, { columns: true, bom: true });

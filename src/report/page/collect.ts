@@ -1,25 +1,26 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { parse as parseCsv } from 'csv-parse/sync';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
 import {
+  type CollectedPart,
   findRuns,
   groupRuns,
   isStudy,
   tablesOf,
   unfinishedNote,
-  type CollectedPart,
 } from '../../store/collect.js';
 import { FILES, readJson } from '../../store/folder.js';
-import { isNoiseResult, type NoiseResult } from '../../experiment/noise.js';
-import { inWords } from '../../config/problems.js';
-import { transferResultSchema, type Transfer } from '../../experiment/transfer.js';
+import { isNoiseResult, type NoiseResult } from '../../store/noise.js';
+import type { Transfer } from '../../metrics/transfer.js';
+import { transferResultSchema } from '../../store/transfer.js';
 import type { SweepCell } from '../../sweep/summary.js';
-import { planIn, sweepFolder, SWEEP_FILES } from '../../sweep/folder.js';
+import { planIn, SWEEP_FILES, sweepFolder } from '../../sweep/folder.js';
 import { readLock } from '../../store/lock.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
+import { inWords } from '../../base/text.js';
+import path from 'node:path';
 
 /** All that a page shows of result folders, but for what is computed from weights. */
 export interface Collected {

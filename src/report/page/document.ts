@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { version } from '../../store/provenance.js';
 import { packageRoot } from '../../base/files.js';
-import { printable } from '../../store/entry.js';
+import { printable } from '../../base/text.js';
 import type { Collected } from './collect.js';
 import { Html, html } from './html.js';
-import { sectionsOf, type PageContent } from './sections.js';
+import { type PageContent, sectionsOf } from './sections.js';
+import path from 'node:path';
 
 /** A page, and what a server has to say with it. */
 export interface Page {

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { stringify } from 'yaml';
 import type { FoundRun } from '../../store/collect.js';
 import type { Config } from '../../config/experiment.js';
 import { FILES } from '../../store/folder.js';
 import { duration } from '../../base/progress.js';
-import { printable } from '../../store/entry.js';
-import { html, type Content, type Html } from './html.js';
+import { printable } from '../../base/text.js';
+import { type Content, type Html, html } from './html.js';
+import path from 'node:path';
 
 /** What is known of how a run was made, folded up. */
 export function provenanceOf({ folder, result }: FoundRun): Html {

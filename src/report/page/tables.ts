@@ -1,7 +1,8 @@
 import { csvNumber } from '../../store/csv.js';
-import { COLUMNS, linesOf, type Entry, type Line } from '../../store/entry.js';
+import { COLUMNS, type Line, linesOf } from '../lines.js';
+import type { Entry } from '../../store/entry.js';
 import type { Column, Grid, GridCell } from '../grid.js';
-import { html, type Content, type Html } from './html.js';
+import { type Content, html, type Html } from './html.js';
 
 /**
  * A table in a box of its own, so that it scrolls and the page does not.
@@ -61,13 +62,14 @@ export function entriesTable(id: string, caption: Content, entries: readonly Ent
 function entryLine(line: Line, { rows }: Entry): Html {
   const { name, labels, beta, epsilon, cells } = line;
   const kind = line.kind === 'ours' && rows.length === 0 ? 'none' : line.kind;
-  const figures = cells.map(({ text, spread, figure }, i) => {
-    const column = COLUMNS[i].figure;
+  const figures = cells.map(({ text, spread, measured }, i) => {
+    const column = COLUMNS[i].quantity;
     const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
-    if (!figure) return html`<td${unmasked}>${text}</td>`;
-    const value = html`<data value="${csvNumber(column, figure.value)}">${text}</data>`;
-    if (spread === undefined || figure.std === undefined) return html`<td${unmasked}>${value}</td>`;
-    const std = csvNumber(column, figure.std);
+    if (!measured) return html`<td${unmasked}>${text}</td>`;
+    const value = html`<data value="${csvNumber(column, measured.value)}">${text}</data>`;
+    if (spread === undefined || measured.std === undefined)
+      return html`<td${unmasked}>${value}</td>`;
+    const std = csvNumber(column, measured.std);
     return html`<td${unmasked}>${value}<br><data class="spread" value="${std}">${spread}</data></td>`;
   });
   const label = labels.map((text) => html`<br /><small>${text}</small>`);

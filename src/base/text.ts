@@ -1,0 +1,68 @@
+/** Texts for people: numbers, lists of words, and names from elsewhere as they can be printed. */
+
+/** A number with so many decimals, without the sign of a zero. */
+export function fixed(value: number, digits: number): string {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace('-', '') : text;
+}
+
+/** The same with a sign, but for zero. */
+export function signed(value: number, digits: number): string {
+  const text = fixed(value, digits);
+  return Number(text) > 0 ? `+${text}` : text;
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function inWords(names: readonly string[]): string {
+  const last = names[names.length - 1];
+  return names.length < 2 ? last : `${names.slice(0, -1).join(', ')} or ${last}`;
+}
+
+/** A text from elsewhere quoted, cut short, and with nothing in it that a terminal would obey. */
+export function quoted(value: string): string {
+  const short = value.length > 60 ? `${value.slice(0, 60)}…` : value;
+  return JSON.stringify(short).replace(
+    /[\p{Cc}\p{Cf}]/gu,
+    (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** A name as it can be printed: nothing in it that a terminal would obey. */
+export function printable(name: string): string {
+  return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
+}
+
+/** The same of a text of several lines: what comes from files and from a queue may be in it. */
+export function printableText(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}
+
+/** The word that was probably meant, or undefined if none is near. */
+export function nearest(word: string, words: readonly string[]): string | undefined {
+  if (word.length > 64) return undefined;
+  const typed = word.toLowerCase();
+  let best: string | undefined;
+  let least = Infinity;
+  for (const candidate of words) {
+    const distance = editDistance(typed, candidate.toLowerCase());
+    if (distance < least) [best, least] = [candidate, distance];
+  }
+  return least <= Math.max(1, Math.floor(word.length / 3)) ? best : undefined;
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
+function editDistance(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = rows[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row[j] = Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, replaced);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
+      }
+    }
+    rows.push(row);
+  }
+  return rows[a.length][b.length];
+}

@@ -1,0 +1,30 @@
+import type { Rate } from './sampling.js';
+
+/** The two networks of a noise study, in the order of all tables. */
+export const PAIR = ['regular', 'bang'] as const;
+export type OfPair<T> = Record<(typeof PAIR)[number], T>;
+
+/** The networks at one stage of their training. */
+export interface NoiseStage {
+  /** 1, 2, … */
+  stage: number;
+  iteration: number;
+  /** Percent of all test images. */
+  accuracy: OfPair<number>;
+  /** sha256 of the weights. */
+  weights: OfPair<string>;
+}
+
+/** What one σ did to the networks at one stage. */
+export interface NoiseRow {
+  stage: number;
+  iteration: number;
+  /** In pixel units. */
+  sigma: number;
+  images: number;
+  /** Distortions of each image. */
+  copies: number;
+  networks: OfPair<Rate & { flips: number }>;
+  /** BANG's rate minus the regular one, in points; both met the same images and the same noise. */
+  difference: { value: number; overImages: number | null };
+}

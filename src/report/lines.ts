@@ -1,0 +1,135 @@
+import type { Protocol } from '../attacks/attack.js';
+import { fixed, signed } from '../base/text.js';
+import {
+  measuresOf,
+  quantity,
+  spreadOverSeeds,
+  type Measured,
+  type Measures,
+  type TableQuantity,
+} from '../metrics/quantities.js';
+import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
+import { protocolName, type Entry } from '../store/entry.js';
+
+/** A line of a table as texts, whatever it is drawn with. */
+export interface Line {
+  kind: 'ours' | 'seeds' | 'published' | 'difference';
+  name: string;
+  labels: string[];
+  beta: string;
+  epsilon: string;
+  cells: NumberCell[];
+}
+
+export interface NumberCell {
+  text: string;
+  /** `± 0.1079`, the deviation that belongs to the number. */
+  spread?: string;
+  /** What the texts are of; absent where there is none. */
+  measured?: Measured;
+}
+
+/** The columns of the tables: those of the paper and, after them, FGS unmasked. */
+export const COLUMNS: readonly { quantity: TableQuantity; title: string[]; digits: number }[] = (
+  [
+    ['accuracy', 'Accuracy'],
+    ['fgs_rate', 'FGS-Rate'],
+    ['fgs_pass', 'FGS-PASS'],
+    ['fgs_linf', 'FGS-L∞'],
+    ['hc1_rate', 'HC1-Rate'],
+    ['hc1_pass', 'HC1-PASS'],
+    ['hc1_linf', 'HC1-L∞'],
+    ['fgs_unmasked_rate', 'unmasked', 'FGS-Rate'],
+    ['fgs_unmasked_linf', 'unmasked', 'FGS-L∞'],
+  ] as const
+).map(([name, ...title]) => {
+  const { unit, digits } = quantity(name);
+  return { quantity: name, title: unit === '' ? title : [...title, unit], digits };
+});
+
+/** An experiment's lines: ours, the spread over seeds, the published one, the difference. */
+export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry): Line[] {
+  const none = { labels: [], beta: '', epsilon: '' };
+  const ours = measuresOf(rows);
+  const lines: Line[] = [
+    {
+      kind: 'ours',
+      name: rows.length === 0 ? 'no run yet' : name,
+      labels,
+      beta: beta || '–',
+      epsilon: epsilon || '–',
+      cells: cellsOf(ours),
+    },
+  ];
+  if (rows.length > 1) {
+    const spread = spreadOverSeeds(rows);
+    const cells = COLUMNS.map(({ quantity, digits }) => {
+      const over = spread[quantity];
+      if (!over) return { text: '–' };
+      const fewer = over.seeds < rows.length ? ` (${over.seeds})` : '';
+      const text = `±${over.value.toFixed(digits)}${fewer}`;
+      return { text, measured: { value: over.value } };
+    });
+    lines.push({ ...none, kind: 'seeds', name: `over ${rows.length} seeds`, cells });
+  }
+  if (!published) return lines;
+  const theirs = publishedMeasures(published);
+  lines.push({
+    kind: 'published',
+    name: `published ${published.id}`,
+    labels: [],
+    beta: published.beta === null ? '–' : String(published.beta),
+    epsilon: published.epsilon === null ? '–' : String(published.epsilon),
+    cells: cellsOf(theirs),
+  });
+  if (rows.length === 0) return lines;
+  const [apart, outside] = [difference(ours, theirs), outsideSeeds(rows, published)];
+  const cells = COLUMNS.map(({ quantity, digits }) => {
+    const found = apart[quantity];
+    const mark = outside.has(quantity) ? '* ' : '';
+    if (!found) return { text: '–' };
+    return { text: `${mark}${signed(found.value, digits)}`, measured: found };
+  });
+  lines.push({ ...none, kind: 'difference', name: 'difference', cells });
+  return lines;
+}
+
+function cellsOf(measures: Measures): NumberCell[] {
+  return COLUMNS.map(({ quantity, digits }) => {
+    const found = measures[quantity];
+    if (!found) return { text: '–' };
+    const text = fixed(found.value, digits);
+    if (found.std === undefined) return { text, measured: found };
+    return { text, spread: `± ${fixed(found.std, digits)}`, measured: found };
+  });
+}
+
+/** What the signs of a table mean, as far as they are in it. */
+export function legendOf(entries: readonly Entry[]): string[] {
+  const several = entries.filter(({ rows }) => rows.length > 1);
+  const legend = ['± and what follows it is the standard deviation over images, as in the paper.'];
+  if (several.length > 0) {
+    legend[0] =
+      '± and what follows it is the standard deviation over images, as in the paper; it and the figures are means over seeds.';
+    legend.push(
+      '"over N seeds" is the sample standard deviation (n − 1) of the figure above; (n) if only n seeds have it.',
+    );
+  }
+  if (several.some(({ rows, published }) => published && outsideSeeds(rows, published).size > 0)) {
+    legend.push('* marks what is published further from ours than two of these deviations.');
+  }
+  legend.push('difference is ours minus published; – is not measured, or nothing to measure.');
+  return legend;
+}
+
+/** How the attacks went along their lines, a sentence for each way. */
+export function protocolSentences(entries: readonly Entry[]): string[] {
+  const rows = entries.flatMap((entry) => entry.rows.slice(0, 1));
+  return [...new Set(rows.map(({ protocol }) => protocolSentence(protocol)))];
+}
+
+function protocolSentence(protocol: Protocol): string {
+  const { search, channels } = protocol;
+  const searched = search === 'scan' ? 'exhaustive scan' : 'doubling and bisection';
+  return `Protocol ${protocolName(protocol) ?? 'of its own'}: ${searched}; colour channels of the direction ${channels}.`;
+}

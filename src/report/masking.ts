@@ -1,0 +1,90 @@
+import { ATTACKS } from '../attacks/run.js';
+import type { AttackName } from '../attacks/attack.js';
+import {
+  hiddenByFgs,
+  readingOf,
+  type HiddenByFgs,
+  type MaskingOfAttack,
+  type MaskingStudy,
+} from '../metrics/masking.js';
+import type { Row } from '../metrics/row.js';
+import { countCell, drawGrid, NOTHING, type Grid } from './grid.js';
+
+/** The section for a console. */
+export function maskingTable(study: MaskingStudy): string {
+  return `${blankSentence(study)}\n${drawGrid(maskingGrid(study))}`;
+}
+
+/** How many gradients are blank. */
+export function blankSentence({ attacked, blank }: MaskingStudy): string {
+  return `${blank} of ${attacked} gradients are blank in float32`;
+}
+
+/** The table before it is drawn. */
+export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
+  return {
+    columns: [
+      { title: [''], align: 'left' },
+      { title: ['fooled'] },
+      { title: [`of the ${fgsFails}`, 'FGS leaves'] },
+      { title: ['smaller L∞', 'than FGS'] },
+      { title: ['smaller L∞', 'than PGD'] },
+    ],
+    rows: (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(([name, found]) => {
+      const isFgs = name === 'fgs';
+      const belowPgd = name === 'pgd' ? null : found.belowPgd;
+      return [
+        { text: ATTACKS[name].title },
+        countCell(found.fooled),
+        isFgs ? NOTHING : countCell(found.fgsFails),
+        isFgs ? NOTHING : countCell(found.belowFgs),
+        belowPgd === null ? NOTHING : countCell(belowPgd),
+      ];
+    }),
+  };
+}
+
+/** What the FGS column hides, in one sentence; undefined where nothing was measured. */
+export function maskingSentence(rows: readonly Row[]): string | undefined {
+  const found = hiddenByFgs(rows);
+  if (!found) return undefined;
+  const [share, unmasked, fgs] = textsOf(found);
+  switch (readingOf(found)) {
+    case 'nothing succeeds':
+      return 'FGS succeeds on no image, nor does it on the gradient of the log-odds: FGS-Rate says nothing about robustness.';
+    case 'as it stands':
+      return 'No gradient is blank in float32: FGS-Rate can be read as it stands.';
+    case 'weak':
+      return `No loss is exactly 0 in float32, but on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked} %, not ${fgs} %.`;
+    case 'no matter':
+      return `The gradients of ${share} % of the images are blank in float32, but FGS does not succeed more often on the gradient of the log-odds, which cannot underflow (${unmasked} %).`;
+    case 'masked':
+      return (
+        `FGS-Rate counts ${share} % of the images as robust because their float32 loss gradient is blank; ` +
+        `on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked} %, not ${fgs} %.`
+      );
+  }
+}
+
+/** The same for a table of many rows. */
+export function maskingInBrief(rows: readonly Row[]): string | undefined {
+  const found = hiddenByFgs(rows);
+  if (!found) return undefined;
+  const [share, unmasked, fgs] = textsOf(found);
+  switch (readingOf(found)) {
+    case 'nothing succeeds':
+      return 'neither FGS nor unmasked FGS succeeds on any image';
+    case 'as it stands':
+      return 'no blank gradient';
+    case 'weak':
+      return `no blank gradient, but unmasked FGS succeeds on ${unmasked} %, not ${fgs} %`;
+    case 'no matter':
+      return `${share} % blank gradients, but unmasked FGS does not succeed more often (${unmasked} %)`;
+    case 'masked':
+      return `${share} % blank gradients; unmasked FGS succeeds on ${unmasked} %, not ${fgs} %`;
+  }
+}
+
+function textsOf({ blank, unmasked, fgs }: HiddenByFgs): [string, string, string] {
+  return [blank.toFixed(1), unmasked.toFixed(2), fgs.toFixed(2)];
+}

@@ -1,0 +1,57 @@
+import { csvNumber } from '../store/csv.js';
+import {
+  paretoFront,
+  pointsOf,
+  pointText,
+  shortKeys,
+  type SweepCell,
+  type SweepPoint,
+} from '../sweep/summary.js';
+import { valueText } from '../config/points.js';
+import { countCell, type Grid, type GridCell, NOTHING } from './grid.js';
+import { COLUMNS } from './lines.js';
+
+/** What stands where there are nothing is measured. */
+export function stateText(point: SweepPoint | undefined): string {
+  const states = point?.cells.map(({ state }) => state) ?? [];
+  if (states.includes('failed')) return 'fail';
+  return states.includes('stopped') ? 'stop' : '-';
+}
+
+/** All points of a sweep, a column for each key, means over seeds. */
+export function pointGrid(keys: readonly string[], points: readonly SweepPoint[]): Grid {
+  return {
+    columns: [
+      ...shortKeys(keys).map((key) => ({ title: [key] })),
+      { title: ['seeds'] },
+      ...COLUMNS.map(({ title }) => ({ title })),
+    ],
+    rows: points.map((point) => [
+      ...keys.map((_, k) => valueCell(point.reference ? undefined : point.values[k])),
+      point.rows.length === 0 ? { text: stateText(point) } : countCell(point.rows.length),
+      ...measureCells(point),
+    ]),
+  };
+}
+
+function valueCell(value: unknown): GridCell {
+  if (typeof value === 'number') return countCell(value);
+  return value === undefined ? NOTHING : { text: valueText(value) };
+}
+
+/** What was measured at a point, a cell for each column of the tables. */
+export function measureCells({ measures }: SweepPoint): GridCell[] {
+  return COLUMNS.map(({ quantity, digits }) => {
+    const value = measures[quantity]?.value;
+    if (value === undefined) return NOTHING;
+    return { text: value.toFixed(digits), value: csvNumber(quantity, value) };
+  });
+}
+
+/** The Pareto front as lines of text. */
+export function paretoLines(keys: readonly string[], cells: readonly SweepCell[]): string[] {
+  return paretoFront(pointsOf(cells)).map((point) => {
+    const { accuracy, fgs_unmasked_linf: linf } = point.measures;
+    return `accuracy ${accuracy!.value.toFixed(2)} %, unmasked FGS-L∞ ${linf!.value.toFixed(2)}: ${pointText(keys, point)}`;
+  });
+}

@@ -1,0 +1,50 @@
+import { signed } from '../base/text.js';
+import { shortKeys, type SweepCell } from '../sweep/summary.js';
+import { trendsOf, type Trends } from '../sweep/trends.js';
+import { drawGrid, NOTHING, numberCell, type Grid } from './grid.js';
+import { COLUMNS } from './lines.js';
+
+/** The trends as a table, a line for each figure. */
+export function trendGrid({ keys, trends }: Trends): Grid {
+  const short = shortKeys(keys.map(({ key }) => key));
+  const digitsOf = new Map(COLUMNS.map(({ quantity, digits }) => [quantity, digits]));
+  const titleOf = new Map(COLUMNS.map(({ quantity, title }) => [quantity, title.join(' ')]));
+  return {
+    columns: [
+      { title: ['figure'], align: 'left' },
+      { title: ['reference'] },
+      { title: ['points', 'above'] },
+      { title: ['mean of', 'points'] },
+      ...keys.map(({ least, greatest }, v) => ({ title: [short[v], `${least} → ${greatest}`] })),
+      { title: ['explained', '%'] },
+      { title: ['scatter'] },
+    ],
+    rows: trends.map(({ quantity, points, mean, reference, rise, explained, scatter }) => {
+      const digits = digitsOf.get(quantity)!;
+      return [
+        { text: titleOf.get(quantity)! },
+        reference === undefined ? NOTHING : numberCell(reference.value, digits),
+        reference === undefined
+          ? NOTHING
+          : { text: `${reference.above} of ${points}`, value: reference.above },
+        numberCell(mean, digits),
+        ...rise.map((by) => ({ ...numberCell(by, digits), text: signed(by, digits) })),
+        explained === undefined ? NOTHING : numberCell(100 * explained, 0),
+        numberCell(scatter, digits),
+      ];
+    }),
+  };
+}
+
+/** How to read the table. */
+export const TRENDS =
+  'A plane over the keys, by least squares: how far each figure rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
+
+/** The same for a console; undefined where there is none. */
+export function trendReport(
+  keys: readonly string[],
+  cells: readonly SweepCell[],
+): string | undefined {
+  const trends = trendsOf(keys, cells);
+  return trends && `${TRENDS}\n${drawGrid(trendGrid(trends))}`;
+}

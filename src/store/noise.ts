@@ -1,0 +1,126 @@
+import { stringify } from 'csv-stringify/sync';
+import { z } from 'zod';
+import type { DataSource, Provenance } from './result.js';
+import { NOISE_PAIRS } from '../paper/published.js';
+import { type NoiseRow, type NoiseStage, PAIR } from '../metrics/noise.js';
+import type { NoiseStudy } from '../config/noise.js';
+import { STUDY_FILE, SURFACES_FILE } from './folder.js';
+
+/** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
+export const NOISE_FILES = {
+  identity: STUDY_FILE,
+  noise: 'noise.csv',
+  surfaces: SURFACES_FILE,
+  accuracy: 'stages.csv',
+  images: 'images.csv',
+  /** What is known of single stages and σ. */
+  stages: 'stages',
+  result: 'result.json',
+} as const;
+
+/** `result.json` of a noise study: the end of training, and where all of it comes from. */
+export interface NoiseResult {
+  format: 1;
+  kind: 'noise';
+  name: string;
+  config: NoiseStudy;
+  classes: number;
+  stages: NoiseStage[];
+  /** Those of the last stage; `noise.csv` has all. */
+  rows: NoiseRow[];
+  data: DataSource;
+  provenance: Provenance;
+}
+
+const rate = z.object({
+  flips: z.number(),
+  rate: z.number(),
+  overImages: z.number().nullable(),
+  overCopies: z.number().nullable(),
+});
+
+const named = z.object({ name: z.string() });
+
+/** As much of a result as is read again. */
+const resultSchema = z.object({
+  format: z.literal(1),
+  kind: z.literal('noise'),
+  name: z.string(),
+  config: z.object({
+    networks: z.object({ regular: named, bang: named }),
+    published: z.enum(NOISE_PAIRS).optional(),
+    images: z.number(),
+    sigmas: z.array(z.number()),
+    copies: z.object({ last: z.number(), before: z.number() }),
+  }),
+  classes: z.number(),
+  rows: z
+    .array(
+      z.object({
+        iteration: z.number(),
+        sigma: z.number(),
+        images: z.number(),
+        copies: z.number(),
+        networks: z.object({ regular: rate, bang: rate }),
+        difference: z.object({ value: z.number(), overImages: z.number().nullable() }),
+      }),
+    )
+    .min(1),
+  data: z.object({ folder: z.string().nullable(), sha256: z.string() }),
+});
+
+/** Whether a value is the result of a noise study, as far as it is read again. */
+export function isNoiseResult(value: unknown): value is NoiseResult {
+  return resultSchema.safeParse(value).success;
+}
+
+/** `noise.csv`: a line for each stage, σ and network. */
+export function noiseCsv(rows: readonly NoiseRow[]): string {
+  const lines = rows.flatMap(({ stage, iteration, sigma, images, copies, networks }) =>
+    PAIR.map((network) => {
+      const { flips, rate, overImages, overCopies } = networks[network];
+      return {
+        stage,
+        iteration,
+        sigma,
+        network,
+        images,
+        copies,
+        flips,
+        rate: rounded(rate),
+        standard_error: rounded(overImages),
+        noise_error: rounded(overCopies),
+      };
+    }),
+  );
+  return stringify(lines, { header: true });
+}
+
+/** `surfaces.csv`: over stage and σ, what is drawn of both networks and of their difference. */
+export function noiseSurfacesCsv(rows: readonly NoiseRow[]): string {
+  const lines = rows.map(({ stage, iteration, sigma, networks, difference }) => ({
+    stage,
+    iteration,
+    sigma,
+    regular: rounded(networks.regular.rate),
+    bang: rounded(networks.bang.rate),
+    difference: rounded(difference.value),
+    standard_error: rounded(difference.overImages),
+  }));
+  return stringify(lines, { header: true });
+}
+
+/** `stages.csv`: the accuracy of both networks over their training. */
+export function stagesCsv(stages: readonly NoiseStage[]): string {
+  const lines = stages.map(({ stage, iteration, accuracy }) => ({
+    stage,
+    iteration,
+    regular_accuracy: rounded(accuracy.regular),
+    bang_accuracy: rounded(accuracy.bang),
+  }));
+  return stringify(lines, { header: true });
+}
+
+function rounded(value: number | null): number | string {
+  return value === null ? '' : Number(value.toFixed(4));
+}

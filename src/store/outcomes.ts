@@ -1,0 +1,55 @@
+import type { AttackName } from '../attacks/attack.js';
+import type { AttackOutcome } from '../metrics/evaluation.js';
+import type { Store } from './folder.js';
+
+/** Where finished attacks are kept, so that an interrupted evaluation goes on behind them. */
+export interface OutcomeStore {
+  read(attack: AttackName): AttackOutcome | undefined;
+  write(attack: AttackName, outcome: AttackOutcome): void;
+}
+
+/** Finished attacks in a store. */
+export function outcomesIn(store: Store): OutcomeStore {
+  return {
+    read(attack) {
+      const stored = store.read(attack);
+      return stored === undefined ? undefined : decode(stored as StoredOutcome);
+    },
+    write(attack, outcome) {
+      store.write(attack, encode(outcome));
+    },
+  };
+}
+
+interface StoredOutcome {
+  linf: string;
+  l2?: string;
+  pass?: string;
+  aligned?: string;
+  seconds: AttackOutcome['seconds'];
+}
+
+// Base64 keeps NaN and every bit, which JSON's numbers do not.
+function encode({ linf, l2, pass, aligned, seconds }: AttackOutcome): StoredOutcome {
+  const text = (array: Float32Array | Uint8Array) =>
+    Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
+  return {
+    linf: text(linf),
+    ...(l2 && { l2: text(l2) }),
+    ...(pass && { pass: text(pass) }),
+    ...(aligned && { aligned: text(aligned) }),
+    seconds,
+  };
+}
+
+function decode({ linf, l2, pass, aligned, seconds }: StoredOutcome): AttackOutcome {
+  const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
+  const floats = (text: string) => new Float32Array(bytes(text).buffer);
+  return {
+    linf: floats(linf),
+    ...(l2 !== undefined && { l2: floats(l2) }),
+    ...(pass !== undefined && { pass: floats(pass) }),
+    ...(aligned !== undefined && { aligned: bytes(aligned) }),
+    seconds,
+  };
+}

@@ -1,0 +1,50 @@
+import { stringify } from 'csv-stringify/sync';
+import { z } from 'zod';
+import { ATTACK_NAMES } from '../attacks/attack.js';
+import { STUDY_FILE } from './folder.js';
+import { type Transfer, transferRate } from '../metrics/transfer.js';
+
+/** The files of a transfer's folder. */
+export const TRANSFER_FILES = {
+  identity: STUDY_FILE,
+  table: 'transfer.csv',
+  result: 'result.json',
+  /** Attacks that are finished while others are not. */
+  stages: 'stages',
+} as const;
+
+/** One of them. */
+export const transferSchema = z.object({
+  attack: z.enum(ATTACK_NAMES),
+  from: z.string(),
+  to: z.string(),
+  images: z.int(),
+  fooled: z.int(),
+  transferred: z.int(),
+  linf: z.object({ mean: z.number(), std: z.number() }).nullable(),
+});
+/** `result.json` of a transfer. */
+export const transferResultSchema = z.object({
+  format: z.literal(1),
+  kind: z.literal('transfer'),
+  data: z.string(),
+  transfers: z.array(transferSchema),
+});
+
+/** `transfer.csv`: a line for each attack and direction. */
+export function transferCsv(transfers: readonly Transfer[]): string {
+  const rounded = (value: number | undefined) =>
+    value === undefined ? '' : Number(value.toFixed(4));
+  const lines = transfers.map((one) => ({
+    attack: one.attack,
+    from: one.from,
+    to: one.to,
+    images: one.images,
+    fooled: one.fooled,
+    transferred: one.transferred,
+    rate: rounded(transferRate(one)),
+    linf_mean: rounded(one.linf?.mean),
+    linf_std: rounded(one.linf?.std),
+  }));
+  return stringify(lines, { header: true });
+}
