@@ -16,7 +16,7 @@ namespace {
 
 using bang::availableLevels;
 using bang::Kernels;
-using bang::Window;
+using bang::Geometry;
 
 const Kernels* kernels = nullptr;
 
@@ -94,30 +94,30 @@ class Arguments {
   }
 
   /// [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft]
-  Window window(bool pooling) { return windowIn(integers("window", {13}), pooling); }
-  Window windowIn(const int32_t* v, bool pooling) {
-    const Window g = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
+  Geometry geometry(bool pooling) { return geometryIn(integers("geometry", {13}), pooling); }
+  Geometry geometryIn(const int32_t* v, bool pooling) {
+    const Geometry g = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
     // Bounds that keep every product of the kernels inside 31 bits an image, 63 bits a batch.
     const bool positive = g.batch >= 0 && g.inH > 0 && g.inW > 0 && g.inC > 0 && g.outH > 0 &&
                           g.outW > 0 && g.outC > 0 && g.kH > 0 && g.kW > 0 && g.strideH > 0 &&
                           g.strideW > 0 && g.padTop >= 0 && g.padLeft >= 0;
-    if (!positive) fail(info_, "window: every extent must be positive");
+    if (!positive) fail(info_, "geometry: every extent must be positive");
     const double limit = 1 << 28;
     const double paddedH = (g.outH - 1.0) * g.strideH + g.kH;
     const double paddedW = (g.outW - 1.0) * g.strideW + g.kW;
     // A single window has a stride, too, though it leads nowhere.
     if (static_cast<double>(g.strideH) * g.inC > limit || static_cast<double>(g.strideW) * g.inC > limit)
-      fail(info_, "window: a stride is longer than 2^28 values");
+      fail(info_, "geometry: a stride is longer than 2^28 values");
     if (static_cast<double>(g.inH) * g.inW * g.inC > limit || paddedH * paddedW * g.inC > limit ||
         static_cast<double>(g.outH) * g.outW * g.outC > limit ||
         static_cast<double>(g.kH) * g.kW * g.inC * g.outC > limit)
-      fail(info_, "window: an image or a filter has more than 2^28 values");
+      fail(info_, "geometry: an image or a filter has more than 2^28 values");
     if (g.padTop >= g.kH || g.padLeft >= g.kW)
-      fail(info_, "window: the padding must be smaller than the window");
+      fail(info_, "geometry: the padding must be smaller than the window");
     // Each window of a pooling must hold at least one pixel of the image.
     if (pooling && (g.inC != g.outC || (g.outH - 1.0) * g.strideH - g.padTop >= g.inH ||
                     (g.outW - 1.0) * g.strideW - g.padLeft >= g.inW))
-      fail(info_, "window: a pooling window lies outside the image");
+      fail(info_, "geometry: a pooling window lies outside the image");
     return g;
   }
 
@@ -143,7 +143,7 @@ class Arguments {
 
 void conv2d(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(false);
+  const Geometry g = in.geometry(false);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
   const float* bias = in.floatsOrNull("bias", {g.outC});
@@ -152,16 +152,16 @@ void conv2d(const Napi::CallbackInfo& info) {
 }
 
 /// A max pooling whose winners are bytes.
-Window maxPooling(const Napi::CallbackInfo& info, Arguments& in) {
-  const Window pool = in.window(true);
+Geometry maxPooling(const Napi::CallbackInfo& info, Arguments& in) {
+  const Geometry pool = in.geometry(true);
   if (pool.kH > bang::MOST_POOL_PIXELS / pool.kW)
     fail(info, "pool: a window has more than " + std::to_string(bang::MOST_POOL_PIXELS) + " pixels");
   return pool;
 }
 
 /// The one behind a convolution.
-Window maxPoolingOf(const Window& g, const Napi::CallbackInfo& info, Arguments& in) {
-  const Window pool = maxPooling(info, in);
+Geometry maxPoolingOf(const Geometry& g, const Napi::CallbackInfo& info, Arguments& in) {
+  const Geometry pool = maxPooling(info, in);
   if (pool.batch != g.batch || pool.inH != g.outH || pool.inW != g.outW || pool.inC != g.outC)
     fail(info, "pool: not a pooling of what the convolution gives");
   return pool;
@@ -169,8 +169,8 @@ Window maxPoolingOf(const Window& g, const Napi::CallbackInfo& info, Arguments& 
 
 void conv2dMaxPool(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(false);
-  const Window pool = maxPoolingOf(g, info, in);
+  const Geometry g = in.geometry(false);
+  const Geometry pool = maxPoolingOf(g, info, in);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
   const float* bias = in.floats("bias", {g.outC});
@@ -180,13 +180,13 @@ void conv2dMaxPool(const Napi::CallbackInfo& info) {
 }
 
 /// A pooling, its winners and kappa of its output.
-bang::Kappa pooledKappa(Arguments& in, const Window& pool) {
+bang::Kappa pooledKappa(Arguments& in, const Geometry& pool) {
   const uint8_t* winner = in.bytes("winner", {pool.batch, pool.outH, pool.outW, pool.outC});
   return {in.floats("kappa", {pool.batch, pool.outH, pool.outW, pool.outC}), winner, &pool};
 }
 
 /// The same behind a convolution; or null, null and kappa of the convolution's own output.
-bang::Kappa kappaOf(const Window& g, const Napi::CallbackInfo& info, Arguments& in, Window& pool) {
+bang::Kappa kappaOf(const Geometry& g, const Napi::CallbackInfo& info, Arguments& in, Geometry& pool) {
   if (in.skipNull()) {
     if (!in.skipNull()) fail(info, "winner: expected null where there is no pooling");
     return {in.floats("kappa", {g.batch, g.outH, g.outW, g.outC}), nullptr, nullptr};
@@ -197,8 +197,8 @@ bang::Kappa kappaOf(const Window& g, const Napi::CallbackInfo& info, Arguments& 
 
 void conv2dInputGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(false);
-  Window pool;
+  const Geometry g = in.geometry(false);
+  Geometry pool;
   const bang::Kappa kappa = kappaOf(g, info, in, pool);
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
   kernels->conv2dInputGradient(g, kappa, w, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
@@ -206,9 +206,9 @@ void conv2dInputGradient(const Napi::CallbackInfo& info) {
 
 void conv2dWeightGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(false);
+  const Geometry g = in.geometry(false);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
-  Window pool;
+  Geometry pool;
   const bang::Kappa kappa = kappaOf(g, info, in, pool);
   const float* scale = in.floatsOrNull("scale", {g.batch});
   float* dw = in.floats("dw", {g.kH, g.kW, g.inC, g.outC});
@@ -218,7 +218,7 @@ void conv2dWeightGradient(const Napi::CallbackInfo& info) {
 
 void pooledNorms(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window pool = maxPooling(info, in);
+  const Geometry pool = maxPooling(info, in);
   const bang::Kappa kappa = pooledKappa(in, pool);
   kernels->pooledNorms(kappa, in.floats("norm", {pool.batch}));
 }
@@ -247,14 +247,14 @@ void columnSums(const Napi::CallbackInfo& info) {
 
 void maxPool(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(true);
+  const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   kernels->maxPool(g, x, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
 void maxPoolGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(true);
+  const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
   kernels->maxPoolGradient(g, x, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
@@ -262,14 +262,14 @@ void maxPoolGradient(const Napi::CallbackInfo& info) {
 
 void avgPool(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(true);
+  const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   kernels->avgPool(g, x, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
 void avgPoolGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
-  const Window g = in.window(true);
+  const Geometry g = in.geometry(true);
   const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
   kernels->avgPoolGradient(g, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
@@ -367,7 +367,7 @@ void perturb(const Napi::CallbackInfo& info) {
   kernels->perturb(N, D, x, d, rows, s, in.floats("y", {N, D}));
 }
 
-/// program: for each layer its kind, 1 where ReLU follows, and its window; behind the logits come
+/// program: for each layer its kind, 1 where ReLU follows, and its geometry; behind the logits come
 /// weight and bias of each layer that has them.
 void forward(const Napi::CallbackInfo& info) {
   using bang::ForwardLayer;
@@ -382,7 +382,7 @@ void forward(const Napi::CallbackInfo& info) {
     const auto kind = kindOf(i);
     if (kind < ForwardLayer::CONV || kind > ForwardLayer::AVG_POOL) fail(info, "program: no such kind");
     const bool pooling = kind == ForwardLayer::MAX_POOL || kind == ForwardLayer::AVG_POOL;
-    const Window g = in.windowIn(program + i * FIELDS + 2, pooling);
+    const Geometry g = in.geometryIn(program + i * FIELDS + 2, pooling);
     layers[i] = {kind, program[i * FIELDS + 1] != 0, g, nullptr, nullptr};
     // Sixteen images lie side by side: these are the memory of a thread.
     const int limit = 1 << 22;
@@ -391,7 +391,7 @@ void forward(const Napi::CallbackInfo& info) {
     if (kind == ForwardLayer::DENSE && (g.outH != 1 || g.outW != 1))
       fail(info, "program: an inner product has one pixel");
     if (i == 0) continue;
-    const Window& before = layers[i - 1].window;
+    const Geometry& before = layers[i - 1].geometry;
     const bool dense = kind == ForwardLayer::DENSE;
     if (g.batch != before.batch ||
         (dense ? g.inH * g.inW * g.inC != before.outH * before.outW * before.outC
@@ -400,13 +400,13 @@ void forward(const Napi::CallbackInfo& info) {
       fail(info, "program: layers do not fit each other");
   }
   if (kindOf(count - 1) != ForwardLayer::DENSE) fail(info, "program: no inner product at the end");
-  const Window &first = layers[0].window, &last = layers[count - 1].window;
+  const Geometry &first = layers[0].geometry, &last = layers[count - 1].geometry;
   const float* x = in.floats("x", {first.batch, first.inH, first.inW, first.inC});
   const float* mean = in.floatsOrNull("mean", {first.inH, first.inW, first.inC});
   const float factor = in.number("factor");
   float* logits = in.floats("logits", {last.batch, last.outC});
   for (int i = 0; i < count; i++) {
-    const Window& g = layers[i].window;
+    const Geometry& g = layers[i].geometry;
     if (layers[i].kind == ForwardLayer::CONV)
       layers[i].weight = in.floats("weight", {g.kH, g.kW, g.inC, g.outC});
     else if (layers[i].kind == ForwardLayer::DENSE)

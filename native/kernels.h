@@ -6,8 +6,8 @@
 
 namespace bang {
 
-/// Geometry of a convolution or a pooling.
-struct Window {
+/// Geometry of a 2-D convolution or pooling.
+struct Geometry {
   int batch, inH, inW, inC;
   int outH, outW, outC;  // outC == inC for pooling
   int kH, kW, strideH, strideW, padTop, padLeft;
@@ -19,7 +19,7 @@ struct Window {
 struct Kappa {
   const float* values;
   const uint8_t* winner;
-  const Window* pool;
+  const Geometry* pool;
 };
 /// Pixels in a pooling's window at most: the number of one is a byte.
 constexpr int MOST_POOL_PIXELS = 256;
@@ -29,7 +29,7 @@ constexpr int MOST_POOL_PIXELS = 256;
 struct ForwardLayer {
   enum Kind { CONV, DENSE, MAX_POOL, AVG_POOL } kind;
   bool relu;
-  Window window;
+  Geometry geometry;
   const float *weight, *bias;
 };
 constexpr int MOST_FORWARD_LAYERS = 64;
@@ -58,18 +58,18 @@ struct Kernels {
   /// y[N,oH,oW,O] = x * w[kH,kW,I,O] + bias[O] (null: none), then max(0, ·) if relu.
   /// Every output is one sum in the order (kh, kw, i), wherever it lies: equal windows of the input
   /// give equal outputs, on which the ties of max pooling rest.
-  void (*conv2d)(const Window&, const float* x, const float* w, const float* bias, bool relu,
+  void (*conv2d)(const Geometry&, const float* x, const float* w, const float* bias, bool relu,
                  float* y);
   /// The same, then max pooling, whose full-size input is never written: y[N,pH,pW,O], and winner[…],
   /// the first maximum of each window in row-major order, as row * pool.kW + column. The pooling's input
   /// is the convolution's output, its window has at most MOST_POOL_PIXELS.
-  void (*conv2dMaxPool)(const Window&, const Window& pool, const float* x, const float* w,
+  void (*conv2dMaxPool)(const Geometry&, const Geometry& pool, const float* x, const float* w,
                         const float* bias, float* y, uint8_t* winner);
   /// dx[N,iH,iW,I] = gradient with respect to x, given kappa.
-  void (*conv2dInputGradient)(const Window&, const Kappa&, const float* w, float* dx);
+  void (*conv2dInputGradient)(const Geometry&, const Kappa&, const float* w, float* dx);
   /// dw[kH,kW,I,O] = sum over n of scale[n] * (element n's gradient); db[O] likewise (null: not
   /// wanted). scale null: all ones.
-  void (*conv2dWeightGradient)(const Window&, const float* x, const Kappa&, const float* scale,
+  void (*conv2dWeightGradient)(const Geometry&, const float* x, const Kappa&, const float* scale,
                                float* dw, float* db);
   /// norm[N] = the L2 norm of each element's gradient by the convolution's output, as rowNorms has it,
   /// given kappa of the pooled values.
@@ -82,12 +82,12 @@ struct Kernels {
   /// sum[C] = sum over r of scale[r] * x[R,C]; scale null: ones.
   void (*columnSums)(int R, int C, const float* x, const float* scale, float* sum);
 
-  void (*maxPool)(const Window&, const float* x, float* y);
+  void (*maxPool)(const Geometry&, const float* x, float* y);
   /// The gradient goes to the first maximum of each window in row-major order.
-  void (*maxPoolGradient)(const Window&, const float* x, const float* dy, float* dx);
+  void (*maxPoolGradient)(const Geometry&, const float* x, const float* dy, float* dx);
   /// Divides by the size of the window clipped to the image.
-  void (*avgPool)(const Window&, const float* x, float* y);
-  void (*avgPoolGradient)(const Window&, const float* dy, float* dx);
+  void (*avgPool)(const Geometry&, const float* x, float* y);
+  void (*avgPoolGradient)(const Geometry&, const float* dy, float* dx);
 
   /// y = max(0, x), here as behind other kernels: +0 for -0, NaN for NaN.
   void (*relu)(size_t count, const float* x, float* y);

@@ -17,33 +17,33 @@ beforeAll(async () => {
 
 describe('the border to native code', () => {
   const good = () => ({
-    window: Int32Array.of(1, 5, 5, 1, 3, 3, 2, 3, 3, 1, 1, 0, 0),
+    geometry: Int32Array.of(1, 5, 5, 1, 3, 3, 2, 3, 3, 1, 1, 0, 0),
     x: new Float32Array(25),
     filter: new Float32Array(18),
     y: new Float32Array(18),
   });
 
   it('refuses wrong lengths and types', () => {
-    const { window, x, filter, y } = good();
-    binding.conv2d(window, x, filter, null, false, y);
+    const { geometry, x, filter, y } = good();
+    binding.conv2d(geometry, x, filter, null, false, y);
     const loose = binding as unknown as Record<string, (...args: unknown[]) => unknown>;
     const wrong: unknown[][] = [
       [],
-      [window],
-      [window, x, filter, null, false, new Float32Array(17)],
-      [window, new Float32Array(24), filter, null, false, y],
-      [window, x, new Float64Array(18), null, false, y],
-      [window, x, filter, new Float32Array(3), false, y],
-      [[...window], x, filter, null, false, y],
-      [window.slice(1), x, filter, null, false, y],
-      [window, 'x', filter, null, false, y],
-      [window, x, null, null, false, y],
+      [geometry],
+      [geometry, x, filter, null, false, new Float32Array(17)],
+      [geometry, new Float32Array(24), filter, null, false, y],
+      [geometry, x, new Float64Array(18), null, false, y],
+      [geometry, x, filter, new Float32Array(3), false, y],
+      [[...geometry], x, filter, null, false, y],
+      [geometry.slice(1), x, filter, null, false, y],
+      [geometry, 'x', filter, null, false, y],
+      [geometry, x, null, null, false, y],
     ];
     for (const args of wrong) expect(() => loose.conv2d(...args)).toThrow(TypeError);
   });
 
   /**
-   * A call that fits, of each kernel that takes windows: those of a convolution and of a max pooling
+   * A call that fits, of each kernel that takes a geometry: those of a convolution and of a max pooling
    * behind it. In `forward` an inner product follows.
    */
   function fittingCalls(conv: number[], pool: number[]): [keyof NativeBinding, unknown[]][] {
@@ -95,10 +95,10 @@ describe('the border to native code', () => {
       let reached = 0;
       for (let trial = 0; trial < 2000; trial++) {
         const mutated = args.map((arg) => (arg instanceof Int32Array ? arg.slice() : arg));
-        const windows = mutated.filter((arg) => arg instanceof Int32Array);
+        const geometries = mutated.filter((arg) => arg instanceof Int32Array);
         for (let k = between(random, 1, 3); k > 0; k--) {
-          const window = windows[between(random, 0, windows.length - 1)];
-          window[between(random, 0, window.length - 1)] = extremes[between(random, 0, 10)];
+          const geometry = geometries[between(random, 0, geometries.length - 1)];
+          geometry[between(random, 0, geometry.length - 1)] = extremes[between(random, 0, 10)];
         }
         try {
           call[name](...mutated);
@@ -152,10 +152,10 @@ describe('the border to native code', () => {
         if (process.getuid() === 0) process.setuid(65534);
         execFileSync('prlimit', ['--pid', String(process.pid), '--nproc=1', '--as=' + memory]);
         // Pixels far from each other in images whose zero border takes a gigabyte.
-        const window = Int32Array.of(4, 1, 1, 1, 2, 2, 1, 1, 1, 16383, 16383, 0, 0);
+        const geometry = Int32Array.of(4, 1, 1, 1, 2, 2, 1, 1, 1, 16383, 16383, 0, 0);
         const [x, y, one] = [new Float32Array(4), new Float32Array(16), new Float32Array(1)];
         try {
-          binding.conv2d(window, x, one, null, false, y);
+          binding.conv2d(geometry, x, one, null, false, y);
         } catch (error) {
           console.log(error.message);
         }

@@ -24,7 +24,7 @@
 namespace {
 
 using bang::Kernels;
-using bang::Window;
+using bang::Geometry;
 using Floats = std::vector<float>;
 
 std::mt19937 generator(1);
@@ -76,8 +76,8 @@ bool same(const Floats& a, const Floats& b) {
   exit(1);
 }
 
-std::string text(const Window& g) {
-  std::string all = "window";
+std::string text(const Geometry& g) {
+  std::string all = "geometry";
   for (int v : {g.batch, g.inH, g.inW, g.inC, g.outH, g.outW, g.outC, g.kH, g.kW, g.strideH,
                 g.strideW, g.padTop, g.padLeft})
     all += " " + std::to_string(v);
@@ -113,7 +113,7 @@ Outputs check(const std::string& name, const Outputs& fresh,
 /// Calls visit(input pixel's index, output pixel's index, row and column in the window) wherever a
 /// window meets the image; indices are without channels.
 template <class Visit>
-void forTaps(const Window& g, Visit visit) {
+void forTaps(const Geometry& g, Visit visit) {
   for (int n = 0; n < g.batch; n++)
     for (int oh = 0; oh < g.outH; oh++)
       for (int ow = 0; ow < g.outW; ow++)
@@ -126,8 +126,8 @@ void forTaps(const Window& g, Visit visit) {
           }
 }
 
-Window randomWindow(bool pooling) {
-  Window g;
+Geometry randomGeometry(bool pooling) {
+  Geometry g;
   g.kH = between(1, 5), g.kW = between(1, 5);
   g.strideH = between(1, 3), g.strideW = between(1, 3);
   g.padTop = coin() ? 0 : between(0, g.kH - 1), g.padLeft = coin() ? 0 : between(0, g.kW - 1);
@@ -146,8 +146,8 @@ Window randomWindow(bool pooling) {
 }
 
 /// A pooling of a convolution's output: cells that tile it, or any windows, clipped at its end.
-Window poolingOf(const Window& g) {
-  Window pool = {g.batch, g.outH, g.outW, g.outC, 0, 0, g.outC, 2, 2, 2, 2, 0, 0};
+Geometry poolingOf(const Geometry& g) {
+  Geometry pool = {g.batch, g.outH, g.outW, g.outC, 0, 0, g.outC, 2, 2, 2, 2, 0, 0};
   if (coin()) {
     pool.kH = between(1, 4), pool.kW = between(1, 4);
     pool.strideH = between(1, 3), pool.strideW = between(1, 3);
@@ -166,7 +166,7 @@ Window poolingOf(const Window& g) {
 }
 
 void convolutions(const Kernels& kernels) {
-  const Window g = randomWindow(false);
+  const Geometry g = randomGeometry(false);
   const size_t in = static_cast<size_t>(g.batch) * g.inH * g.inW,
                out = static_cast<size_t>(g.batch) * g.outH * g.outW, C = g.inC, O = g.outC;
   const Floats x = values(in * C), w = values(static_cast<size_t>(g.kH) * g.kW * C * O),
@@ -211,7 +211,7 @@ void convolutions(const Kernels& kernels) {
   }, {dw, db});
 
   // Fused with pooling: against the kernels apart, which have just been checked.
-  const Window pool = poolingOf(g);
+  const Geometry pool = poolingOf(g);
   const size_t pools = static_cast<size_t>(g.batch) * pool.outH * pool.outW;
   Floats whole(y.size()), pooled(pools * O);
   kernels.conv2d(g, x.data(), w.data(), bias.data(), false, whole.data());
@@ -262,7 +262,7 @@ void convolutions(const Kernels& kernels) {
 }
 
 void poolings(const Kernels& kernels) {
-  Window g = randomWindow(true);
+  Geometry g = randomGeometry(true);
   // Every window holds a pixel.
   while ((g.outH - 1) * g.strideH - g.padTop >= g.inH) g.outH--;
   while ((g.outW - 1) * g.strideW - g.padLeft >= g.inW) g.outW--;
@@ -469,12 +469,12 @@ void networks(const Kernels& kernels) {
   for (int i = 0; i < images + dense; i++) {
     if (i >= images) {
       const int outputs = between(1, 40);
-      const Window g = {N, h, w, c, 1, 1, outputs, 1, 1, 1, 1, 0, 0};
+      const Geometry g = {N, h, w, c, 1, 1, outputs, 1, 1, 1, 1, 0, 0};
       const float* weight = drawn(static_cast<size_t>(h) * w * c * outputs);
       layers.push_back({ForwardLayer::DENSE, coin(), g, weight, drawn(outputs)});
     } else {
       const auto kind = static_cast<ForwardLayer::Kind>(coin() ? 0 : between(2, 3));
-      Window g = randomWindow(kind != ForwardLayer::CONV);
+      Geometry g = randomGeometry(kind != ForwardLayer::CONV);
       g.batch = N, g.inH = h, g.inW = w, g.inC = c;
       if (kind != ForwardLayer::CONV) g.outC = c;
       const auto outputs = [](int in, int pad, int kernel, int stride, bool convolution) {
@@ -490,7 +490,7 @@ void networks(const Kernels& kernels) {
       }
       layers.push_back({kind, coin(), g, weight, bias});
     }
-    const Window& g = layers.back().window;
+    const Geometry& g = layers.back().geometry;
     h = g.outH, w = g.outW, c = g.outC;
   }
   const size_t D = static_cast<size_t>(H) * W * C;
@@ -500,7 +500,7 @@ void networks(const Kernels& kernels) {
   Floats have(x.size());
   kernels.normalize(N, static_cast<int>(D), x.data(), withMean ? mean.data() : nullptr, 0.5f, have.data());
   for (const ForwardLayer& layer : layers) {
-    const Window& g = layer.window;
+    const Geometry& g = layer.geometry;
     name += " " + std::to_string(layer.kind) + " (" + text(g) + ")";
     Floats y(static_cast<size_t>(N) * g.outH * g.outW * g.outC);
     if (layer.kind == ForwardLayer::CONV)

@@ -7,21 +7,21 @@ type Floats = Float32Array;
 /**
  * The kernels of `native/`, by the names and in the argument order of `native/addon.cc`, which
  * checks all of them and throws a TypeError where one does not fit. Outputs come last and are
- * written in place. `window` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW,
+ * written in place. `geometry` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW,
  * padTop, padLeft].
  */
 export interface NativeBinding {
   conv2d(
-    window: Int32Array,
+    geometry: Int32Array,
     x: Floats,
     filter: Floats,
     bias: Floats | null,
     relu: boolean,
     y: Floats,
   ): void;
-  /** `pool`: the window of the max pooling of the convolution's output. */
+  /** `pool`: the geometry of the max pooling of the convolution's output. */
   conv2dMaxPool(
-    window: Int32Array,
+    geometry: Int32Array,
     pool: Int32Array,
     x: Floats,
     filter: Floats,
@@ -31,7 +31,7 @@ export interface NativeBinding {
   ): void;
   /** `pool` and `winner` null: kappa is of the convolution itself, not of the pooling behind it. */
   conv2dInputGradient(
-    window: Int32Array,
+    geometry: Int32Array,
     pool: Int32Array | null,
     winner: Uint8Array | null,
     kappa: Floats,
@@ -39,7 +39,7 @@ export interface NativeBinding {
     dx: Floats,
   ): void;
   conv2dWeightGradient(
-    window: Int32Array,
+    geometry: Int32Array,
     x: Floats,
     pool: Int32Array | null,
     winner: Uint8Array | null,
@@ -63,10 +63,10 @@ export interface NativeBinding {
     c: Floats,
   ): void;
   columnSums(rows: number, columns: number, x: Floats, scale: Floats | null, sums: Floats): void;
-  maxPool(window: Int32Array, x: Floats, y: Floats): void;
-  maxPoolGradient(window: Int32Array, x: Floats, dy: Floats, dx: Floats): void;
-  avgPool(window: Int32Array, x: Floats, y: Floats): void;
-  avgPoolGradient(window: Int32Array, dy: Floats, dx: Floats): void;
+  maxPool(geometry: Int32Array, x: Floats, y: Floats): void;
+  maxPoolGradient(geometry: Int32Array, x: Floats, dy: Floats, dx: Floats): void;
+  avgPool(geometry: Int32Array, x: Floats, y: Floats): void;
+  avgPoolGradient(geometry: Int32Array, dy: Floats, dx: Floats): void;
   relu(count: number, x: Floats, y: Floats): void;
   reluGradient(count: number, y: Floats, dy: Floats, dx: Floats): void;
   multiply(count: number, a: Floats, b: Floats, y: Floats): void;
@@ -113,7 +113,7 @@ export interface NativeBinding {
   ): void;
   /**
    * `program`: for each layer its kind (0 convolution, 1 inner product, 2 max and 3 average pooling),
-   * 1 where ReLU follows, and its window. Weight and bias of each layer that has them come last.
+   * 1 where ReLU follows, and its geometry. Weight and bias of each layer that has them come last.
    */
   forward(
     layers: number,
