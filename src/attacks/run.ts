@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { batchOf } from '../data/batch.js';
-import { perturb, read } from '../engine/ops.js';
+import { perturb } from '../engine/ops/perturbation.js';
+import { read } from '../engine/ops/read.js';
 import { breathe } from '../interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';

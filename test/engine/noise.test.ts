@@ -10,7 +10,7 @@ import {
   upperTail,
   type RoundedNormal,
 } from '#bang/engine/noise.js';
-import { addNoise } from '#bang/engine/ops.js';
+import { addNoise } from '#bang/engine/ops/perturbation.js';
 import { makeRandom } from '#bang/random.js';
 
 let binding: NativeBinding;

@@ -11,7 +11,7 @@ import {
   type Kernel,
 } from './arguments.js';
 
-/** Kernels that tfjs does not have; `engine/ops.ts` falls back on its operations where they are missing. */
+/** Kernels that tfjs does not have. On engines without them, `engine/ops/` composes tfjs's operations. */
 export const ADDITIONS: Record<string, Kernel> = {
   /** tfjs's own AvgPoolGrad divides by the whole window where it should by the clipped one. */
   BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
