@@ -24,6 +24,9 @@ const LEVELS = {
   others: { baseline: {} },
 };
 
+/** What is compiled with Node's headers. */
+const ADDON = ['addon.cc', 'arguments.cc', 'border_geometry.cc', 'border_rows.cc'];
+
 // No -ffast-math: ties, denormals and the order of sums are part of the experiment.
 const FLAGS = [
   '-std=c++17',
@@ -165,9 +168,10 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
   await compile(compiler, {
     arch,
     flags: ['-O3', ...flags],
-    more: [
-      [path.join(native, 'addon.cc'), [...include, '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8']],
-    ],
+    more: ADDON.map((source) => [
+      path.join(native, source),
+      [...include, '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8'],
+    ]),
     link:
       (platform ?? process.platform) === 'darwin'
         ? ['-bundle', '-undefined', 'dynamic_lookup']

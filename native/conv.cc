@@ -3,19 +3,19 @@
 
 namespace {
 
-using bang::Window;
+using bang::Geometry;
 
 /// Width and height of an image with its padding: what the windows cover.
-inline int paddedHeight(const Window& g) { return (g.outH - 1) * g.strideH + g.kH; }
-inline int paddedWidth(const Window& g) { return (g.outW - 1) * g.strideW + g.kW; }
+inline int paddedHeight(const Geometry& g) { return (g.outH - 1) * g.strideH + g.kH; }
+inline int paddedWidth(const Geometry& g) { return (g.outW - 1) * g.strideW + g.kW; }
 
 /// Whether the windows lie in the image as it is, row by row.
-inline bool coversExactly(const Window& g) {
+inline bool coversExactly(const Geometry& g) {
   return g.padTop == 0 && g.padLeft == 0 && paddedWidth(g) <= g.inW && paddedHeight(g) <= g.inH;
 }
 
 /// Image n with its zero border in `to`; rows and columns that no window covers are left out.
-void padImage(const Window& g, const float* x, int n, float* to) {
+void padImage(const Geometry& g, const float* x, int n, float* to) {
   const int H = paddedHeight(g), W = paddedWidth(g), C = g.inC;
   const int left = most(0, least(g.padLeft, W)), width = most(0, least(g.inW, W - g.padLeft));
   for (int h = 0; h < H; h++, to += (ptrdiff_t)W * C) {
@@ -33,14 +33,14 @@ void padImage(const Window& g, const float* x, int n, float* to) {
 /// A convolution's filter, packed into panels once for all images, and where its windows lie. With
 /// `cells` the windows come four by four, as 2×2 cells of output pixels, for pooling.
 struct Filter {
-  const Window& g;
+  const Geometry& g;
   int width, panels, rowPixels;
   bool exact;
   RowShape window;
   const float *packed, *bias;
   const int32_t* begins;  // offset in the image of each output pixel's window
 
-  Filter(const Window& geometry, const float* w, const float* biasOrNull, bool cells)
+  Filter(const Geometry& geometry, const float* w, const float* biasOrNull, bool cells)
       : g(geometry), width(panelWidth(g.outC, cells ? 2 : MAX_V)), panels(ceilDiv(g.outC, width)),
         rowPixels(coversExactly(g) ? g.inW : paddedWidth(g)), exact(coversExactly(g)),
         window{g.kH, g.kW * g.inC, 0, (ptrdiff_t)rowPixels * g.inC}, bias(biasOrNull) {
@@ -76,7 +76,7 @@ struct Filter {
   }
 };
 
-void conv2d(const Window& g, const float* x, const float* w, const float* bias, bool relu,
+void conv2d(const Geometry& g, const float* x, const float* w, const float* bias, bool relu,
             float* y) {
   const Filter filter(g, w, bias, false);
   const int O = g.outC, pixels = g.outH * g.outW;
@@ -127,7 +127,7 @@ void poolCells(const Filter& filter, const Panel& panel, const float* image, flo
 }
 
 /// Pools image n row by row, while the rows of the convolution that a window meets are at hand.
-void poolRows(const Filter& filter, const Window& pool, const float* image, float* y,
+void poolRows(const Filter& filter, const Geometry& pool, const float* image, float* y,
               uint8_t* winner) {
   const int O = filter.g.outC, width = filter.g.outW;
   const Rows kept = {bang::scratch(3, (size_t)pool.kH * width * O), (ptrdiff_t)width * O, pool.kH};
@@ -149,7 +149,7 @@ void poolRows(const Filter& filter, const Window& pool, const float* image, floa
   }
 }
 
-void conv2dMaxPool(const Window& g, const Window& pool, const float* x, const float* w,
+void conv2dMaxPool(const Geometry& g, const Geometry& pool, const float* x, const float* w,
                    const float* bias, float* y, uint8_t* winner) {
   const bool cells = tilesByCells(pool);
   const Filter filter(g, w, bias, cells);

@@ -53,7 +53,7 @@ struct Entries {
 };
 
 /// From kappa[pixels][O].
-Entries entriesOf(const Window& g, const float* kappa) {
+Entries entriesOf(const Geometry& g, const float* kappa) {
   const int O = g.outC, pixels = g.outH * g.outW;
   Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
   int* begins = (int*)bang::scratch(2, (size_t)pixels + 1);
@@ -71,7 +71,7 @@ Entries entriesOf(const Window& g, const float* kappa) {
 }
 
 /// From kappa[cells][O] behind a pooling of 2×2 whose winners are known.
-Entries entriesOf(const Window& g, const float* kappa, const uint8_t* winner) {
+Entries entriesOf(const Geometry& g, const float* kappa, const uint8_t* winner) {
   const int O = g.outC, pixels = g.outH * g.outW, cellsW = g.outW / 2;
   Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
   int* begins = (int*)bang::scratch(2, (size_t)pixels * 2);
@@ -95,7 +95,7 @@ struct ImageKappa {
   const float* values;    // [pixels][O], or [cells][O] if there are winners
   const uint8_t* winner;  // of cells of 2×2
 
-  ImageKappa(const Kappa& kappa, const Window& g, int n) {
+  ImageKappa(const Kappa& kappa, const Geometry& g, int n) {
     const bool cells = kappa.pool && tilesByCells(*kappa.pool);
     const ptrdiff_t at = (ptrdiff_t)n * g.outH * g.outW * g.outC / (cells ? 4 : 1);
     values = kappa.pool && !cells ? unpooled(kappa, n) : kappa.values + at;
@@ -103,13 +103,13 @@ struct ImageKappa {
   }
 };
 
-Entries entriesOf(const Window& g, const ImageKappa& kappa) {
+Entries entriesOf(const Geometry& g, const ImageKappa& kappa) {
   return kappa.winner ? entriesOf(g, kappa.values, kappa.winner) : entriesOf(g, kappa.values);
 }
 
 // Each element of kappa adds its window's worth of weights to dx: for a fixed row of the window
 // those are one run of kW*I floats, in dx as in the weights.
-void conv2dInputGradient(const Window& g, const Kappa& kappa, const float* w, float* dx) {
+void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, float* dx) {
   const int O = g.outC, C = g.inC, run = g.kW * C;
   const int runPadded = roundUp(run, LANES);
   // weights[kH][O][runPadded]
@@ -214,7 +214,7 @@ void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t r
 
 /// One element of the batch, on its way into a chunk's weight gradient.
 struct Element {
-  const Window& g;
+  const Geometry& g;
   ptrdiff_t rowStride;  // floats from one row of the padded image to the next
   const float* image;   // in scratch memory: runs of it are read in whole vectors, past its end
   ImageKappa kappa;
@@ -268,7 +268,7 @@ void addTapsOf(int taps, int width, const float* x, int step, const float* kappa
 /// channels; a row of output pixels at a time, for which all that is read stays in the first-level cache.
 void addAlongChannels(const Element& e, float* sum) {
   constexpr int TAPS = MANY_REGISTERS ? 8 : 5;
-  const Window& g = e.g;
+  const Geometry& g = e.g;
   const int run = g.kW * g.inC, O = g.outC, columns = roundUp(O, LANES);
   const int parts = ceilDiv(run, TAPS);
   const size_t count = (size_t)g.kH * run * columns;
@@ -300,7 +300,7 @@ void addAlongChannels(const Element& e, float* sum) {
 /// For windows with longer rows: the nonzero elements of kappa are sorted by channel, and for each
 /// channel dw[O][kH][kW*I] += kappa * window, vectors along the rows of the window.
 void addAlongRows(const Element& e, float* sum) {
-  const Window& g = e.g;
+  const Geometry& g = e.g;
   const int O = g.outC, pixels = g.outH * g.outW, runPadded = roundUp(g.kW * g.inC, LANES);
   Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
   int* have = (int*)bang::scratch(2, (size_t)O);
@@ -346,7 +346,7 @@ void addBias(const Element& e, float* bias) {
 // not depend on the number of threads.
 constexpr int GRADIENT_CHUNKS = 16;
 
-void conv2dWeightGradient(const Window& g, const float* x, const Kappa& kappa, const float* scale,
+void conv2dWeightGradient(const Geometry& g, const float* x, const Kappa& kappa, const float* scale,
                           float* dw, float* db) {
   const int O = g.outC, run = g.kW * g.inC;
   const int columns = roundUp(O, LANES), runPadded = roundUp(run, LANES);

@@ -74,7 +74,7 @@ void rowNorms(int N, int D, const float* x, float* norm) {
 }
 
 void pooledNorms(const Kappa& kappa, float* norm) {
-  const Window& pool = *kappa.pool;
+  const Geometry& pool = *kappa.pool;
   parallel(pool.batch, [&](int n) {
     // Windows that do not overlap leave the values as they are, and zeros add nothing.
     const ptrdiff_t values = (ptrdiff_t)pool.outH * pool.outW * pool.outC;

@@ -176,7 +176,7 @@ void laneSingle(const float* x, const Terms& terms, const LaneWeights& layer, fl
 
 /// Row oh of a convolution: out[outW][outC][LANES]. Pixels whose windows lie inside in width go in
 /// tiles, the others one by one.
-void laneConvRow(const Window& g, const LaneWeights& layer, const float* image, int oh, float* out) {
+void laneConvRow(const Geometry& g, const LaneWeights& layer, const float* image, int oh, float* out) {
   const int I = g.inC, O = g.outC, run = g.kW * I;
   const int top = oh * g.strideH - g.padTop;
   const ptrdiff_t imageRow = (ptrdiff_t)g.inW * I * LANES;
@@ -212,7 +212,7 @@ void laneConvRow(const Window& g, const LaneWeights& layer, const float* image, 
 }
 
 /// Row oh of a convolution without padding pooled over cells of 2×2: out[outW / 2][outC][LANES].
-void laneCellRow(const Window& g, const LaneWeights& layer, const float* image, int oh, float* out) {
+void laneCellRow(const Geometry& g, const LaneWeights& layer, const float* image, int oh, float* out) {
   static_assert(TILE_PIXELS == 4, "a tile is a cell");
   const ptrdiff_t pixel = (ptrdiff_t)g.inC * LANES, imageRow = g.inW * pixel;
   const Terms terms = {g.kH, g.kW * g.inC, imageRow, 0, g.kH, 0, g.kW * g.inC};
@@ -225,15 +225,15 @@ void laneCellRow(const Window& g, const LaneWeights& layer, const float* image, 
 }
 
 /// Whether laneCellRow does it.
-bool pooledByCells(const Window& g, const LaneWeights& weights, const ForwardLayer& next) {
-  return next.kind == ForwardLayer::MAX_POOL && tilesByCells(next.window) && !weights.narrow() &&
+bool pooledByCells(const Geometry& g, const LaneWeights& weights, const ForwardLayer& next) {
+  return next.kind == ForwardLayer::MAX_POOL && tilesByCells(next.geometry) && !weights.narrow() &&
          coversExactly(g);
 }
 
 /// Row oh of a max or average pooling: out[outW][C][LANES].
 template <bool MAX>
 void lanePoolRowOf(const ForwardLayer& layer, int oh, const Rows& in, float* out) {
-  const Window& g = layer.window;
+  const Geometry& g = layer.geometry;
   const ptrdiff_t pixel = (ptrdiff_t)g.inC * LANES;
   for (int ow = 0; ow < g.outW; ow++) {
     const Clip window = clip(g, oh, ow);
@@ -273,7 +273,7 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
                      float* spare, float* out) {
   for (int i = 0; i < count; i++) {
     const ForwardLayer& layer = layers[i];
-    const Window& g = layer.window;
+    const Geometry& g = layer.geometry;
     const ptrdiff_t outRow = (ptrdiff_t)g.outW * g.outC * LANES;
     // A pooling behind a convolution takes its rows as they are made: the full map would not fit.
     const bool pooled = layer.kind == ForwardLayer::CONV && i + 1 < count &&
@@ -284,7 +284,7 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
       for (int oh = 0; oh < g.outH / 2; oh++)
         laneCellRow(g, weights[i], x, oh, to + oh * outRow / 2);
     } else if (pooled) {
-      const Window& pool = layers[i + 1].window;
+      const Geometry& pool = layers[i + 1].geometry;
       const Rows kept = {bang::scratch(2, (size_t)pool.kH * outRow), outRow, pool.kH};
       int made = 0;
       for (int oh = 0; oh < pool.outH; oh++) {
@@ -306,14 +306,14 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
   }
 }
 
-inline int valuesInto(const Window& g) { return g.inH * g.inW * g.inC; }
+inline int valuesInto(const Geometry& g) { return g.inH * g.inW * g.inC; }
 
 void forward(const ForwardLayer* layers, int count, int N, const float* x, const float* mean,
              float factor, float* logits) {
   int images = 0;  // layers before the first inner product
   size_t largest = 0, packedFloats = 0;
   for (; layers[images].kind != ForwardLayer::DENSE; images++) {
-    const Window& g = layers[images].window;
+    const Geometry& g = layers[images].geometry;
     largest = largest > (size_t)valuesInto(g) ? largest : (size_t)valuesInto(g);
     packedFloats += (size_t)g.kH * g.kW * g.inC * g.outC;
   }
@@ -321,15 +321,15 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
   float* packed = bang::sharedScratch(2, packedFloats);
   for (int i = 0; i < images; i++) {
     if (layers[i].kind != ForwardLayer::CONV) continue;
-    const Window& g = layers[i].window;
+    const Geometry& g = layers[i].geometry;
     weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu, layers[i + 1].relu};
     packIntoPanels(weights[i], packed);
     packed += (size_t)weights[i].K * g.outC;
   }
-  const int D = valuesInto(layers[0].window), flat = valuesInto(layers[images].window);
+  const int D = valuesInto(layers[0].geometry), flat = valuesInto(layers[images].geometry);
   size_t widest = (size_t)flat;
   for (int i = images; i < count; i++) {
-    const size_t outputs = (size_t)layers[i].window.outC;
+    const size_t outputs = (size_t)layers[i].geometry.outC;
     widest = widest > outputs ? widest : outputs;
   }
   // matMul has the other shared scratch memory.
@@ -346,7 +346,7 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
   });
   for (int i = images; i < count; i++) {
     const ForwardLayer& layer = layers[i];
-    const int inputs = valuesInto(layer.window), outputs = layer.window.outC;
+    const int inputs = valuesInto(layer.geometry), outputs = layer.geometry.outC;
     matMul(N, outputs, inputs, have, false, layer.weight, false, nullptr, layer.bias, layer.relu,
            i + 1 == count ? logits : next);
     float* filled = next;

@@ -1,5 +1,5 @@
-// All kernels, for one level of instruction set: compiled once for each, with
-// -DBANG_LEVEL=avx512 (…) and the compiler flags that belong to it.
+// All kernels for one level of instruction set. Compiled once for each level, with -DBANG_LEVEL=avx512 (…)
+// and the compiler flags of that level.
 #include "kernels.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 #include "threads.h"
 #include "tile.h"
 
+// In this order: later files use what earlier ones define.
 #include "matmul.cc"
 
 #include "pooling.cc"
@@ -18,6 +19,7 @@
 #include "conv_gradient.cc"
 
 #include "elementwise.cc"
+
 #include "noise.cc"
 
 #include "forward.cc"
@@ -32,31 +34,9 @@ namespace bang {
 const Kernels* LEVEL_FUNCTION(BANG_LEVEL)() {
   static const Kernels kernels = {
       LEVEL_NAME(BANG_LEVEL),
-      LANES,
-      conv2d,
-      conv2dMaxPool,
-      conv2dInputGradient,
-      conv2dWeightGradient,
-      pooledNorms,
-      matMul,
-      columnSums,
-      maxPool,
-      maxPoolGradient,
-      avgPool,
-      avgPoolGradient,
-      relu,
-      reluGradient,
-      multiply,
-      softmaxCrossEntropy,
-      rowNorms,
-      eta,
-      sgd,
-      normalize,
-      overLargest,
-      perturb,
-      forward,
-      addNoise,
       peak,
+#define KERNEL(name, ...) name,
+#include "kernels.def"
   };
   return &kernels;
 }

@@ -3,7 +3,7 @@
 namespace {
 
 using bang::Kappa;
-using bang::Window;
+using bang::Geometry;
 
 /// The part of one output's window that lies in the image.
 struct Clip {
@@ -11,7 +11,7 @@ struct Clip {
   int size() const { return (h1 - h0) * (w1 - w0); }
 };
 
-inline Clip clip(const Window& g, int oh, int ow) {
+inline Clip clip(const Geometry& g, int oh, int ow) {
   const int h = oh * g.strideH - g.padTop, w = ow * g.strideW - g.padLeft;
   return {most(0, h), least(g.inH, h + g.kH), most(0, w), least(g.inW, w + g.kW)};
 }
@@ -19,7 +19,7 @@ inline Clip clip(const Window& g, int oh, int ow) {
 /// Calls visit(image n, output pixel i, clip, channel c, channels in this vector) for all outputs;
 /// images in parallel.
 template <class Begin, class Visit>
-inline void forWindows(const Window& g, Begin begin, Visit visit) {
+inline void forWindows(const Geometry& g, Begin begin, Visit visit) {
   parallel(g.batch, [&](int n) {
     begin(n);
     for (int oh = 0; oh < g.outH; oh++)
@@ -32,12 +32,12 @@ inline void forWindows(const Window& g, Begin begin, Visit visit) {
   });
 }
 
-inline void zeroImage(const Window& g, float* dx, int n) {
+inline void zeroImage(const Geometry& g, float* dx, int n) {
   const size_t size = (size_t)g.inH * g.inW * g.inC;
   memset(dx + size * n, 0, size * 4);
 }
 
-void maxPool(const Window& g, const float* x, float* y) {
+void maxPool(const Geometry& g, const float* x, float* y) {
   forWindows(
       g, [](int) {},
       [&](ptrdiff_t in, ptrdiff_t out, Clip window, int channels) {
@@ -60,7 +60,7 @@ struct Rows {
 
 /// The largest of a window's pixels and, as conv2dMaxPool has it, which one: `channels` of them at `rows`.
 template <bool FULL>
-inline void maxOfWindow(const Window& g, const float* const* rows, int kh0, int kh1, int left,
+inline void maxOfWindow(const Geometry& g, const float* const* rows, int kh0, int kh1, int left,
                         int channels, float* y, uint8_t* winner) {
   const int w0 = most(0, -left), w1 = least(g.kW, g.inW - left);
   Vec best = splat(-__builtin_inff());
@@ -80,7 +80,7 @@ inline void maxOfWindow(const Window& g, const float* const* rows, int kh0, int 
 }
 
 /// Row oh of a max pooling of `image`: y[outW][C], and the winners.
-void maxPoolRow(const Window& g, int oh, const Rows& image, float* y, uint8_t* winner) {
+void maxPoolRow(const Geometry& g, int oh, const Rows& image, float* y, uint8_t* winner) {
   const int top = oh * g.strideH - g.padTop, C = g.inC;
   const int kh0 = most(0, -top), kh1 = least(g.kH, g.inH - top);
   for (int c = 0; c < C; c += LANES) {
@@ -98,14 +98,14 @@ void maxPoolRow(const Window& g, int oh, const Rows& image, float* y, uint8_t* w
 }
 
 /// Whether the windows are cells of 2×2 that tile the image: no pixel is in two of them.
-inline bool tilesByCells(const Window& g) {
+inline bool tilesByCells(const Geometry& g) {
   return g.kH == 2 && g.kW == 2 && g.strideH == 2 && g.strideW == 2 && g.padTop == 0 &&
          g.padLeft == 0 && g.outH * 2 == g.inH && g.outW * 2 == g.inW;
 }
 
 /// whole[window][channels] += gradient where the window's winner is that pixel.
 template <bool FULL>
-inline void unpoolWindow(const Window& g, int oh, int ow, const float* gradients,
+inline void unpoolWindow(const Geometry& g, int oh, int ow, const float* gradients,
                          const uint8_t* winner, int channels, float* whole) {
   const auto part = [&](const float* p) { return FULL ? load(p) : loadPart(p, channels); };
   const Vec gradient = part(gradients);
@@ -126,7 +126,7 @@ inline void unpoolWindow(const Window& g, int oh, int ow, const float* gradients
 /// Image n's kappa before the pooling, [inH][inW][C], in scratch memory: sums over the windows that a
 /// pixel won.
 const float* unpooled(const Kappa& kappa, int n) {
-  const Window& g = *kappa.pool;
+  const Geometry& g = *kappa.pool;
   const int C = g.inC;
   const size_t pixels = (size_t)g.inH * g.inW;
   float* whole = bang::scratch(3, pixels * C);
@@ -143,7 +143,7 @@ const float* unpooled(const Kappa& kappa, int n) {
   return whole;
 }
 
-void maxPoolGradient(const Window& g, const float* x, const float* dy, float* dx) {
+void maxPoolGradient(const Geometry& g, const float* x, const float* dy, float* dx) {
   // Windows that tile the image need no zeros to add to.
   const bool apart = g.strideH == g.kH && g.strideW == g.kW && g.outH * g.kH == g.inH &&
                      g.outW * g.kW == g.inW && g.padTop == 0 && g.padLeft == 0;
@@ -173,7 +173,7 @@ void maxPoolGradient(const Window& g, const float* x, const float* dy, float* dx
       });
 }
 
-void avgPool(const Window& g, const float* x, float* y) {
+void avgPool(const Geometry& g, const float* x, float* y) {
   forWindows(
       g, [](int) {},
       [&](ptrdiff_t in, ptrdiff_t out, Clip window, int channels) {
@@ -185,7 +185,7 @@ void avgPool(const Window& g, const float* x, float* y) {
       });
 }
 
-void avgPoolGradient(const Window& g, const float* dy, float* dx) {
+void avgPoolGradient(const Geometry& g, const float* dy, float* dx) {
   forWindows(
       g, [&](int n) { zeroImage(g, dx, n); },
       [&](ptrdiff_t in, ptrdiff_t out, Clip window, int channels) {

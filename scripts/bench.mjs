@@ -15,7 +15,7 @@ const { consoleProgress } = await built('cli/progress');
 const { batchOf } = await built('data/batch');
 const { loadData } = await built('data/load');
 const { ENGINE_NAMES, nativeBinding, startEngine } = await built('engine/engine');
-const { read } = await built('engine/ops');
+const { read } = await built('engine/ops/read');
 const { multiplications } = await built('setup/speed');
 const { messageOf, UserError } = await built('base/errors');
 const { firstImages } = await built('data/dataset');
@@ -363,13 +363,13 @@ async function kernelsOf({ spec: { name, layers: specs }, layers }, binding, opt
       : null;
     const [rows, columns] = input.map((extent) => extent + 2 * (spec.pad ?? 0) - spec.size + 1);
     const whole = pooled ? [rows, columns, output[2]] : output;
-    const window = windowOf(batch, spec, input, whole);
-    const pool = pooled ? windowOf(batch, next, whole, output) : null;
+    const geometry = geometryOf(batch, spec, input, whole);
+    const pool = pooled ? geometryOf(batch, next, whole, output) : null;
     if (spec.kind === 'maxPool' || spec.kind === 'avgPool') {
       const { kind } = spec;
-      const down = kind === 'maxPool' ? [window, x, kappa, dx] : [window, kappa, dx];
+      const down = kind === 'maxPool' ? [geometry, x, kappa, dx] : [geometry, kappa, dx];
       const read = kind === 'maxPool' ? 2 * inputs : inputs;
-      await one('forward', null, inputs + outputs, () => binding[kind](window, x, y));
+      await one('forward', null, inputs + outputs, () => binding[kind](geometry, x, y));
       await one('inputGradient', null, read + outputs, () => binding[`${kind}Gradient`](...down));
     }
     if (!layer.weightShape) continue;
@@ -386,11 +386,11 @@ async function kernelsOf({ spec: { name, layers: specs }, layers }, binding, opt
         ? {
             forward: () =>
               pooled
-                ? binding.conv2dMaxPool(window, pool, x, w, bias, y, winner.slice())
-                : binding.conv2d(window, x, w, bias, false, y),
-            inputGradient: () => binding.conv2dInputGradient(window, pool, winner, kappa, w, dx),
+                ? binding.conv2dMaxPool(geometry, pool, x, w, bias, y, winner.slice())
+                : binding.conv2d(geometry, x, w, bias, false, y),
+            inputGradient: () => binding.conv2dInputGradient(geometry, pool, winner, kappa, w, dx),
             weightGradient: () =>
-              binding.conv2dWeightGradient(window, x, pool, winner, kappa, scale, dw, db),
+              binding.conv2dWeightGradient(geometry, x, pool, winner, kappa, scale, dw, db),
           }
         : {
             forward: () => binding.matMul(batch, O, I, x, false, w, false, null, bias, false, y),
@@ -414,8 +414,8 @@ async function kernelsOf({ spec: { name, layers: specs }, layers }, binding, opt
   return entries;
 }
 
-/** The `window` of `engine/native/binding.ts`; undefined for layers that have none. */
-function windowOf(batch, { size, stride = 1, pad = 0 }, input, output) {
+/** The `geometry` of `engine/native/binding.ts`; undefined for layers that have none. */
+function geometryOf(batch, { size, stride = 1, pad = 0 }, input, output) {
   if (size === undefined) return undefined;
   return Int32Array.of(batch, ...input, ...output, size, size, stride, stride, pad, pad);
 }

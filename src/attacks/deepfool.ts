@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { perturb, read } from '../engine/ops.js';
+import { perturb } from '../engine/ops/perturbation.js';
+import { read } from '../engine/ops/read.js';
 import { breathe } from '../base/interrupt.js';
 import type { StepAttack } from './attack.js';
 import { bisection, type Probe } from './search.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { softmaxCrossEntropy } from '../engine/ops.js';
+import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
 /**

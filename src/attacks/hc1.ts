@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { overLargest } from '../engine/ops.js';
+import { overLargest } from '../engine/ops/perturbation.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
 /**

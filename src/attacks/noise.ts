@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { roundedNormal } from '../engine/noise.js';
-import { addNoise } from '../engine/ops.js';
+import { addNoise } from '../engine/ops/perturbation.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Network, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';

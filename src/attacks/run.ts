@@ -1,18 +1,26 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { batchOf } from '../data/batch.js';
-import { perturb, read } from '../engine/ops.js';
+import { perturb } from '../engine/ops/perturbation.js';
+import { read } from '../engine/ops/read.js';
 import { breathe } from '../base/interrupt.js';
-import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
+import { logitsOf, type Network, pixelGradient, trace, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';
-import { EFFORT, type Attack, type AttackName, type GivenEffort, type Protocol } from './attack.js';
-import type { LineAttack, StepAttack } from './attack.js';
+import {
+  type Attack,
+  type AttackName,
+  EFFORT,
+  type GivenEffort,
+  type LineAttack,
+  type Protocol,
+  type StepAttack,
+} from './attack.js';
 import { deepfoolL2, deepfoolLinf } from './deepfool.js';
 import { fgs } from './fgs.js';
 import { fgsUnmasked } from './fgsUnmasked.js';
 import { hc1 } from './hc1.js';
 import { pgd } from './pgd.js';
-import { bisection, scan, type Probe, type SearchOptions } from './search.js';
+import { bisection, type Probe, scan, type SearchOptions } from './search.js';
 import { square } from './square.js';
 import { targetOf, victimsOf } from './target.js';
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
-import { read } from '../engine/ops.js';
+import { read } from '../engine/ops/read.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';
 

@@ -1,29 +1,24 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
-  avgPoolGradient,
-  clippedAt,
   conv2d,
   conv2dInputGradient,
+  conv2dWeightGradient,
+  type WeightGradient,
+} from '../engine/ops/convolution.js';
+import { dense, denseInputGradient, denseWeightGradient } from '../engine/ops/dense.js';
+import { multiply, relu, reluGradient } from '../engine/ops/elementwise.js';
+import type { ForwardStep } from '../engine/ops/forward.js';
+import { rowNorms } from '../engine/ops/norms.js';
+import {
   conv2dMaxPool,
   conv2dMaxPoolInputGradient,
   conv2dMaxPoolWeightGradient,
-  conv2dWeightGradient,
-  dense,
-  denseInputGradient,
-  denseWeightGradient,
-  kappaBehind,
-  maxPoolGradient,
-  multiply,
-  pool as poolImages,
+  pooledKappa,
   pooledNorms,
-  relu,
-  reluGradient,
-  rowNorms,
-  type ForwardStep,
   type Pooled,
-  type Sliding,
-  type WeightGradient,
-} from '../engine/ops.js';
+} from '../engine/ops/pooledConvolution.js';
+import { avgPoolGradient, maxPoolGradient, pool as poolImages } from '../engine/ops/pooling.js';
+import { clippedAt, type Sliding } from '../engine/ops/sliding.js';
 
 /** How a layer's weights begin. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²). */
 export type Filler = { kind: 'xavier' } | { kind: 'gaussian'; std: number };
@@ -208,7 +203,7 @@ export function pooledConv(first: Layer, second: LayerSpec | undefined): Weighte
       x,
       ...conv2dMaxPool(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding, pooling),
     }),
-    receive: (kappa, pass) => kappaBehind(pooled(pass), kappa as tf.Tensor4D, pooling),
+    receive: (kappa, pass) => pooledKappa(pooled(pass), kappa as tf.Tensor4D, pooling),
     norms: (kappa, pass) =>
       pooledNorms([pass.x.shape[0], ...whole], pooled(pass), kappa as tf.Tensor4D, pooling),
     backward: (kappa, pass, { parameters }) =>

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { forwardPass, normalize } from '../engine/ops.js';
+import { normalize } from '../engine/ops/elementwise.js';
+import { forwardPass } from '../engine/ops/forward.js';
 import {
   isWeighted,
   makeLayer,

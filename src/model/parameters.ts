@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { read } from '../engine/ops.js';
+import { read } from '../engine/ops/read.js';
 import { UserError } from '../base/errors.js';
 import { makeRandom } from '../base/random.js';
 import type { Shape, WeightedLayer } from './layers.js';

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { usesGpu } from '../engine/engine.js';
-import { softmaxCrossEntropy } from '../engine/ops.js';
+import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Network, type Weights } from './network.js';
 

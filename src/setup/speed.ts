@@ -3,7 +3,7 @@ import { medianOf } from '../metrics/statistics.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { NETWORKS } from '../model/networks.js';
 import { disposeWeights, initialWeights } from '../model/parameters.js';
-import { read } from '../engine/ops.js';
+import { read } from '../engine/ops/read.js';
 
 /**
  * Floating-point operations a second of LeNet's forward pass on the engine in use, measured for about

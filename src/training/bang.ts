@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { fusedEta, times } from '../engine/ops.js';
+import { times } from '../engine/ops/elementwise.js';
+import { fusedEta } from '../engine/ops/norms.js';
 
 /** BANG's parameters; β and ε the same for all layers, or one for each by name. */
 export interface Bang {

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/batch.js';
-import { sgdStep, softmaxCrossEntropy, type WeightGradient } from '../engine/ops.js';
+import type { WeightGradient } from '../engine/ops/convolution.js';
+import { softmaxCrossEntropy } from '../engine/ops/loss.js';
+import { sgdStep } from '../engine/ops/sgd.js';
 import type { Pass, WeightedLayer } from '../model/layers.js';
 import {
   backward,

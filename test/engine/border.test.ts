@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';
-import type { NativeBinding } from '#bang/engine/native/binding.js';
+import type { NativeBinding, NativeKernels } from '#bang/engine/native/binding.js';
 import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
 import { between } from '../random.js';
@@ -15,90 +15,137 @@ beforeAll(async () => {
   binding = nativeBinding()!;
 });
 
+type Calls = { [Name in keyof NativeKernels]: Parameters<NativeKernels[Name]>[] };
+type Loose = Record<string, (...args: unknown[]) => unknown>;
+
+/**
+ * Calls that fit, for every kernel, with null wherever a kernel takes it. The geometries are those of a
+ * convolution and of a max pooling of its output; in `forward` an inner product follows.
+ */
+function fittingCalls(conv: number[], pool: number[]): Calls {
+  const [batch, inH, inW, inC, outH, outW, outC, kH, kW] = conv;
+  const floats = (...extents: number[]) => new Float32Array(tf.util.sizeFromShape(extents));
+  const [x, dx] = [floats(batch, inH, inW, inC), floats(batch, inH, inW, inC)];
+  const [filter, dw] = [floats(kH, kW, inC, outC), floats(kH, kW, inC, outC)];
+  const [bias, db, each] = [floats(outC), floats(outC), floats(batch)];
+  const [whole, dWhole] = [floats(batch, outH, outW, outC), floats(batch, outH, outW, outC)];
+  const pooled = floats(batch, pool[4], pool[5], outC);
+  const winner = new Uint8Array(pooled.length);
+  const [g, p] = [Int32Array.from(conv), Int32Array.from(pool)];
+  const last = [batch, pool[4], pool[5], outC, 1, 1, 3, 1, 1, 1, 1, 0, 0];
+  const program = Int32Array.of(0, 1, ...conv, 2, 1, ...pool, 1, 0, ...last);
+  const parameters = [filter, bias, floats(pool[4], pool[5], outC, 3), floats(3)];
+  const size = inH * inW * inC;
+  const [row, out] = [floats(size), floats(batch, 3)];
+  const counters = new Uint32Array(5);
+  const thresholds = Uint32Array.of(2 ** 32 - 1);
+  return {
+    conv2d: [
+      [g, x, filter, bias, true, whole],
+      [g, x, filter, null, false, whole],
+    ],
+    conv2dMaxPool: [[g, p, x, filter, bias, pooled, winner]],
+    conv2dInputGradient: [
+      [g, null, null, whole, filter, dx],
+      [g, p, winner, pooled, filter, dx],
+    ],
+    conv2dWeightGradient: [
+      [g, x, null, null, whole, each, dw, db],
+      [g, x, p, winner, pooled, each, dw, db],
+      [g, x, p, winner, pooled, null, dw, null],
+    ],
+    pooledNorms: [[p, winner, pooled, each]],
+    matMul: [
+      [batch, 3, size, x, false, floats(size, 3), false, row, floats(3), true, out],
+      [batch, 3, size, x, true, floats(size, 3), true, null, null, false, out],
+    ],
+    columnSums: [
+      [batch, size, x, each, row],
+      [batch, size, x, null, row],
+    ],
+    maxPool: [[p, whole, pooled]],
+    maxPoolGradient: [[p, whole, pooled, dWhole]],
+    avgPool: [[p, whole, pooled]],
+    avgPoolGradient: [[p, pooled, dWhole]],
+    relu: [[x.length, x, dx]],
+    reluGradient: [[x.length, x, x, dx]],
+    multiply: [[x.length, x, x, dx]],
+    softmaxCrossEntropy: [[batch, size, x, new Int32Array(batch), 0.5, each, dx, each]],
+    rowNorms: [[batch, size, x, each]],
+    eta: [[batch, each, each, floats(batch)]],
+    sgd: [[x.length, x, dx, floats(x.length), 0.5, 0.5, 0.5]],
+    normalize: [
+      [batch, size, x, row, 0.5, dx],
+      [batch, size, x, null, 0.5, dx],
+    ],
+    overLargest: [[batch, size, x, dx]],
+    perturb: [[batch, batch, size, x, x, new Int32Array(batch), each, dx]],
+    forward: [
+      [3, program, x, row, 0.5, out, ...parameters],
+      [3, program, x, null, 0.5, out, ...parameters],
+    ],
+    addNoise: [[batch, size, row, counters, thresholds, 4, dx]],
+  };
+}
+
 describe('the border to native code', () => {
-  const good = () => ({
-    window: Int32Array.of(1, 5, 5, 1, 3, 3, 2, 3, 3, 1, 1, 0, 0),
-    x: new Float32Array(25),
-    filter: new Float32Array(18),
-    y: new Float32Array(18),
+  // Several windows, pooled by cells; and a single one, which strides and paddings do not move.
+  const cells = fittingCalls(
+    [2, 6, 6, 1, 4, 4, 20, 3, 3, 1, 1, 0, 0],
+    [2, 4, 4, 20, 2, 2, 20, 2, 2, 2, 2, 0, 0],
+  );
+  const single = fittingCalls(
+    [2, 3, 3, 2, 1, 1, 17, 4, 4, 2, 2, 2, 2],
+    [2, 1, 1, 17, 1, 1, 17, 3, 3, 2, 2, 1, 1],
+  );
+  const names = Object.keys(cells) as (keyof NativeKernels)[];
+
+  it('has exactly the kernels that are tested here', () => {
+    expect(binding.kernelNames().sort()).toEqual([...names].sort());
   });
 
-  it('refuses wrong lengths and types', () => {
-    const { window, x, filter, y } = good();
-    binding.conv2d(window, x, filter, null, false, y);
-    const loose = binding as unknown as Record<string, (...args: unknown[]) => unknown>;
-    const wrong: unknown[][] = [
-      [],
-      [window],
-      [window, x, filter, null, false, new Float32Array(17)],
-      [window, new Float32Array(24), filter, null, false, y],
-      [window, x, new Float64Array(18), null, false, y],
-      [window, x, filter, new Float32Array(3), false, y],
-      [[...window], x, filter, null, false, y],
-      [window.slice(1), x, filter, null, false, y],
-      [window, 'x', filter, null, false, y],
-      [window, x, null, null, false, y],
-    ];
-    for (const args of wrong) expect(() => loose.conv2d(...args)).toThrow(TypeError);
-  });
-
-  /**
-   * A call that fits, of each kernel that takes windows: those of a convolution and of a max pooling
-   * behind it. In `forward` an inner product follows.
-   */
-  function fittingCalls(conv: number[], pool: number[]): [keyof NativeBinding, unknown[]][] {
-    const [batch, inH, inW, inC, outH, outW, outC, kH, kW] = conv;
-    const floats = (...extents: number[]) => new Float32Array(tf.util.sizeFromShape(extents));
-    const [x, dx] = [floats(batch, inH, inW, inC), floats(batch, inH, inW, inC)];
-    const [filter, dw] = [floats(kH, kW, inC, outC), floats(kH, kW, inC, outC)];
-    const [bias, db, each] = [floats(outC), floats(outC), floats(batch)];
-    const [whole, dWhole] = [floats(batch, outH, outW, outC), floats(batch, outH, outW, outC)];
-    const pooled = floats(batch, pool[4], pool[5], outC);
-    const winner = new Uint8Array(pooled.length);
-    const [g, p] = [Int32Array.from(conv), Int32Array.from(pool)];
-    const last = [batch, pool[4], pool[5], outC, 1, 1, 3, 1, 1, 1, 1, 0, 0];
-    const program = Int32Array.of(0, 1, ...conv, 2, 1, ...pool, 1, 0, ...last);
-    const dense = [floats(pool[4], pool[5], outC, 3), floats(3)];
-    return [
-      ['conv2d', [g, x, filter, bias, true, whole]],
-      ['conv2dMaxPool', [g, p, x, filter, bias, pooled, winner]],
-      ['conv2dInputGradient', [g, null, null, whole, filter, dx]],
-      ['conv2dInputGradient', [g, p, winner, pooled, filter, dx]],
-      ['conv2dWeightGradient', [g, x, null, null, whole, each, dw, db]],
-      ['conv2dWeightGradient', [g, x, p, winner, pooled, each, dw, db]],
-      ['pooledNorms', [p, winner, pooled, each]],
-      ['maxPool', [p, whole, pooled]],
-      ['maxPoolGradient', [p, whole, pooled, dWhole]],
-      ['avgPool', [p, whole, pooled]],
-      ['avgPoolGradient', [p, pooled, dWhole]],
-      ['forward', [3, program, x, null, 1, floats(batch, 3), filter, bias, ...dense]],
-    ];
+  /** Values like this one that do not fit. */
+  function misfits(arg: unknown): unknown[] {
+    if (typeof arg === 'number') {
+      return Number.isInteger(arg) ? ['x', -1, 1.5, NaN, 2 ** 31] : ['x', undefined];
+    }
+    if (!ArrayBuffer.isView(arg)) return [];
+    const array = arg as Float32Array;
+    const longer = new (array.constructor as Float32ArrayConstructor)(array.length + 1);
+    longer.set(array);
+    return ['x', [...array], array.slice(1), longer, Float64Array.from(array)];
   }
 
-  it('refuses hostile geometries or survives them, in every kernel', () => {
+  it.each(names)('refuses wrong types, lengths and sizes: %s', (name) => {
+    const call = binding as unknown as Loose;
+    expect(() => call[name]()).toThrow(TypeError);
+    const calls: unknown[][] = cells[name];
+    for (const args of calls) {
+      call[name](...args);
+      args.forEach((arg, i) => {
+        const nullable = calls.some((other) => other[i] === null);
+        const required = ArrayBuffer.isView(arg) && !nullable;
+        for (const wrong of [...misfits(arg), ...(required ? [null] : [])]) {
+          expect(() => call[name](...args.with(i, wrong)), `argument ${i}`).toThrow(TypeError);
+        }
+      });
+    }
+  });
+
+  it.each(names)('refuses hostile integers or survives them: %s', (name) => {
     const random = makeRandom(9, 'hostile');
     const extremes = [0, -1, 1, 2, 3, 7, 46341, 65536, 2 ** 28, 2 ** 31 - 1, -(2 ** 31)];
-    const call = binding as unknown as Record<string, (...args: unknown[]) => unknown>;
-    const subjects = [
-      // Several windows, pooled by cells; and a single one, which strides and paddings do not move.
-      fittingCalls(
-        [2, 6, 6, 1, 4, 4, 20, 3, 3, 1, 1, 0, 0],
-        [2, 4, 4, 20, 2, 2, 20, 2, 2, 2, 2, 0, 0],
-      ),
-      fittingCalls(
-        [2, 3, 3, 2, 1, 1, 17, 4, 4, 2, 2, 2, 2],
-        [2, 1, 1, 17, 1, 1, 17, 3, 3, 2, 2, 1, 1],
-      ),
-    ].flat();
-    for (const [name, args] of subjects) {
-      expect(() => call[name](...args), name).not.toThrow();
+    const call = binding as unknown as Loose;
+    const calls: unknown[][] = [...cells[name], ...single[name]];
+    for (const args of calls.filter((all) => all.some((arg) => arg instanceof Int32Array))) {
+      expect(() => call[name](...args)).not.toThrow();
       let reached = 0;
       for (let trial = 0; trial < 2000; trial++) {
         const mutated = args.map((arg) => (arg instanceof Int32Array ? arg.slice() : arg));
-        const windows = mutated.filter((arg) => arg instanceof Int32Array);
+        const arrays = mutated.filter((arg) => arg instanceof Int32Array);
         for (let k = between(random, 1, 3); k > 0; k--) {
-          const window = windows[between(random, 0, windows.length - 1)];
-          window[between(random, 0, window.length - 1)] = extremes[between(random, 0, 10)];
+          const array = arrays[between(random, 0, arrays.length - 1)];
+          array[between(random, 0, array.length - 1)] = extremes[between(random, 0, 10)];
         }
         try {
           call[name](...mutated);
@@ -107,12 +154,12 @@ describe('the border to native code', () => {
           expect(error).toBeInstanceOf(TypeError);
         }
       }
-      // Else this test would be of the border's first lines alone.
-      expect(reached, name).toBeGreaterThan(50);
+      // Otherwise only the first lines of the border would be tested.
+      expect(reached).toBeGreaterThan(50);
     }
   });
 
-  it('refuses labels that are no class', () => {
+  it('refuses labels that are not a class', () => {
     const call = (label: number) => () => {
       binding.softmaxCrossEntropy(
         1,
@@ -152,10 +199,10 @@ describe('the border to native code', () => {
         if (process.getuid() === 0) process.setuid(65534);
         execFileSync('prlimit', ['--pid', String(process.pid), '--nproc=1', '--as=' + memory]);
         // Pixels far from each other in images whose zero border takes a gigabyte.
-        const window = Int32Array.of(4, 1, 1, 1, 2, 2, 1, 1, 1, 16383, 16383, 0, 0);
+        const geometry = Int32Array.of(4, 1, 1, 1, 2, 2, 1, 1, 1, 16383, 16383, 0, 0);
         const [x, y, one] = [new Float32Array(4), new Float32Array(16), new Float32Array(1)];
         try {
-          binding.conv2d(window, x, one, null, false, y);
+          binding.conv2d(geometry, x, one, null, false, y);
         } catch (error) {
           console.log(error.message);
         }

@@ -222,19 +222,19 @@ describe('kernels of our own', () => {
     const random = makeRandom(6, 'differences');
     for (let trial = 0; trial < 20; trial++) {
       const size = between(random, 1, 5);
-      const window = Int32Array.of(2, 7, 6, 3, 8 - size, 7 - size, 4, size, size, 1, 1, 0, 0);
+      const geometry = Int32Array.of(2, 7, 6, 3, 8 - size, 7 - size, 4, size, size, 1, 1, 0, 0);
       const x = values(random, 2 * 7 * 6 * 3);
       const w = values(random, size * size * 3 * 4);
       const y = new Float32Array(2 * (8 - size) * (7 - size) * 4);
       const kappa = values(random, y.length);
       const loss = (): number => {
-        binding.conv2d(window, x, w, null, false, y);
+        binding.conv2d(geometry, x, w, null, false, y);
         return y.reduce((sum, v, i) => sum + v * kappa[i], 0);
       };
       const dx = new Float32Array(x.length);
       const dw = new Float32Array(w.length);
-      binding.conv2dInputGradient(window, null, null, kappa, w, dx);
-      binding.conv2dWeightGradient(window, x, null, null, kappa, null, dw, null);
+      binding.conv2dInputGradient(geometry, null, null, kappa, w, dx);
+      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, null);
       for (const [parameters, gradient] of [
         [x, dx],
         [w, dw],
@@ -270,7 +270,7 @@ describe('kernels of our own', () => {
         const [inH, inW] = [outH + size - 1 - 2 * pad, outW + size - 1 - 2 * pad];
         if (pad >= size || inH < 1 || inW < 1) continue;
         // prettier-ignore
-        const window = Int32Array.of(batch, inH, inW, inC, outH, outW, outC, size, size, 1, 1, pad, pad);
+        const geometry = Int32Array.of(batch, inH, inW, inC, outH, outW, outC, size, size, 1, 1, pad, pad);
         const [poolH, poolW] = [outH, outW].map((extent) =>
           Math.min(Math.ceil((extent - poolSize) / stride) + 1, Math.ceil(extent / stride)),
         );
@@ -288,9 +288,9 @@ describe('kernels of our own', () => {
           new Float32Array(batch * poolH * poolW * outC),
         ];
         const [pooled, winner] = [new Float32Array(y.length), new Uint8Array(y.length)];
-        binding.conv2d(window, x, w, bias, false, whole);
+        binding.conv2d(geometry, x, w, bias, false, whole);
         binding.maxPool(pool, whole, y);
-        binding.conv2dMaxPool(window, pool, x, w, bias, pooled, winner);
+        binding.conv2dMaxPool(geometry, pool, x, w, bias, pooled, winner);
         expect(pooled).toEqual(y);
 
         const [kappa, scale] = [values(random, y.length), values(random, batch)];
@@ -303,8 +303,8 @@ describe('kernels of our own', () => {
             new Float32Array(outC),
           ];
           const mine = who ? kappa : wholeKappa;
-          binding.conv2dInputGradient(window, who && pool, who, mine, w, dx);
-          binding.conv2dWeightGradient(window, x, who && pool, who, mine, scale, dw, db);
+          binding.conv2dInputGradient(geometry, who && pool, who, mine, w, dx);
+          binding.conv2dWeightGradient(geometry, x, who && pool, who, mine, scale, dw, db);
           return [...dx, ...dw, ...db];
         });
         const norms = [new Float32Array(batch), new Float32Array(batch)];
@@ -329,7 +329,7 @@ describe('kernels of our own', () => {
   });
 
   it('survives infinities and NaN in every argument', () => {
-    const window = Int32Array.of(2, 6, 6, 3, 4, 4, 19, 3, 3, 1, 1, 0, 0);
+    const geometry = Int32Array.of(2, 6, 6, 3, 4, 4, 19, 3, 3, 1, 1, 0, 0);
     const make = (count: number) => new Float32Array(count).fill(1);
     for (const level of binding.levels()) {
       binding.setLevel(level);
@@ -339,18 +339,18 @@ describe('kernels of our own', () => {
           [x, w, kappa, scale][which].fill(bad);
           const winner = new Uint8Array(152).fill(255);
           const [y, dx, dw, db] = [608, 216, 513, 19].map(make);
-          binding.conv2d(window, x, w, null, false, y);
+          binding.conv2d(geometry, x, w, null, false, y);
           for (const stride of [1, 2]) {
             const pool = Int32Array.of(2, 4, 4, 19, 2, 2, 19, 2, 2, stride, stride, 0, 0);
-            binding.conv2dMaxPool(window, pool, x, w, db, y.subarray(0, 152), winner);
+            binding.conv2dMaxPool(geometry, pool, x, w, db, y.subarray(0, 152), winner);
             winner.fill(255);
             for (const who of [null, winner]) {
               const mine = who ? kappa.subarray(0, 152) : kappa;
-              binding.conv2dInputGradient(window, who && pool, who, mine, w, dx);
-              binding.conv2dWeightGradient(window, x, who && pool, who, mine, scale, dw, db);
+              binding.conv2dInputGradient(geometry, who && pool, who, mine, w, dx);
+              binding.conv2dWeightGradient(geometry, x, who && pool, who, mine, scale, dw, db);
             }
           }
-          binding.conv2dWeightGradient(window, x, null, null, kappa, scale, dw, db);
+          binding.conv2dWeightGradient(geometry, x, null, null, kappa, scale, dw, db);
           if (which > 1) expect(dw.some((value) => !Number.isFinite(value))).toBe(true);
         }
       }
@@ -372,10 +372,10 @@ describe('kernels of our own', () => {
         const matrix = Float32Array.of(NaN, 0, tiny, -3, 3);
         const [weight, bias] = [new Float32Array(columns).fill(1e-40), new Float32Array(columns)];
         const sums = [0, 1].map(() => new Float32Array(5 * columns));
-        const window = Int32Array.of(1, 5, 1, 1, 5, 1, columns, 1, 1, 1, 1, 0, 0);
+        const geometry = Int32Array.of(1, 5, 1, 1, 5, 1, columns, 1, 1, 1, 1, 0, 0);
         bias.fill(-0);
         binding.matMul(5, columns, 1, matrix, false, weight, false, null, bias, true, sums[0]);
-        binding.conv2d(window, matrix, weight, bias, true, sums[1]);
+        binding.conv2d(geometry, matrix, weight, bias, true, sums[1]);
         const three = Math.fround(3 * Math.fround(1e-40));
         const rows = [NaN, 0, 0, 0, three].flatMap((value) => Array<number>(columns).fill(value));
         for (const sum of sums) expect(sum, `${level} ${columns}`).toEqual(Float32Array.from(rows));
@@ -391,19 +391,19 @@ describe('kernels of our own', () => {
       [50, 20],
       [33, 3],
     ]) {
-      const window = Int32Array.of(3, 12, 13, inC, 8, 9, outC, 5, 5, 1, 1, 0, 0);
+      const geometry = Int32Array.of(3, 12, 13, inC, 8, 9, outC, 5, 5, 1, 1, 0, 0);
       const x = new Float32Array(3 * 12 * 13 * inC);
       const pixel = values(random, inC);
       for (let i = 0; i < x.length; i++) x[i] = pixel[i % inC];
       const y = new Float32Array(3 * 8 * 9 * outC);
-      binding.conv2d(window, x, values(random, 25 * inC * outC), values(random, outC), false, y);
+      binding.conv2d(geometry, x, values(random, 25 * inC * outC), values(random, outC), false, y);
       for (let i = outC; i < y.length; i++) expect(y[i]).toBe(y[i % outC]);
     }
   });
 
   it('gives the same bits with any number of threads', () => {
     const random = makeRandom(8, 'threads');
-    const window = Int32Array.of(37, 12, 12, 20, 8, 8, 50, 5, 5, 1, 1, 0, 0);
+    const geometry = Int32Array.of(37, 12, 12, 20, 8, 8, 50, 5, 5, 1, 1, 0, 0);
     const x = values(random, 37 * 144 * 20);
     const w = values(random, 25 * 20 * 50);
     const kappa = values(random, 37 * 64 * 50);
@@ -414,9 +414,9 @@ describe('kernels of our own', () => {
       const [dw, db] = [new Float32Array(w.length), new Float32Array(50)];
       const product = new Float32Array(37 * 1250);
       const norms = new Float32Array(37);
-      binding.conv2d(window, x, w, null, true, y);
-      binding.conv2dInputGradient(window, null, null, kappa, w, dx);
-      binding.conv2dWeightGradient(window, x, null, null, kappa, scale, dw, db);
+      binding.conv2d(geometry, x, w, null, true, y);
+      binding.conv2dInputGradient(geometry, null, null, kappa, w, dx);
+      binding.conv2dWeightGradient(geometry, x, null, null, kappa, scale, dw, db);
       binding.matMul(37, 1250, 20, x.subarray(0, 740), false, w, true, null, null, false, product);
       binding.rowNorms(37, 3200, kappa, norms);
       return [y, dx, dw, db, product, norms];

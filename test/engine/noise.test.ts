@@ -7,10 +7,10 @@ import {
   noisyCopies,
   philox,
   roundedNormal,
-  upperTail,
   type RoundedNormal,
+  upperTail,
 } from '#bang/engine/noise.js';
-import { addNoise } from '#bang/engine/ops.js';
+import { addNoise } from '#bang/engine/ops/perturbation.js';
 import { makeRandom } from '#bang/base/random.js';
 
 let binding: NativeBinding;

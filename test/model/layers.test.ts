@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { batchOf } from '#bang/data/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
-import { softmaxCrossEntropy } from '#bang/engine/ops.js';
+import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
 import { makeLayer, Misfit, type LayerSpec, type Shape } from '#bang/model/layers.js';
 import { makeNetwork, pixelGradient, trace, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';

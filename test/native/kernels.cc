@@ -14,6 +14,7 @@
 #include <functional>
 #include <new>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,7 +25,7 @@
 namespace {
 
 using bang::Kernels;
-using bang::Window;
+using bang::Geometry;
 using Floats = std::vector<float>;
 
 std::mt19937 generator(1);
@@ -76,18 +77,22 @@ bool same(const Floats& a, const Floats& b) {
   exit(1);
 }
 
-std::string text(const Window& g) {
-  std::string all = "window";
+std::string text(const Geometry& g) {
+  std::string all = "geometry";
   for (int v : {g.batch, g.inH, g.inW, g.inC, g.outH, g.outW, g.outC, g.kH, g.kW, g.strideH,
                 g.strideW, g.padTop, g.padLeft})
     all += " " + std::to_string(v);
   return all;
 }
 
+/// The kernels that have been checked, for every level together.
+std::set<std::string> checked;
+
 /// Runs a kernel into fresh outputs with 1, 2 and 5 threads and compares. `expected` holds the sums
-/// of the first outputs; those behind it are compared between numbers of threads only.
-Outputs check(const std::string& name, const Outputs& fresh,
+/// of the first outputs; any further ones are compared between numbers of threads only.
+Outputs check(const std::string& name, const std::string& on, const Outputs& fresh,
               const std::function<void(Outputs&)>& kernel, const std::vector<Sums>& expected) {
+  checked.insert(name);
   Outputs first = fresh;
   bang::setThreads(1);
   kernel(first);
@@ -98,13 +103,13 @@ Outputs check(const std::string& name, const Outputs& fresh,
     bool equal = first.bytes == again.bytes;
     for (size_t k = 0; k < first.floats.size(); k++)
       equal = equal && same(first.floats[k], again.floats[k]);
-    if (!equal) fail(name + ": other bits with " + std::to_string(threads) + " threads");
+    if (!equal) fail(name + ", " + on + ": other bits with " + std::to_string(threads) + " threads");
   }
   for (size_t k = 0; k < expected.size(); k++)
     for (size_t i = 0; i < expected[k].size(); i++) {
       const double actual = first.floats[k][i], wanted = expected[k][i].value;
       if (!(fabs(actual - wanted) <= 1e-5 * expected[k][i].size + 1e-30))
-        fail(name + ": output " + std::to_string(k) + "[" + std::to_string(i) + "] is " +
+        fail(name + ", " + on + ": output " + std::to_string(k) + "[" + std::to_string(i) + "] is " +
              std::to_string(actual) + ", not " + std::to_string(wanted));
     }
   return first;
@@ -113,7 +118,7 @@ Outputs check(const std::string& name, const Outputs& fresh,
 /// Calls visit(input pixel's index, output pixel's index, row and column in the window) wherever a
 /// window meets the image; indices are without channels.
 template <class Visit>
-void forTaps(const Window& g, Visit visit) {
+void forTaps(const Geometry& g, Visit visit) {
   for (int n = 0; n < g.batch; n++)
     for (int oh = 0; oh < g.outH; oh++)
       for (int ow = 0; ow < g.outW; ow++)
@@ -126,8 +131,8 @@ void forTaps(const Window& g, Visit visit) {
           }
 }
 
-Window randomWindow(bool pooling) {
-  Window g;
+Geometry randomGeometry(bool pooling) {
+  Geometry g;
   g.kH = between(1, 5), g.kW = between(1, 5);
   g.strideH = between(1, 3), g.strideW = between(1, 3);
   g.padTop = coin() ? 0 : between(0, g.kH - 1), g.padLeft = coin() ? 0 : between(0, g.kW - 1);
@@ -146,8 +151,8 @@ Window randomWindow(bool pooling) {
 }
 
 /// A pooling of a convolution's output: cells that tile it, or any windows, clipped at its end.
-Window poolingOf(const Window& g) {
-  Window pool = {g.batch, g.outH, g.outW, g.outC, 0, 0, g.outC, 2, 2, 2, 2, 0, 0};
+Geometry poolingOf(const Geometry& g) {
+  Geometry pool = {g.batch, g.outH, g.outW, g.outC, 0, 0, g.outC, 2, 2, 2, 2, 0, 0};
   if (coin()) {
     pool.kH = between(1, 4), pool.kW = between(1, 4);
     pool.strideH = between(1, 3), pool.strideW = between(1, 3);
@@ -166,7 +171,7 @@ Window poolingOf(const Window& g) {
 }
 
 void convolutions(const Kernels& kernels) {
-  const Window g = randomWindow(false);
+  const Geometry g = randomGeometry(false);
   const size_t in = static_cast<size_t>(g.batch) * g.inH * g.inW,
                out = static_cast<size_t>(g.batch) * g.outH * g.outW, C = g.inC, O = g.outC;
   const Floats x = values(in * C), w = values(static_cast<size_t>(g.kH) * g.kW * C * O),
@@ -197,27 +202,27 @@ void convolutions(const Kernels& kernels) {
   addGradients(kappa, dx, dw, db);
   if (relu)
     for (Sum& sum : y) sum.clip();
-  const std::string name = std::string(kernels.name) + " " + text(g);
+  const std::string name = std::string(kernels.level) + " " + text(g);
   const float* scales = withScale ? scale.data() : nullptr;
-  check(name + " conv2d", {y.size()}, [&](Outputs& o) {
+  check("conv2d", name, {y.size()}, [&](Outputs& o) {
     kernels.conv2d(g, x.data(), w.data(), withBias ? bias.data() : nullptr, relu, o[0]);
   }, {y});
   const bang::Kappa direct = {kappa.data(), nullptr, nullptr};
-  check(name + " conv2dInputGradient", {dx.size()}, [&](Outputs& o) {
+  check("conv2dInputGradient", name, {dx.size()}, [&](Outputs& o) {
     kernels.conv2dInputGradient(g, direct, w.data(), o[0]);
   }, {dx});
-  check(name + " conv2dWeightGradient", {dw.size(), O}, [&](Outputs& o) {
+  check("conv2dWeightGradient", name, {dw.size(), O}, [&](Outputs& o) {
     kernels.conv2dWeightGradient(g, x.data(), direct, scales, o[0], o[1]);
   }, {dw, db});
 
   // Fused with pooling: against the kernels apart, which have just been checked.
-  const Window pool = poolingOf(g);
+  const Geometry pool = poolingOf(g);
   const size_t pools = static_cast<size_t>(g.batch) * pool.outH * pool.outW;
   Floats whole(y.size()), pooled(pools * O);
   kernels.conv2d(g, x.data(), w.data(), bias.data(), false, whole.data());
   kernels.maxPool(pool, whole.data(), pooled.data());
   const Floats poolKappa = values(pooled.size());
-  Outputs fused = check(name + " conv2dMaxPool", Outputs({pooled.size()}, pooled.size()), [&](Outputs& o) {
+  Outputs fused = check("conv2dMaxPool", name, Outputs({pooled.size()}, pooled.size()), [&](Outputs& o) {
     kernels.conv2dMaxPool(g, pool, x.data(), w.data(), bias.data(), o[0], o.bytes.data());
   }, {});
   for (size_t i = 0; i < pooled.size(); i++)
@@ -242,19 +247,19 @@ void convolutions(const Kernels& kernels) {
     norms[i / O / g.outH / g.outW].add(wholeKappa[i], wholeKappa[i]);
   for (Sum& sum : norms) sum.size = sum.value = sqrt(sum.value);
   const bang::Kappa behind = {poolKappa.data(), fused.bytes.data(), &pool};
-  check(name + " conv2dInputGradient, pooled", {x.size()}, [&](Outputs& o) {
+  check("conv2dInputGradient", name + ", pooled", {x.size()}, [&](Outputs& o) {
     kernels.conv2dInputGradient(g, behind, w.data(), o[0]);
   }, {dxPool});
-  check(name + " conv2dWeightGradient, pooled", {w.size(), O}, [&](Outputs& o) {
+  check("conv2dWeightGradient", name + ", pooled", {w.size(), O}, [&](Outputs& o) {
     kernels.conv2dWeightGradient(g, x.data(), behind, scales, o[0], o[1]);
   }, {dwPool, dbPool});
-  check(name + " pooledNorms", {norms.size()},
+  check("pooledNorms", name, {norms.size()},
         [&](Outputs& o) { kernels.pooledNorms(behind, o[0]); }, {norms});
   // Bytes from elsewhere: nothing is touched beside the arrays.
   std::vector<uint8_t> wild(pooled.size());
   for (uint8_t& byte : wild) byte = static_cast<uint8_t>(bits());
   const bang::Kappa hostile = {poolKappa.data(), wild.data(), &pool};
-  check(name + " pooled, any winners", {x.size(), w.size(), norms.size()}, [&](Outputs& o) {
+  check("pooledNorms", name + ", any winners", {x.size(), w.size(), norms.size()}, [&](Outputs& o) {
     kernels.conv2dInputGradient(g, hostile, w.data(), o[0]);
     kernels.conv2dWeightGradient(g, x.data(), hostile, scales, o[1], nullptr);
     kernels.pooledNorms(hostile, o[2]);
@@ -262,7 +267,7 @@ void convolutions(const Kernels& kernels) {
 }
 
 void poolings(const Kernels& kernels) {
-  Window g = randomWindow(true);
+  Geometry g = randomGeometry(true);
   // Every window holds a pixel.
   while ((g.outH - 1) * g.strideH - g.padTop >= g.inH) g.outH--;
   while ((g.outW - 1) * g.strideW - g.padLeft >= g.inW) g.outW--;
@@ -290,14 +295,14 @@ void poolings(const Kernels& kernels) {
     }
   });
   for (size_t o = 0; o < out * C; o++) dLargest[first[o]].add(dy[o]);
-  const std::string name = std::string(kernels.name) + " " + text(g);
-  check(name + " maxPool", {out * C},
+  const std::string name = std::string(kernels.level) + " " + text(g);
+  check("maxPool", name, {out * C},
         [&](Outputs& o) { kernels.maxPool(g, x.data(), o[0]); }, {largest});
-  check(name + " maxPoolGradient", {x.size()},
+  check("maxPoolGradient", name, {x.size()},
         [&](Outputs& o) { kernels.maxPoolGradient(g, x.data(), dy.data(), o[0]); }, {dLargest});
-  check(name + " avgPool", {out * C},
+  check("avgPool", name, {out * C},
         [&](Outputs& o) { kernels.avgPool(g, x.data(), o[0]); }, {mean});
-  check(name + " avgPoolGradient", {x.size()},
+  check("avgPoolGradient", name, {x.size()},
         [&](Outputs& o) { kernels.avgPoolGradient(g, dy.data(), o[0]); }, {dMean});
 }
 
@@ -319,13 +324,13 @@ void products(const Kernels& kernels) {
       if (relu) sum.clip();
       sums[n].add(x[static_cast<size_t>(m) * N + n], withScale ? rowScale[m] : 1);
     }
-  const std::string name = std::string(kernels.name) + " M " + std::to_string(M) + " N " +
+  const std::string name = std::string(kernels.level) + " M " + std::to_string(M) + " N " +
                            std::to_string(N) + " K " + std::to_string(K);
-  check(name + " matMul", {c.size()}, [&](Outputs& o) {
+  check("matMul", name, {c.size()}, [&](Outputs& o) {
     kernels.matMul(M, N, K, a.data(), transposeA, b.data(), transposeB,
                    withScale ? scale.data() : nullptr, withBias ? bias.data() : nullptr, relu, o[0]);
   }, {c});
-  check(name + " columnSums", {sums.size()}, [&](Outputs& o) {
+  check("columnSums", name, {sums.size()}, [&](Outputs& o) {
     kernels.columnSums(M, N, x.data(), withScale ? rowScale.data() : nullptr, o[0]);
   }, {sums});
 }
@@ -390,33 +395,33 @@ void elementwise(const Kernels& kernels) {
     etas[n].size *= 10;
   }
   const std::string name =
-      std::string(kernels.name) + " N " + std::to_string(N) + " D " + std::to_string(D);
-  check(name + " relu", {count}, [&](Outputs& o) { kernels.relu(count, a.data(), o[0]); }, {relu});
-  check(name + " reluGradient", {count},
+      std::string(kernels.level) + " N " + std::to_string(N) + " D " + std::to_string(D);
+  check("relu", name, {count}, [&](Outputs& o) { kernels.relu(count, a.data(), o[0]); }, {relu});
+  check("reluGradient", name, {count},
         [&](Outputs& o) { kernels.reluGradient(count, a.data(), b.data(), o[0]); }, {reluGradient});
-  check(name + " multiply", {count},
+  check("multiply", name, {count},
         [&](Outputs& o) { kernels.multiply(count, a.data(), b.data(), o[0]); }, {product});
-  check(name + " softmaxCrossEntropy", {static_cast<size_t>(N), count, static_cast<size_t>(N)}, [&](Outputs& o) {
+  check("softmaxCrossEntropy", name, {static_cast<size_t>(N), count, static_cast<size_t>(N)}, [&](Outputs& o) {
     kernels.softmaxCrossEntropy(N, D, a.data(), labels.data(), 0.5f, o[0], o[1], o[2]);
   }, {loss, gradient, correct});
-  check(name + " rowNorms", {static_cast<size_t>(N)},
+  check("rowNorms", name, {static_cast<size_t>(N)},
         [&](Outputs& o) { kernels.rowNorms(N, D, a.data(), o[0]); }, {norms});
-  check(name + " eta", {static_cast<size_t>(N)},
+  check("eta", name, {static_cast<size_t>(N)},
         [&](Outputs& o) { kernels.eta(N, norm.data(), scale.data(), o[0]); }, {etas});
   Outputs sgd({0, 0});
   sgd.floats = {a, a};
-  check(name + " sgd", sgd, [&](Outputs& o) {
+  check("sgd", name, sgd, [&](Outputs& o) {
     kernels.sgd({o[0], o[1], b.data(), count, 0.5f, 0.9f, 0.125f});
   }, {weight, velocity});
-  check(name + " normalize", {count}, [&](Outputs& o) {
+  check("normalize", name, {count}, [&](Outputs& o) {
     kernels.normalize(N, D, a.data(), withMean ? mean.data() : nullptr, 0.25f, o[0]);
   }, {normalized});
   Floats pixels(count, 100.0f), halves(count), ones(N, 0.5f);
   for (size_t i = 0; i < count; i++) halves[i] = rintf(200 * a[i]);
-  check(name + " perturb", {count}, [&](Outputs& o) {
+  check("perturb", name, {count}, [&](Outputs& o) {
     kernels.perturb(N, D, pixels.data(), halves.data(), rows.data(), ones.data(), o[0]);
   }, {perturbed});
-  check(name + " overLargest", {count},
+  check("overLargest", name, {count},
         [&](Outputs& o) { kernels.overLargest(N, D, a.data(), o[0]); }, {unit});
 }
 
@@ -451,7 +456,7 @@ void noises(const Kernels& kernels) {
       const double moved = x[p] + lowest + static_cast<double>(below - thresholds.begin());
       expected[static_cast<size_t>(n) * D + p].add(fmin(fmax(moved, 0), 255));
     }
-  check(std::string(kernels.name) + " addNoise N " + std::to_string(N) + " D " + std::to_string(D),
+  check("addNoise", std::string(kernels.level) + " N " + std::to_string(N) + " D " + std::to_string(D),
         {expected.size()},
         [&](Outputs& o) { kernels.addNoise(N, D, x.data(), noise, o[0]); }, {expected});
 }
@@ -469,12 +474,12 @@ void networks(const Kernels& kernels) {
   for (int i = 0; i < images + dense; i++) {
     if (i >= images) {
       const int outputs = between(1, 40);
-      const Window g = {N, h, w, c, 1, 1, outputs, 1, 1, 1, 1, 0, 0};
+      const Geometry g = {N, h, w, c, 1, 1, outputs, 1, 1, 1, 1, 0, 0};
       const float* weight = drawn(static_cast<size_t>(h) * w * c * outputs);
       layers.push_back({ForwardLayer::DENSE, coin(), g, weight, drawn(outputs)});
     } else {
       const auto kind = static_cast<ForwardLayer::Kind>(coin() ? 0 : between(2, 3));
-      Window g = randomWindow(kind != ForwardLayer::CONV);
+      Geometry g = randomGeometry(kind != ForwardLayer::CONV);
       g.batch = N, g.inH = h, g.inW = w, g.inC = c;
       if (kind != ForwardLayer::CONV) g.outC = c;
       const auto outputs = [](int in, int pad, int kernel, int stride, bool convolution) {
@@ -490,17 +495,17 @@ void networks(const Kernels& kernels) {
       }
       layers.push_back({kind, coin(), g, weight, bias});
     }
-    const Window& g = layers.back().window;
+    const Geometry& g = layers.back().geometry;
     h = g.outH, w = g.outW, c = g.outC;
   }
   const size_t D = static_cast<size_t>(H) * W * C;
   const Floats x = values(D * N), mean = values(D);
   const bool withMean = coin();
-  std::string name = std::string(kernels.name) + " forward of";
+  std::string name = std::string(kernels.level);
   Floats have(x.size());
   kernels.normalize(N, static_cast<int>(D), x.data(), withMean ? mean.data() : nullptr, 0.5f, have.data());
   for (const ForwardLayer& layer : layers) {
-    const Window& g = layer.window;
+    const Geometry& g = layer.geometry;
     name += " " + std::to_string(layer.kind) + " (" + text(g) + ")";
     Floats y(static_cast<size_t>(N) * g.outH * g.outW * g.outC);
     if (layer.kind == ForwardLayer::CONV)
@@ -514,11 +519,11 @@ void networks(const Kernels& kernels) {
     have = y;
     if (layer.relu) kernels.relu(y.size(), y.data(), have.data());
   }
-  Outputs whole = check(name, {have.size()}, [&](Outputs& o) {
+  Outputs whole = check("forward", name, {have.size()}, [&](Outputs& o) {
     kernels.forward(layers.data(), static_cast<int>(layers.size()), N, x.data(),
                     withMean ? mean.data() : nullptr, 0.5f, o[0]);
   }, {});
-  if (!same(whole.floats[0], have)) fail(name + ": not what its layers give one by one");
+  if (!same(whole.floats[0], have)) fail("forward, " + name + ": not what its layers give one by one");
 }
 
 /// Tasks that find no memory: whoever called learns of it when none of them runs any more, and the
@@ -565,8 +570,10 @@ int main(int count, char** arguments) {
       networks(*kernels);
       noises(*kernels);
     }
-    printf("%s: %d trials\n", kernels->name, trials);
+    printf("%s: %d trials\n", kernels->level, trials);
   }
+#define KERNEL(name, ...) if (!checked.count(#name)) fail(#name " is not tested");
+#include "../../native/kernels.def"
   for (int trial = 0; trial < trials; trial++) failures();
   // The sanitizers look for leaks and for threads that are left.
   bang::setThreads(1);

@@ -1,23 +1,23 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
-  convWindow,
+  convGeometry,
   floats,
   floatsOrNull,
   poolingOf,
   outputShape,
-  poolWindow,
+  poolGeometry,
   type Attributes,
   type Inputs,
   type Kernel,
 } from './arguments.js';
 
-/** Kernels that tfjs does not have; `engine/ops.ts` falls back on its operations where they are missing. */
+/** Kernels that tfjs does not have. On engines without them, `engine/ops/` composes tfjs's operations. */
 export const ADDITIONS: Record<string, Kernel> = {
   /** tfjs's own AvgPoolGrad divides by the whole window where it should by the clipped one. */
   BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs;
     const { info, values } = backend.output(x.shape);
-    backend.binding.avgPoolGradient(poolWindow(x.shape, attrs)!, floats(backend, dy), values);
+    backend.binding.avgPoolGradient(poolGeometry(x.shape, attrs)!, floats(backend, dy), values);
     return info;
   },
 
@@ -27,12 +27,12 @@ export const ADDITIONS: Record<string, Kernel> = {
    */
   BangConvMaxPool: ({ inputs, attrs, backend }) => {
     const { x, filter, bias } = inputs;
-    const window = convWindow(x.shape, filter.shape, attrs)!;
-    const pool = poolingOf(window, attrs);
+    const geometry = convGeometry(x.shape, filter.shape, attrs)!;
+    const pool = poolingOf(geometry, attrs);
     const y = backend.output(outputShape(pool));
     const winner = backend.outputBytes(outputShape(pool));
     backend.binding.conv2dMaxPool(
-      window,
+      geometry,
       pool,
       floats(backend, x),
       floats(backend, filter),
@@ -46,11 +46,11 @@ export const ADDITIONS: Record<string, Kernel> = {
   BangConvMaxPoolInputGradient: ({ inputs, attrs, backend }) => {
     const { kappa, winner, filter } = inputs;
     const { inputShape } = attrs as { inputShape: number[] };
-    const window = convWindow(inputShape, filter.shape, attrs)!;
+    const geometry = convGeometry(inputShape, filter.shape, attrs)!;
     const { info, values } = backend.output(inputShape);
     backend.binding.conv2dInputGradient(
-      window,
-      poolingOf(window, attrs),
+      geometry,
+      poolingOf(geometry, attrs),
       backend.values(winner) as Uint8Array,
       floats(backend, kappa),
       floats(backend, filter),
@@ -64,13 +64,13 @@ export const ADDITIONS: Record<string, Kernel> = {
     const { x, kappa } = inputs;
     const { scale, winner } = inputs as Partial<Inputs>;
     const { filterShape } = attrs as { filterShape: number[] };
-    const window = convWindow(x.shape, filterShape, attrs)!;
+    const geometry = convGeometry(x.shape, filterShape, attrs)!;
     const weight = backend.output(filterShape);
     const bias = backend.output([filterShape[3]]);
     backend.binding.conv2dWeightGradient(
-      window,
+      geometry,
       floats(backend, x),
-      winner ? poolingOf(window, attrs) : null,
+      winner ? poolingOf(geometry, attrs) : null,
       winner ? (backend.values(winner) as Uint8Array) : null,
       floats(backend, kappa),
       floatsOrNull(backend, scale),
@@ -86,7 +86,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     const { shape, pooling } = attrs as unknown as { shape: number[]; pooling: Attributes };
     const { info, values } = backend.output([shape[0]]);
     backend.binding.pooledNorms(
-      poolWindow(shape, pooling)!,
+      poolGeometry(shape, pooling)!,
       backend.values(winner) as Uint8Array,
       floats(backend, kappa),
       values,
@@ -195,7 +195,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** `program`: for each layer its kind, 1 where ReLU follows, and its window. */
+  /** `program`: for each layer its kind, 1 where ReLU follows, and its geometry. */
   BangForward: ({ inputs, attrs, backend }) => {
     const { x } = inputs;
     const { mean } = inputs as Partial<Inputs>;

@@ -30,8 +30,8 @@ export function floatsOrNull(backend: NativeBackend, tensor?: tf.TensorInfo): Fl
   return tensor ? floats(backend, tensor) : null;
 }
 
-/** The `window` of native/addon.cc, or undefined for a geometry that it does not do. */
-function windowOf(info: tf.backend_util.Conv2DInfo): Int32Array | undefined {
+/** The `geometry` of `NativeBinding`, or undefined for one that the kernels do not support. */
+function geometryOf(info: tf.backend_util.Conv2DInfo): Int32Array | undefined {
   const usual =
     info.dataFormat === 'channelsLast' &&
     info.dilationHeight === 1 &&
@@ -65,8 +65,8 @@ type ConvAttributes = Pick<tf.FusedConv2DAttrs, 'strides' | 'pad' | 'dimRounding
   dilations?: [number, number] | number;
 };
 
-/** The window of a convolution of x, [N, H, W, C], with a filter, [kH, kW, C, outC]. */
-export function convWindow(
+/** The geometry of a convolution of x, [N, H, W, C], with a filter, [kH, kW, C, outC]. */
+export function convGeometry(
   xShape: readonly number[],
   filterShape: readonly number[],
   attributes: Attributes,
@@ -82,11 +82,11 @@ export function convWindow(
     false,
     tf.backend_util.convertConv2DDataFormat(attrs.dataFormat ?? 'NHWC'),
   );
-  return windowOf(info);
+  return geometryOf(info);
 }
 
-/** The window of a pooling of an input of this shape, [N, H, W, C]. */
-export function poolWindow(shape: number[], attrs: Attributes): Int32Array | undefined {
+/** The geometry of a pooling of an input of this shape, [N, H, W, C]. */
+export function poolGeometry(shape: number[], attrs: Attributes): Int32Array | undefined {
   const { filterSize, strides, pad, dimRoundingMode } = attrs as unknown as tf.MaxPoolAttrs;
   const info = tf.backend_util.computePool2DInfo(
     shape as [number, number, number, number],
@@ -96,20 +96,20 @@ export function poolWindow(shape: number[], attrs: Attributes): Int32Array | und
     pad,
     dimRoundingMode,
   );
-  const window = windowOf(info);
+  const geometry = geometryOf(info);
   // Explicit paddings can leave a window wholly outside the image.
   const inside =
     (info.outHeight - 1) * info.strideHeight - info.padInfo.top < info.inHeight &&
     (info.outWidth - 1) * info.strideWidth - info.padInfo.left < info.inWidth;
-  return inside ? window : undefined;
+  return inside ? geometry : undefined;
 }
 
-/** The max pooling behind a convolution of this window. */
-export function poolingOf(window: Int32Array, attrs: Attributes): Int32Array {
-  return poolWindow(outputShape(window), (attrs as { pooling: Attributes }).pooling)!;
+/** The geometry of the max pooling after a convolution of this geometry. */
+export function poolingOf(geometry: Int32Array, attrs: Attributes): Int32Array {
+  return poolGeometry(outputShape(geometry), (attrs as { pooling: Attributes }).pooling)!;
 }
 
-/** The shape of what a window puts out: [N, outH, outW, outC]. */
-export function outputShape(window: Int32Array): number[] {
-  return [window[0], window[4], window[5], window[6]];
+/** The shape of the output: [N, outH, outW, outC]. */
+export function outputShape(geometry: Int32Array): number[] {
+  return [geometry[0], geometry[4], geometry[5], geometry[6]];
 }

@@ -5,23 +5,22 @@ import { messageOf } from '../../base/errors.js';
 type Floats = Float32Array;
 
 /**
- * The kernels of `native/`, by the names and in the argument order of `native/addon.cc`, which
- * checks all of them and throws a TypeError where one does not fit. Outputs come last and are
- * written in place. `window` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW,
- * padTop, padLeft].
+ * The kernels of `native/kernels.def`, which says what they compute. The border (`native/border_*.cc`)
+ * throws a TypeError for an argument that does not fit. Outputs come last and are written in place.
+ * `geometry` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft].
  */
-export interface NativeBinding {
+export interface NativeKernels {
   conv2d(
-    window: Int32Array,
+    geometry: Int32Array,
     x: Floats,
     filter: Floats,
     bias: Floats | null,
     relu: boolean,
     y: Floats,
   ): void;
-  /** `pool`: the window of the max pooling of the convolution's output. */
+  /** `pool`: the geometry of the max pooling of the convolution's output. */
   conv2dMaxPool(
-    window: Int32Array,
+    geometry: Int32Array,
     pool: Int32Array,
     x: Floats,
     filter: Floats,
@@ -29,9 +28,9 @@ export interface NativeBinding {
     y: Floats,
     winner: Uint8Array,
   ): void;
-  /** `pool` and `winner` null: kappa is of the convolution itself, not of the pooling behind it. */
+  /** `pool` and `winner` null: kappa is that of the convolution's output, not of the pooled output. */
   conv2dInputGradient(
-    window: Int32Array,
+    geometry: Int32Array,
     pool: Int32Array | null,
     winner: Uint8Array | null,
     kappa: Floats,
@@ -39,7 +38,7 @@ export interface NativeBinding {
     dx: Floats,
   ): void;
   conv2dWeightGradient(
-    window: Int32Array,
+    geometry: Int32Array,
     x: Floats,
     pool: Int32Array | null,
     winner: Uint8Array | null,
@@ -63,10 +62,10 @@ export interface NativeBinding {
     c: Floats,
   ): void;
   columnSums(rows: number, columns: number, x: Floats, scale: Floats | null, sums: Floats): void;
-  maxPool(window: Int32Array, x: Floats, y: Floats): void;
-  maxPoolGradient(window: Int32Array, x: Floats, dy: Floats, dx: Floats): void;
-  avgPool(window: Int32Array, x: Floats, y: Floats): void;
-  avgPoolGradient(window: Int32Array, dy: Floats, dx: Floats): void;
+  maxPool(geometry: Int32Array, x: Floats, y: Floats): void;
+  maxPoolGradient(geometry: Int32Array, x: Floats, dy: Floats, dx: Floats): void;
+  avgPool(geometry: Int32Array, x: Floats, y: Floats): void;
+  avgPoolGradient(geometry: Int32Array, dy: Floats, dx: Floats): void;
   relu(count: number, x: Floats, y: Floats): void;
   reluGradient(count: number, y: Floats, dy: Floats, dx: Floats): void;
   multiply(count: number, a: Floats, b: Floats, y: Floats): void;
@@ -100,7 +99,7 @@ export interface NativeBinding {
     y: Floats,
   ): void;
   overLargest(batch: number, values: number, x: Floats, y: Floats): void;
-  /** `rows`: which of the images each output is made of. */
+  /** `rows`: for each output, which of the images it is made from. */
   perturb(
     images: number,
     batch: number,
@@ -113,7 +112,7 @@ export interface NativeBinding {
   ): void;
   /**
    * `program`: for each layer its kind (0 convolution, 1 inner product, 2 max and 3 average pooling),
-   * 1 where ReLU follows, and its window. Weight and bias of each layer that has them come last.
+   * 1 if ReLU follows, and its geometry. Weight and bias of each layer that has them come last.
    */
   forward(
     layers: number,
@@ -125,7 +124,7 @@ export interface NativeBinding {
     ...parameters: Floats[]
   ): void;
   /**
-   * `counters` is [seed, purpose, image, firstCopy, sigma]; `thresholds` ends with 2³² − 1; the lowest
+   * `counters` is [seed, purpose, image, firstCopy, sigma]. `thresholds` ends with 2³² − 1. The lowest
    * noise is −depth.
    */
   addNoise(
@@ -137,10 +136,15 @@ export interface NativeBinding {
     depth: number,
     y: Floats,
   ): void;
+}
+
+/** What the addon exports. */
+export interface NativeBinding extends NativeKernels {
+  kernelNames(): string[];
   setThreads(count: number): void;
-  /** Multiply-adds per second that all threads reach together in registers alone. */
+  /** Multiply-adds per second of all threads together, in registers alone. */
   peak(seconds: number): number;
-  /** Bytes to the first cache line in the buffer. */
+  /** Bytes from the start of the buffer to the first cache line that begins in it. */
   alignment(buffer: ArrayBuffer): number;
   scratchBytes(): number;
   level(): string;

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
   allFloat,
-  convWindow,
+  convGeometry,
   floats,
   floatsOrNull,
   outputShape,
-  poolWindow,
+  poolGeometry,
   type Call,
   type Inputs,
   type Kernel,
@@ -19,12 +19,12 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
   [tf.Conv2DBackpropInput]: ({ inputs, attrs, backend }) => {
     const { dy, filter } = inputs;
     const { inputShape } = attrs as unknown as tf.Conv2DBackpropInputAttrs;
-    const window = convWindow(inputShape, filter.shape, attrs);
-    if (!window || !allFloat(dy, filter)) return undefined;
+    const geometry = convGeometry(inputShape, filter.shape, attrs);
+    if (!geometry || !allFloat(dy, filter)) return undefined;
     const { info, values } = backend.output(inputShape);
     const { binding } = backend;
     binding.conv2dInputGradient(
-      window,
+      geometry,
       null,
       null,
       floats(backend, dy),
@@ -37,12 +37,12 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
   [tf.Conv2DBackpropFilter]: ({ inputs, attrs, backend }) => {
     const { x, dy } = inputs;
     const { filterShape } = attrs as unknown as tf.Conv2DBackpropFilterAttrs;
-    const window = convWindow(x.shape, filterShape, attrs);
-    if (!window || !allFloat(x, dy)) return undefined;
+    const geometry = convGeometry(x.shape, filterShape, attrs);
+    if (!geometry || !allFloat(x, dy)) return undefined;
     const { info, values } = backend.output(filterShape);
     const { binding } = backend;
     binding.conv2dWeightGradient(
-      window,
+      geometry,
       floats(backend, x),
       null,
       null,
@@ -62,10 +62,10 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
 
   [tf.MaxPoolGrad]: ({ inputs, attrs, backend }) => {
     const { dy, input: x } = inputs;
-    const window = poolWindow(x.shape, attrs);
-    if (!window || !allFloat(x, dy)) return undefined;
+    const geometry = poolGeometry(x.shape, attrs);
+    if (!geometry || !allFloat(x, dy)) return undefined;
     const { info, values } = backend.output(x.shape);
-    backend.binding.maxPoolGradient(window, floats(backend, x), floats(backend, dy), values);
+    backend.binding.maxPoolGradient(geometry, floats(backend, x), floats(backend, dy), values);
     return info;
   },
 
@@ -89,10 +89,10 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
 function pooling(name: 'maxPool' | 'avgPool'): Kernel {
   return ({ inputs, attrs, backend }) => {
     const { x } = inputs;
-    const window = poolWindow(x.shape, attrs);
-    if (!window || !allFloat(x)) return undefined;
-    const { info, values } = backend.output(outputShape(window));
-    backend.binding[name](window, floats(backend, x), values);
+    const geometry = poolGeometry(x.shape, attrs);
+    if (!geometry || !allFloat(x)) return undefined;
+    const { info, values } = backend.output(outputShape(geometry));
+    backend.binding[name](geometry, floats(backend, x), values);
     return info;
   };
 }
@@ -102,13 +102,13 @@ function convolution({ inputs, attrs, backend }: Call): tf.TensorInfo | undefine
   const { x, filter } = inputs;
   const { bias } = inputs as Partial<Inputs>;
   const activation = attrs.activation as string | undefined;
-  const window = convWindow(x.shape, filter.shape, attrs);
-  if (!window || !allFloat(x, filter, bias) || !isSimpleEpilogue(bias, activation, window[6])) {
+  const geometry = convGeometry(x.shape, filter.shape, attrs);
+  if (!geometry || !allFloat(x, filter, bias) || !isSimpleEpilogue(bias, activation, geometry[6])) {
     return undefined;
   }
-  const { info, values } = backend.output(outputShape(window));
+  const { info, values } = backend.output(outputShape(geometry));
   backend.binding.conv2d(
-    window,
+    geometry,
     floats(backend, x),
     floats(backend, filter),
     floatsOrNull(backend, bias),

@@ -1,0 +1,51 @@
+// Reads and checks what JavaScript passes to the addon, so that no call can crash the process.
+#pragma once
+#include <napi.h>
+
+#include <initializer_list>
+#include <string>
+
+#include "kernels.h"
+
+namespace bang {
+
+/// The arguments of one call, read in order. Each function reads the next one and throws a TypeError that
+/// begins with its name if it does not fit. `shape` gives an array's exact length.
+class Arguments {
+ public:
+  explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
+
+  /// From 0 to 2^31 - 1: the product of two fits 64 bits, and no array is longer.
+  int size(const char* name);
+  float number(const char* name);
+  bool flag();
+
+  float* floats(const char* name, std::initializer_list<int> shape);
+  float* floatsOrNull(const char* name, std::initializer_list<int> shape);
+  uint8_t* bytes(const char* name, std::initializer_list<int> shape);
+  int32_t* integers(const char* name, std::initializer_list<int> shape);
+  /// From `least` to `most` values; their number is written to `count`.
+  uint32_t* words(const char* name, int least, int most, int* count = nullptr);
+  /// Whether the next argument is null or undefined. If so, it is skipped.
+  bool skipNull();
+
+  /// [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft], of a pooling or of
+  /// a convolution.
+  Geometry geometry(bool pooling);
+  /// The same from an array that has been read already.
+  Geometry geometryIn(const int32_t* values, bool pooling) const;
+
+  [[noreturn]] void fail(const std::string& message) const;
+
+ private:
+  template <class T>
+  Napi::TypedArrayOf<T> array(const char* name, napi_typedarray_type type, const char* expected);
+  template <class T>
+  T* array(const char* name, napi_typedarray_type type, const char* expected,
+           std::initializer_list<int> shape);
+
+  const Napi::CallbackInfo& info_;
+  size_t next_ = 0;
+};
+
+}  // namespace bang

@@ -1,0 +1,140 @@
+// The border of the kernels that work on matrices, on rows or value by value.
+#include "border.h"
+
+namespace bang {
+namespace border {
+
+void matMul(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int M = in.size("M"), N = in.size("N"), K = in.size("K");
+  const float* a = in.floats("a", {M, K});
+  const bool transposeA = in.flag();
+  const float* b = in.floats("b", {K, N});
+  const bool transposeB = in.flag();
+  const float* scale = in.floatsOrNull("scale", {K});
+  const float* bias = in.floatsOrNull("bias", {N});
+  const bool relu = in.flag();
+  kernels->matMul(M, N, K, a, transposeA, b, transposeB, scale, bias, relu,
+                  in.floats("c", {M, N}));
+}
+
+void columnSums(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int R = in.size("rows"), C = in.size("columns");
+  const float* x = in.floats("x", {R, C});
+  const float* scale = in.floatsOrNull("scale", {R});
+  kernels->columnSums(R, C, x, scale, in.floats("sums", {C}));
+}
+
+void relu(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int count = in.size("count");
+  const float* x = in.floats("x", {count});
+  kernels->relu(static_cast<size_t>(count), x, in.floats("y", {count}));
+}
+
+void reluGradient(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int count = in.size("count");
+  const float* y = in.floats("y", {count});
+  const float* dy = in.floats("dy", {count});
+  kernels->reluGradient(static_cast<size_t>(count), y, dy, in.floats("dx", {count}));
+}
+
+void multiply(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int count = in.size("count");
+  const float* a = in.floats("a", {count});
+  const float* b = in.floats("b", {count});
+  kernels->multiply(static_cast<size_t>(count), a, b, in.floats("y", {count}));
+}
+
+void softmaxCrossEntropy(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), C = in.size("classes");
+  const float* logits = in.floats("logits", {N, C});
+  const int32_t* labels = in.integers("labels", {N});
+  for (int n = 0; n < N; n++)
+    if (labels[n] < 0 || labels[n] >= C)
+      in.fail("label " + std::to_string(labels[n]) + " is not one of " + std::to_string(C) + " classes");
+  const float factor = in.number("factor");
+  float* loss = in.floats("loss", {N});
+  float* gradient = in.floats("gradient", {N, C});
+  kernels->softmaxCrossEntropy(N, C, logits, labels, factor, loss, gradient,
+                               in.floats("correct", {N}));
+}
+
+void rowNorms(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {N, D});
+  kernels->rowNorms(N, D, x, in.floats("norm", {N}));
+}
+
+void eta(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch");
+  const float* norm = in.floats("norm", {N});
+  const float* epsilonHat = in.floats("epsilonHat", {N});
+  kernels->eta(N, norm, epsilonHat, in.floats("eta", {N}));
+}
+
+void sgd(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  SgdStep step;
+  const int count = in.size("count");
+  step.count = static_cast<size_t>(count);
+  step.weight = in.floats("weight", {count});
+  step.velocity = in.floats("velocity", {count});
+  step.gradient = in.floats("gradient", {count});
+  step.rate = in.number("rate");
+  step.momentum = in.number("momentum");
+  step.decay = in.number("decay");
+  kernels->sgd(step);
+}
+
+void normalize(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {N, D});
+  const float* mean = in.floatsOrNull("mean", {D});
+  const float factor = in.number("factor");
+  kernels->normalize(N, D, x, mean, factor, in.floats("y", {N, D}));
+}
+
+void overLargest(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {N, D});
+  kernels->overLargest(N, D, x, in.floats("y", {N, D}));
+}
+
+void perturb(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int M = in.size("images"), N = in.size("batch"), D = in.size("values");
+  const float* x = in.floats("x", {M, D});
+  const float* d = in.floats("direction", {M, D});
+  const int32_t* rows = in.integers("rows", {N});
+  for (int n = 0; n < N; n++)
+    if (rows[n] < 0 || rows[n] >= M) in.fail("rows: not one of the images");
+  const float* s = in.floats("scale", {N});
+  kernels->perturb(N, D, x, d, rows, s, in.floats("y", {N, D}));
+}
+
+void addNoise(const Napi::CallbackInfo& info) {
+  Arguments in(info);
+  const int N = in.size("copies"), D = in.size("values");
+  const float* x = in.floats("x", {D});
+  // [seed, purpose, image, firstCopy, sigma]
+  const uint32_t* counters = in.words("counters", 5, 5);
+  Noise noise = {counters[0], counters[1], counters[2], counters[3], counters[4], nullptr, 0};
+  int count;
+  noise.thresholds = in.words("thresholds", 1, 1 << 16, &count);
+  if (noise.thresholds[count - 1] != 0xffffffffu)
+    in.fail("the last threshold must be 2^32-1");
+  noise.lowest = -in.size("depth");
+  kernels->addNoise(N, D, x, noise, in.floats("y", {N, D}));
+}
+
+}  // namespace border
+}  // namespace bang

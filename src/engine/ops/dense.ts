@@ -1,0 +1,27 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { WeightGradient } from './convolution.js';
+import { fused, run } from './kernel.js';
+
+/** x [N,I] · weight [I,O] + bias [O]. */
+export function dense(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
+  const attributes = { transposeA: false, transposeB: false, activation: 'linear' };
+  return run(tf._FusedMatMul, { a: x, b: weight, bias }, attributes) as tf.Tensor2D;
+}
+
+/** The gradient with respect to x of a dense layer whose output has the gradient kappa [N,O]. */
+export function denseInputGradient(kappa: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
+  const attributes = { transposeA: false, transposeB: true };
+  return run(tf.BatchMatMul, { a: kappa, b: weight }, attributes) as tf.Tensor2D;
+}
+
+/** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; scale as in `conv2dWeightGradient`. */
+export function denseWeightGradient(
+  x: tf.Tensor2D,
+  kappa: tf.Tensor2D,
+  scale?: tf.Tensor1D,
+): WeightGradient {
+  const both = fused('BangDenseWeightGradient', { x, kappa, scale });
+  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+  const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1])) : kappa;
+  return { weight: tf.matMul(x, scaled, true), bias: tf.sum(scaled, 0) };
+}

@@ -1,0 +1,68 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { fused } from './kernel.js';
+
+/** One step of a forward pass, as `forwardPass` takes it. */
+export type ForwardStep =
+  | { kind: 'relu' }
+  | {
+      kind: 'conv' | 'innerProduct' | 'maxPool' | 'avgPool';
+      /** Height, width and channels; the output of an inner product is 1×1. */
+      input: readonly [number, number, number];
+      output: readonly [number, number, number];
+      size: number;
+      stride: number;
+      /** Padding: rows above and columns to the left of the image. */
+      pad: number;
+      /** [h,w,I,O] and [O] of a convolution, [I,O] and [O] of an inner product. */
+      parameters?: { weight: tf.Tensor; bias: tf.Tensor1D };
+    };
+
+const STEP_KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'];
+
+/**
+ * A whole forward pass in one kernel, which keeps nothing for a backward pass. Undefined on engines without
+ * this kernel, and for steps that it does not support. Bit for bit what the layers compute one by one.
+ *
+ * @param x pixels [N,H,W,C], before `normalize`, which the kernel applies with this mean and factor
+ */
+export function forwardPass(
+  x: tf.Tensor4D,
+  mean: tf.Tensor | undefined,
+  factor: number,
+  steps: readonly ForwardStep[],
+): tf.Tensor2D | undefined {
+  const program: number[][] = [];
+  const parameters: Record<string, tf.Tensor> = {};
+  for (const step of steps) {
+    if (step.kind === 'relu') {
+      const before = program.at(-1);
+      if (!before) return undefined;
+      before[1] = 1;
+      continue;
+    }
+    const { size, stride, pad } = step;
+    const geometry = [
+      x.shape[0],
+      ...step.input,
+      ...step.output,
+      size,
+      size,
+      stride,
+      stride,
+      pad,
+      pad,
+    ];
+    if (step.parameters) {
+      parameters[`weight${program.length}`] = step.parameters.weight;
+      parameters[`bias${program.length}`] = step.parameters.bias;
+    }
+    program.push([STEP_KINDS.indexOf(step.kind), 0, ...geometry]);
+  }
+  const most = Math.max(
+    ...program.flatMap((row) => [row[3] * row[4] * row[5], row[6] * row[7] * row[8]]),
+  );
+  if (program.length > 64 || most > 2 ** 22 || steps.at(-1)?.kind === 'relu') return undefined;
+  const attributes = { program, factor };
+  return fused('BangForward', { x, mean, ...parameters }, attributes)?.[0] as
+    tf.Tensor2D | undefined;
+}

@@ -1,0 +1,42 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { fused } from './kernel.js';
+
+/** Each element's loss [N], its gradient with respect to the logits [N,C], and 1 if it is classified correctly, else 0. */
+export interface Loss {
+  loss: tf.Tensor1D;
+  gradient: tf.Tensor2D;
+  correct: tf.Tensor1D;
+}
+
+/**
+ * Softmax cross entropy. The gradient is factor · (softmax(logits) − one-hot(label)), where factor is 1/N for
+ * the mean over a batch. In float32, loss and gradient are exactly zero where the probability of the label
+ * is 1.0f.
+ *
+ * @param labels int32 [N], each below C
+ */
+export function softmaxCrossEntropy(
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  factor: number,
+): Loss {
+  const own = fused('BangSoftmaxCrossEntropy', { logits, labels }, { factor });
+  if (own) {
+    const [loss, gradient, correct] = own as [tf.Tensor1D, tf.Tensor2D, tf.Tensor1D];
+    return { loss, gradient, correct };
+  }
+  const shifted = tf.sub(logits, tf.max(logits, 1, true));
+  const exponentials = tf.exp(shifted);
+  // In class order, which tf.sum does not guarantee. The order decides which losses are exactly zero.
+  const columns = tf.unstack(exponentials, 1);
+  const sums = tf.expandDims(
+    columns.reduce((sum, column) => tf.add(sum, column)),
+    1,
+  );
+  const hot = tf.cast(tf.oneHot(labels, logits.shape[1]), 'float32');
+  return {
+    loss: tf.sub(tf.reshape(tf.log(sums), [-1]), tf.sum(tf.mul(shifted, hot), 1)),
+    gradient: tf.mul(tf.sub(tf.div(exponentials, sums), hot), factor),
+    correct: tf.cast(tf.equal(tf.argMax(logits, 1), labels), 'float32'),
+  };
+}

@@ -1,0 +1,105 @@
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  type WeightGradient,
+} from './convolution.js';
+import { fused, run } from './kernel.js';
+import { rowNorms } from './norms.js';
+import { maxPoolGradient, pool } from './pooling.js';
+import { poolingAttributes, slidingAttributes, type MaxPooling, type Sliding } from './sliding.js';
+
+/**
+ * Convolution and max pooling in one. With native kernels the full-size output of the convolution is never
+ * stored; other engines run one operation after the other.
+ */
+
+/** The result of a convolution followed by max pooling. */
+export interface Pooled {
+  /** [N,pH,pW,O] */
+  y: tf.Tensor4D;
+  /** What the backward pass needs: which pixel of each window won, or the convolution's whole output. */
+  saved: tf.Tensor4D;
+}
+
+/** Whether `saved` contains winners. If so, the kernels below take kappa of the pooled output. */
+function hasWinners({ saved }: Pooled): boolean {
+  return saved.dtype === 'bool';
+}
+
+/** `conv2d` followed by max pooling. */
+export function conv2dMaxPool(
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D,
+  sliding: Sliding,
+  pooling: MaxPooling,
+): Pooled {
+  const attributes = { ...slidingAttributes(sliding), pooling: poolingAttributes(pooling) };
+  const own = fused('BangConvMaxPool', { x, filter, bias }, attributes);
+  if (own) return { y: own[0] as tf.Tensor4D, saved: own[1] as tf.Tensor4D };
+  const whole = conv2d(x, filter, bias, sliding);
+  return { y: pool('maxPool', whole, pooling.size, pooling.sliding), saved: whole };
+}
+
+/**
+ * Kappa, the gradient with respect to the pooled output, in the form that the three functions below take.
+ * On engines without kernels for them, this is the gradient with respect to the convolution's output.
+ */
+export function pooledKappa(
+  pooled: Pooled,
+  kappa: tf.Tensor4D,
+  { size, sliding }: MaxPooling,
+): tf.Tensor4D {
+  if (hasWinners(pooled)) return kappa;
+  return maxPoolGradient(pooled.saved, pooled.y, kappa, size, sliding);
+}
+
+/** L2 norm [N] of each batch element's gradient with respect to the convolution's output [N,oH,oW,O]. */
+export function pooledNorms(
+  outputShape: number[],
+  pooled: Pooled,
+  kappa: tf.Tensor4D,
+  pooling: MaxPooling,
+): tf.Tensor1D {
+  if (!hasWinners(pooled)) return rowNorms(kappa);
+  const attributes = { shape: outputShape, pooling: poolingAttributes(pooling) };
+  return run('BangPooledNorms', { kappa, winner: pooled.saved }, attributes) as tf.Tensor1D;
+}
+
+/** The gradient with respect to x. */
+export function conv2dMaxPoolInputGradient(
+  inputShape: number[],
+  pooled: Pooled,
+  kappa: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  sliding: Sliding,
+  pooling: MaxPooling,
+): tf.Tensor4D {
+  if (!hasWinners(pooled)) return conv2dInputGradient(inputShape, kappa, filter, sliding);
+  return run(
+    'BangConvMaxPoolInputGradient',
+    { kappa, winner: pooled.saved, filter },
+    { ...slidingAttributes(sliding), inputShape, pooling: poolingAttributes(pooling) },
+  ) as tf.Tensor4D;
+}
+
+/** Weight and bias gradient; scale as in `conv2dWeightGradient`. */
+export function conv2dMaxPoolWeightGradient(
+  x: tf.Tensor4D,
+  pooled: Pooled,
+  kappa: tf.Tensor4D,
+  filterShape: number[],
+  sliding: Sliding,
+  pooling: MaxPooling,
+  scale?: tf.Tensor1D,
+): WeightGradient {
+  if (!hasWinners(pooled)) return conv2dWeightGradient(x, kappa, filterShape, sliding, scale);
+  const [weight, bias] = fused(
+    'BangConvWeightGradient',
+    { x, kappa, scale, winner: pooled.saved },
+    { ...slidingAttributes(sliding), filterShape, pooling: poolingAttributes(pooling) },
+  )!;
+  return { weight, bias: bias as tf.Tensor1D };
+}

@@ -1,0 +1,63 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { fused, run } from './kernel.js';
+import { poolingAttributes, type Sliding } from './sliding.js';
+
+/** Max or average pooling over size × size windows; averages divide by the size of the clipped window. */
+export function pool(
+  kind: 'maxPool' | 'avgPool',
+  x: tf.Tensor4D,
+  size: number,
+  sliding: Sliding,
+): tf.Tensor4D {
+  const attributes = poolingAttributes({ size, sliding });
+  return run(kind === 'maxPool' ? tf.MaxPool : tf.AvgPool, { x }, attributes) as tf.Tensor4D;
+}
+
+/** The gradient of max pooling, which goes to the first maximum of each window. x is its input, y its output. */
+export function maxPoolGradient(
+  x: tf.Tensor4D,
+  y: tf.Tensor4D,
+  kappa: tf.Tensor4D,
+  size: number,
+  sliding: Sliding,
+): tf.Tensor4D {
+  const attributes = poolingAttributes({ size, sliding });
+  return run(tf.MaxPoolGrad, { dy: kappa, input: x, output: y }, attributes) as tf.Tensor4D;
+}
+
+/**
+ * The gradient of average pooling, which divides by the size of the window clipped to the image.
+ *
+ * @param x its input
+ * @param kappa the gradient with respect to its output
+ * @param beyond rows and columns by which the last windows extend past the image
+ */
+export function avgPoolGradient(
+  x: tf.Tensor4D,
+  kappa: tf.Tensor4D,
+  size: number,
+  { stride, pad }: Sliding,
+  [below, right]: [number, number],
+): tf.Tensor4D {
+  const attributes = { filterSize: [size, size], strides: [stride, stride], pad };
+  const own = fused('BangAvgPoolGradient', { dy: kappa, x }, attributes);
+  if (own) return own[0] as tf.Tensor4D;
+  // On some engines tfjs's AvgPoolGrad always divides by the whole window. So it gets whole windows of a
+  // larger image, and kappa is scaled to compensate where they are clipped.
+  const [batch, height, width, channels] = x.shape;
+  const [rows, columns] = [kappa.shape[1], kappa.shape[2]];
+  const share = (at: number, extent: number): number => size / Math.min(size, extent - at * stride);
+  const shares = Float32Array.from(
+    { length: rows * columns },
+    (_, i) => share(Math.floor(i / columns), height) * share(i % columns, width),
+  );
+  const larger = run(
+    tf.AvgPoolGrad,
+    {
+      dy: tf.mul(kappa, tf.tensor4d(shares, [1, rows, columns, 1])),
+      input: tf.zeros([batch, height + below, width + right, channels]),
+    },
+    { filterSize: [size, size], strides: [stride, stride], pad: 'valid' },
+  ) as tf.Tensor4D;
+  return tf.slice(larger, [0, 0, 0, 0], [-1, height, width, -1]);
+}
