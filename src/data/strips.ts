@@ -19,7 +19,7 @@ export async function decodeStrips(
   { image: [height, width], rows, classes, splits }: Strips,
   from: string,
   to: string,
-  { progress, signal }: { progress: Progress; signal?: AbortSignal | undefined },
+  { progress, signal }: { progress: Progress; signal?: AbortSignal },
 ): Promise<void> {
   const refuse = (name: string, problem: string | undefined): void => {
     if (problem !== undefined) throw unexpected(source, `${name} ${problem}`);
