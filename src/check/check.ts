@@ -80,7 +80,7 @@ export async function checkFiles(
       problem = problemOf(error);
     }
     const seconds = (performance.now() - begun) / 1000;
-    const outcome = { file, name, verdicts, ...(problem && { problem }), seconds };
+    const outcome = { file, name, verdicts, problem, seconds };
     done(outcome);
     outcomes.push(outcome);
   }
@@ -147,7 +147,7 @@ export function judge(
       value,
       min: min === -Infinity ? null : min,
       max: max === Infinity ? null : max,
-      ...(around && { baseline: around }),
+      baseline: around,
       margin,
       // Of NaN nothing holds.
       holds: margin !== null && margin >= -ROUNDING,
@@ -205,7 +205,7 @@ async function resultsOf(
   { out, ...options }: CheckOptions,
 ): Promise<Result[]> {
   const results: Result[] = [];
-  const runs = runsOf({ config, ...(seeds && { seeds }) }, path.join(out, config.name));
+  const runs = runsOf({ config, seeds }, path.join(out, config.name));
   for (const run of runs) {
     options.progress.note(seeds ? `${config.name}, seed ${run.config.seed}` : config.name);
     startAfresh(run.config, run.folder, sources, options.force);

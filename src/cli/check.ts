@@ -32,8 +32,8 @@ import path from 'node:path';
 interface CheckArguments {
   configs: string[];
   out?: string;
-  junit?: string | undefined;
-  json?: string | undefined;
+  junit?: string;
+  json?: string;
   updateBaseline: boolean;
   seeds?: number[];
   threads?: number;

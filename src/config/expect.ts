@@ -53,7 +53,7 @@ export const expectSchema = mapping({
 /** What is expected of the numbers of an experiment. */
 export interface Expectation {
   /** The path of the baseline's file. */
-  baseline?: string | undefined;
+  baseline?: string;
   bands: ReadonlyMap<string, Band>;
   /** A sentence for each old name that the block uses. */
   notes: string[];

@@ -293,8 +293,8 @@ export function checkConfig(
   const config = orderLayers(fillProtocol(parsed));
   return {
     config: seeds ? { ...config, seed: seeds[0] } : config,
-    ...(seeds && { seeds }),
-    ...(expect && { expect: expectationOf(expect) }),
+    seeds,
+    expect: expect && expectationOf(expect),
   };
 }
 

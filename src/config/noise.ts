@@ -84,7 +84,7 @@ export const noiseSchema = mapping({
 /** A checked noise study: plain data, every default filled in. */
 export interface NoiseStudy {
   name: string;
-  description?: string | undefined;
+  description?: string;
   seed: number;
   engine: Config['engine'];
   /** What trains the networks; with snapshots at the stages. */
@@ -96,7 +96,7 @@ export interface NoiseStudy {
   /** Of each class. */
   images: number;
   copies: { last: number; before: number };
-  published?: NoisePair | undefined;
+  published?: NoisePair;
 }
 
 /** A noise study as its files, and what the command line changes in them, say it. */
@@ -194,7 +194,7 @@ async function check(
   const stages = [...snapshotIterations(regular.training), iterations];
   const study: NoiseStudy = {
     name,
-    ...(description !== undefined && { description }),
+    description,
     seed,
     engine,
     networks: { regular, bang },
@@ -202,7 +202,7 @@ async function check(
     sigmas,
     images,
     copies,
-    ...(published && { published }),
+    published,
   };
   return { study };
 }

@@ -69,9 +69,9 @@ type Axis = z.output<typeof randomAxis>;
 
 /** The part of a sweep's configuration that says which points it has. */
 export interface PointSource {
-  grid?: Record<string, z.output<typeof gridAxis>> | undefined;
-  list?: Record<string, unknown>[] | undefined;
-  random?: { cells: number; seed: number; keys: Record<string, Axis> } | undefined;
+  grid?: Record<string, z.output<typeof gridAxis>>;
+  list?: Record<string, unknown>[];
+  random?: { cells: number; seed: number; keys: Record<string, Axis> };
 }
 
 /** What a valid shape may still have wrong. */

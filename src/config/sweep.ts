@@ -60,7 +60,7 @@ export interface Plan {
   keys: string[];
   /** In the order in which they are run: the reference first, seed by seed. */
   cells: Cell[];
-  halving?: Halving | undefined;
+  halving?: Halving;
   keep: readonly Keepable[];
   /** The same sweep as one file that needs no other; reading it makes the same cells. */
   record: Record<string, unknown>;

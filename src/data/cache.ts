@@ -18,9 +18,9 @@ export type CacheState =
 
 export interface FetchOptions {
   /** The folder of the cache; `cacheFolder()` unless told. */
-  root?: string | undefined;
-  progress?: Progress | undefined;
-  signal?: AbortSignal | undefined;
+  root?: string;
+  progress?: Progress;
+  signal?: AbortSignal;
 }
 
 /**

@@ -30,7 +30,7 @@ const megabytes = (bytes: number): number => Math.round(bytes / 1e5) / 10;
 export async function download(
   source: Source,
   folder: string,
-  { progress, signal }: { progress: Progress; signal?: AbortSignal | undefined },
+  { progress, signal }: { progress: Progress; signal?: AbortSignal },
 ): Promise<void> {
   const npm = await npmOptions();
   const host = hostOf(npm.registry);

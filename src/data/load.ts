@@ -7,9 +7,9 @@ import { sources, type DataName } from './sources.js';
 
 export interface LoadOptions {
   /** A folder with the data set's original files, read instead of the cache. */
-  dataDir?: string | undefined;
-  progress?: Progress | undefined;
-  signal?: AbortSignal | undefined;
+  dataDir?: string;
+  progress?: Progress;
+  signal?: AbortSignal;
 }
 
 /** How the files of each data set become images and labels. */

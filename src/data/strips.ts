@@ -1,8 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { crc32, inflateSync } from 'node:zlib';
-import { decode } from 'fast-png';
-import { codeOf, Interrupted, messageOf } from '../base/errors.js';
+import { decode, type DecodedPng } from 'fast-png';
+import { Interrupted } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
 import { emptyIdx } from './idx.js';
 import { problemOf, unexpected, type KnownFile, type Source, type Strips } from './sources.js';
@@ -19,7 +18,7 @@ export async function decodeStrips(
   { image: [height, width], rows, classes, splits }: Strips,
   from: string,
   to: string,
-  { progress, signal }: { progress: Progress; signal?: AbortSignal | undefined },
+  { progress, signal }: { progress: Progress; signal?: AbortSignal },
 ): Promise<void> {
   const refuse = (name: string, problem: string | undefined): void => {
     if (problem !== undefined) throw unexpected(source, `${name} ${problem}`);
@@ -62,8 +61,8 @@ export async function decodeStrips(
 }
 
 /**
- * Decodes a PNG of 8-bit RGB pixels into `pixels`, width·height·3 bytes. Nothing is unpacked of an
- * image of another size, however large it claims to be, and nothing beyond that size.
+ * Decodes a PNG of 8-bit RGB pixels into `pixels`, width·height·3 bytes. Which bytes the strips are
+ * made of, and which they give, checksums say before and after: this only names what is damaged.
  *
  * @returns what is wrong with it, as the rest of a sentence that begins with its name
  */
@@ -73,80 +72,18 @@ export function decodeStrip(
   height: number,
   pixels: Uint8Array,
 ): string | undefined {
-  const chunks = readChunks(png);
-  if (typeof chunks === 'string') return chunks;
-  // The PNG reader unpacks whatever there is, and takes missing rows for black ones.
-  const problem =
-    problemOfHeader(chunks.header, width, height) ??
-    problemOfData(chunks.data, height * (1 + width * 3));
-  if (problem !== undefined) return problem;
+  let image: DecodedPng;
   try {
-    pixels.set(decode(png).data);
-  } catch (error) {
-    return `is a damaged PNG (${messageOf(error)})`;
+    image = decode(png, { checkCrc: true });
+  } catch {
+    return 'is a damaged PNG';
   }
+  const shapeOf = ({ width, height, channels, depth }: Omit<DecodedPng, 'data' | 'text'>): string =>
+    `${width}×${height}×${channels} values of ${depth} bits`;
+  const [found, expected] = [shapeOf(image), shapeOf({ width, height, channels: 3, depth: 8 })];
+  if (found !== expected) return `is a PNG of ${found} instead of ${expected}`;
+  pixels.set(image.data);
   return undefined;
-}
-
-const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
-const HEADER_BYTES = 13;
-
-/** A strip is a header, image data and an end: what else a PNG may hold could change its meaning. */
-function readChunks(png: Uint8Array): { header: Buffer; data: Buffer[] } | string {
-  const bytes = Buffer.from(png.buffer, png.byteOffset, png.byteLength);
-  if (!bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE)) return 'is not a PNG';
-  let header: Buffer | undefined;
-  const data: Buffer[] = [];
-  let at = SIGNATURE.length;
-  // A chunk is the length of its content, its type, its content and a checksum.
-  while (at + 12 <= bytes.length) {
-    const end = at + 12 + bytes.readUInt32BE(at);
-    if (end > bytes.length) break;
-    const type = bytes.toString('latin1', at + 4, at + 8);
-    const content = bytes.subarray(at + 8, end - 4);
-    const sum = bytes.readUInt32BE(end - 4);
-    if (crc32(bytes.subarray(at + 4, end - 4)) !== sum) return 'is a PNG with a wrong checksum';
-    at = end;
-    if (header === undefined) {
-      if (type !== 'IHDR' || content.length !== HEADER_BYTES) return 'is a PNG without a header';
-      header = content;
-    } else if (type === 'IDAT') {
-      data.push(content);
-    } else if (type === 'IEND') {
-      return at === bytes.length ? { header, data } : 'is a PNG that goes on after its end';
-    } else {
-      return 'is a PNG with more than a header and image data';
-    }
-  }
-  return 'is a truncated PNG';
-}
-
-function problemOfHeader(header: Buffer, width: number, height: number): string | undefined {
-  const found = `${header.readUInt32BE(0)}×${header.readUInt32BE(4)}`;
-  if (found !== `${width}×${height}`) {
-    return `is a PNG of ${found} pixels instead of ${width}×${height}`;
-  }
-  const [depth, colour, , , interlace] = header.subarray(8);
-  const RGB = 2;
-  if (depth !== 8 || colour !== RGB || interlace !== 0) {
-    return (
-      `is a PNG of depth ${depth}, colour type ${colour} and interlacing ${interlace} ` +
-      `instead of 8, ${RGB} and 0`
-    );
-  }
-  return undefined;
-}
-
-/** @param expected the length of the unpacked data */
-function problemOfData(data: Buffer[], expected: number): string | undefined {
-  try {
-    const { length } = inflateSync(Buffer.concat(data), { maxOutputLength: expected });
-    return length === expected ? undefined : 'is a PNG with too little image data';
-  } catch (error) {
-    return codeOf(error) === 'ERR_BUFFER_TOO_LARGE'
-      ? 'is a PNG with too much image data'
-      : `is a damaged PNG (${messageOf(error)})`;
-  }
 }
 
 /**

@@ -76,7 +76,7 @@ async function startOwn(wanted: 'auto' | 'native' | 'cpu', threads: number): Pro
       name: 'cpu',
       description: `tfjs CPU kernels, because ${problem}`,
       threads: 1,
-      ...(wanted === 'auto' && { warning }),
+      warning: wanted === 'auto' ? warning : undefined,
     };
   }
   const { binding } = loaded;

@@ -20,8 +20,8 @@ export interface EvaluateOptions {
   /** Threads for PASS. */
   threads: number;
   progress: Progress;
-  store?: OutcomeStore | undefined;
-  signal?: AbortSignal | undefined;
+  store?: OutcomeStore;
+  signal?: AbortSignal;
 }
 
 /**
@@ -44,7 +44,7 @@ export async function evaluate(
     done: (images) => {
       task.update(images);
     },
-    ...(signal && { signal }),
+    signal,
   });
   task.finish(`accuracy ${((100 * correct) / data.count).toFixed(2)} %`);
 
@@ -89,7 +89,7 @@ async function attackAndMeasure(
       done: (images) => {
         task.update(images);
       },
-      ...(signal && { signal }),
+      signal,
     },
   );
   const successes = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
@@ -98,7 +98,7 @@ async function attackAndMeasure(
   const seconds = { attack: attackSeconds, pass: 0 };
   const outcome: AttackOutcome = {
     linf: spread(linf, positions, data.count),
-    ...(l2 && { l2: spread(l2, positions, data.count) }),
+    l2: l2 && spread(l2, positions, data.count),
     seconds,
   };
   if (!settings.pass || !attack.published) return outcome;
@@ -109,7 +109,7 @@ async function attackAndMeasure(
     gather(data.images, successes.map(original), data),
     gather(adversarials, successes, data),
     { height: data.height, width: data.width, channels: data.channels },
-    { workers: threads, progress, label: `${attack.title} PASS`, ...(signal && { signal }) },
+    { workers: threads, progress, label: `${attack.title} PASS`, signal },
   );
   seconds.pass = (performance.now() - started) / 1000;
   const where = Uint32Array.from(successes, original);

@@ -147,7 +147,7 @@ async function classifiedByAll(
 ): Promise<number[]> {
   let right = [...images.labels.keys()];
   for (const { network, weights } of models) {
-    const { predicted } = await predict(network, weights, images, { ...(signal && { signal }) });
+    const { predicted } = await predict(network, weights, images, { signal });
     right = right.filter((i) => predicted[i] === images.labels[i]);
   }
   return right;
@@ -172,10 +172,9 @@ async function attackAll(
   signal: AbortSignal | undefined,
 ): Promise<(AttackResult & { predicted: Uint8Array })[]> {
   const which = Uint32Array.from(positions);
-  const stop = { ...(signal && { signal }) };
   const results = [];
   for (const model of models) {
-    results.push(await attackAndClassify(attack, model, images, which, PROTOCOL.paper, stop));
+    results.push(await attackAndClassify(attack, model, images, which, PROTOCOL.paper, { signal }));
   }
   return results;
 }
@@ -206,7 +205,7 @@ export async function attackAndClassify(
   const labels = Uint8Array.from(positions, (i) => data.labels[i]);
   const perturbed = { ...data, count: positions.length, images: found.adversarials, labels };
   const { signal } = options;
-  const { predicted } = await predict(network, weights, perturbed, { ...(signal && { signal }) });
+  const { predicted } = await predict(network, weights, perturbed, { signal });
   return { ...found, predicted };
 }
 

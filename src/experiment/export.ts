@@ -19,9 +19,9 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 export interface ExportOptions {
   to: ExportFormat;
-  model?: NetworkName | undefined;
+  model?: NetworkName;
   /** The data set's own files, instead of the cache. */
-  dataDir?: string | undefined;
+  dataDir?: string;
   progress: Progress;
   signal?: AbortSignal;
 }
@@ -53,7 +53,7 @@ export async function exportWeightFile(file: string, options: ExportOptions): Pr
       const { train } = await loadData(subject.data, { dataDir, progress, signal });
       mean = meanImageOf(train);
     }
-    const tensors = exportNetwork({ ...bare, ...(mean && { mean }) }, weights);
+    const tensors = exportNetwork({ ...bare, mean }, weights);
     return { bytes: await encode(to, bare.spec, tensors, weightFile), spec: bare.spec };
   } finally {
     disposeWeights(weights);

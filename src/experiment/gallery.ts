@@ -70,7 +70,7 @@ export interface ExampleOptions {
   /** Threads for PASS. */
   threads: number;
   progress: Progress;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 /** Among so many test images they are looked for. */
@@ -96,7 +96,7 @@ export async function examplesOf(
     for (const { weights } of sources) {
       const trained = loadModel(await openModel(weights), data);
       opened.push(trained);
-      seen.push(await predict(trained.network, trained.weights, test, signalOf(options)));
+      seen.push(await predict(trained.network, trained.weights, test, { signal: options.signal }));
     }
     const classes = seen.map(({ predicted }) => predicted);
     const positions = chosen(test, classes, options.perClass);
@@ -159,7 +159,7 @@ async function attacked(
       done: (images) => {
         task.update(images);
       },
-      ...signalOf(options),
+      signal: options.signal,
     });
     task.finish();
     right.forEach((original, i) => {
@@ -186,7 +186,7 @@ async function measurePass(
     joined(found.map(({ original }) => originals[original].pixels)),
     joined(found.map((example) => example.found.pixels)),
     test,
-    { workers: threads, progress, label: 'PASS', ...(signal && { signal }) },
+    { workers: threads, progress, label: 'PASS', signal },
   );
   found.forEach((example, i) => {
     example.found.pass = pass[i];
@@ -195,8 +195,4 @@ async function measurePass(
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(parts));
-}
-
-function signalOf({ signal }: ExampleOptions): { signal?: AbortSignal } {
-  return signal ? { signal } : {};
 }

@@ -184,7 +184,7 @@ async function classifyAll(
           done: (count) => {
             task.update(i * each + k * test.count + count);
           },
-          ...(signal && { signal }),
+          signal,
         });
         correct[key] = found.correct;
         for (let n = 0; n < test.count; n++) both[n] &= +(found.predicted[n] === test.labels[n]);

@@ -52,8 +52,8 @@ export interface RunOptions {
   /** The files that the experiment was read from, which starting over must not remove. */
   inputs?: readonly string[];
   /** The data set's own files, instead of the cache. */
-  dataDir?: string | undefined;
-  threads?: number | undefined;
+  dataDir?: string;
+  threads?: number;
   progress: Progress;
   signal?: AbortSignal;
 }
@@ -139,11 +139,11 @@ async function subjectIn(
 }
 
 export interface EvalOptions extends RunOptions {
-  model?: NetworkName | undefined;
+  model?: NetworkName;
   evaluation: Config['evaluation'];
   engine?: Config['engine'];
   /** The published row to compare with, by its name. */
-  row?: string | undefined;
+  row?: string;
 }
 
 /**
@@ -172,7 +172,8 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     weights: digest,
     model,
     data: dataName,
-    ...(trainedBy && { seed, training }),
+    seed,
+    training,
     evaluation,
   };
   refuseSeeds(options.out);
@@ -257,7 +258,7 @@ export async function announceEngine(
 ): Promise<Engine> {
   const engine = await startEngine({
     engine: wanted,
-    ...(options.threads !== undefined && { threads: options.threads }),
+    threads: options.threads,
   });
   if (engine.warning !== undefined) options.progress.note(`note: ${engine.warning}`);
   return engine;

@@ -27,7 +27,7 @@ export interface Subject {
 
 export interface TrainingOptions {
   progress: Progress;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 /** The network that a config trains, with the mean of its training images if it subtracts it. */
@@ -119,7 +119,7 @@ export async function trainedState(
       if (!isRepeated) folder.write('training', trainingCsv(rows));
     },
     progress,
-    ...(signal && { signal }),
+    signal,
   });
   return state;
 }

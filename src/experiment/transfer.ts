@@ -71,7 +71,7 @@ export async function transfer(
   try {
     const predicted: Uint8Array[] = [];
     for (const { network, weights } of networks) {
-      const found = await predict(network, weights, test, { ...(signal && { signal }) });
+      const found = await predict(network, weights, test, { signal });
       predicted.push(found.predicted);
     }
     const both = Uint32Array.from(test.labels.keys()).filter((i) =>
@@ -125,7 +125,7 @@ async function tried(
       done: (images) => {
         task.update(images);
       },
-      ...(signal && { signal }),
+      signal,
     },
   );
   const perturbed = {
@@ -135,7 +135,7 @@ async function tried(
     labels: Uint8Array.from(positions, (i) => test.labels[i]),
   };
   const { predicted } = await predict(other.network, other.weights, perturbed, {
-    ...(signal && { signal }),
+    signal,
   });
   const fooled = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const transferred = fooled.filter((i) => predicted[i] !== perturbed.labels[i]).length;

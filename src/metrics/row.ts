@@ -56,7 +56,7 @@ export function summarise(evaluation: Evaluation, data: DataName): Row {
       succeeded,
       rate: correct === 0 ? 0 : (100 * succeeded) / correct,
       linf: spreadOf(linf),
-      ...(l2 && { l2: spreadOf(l2) }),
+      l2: l2 && spreadOf(l2),
       pass: pass ? spreadOf(pass) : null,
       aligned: aligned ? aligned.reduce((sum, one) => sum + one, 0) : null,
       seconds,

@@ -63,9 +63,9 @@ export interface Layer {
 
 /** What a layer needs beside its input, if it is of that kind. */
 export interface Extra {
-  parameters?: Parameters | undefined;
+  parameters?: Parameters;
   /** Dropout's factors (0 or 1 / (1 − rate)), shaped as x; none outside of training. */
-  mask?: tf.Tensor | undefined;
+  mask?: tf.Tensor;
 }
 
 /** A layer whose parameters are trained: here BANG acts. */

@@ -17,7 +17,7 @@ export interface GridCell {
   /** One line, or several. */
   text: string;
   /** The number that the text is of, as the CSV file has it. */
-  value?: number | undefined;
+  value?: number;
 }
 
 /** What is not measured, or has nothing to measure. */

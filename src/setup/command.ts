@@ -18,7 +18,7 @@ export interface CommandOptions {
   env?: Record<string, string>;
   /** Told of each line as it comes. */
   said?: (line: string) => void;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 /**

@@ -86,7 +86,7 @@ export async function installWheel(
   { command, version }: Python,
   wheel: (typeof WHEELS)['cpu' | 'gpu'],
   folder: string,
-  { progress, signal }: { progress: Progress; signal?: AbortSignal | undefined },
+  { progress, signal }: { progress: Progress; signal?: AbortSignal },
 ): Promise<string> {
   const environment = path.join(folder, 'venv');
   const settings = {

@@ -44,7 +44,7 @@ export interface SetupOptions {
   /** The folder of the cache; `cacheFolder()` unless told. */
   root?: string;
   progress?: Progress;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 export interface SetUp {

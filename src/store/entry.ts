@@ -15,7 +15,7 @@ export interface Entry {
   rows: Row[];
   /** What is known of them. */
   seeds: number[];
-  published?: PublishedRow | undefined;
+  published?: PublishedRow;
 }
 
 /** How many images the published rows are of. */

@@ -79,9 +79,9 @@ export interface FolderOptions {
   /** Keys of the identity, as `training.checkpointEvery`, on which no figure depends. */
   ignored?: readonly string[];
   /** Whether to empty a folder that holds something of an experiment. */
-  force?: boolean | undefined;
+  force?: boolean;
   /** Files that the experiment is made of: they shall not be lost in emptying the folder. */
-  inputs?: readonly string[] | undefined;
+  inputs?: readonly string[];
 }
 
 /**

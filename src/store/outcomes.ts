@@ -35,9 +35,9 @@ function encode({ linf, l2, pass, aligned, seconds }: AttackOutcome): StoredOutc
     Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
   return {
     linf: text(linf),
-    ...(l2 && { l2: text(l2) }),
-    ...(pass && { pass: text(pass) }),
-    ...(aligned && { aligned: text(aligned) }),
+    l2: l2 && text(l2),
+    pass: pass && text(pass),
+    aligned: aligned && text(aligned),
     seconds,
   };
 }
@@ -47,9 +47,9 @@ function decode({ linf, l2, pass, aligned, seconds }: StoredOutcome): AttackOutc
   const floats = (text: string) => new Float32Array(bytes(text).buffer);
   return {
     linf: floats(linf),
-    ...(l2 !== undefined && { l2: floats(l2) }),
-    ...(pass !== undefined && { pass: floats(pass) }),
-    ...(aligned !== undefined && { aligned: bytes(aligned) }),
+    l2: l2 === undefined ? undefined : floats(l2),
+    pass: pass === undefined ? undefined : floats(pass),
+    aligned: aligned === undefined ? undefined : bytes(aligned),
     seconds,
   };
 }

@@ -29,7 +29,7 @@ export interface QueueAddress {
  */
 export function queueAddress(
   url: string | undefined,
-  { prefix, passwordFile }: { prefix: string; passwordFile?: string | undefined },
+  { prefix, passwordFile }: { prefix: string; passwordFile?: string },
   env: NodeJS.ProcessEnv = process.env,
 ): QueueAddress {
   const text = url ?? env.BANG_QUEUE;

@@ -9,9 +9,9 @@ export interface Job {
   /** The result folder. */
   out: string;
   threads: number;
-  dataDir?: string | undefined;
+  dataDir?: string;
   /** An iteration at which to stop training, with a checkpoint; left out: all of the experiment. */
-  until?: number | undefined;
+  until?: number;
 }
 
 export type ToCell = Job | 'stop';
@@ -33,7 +33,7 @@ export interface JobHooks {
   /** `fraction` of the whole job is done, roughly. */
   progress?: (fraction: number) => void;
   note?: (line: string) => void;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 const MODULE = fileURLToPath(new URL('./cellProcess.js', import.meta.url));
@@ -114,7 +114,7 @@ export interface PoolHooks<T> {
   note?: (item: T, line: string) => void;
   /** Called once for each item that was not stopped; `attempts` counts from 1. */
   ended: (item: T, end: Exclude<Ended, { kind: 'stopped' }>, attempts: number) => void;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 /**

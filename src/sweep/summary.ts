@@ -10,10 +10,10 @@ export interface SweepCell {
   seed: number;
   reference: boolean;
   state: 'done' | 'failed' | 'stopped' | 'open';
-  row?: Row | undefined;
+  row?: Row;
   /** Where the figures come from; absent without them. */
-  origin?: CellOrigin | undefined;
-  error?: string | undefined;
+  origin?: CellOrigin;
+  error?: string;
 }
 
 export interface CellOrigin {

@@ -17,10 +17,10 @@ export interface SweepOptions {
   /** Starts over in a folder that holds a sweep. */
   force?: boolean;
   /** Processes at once; left out: one for each thread. */
-  jobs?: number | undefined;
+  jobs?: number;
   /** Computing threads of all processes together; left out: `$BANG_THREADS`, else all cores. */
-  threads?: number | undefined;
-  dataDir?: string | undefined;
+  threads?: number;
+  dataDir?: string;
   /** How often a cell is tried again that fails otherwise than its experiment. */
   retries: number;
   progress: Progress;

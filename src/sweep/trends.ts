@@ -13,7 +13,7 @@ export interface Trend {
   points: number;
   mean: number;
   /** The reference's figure, and how many points lie above it. */
-  reference?: { value: number; above: number } | undefined;
+  reference?: { value: number; above: number };
   /** For each key that varies: how much the plane rises from its least value to its greatest. */
   rise: number[];
   /** The plane's share of the variance, from 0 to 1; undefined if there is none. */

@@ -30,13 +30,13 @@ import { sharing } from './sweep.js';
 export interface WorkerOptions {
   /** The folder in which cells are computed; nothing outside of it is read but data. */
   work: string;
-  jobs?: number | undefined;
-  threads?: number | undefined;
-  dataDir?: string | undefined;
+  jobs?: number;
+  threads?: number;
+  dataDir?: string;
   /** Takes cells of another version, or of sweeps that have another engine, too. */
   allowMixed: boolean;
   /** Ends after so many seconds in which there was no cell; left out: never. */
-  idle?: number | undefined;
+  idle?: number;
   progress: Progress;
   signal: AbortSignal;
 }

@@ -24,8 +24,8 @@ export interface TrainingSettings {
   logEvery: number;
   checkpointEvery: number;
   /** Iterations between two snapshots; undefined: there are none. */
-  snapshots?: number | undefined;
-  bang?: Bang | undefined;
+  snapshots?: number;
+  bang?: Bang;
 }
 
 /** All that an iteration depends on besides settings, seed and data: what a checkpoint holds. */
@@ -40,7 +40,7 @@ export interface TrainingState {
 
 export interface TrainingHooks {
   /** An iteration at which to checkpoint and return; left out: the last. */
-  until?: number | undefined;
+  until?: number;
   /** Called every `snapshots` iterations, before a checkpoint of the same iteration. */
   snapshot?: (state: TrainingState) => void;
   /** Called every `checkpointEvery` iterations and when the run is interrupted. */
@@ -69,7 +69,7 @@ export async function train(
   network: Network,
   settings: TrainingSettings,
   seed: number,
-  data: { train: Dataset; validation?: Dataset | undefined },
+  data: { train: Dataset; validation?: Dataset },
   state: TrainingState,
   hooks: TrainingHooks = {},
 ): Promise<void> {

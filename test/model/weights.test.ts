@@ -75,7 +75,8 @@ describe('safetensors', () => {
           data: Float32Array.from({ length: size }, () => random.gaussian()),
         });
       }
-      const metadata = seed % 2 === 0 ? {} : { layout: 'caffe', 'a "key"': 'ä\n', epoch: '7' };
+      const metadata: Record<string, string> =
+        seed % 2 === 0 ? {} : { layout: 'caffe', 'a "key"': 'ä\n', epoch: '7' };
       const bytes = encodeSafetensors(tensors, metadata);
       const read = await readWeights(save(bytes));
       expect(read.format).toBe('safetensors');

@@ -56,10 +56,10 @@ export interface FoundTransfer {
 /** How far a run is that has no result yet; what is not known is left out. */
 export interface UnfinishedRun {
   folder: string;
-  name?: string | undefined;
-  iterations?: number | undefined;
+  name?: string;
+  iterations?: number;
   /** The last line of the training log. */
-  last?: { iteration: number; loss: number; validation: number | undefined } | undefined;
+  last?: { iteration: number; loss: number; validation: number | undefined };
   isTrained: boolean;
   /** Attacks that are finished. */
   attacks: string[];

@@ -31,11 +31,11 @@ export interface Gallery {
 export interface GalleryOptions {
   /** How many images of each class; with 0 there are no galleries. */
   perClass: number;
-  dataDir?: string | undefined;
+  dataDir?: string;
   engine: Config['engine'];
-  threads?: number | undefined;
+  threads?: number;
   progress: Progress;
-  signal?: AbortSignal | undefined;
+  signal?: AbortSignal;
 }
 
 export interface Galleries {
