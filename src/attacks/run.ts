@@ -5,8 +5,15 @@ import { perturb, read } from '../engine/ops.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';
-import { EFFORT, type Attack, type AttackName, type GivenEffort, type Protocol } from './attack.js';
-import type { LineAttack, StepAttack } from './attack.js';
+import {
+  type Attack,
+  type AttackName,
+  EFFORT,
+  type GivenEffort,
+  type LineAttack,
+  type Protocol,
+  type StepAttack,
+} from './attack.js';
 import { deepfoolL2, deepfoolLinf } from './deepfool.js';
 import { fgs } from './fgs.js';
 import { fgsUnmasked } from './fgsUnmasked.js';
