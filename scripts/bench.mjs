@@ -11,7 +11,7 @@ import Table from 'cli-table3';
 import yargs from 'yargs';
 
 const { ATTACKS, attackImages } = await built('attacks/run');
-const { consoleProgress } = await built('cli/progress');
+const { consoleProgress } = await built('cli/consoleProgress');
 const { batchOf } = await built('data/batch');
 const { loadData } = await built('data/load');
 const { ENGINE_NAMES, nativeBinding, startEngine } = await built('engine/engine');

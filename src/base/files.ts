@@ -3,14 +3,15 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { codeOf, messageOf, UserError } from './errors.js';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { codeOf, messageOf, UserError } from './errors.js';
 
 /** The root of this package, where `configs/` and `results/` lie. */
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
@@ -87,5 +88,15 @@ export function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return codeOf(error) !== 'ESRCH';
+  }
+}
+
+/** What a JSON file holds; undefined if there is none or it is damaged. */
+export function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    throw new UserError(`cannot read ${file}: ${reason(error)}`);
   }
 }

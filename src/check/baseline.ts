@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
 import { OLD_NAMES, type OverSeeds, overSeeds, SCALARS } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
-import { differenceOf } from '../store/folder.js';
+import { differenceOf } from '../store/identity.js';
 import { INCIDENTAL, type Provenance, type Result } from '../store/result.js';
 
 const finite = z.number();

@@ -6,11 +6,18 @@ import { packageRoot, writeFileAtomic } from '../base/files.js';
 import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation } from '../engine/tensorflow/installation.js';
-import { baselineOf, readBaseline, refuseOtherConfig, refuseOtherDataThan } from './baseline.js';
-import type { Baseline, BaselineNumber } from './baseline.js';
-import type { Checked, Config } from '../config/experiment.js';
+import {
+  type Baseline,
+  type BaselineNumber,
+  baselineOf,
+  readBaseline,
+  refuseOtherConfig,
+  refuseOtherDataThan,
+} from './baseline.js';
+import type { Checked } from '../config/parse.js';
+import type { Config } from '../config/experiment.js';
 import type { Band, Expectation } from '../config/expect.js';
-import { openFolder } from '../store/folder.js';
+import { openFolder } from '../store/resultFolder.js';
 import { loadConfig, type LoadedConfig } from '../config/load.js';
 import type { Result } from '../store/result.js';
 import { runExperiment, type RunOptions } from '../experiment/run.js';

@@ -5,7 +5,8 @@ import { readUserFile } from '../base/files.js';
 import { overSeeds, SCALARS, type Scalar, type OverSeeds } from '../metrics/quantities.js';
 import type { Baseline } from './baseline.js';
 import { findRuns, groupRuns, refuseNothing, type FoundRun } from '../store/collect.js';
-import { differencesIn, FILES, type Difference } from '../store/folder.js';
+import { type Difference, differencesIn } from '../store/identity.js';
+import { FILES } from '../store/resultFolder.js';
 import { readPerImage, type ImageLine } from '../store/perImage.js';
 import { isResult, type Result } from '../store/result.js';
 

@@ -10,7 +10,7 @@ import {
   updateBaseline,
 } from '../check/check.js';
 import { seed as seedSchema } from '../config/fields.js';
-import { makeWritable } from '../store/folder.js';
+import { makeWritable } from '../base/folders.js';
 import { version } from '../store/provenance.js';
 import { reason, writeFileAtomic } from '../base/files.js';
 import { SCALARS } from '../metrics/quantities.js';

@@ -3,7 +3,7 @@ import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.j
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
-import { consoleProgress } from './progress.js';
+import { consoleProgress } from './consoleProgress.js';
 
 /** For `coerce`: yargs makes a list of an option that is given twice, whatever its type says. */
 export function once(name: string): (value: string | string[] | undefined) => string | undefined {

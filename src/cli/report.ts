@@ -78,8 +78,8 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     if (existsSync(out) && statSync(out).isDirectory()) {
       throw new UserError(`--out ${out}: that is a folder, give the name of a file`);
     }
-    const { collectResults, refuseEmpty } = await import('../report/page/collect.js');
-    const { galleriesOf } = await import('../report/page/gallery.js');
+    const { collectResults, refuseEmpty } = await import('../report/page/contents.js');
+    const { galleriesOf } = await import('../report/page/galleries.js');
     const { pageOf } = await import('../report/page/document.js');
     const { plotsOf } = await import('../report/page/plots.js');
     const collected = await collectResults(results);

@@ -1,6 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { z } from 'zod';
-import { configSchema } from '../config/experiment.js';
+import { configSchema } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { sweepSchema } from '../config/sweep.js';
 

@@ -9,20 +9,20 @@ import { duration } from '../base/progress.js';
 import { COLUMNS } from '../report/lines.js';
 import { printable, signed } from '../base/text.js';
 import { bestOf, pointText, type SweepCell } from '../sweep/summary.js';
-import { paretoLines } from '../report/points.js';
-import { compareSweeps } from '../sweep/compare.js';
+import { paretoLines } from '../report/pointGrid.js';
+import { compareSweeps } from '../sweep/compareSweeps.js';
 import { sweepReport } from '../report/sweep.js';
 import { trendReport } from '../report/trends.js';
 import { estimateSeconds } from '../sweep/estimate.js';
-import { planFor, planIn, sweepFolder, type SweepFolder } from '../sweep/folder.js';
+import { planFor, planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
 import { readLock } from '../store/lock.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { cellsOf, runSweep, sharing, statesIn } from '../sweep/sweep.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print, terminalWidth } from './print.js';
-import { consoleProgress } from './progress.js';
-import { addressIn, type QueueArguments, queueOptions } from './queue.js';
+import { consoleProgress } from './consoleProgress.js';
+import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
 import { setOption } from './validate.js';
 
 /** Options of what computes cells. */
@@ -216,7 +216,7 @@ async function carryOn(
   const cells = await interruptible(
     async (signal, progress) => {
       if (!address) return runSweep(plan, { ...options, signal, progress });
-      const { runQueuedSweep } = await import('../sweep/collect.js');
+      const { runQueuedSweep } = await import('../sweep/collector.js');
       return runQueuedSweep(plan, address, { ...options, signal, progress });
     },
     { force },

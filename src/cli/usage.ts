@@ -1,4 +1,4 @@
-import { configKeys } from '../config/experiment.js';
+import { configKeys } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { keysOf } from '../config/problems.js';
 import { inWords, nearest } from '../base/text.js';

@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { configNotes, isBang, isOwn, networkOf, type Config } from '../config/experiment.js';
+import { configNotes } from '../config/acrossKeys.js';
+import { type Config, isBang, isOwn, networkOf } from '../config/experiment.js';
 import { ConfigError, loadConfig } from '../config/load.js';
 import { isStudy, loadNoise, type NoiseStudy } from '../config/noise.js';
 import { countParameters } from '../model/layers.js';

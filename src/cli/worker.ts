@@ -5,7 +5,7 @@ import type { CommandModule } from 'yargs';
 import { Interrupted, UserError } from '../base/errors.js';
 import { interruptible, once, shared } from './options.js';
 import { print } from './print.js';
-import { queueOptions, requiredAddress, type QueueArguments } from './queue.js';
+import { queueOptions, requiredAddress, type QueueArguments } from './queueOptions.js';
 
 interface WorkerArguments extends QueueArguments {
   jobs?: number;

@@ -2,7 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
-import { checkConfig, type Checked } from './experiment.js';
+import { checkConfig, type Checked } from './parse.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
 import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
 

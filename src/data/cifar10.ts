@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
-import { lengthOf, namesIn } from './folder.js';
+import { lengthOf, namesIn } from './userFiles.js';
 import { decodeIdxFiles, refuseWrongLabel } from './labelled.js';
 import { SHAPES } from './shapes.js';
 

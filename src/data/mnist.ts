@@ -5,7 +5,7 @@ import { codeOf, messageOf, UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
-import { lengthOf, namesIn } from './folder.js';
+import { lengthOf, namesIn } from './userFiles.js';
 import { idxLength, idxShape, parseIdx, type Idx } from './idx.js';
 import { decodeIdxFiles, imagesRank, LABELS_RANK, pair, type NamedIdx } from './labelled.js';
 import { SHAPES } from './shapes.js';

@@ -6,7 +6,7 @@ import { importMean, importWeights } from '../model/parameters.js';
 import { readWeights } from '../model/weights.js';
 import type { WeightFile } from '../model/tensors.js';
 import { networkOf } from '../config/experiment.js';
-import { FILES } from '../store/folder.js';
+import { FILES } from '../store/resultFolder.js';
 import { subjectOf } from './run.js';
 import { withMean } from './training.js';
 import path from 'node:path';

@@ -20,7 +20,8 @@ import {
 } from '../store/noise.js';
 import { type NoiseRow, type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
 import type { Config } from '../config/experiment.js';
-import { type Identity, openFolder, type ResultFolder } from '../store/folder.js';
+import type { Identity } from '../store/identity.js';
+import { openFolder, type ResultFolder } from '../store/resultFolder.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { digestOfWeights, provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { type DataSource, INCIDENTAL } from '../store/result.js';
@@ -173,9 +174,9 @@ async function classifyAll(
   for (const [i, iteration] of study.stages.entries()) {
     const at = await stageOf(study, iteration, networks, runs);
     const weights = ofPair((key) => digestOfWeights(at[key].network, at[key].weights));
-    const store = folder.stages({ weights, data: source.sha256 });
+    const parts = folder.parts({ weights, data: source.sha256 });
     const name = `iteration-${iteration}`;
-    let known = store.read(name) as Classified | undefined;
+    let known = parts.read(name) as Classified | undefined;
     if (!known) {
       const correct = { regular: 0, bang: 0 };
       const both = new Uint8Array(test.count).fill(1);
@@ -190,7 +191,7 @@ async function classifyAll(
         for (let n = 0; n < test.count; n++) both[n] &= +(found.predicted[n] === test.labels[n]);
       }
       known = { correct, both: Buffer.from(both).toString('base64') };
-      store.write(name, known);
+      parts.write(name, known);
     }
     dispose(at);
     const { correct, both } = known;
@@ -259,10 +260,10 @@ async function distort(
   const parts = stages.flatMap((stage) => {
     const copies = copiesAt(stage);
     const { weights, iteration } = stage;
-    const store = folder.stages({ weights, seed, images, copies, data: source.sha256 });
+    const kept = folder.parts({ weights, seed, images, copies, data: source.sha256 });
     return sigmas.map((sigma) => {
       const name = `iteration-${iteration}-sigma-${sigma}-copies-${copies}`;
-      return { stage, sigma, copies, name, store, flips: store.read(name) as Flips | undefined };
+      return { stage, sigma, copies, name, kept, flips: kept.read(name) as Flips | undefined };
     });
   });
 
@@ -286,7 +287,7 @@ async function distort(
           signal,
         });
         part.flips = { regular: [...regular], bang: [...bang] };
-        part.store.write(part.name, part.flips);
+        part.kept.write(part.name, part.flips);
         done += size([part]);
       }
     } catch (error) {

@@ -12,16 +12,10 @@ import type { Progress } from '../base/progress.js';
 import { maskingCsv, perImageCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Row, summarise } from '../metrics/row.js';
-import {
-  type Config,
-  dataOf,
-  isOwn,
-  networkOf,
-  parseConfig,
-  tableOf,
-} from '../config/experiment.js';
+import { type Config, dataOf, isOwn, networkOf, tableOf } from '../config/experiment.js';
+import { parseConfig } from '../config/parse.js';
 import { evaluate } from './evaluate.js';
-import { openFolder, type ResultFolder } from '../store/folder.js';
+import { openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { outcomesIn } from '../store/outcomes.js';
 import {
   digestOfTensors,
@@ -301,7 +295,7 @@ async function evaluateInto(
   const evaluation = await evaluate(network, weights, test, settings, {
     threads: threadCount(threads),
     progress,
-    store: outcomesIn(folder.stages(key)),
+    store: outcomesIn(folder.parts(key)),
     signal,
   });
   folder.write('perImage', perImageCsv(evaluation));
@@ -314,7 +308,7 @@ function finish(folder: ResultFolder, result: Result): void {
   if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
-  folder.remove('stages');
+  folder.remove('parts');
 }
 
 /** The config by which weights of ours were trained. */

@@ -12,7 +12,7 @@ import { trainingCsv } from '../store/csv.js';
 import { initialState, train, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
-import type { ResultFolder } from '../store/folder.js';
+import type { ResultFolder } from '../store/resultFolder.js';
 import { refuseOtherData, sha256, version } from '../store/provenance.js';
 import type { DataSource } from '../store/result.js';
 import { encodeSnapshot, isSnapshot, snapshotName } from '../store/snapshots.js';

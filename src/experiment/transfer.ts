@@ -14,7 +14,7 @@ import {
   transferSchema,
 } from '../store/transfer.js';
 import type { Config } from '../config/experiment.js';
-import { openFolder } from '../store/folder.js';
+import { openFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './run.js';
@@ -64,7 +64,7 @@ export async function transfer(
   }
   await announceEngine(options.engine, options);
   folder.begin();
-  const stages = folder.stages({ ...identity, data: sha256 });
+  const parts = folder.parts({ ...identity, data: sha256 });
 
   const test = firstImages(data.test, evaluation.images);
   const networks = opened.map((one) => loadModel(one, data));
@@ -85,17 +85,17 @@ export async function transfer(
       ]) {
         const which = { attack, from: names[from], to: names[to] };
         const [maker, other] = [networks[from], networks[to]];
-        const stage = `${attack}-${from}`;
-        const kept = transferSchema.safeParse(stages.read(stage)).data;
+        const part = `${attack}-${from}`;
+        const kept = transferSchema.safeParse(parts.read(part)).data;
         const found = kept ?? (await tried(which, maker, other, test, both, evaluation, options));
-        stages.write(stage, found);
+        parts.write(part, found);
         transfers.push(found);
       }
     }
     folder.write('table', transferCsv(transfers));
     const result = { format: 1, kind: 'transfer', data: sha256, transfers };
     folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
-    folder.remove('stages');
+    folder.remove('parts');
     return transfers;
   } finally {
     for (const { network, weights } of networks) disposeNetwork(network, weights);

@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
 import { COLUMNS } from './lines.js';
 import type { TableQuantity } from '../metrics/quantities.js';
-import { measureCells, stateText } from './points.js';
+import { measureCells, stateText } from './pointGrid.js';
 import {
   pointsOf,
   pointText,

@@ -5,7 +5,7 @@ import { codeOf, messageOf, UserError } from '../base/errors.js';
 import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
 import { type Progress, silent } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
-import { buildBinding, requireCompiler } from './binding.js';
+import { buildBinding, requireCompiler } from './tensorflowBinding.js';
 import type { Checked } from './verify.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
 import {

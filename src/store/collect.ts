@@ -5,7 +5,7 @@ import { reason } from '../base/files.js';
 import { inWords, printable } from '../base/text.js';
 import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
-import { FILES, STUDY_FILE } from './folder.js';
+import { FILES, STUDY_FILE } from './resultFolder.js';
 import { entryOf, INCIDENTAL, isResult, type Result } from './result.js';
 import path from 'node:path';
 

@@ -4,7 +4,7 @@ import type { DataSource, Provenance } from './result.js';
 import { NOISE_PAIRS } from '../paper/published.js';
 import { type NoiseRow, type NoiseStage, PAIR } from '../metrics/noise.js';
 import type { NoiseStudy } from '../config/noise.js';
-import { STUDY_FILE, SURFACES_FILE } from './folder.js';
+import { STUDY_FILE, SURFACES_FILE } from './resultFolder.js';
 
 /** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
 export const NOISE_FILES = {
@@ -14,7 +14,7 @@ export const NOISE_FILES = {
   accuracy: 'stages.csv',
   images: 'images.csv',
   /** What is known of single stages and σ. */
-  stages: 'stages',
+  parts: 'stages',
   result: 'result.json',
 } as const;
 

@@ -1,6 +1,6 @@
 import type { AttackName } from '../attacks/attack.js';
 import type { AttackOutcome } from '../metrics/evaluation.js';
-import type { Store } from './folder.js';
+import type { Parts } from './parts.js';
 
 /** Where finished attacks are kept, so that an interrupted evaluation goes on behind them. */
 export interface OutcomeStore {
@@ -8,15 +8,15 @@ export interface OutcomeStore {
   write(attack: AttackName, outcome: AttackOutcome): void;
 }
 
-/** Finished attacks in a store. */
-export function outcomesIn(store: Store): OutcomeStore {
+/** Finished attacks among the parts that are kept. */
+export function outcomesIn(parts: Parts): OutcomeStore {
   return {
     read(attack) {
-      const stored = store.read(attack);
+      const stored = parts.read(attack);
       return stored === undefined ? undefined : decode(stored as StoredOutcome);
     },
     write(attack, outcome) {
-      store.write(attack, encode(outcome));
+      parts.write(attack, encode(outcome));
     },
   };
 }

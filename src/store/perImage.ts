@@ -3,7 +3,7 @@ import path from 'node:path';
 import { parse } from 'csv-parse/sync';
 import { messageOf, UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
-import { FILES } from './folder.js';
+import { FILES } from './resultFolder.js';
 
 /** A line of `per-image.csv`, its columns by name. */
 export type ImageLine = Partial<Record<string, string>>;

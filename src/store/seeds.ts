@@ -2,8 +2,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { isRunFolder } from './collect.js';
-import type { Checked, Config } from '../config/experiment.js';
-import { FILES } from './folder.js';
+import type { Checked } from '../config/parse.js';
+import type { Config } from '../config/experiment.js';
+import { FILES } from './resultFolder.js';
 
 /** An experiment of one seed, and the folder that is its own. */
 export interface SeedRun {

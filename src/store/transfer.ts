@@ -1,7 +1,7 @@
 import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
-import { STUDY_FILE } from './folder.js';
+import { STUDY_FILE } from './resultFolder.js';
 import { type Transfer, transferRate } from '../metrics/transfer.js';
 
 /** The files of a transfer's folder. */
@@ -10,7 +10,7 @@ export const TRANSFER_FILES = {
   table: 'transfer.csv',
   result: 'result.json',
   /** Attacks that are finished while others are not. */
-  stages: 'stages',
+  parts: 'stages',
 } as const;
 
 /** One of them. */

@@ -3,7 +3,7 @@ import { EFFORT, type Attack } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/run.js';
 import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
-import { isBang, networkOf, type Config } from '../config/experiment.js';
+import { type Config, isBang, networkOf } from '../config/experiment.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { disposeWeights } from '../model/parameters.js';
 import { applyGradients, dropoutMasks, gradientsOf } from '../training/step.js';

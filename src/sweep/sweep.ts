@@ -6,8 +6,8 @@ import { loadSource } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
 import { bestOf, type SweepCell } from './summary.js';
-import { paretoCsv, surfacesCsv, sweepCsv } from './csv.js';
-import { type CellState, planFor, type SweepFolder, sweepFolder } from './folder.js';
+import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
+import { type CellState, planFor, type SweepFolder, sweepFolder } from './sweepFolder.js';
 import type { Cell, Plan } from '../config/sweep.js';
 import { type Ended, type Job, runPool } from './pool.js';
 

@@ -1,7 +1,10 @@
 import { readdirSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
-import { configKeys, configNotes, isBang, parseConfig } from '#bang/config/experiment.js';
+import { configKeys } from '#bang/config/experimentSchema.js';
+import { configNotes } from '#bang/config/acrossKeys.js';
+import { isBang } from '#bang/config/experiment.js';
+import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/load.js';
 import { nearest } from '#bang/base/text.js';
 import { packageRoot } from '#bang/base/files.js';

@@ -2,7 +2,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
-import { parseConfig } from '#bang/config/experiment.js';
+import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/load.js';
 import { configFiles, valid } from './configFiles.js';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
-import { parseConfig } from '#bang/config/experiment.js';
+import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/load.js';
 import { runsOf } from '#bang/store/seeds.js';
 import { tinyConfig, workspace, type Workspace } from '../cli/bang.js';

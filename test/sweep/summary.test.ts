@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { paretoFront, pointsOf, type SweepCell } from '#bang/sweep/summary.js';
-import { surfacesCsv, sweepCsv } from '#bang/sweep/csv.js';
-import { compareSweeps } from '#bang/sweep/compare.js';
+import { surfacesCsv, sweepCsv } from '#bang/sweep/sweepCsv.js';
+import { compareSweeps } from '#bang/sweep/compareSweeps.js';
 import { sweepReport } from '#bang/report/sweep.js';
 import { randomOf } from '../data/idx-bytes.js';
 import { attackWith, rowWith } from '../report/entries.js';

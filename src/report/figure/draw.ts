@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { DATA_NAMES } from '../../data/sources.js';
 import { UserError } from '../../base/errors.js';
-import { readUserFile } from '../../base/files.js';
+import { readJson, readUserFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
 import { inWords, printable } from '../../base/text.js';
 import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
@@ -20,7 +20,7 @@ import { SURFACES } from '../../sweep/summary.js';
 import { findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
 import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
-import { FILES, readJson, SURFACES_FILE } from '../../store/folder.js';
+import { FILES, SURFACES_FILE } from '../../store/resultFolder.js';
 import { NOISE_FILES } from '../../store/noise.js';
 import path from 'node:path';
 

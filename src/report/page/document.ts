@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { version } from '../../store/provenance.js';
 import { packageRoot } from '../../base/files.js';
 import { printable } from '../../base/text.js';
-import type { Collected } from './collect.js';
+import type { Collected } from './contents.js';
 import { Html, html } from './html.js';
 import { type PageContent, sectionsOf } from './sections.js';
 import path from 'node:path';

@@ -1,7 +1,7 @@
 import { UserError } from '../../base/errors.js';
 import { drawFigure } from '../figure/draw.js';
 import type { FigureKindName } from '../figure/figures.js';
-import type { Collected } from './collect.js';
+import type { Collected } from './contents.js';
 
 /** All but the figure of examples, of which there is a gallery. */
 export type PlotName = Exclude<FigureKindName, 'examples'>;

@@ -13,18 +13,24 @@ import { comparisons, hiddenByFgs } from '../tables.js';
 import { publishedNoise } from '../../paper/published.js';
 import { robustnessGrid } from '../robustness.js';
 import { bestOf, pointsOf } from '../../sweep/summary.js';
-import { paretoLines, pointGrid } from '../points.js';
+import { paretoLines, pointGrid } from '../pointGrid.js';
 import { trendGrid, TRENDS } from '../trends.js';
 import { trendsOf } from '../../sweep/trends.js';
 import { transferGrid } from '../transfer.js';
-import type { Collected, FoundStudy, FoundSweep, FoundTransfer, UnfinishedRun } from './collect.js';
+import type {
+  Collected,
+  FoundStudy,
+  FoundSweep,
+  FoundTransfer,
+  UnfinishedRun,
+} from './contents.js';
 import type { Example, NetworkExamples, Original } from '../../experiment/gallery.js';
-import type { Galleries, Gallery } from './gallery.js';
+import type { Galleries, Gallery } from './galleries.js';
 import { type Content, type Html, html } from './html.js';
 import type { Plot, Plots } from './plots.js';
 import { magnification, perturbationOf, pictureOf } from './pictures.js';
-import { provenanceOf } from './provenance.js';
-import { entriesTable, gridTable } from './tables.js';
+import { provenanceOf } from './provenanceSection.js';
+import { entriesTable, gridTable } from './htmlTables.js';
 
 /** All that a page is made of. */
 export interface PageContent {

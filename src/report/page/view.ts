@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, Interrupted, UserError } from '../../base/errors.js';
-import { collectResults } from './collect.js';
+import { collectResults } from './contents.js';
 import { pageOf } from './document.js';
-import { galleriesOf, galleryKey, NO_GALLERIES, type GalleryOptions } from './gallery.js';
+import { galleriesOf, galleryKey, NO_GALLERIES, type GalleryOptions } from './galleries.js';
 import { plotsOf } from './plots.js';
 import { serve } from './serve.js';
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import type { FoundRun } from '../../store/collect.js';
 import type { Config } from '../../config/experiment.js';
-import { FILES } from '../../store/folder.js';
+import { FILES } from '../../store/resultFolder.js';
 import { duration } from '../../base/progress.js';
 import { printable } from '../../base/text.js';
 import { type Content, type Html, html } from './html.js';

@@ -9,7 +9,7 @@ import type { Config } from '../../config/experiment.js';
 import type { CollectedPart, FoundRun } from '../../store/collect.js';
 import { type Examples, examplesOf, type ExampleSource } from '../../experiment/gallery.js';
 import { openModel } from '../../experiment/models.js';
-import { FILES } from '../../store/folder.js';
+import { FILES } from '../../store/resultFolder.js';
 import { readPerImage } from '../../store/perImage.js';
 import { digestOfTensors, sourceOf } from '../../store/provenance.js';
 import { announceEngine } from '../../experiment/run.js';

@@ -3,7 +3,7 @@ import { TABLE_QUANTITIES, type TableQuantity } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
-import { valueColumns } from './csv.js';
+import { valueColumns } from './sweepCsv.js';
 import { csvText, TABLE_COLUMNS } from '../store/csv.js';
 import { meanOf } from '../metrics/statistics.js';
 

@@ -3,17 +3,11 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
-import {
-  FILES,
-  differenceOf,
-  makeWritable,
-  readJson,
-  remove,
-  removeLeftovers,
-  SURFACES_FILE,
-} from '../store/folder.js';
+import { FILES, SURFACES_FILE } from '../store/resultFolder.js';
+import { differenceOf } from '../store/identity.js';
+import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
+import { readJson, writeFileAtomic } from '../base/files.js';
 import { INCIDENTAL, isResult, type Result } from '../store/result.js';
-import { writeFileAtomic } from '../base/files.js';
 import { takeLock, type Lock } from '../store/lock.js';
 import {
   KEEPABLE,

@@ -4,12 +4,12 @@ import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { stringify } from 'yaml';
 import { Interrupted, UserError } from '../base/errors.js';
-import { FILES } from '../store/folder.js';
+import { FILES } from '../store/resultFolder.js';
 import { isResult, type Result } from '../store/result.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { SweepCell } from './summary.js';
 import type { QueueAddress } from './address.js';
-import { planFor, sweepFolder, type SweepFolder } from './folder.js';
+import { planFor, sweepFolder, type SweepFolder } from './sweepFolder.js';
 import {
   cellQueue,
   drop,

@@ -11,12 +11,13 @@ import {
   tablesOf,
   unfinishedNote,
 } from '../../store/collect.js';
-import { FILES, readJson } from '../../store/folder.js';
+import { FILES } from '../../store/resultFolder.js';
+import { readJson } from '../../base/files.js';
 import { isNoiseResult, type NoiseResult } from '../../store/noise.js';
 import type { Transfer } from '../../metrics/transfer.js';
 import { transferResultSchema } from '../../store/transfer.js';
 import type { SweepCell } from '../../sweep/summary.js';
-import { planIn, SWEEP_FILES, sweepFolder } from '../../sweep/folder.js';
+import { planIn, SWEEP_FILES, sweepFolder } from '../../sweep/sweepFolder.js';
 import { readLock } from '../../store/lock.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
@@ -160,7 +161,7 @@ function unfinishedRun(folder: string): UnfinishedRun {
     parseCsv<LogLine>(readFileSync(file('training'), 'utf8'), { columns: true }),
   );
   const last = log?.at(-1);
-  const stages = tried(() => readdirSync(file('stages'))) ?? [];
+  const parts = tried(() => readdirSync(file('parts'))) ?? [];
   return {
     folder,
     name: config.data?.name,
@@ -171,7 +172,7 @@ function unfinishedRun(folder: string): UnfinishedRun {
       validation: last.validation_accuracy ? Number(last.validation_accuracy) : undefined,
     },
     isTrained: existsSync(file('weights')),
-    attacks: stages.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
+    attacks: parts.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
   };
 }
 

@@ -1,0 +1,60 @@
+import { accessSync, constants, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { codeOf, UserError } from './errors.js';
+import { isAlive, reason } from './files.js';
+import path from 'node:path';
+
+/** @throws UserError if a file or folder is there and stays */
+export function remove(file: string): void {
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch (error) {
+    throw new UserError(`cannot remove ${file}: ${reason(error)}`);
+  }
+}
+
+/** @throws UserError if a folder cannot be made or written to */
+export function makeWritable(folder: string): void {
+  try {
+    makeFolder(folder);
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    const why = codeOf(error) === 'EEXIST' ? 'a file has that name' : reason(error);
+    throw new UserError(`cannot write to the folder ${folder}: ${why}`);
+  }
+}
+
+/** Not Node's own recursion, which never ends in a folder such as /proc that takes no other. */
+function makeFolder(folder: string): void {
+  const make = (): void => {
+    try {
+      mkdirSync(folder);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST' || !statSync(folder).isDirectory()) throw error;
+    }
+  };
+  try {
+    make();
+  } catch (error) {
+    const parent = path.dirname(folder);
+    if (codeOf(error) !== 'ENOENT' || parent === folder) throw error;
+    makeFolder(parent);
+    make();
+  }
+}
+
+/** Parts of files of these names, or in folders of these names, that a process wrote when it was killed. */
+export function removeLeftovers(folder: string, names: readonly string[]): void {
+  const isOurs = (name: string): boolean => names.includes(name.split(path.sep)[0]);
+  const folders = names.filter((name) =>
+    statSync(path.join(folder, name), { throwIfNoEntry: false })?.isDirectory(),
+  );
+  const inside = folders.flatMap((name) =>
+    readdirSync(path.join(folder, name)).map((entry) => path.join(name, entry)),
+  );
+  for (const entry of [...readdirSync(folder), ...inside]) {
+    const leftover = /^(.+)\.(\d+)\.tmp$/.exec(entry);
+    if (leftover && isOurs(leftover[1]) && !isAlive(Number(leftover[2]))) {
+      remove(path.join(folder, entry));
+    }
+  }
+}

@@ -1,0 +1,172 @@
+import { ATTACK_NAMES } from '../attacks/attack.js';
+import { DATA_NAMES, type DataName } from '../data/sources.js';
+import { NETWORKS } from '../model/networks.js';
+import { publishedRow, publishedRowNames } from '../paper/published.js';
+import {
+  type OwnNetwork,
+  ownNetworkSchema,
+  problemsOfNetwork,
+  weightedLayersOf,
+} from './ownNetwork.js';
+import { inBrief, isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
+import { inWords, nearest } from '../base/text.js';
+import { type ModelName, modelNames, TRAIN_ON } from './experimentSchema.js';
+import { type Config, fits, isOwn, layersOf, tableOf } from './experiment.js';
+
+interface ImageCounts {
+  /** By what `trainOn` may be. */
+  train: Partial<Record<(typeof TRAIN_ON)[number], number>>;
+  test: number;
+}
+
+/** How many images each data set has. */
+const images: Record<DataName, ImageCounts> = {
+  mnist: { train: { '50k': 50_000, '60k': 60_000 }, test: 10_000 },
+  cifar10: { train: { '50k': 50_000 }, test: 10_000 },
+};
+
+/** What is odd about a valid experiment, a sentence each: it runs, but maybe not as meant. */
+export function configNotes(config: Config): string[] {
+  const { learningRate, iterations } = config.training;
+  if (learningRate.policy !== 'step') return [];
+  const { at } = learningRate;
+  const notes: string[] = [];
+  if (at.some((step, i) => i > 0 && step <= at[i - 1])) {
+    notes.push('training.learningRate.at: the steps are not in ascending order');
+  }
+  const late = at.filter((step) => step >= iterations);
+  if (late.length > 0) {
+    notes.push(
+      `training.learningRate.at: training ends after ${iterations} iterations, before ${late.join(', ')}`,
+    );
+  }
+  return notes;
+}
+
+/** What can only be told from more than one key. Says nothing where the shape is wrong already. */
+export function problemsAcross(root: unknown): Problem[] {
+  const value = (...path: string[]) => valueAt(root, path);
+  const problems: Problem[] = [];
+  const wrong = (path: KeyPath, message: string) => problems.push({ path, at: 'value', message });
+
+  const data = value('data');
+  const batch = value('training', 'batch');
+  if (isOneOf(data, DATA_NAMES)) {
+    const { train, test } = images[data];
+    const trainOn = value('training', 'trainOn') ?? '50k';
+    if (isOneOf(trainOn, TRAIN_ON)) {
+      const count = train[trainOn];
+      if (count === undefined) {
+        const choices = inWords(Object.keys(train));
+        wrong(
+          ['training', 'trainOn'],
+          `expected ${choices}, the training images of ${data}, found ${inBrief(trainOn)}`,
+        );
+      } else if (typeof batch === 'number' && batch > count) {
+        wrong(
+          ['training', 'batch'],
+          `expected at most the ${count} training images, found ${batch}`,
+        );
+      }
+    }
+    const evaluated = value('evaluation', 'images');
+    if (typeof evaluated === 'number' && evaluated > test) {
+      wrong(
+        ['evaluation', 'images'],
+        `expected all or at most the ${test} test images, found ${evaluated}`,
+      );
+    }
+  }
+
+  const seeds = value('seeds');
+  if (seeds !== undefined && value('seed') !== undefined) {
+    wrong(['seeds'], 'seed is given, too: leave out one of them');
+  }
+  if (Array.isArray(seeds)) {
+    seeds.forEach((seed: unknown, i) => {
+      if (seeds.indexOf(seed) < i && typeof seed === 'number') {
+        wrong(['seeds', i], `${seed} is in the list twice`);
+      }
+    });
+  }
+
+  const attacks = value('evaluation', 'attacks');
+  if (Array.isArray(attacks)) {
+    attacks.forEach((attack: unknown, i) => {
+      if (attacks.indexOf(attack) < i && isOneOf(attack, ATTACK_NAMES)) {
+        wrong(['evaluation', 'attacks', i], `${attack} is in the list twice`);
+      }
+    });
+  }
+
+  const model = value('model');
+  const own = isMapping(model) ? ownNetworkSchema.safeParse(model).data : undefined;
+  if (own) {
+    problems.push(
+      ...problemsOfNetwork(own, {
+        data: isOneOf(data, DATA_NAMES) ? data : undefined,
+        batch: typeof batch === 'number' ? batch : undefined,
+      }),
+    );
+    if (value('published') !== undefined) {
+      const message =
+        'the paper has no row of a network of your own; if it is inherited, drop it with published: null';
+      problems.push({ path: ['published'], at: 'key', message });
+    }
+  }
+  const named = isOneOf(model, modelNames) ? model : own;
+  if (named) {
+    for (const key of ['beta', 'epsilon']) {
+      problems.push(...problemsOfLayers(value('training', 'bang', key), key, named));
+    }
+  }
+  if (isOneOf(model, modelNames)) {
+    if (isOneOf(data, DATA_NAMES) && !fits(model, data)) {
+      const fitting = DATA_NAMES.filter((name) => fits(model, name));
+      wrong(
+        ['data'],
+        `expected ${inWords(fitting)}, as ${model} takes images of ` +
+          `${NETWORKS[model].input.join('×')}, found ${inBrief(data)}`,
+      );
+    }
+    const table = value('published', 'table');
+    const row = value('published', 'row');
+    if (table === 1 || table === 2) {
+      if (table !== tableOf[model]) {
+        const message = `expected ${tableOf[model]}, the table of ${model}, found ${table}`;
+        wrong(['published', 'table'], message);
+      } else if (typeof row === 'string' && !publishedRow(table, row)) {
+        const names = inWords(publishedRowNames(table));
+        wrong(
+          ['published', 'row'],
+          `expected a row of table ${table}: ${names}, found ${inBrief(row)}`,
+        );
+      }
+    }
+  }
+  return problems;
+}
+
+function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNetwork): Problem[] {
+  if (!isMapping(value)) return [];
+  const path = ['training', 'bang', key];
+  const layers = weightedLayersOf(layersOf(model));
+  const title = isOwn(model) ? 'the network' : model;
+  const unknown = Object.keys(value).filter((name) => !isOneOf(name, layers));
+  const missing = layers.filter((name) => !Object.hasOwn(value, name));
+  return [
+    ...unknown.map((name): Problem => {
+      const near = nearest(name, layers);
+      const hint = near ? `did you mean ${near}?` : `expected ${inWords(layers)}`;
+      return { path: [...path, name], at: 'key', message: `${title} has no such layer, ${hint}` };
+    }),
+    ...missing.map((name): Problem => {
+      const message = `missing, expected a number for each layer of ${title}: ${layers.join(', ')}`;
+      return { path: [...path, name], at: 'missing', message };
+    }),
+  ];
+}
+
+function isOneOf<T extends string>(value: unknown, names: readonly T[]): value is T {
+  return (names as readonly unknown[]).includes(value);
+}

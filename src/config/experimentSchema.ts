@@ -1,0 +1,208 @@
+import { z } from 'zod';
+import {
+  ATTACK_NAMES,
+  CHANNELS,
+  DEFAULT_ATTACKS,
+  EFFORT,
+  PROTOCOLS,
+  SEARCHES,
+} from '../attacks/attack.js';
+import { DATA_NAMES } from '../data/sources.js';
+import { type NetworkName, NETWORKS } from '../model/networks.js';
+import { expectSchema } from './expect.js';
+import {
+  engine,
+  integer,
+  mapping,
+  notNegative,
+  oneOf,
+  positive,
+  runName,
+  seed,
+  text,
+  trueOrFalse,
+} from './fields.js';
+import { ownNetworkSchema } from './ownNetwork.js';
+import { keysOf } from './problems.js';
+import { inWords } from '../base/text.js';
+
+export const TRAIN_ON = ['50k', '60k'] as const;
+
+export type ModelName = NetworkName;
+
+export const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
+
+/** A number for every layer, or a mapping from each weighted layer to its own. */
+function perLayer() {
+  return z.union([notNegative(), z.record(z.string(), notNegative())], {
+    error: 'a number, 0 or more, or a mapping with one for each weighted layer',
+  });
+}
+
+const learningRateSchema = z
+  .discriminatedUnion(
+    'policy',
+    [
+      mapping({
+        policy: z.literal('inv').describe('Decays smoothly: base · (1 + gamma·t)^−power.'),
+        base: positive().describe('The learning rate at iteration 0.'),
+        gamma: notNegative().describe('How soon the learning rate of policy inv falls.'),
+        power: notNegative().describe('How steeply the learning rate of policy inv falls.'),
+      }),
+      mapping({
+        policy: z.literal('step').describe('Is multiplied by factor at each of the iterations at.'),
+        base: positive().describe('The learning rate at iteration 0.'),
+        factor: positive().describe('What the learning rate is multiplied by at each step.'),
+        at: z
+          .array(integer(0), { error: 'a list of iterations' })
+          .describe('The iterations from which each further step of policy step holds.'),
+      }),
+      mapping({
+        policy: z.literal('fixed').describe('Stays at base.'),
+        base: positive().describe('The learning rate.'),
+      }),
+    ],
+    {
+      error: (issue: z.core.$ZodRawIssue) =>
+        issue.code === 'invalid_union' ? 'inv, step or fixed' : 'a mapping with a policy',
+    },
+  )
+  .describe('The learning rate at iteration t = 0, 1, …; biases learn at twice this rate.');
+
+const bangSchema = mapping({
+  beta: perLayer().describe(
+    'β, the factor on the gradient of the weights: 0 or more, or one for each weighted layer. 0 everywhere: regular training.',
+  ),
+  epsilon: perLayer().describe(
+    'ε, how far small gradients in a batch are balanced towards the largest: 0 or more, or one for each weighted layer.',
+  ),
+  ratio: z
+    .number({ error: 'a number from 0 to 1' })
+    .min(0, { error: 'a number from 0 to 1' })
+    .max(1, { error: 'a number from 0 to 1' })
+    .default(1)
+    .describe('Factor on epsilon for images that are misclassified in the forward pass: 0 to 1.'),
+});
+
+const trainingSchema = mapping({
+  trainOn: oneOf(TRAIN_ON)
+    .default('50k')
+    .describe(
+      'The training images: the first 50k (the rest is for validation), or all 60k of mnist.',
+    ),
+  iterations: integer(1).describe('How many batches to train on.'),
+  batch: integer(1).describe('How many images a batch has.'),
+  learningRate: learningRateSchema,
+  momentum: z
+    .number({ error: 'a number from 0 to below 1' })
+    .min(0, { error: 'a number from 0 to below 1' })
+    .lt(1, { error: 'a number from 0 to below 1' })
+    .describe('Momentum of SGD: 0 to below 1.'),
+  weightDecay: notNegative().describe('L2 decay of weights and biases: 0 or more.'),
+  shuffle: trueOrFalse
+    .default(false)
+    .describe('Whether every epoch has an order of its own; the paper keeps one fixed order.'),
+  logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
+  checkpointEvery: integer(1)
+    .default(1000)
+    .describe('Iterations between two checkpoints, from which a stopped run goes on.'),
+  snapshots: integer(1)
+    .optional()
+    .describe('Iterations between two snapshots of the network, which stay; left out: none.'),
+  bang: bangSchema
+    .optional()
+    .describe('Batch Adjusted Network Gradients; left out: regular training.'),
+});
+
+const evaluationSchema = mapping({
+  images: z
+    .union([z.literal('all'), integer(1)], { error: 'all or an integer, 1 or more' })
+    .default('all')
+    .describe('The test images to evaluate: all, or the first so many.'),
+  attacks: z
+    .array(oneOf(ATTACK_NAMES), { error: 'a list of attacks' })
+    // One order, so that equal experiments have equal hashes.
+    .overwrite((chosen) => ATTACK_NAMES.filter((name) => chosen.includes(name)))
+    .default([...DEFAULT_ATTACKS])
+    .describe(
+      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero; pgd, deepfool-l2, deepfool-linf and square (which sees no gradients) are slower and stronger.',
+    )
+    .meta({ uniqueItems: true }),
+  pgd: mapping({
+    steps: integer(1).default(EFFORT.pgd.steps).describe('Gradient steps from each start.'),
+    restarts: integer(1)
+      .default(EFFORT.pgd.restarts)
+      .describe('Starts for each of the two losses: the image itself, further ones random.'),
+  })
+    .optional()
+    .describe('How hard pgd tries.'),
+  square: mapping({
+    queries: integer(1).default(EFFORT.square.queries).describe('Forward passes for each image.'),
+  })
+    .optional()
+    .describe('How hard square tries.'),
+  protocol: oneOf(PROTOCOLS)
+    .default('paper')
+    .describe(
+      'What search and channels are where they are left out: paper, as the published rows were made (bisection, reversed), or corrected (scan, kept).',
+    ),
+  channels: oneOf(CHANNELS)
+    .optional()
+    .describe(
+      'Whether fgs and hc1 are applied with their colour channels reversed, as in the published rows of CIFAR-10, or kept. No matter for grey images.',
+    ),
+  search: oneOf(SEARCHES)
+    .optional()
+    .describe('Line search: bisection as in the paper, or scan, which tries every step (slow).'),
+  pass: trueOrFalse
+    .default(true)
+    .describe('Whether to compute PASS, the perceptual similarity of adversarial and original.'),
+});
+
+const publishedSchema = mapping({
+  table: z
+    .literal([1, 2], { error: '1 or 2' })
+    .describe('The table of the paper: 1 for LeNet, 2 for CIFAR-10 quick.'),
+  row: text.describe('The row of the table: R0, R1, B0 … B5.'),
+});
+
+/** The shape of an experiment. `parseConfig` checks further what it takes two keys to tell. */
+export const configSchema = mapping({
+  name: runName
+    .default('unnamed')
+    .describe("Names the run and its folder; left out: the file's name without its ending."),
+  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+  model: z
+    .union([oneOf(modelNames), ownNetworkSchema], {
+      error: `${modelNames.join(', ')} or a mapping with the layers of a network of your own`,
+    })
+    .describe(`The network: ${inWords(modelNames)}, or the layers of one of your own.`),
+  data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
+  seed: seed
+    .default(1)
+    .describe('Seeds initial weights, dropout and order: an integer from 0 to 4294967295.'),
+  seeds: z
+    .array(seed, { error: 'a list of seeds' })
+    .min(1, { error: 'a list of one seed or more' })
+    .optional()
+    .describe(
+      'Several seeds instead of one: a run for each, in a folder of its own, and a table of their means.',
+    )
+    .meta({ uniqueItems: true }),
+  engine,
+  training: trainingSchema.describe('How the network is trained.'),
+  evaluation: evaluationSchema.prefault({}).describe('What is measured afterwards.'),
+  published: publishedSchema
+    .optional()
+    .describe("The paper's row that is printed beside the result; left out: none."),
+  expect: expectSchema
+    .optional()
+    .describe('What bang check demands of the figures, by name; bang run takes no notice of it.'),
+});
+
+export type Parsed = z.output<typeof configSchema>;
+
+/** Every key there is, as `training.bang.beta`, parents before children. */
+export function configKeys(): string[] {
+  return keysOf(configSchema);
+}

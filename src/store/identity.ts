@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
+import { parse, YAMLParseError } from 'yaml';
+import { UserError } from '../base/errors.js';
+import { reason } from '../base/files.js';
+
+/** What an experiment is: plain data that says all its figures depend on. */
+export type Identity = Record<string, unknown>;
+
+export function readIdentity(file: string): Identity {
+  let problem = 'it is no configuration';
+  try {
+    const found: unknown = parse(readFileSync(file, 'utf8'));
+    if (isMapping(found)) return found;
+  } catch (error) {
+    // Behind the first line YAML draws where it is.
+    problem = error instanceof YAMLParseError ? error.message.split(/:?\n/)[0] : reason(error);
+  }
+  throw new UserError(
+    `cannot read ${file} (${problem}): choose another folder with --out, or --force to start over`,
+  );
+}
+
+/** A key whose value is another, both as texts. */
+export interface Difference {
+  key: string;
+  was: string;
+  is: string;
+}
+
+/**
+ * In what one experiment is another than it was.
+ *
+ * @param ignored keys, as `training.checkpointEvery`, that do not count, nor what is below them
+ */
+export function differencesIn(
+  was: Identity,
+  is: Identity,
+  ignored: readonly string[] = [],
+): Difference[] {
+  const plain = JSON.parse(JSON.stringify(is)) as Identity;
+  return differing(was, plain)
+    .filter((key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)))
+    .map((key) => ({ key, was: valueAt(was, key), is: valueAt(plain, key) }));
+}
+
+/** The first of them in one line, such as `seed was 1, is 2`; undefined if there is none. */
+export function differenceOf(
+  was: Identity,
+  is: Identity,
+  ignored: readonly string[],
+): string | undefined {
+  const differences = differencesIn(was, is, ignored);
+  if (differences.length === 0) return undefined;
+  const shown = differences.slice(0, 3).map(({ key, was, is }) => `${key} was ${was}, is ${is}`);
+  const more = differences.length > 3 ? ` and ${differences.length - 3} more` : '';
+  return `${shown.join('; ')}${more}`;
+}
+
+/** The key paths at which two values differ; lists of mappings are compared one by one. */
+function differing(a: unknown, b: unknown, at = ''): string[] {
+  if (isDeepStrictEqual(a, b)) return [];
+  if (isListOfMappings(a) && isListOfMappings(b) && a.length === b.length)
+    return a.flatMap((one, i) => differing(one, b[i], `${at}.${i}`));
+  if (!isMapping(a) || !isMapping(b)) return [at];
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].flatMap((key) => differing(a[key], b[key], at === '' ? key : `${at}.${key}`));
+}
+
+function valueAt(value: unknown, at: string): string {
+  const found = at.split('.').reduce<unknown>((inner, key) => {
+    if (Array.isArray(inner)) return inner[Number(key)];
+    return isMapping(inner) ? inner[key] : undefined;
+  }, value);
+  if (found === undefined) return 'absent';
+  if (isListOfMappings(found)) return `a list of ${found.length}`;
+  const text = JSON.stringify(found);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function isListOfMappings(value: unknown): value is Record<string, unknown>[] {
+  return Array.isArray(value) && value.every(isMapping);
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,148 @@
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { stringify } from 'yaml';
+import { UserError } from '../base/errors.js';
+import { readJson, writeFileAtomic } from '../base/files.js';
+import path from 'node:path';
+import { differenceOf, type Identity, readIdentity } from './identity.js';
+import { type Parts, partsIn } from './parts.js';
+import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
+
+/** The files of a run's result folder. */
+export const FILES = {
+  identity: 'config.yaml',
+  training: 'training.csv',
+  checkpoint: 'checkpoint.safetensors',
+  /** A folder: the network at several iterations. */
+  snapshots: 'snapshots',
+  weights: 'weights.safetensors',
+  perImage: 'per-image.csv',
+  table: 'table.csv',
+  robustness: 'robustness.csv',
+  masking: 'masking.csv',
+  result: 'result.json',
+  /** Attacks that are finished while the evaluation is not. */
+  parts: 'stages',
+} as const;
+
+/** What says in a study's folder what it is of. */
+export const STUDY_FILE = 'study.yaml';
+
+/** What sweeps and noise studies leave to be drawn: values over two others. */
+export const SURFACES_FILE = 'surfaces.csv';
+
+/** The names that every kind of result folder has, and those of its own. */
+type FileNames = Record<'identity' | 'result' | 'parts', string>;
+
+/**
+ * A folder that holds one experiment and nothing else, so that no figure of one is ever taken for
+ * another's. Each file in it is whole or absent.
+ */
+export interface ResultFolder<Name extends string = keyof typeof FILES> {
+  path: string;
+  /**
+   * Makes the folder ready to be written to, and empties it first if that was asked for. Nothing on
+   * the disk changes before: what else is wrong with a command costs no results.
+   *
+   * @throws UserError if it cannot be written
+   */
+  begin(): void;
+  /** The path of a file, or, where that is a folder, of one in it. */
+  file(name: Name, inner?: string): string;
+  has(name: Name): boolean;
+  write(name: Name, content: string | Uint8Array, inner?: string): void;
+  remove(name: Name): void;
+  /** What `result.json` holds; undefined if there is none or it is damaged. */
+  result(): unknown;
+  /** What is kept of an experiment that is not finished, if it was made with the same key. */
+  parts(key: Identity): Parts;
+}
+
+export interface FolderOptions {
+  /** Keys of the identity, as `training.checkpointEvery`, on which no figure depends. */
+  ignored?: readonly string[];
+  /** Whether to empty a folder that holds something of an experiment. */
+  force?: boolean;
+  /** Files that the experiment is made of: they shall not be lost in emptying the folder. */
+  inputs?: readonly string[];
+}
+
+/**
+ * The folder of an experiment, there or yet to be made.
+ *
+ * @throws UserError if it holds another experiment
+ */
+export function openFolder<Files extends FileNames = typeof FILES>(
+  folder: string,
+  identity: Identity,
+  { ignored = [], force = false, inputs = [] }: FolderOptions = {},
+  files: Files = FILES as unknown as Files,
+): ResultFolder<keyof Files & string> {
+  const names: string[] = Object.values(files);
+  const file = (name: keyof Files & string, inner = ''): string =>
+    path.join(folder, (files as Record<string, string>)[name], inner);
+  if (force) refuseToLose(inputs, folder, names, identity);
+  else refuseOther(folder, names, files.identity, identity, ignored);
+  return {
+    path: folder,
+    begin() {
+      makeWritable(folder);
+      // What the folder is of goes last, so that the rest is never without it.
+      if (force) for (const name of names.toReversed()) remove(path.join(folder, name));
+      removeLeftovers(folder, names);
+      if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
+    },
+    file,
+    has: (name) => existsSync(file(name)),
+    write(name, content, inner) {
+      writeFileAtomic(file(name, inner), content);
+    },
+    remove(name) {
+      remove(file(name));
+    },
+    result: () => readJson(file('result')),
+    parts: (key) => partsIn(file('parts'), key),
+  };
+}
+
+function refuseToLose(
+  inputs: readonly string[],
+  folder: string,
+  names: readonly string[],
+  identity: Identity,
+): void {
+  for (const name of names) {
+    const file = path.join(folder, name);
+    if (!existsSync(file)) continue;
+    const place = realpathSync(file);
+    const isIn = (input: string) => input === place || input.startsWith(place + path.sep);
+    const lost = inputs.find((input) => isIn(realpathSync(input)));
+    // The folder's own record of the experiment is written again as it is.
+    if (lost === undefined || readFileSync(lost, 'utf8') === stringify(identity)) continue;
+    throw new UserError(
+      `--force would remove ${lost}, which the experiment is made of: choose another folder with --out`,
+    );
+  }
+}
+
+function refuseOther(
+  folder: string,
+  names: readonly string[],
+  name: string,
+  identity: Identity,
+  ignored: readonly string[],
+): void {
+  const file = path.join(folder, name);
+  if (!existsSync(file)) {
+    const stranger = names.find((one) => existsSync(path.join(folder, one)));
+    if (stranger === undefined) return;
+    throw new UserError(
+      `${folder} holds a ${stranger}, but no ${name} that says what it is of: choose another folder with --out, or --force to start over`,
+    );
+  }
+  const found = readIdentity(file);
+  const difference = differenceOf(found, identity, ignored);
+  if (difference === undefined) return;
+  throw new UserError(
+    `${folder} holds another experiment (${difference}): choose another folder with --out, or --force to start over`,
+  );
+}
