@@ -1,17 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { perturb } from '../engine/ops/perturbation.js';
+import { overLargest } from '../engine/ops/perturbation.js';
 import { read } from '../engine/ops/read.js';
 import { breathe } from '../base/interrupt.js';
-import type { StepAttack } from './attack.js';
-import { bisection, type Probe } from './search.js';
-import { classOf, type Target, type Victims } from './target.js';
-
-/** In which norm a perturbation is to be small. */
-type Norm = 'l2' | 'linf';
+import type { MinimisationAttack, Norm } from './attack.js';
+import { hc1 } from './hc1.js';
+import { type LineSearch, searchLines } from './line.js';
+import { bisection, halfOf } from './search.js';
+import { type Classifier, classOf, type Originals } from './classifier.js';
 
 const STEPS = 50;
 const OVERSHOOT = 0.02;
-/** Pixel units added to each step, so that it reaches beyond the boundary; as Foolbox has it. */
+/**
+ * Added to the length of each step, in pixel units from 0 to 255, so that it reaches beyond the
+ * boundary. Foolbox adds the same number in the units of its model, which are 255 times as large where
+ * pixels go from 0 to 1.
+ */
 const BEYOND = 1e-4;
 
 export const deepfoolL2 = deepfool('deepfool-l2', 'DeepFool L2', 'l2');
@@ -26,47 +29,44 @@ export const deepfoolLinf = deepfool('deepfool-linf', 'DeepFool L∞', 'linf');
  * taken as a direction, along which the smallest perturbation that still fools once it is rounded is
  * searched as for HC1.
  */
-function deepfool(name: StepAttack['name'], title: string, norm: Norm): StepAttack {
+function deepfool(name: MinimisationAttack['name'], title: string, norm: Norm): MinimisationAttack {
   return {
+    kind: 'minimisation',
     name,
     title,
     published: false,
+    norm,
     // A few steps with a pass back for each other class, and the line search.
     passes: () => 100,
-    ...(norm === 'l2' && { norm }),
-    async find(target, victims, _, { done, signal }) {
-      const { count, size } = victims;
+    async minimise(classifier, originals, options) {
+      const { count, size, shape } = originals;
+      const { batch } = classifier;
       const directions = new Float32Array(count * size);
-      for (let start = 0; start < count; start += target.batch) {
-        const images = range(start, Math.min(start + target.batch, count));
-        const perturbations = await perturbationsOf(target, victims, images, norm, signal);
-        directions.set(perturbations, start * size);
-        // Half of the way: the search is the other.
-        done?.(Math.floor((start + images.length) / 2));
+      const [steps, line] = [0, count].map((before) => halfOf({ batch, ...options }, before));
+      for (let start = 0; start < count; start += batch) {
+        const end = Math.min(start + batch, count);
+        const images = Uint32Array.from({ length: end - start }, (_, i) => start + i);
+        const found = await perturbationsOf(classifier, originals, images, norm, options.signal);
+        // Over the largest magnitude a scale is an L∞.
+        const scaled = read(() => overLargest(tf.tensor4d(found, [images.length, ...shape])));
+        directions.set(scaled, start * size);
+        steps.done?.(end);
       }
-      scaleToOne(directions, size);
-      return alongLines(target, victims, directions, {
-        batch: target.batch,
-        ...(done && {
-          done: (images: number) => {
-            done(Math.floor((count + images) / 2));
-          },
-        }),
-        ...(signal && { signal }),
-      });
+      const search: LineSearch = (all, probe, given) => bisection(all, hc1.bisection, probe, given);
+      return searchLines(classifier, originals, directions, search, line);
     },
   };
 }
 
 /** DeepFool's perturbations of some of the images, one after the other, in pixel units. */
 export async function perturbationsOf(
-  target: Target,
-  { images: originals, labels, size }: Victims,
+  classifier: Classifier,
+  { images: originals, labels, size }: Originals,
   images: Uint32Array,
   norm: Norm,
   signal?: AbortSignal,
 ): Promise<Float32Array> {
-  const { classes } = target;
+  const { classes } = classifier;
   const total = new Float32Array(images.length * size); // the sum of all steps, without overshoot
   const iterates = new Float32Array(images.length * size);
   images.forEach((image, j) => {
@@ -79,7 +79,7 @@ export async function perturbationsOf(
       here.set(iterates.subarray(j * size, (j + 1) * size), row * size);
     });
     const y = Uint8Array.from(active, (j) => labels[images[j]]);
-    const nearest = nearestBoundaries(target, here, y, size, norm);
+    const nearest = nearestBoundaries(classifier, here, y, size, norm);
     active = active.filter((j, row) => {
       if (classOf(nearest.logits, row * classes, classes) !== y[row]) return false;
       const own = images[j] * size;
@@ -104,13 +104,13 @@ export async function perturbationsOf(
  * |f| / ‖w‖₁ in L∞, along the sign of w.
  */
 function nearestBoundaries(
-  target: Target,
+  classifier: Classifier,
   pixels: Float32Array,
   labels: Uint8Array,
   size: number,
   norm: Norm,
 ): { logits: Float32Array; steps: Float32Array } {
-  const { classes } = target;
+  const { classes } = classifier;
   const count = labels.length;
   const steps = new Float32Array(pixels.length);
   const nearest = new Float64Array(count).fill(Infinity);
@@ -125,7 +125,7 @@ function nearestBoundaries(
       yield tf.sub<tf.Tensor2D>(hot, label);
     }
   };
-  const logits = target.gradients(pixels, leads, (gradient, k) => {
+  const logits = classifier.gradients(pixels, leads, (gradient, k) => {
     for (let row = 0; row < count; row++) {
       const y = labels[row];
       const z = row * classes;
@@ -150,54 +150,4 @@ function nearestBoundaries(
     }
   });
   return { logits, steps };
-}
-
-/** Divides each direction by its largest magnitude, so that a scale is an L∞. */
-function scaleToOne(directions: Float32Array, size: number): void {
-  for (let begin = 0; begin < directions.length; begin += size) {
-    let largest = 0;
-    for (let p = 0; p < size; p++) largest = Math.max(largest, Math.abs(directions[begin + p]));
-    if (largest === 0) continue;
-    for (let p = 0; p < size; p++) directions[begin + p] /= largest;
-  }
-}
-
-/** What doubling and bisection find along the direction of each image, N×H×W×C. */
-async function alongLines(
-  target: Target,
-  { count, size, shape, images: originals, labels }: Victims,
-  directions: Float32Array,
-  options: Parameters<typeof bisection>[3],
-): Promise<{ adversarials: Uint8Array; fooled: Uint8Array }> {
-  const adversarials = originals.slice();
-  const fooled = new Uint8Array(count);
-  const pixels = tf.tensor4d(Float32Array.from(originals), [count, ...shape]);
-  const direction = tf.tensor4d(directions, [count, ...shape]);
-  const probe: Probe = (images, scales) => {
-    const moved = read(() =>
-      perturb(
-        pixels,
-        direction,
-        tf.tensor1d(Int32Array.from(images), 'int32'),
-        tf.tensor1d(scales),
-      ),
-    ) as Float32Array;
-    const logits = target.logits(moved);
-    return Uint8Array.from(images, (image, j) => {
-      if (classOf(logits, j * target.classes, target.classes) === labels[image]) return 0;
-      fooled[image] = 1;
-      adversarials.set(moved.subarray(j * size, (j + 1) * size), image * size);
-      return 1;
-    });
-  };
-  try {
-    await bisection(count, { limit: 2 ** 17, width: 1 / 16 }, probe, options);
-    return { adversarials, fooled };
-  } finally {
-    tf.dispose([pixels, direction]);
-  }
-}
-
-function range(begin: number, end: number): Uint32Array {
-  return Uint32Array.from({ length: end - begin }, (_, i) => begin + i);
 }

@@ -9,6 +9,7 @@ import { WHOLE_SCALES, type LineAttack } from './attack.js';
  * whatever small change would fool the network; see `fgsUnmasked` for the same without that.
  */
 export const fgs: LineAttack = {
+  kind: 'line',
   name: 'fgs',
   title: 'FGS',
   logitsGradient(logits, labels) {

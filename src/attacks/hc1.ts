@@ -8,6 +8,7 @@ import { WHOLE_SCALES, type LineAttack } from './attack.js';
  * that gradient over its largest magnitude.
  */
 export const hc1: LineAttack = {
+  kind: 'line',
   name: 'hc1',
   title: 'HC1',
   logitsGradient(logits, labels) {

@@ -1,12 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
-import type { StepAttack } from './attack.js';
+import type { BudgetAttack, WithinBudgets } from './attack.js';
 import { logOddsGradient } from './fgsUnmasked.js';
-import { bisection, descent, type Probe } from './search.js';
-import { classOf, type Target, type Victims } from './target.js';
+import { classOf, type Classifier, type Originals } from './classifier.js';
 
-/** What a run climbs, as its gradient by the logits [N,C]; labels int32 [N]. */
+/** What a run climbs, as its gradient with respect to the logits [N,C]; labels int32 [N]. */
 export type LossGradient = (logits: tf.Tensor2D, labels: tf.Tensor1D) => tf.Tensor2D;
 
 /** One run of PGD: what it climbs, and where it starts. */
@@ -34,43 +33,24 @@ export interface PgdRun {
  * log-odds from the image itself; from there downwards one by one with all further runs, until none
  * of them fools.
  */
-export const pgd: StepAttack = {
+export const pgd: BudgetAttack = {
+  kind: 'budget',
   name: 'pgd',
   title: 'PGD',
   published: false,
   // Half of the nine budgets fail and take all steps; then each further run fails once.
   passes: ({ pgd: { steps, restarts } }) => 3 * steps * (4 + 2 * restarts),
-  async find(target, victims, { pgd: { steps, restarts } }, { done, signal }) {
-    const { count, images } = victims;
-    const found = { adversarials: images.slice(), fooled: new Uint8Array(count) };
-    const probeOf =
-      (runs: readonly PgdRun[]): Probe =>
-      (which, budgets) =>
-        pgdAt(target, victims, which, budgets, runs, found.adversarials, signal);
-    // Each search is half of the work.
-    const half = (before: number) => ({
-      batch: target.batch,
-      signal,
-      ...(done && {
-        done: (finished: number) => {
-          done(Math.floor((before + finished) / 2));
-        },
-      }),
-    });
-    const [first, ...further] = runsOf(steps, restarts, victims);
-    const range = { limit: 256, width: 1, first: 256 };
-    const alone = await bisection(count, range, probeOf([first]), half(0));
-    // One beyond the limit where the first run has failed: the others begin there, too.
-    const start = alone.map((epsilon) => (Number.isNaN(epsilon) ? range.limit : epsilon));
-    const budgets = await descent(count, start, probeOf(further), half(count));
-    budgets.forEach((epsilon, image) => {
-      found.fooled[image] = +(epsilon < start[image] || !Number.isNaN(alone[image]));
-    });
-    return found;
+  attempts(classifier, originals, { pgd: { steps, restarts } }, signal) {
+    const by =
+      (runs: readonly PgdRun[]): WithinBudgets =>
+      (images, budgets, adversarials) =>
+        pgdAt(classifier, originals, images, budgets, runs, adversarials, signal);
+    const [first, ...further] = runsOf(steps, restarts, originals);
+    return { quick: by([first]), thorough: by(further), lowersBudget: false };
   },
 };
 
-function runsOf(steps: number, restarts: number, { positions }: Victims): PgdRun[] {
+function runsOf(steps: number, restarts: number, { positions }: Originals): PgdRun[] {
   const losses = { 'log-odds': logOddsGradient, dlr: ratioGradient };
   const starts = Array.from({ length: restarts }, (_, start) => start);
   return starts.flatMap((start) =>
@@ -91,8 +71,8 @@ function runsOf(steps: number, restarts: number, { positions }: Victims): PgdRun
  * @returns 1 or 0 for each of the images: fooled
  */
 export async function pgdAt(
-  target: Target,
-  victims: Victims,
+  classifier: Classifier,
+  originals: Originals,
   images: Uint32Array,
   budgets: Float32Array,
   runs: readonly PgdRun[],
@@ -103,7 +83,16 @@ export async function pgdAt(
   for (const run of runs) {
     const left = [...images.keys()].filter((j) => !fooled[j]);
     if (left.length === 0) break;
-    const done = await runOnce(target, victims, images, budgets, run, left, adversarials, signal);
+    const done = await runOnce(
+      classifier,
+      originals,
+      images,
+      budgets,
+      run,
+      left,
+      adversarials,
+      signal,
+    );
     for (const j of done) fooled[j] = 1;
   }
   return fooled;
@@ -111,8 +100,8 @@ export async function pgdAt(
 
 /** Which of `left`, positions in `images`, one run fools. */
 async function runOnce(
-  target: Target,
-  { images: originals, labels, size }: Victims,
+  classifier: Classifier,
+  { images: originals, labels, size }: Originals,
   images: Uint32Array,
   budgets: Float32Array,
   { loss, rate, steps, random }: PgdRun,
@@ -140,7 +129,7 @@ async function runOnce(
     if (step < steps) {
       const y = Int32Array.from(active, (j) => labels[images[j]]);
       const vectors = (z: tf.Tensor2D) => [loss(z, tf.tensor1d(y, 'int32'))];
-      const logits = target.gradients(used, vectors, (found) => {
+      const logits = classifier.gradients(used, vectors, (found) => {
         gradient = found;
       });
       worthTrying = worthTrying.filter((row) => classAt(logits, row) !== y[row]);
@@ -151,7 +140,7 @@ async function runOnce(
       worthTrying.forEach((row, i) => {
         for (let p = 0; p < size; p++) tried[i * size + p] = Math.round(used[row * size + p]);
       });
-      const logits = target.logits(tried);
+      const logits = classifier.logits(tried);
       worthTrying.forEach((row, i) => {
         const image = images[active[row]];
         if (classAt(logits, i) === labels[image]) return;
@@ -183,12 +172,12 @@ async function runOnce(
   return done;
 
   function classAt(logits: Float32Array, row: number): number {
-    return classOf(logits, row * target.classes, target.classes);
+    return classOf(logits, row * classifier.classes, classifier.classes);
   }
 }
 
 /**
- * The gradient by the logits of the difference-of-logits ratio (z_t − z_y) / (z_1 − z_3), where t is
+ * The gradient with respect to the logits of the difference-of-logits ratio (z_t − z_y) / (z_1 − z_3), where t is
  * the best class other than the label y and z_1, z_3 are the largest and third largest logit; times
  * that positive denominator, on which no sign depends.
  */

@@ -1,8 +1,8 @@
 import { breathe } from '../base/interrupt.js';
 
 /**
- * Whether image i is misclassified when it is moved by scales[j] along its direction, for each
- * i = images[j]: 1 or 0. Images are numbered from 0 to count − 1.
+ * Whether image i is misclassified when it is moved by scales[j] along its direction, or attacked
+ * within that budget, for each i = images[j]: 1 or 0. Images are numbered from 0 to count − 1.
  */
 export type Probe = (images: Uint32Array, scales: Float32Array) => Uint8Array | Promise<Uint8Array>;
 
@@ -11,10 +11,21 @@ export interface SearchOptions {
   batch: number;
   /**
    * Told how many images' worth of work is done: an image under way counts for the share of its
-   * trials, of all that it can need, that are behind it. Never falls; ends with all.
+   * trials, of all that it can need, that have been made. Never falls; ends with all.
    */
   done?: (images: number) => void;
   signal?: AbortSignal | undefined;
+}
+
+/** The options of one half of a search, of which so many images' worth has been done `before`. */
+export function halfOf({ done, ...options }: SearchOptions, before: number): SearchOptions {
+  if (!done) return options;
+  return {
+    ...options,
+    done: (images) => {
+      done(Math.floor((before + images) / 2));
+    },
+  };
 }
 
 /** How far `bisection` goes: doubling up to `limit`, then halving down to `width`. */
@@ -82,6 +93,16 @@ export async function descent(
     return trial[image] < 1 ? 0 : 1;
   });
   return found;
+}
+
+/** Probes each image once, at its own scale. */
+export async function once(
+  count: number,
+  scales: Float32Array,
+  probe: Probe,
+  options: SearchOptions,
+): Promise<void> {
+  await searchRounds(count, scales, 1, probe, options, () => 0);
 }
 
 /** For each image the first of `scales` (ascending) at which it is misclassified, else NaN. */

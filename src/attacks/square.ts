@@ -1,8 +1,7 @@
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
-import type { StepAttack } from './attack.js';
-import { bisection, type Probe } from './search.js';
-import { classOf, type Target, type Victims } from './target.js';
+import type { BudgetAttack, WithinBudgets } from './attack.js';
+import { classOf, type Classifier, type Originals } from './classifier.js';
 
 /**
  * The L∞ Square Attack (Andriushchenko, Croce, Flammarion, Hein, 2020, arXiv 1912.00049), a random
@@ -15,38 +14,22 @@ import { classOf, type Target, type Victims } from './target.js';
  * goes on where it has fooled: with the same signs and ε − 1, until its queries are spent. It begins
  * at the ε that bisection finds with a twentieth of the queries for each.
  */
-export const square: StepAttack = {
+export const square: BudgetAttack = {
+  kind: 'budget',
   name: 'square',
   title: 'Square',
   published: false,
   passes: ({ square: { queries } }) => 1.3 * queries,
-  async find(target, victims, { square: { queries } }, { done, signal }) {
-    const { count, images } = victims;
-    const found = { adversarials: images.slice(), fooled: new Uint8Array(count) };
-    const few: Probe = (which, budgets) =>
-      squareAt(target, victims, which, budgets, Math.ceil(queries / 20), found.adversarials, {
-        signal,
-      });
-    const guess = await bisection(count, { limit: 256, width: 1, first: 256 }, few, {
-      batch: target.batch,
-      signal,
-    });
-    for (let start = 0; start < count; start += target.batch) {
-      const which = Uint32Array.from(
-        { length: Math.min(target.batch, count - start) },
-        (_, i) => start + i,
-      );
-      const budgets = Float32Array.from(which, (image) => Math.min(255, guess[image] || 255));
-      const fooled = await squareAt(target, victims, which, budgets, queries, found.adversarials, {
-        shrink: true,
-        signal,
-      });
-      which.forEach((image, j) => {
-        found.fooled[image] = +(fooled[j] === 1 || !Number.isNaN(guess[image]));
-      });
-      done?.(start + which.length);
-    }
-    return found;
+  attempts(classifier, originals, { square: { queries } }, signal) {
+    const by =
+      (count: number, shrink: boolean): WithinBudgets =>
+      (images, budgets, adversarials) =>
+        squareAt(classifier, originals, images, budgets, count, adversarials, { shrink, signal });
+    return {
+      quick: by(Math.ceil(queries / 20), false),
+      thorough: by(queries, true),
+      lowersBudget: true,
+    };
   },
 };
 
@@ -70,15 +53,15 @@ export function sideAt(query: number, queries: number, places: number): number {
  * @returns 1 or 0 for each of the images: fooled
  */
 export async function squareAt(
-  target: Target,
-  { images: originals, labels, size, shape, positions }: Victims,
+  classifier: Classifier,
+  { images: originals, labels, size, shape, positions }: Originals,
   images: Uint32Array,
   budgets: Float32Array,
   queries: number,
   adversarials: Uint8Array,
   { shrink = false, signal }: { shrink?: boolean; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint8Array> {
-  const { classes } = target;
+  const { classes } = classifier;
   const [height, width, channels] = shape;
   const fooled = new Uint8Array(images.length);
   const searches = Array.from(images, (image, j): Search => {
@@ -113,7 +96,7 @@ export async function squareAt(
         put(row, j, p);
       });
     });
-    const logits = target.logits(asked.slice(0, active.length * size));
+    const logits = classifier.logits(asked.slice(0, active.length * size));
     const stay: number[] = [];
     active.forEach((j, row) => {
       const image = images[j];
@@ -169,7 +152,7 @@ interface Patch {
 }
 
 /** Changes the signs in a random square. */
-function drawPatch({ random, signs }: Search, side: number, shape: Victims['shape']): Patch {
+function drawPatch({ random, signs }: Search, side: number, shape: Originals['shape']): Patch {
   const [height, width, channels] = shape;
   const x = Math.floor(random.uniform() * (width - side + 1));
   const y = Math.floor(random.uniform() * (height - side + 1));
@@ -185,7 +168,7 @@ function drawPatch({ random, signs }: Search, side: number, shape: Victims['shap
 
 function eachPixel(
   { x, y, side }: Patch,
-  [, width, channels]: Victims['shape'],
+  [, width, channels]: Originals['shape'],
   visit: (p: number) => void,
 ): void {
   for (let v = y; v < y + side; v++) {

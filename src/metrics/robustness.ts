@@ -1,4 +1,4 @@
-import { ATTACK_NAMES, STEP_ATTACKS, type AttackName } from '../attacks/attack.js';
+import { ATTACK_NAMES, STRONGER_ATTACKS, type AttackName } from '../attacks/attack.js';
 import type { DataName } from '../data/sources.js';
 import type { Evaluation } from './evaluation.js';
 
@@ -27,7 +27,7 @@ export const BUDGETS: Record<DataName, number[]> = {
 
 /** Whether an evaluation says more of robustness than the paper's attacks do. */
 export function tellsRobustness({ attacks }: Evaluation): boolean {
-  return STEP_ATTACKS.some((name) => attacks.has(name));
+  return STRONGER_ATTACKS.some((name) => attacks.has(name));
 }
 
 export function robustnessOf(evaluation: Evaluation, budgets: readonly number[]): Robustness {

@@ -1,5 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
-import { type AttackName, STEP_ATTACKS } from '../attacks/attack.js';
+import { type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
 import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
 import { attackersOf } from '../metrics/robustness.js';
 import type { Evaluation } from '../metrics/evaluation.js';
@@ -45,7 +45,7 @@ export function perImageCsv(evaluation: Evaluation): string {
   attackColumns('hc1', 'hc1', true);
   attackColumns('fgs-unmasked', 'fgs_unmasked', false);
   // What the attacks in steps find depends on no line search; they have columns if they were made.
-  for (const name of STEP_ATTACKS) {
+  for (const name of STRONGER_ATTACKS) {
     const outcome = attacks.get(name);
     if (!outcome) continue;
     const prefix = name.replaceAll('-', '_');

@@ -54,7 +54,7 @@ export async function estimateSeconds(
 
 /** On a line: doublings up to the limit and halvings down to the width, half of both. */
 function roundsOf(attack: Attack, { search, pgd, square }: Config['evaluation']): number {
-  if ('find' in attack) {
+  if (attack.kind !== 'line') {
     return attack.passes({ pgd: pgd ?? EFFORT.pgd, square: square ?? EFFORT.square });
   }
   if (search === 'scan') return SCAN_ROUNDS;

@@ -90,7 +90,7 @@ beforeAll(async () => {
   await startEngine({ engine: 'native', threads: 2 });
 });
 
-describe('attacks that take steps, where the smallest L∞ is known', () => {
+describe('stronger attacks, where the smallest L∞ is known', () => {
   // The lead of class 1 is mean(signs · d) - 10.5, d the distance from grey. Images lie `away` from
   // grey against the signs, so what fools needs an L∞ above away + 10.5, and all pixels at that.
   const away = [0, 1, 5, 30, 71, 90];

@@ -1,13 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { STEP_ATTACKS } from '#bang/attacks/attack.js';
+import { STRONGER_ATTACKS } from '#bang/attacks/attack.js';
 import { perturbationsOf } from '#bang/attacks/deepfool.js';
 import { logOddsGradient } from '#bang/attacks/fgsUnmasked.js';
 import { pgdAt, ratioGradient } from '#bang/attacks/pgd.js';
 import { attackImages, ATTACKS } from '#bang/attacks/run.js';
 import { sideAt, squareAt } from '#bang/attacks/square.js';
-import { type Target, targetOf, type Victims, victimsOf } from '#bang/attacks/target.js';
+import {
+  type Classifier,
+  classifierOf,
+  type Originals,
+  originalsOf,
+} from '#bang/attacks/classifier.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
@@ -38,9 +43,9 @@ interface Subject {
   network: Network;
   weights: Weights;
   test: Dataset;
-  target: Target;
+  classifier: Classifier;
   references: References;
-  victims: (count: number) => Victims;
+  originals: (count: number) => Originals;
 }
 
 async function subjectOf(model: 'lenet' | 'cifar10-quick'): Promise<Subject> {
@@ -49,9 +54,16 @@ async function subjectOf(model: 'lenet' | 'cifar10-quick'): Promise<Subject> {
   const { network, weights } = await networkWith(model, file, train);
   const packed = readFileSync(fixture(`attacks-${model}.json.gz`));
   const references = JSON.parse(gunzipSync(packed).toString()) as References;
-  const victims = (count: number) =>
-    victimsOf(test, Uint32Array.from(references.positions.slice(0, count)));
-  return { network, weights, test, target: targetOf(network, weights), references, victims };
+  const originals = (count: number) =>
+    originalsOf(test, Uint32Array.from(references.positions.slice(0, count)));
+  return {
+    network,
+    weights,
+    test,
+    classifier: classifierOf(network, weights),
+    references,
+    originals,
+  };
 }
 
 const range = (count: number) => Uint32Array.from({ length: count }, (_, i) => i);
@@ -69,12 +81,12 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
   // Both compute in float32 and sum in other orders. Where that turns the choice between two
   // boundaries that are equally near, all further steps differ: on few images.
   it.each(['l2', 'linf'] as const)("has Foolbox's DeepFool in %s", async (norm) => {
-    const { target, references, victims } = subject;
+    const { classifier, references, originals } = subject;
     const { length, predicted } = references[`deepfool-${norm}`];
-    const some = victims(length.length);
-    const changes = await perturbationsOf(target, some, range(some.count), norm);
+    const some = originals(length.length);
+    const changes = await perturbationsOf(classifier, some, range(some.count), norm);
     const moved = changes.map((change, p) => some.images[p] + change);
-    const logits = tf.tensor2d(target.logits(moved), [some.count, target.classes]);
+    const logits = tf.tensor2d(classifier.logits(moved), [some.count, classifier.classes]);
     const classes = tf.argMax(logits, 1).dataSync();
     let same = 0;
     length.forEach((theirs, i) => {
@@ -94,10 +106,10 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
   it.each(['log-odds', 'dlr'] as const)(
     "has the adversarials of Foolbox's PGD on %s, pixel by pixel",
     async (loss) => {
-      const { target, references, victims } = subject;
+      const { classifier, references, originals } = subject;
       const { epsilon, steps, step, change } = references.pgd[loss];
       const theirs = new Int8Array(Buffer.from(change, 'base64'));
-      const some = victims(step.length);
+      const some = originals(step.length);
       const adversarials = some.images.slice();
       const run = {
         loss: loss === 'dlr' ? ratioGradient : logOddsGradient,
@@ -105,7 +117,7 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
         steps,
       };
       const budgets = new Float32Array(some.count).fill(epsilon);
-      const fooled = await pgdAt(target, some, range(some.count), budgets, [run], adversarials);
+      const fooled = await pgdAt(classifier, some, range(some.count), budgets, [run], adversarials);
       let [outcomes, pixels, moved] = [0, 0, 0];
       step.forEach((at, i) => {
         if (at >= 0 === (fooled[i] === 1)) outcomes++;
@@ -124,15 +136,15 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
   // Random numbers differ, and theirs draw one square for all images: rates agree within chance. The
   // standard error of a rate over 100 images is at most 5 percent, of theirs over 3 seeds less.
   it("fools as often as the authors' Square", async () => {
-    const { target, references, victims } = subject;
+    const { classifier, references, originals } = subject;
     const { images, queries, fooled: theirs } = references.square;
-    const some = victims(images);
+    const some = originals(images);
     for (const [epsilon, counts] of Object.entries(theirs)) {
       const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length / images;
       const budgets = new Float32Array(images).fill(Number(epsilon));
       // Theirs asks the stripes before it counts.
       const fooled = await squareAt(
-        target,
+        classifier,
         some,
         range(images),
         budgets,
@@ -147,12 +159,12 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
   });
 
   it('is attacked with integers, image by image, whatever the company and order', async () => {
-    const { network, weights, test, victims, target } = subject;
+    const { network, weights, test, originals, classifier } = subject;
     const effort = { pgd: { steps: 4, restarts: 2 }, square: { queries: 20 } };
     const settings = { search: 'bisection', channels: 'kept', ...effort } as const;
-    const { positions, size } = victims(6);
+    const { positions, size } = originals(6);
     const mixed = [4, 1].map((i) => positions[i]);
-    for (const name of STEP_ATTACKS) {
+    for (const name of STRONGER_ATTACKS) {
       const attack = (which: Uint32Array) =>
         attackImages(ATTACKS[name], network, weights, test, which, settings);
       const all = await attack(positions);
@@ -162,8 +174,8 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
         const found = all.adversarials.subarray(i * size, (i + 1) * size);
         expect(some.adversarials.subarray(j * size, (j + 1) * size)).toEqual(found);
       });
-      const logits = target.logits(Float32Array.from(all.adversarials));
-      const classes = tf.argMax(tf.tensor2d(logits, [6, target.classes]), 1).dataSync();
+      const logits = classifier.logits(Float32Array.from(all.adversarials));
+      const classes = tf.argMax(tf.tensor2d(logits, [6, classifier.classes]), 1).dataSync();
       positions.forEach((position, i) => {
         const change = Array.from({ length: size }, (_, p) =>
           Math.abs(all.adversarials[i * size + p] - test.images[position * size + p]),

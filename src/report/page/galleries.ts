@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { ATTACK_NAMES, type AttackName, STEP_ATTACKS } from '../../attacks/attack.js';
+import { ATTACK_NAMES, type AttackName, STRONGER_ATTACKS } from '../../attacks/attack.js';
 import { loadData } from '../../data/load.js';
 import type { DataName } from '../../data/sources.js';
 import { type ImageShape, SHAPES } from '../../data/shapes.js';
@@ -178,7 +178,7 @@ function agreement(
     const lines = readPerImage(folder);
     const scan = result.row.protocol.search === 'scan' ? '_scan' : '';
     for (const { original, attack, found } of networks[i].examples) {
-      const takesSteps = STEP_ATTACKS.some((name) => name === attack);
+      const takesSteps = STRONGER_ATTACKS.some((name) => name === attack);
       const column = `${attack.replaceAll('-', '_')}_linf${takesSteps ? '' : scan}`;
       const known = lines?.[originals[original].position]?.[column];
       if (known === undefined) continue;

@@ -5,7 +5,7 @@ import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../m
 import { evaluationBatch } from '../model/predict.js';
 
 /** Correctly classified images, N×H×W×C, and where they stand in their data set. */
-export interface Victims {
+export interface Originals {
   count: number;
   /** Values of one image: H·W·C. */
   size: number;
@@ -17,20 +17,22 @@ export interface Victims {
 }
 
 /**
- * A network as an attack that takes steps sees it. Pixels are N×H×W×C in 0 … 255, one image after
+ * A network as attacks see it. Pixels are N×H×W×C in 0 … 255, one image after
  * the other; logits and gradients of an image do not depend on the others.
  */
-export interface Target {
+export interface Classifier {
   classes: number;
   /** Images to give it at once. */
   batch: number;
   /** Logits N×classes. */
   logits(pixels: Float32Array): Float32Array;
+  /** The class of each of the images that are computed; of equal logits the first counts. */
+  predict(pixels: () => tf.Tensor4D): ArrayLike<number>;
   /**
    * One pass forward and, for each vector at the logits, one back to the pixels.
    *
    * @param fromLogits vectors [N,classes] to propagate back, made of the logits
-   * @param each told of each gradient N×H×W×C by the pixels, in order
+   * @param each told of each gradient N×H×W×C with respect to the pixels, in order
    * @returns the logits
    */
   gradients(
@@ -40,7 +42,7 @@ export interface Target {
   ): Float32Array;
 }
 
-export function targetOf(network: Network, weights: Weights): Target {
+export function classifierOf(network: Network, weights: Weights): Classifier {
   const { input, classes, scale } = network.spec;
   const size = input[0] * input[1] * input[2];
   const tensorOf = (pixels: Float32Array): tf.Tensor4D =>
@@ -49,6 +51,7 @@ export function targetOf(network: Network, weights: Weights): Target {
     classes,
     batch: evaluationBatch(network),
     logits: (pixels) => floats(() => logitsOf(network, weights, tensorOf(pixels))),
+    predict: (pixels) => read(() => tf.argMax(logitsOf(network, weights, pixels()), 1)),
     gradients(pixels, fromLogits, each) {
       let values: Float32Array = new Float32Array();
       tf.tidy(() => {
@@ -73,7 +76,7 @@ function floats(compute: () => tf.Tensor): Float32Array {
 }
 
 /** The images of a data set at these positions. */
-export function victimsOf(data: Dataset, positions: Uint32Array): Victims {
+export function originalsOf(data: Dataset, positions: Uint32Array): Originals {
   const { height, width, channels } = data;
   const size = height * width * channels;
   const images = new Uint8Array(positions.length * size);

@@ -1,0 +1,41 @@
+import type { Adversarials, Attempts } from './attack.js';
+import type { Originals } from './classifier.js';
+import { bisection, descent, halfOf, once, type Probe, type SearchOptions } from './search.js';
+
+/** Bisection begins with the limit: fooling takes less time than failing. */
+const BUDGETS = { limit: 256, width: 1, first: 256 };
+/** No pixel can change by more. */
+const LARGEST = 255;
+
+/**
+ * For each image the smallest L∞ budget ε, an integer, within which an attack is known to fool: first
+ * by bisection with quick attempts, then from there downwards with thorough ones. Where no quick attempt
+ * fools, the thorough ones begin at 255.
+ */
+export async function minimiseBudget(
+  { quick, thorough, lowersBudget }: Attempts,
+  { count, images }: Originals,
+  options: SearchOptions,
+): Promise<Adversarials> {
+  const found = { images: images.slice(), fooled: new Uint8Array(count) };
+  // A smaller budget is only tried after a larger one has fooled: the last that fools is the smallest.
+  const probeOf =
+    (attempt: Attempts['quick']): Probe =>
+    async (which, budgets) => {
+      const fooled = await attempt(which, budgets, found.images);
+      which.forEach((image, j) => {
+        if (fooled[j]) found.fooled[image] = 1;
+      });
+      return fooled;
+    };
+  const enough = await bisection(count, BUDGETS, probeOf(quick), halfOf(options, 0));
+  const rest = halfOf(options, count);
+  if (lowersBudget) {
+    const budgets = enough.map((epsilon) => Math.min(LARGEST, epsilon || LARGEST));
+    await once(count, budgets, probeOf(thorough), rest);
+  } else {
+    const above = enough.map((epsilon) => (Number.isNaN(epsilon) ? LARGEST + 1 : epsilon));
+    await descent(count, above, probeOf(thorough), rest);
+  }
+  return found;
+}
