@@ -14,6 +14,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify, YAMLParseError } from 'yaml';
 import { codeOf, UserError } from '../base/errors.js';
 import { isAlive, reason, writeFileAtomic } from '../base/files.js';
+import { isMapping } from '../config/problems.js';
 import path from 'node:path';
 
 /** The files of a run's result folder. */
@@ -304,10 +305,6 @@ function valueAt(value: unknown, at: string): string {
 
 function isListOfMappings(value: unknown): value is Record<string, unknown>[] {
   return Array.isArray(value) && value.every(isMapping);
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Parts of a result as JSON files, each with a hash of it and of what it depends on; those for which
