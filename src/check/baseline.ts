@@ -4,7 +4,7 @@ import { readUserFile } from '../base/files.js';
 import { OLD_NAMES, type OverSeeds, overSeeds, SCALARS } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { differenceOf } from '../store/identity.js';
-import { INCIDENTAL, type Provenance, type Result } from '../store/result.js';
+import { BESIDE, type Provenance, type Result } from '../store/result.js';
 
 const finite = z.number();
 
@@ -41,9 +41,6 @@ export interface Baseline {
   config: Record<string, unknown>;
   provenance: Omit<Provenance, 'seconds'>;
 }
-
-/** Of these keys the figures do not depend, or the protocol's own name only says again what does. */
-const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
 
 /** @param results one for each seed */
 export function baselineOf(results: readonly Result[]): Baseline {

@@ -32,7 +32,7 @@ const verifyCommand: CommandModule<object, { name?: DataName }> = {
     yargs
       .positional('name', name)
       .example('$0 data verify', 'all that is cached')
-      .example('$0 data verify mnist', 'must be cached, too') as never,
+      .example('$0 data verify mnist', 'must be cached, too'),
   handler: (args) => verify(args.name),
 };
 

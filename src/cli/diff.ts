@@ -32,7 +32,7 @@ export const diffCommand: CommandModule<object, DiffArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'print it as JSON' })
       .example('$0 diff runs/before runs/after', 'config, figures, and how many images changed')
       .example('$0 diff results/table1/lenet-b1 runs/lenet-b1', 'several seeds on either side')
-      .epilog('The exit code is 0 whatever moved; bang check is what fails.') as never,
+      .epilog('The exit code is 0 whatever moved; bang check is what fails.'),
   handler: async ({ a, b, baseline: file, json }) => {
     const [before, after] = [await readSide(a), await readSide(b)];
     const baseline = file === undefined ? undefined : await readBaseline(file);

@@ -141,7 +141,7 @@ const compareCommand: CommandModule<object, CompareArguments> = {
         coerce: once('out'),
         describe: 'a CSV file for the differences at each point',
       })
-      .example('$0 sweep compare runs/before runs/after', 'second minus first') as never,
+      .example('$0 sweep compare runs/before runs/after', 'second minus first'),
   handler: compare,
 };
 

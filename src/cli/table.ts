@@ -42,7 +42,7 @@ export const tableCommand: CommandModule<object, TableArguments> = {
       .example('$0 table here there --out both', 'seeds computed in two places, in one table')
       .epilog(
         'Runs that differ only in the seed make one line: the mean of their figures, and below it the standard deviation over seeds.',
-      ) as never,
+      ),
   handler: ({ folders, out, write }) => {
     const place = write ? placeOf(folders, out) : { notes: [] };
     const found = findRuns(folders);

@@ -27,7 +27,7 @@ import { digestOfWeights, provenance, refuseOtherData, sourceOf } from '../store
 import { type DataSource, INCIDENTAL } from '../store/result.js';
 import { announceEngine, type RunOptions } from './run.js';
 import { snapshotName } from '../store/snapshots.js';
-import { networkFor, trainedWeights } from './training.js';
+import { decisive, networkFor, trainedWeights } from './training.js';
 import path from 'node:path';
 
 type StudyFolder = ResultFolder<keyof typeof NOISE_FILES>;
@@ -93,9 +93,7 @@ type RunFolders = OfPair<ResultFolder>;
 function identityOf({ seed, stages, networks }: NoiseStudy): Identity {
   const trainings = ofPair((key) => {
     const { model, data, seed, training } = networks[key];
-    // As JSON what is undefined is left out.
-    const decisive = { ...training, checkpointEvery: undefined, snapshots: undefined };
-    return { model, data, seed, training: decisive };
+    return { model, data, seed, training: decisive(training) };
   });
   return JSON.parse(JSON.stringify({ seed, stages, ...trainings })) as Identity;
 }

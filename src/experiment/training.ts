@@ -124,11 +124,15 @@ export async function trainedState(
   return state;
 }
 
+/** What of a training its weights depend on; as JSON, what is undefined is left out. */
+export function decisive(training: Config['training']): object {
+  return { ...training, checkpointEvery: undefined, snapshots: undefined };
+}
+
 /** What a training state or a snapshot belongs to. */
 function originOf({ model, seed, training }: Config, source: Pick<DataSource, 'sha256'>): Origin {
-  const decisive = { ...training, checkpointEvery: undefined, snapshots: undefined };
   return {
-    settings: sha256(JSON.stringify({ model, seed, training: decisive })),
+    settings: sha256(JSON.stringify({ model, seed, training: decisive(training) })),
     data: source.sha256,
   };
 }

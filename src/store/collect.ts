@@ -6,7 +6,7 @@ import { inWords, printable } from '../base/text.js';
 import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
 import { FILES, STUDY_FILE } from './resultFolder.js';
-import { entryOf, INCIDENTAL, isResult, type Result } from './result.js';
+import { entryOf, BESIDE, isResult, type Result } from './result.js';
 import path from 'node:path';
 
 /** A finished run and where it lies. */
@@ -146,7 +146,6 @@ function seedOf({ result }: FoundRun): number {
 
 /** All that the figures depend on but the seed, and what a line of the table says besides. */
 function keyOf({ name, config, row, weights, data }: Result): string {
-  const ignored: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
   return JSON.stringify([
     name,
     config.published,
@@ -155,7 +154,7 @@ function keyOf({ name, config, row, weights, data }: Result): string {
     data.sha256,
     // Of weights from elsewhere nobody knows by what training and seed they were made.
     config.seed === undefined ? weights : null,
-    sorted(config, ignored),
+    sorted(config, BESIDE),
   ]);
 }
 

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 import { UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
+import { isMapping } from '../config/problems.js';
 
 /** What an experiment is: plain data that says all its figures depend on. */
 export type Identity = Record<string, unknown>;
@@ -80,8 +81,4 @@ function valueAt(value: unknown, at: string): string {
 
 function isListOfMappings(value: unknown): value is Record<string, unknown>[] {
   return Array.isArray(value) && value.every(isMapping);
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -48,6 +48,10 @@ export const INCIDENTAL = [
   'training.snapshots',
 ] as const;
 
+/** Keys in which runs of one experiment may differ: the protocol's name only says again what the
+ *  keys beside it do. */
+export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
+
 const count = z.int().min(0);
 const percent = z.number().min(0).max(100);
 const spread = z.object({ mean: z.number(), std: z.number().min(0) });

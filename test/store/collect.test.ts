@@ -71,7 +71,7 @@ describe('grouping', () => {
     const { model, data, evaluation } = realResult('lenet-b1').config;
     const foreign = (weights: string): Result => ({
       ...realResult('lenet-b1'),
-      config: { model, data, evaluation } as Partial<Config>,
+      config: { model, data, evaluation },
       weights,
     });
     const runs = ['a', 'b', 'a'].map((weights, i) => found(foreign(weights), String(i)));
