@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { assign } from './block.js';
 import { countersOf, noisyCopies, type NoiseSource, type RoundedNormal } from './noise.js';
 
 /**
@@ -85,31 +86,30 @@ export function conv2dInputGradient(
   return run(tf.Conv2DBackpropInput, { dy: kappa, filter }, attributes) as tf.Tensor4D;
 }
 
-/** Gradients of a layer's weight and bias, in the shapes of these. */
+/** What the gradients of a layer's weight and bias are written to: tensors of a block, in their shapes. */
 export interface WeightGradient {
   weight: tf.Tensor;
   bias: tf.Tensor1D;
 }
 
 /**
- * Weight and bias gradient of a convolution: Σᵢ scaleᵢ · (gradient of batch element i), where kappa
- * [N,oH,oW,O] is the gradient with respect to its output. Without scale [N] all count once.
+ * Weight and bias gradient of a convolution: into ← Σᵢ scaleᵢ · (gradient of batch element i), where
+ * kappa [N,oH,oW,O] is the gradient with respect to its output. Without scale [N] all count once.
  */
 export function conv2dWeightGradient(
   x: tf.Tensor4D,
   kappa: tf.Tensor4D,
-  filterShape: number[],
   sliding: Sliding,
+  into: WeightGradient,
   scale?: tf.Tensor1D,
-): WeightGradient {
-  const attributes = { ...slidingAttributes(sliding), filterShape };
-  const both = fused('BangConvWeightGradient', { x, kappa, scale }, attributes);
-  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+): void {
+  const attributes = slidingAttributes(sliding);
+  if (fused('BangConvWeightGradient', { x, kappa, scale, ...into }, attributes)) return;
   const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1, 1, 1])) : kappa;
-  return {
-    weight: run(tf.Conv2DBackpropFilter, { x, dy: scaled }, attributes),
-    bias: tf.sum(scaled, [0, 1, 2]),
-  };
+  const filterShape = into.weight.shape;
+  const inputs = { x, dy: scaled };
+  assign(into.weight, run(tf.Conv2DBackpropFilter, inputs, { ...attributes, filterShape }));
+  assign(into.bias, tf.sum(scaled, [0, 1, 2]));
 }
 
 /** A max pooling over size × size windows. */
@@ -188,23 +188,25 @@ export function conv2dMaxPoolInputGradient(
   ) as tf.Tensor4D;
 }
 
-/** Weight and bias gradient; scale as above. */
+/** Weight and bias gradient; into and scale as above. */
 export function conv2dMaxPoolWeightGradient(
   x: tf.Tensor4D,
   pooled: Pooled,
   kappa: tf.Tensor4D,
-  filterShape: number[],
   sliding: Sliding,
   pooling: MaxPooling,
+  into: WeightGradient,
   scale?: tf.Tensor1D,
-): WeightGradient {
-  if (!hasWinners(pooled)) return conv2dWeightGradient(x, kappa, filterShape, sliding, scale);
-  const [weight, bias] = fused(
+): void {
+  if (!hasWinners(pooled)) {
+    conv2dWeightGradient(x, kappa, sliding, into, scale);
+    return;
+  }
+  fused(
     'BangConvWeightGradient',
-    { x, kappa, scale, winner: pooled.saved },
-    { ...slidingAttributes(sliding), filterShape, pooling: poolingAttributes(pooling) },
-  )!;
-  return { weight, bias: bias as tf.Tensor1D };
+    { x, kappa, scale, winner: pooled.saved, ...into },
+    { ...slidingAttributes(sliding), pooling: poolingAttributes(pooling) },
+  );
 }
 
 /** x [N,I] · weight [I,O] + bias [O]. */
@@ -219,16 +221,17 @@ export function denseInputGradient(kappa: tf.Tensor2D, weight: tf.Tensor2D): tf.
   return run(tf.BatchMatMul, { a: kappa, b: weight }, attributes) as tf.Tensor2D;
 }
 
-/** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; scale as above. */
+/** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; into and scale as above. */
 export function denseWeightGradient(
   x: tf.Tensor2D,
   kappa: tf.Tensor2D,
+  into: WeightGradient,
   scale?: tf.Tensor1D,
-): WeightGradient {
-  const both = fused('BangDenseWeightGradient', { x, kappa, scale });
-  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+): void {
+  if (fused('BangDenseWeightGradient', { x, kappa, scale, ...into })) return;
   const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1])) : kappa;
-  return { weight: tf.matMul(x, scaled, true), bias: tf.sum(scaled, 0) };
+  assign(into.weight, tf.matMul(x, scaled, true));
+  assign(into.bias, tf.sum(scaled, 0));
 }
 
 /** Max or average pooling over size × size windows; averages divide by the clipped window. */
@@ -371,19 +374,20 @@ export function fusedEta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1
 
 /**
  * One step of SGD as Caffe does it, in place: v ← momentum·v + rate·(g + decay·w), w ← w − v.
- * Tensors that share the variables' memory (clones) change with them.
+ *
+ * @param weight a tensor of a block, as is the velocity: what shares their memory changes with them
  */
 export function sgdStep(
-  weight: tf.Variable,
-  velocity: tf.Variable,
+  weight: tf.Tensor,
+  velocity: tf.Tensor,
   gradient: tf.Tensor,
   { rate, momentum, decay }: { rate: number; momentum: number; decay: number },
 ): void {
   if (fused('BangSgd', { weight, velocity, gradient }, { rate, momentum, decay })) return;
   tf.tidy(() => {
     const push = tf.mul(tf.add(gradient, tf.mul(weight, decay)), rate);
-    velocity.assign(tf.add(tf.mul(velocity, momentum), push));
-    weight.assign(tf.sub(weight, velocity));
+    assign(velocity, tf.add(tf.mul(velocity, momentum), push));
+    assign(weight, tf.sub(weight, velocity));
   });
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Block } from '../engine/block.js';
 import { forwardPass, normalize } from '../engine/ops.js';
 import {
   isWeighted,
@@ -21,8 +22,13 @@ export interface Network {
   mean?: tf.Tensor3D;
 }
 
-/** Parameters by layer name. */
-export type Weights = Map<string, Parameters>;
+/** A network's parameters; or as much of something else: their gradients, their velocities. */
+export interface Weights {
+  /** All of them, in two groups: the layers' weights, then their biases. */
+  block: Block;
+  /** Those of each layer, by its name. */
+  layers: ReadonlyMap<string, Parameters>;
+}
 
 /** One forward pass, kept for the way back. */
 export interface Trace {
@@ -128,5 +134,5 @@ export function pixelGradient(
 }
 
 function parametersOf(layer: Layer, weights: Weights): Parameters | undefined {
-  return isWeighted(layer) ? weights.get(layer.name) : undefined;
+  return isWeighted(layer) ? weights.layers.get(layer.name) : undefined;
 }
