@@ -34,7 +34,7 @@ struct ForwardLayer {
 };
 constexpr int MOST_FORWARD_LAYERS = 64;
 
-/// One parameter tensor of a layer, updated in place by SGD.
+/// Parameters that learn at one rate, updated in place by SGD.
 struct SgdStep {
   float *weight, *velocity;
   const float* gradient;

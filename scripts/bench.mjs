@@ -25,14 +25,15 @@ const { packageRoot, writeFileAtomic } = await built('base/files');
 const { cacheFolder } = await built('base/cacheFolder');
 const { logitsOf, makeNetwork } = await built('model/network');
 const { NETWORKS } = await built('model/networks');
-const { disposeWeights, importWeights, initialWeights } = await built('model/parameters');
+const { disposeWeights, importWeights, initialWeights, zeroWeights } =
+  await built('model/parameters');
 const { predict } = await built('model/predict');
 const { readWeights } = await built('model/weights');
 const { makeRandom } = await built('base/random');
 const { addBatch } = await built('training/log');
 const { trainingOrder } = await built('training/order');
 const { learningRateAt } = await built('training/schedule');
-const { applyGradients, dropoutMasks, gradientsOf } = await built('training/step');
+const { applyGradients, computeGradients, dropoutMasks } = await built('training/step');
 const { initialState, train } = await built('training/train');
 
 /** The rows whose training gives the steps. */
@@ -253,6 +254,7 @@ async function steps({ spec: { name } }, options) {
   const state = initialState(network, seed);
   const until = options.quick ? QUICK.into : INTO_TRAINING;
   await train(network, settings, seed, data, state, { until });
+  const gradients = zeroWeights(network);
   const order = trainingOrder(data.train.count, settings.batch, settings.shuffle, seed);
   // What an iteration of `training/train.ts` does.
   const stepWith = (bang) => () => {
@@ -260,16 +262,15 @@ async function steps({ spec: { name } }, options) {
       const { iteration, weights, velocities, interval } = state;
       const masks = dropoutMasks(network, settings.batch, seed, iteration);
       const images = batchOf(data.train, order(iteration));
-      const gradients = gradientsOf(network, weights, images, bang, masks);
+      const metrics = computeGradients(network, weights, gradients, images, bang, masks);
       const rate = learningRateAt(settings.learningRate, iteration);
-      applyGradients(weights, velocities, gradients.layers, { ...settings, rate });
-      addBatch(interval, gradients);
+      applyGradients(weights, velocities, gradients, { ...settings, rate });
+      addBatch(interval, metrics);
     });
     state.iteration++;
   };
   const times = await timed([stepWith(undefined), stepWith(settings.bang)], options);
-  disposeWeights(state.weights);
-  disposeWeights(state.velocities);
+  for (const some of [state.weights, state.velocities, gradients]) disposeWeights(some);
   network.mean?.dispose();
   const forwards = multiplications(network);
   const first = multiplications({ weighted: network.weighted.slice(0, 1) });

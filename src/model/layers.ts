@@ -1,10 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  conv2d,
-  conv2dInputGradient,
-  conv2dWeightGradient,
-  type WeightGradient,
-} from '../engine/ops/convolution.js';
+import { conv2d, conv2dInputGradient, conv2dWeightGradient } from '../engine/ops/convolution.js';
 import { dense, denseInputGradient, denseWeightGradient } from '../engine/ops/dense.js';
 import { multiply, relu, reluGradient } from '../engine/ops/elementwise.js';
 import type { ForwardStep } from '../engine/ops/forward.js';
@@ -13,12 +8,12 @@ import {
   conv2dMaxPool,
   conv2dMaxPoolInputGradient,
   conv2dMaxPoolWeightGradient,
+  type Pooled,
   pooledKappa,
   pooledNorms,
-  type Pooled,
 } from '../engine/ops/pooledConvolution.js';
-import { avgPoolGradient, maxPoolGradient, pool as poolImages } from '../engine/ops/pooling.js';
 import { clippedAt, type Sliding } from '../engine/ops/sliding.js';
+import { pool as poolImages, avgPoolGradient, maxPoolGradient } from '../engine/ops/pooling.js';
 
 /** How a layer's weights begin. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²). */
 export type Filler = { kind: 'xavier' } | { kind: 'gaussian'; std: number };
@@ -37,8 +32,8 @@ export type Shape = [number, number, number] | [number];
 
 /** Weight and bias of one layer: conv [h,w,I,O] and [O], inner product [I,O] and [O]. */
 export interface Parameters {
-  weight: tf.Variable;
-  bias: tf.Variable<tf.Rank.R1>;
+  weight: tf.Tensor;
+  bias: tf.Tensor1D;
 }
 
 /** One pass through a layer: x is its input [N, …input], y its output [N, …output]. */
@@ -81,8 +76,8 @@ export interface WeightedLayer extends Layer {
   receive?(kappa: tf.Tensor, pass: Pass): tf.Tensor;
   /** ‖κᵢ‖ [N], κᵢ the gradient of the loss by the outputs of the weights for batch element i. */
   norms(kappa: tf.Tensor, pass: Pass): tf.Tensor1D;
-  /** Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
-  gradient(kappa: tf.Tensor, pass: Pass, scale?: tf.Tensor1D): WeightGradient;
+  /** into ← Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
+  gradient(kappa: tf.Tensor, pass: Pass, into: Parameters, scale?: tf.Tensor1D): void;
 }
 
 export function isWeighted(layer: Layer): layer is WeightedLayer {
@@ -168,8 +163,9 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
     norms: (kappa) => rowNorms(kappa),
     backward: (kappa, { x }, { parameters }) =>
       conv2dInputGradient(x.shape, kappa as tf.Tensor4D, filterOf(parameters), sliding),
-    gradient: (kappa, { x }, scale) =>
-      conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, weightShape, sliding, scale),
+    gradient: (kappa, { x }, into, scale) => {
+      conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, sliding, into, scale);
+    },
     steps: (parameters) => [
       { kind: 'conv', input, output, size: spec.size, stride: 1, pad, parameters: parameters! },
     ],
@@ -177,7 +173,7 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
 }
 
 function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
-  return parameters!.weight as tf.Tensor as tf.Tensor4D;
+  return parameters!.weight as tf.Tensor4D;
 }
 
 /** In the window of a max pooling that is one layer with the convolution before it: a byte says which won. */
@@ -215,16 +211,17 @@ export function pooledConv(first: Layer, second: LayerSpec | undefined): Weighte
         sliding,
         pooling,
       ),
-    gradient: (kappa, pass, scale) =>
+    gradient: (kappa, pass, into, scale) => {
       conv2dMaxPoolWeightGradient(
         pass.x as tf.Tensor4D,
         pooled(pass),
         kappa as tf.Tensor4D,
-        first.weightShape,
         sliding,
         pooling,
+        into,
         scale,
-      ),
+      );
+    },
     steps: (parameters) => [...first.steps(parameters), ...poolLayer.steps(undefined)],
   };
 }
@@ -243,15 +240,17 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
     filler: spec.filler,
     forward: (x, { parameters }) => {
       const { weight, bias } = parameters!;
-      return { x, y: dense(flat(x), weight as tf.Tensor as tf.Tensor2D, bias) };
+      return { x, y: dense(flat(x), weight as tf.Tensor2D, bias) };
     },
     norms: (kappa) => rowNorms(kappa),
     backward: (kappa, { x }, { parameters }) =>
       tf.reshape(
-        denseInputGradient(kappa as tf.Tensor2D, parameters!.weight as tf.Tensor as tf.Tensor2D),
+        denseInputGradient(kappa as tf.Tensor2D, parameters!.weight as tf.Tensor2D),
         x.shape,
       ),
-    gradient: (kappa, { x }, scale) => denseWeightGradient(flat(x), kappa as tf.Tensor2D, scale),
+    gradient: (kappa, { x }, into, scale) => {
+      denseWeightGradient(flat(x), kappa as tf.Tensor2D, into, scale);
+    },
     steps: (parameters) => [
       {
         kind: 'innerProduct',

@@ -1,13 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { normalize } from '../engine/ops/elementwise.js';
+import type { Block } from '../engine/block.js';
 import { forwardPass } from '../engine/ops/forward.js';
+import { normalize } from '../engine/ops/elementwise.js';
 import {
   isWeighted,
-  makeLayer,
-  pooledConv,
   type Layer,
+  makeLayer,
   type Parameters,
   type Pass,
+  pooledConv,
   type Shape,
   type WeightedLayer,
 } from './layers.js';
@@ -22,8 +23,13 @@ export interface Network {
   mean?: tf.Tensor3D;
 }
 
-/** Parameters by layer name. */
-export type Weights = Map<string, Parameters>;
+/** A network's parameters; or as much of something else: their gradients, their velocities. */
+export interface Weights {
+  /** All of them, in two groups: the layers' weights, then their biases. */
+  block: Block;
+  /** Those of each layer, by its name. */
+  layers: ReadonlyMap<string, Parameters>;
+}
 
 /** One forward pass, kept for the way back. */
 export interface Trace {
@@ -129,5 +135,5 @@ export function pixelGradient(
 }
 
 function parametersOf(layer: Layer, weights: Weights): Parameters | undefined {
-  return isWeighted(layer) ? weights.get(layer.name) : undefined;
+  return isWeighted(layer) ? weights.layers.get(layer.name) : undefined;
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { disposeBlock, makeBlock } from '../engine/block.js';
 import { read } from '../engine/ops/read.js';
 import { UserError } from '../base/errors.js';
 import { makeRandom } from '../base/random.js';
@@ -7,10 +8,34 @@ import { quoted } from '../base/text.js';
 import type { Network, Weights } from './network.js';
 import type { NamedArray, WeightFile } from './tensors.js';
 
-/** Fresh parameters by the layers' fillers, as variables; biases are zero. */
+/** Parameters with these values: those of each layer, from the first on. */
+export function makeWeights(
+  { weighted }: Network,
+  values: readonly { weight: Float32Array; bias: Float32Array }[],
+): Weights {
+  const block = makeBlock([
+    values.map(({ weight }, i) => ({ shape: weighted[i].weightShape, data: weight })),
+    values.map(({ bias }) => ({ shape: [bias.length], data: bias })),
+  ]);
+  const [weights, biases] = block.views;
+  const layers = weighted.map(
+    ({ name }, i) => [name, { weight: weights[i], bias: biases[i] as tf.Tensor1D }] as const,
+  );
+  return { block, layers: new Map(layers) };
+}
+
+/** Zeros, as many as a network has parameters. */
+export function zeroWeights(network: Network): Weights {
+  const zeros = network.weighted.map(({ weightShape }) => ({
+    weight: new Float32Array(tf.util.sizeFromShape(weightShape)),
+    bias: new Float32Array(weightShape.at(-1)!),
+  }));
+  return makeWeights(network, zeros);
+}
+
+/** Fresh parameters by the layers' fillers; biases are zero. */
 export function initialWeights(network: Network, seed: number): Weights {
-  const weights: Weights = new Map();
-  for (const layer of network.weighted) {
+  const weights = network.weighted.map((layer) => {
     const random = makeRandom(seed, `weights/${layer.name}`);
     const values = new Float32Array(tf.util.sizeFromShape(layer.weightShape));
     const { filler } = layer;
@@ -21,31 +46,13 @@ export function initialWeights(network: Network, seed: number): Weights {
           ? limit * (2 * random.uniform() - 1)
           : filler.std * random.gaussian();
     }
-    const outputs = layer.weightShape.at(-1)!;
-    weights.set(layer.name, {
-      weight: variableOf(values, layer.weightShape),
-      bias: variableOf<tf.Rank.R1>(new Float32Array(outputs), [outputs]),
-    });
-  }
-  return weights;
+    return { weight: values, bias: new Float32Array(layer.weightShape.at(-1)!) };
+  });
+  return makeWeights(network, weights);
 }
 
-/**
- * A variable that is all there is of it: `tf.variable` shares the memory of the tensor that it is made
- * of, which keeps it when the variable is disposed of.
- */
-export function variableOf<R extends tf.Rank>(
-  values: Float32Array,
-  shape: tf.ShapeMap[R],
-): tf.Variable<R> {
-  const initial = tf.tensor<R>(values, shape);
-  const variable = tf.variable(initial);
-  initial.dispose();
-  return variable;
-}
-
-export function disposeWeights(weights: Weights): void {
-  for (const { weight, bias } of weights.values()) tf.dispose([weight, bias]);
+export function disposeWeights({ block }: Weights): void {
+  disposeBlock(block);
 }
 
 /** Disposes of all that makes a network: its parameters and, if it has one, its mean image. */
@@ -101,7 +108,7 @@ function misshapen(
 export function exportWeights(network: Network, weights: Weights): Map<string, NamedArray> {
   const tensors = new Map<string, NamedArray>();
   for (const layer of network.weighted) {
-    const { weight, bias } = weights.get(layer.name)!;
+    const { weight, bias } = weights.layers.get(layer.name)!;
     const order = caffeOrder(layer);
     const inner = weight.dataSync() as Float32Array;
     const outer = new Float32Array(inner.length);
@@ -116,7 +123,7 @@ export function exportWeights(network: Network, weights: Weights): Map<string, N
 }
 
 /**
- * Parameters from a file, as variables.
+ * Parameters from a file.
  *
  * @throws UserError if a tensor is missing, has another shape, or does not belong to the network
  */
@@ -144,17 +151,13 @@ export function importWeights(network: Network, file: WeightFile, name: string):
     outer: find(`${layer.name}.weight`, caffeShape(layer)),
     bias: find(`${layer.name}.bias`, [layer.weightShape.at(-1)!]),
   }));
-  const weights: Weights = new Map();
-  for (const { layer, outer, bias } of arrays) {
+  const weights = arrays.map(({ layer, outer, bias }) => {
     const order = caffeOrder(layer);
     const inner = new Float32Array(outer.length);
     for (let i = 0; i < outer.length; i++) inner[order[i]] = outer[i]!;
-    weights.set(layer.name, {
-      weight: variableOf(inner, layer.weightShape),
-      bias: variableOf<tf.Rank.R1>(bias.slice(), [bias.length]),
-    });
-  }
-  return weights;
+    return { weight: inner, bias };
+  });
+  return makeWeights(network, weights);
 }
 
 /** Shape in Caffe's layout: conv O×I×h×w, inner product out×in. */

@@ -6,7 +6,6 @@ import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
 import { type Progress, silent } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
 import { buildBinding, requireCompiler } from './tensorflowBinding.js';
-import type { Checked } from './verify.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
 import {
   hasGpuDriver,
@@ -200,6 +199,14 @@ async function moveLibraries(packages: string, folder: string): Promise<void> {
     () => false,
   );
   if (isThere) await rename(cuda, path.join(path.dirname(libraries), 'nvidia'));
+}
+
+/** What the comparison with the CPU kernels says. */
+export interface Checked {
+  version: string;
+  gpu: boolean;
+  /** The largest difference, as a share of its tensor's largest value. */
+  difference: number;
 }
 
 /** @throws UserError if it cannot be loaded, computes something else, or sees no GPU but should */

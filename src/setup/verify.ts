@@ -3,22 +3,17 @@ import '@tensorflow/tfjs-backend-cpu';
 import { batchOf } from '../data/batch.js';
 import { makeNetwork } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
-import { disposeWeights, initialWeights } from '../model/parameters.js';
+import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';
 import { makeRandom } from '../base/random.js';
-import { gradientsOf } from '../training/step.js';
+import { computeGradients } from '../training/step.js';
 import { loadTensorFlow } from '../engine/tensorflow/backend.js';
 import { TENSORFLOW } from '../engine/tensorflow/kernels.js';
+import type { Checked } from './tensorflow.js';
 
 /**
  * Compares loss and BANG gradients of a network on TensorFlow with those on the CPU kernels of tfjs. A
- * process of its own, run by `setup.ts`: what it loads may crash.
+ * process of its own, run by `tensorflow.ts`: what it loads may crash.
  */
-export interface Checked {
-  version: string;
-  gpu: boolean;
-  /** The largest difference, as a share of its tensor's largest value. */
-  difference: number;
-}
 
 /** Small, with a layer of every kind that has a kernel. */
 const NETWORK: NetworkSpec = {
@@ -58,6 +53,7 @@ async function check(folder: string): Promise<Checked> {
 function valuesOf(): tf.TypedArray[] {
   const network = makeNetwork(NETWORK);
   const weights = initialWeights(network, 1);
+  const gradients = zeroWeights(network);
   const [height, width, channels] = NETWORK.input;
   const random = makeRandom(1, 'check');
   const images = new Uint8Array(BATCH * height * width * channels).map(() => random.bits() >>> 24);
@@ -65,11 +61,12 @@ function valuesOf(): tf.TypedArray[] {
   const data = { height, width, channels, classes: NETWORK.classes, count: BATCH, images, labels };
   const values = tf.tidy(() => {
     const batch = batchOf(data, labels);
-    const { loss, layers } = gradientsOf(network, weights, batch, BANG);
-    const gradients = [...layers.values()].flatMap(({ weight, bias }) => [weight, bias]);
-    return [loss, ...gradients].map((tensor: tf.Tensor) => tensor.dataSync().slice());
+    const { loss } = computeGradients(network, weights, gradients, batch, BANG);
+    const tensors: tf.Tensor[] = [loss, ...gradients.block.views.flat()];
+    return tensors.map((tensor) => tensor.dataSync().slice());
   });
   disposeWeights(weights);
+  disposeWeights(gradients);
   return values;
 }
 

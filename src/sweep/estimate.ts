@@ -5,8 +5,8 @@ import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
 import { type Config, isBang, networkOf } from '../config/experiment.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
-import { disposeWeights } from '../model/parameters.js';
-import { applyGradients, dropoutMasks, gradientsOf } from '../training/step.js';
+import { disposeWeights, zeroWeights } from '../model/parameters.js';
+import { applyGradients, computeGradients, dropoutMasks } from '../training/step.js';
 import { initialState } from '../training/train.js';
 
 /** Seconds for a pair of images on one thread, about; the size matters little. */
@@ -75,7 +75,8 @@ async function measure(config: Config, threads: number): Promise<Unit> {
   const { height, width, channels, classes } = SHAPES[data];
   const mean = tf.zeros<tf.Rank.R3>([height, width, channels]);
   const network = { ...makeNetwork(networkOf(config)), mean };
-  const state = initialState(network, seed);
+  const { weights, velocities } = initialState(network, seed);
+  const gradients = zeroWeights(network);
   const { batch } = training;
   const pixels = tf.randomUniform<tf.Rank.R4>([batch, height, width, channels], 0, 255);
   const labels = tf.tensor1d(
@@ -85,17 +86,14 @@ async function measure(config: Config, threads: number): Promise<Unit> {
   const bang = isBang(config) ? training.bang : undefined;
   const step = await time(() => {
     const masks = dropoutMasks(network, batch, seed, 0);
-    const gradients = gradientsOf(network, state.weights, { pixels, labels }, bang, masks);
+    const images = { pixels, labels };
+    const { loss } = computeGradients(network, weights, gradients, images, bang, masks);
     // Rate 0: the weights of noise would soon be no numbers any more.
-    applyGradients(state.weights, state.velocities, gradients.layers, {
-      rate: 0,
-      momentum: 0,
-      weightDecay: 0,
-    });
-    gradients.loss.dataSync();
+    applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
+    loss.dataSync();
   });
-  const forward = await time(() => logitsOf(network, state.weights, pixels).dataSync());
-  for (const weights of [state.weights, state.velocities]) disposeWeights(weights);
+  const forward = await time(() => logitsOf(network, weights, pixels).dataSync());
+  for (const some of [weights, velocities, gradients]) disposeWeights(some);
   tf.dispose([pixels, labels, mean]);
   return { step, forward: forward / batch };
 }

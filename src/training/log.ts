@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Gradients } from './step.js';
+import type { BatchMetrics } from './step.js';
 
 /** One line of `training.csv`: what happened since the line before. */
 export interface LogRow {
@@ -29,15 +29,17 @@ export function emptyInterval(): Interval {
 }
 
 /** Adds a batch and returns its mean loss. */
-export function addBatch(interval: Interval, gradients: Gradients): number {
-  const losses = floats(gradients.loss);
+export function addBatch(
+  interval: Interval,
+  { loss: each, correct, eta: etas }: BatchMetrics,
+): number {
+  const losses = floats(each);
   const loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
   interval.batches++;
   interval.loss += loss;
-  for (const one of floats(gradients.correct)) interval.correct += one;
-  interval.images += gradients.correct.shape[0];
-  for (const [layer, { eta }] of gradients.layers) {
-    if (!eta) continue;
+  for (const one of floats(correct)) interval.correct += one;
+  interval.images += correct.shape[0];
+  for (const [layer, eta] of etas) {
     const sums = (interval.eta[layer] ??= { sum: 0, count: 0, max: 0 });
     for (const value of floats(eta)) {
       sums.sum += value;

@@ -1,20 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/batch.js';
-import type { WeightGradient } from '../engine/ops/convolution.js';
-import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { sgdStep } from '../engine/ops/sgd.js';
+import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import type { Pass, WeightedLayer } from '../model/layers.js';
 import {
   backward,
-  trace,
   type Masks,
   type Network,
   type Trace,
+  trace,
   type Weights,
 } from '../model/network.js';
-import { variableOf } from '../model/parameters.js';
 import { makeRandom } from '../base/random.js';
-import { balance, epsilonHat, inLayer, type Bang } from './bang.js';
+import { balance, type Bang, epsilonHat, inLayer } from './bang.js';
 
 /** What SGD needs to know, as Caffe does it. */
 export interface Sgd {
@@ -23,42 +21,50 @@ export interface Sgd {
   weightDecay: number;
 }
 
-/** The gradient of a batch's mean loss, layer by layer, BANG's if asked. */
-export interface Gradients {
+/** What is known of a batch beside its gradient. */
+export interface BatchMetrics {
   /** Loss of each element [N]. */
   loss: tf.Tensor1D;
   correct: tf.Tensor1D;
-  layers: Map<string, WeightGradient & { eta?: tf.Tensor1D }>;
+  /** BANG's η of each element [N], by layer; none in regular training. */
+  eta: Map<string, tf.Tensor1D>;
 }
 
 /**
- * One forward and one backward pass. The caller tidies.
+ * One forward and one backward pass: the gradient of a batch's mean loss, BANG's if asked. The caller
+ * tidies.
  *
+ * @param gradients what it is written to
  * @param bang β, ε and ratio; undefined for regular training, whose gradient costs nothing more
  */
-export function gradientsOf(
+export function computeGradients(
   network: Network,
   weights: Weights,
+  gradients: Weights,
   batch: Batch,
   bang?: Bang,
   masks?: Masks,
-): Gradients {
+): BatchMetrics {
   const count = batch.labels.shape[0];
   const pass = trace(network, weights, batch.pixels, masks);
   const { loss, gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / count);
-  const layers = layerGradients(network, weights, pass, gradient, { bang, correct, masks });
-  return { loss, correct, layers };
+  const options = { bang, correct, masks };
+  const eta = layerGradients(network, weights, gradients, pass, gradient, options);
+  return { loss, correct, eta };
 }
 
 /**
  * The way back from the logits: each layer's weight gradient, BANG's if asked.
  *
+ * @param gradients what they are written to
  * @param logitsGradient [N,C] gradient of the batch's mean loss by the logits
  * @param options.seen called with each layer's kappa, for those who want to look
+ * @returns BANG's η by layer
  */
 export function layerGradients(
   network: Network,
   weights: Weights,
+  gradients: Weights,
   whole: Trace,
   logitsGradient: tf.Tensor2D,
   options: {
@@ -67,55 +73,45 @@ export function layerGradients(
     masks?: Masks | undefined;
     seen?: (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass) => void;
   },
-): Gradients['layers'] {
+): BatchMetrics['eta'] {
   const { bang, correct, masks, seen } = options;
-  const layers: Gradients['layers'] = new Map();
+  const etas: BatchMetrics['eta'] = new Map();
   const hats = new Map<number, tf.Tensor1D>();
   const visit = (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass): void => {
     seen?.(layer, kappa, pass);
+    const into = gradients.layers.get(layer.name)!;
     if (!bang) {
-      layers.set(layer.name, layer.gradient(kappa, pass));
+      layer.gradient(kappa, pass, into);
       return;
     }
     const epsilon = inLayer(bang.epsilon, layer.name);
     const hat = hats.get(epsilon) ?? epsilonHat(correct, epsilon, bang.ratio);
     hats.set(epsilon, hat);
     const { scale, eta } = balance(layer.norms(kappa, pass), hat, inLayer(bang.beta, layer.name));
-    layers.set(layer.name, { ...layer.gradient(kappa, pass, scale), eta });
+    layer.gradient(kappa, pass, into, scale);
+    etas.set(layer.name, eta);
   };
   backward(network, weights, whole, logitsGradient, visit, masks);
-  return layers;
+  return etas;
 }
 
-/** Velocities of SGD: zeros in the shapes of the weights. */
-export function initialVelocities(weights: Weights): Weights {
-  const velocities: Weights = new Map();
-  for (const [name, { weight, bias }] of weights) {
-    velocities.set(name, {
-      weight: variableOf(new Float32Array(weight.size), weight.shape),
-      bias: variableOf<tf.Rank.R1>(new Float32Array(bias.size), bias.shape),
-    });
-  }
-  return velocities;
-}
-
-/** Caffe's bias multipliers: learning rate ×2, decay ×1. */
-const BIAS_RATE = 2;
+/** Caffe's multipliers of the learning rate, for weights and for biases; those of the decay are 1. */
+const RATES = [1, 2];
 
 /** Moves weights and velocities, in place, by one step of SGD. */
 export function applyGradients(
   weights: Weights,
   velocities: Weights,
-  gradients: Gradients['layers'],
+  gradients: Weights,
   { rate, momentum, weightDecay: decay }: Sgd,
 ): void {
-  for (const [name, gradient] of gradients) {
-    const { weight, bias } = weights.get(name)!;
-    const velocity = velocities.get(name)!;
-    sgdStep(weight, velocity.weight, gradient.weight, { rate, momentum, decay });
-    const biasRate = rate * BIAS_RATE;
-    sgdStep(bias, velocity.bias, gradient.bias, { rate: biasRate, momentum, decay });
-  }
+  const [w, v, g] = [weights, velocities, gradients].map(({ block }) => block.runs);
+  RATES.forEach((multiplier, group) => {
+    const step = { rate: rate * multiplier, momentum, decay };
+    w[group].forEach((weight, i) => {
+      sgdStep(weight, v[group][i], g[group][i], step);
+    });
+  });
 }
 
 /**

@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
+import { allFinite } from '../engine/block.js';
 import { ExperimentError, Interrupted } from '../base/errors.js';
 import { breathe } from '../base/interrupt.js';
 import type { Network, Weights } from '../model/network.js';
-import { initialWeights } from '../model/parameters.js';
+import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { silent, type Progress } from '../base/progress.js';
+import { type Progress, silent } from '../base/progress.js';
 import type { Bang } from './bang.js';
-import { addBatch, emptyInterval, rowOf, type Interval, type LogRow } from './log.js';
+import { addBatch, emptyInterval, type Interval, type LogRow, rowOf } from './log.js';
 import { trainingOrder } from './order.js';
-import { learningRateAt, type LearningRate } from './schedule.js';
-import { applyGradients, dropoutMasks, gradientsOf, initialVelocities } from './step.js';
+import { type LearningRate, learningRateAt } from './schedule.js';
+import { applyGradients, computeGradients, dropoutMasks } from './step.js';
 
 /** How to train; the `training` block of a config. */
 export interface TrainingSettings {
@@ -52,9 +53,13 @@ export interface TrainingHooks {
 }
 
 export function initialState(network: Network, seed: number): TrainingState {
-  const weights = initialWeights(network, seed);
-  const velocities = initialVelocities(weights);
-  return { iteration: 0, weights, velocities, interval: emptyInterval(), rows: [] };
+  return {
+    iteration: 0,
+    weights: initialWeights(network, seed),
+    velocities: zeroWeights(network),
+    interval: emptyInterval(),
+    rows: [],
+  };
 }
 
 /**
@@ -62,7 +67,8 @@ export function initialState(network: Network, seed: number): TrainingState {
  * model of the last iteration, or of `until`. The same settings, seed and data give the same weights
  * bit for bit on one machine, whatever the number of threads and wherever the run was interrupted.
  *
- * @throws ExperimentError if the loss is no number any more, or stays at chance
+ * @throws ExperimentError if the loss or, at a line of the log, a weight is no number any more, or the
+ *   loss stays at chance
  * @throws Interrupted if the signal aborts; the state has been checkpointed
  */
 export async function train(
@@ -81,51 +87,56 @@ export async function train(
 
   const end = Math.min(iterations, hooks.until ?? iterations);
 
-  while (state.iteration < end) {
-    const t = state.iteration;
-    const rate = learningRateAt(settings.learningRate, t);
-    const loss = tf.tidy(() => {
-      const masks = dropoutMasks(network, batch, seed, t);
-      const images = batchOf(data.train, order(t));
-      const gradients = gradientsOf(network, state.weights, images, bang, masks);
-      const { momentum, weightDecay } = settings;
-      applyGradients(state.weights, state.velocities, gradients.layers, {
-        rate,
-        momentum,
-        weightDecay,
+  const gradients = zeroWeights(network);
+  try {
+    while (state.iteration < end) {
+      const t = state.iteration;
+      const rate = learningRateAt(settings.learningRate, t);
+      const loss = tf.tidy(() => {
+        const masks = dropoutMasks(network, batch, seed, t);
+        const images = batchOf(data.train, order(t));
+        const { weights, velocities, interval } = state;
+        const metrics = computeGradients(network, weights, gradients, images, bang, masks);
+        const { momentum, weightDecay } = settings;
+        applyGradients(weights, velocities, gradients, { rate, momentum, weightDecay });
+        return addBatch(interval, metrics);
       });
-      return addBatch(state.interval, gradients);
-    });
-    if (!Number.isFinite(loss)) throw new ExperimentError(divergence(t, settings));
-    state.iteration = t + 1;
+      if (!Number.isFinite(loss)) throw new ExperimentError(divergence('the loss', t, settings));
+      state.iteration = t + 1;
 
-    if (state.iteration % settings.logEvery === 0 || state.iteration === iterations) {
-      const { interval } = state;
-      const validation =
-        data.validation && (await accuracy(network, state.weights, data.validation));
-      const row = rowOf(interval, state.iteration, rate, validation ?? null);
-      state.interval = emptyInterval();
-      state.rows.push(row);
-      hooks.log?.(state.rows);
-      refuseDivergence(row, network.spec.classes, settings);
-      refuseChance(row, network.spec.classes, settings);
+      if (state.iteration % settings.logEvery === 0 || state.iteration === iterations) {
+        const { weights, interval } = state;
+        // The loss is of the weights before this step, and max pooling can hide a NaN from it.
+        if (!allFinite(weights.block)) {
+          throw new ExperimentError(divergence('a weight', t, settings));
+        }
+        const validation = data.validation && (await accuracy(network, weights, data.validation));
+        const row = rowOf(interval, state.iteration, rate, validation ?? null);
+        state.interval = emptyInterval();
+        state.rows.push(row);
+        hooks.log?.(state.rows);
+        refuseDivergence(row, network.spec.classes, settings);
+        refuseChance(row, network.spec.classes, settings);
+      }
+      if (settings.snapshots !== undefined && state.iteration % settings.snapshots === 0) {
+        hooks.snapshot?.(state);
+      }
+      if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
+        hooks.checkpoint?.(state);
+      }
+      const seconds = (performance.now() - begun.at) / 1000;
+      const speed = ((state.iteration - begun.iteration) * batch) / seconds;
+      task.update(state.iteration, detail(state, loss, speed));
+      try {
+        await breathe(hooks.signal);
+      } catch (error) {
+        if (error instanceof Interrupted) hooks.checkpoint?.(state);
+        task.finish(`stopped at iteration ${state.iteration}`);
+        throw error;
+      }
     }
-    if (settings.snapshots !== undefined && state.iteration % settings.snapshots === 0) {
-      hooks.snapshot?.(state);
-    }
-    if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
-      hooks.checkpoint?.(state);
-    }
-    const seconds = (performance.now() - begun.at) / 1000;
-    const speed = ((state.iteration - begun.iteration) * batch) / seconds;
-    task.update(state.iteration, detail(state, loss, speed));
-    try {
-      await breathe(hooks.signal);
-    } catch (error) {
-      if (error instanceof Interrupted) hooks.checkpoint?.(state);
-      task.finish(`stopped at iteration ${state.iteration}`);
-      throw error;
-    }
+  } finally {
+    disposeWeights(gradients);
   }
   if (state.iteration < iterations) {
     hooks.checkpoint?.(state);
@@ -156,8 +167,8 @@ function validationText({ validationAccuracy }: LogRow): string {
     : `, validation accuracy ${validationAccuracy.toFixed(2)} %`;
 }
 
-function divergence(t: number, settings: TrainingSettings): string {
-  return `the loss is no finite number any more at iteration ${t + 1}: ${remedy(settings)}`;
+function divergence(what: string, t: number, settings: TrainingSettings): string {
+  return `${what} is no finite number any more at iteration ${t + 1}: ${remedy(settings)}`;
 }
 
 function remedy({ learningRate, bang }: TrainingSettings): string {

@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { AttackName, Protocol } from '#bang/attacks/attack.js';
-import { ATTACKS, attackImages, type AttackResult } from '#bang/attacks/run.js';
+import { attackImages, type AttackResult, ATTACKS } from '#bang/attacks/run.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { makeNetwork, type Network, type Weights } from '#bang/model/network.js';
-import { variableOf } from '#bang/model/parameters.js';
+import { makeWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
 
 // Networks so small that the smallest perturbation of an image is known from a formula. All weights
@@ -42,14 +42,14 @@ function subjectOf(products: Product[], channels: number, images: number[][]): S
       } as const,
     ]),
   });
-  const weights: Weights = new Map(
-    products.map(({ rows, bias }, i) => {
+  const weights = makeWeights(
+    network,
+    products.map(({ rows, bias }) => {
       const [inputs, outputs] = [rows[0].length, rows.length];
-      const values = Float32Array.from({ length: inputs * outputs }, (_, at) => {
+      const weight = Float32Array.from({ length: inputs * outputs }, (_, at) => {
         return rows[at % outputs][Math.floor(at / outputs)];
       });
-      const weight = variableOf(values, [inputs, outputs]);
-      return [`ip${i}`, { weight, bias: variableOf(Float32Array.from(bias), [outputs]) }];
+      return { weight, bias: Float32Array.from(bias) };
     }),
   );
   const data = {

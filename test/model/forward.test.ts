@@ -2,9 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
-import { logitsOf, makeNetwork, trace, type Network } from '#bang/model/network.js';
+import { logitsOf, makeNetwork, type Network, trace } from '#bang/model/network.js';
 import { NETWORKS, type NetworkSpec } from '#bang/model/networks.js';
-import { initialWeights } from '#bang/model/parameters.js';
+import { disposeWeights, initialWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
 import { randomNetwork } from '../randomNetworks.js';
 
@@ -38,7 +38,7 @@ function bothWays(network: Network, images: number, seed: number): [Float32Array
     const x = pixels(network.spec, images, seed);
     const whole = logitsOf(network, weights, x).dataSync<'float32'>().slice();
     const single = trace(network, weights, x).logits.dataSync<'float32'>().slice();
-    for (const { weight, bias } of weights.values()) tf.dispose([weight, bias]);
+    disposeWeights(weights);
     return [whole, single];
   });
 }

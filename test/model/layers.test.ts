@@ -15,12 +15,13 @@ import {
   exportNetwork,
   importWeights,
   initialWeights,
+  zeroWeights,
 } from '#bang/model/parameters.js';
 import { encodeSafetensors } from '#bang/model/safetensors.js';
 import { readWeights } from '#bang/model/weights.js';
 import { makeRandom } from '#bang/base/random.js';
 import type { Bang } from '#bang/training/bang.js';
-import { dropoutMasks, gradientsOf } from '#bang/training/step.js';
+import { computeGradients, dropoutMasks } from '#bang/training/step.js';
 import { ENGINE } from '../engine.js';
 import { randomNetwork } from '../randomNetworks.js';
 
@@ -47,6 +48,7 @@ function dataFor({ input, classes }: NetworkSpec, seed: number): Dataset {
 function computed(spec: NetworkSpec, seed: number, bang: Bang | undefined) {
   const network = makeNetwork(spec);
   const weights = initialWeights(network, seed);
+  const gradients = zeroWeights(network);
   const found = new Map<string, Float32Array>();
   tf.tidy(() => {
     const batch = batchOf(
@@ -54,9 +56,9 @@ function computed(spec: NetworkSpec, seed: number, bang: Bang | undefined) {
       Uint32Array.from({ length: BATCH }, (_, i) => i),
     );
     const masks = dropoutMasks(network, BATCH, seed, 3);
-    const { loss, layers } = gradientsOf(network, weights, batch, bang, masks);
+    const { loss } = computeGradients(network, weights, gradients, batch, bang, masks);
     found.set('loss', loss.dataSync<'float32'>());
-    for (const [name, { weight, bias }] of layers) {
+    for (const [name, { weight, bias }] of gradients.layers) {
       found.set(`${name}.weight`, weight.dataSync<'float32'>());
       found.set(`${name}.bias`, bias.dataSync<'float32'>());
     }
@@ -72,6 +74,7 @@ function computed(spec: NetworkSpec, seed: number, bang: Bang | undefined) {
     found.set('pixels', pixels.dataSync<'float32'>());
   });
   disposeWeights(weights);
+  disposeWeights(gradients);
   return found;
 }
 
@@ -130,7 +133,7 @@ describe('random networks', () => {
 });
 
 function valuesOf(weights: Weights): unknown {
-  return [...weights].map(([name, { weight, bias }]) => [
+  return [...weights.layers].map(([name, { weight, bias }]) => [
     name,
     weight.shape,
     [...weight.dataSync()],

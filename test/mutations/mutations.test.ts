@@ -19,7 +19,7 @@ interface Mutation {
   out: string[];
 }
 
-const SCALED = 'layers.set(layer.name, { ...layer.gradient(kappa, pass, scale), eta });';
+const SCALED = 'etas.set(layer.name, eta);';
 
 const mutations: Mutation[] = [
   {

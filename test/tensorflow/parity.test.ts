@@ -7,13 +7,13 @@ import { type EngineName, startEngine } from '#bang/engine/engine.js';
 import { perturb } from '#bang/engine/ops/perturbation.js';
 import { read } from '#bang/engine/ops/read.js';
 import type { TensorFlowBackend } from '#bang/engine/tensorflow/kernels.js';
-import { disposeWeights } from '#bang/model/parameters.js';
+import { disposeWeights, zeroWeights } from '#bang/model/parameters.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { predict } from '#bang/model/predict.js';
 import { makeRandom } from '#bang/base/random.js';
 import { addBatch, emptyInterval } from '#bang/training/log.js';
-import { applyGradients, dropoutMasks, gradientsOf } from '#bang/training/step.js';
+import { applyGradients, computeGradients, dropoutMasks } from '#bang/training/step.js';
 import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
 import { agreement, evaluated, linfAgreement, referenceOf } from '../attacks/authors.js';
 import { networkWith } from '../fixtures.js';
@@ -76,7 +76,7 @@ describe('training', () => {
       await startEngine({ engine });
       const state = initialState(network, 1);
       await train(network, settings, 1, { train: images }, state);
-      const weights = state.weights.get('conv1')!.weight.dataSync().slice();
+      const weights = state.weights.layers.get('conv1')!.weight.dataSync().slice();
       const { correct } = await predict(
         network,
         state.weights,
@@ -115,22 +115,23 @@ describe('training', () => {
     const backend = tf.backend() as TensorFlowBackend & { getNumOfTFTensors: () => number };
     const network = makeNetwork(NETWORKS.lenet);
     const { weights, velocities } = initialState(network, 1);
+    const gradients = zeroWeights(network);
     const interval = emptyInterval();
     const counts: number[][] = [];
     for (let t = 0; t < 4; t++) {
       tf.tidy(() => {
         const masks = dropoutMasks(network, 16, 1, t);
         const batch = batchOf(images, [...Array(16).keys()]);
-        const gradients = gradientsOf(network, weights, batch, settings.bang, masks);
+        const { bang } = settings;
+        const metrics = computeGradients(network, weights, gradients, batch, bang, masks);
         const sgd = { rate: 0.01, momentum: 0.9, weightDecay: 0.0005 };
-        applyGradients(weights, velocities, gradients.layers, sgd);
-        addBatch(interval, gradients);
+        applyGradients(weights, velocities, gradients, sgd);
+        addBatch(interval, metrics);
       });
       counts.push([tf.memory().numTensors, backend.numDataIds(), backend.getNumOfTFTensors()]);
     }
     expect(counts[3]).toEqual(counts[1]);
-    disposeWeights(weights);
-    disposeWeights(velocities);
+    for (const some of [weights, velocities, gradients]) disposeWeights(some);
   });
 });
 

@@ -3,20 +3,20 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { batchOf } from '#bang/data/batch.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
+import { assign } from '#bang/engine/block.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { rowNorms } from '#bang/engine/ops/norms.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
 import { makeNetwork, type Network, trace, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
-import { caffeOrder, initialWeights } from '#bang/model/parameters.js';
+import { caffeOrder, initialWeights, makeWeights, zeroWeights } from '#bang/model/parameters.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
 import { makeRandom } from '#bang/base/random.js';
 import { type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
 import {
   applyGradients,
+  computeGradients,
   dropoutMasks,
-  gradientsOf,
-  initialVelocities,
   layerGradients,
 } from '#bang/training/step.js';
 import { ENGINE } from '../engine.js';
@@ -53,6 +53,7 @@ describe.each([
   const { model, weightFile, batchSize, bangOf, layerNames, bound } = subject;
   let network: Network;
   let weights: Weights;
+  let gradients: Weights;
   let train: Dataset;
   const reference = decodeSafetensors(
     readFileSync(fixture(`bang-gradients-${model}.safetensors`)),
@@ -65,11 +66,15 @@ describe.each([
     await startEngine({ engine: ENGINE });
     ({ train } = await loadData(model === 'lenet' ? 'mnist' : 'cifar10'));
     ({ network, weights } = await networkWith(model, weightFile, train));
+    gradients = zeroWeights(network);
     // The reference shrank the authors' last layer of this network, whose logits are in the thousands.
     if (model === 'cifar10-quick') {
-      const { weight, bias } = weights.get('ip2')!;
-      weight.assign(tf.tidy(() => tf.mul(weight, 0.001)));
-      bias.assign(tf.tidy(() => tf.mul(bias, 0.001)));
+      const { weight, bias } = weights.layers.get('ip2')!;
+      for (const tensor of [weight, bias]) {
+        tf.tidy(() => {
+          assign(tensor, tf.mul(tensor, 0.001));
+        });
+      }
     }
   });
 
@@ -123,9 +128,10 @@ describe.each([
     const batch = firstBatch();
     tf.tidy(() => {
       const norms = new Map<string, tf.TypedArray>();
-      const layers = layerGradients(
+      const eta = layerGradients(
         network,
         weights,
+        gradients,
         trace(network, weights, batch.pixels),
         tf.tensor2d(Float32Array.from(exactLogitsGradient()), [batchSize, 10]),
         {
@@ -134,15 +140,15 @@ describe.each([
           seen: (layer, kappa, pass) => norms.set(layer.name, layer.norms(kappa, pass).dataSync()),
         },
       );
-      expect([...layers.keys()].sort()).toEqual([...layerNames]);
-      for (const [name, gradient] of layers) {
+      expect([...gradients.layers.keys()].sort()).toEqual([...layerNames]);
+      for (const [name, gradient] of gradients.layers) {
         const layer = network.weighted.find((one) => one.name === name)!;
         const weight = gradient.weight.dataSync();
         const inCaffeOrder = Float32Array.from(caffeOrder(layer), (position) => weight[position]);
         expectClose(inCaffeOrder, expected(`${kind}.${name}.weight_grad`), bound);
         expectClose(gradient.bias.dataSync(), expected(`${kind}.${name}.bias_grad`), bound);
         expectEachClose(norms.get(name)!, expected(`kappa_norm.${name}`), 5 * bound);
-        if (bang) expectEachClose(gradient.eta!.dataSync(), expected(`eta.${name}`), 5 * bound);
+        if (bang) expectEachClose(eta.get(name)!.dataSync(), expected(`eta.${name}`), 5 * bound);
       }
     });
     tf.dispose([batch.pixels, batch.labels]);
@@ -158,7 +164,7 @@ describe.each([
         const found: number[][] = [];
         const pass = trace(network, weights, batch.pixels);
         const { gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / 16);
-        layerGradients(network, weights, pass, gradient, {
+        layerGradients(network, weights, gradients, pass, gradient, {
           bang,
           correct,
           seen: (layer, kappa, pass) => found.push([...layer.norms(kappa, pass).dataSync()]),
@@ -178,9 +184,9 @@ describe.each([
       Object.fromEntries(layerNames.map((name) => [name, name === layer ? value : others]));
     const sizes = (beta: Bang['beta'], epsilon: Bang['epsilon']) =>
       tf.tidy(() => {
-        const { layers } = gradientsOf(network, weights, batch, { beta, epsilon, ratio: 1 });
+        computeGradients(network, weights, gradients, batch, { beta, epsilon, ratio: 1 });
         return Object.fromEntries(
-          [...layers].map(([name, { weight }]) => [name, tf.norm(weight).dataSync()[0]]),
+          [...gradients.layers].map(([name, { weight }]) => [name, tf.norm(weight).dataSync()[0]]),
         );
       });
     const base = sizes(1, 0.8);
@@ -228,7 +234,7 @@ describe('a training step', () => {
       await startEngine({ engine });
       const network = makeNetwork(SMALL);
       const weights = initialWeights(network, 5);
-      const velocities = initialVelocities(weights);
+      const [velocities, gradients] = [zeroWeights(network), zeroWeights(network)];
       const values: number[] = [];
       for (let t = 0; t < 4; t++) {
         tf.tidy(() => {
@@ -237,13 +243,13 @@ describe('a training step', () => {
             Uint32Array.from({ length: 12 }, (_, i) => i),
           );
           const masks = dropoutMasks(network, 12, 1, t);
-          const { loss, layers } = gradientsOf(network, weights, batch, bang, masks);
+          const { loss } = computeGradients(network, weights, gradients, batch, bang, masks);
           const sgd = { rate: 0.1, momentum: 0.9, weightDecay: 0.01 };
-          applyGradients(weights, velocities, layers, sgd);
+          applyGradients(weights, velocities, gradients, sgd);
           values.push(loss.dataSync()[0]);
         });
       }
-      for (const { weight, bias } of weights.values()) {
+      for (const { weight, bias } of weights.layers.values()) {
         values.push(...weight.dataSync(), ...bias.dataSync());
       }
       found.push(values);
@@ -253,11 +259,14 @@ describe('a training step', () => {
   });
 
   it('moves weights as Caffe does: bias at twice the rate, decay on both, momentum', () => {
-    const weights: Weights = new Map([
-      ['ip', { weight: tf.variable(tf.tensor2d([[2]])), bias: tf.variable(tf.tensor1d([4])) }],
-    ]);
-    const velocities = initialVelocities(weights);
-    const gradients = new Map([['ip', { weight: tf.tensor2d([[1]]), bias: tf.tensor1d([1]) }]]);
+    const filler = { kind: 'xavier' } as const;
+    const network = makeNetwork({
+      ...{ name: 'one', input: [1, 1, 1], classes: 1, subtractMean: false, scale: 1 },
+      layers: [{ kind: 'innerProduct', name: 'ip', outputs: 1, filler }],
+    });
+    const of = (weight: number, bias: number) =>
+      makeWeights(network, [{ weight: Float32Array.of(weight), bias: Float32Array.of(bias) }]);
+    const [weights, velocities, gradients] = [of(2, 4), of(0, 0), of(1, 1)];
     const sgd = { rate: 0.1, momentum: 0.5, weightDecay: 0.25 };
     let [w, b, vw, vb] = [2, 4, 0, 0];
     for (let t = 0; t < 3; t++) {
@@ -267,33 +276,40 @@ describe('a training step', () => {
       w -= vw;
       b -= vb;
     }
-    expect(weights.get('ip')!.weight.dataSync()[0]).toBeCloseTo(w, 5);
-    expect(weights.get('ip')!.bias.dataSync()[0]).toBeCloseTo(b, 5);
+    expect(weights.layers.get('ip')!.weight.dataSync()[0]).toBeCloseTo(w, 5);
+    expect(weights.layers.get('ip')!.bias.dataSync()[0]).toBeCloseTo(b, 5);
   });
 
   it("gradients are what finite differences of the loss say, in each layer's weights", () => {
     const network = makeNetwork(SMALL);
     const weights = initialWeights(network, 6);
+    const gradients = zeroWeights(network);
     const batch = batchOf(
       data,
       Uint32Array.from({ length: 12 }, (_, i) => i),
     );
     const lossAt = () =>
-      tf.tidy(() => tf.mean(gradientsOf(network, weights, batch).loss).dataSync()[0]);
-    const layers = tf.tidy(() =>
-      [...gradientsOf(network, weights, batch).layers].map(([name, gradient]) => ({
-        name,
-        gradient: gradient.weight.dataSync(),
-      })),
-    );
+      tf.tidy(
+        () => tf.mean(computeGradients(network, weights, gradients, batch).loss).dataSync()[0],
+      );
+    const give = (tensor: tf.Tensor, values: tf.TypedArray) => {
+      tf.tidy(() => {
+        assign(tensor, tf.tensor(values, tensor.shape));
+      });
+    };
+    lossAt();
+    const layers = [...gradients.layers].map(([name, gradient]) => ({
+      name,
+      gradient: gradient.weight.dataSync().slice(),
+    }));
     const random = makeRandom(4, 'probe');
     for (const { name, gradient } of layers) {
-      const { weight } = weights.get(name)!;
-      const before = weight.dataSync();
+      const { weight } = weights.layers.get(name)!;
+      const before = weight.dataSync().slice();
       const lossWith = (at: number, step: number) => {
         const moved = before.slice();
         moved[at] += step;
-        weight.assign(tf.tensor(moved, weight.shape));
+        give(weight, moved);
         return lossAt();
       };
       let smooth = 0;
@@ -307,7 +323,7 @@ describe('a training step', () => {
         expect(Math.abs((above - below) / 4e-3 - gradient[at])).toBeLessThan(3e-4);
       }
       expect(smooth).toBeGreaterThanOrEqual(10);
-      weight.assign(tf.tensor(before, weight.shape));
+      give(weight, before);
     }
     tf.dispose([batch.pixels, batch.labels]);
   });

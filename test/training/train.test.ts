@@ -117,8 +117,8 @@ describe('training', () => {
       { layout: 'caffe', format: 'safetensors', metadata: {}, tensors },
       'a file',
     );
-    // Four layers, weight and bias of each.
-    expect(measure().numTensors).toBe(before.numTensors + 3 * 8);
+    // Four layers, weight and bias of each; and all weights, all biases.
+    expect(measure().numTensors).toBe(before.numTensors + 3 * 10);
     for (const some of [weights, velocities, back]) disposeWeights(some);
     expect(measure()).toEqual(before);
   });
@@ -138,6 +138,14 @@ describe('training', () => {
       logEvery: 50,
     } as const;
     await expect(weightsAfter(dead)).rejects.toThrow(/no finite number any more at iteration \d+/);
+    // Weights that become NaN in a step whose loss is still a number.
+    const state = initialState(network, 1);
+    const last = state.velocities.layers.get('ip2')!.bias.dataSync();
+    last[9] = NaN;
+    const one = train(network, { ...settings, iterations: 1 }, 1, { train: data }, state);
+    await expect(one).rejects.toThrow(
+      /^a weight is no finite number any more at iteration 1: lower/,
+    );
     const still = { learningRate: { policy: 'fixed', base: 1e-12 }, bang: undefined } as const;
     const long = { iterations: 1000, batch: 2, logEvery: 500 };
     await expect(weightsAfter({ ...still, ...long })).rejects.toThrow(/still at chance/);

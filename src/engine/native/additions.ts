@@ -59,14 +59,11 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** With `winner`, kappa is that of the max pooling behind the convolution. */
+  /** Writes to weight and bias. With `winner`, kappa is that of the max pooling behind the convolution. */
   BangConvWeightGradient: ({ inputs, attrs, backend }) => {
-    const { x, kappa } = inputs;
+    const { x, kappa, weight, bias } = inputs;
     const { scale, winner } = inputs as Partial<Inputs>;
-    const { filterShape } = attrs as { filterShape: number[] };
-    const geometry = convGeometry(x.shape, filterShape, attrs)!;
-    const weight = backend.output(filterShape);
-    const bias = backend.output([filterShape[3]]);
+    const geometry = convGeometry(x.shape, weight.shape, attrs)!;
     backend.binding.conv2dWeightGradient(
       geometry,
       floats(backend, x),
@@ -74,10 +71,10 @@ export const ADDITIONS: Record<string, Kernel> = {
       winner ? (backend.values(winner) as Uint8Array) : null,
       floats(backend, kappa),
       floatsOrNull(backend, scale),
-      weight.values,
-      bias.values,
+      floats(backend, weight),
+      floats(backend, bias),
     );
-    return [weight.info, bias.info];
+    return [];
   },
 
   /** Norms of kappa before the pooling, given kappa behind it; `shape` is that of the pooling's input. */
@@ -94,13 +91,12 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
+  /** Writes to weight and bias. */
   BangDenseWeightGradient: ({ inputs, backend }) => {
-    const { x, kappa } = inputs;
+    const { x, kappa, weight, bias } = inputs;
     const { scale } = inputs as Partial<Inputs>;
     const [batch, rows] = x.shape as [number, number];
     const columns = kappa.shape[1];
-    const weight = backend.output([rows, columns]);
-    const bias = backend.output([columns]);
     const factors = floatsOrNull(backend, scale);
     const { binding } = backend;
     binding.matMul(
@@ -114,10 +110,10 @@ export const ADDITIONS: Record<string, Kernel> = {
       factors,
       null,
       false,
-      weight.values,
+      floats(backend, weight),
     );
-    binding.columnSums(batch, columns, floats(backend, kappa), factors, bias.values);
-    return [weight.info, bias.info];
+    binding.columnSums(batch, columns, floats(backend, kappa), factors, floats(backend, bias));
+    return [];
   },
 
   BangReluGradient: ({ inputs, backend }) => {

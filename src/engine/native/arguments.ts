@@ -19,7 +19,7 @@ export function allFloat(...tensors: (tf.TensorInfo | undefined)[]): boolean {
   return tensors.every((tensor) => tensor === undefined || tensor.dtype === 'float32');
 }
 
-/** The values of a tensor; of a weight, what a kernel writes to. */
+/** The values of a tensor; of one in a block, what a kernel writes to. */
 export function floats(backend: NativeBackend, tensor: tf.TensorInfo): Float32Array {
   const values = backend.values(tensor);
   // Casts of the CPU backend call a tensor float32 whose values still lie in bytes.

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { assign } from '../block.js';
 import { fused, run } from './kernel.js';
 import { slidingAttributes, type Sliding } from './sliding.js';
 
@@ -23,29 +24,28 @@ export function conv2dInputGradient(
   return run(tf.Conv2DBackpropInput, { dy: kappa, filter }, attributes) as tf.Tensor4D;
 }
 
-/** The gradients with respect to a layer's weight and bias, in their shapes. */
+/** What the gradients of a layer's weight and bias are written to: tensors of a block, in their shapes. */
 export interface WeightGradient {
   weight: tf.Tensor;
   bias: tf.Tensor1D;
 }
 
 /**
- * Weight and bias gradient of a convolution: Σᵢ scaleᵢ · (gradient of batch element i), where kappa
+ * Weight and bias gradient of a convolution: into ← Σᵢ scaleᵢ · (gradient of batch element i), where kappa
  * [N,oH,oW,O] is the gradient with respect to its output. Without scale [N], all factors are 1.
  */
 export function conv2dWeightGradient(
   x: tf.Tensor4D,
   kappa: tf.Tensor4D,
-  filterShape: number[],
   sliding: Sliding,
+  into: WeightGradient,
   scale?: tf.Tensor1D,
-): WeightGradient {
-  const attributes = { ...slidingAttributes(sliding), filterShape };
-  const both = fused('BangConvWeightGradient', { x, kappa, scale }, attributes);
-  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+): void {
+  const attributes = slidingAttributes(sliding);
+  if (fused('BangConvWeightGradient', { x, kappa, scale, ...into }, attributes)) return;
   const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1, 1, 1])) : kappa;
-  return {
-    weight: run(tf.Conv2DBackpropFilter, { x, dy: scaled }, attributes),
-    bias: tf.sum(scaled, [0, 1, 2]),
-  };
+  const filterShape = into.weight.shape;
+  const inputs = { x, dy: scaled };
+  assign(into.weight, run(tf.Conv2DBackpropFilter, inputs, { ...attributes, filterShape }));
+  assign(into.bias, tf.sum(scaled, [0, 1, 2]));
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { assign } from '../block.js';
 import type { WeightGradient } from './convolution.js';
 import { fused, run } from './kernel.js';
 
@@ -14,14 +15,18 @@ export function denseInputGradient(kappa: tf.Tensor2D, weight: tf.Tensor2D): tf.
   return run(tf.BatchMatMul, { a: kappa, b: weight }, attributes) as tf.Tensor2D;
 }
 
-/** Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; scale as in `conv2dWeightGradient`. */
+/**
+ * Weight [I,O] and bias gradient of a dense layer, x [N,I], kappa [N,O]; into and scale as in
+ * `conv2dWeightGradient`.
+ */
 export function denseWeightGradient(
   x: tf.Tensor2D,
   kappa: tf.Tensor2D,
+  into: WeightGradient,
   scale?: tf.Tensor1D,
-): WeightGradient {
-  const both = fused('BangDenseWeightGradient', { x, kappa, scale });
-  if (both) return { weight: both[0], bias: both[1] as tf.Tensor1D };
+): void {
+  if (fused('BangDenseWeightGradient', { x, kappa, scale, ...into })) return;
   const scaled = scale ? tf.mul(kappa, tf.reshape(scale, [-1, 1])) : kappa;
-  return { weight: tf.matMul(x, scaled, true), bias: tf.sum(scaled, 0) };
+  assign(into.weight, tf.matMul(x, scaled, true));
+  assign(into.bias, tf.sum(scaled, 0));
 }

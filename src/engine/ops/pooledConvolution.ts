@@ -85,21 +85,23 @@ export function conv2dMaxPoolInputGradient(
   ) as tf.Tensor4D;
 }
 
-/** Weight and bias gradient; scale as in `conv2dWeightGradient`. */
+/** Weight and bias gradient; into and scale as in `conv2dWeightGradient`. */
 export function conv2dMaxPoolWeightGradient(
   x: tf.Tensor4D,
   pooled: Pooled,
   kappa: tf.Tensor4D,
-  filterShape: number[],
   sliding: Sliding,
   pooling: MaxPooling,
+  into: WeightGradient,
   scale?: tf.Tensor1D,
-): WeightGradient {
-  if (!hasWinners(pooled)) return conv2dWeightGradient(x, kappa, filterShape, sliding, scale);
-  const [weight, bias] = fused(
+): void {
+  if (!hasWinners(pooled)) {
+    conv2dWeightGradient(x, kappa, sliding, into, scale);
+    return;
+  }
+  fused(
     'BangConvWeightGradient',
-    { x, kappa, scale, winner: pooled.saved },
-    { ...slidingAttributes(sliding), filterShape, pooling: poolingAttributes(pooling) },
-  )!;
-  return { weight, bias: bias as tf.Tensor1D };
+    { x, kappa, scale, winner: pooled.saved, ...into },
+    { ...slidingAttributes(sliding), pooling: poolingAttributes(pooling) },
+  );
 }
