@@ -1,20 +1,20 @@
-// Convolution (cross-correlation) in NHWC, alone and with the max pooling behind it; directly: no im2col,
-// no FFT, no Winograd, so that equal windows give equal sums (see kernels.h).
+// Convolution (cross-correlation) in NHWC, alone and followed by max pooling. Computed directly, without
+// im2col, FFT or Winograd, so that equal windows give equal sums (see kernels.def).
 
 namespace {
 
 using bang::Geometry;
 
-/// Width and height of an image with its padding: what the windows cover.
+/// Height and width of the padded image, as far as windows cover it.
 inline int paddedHeight(const Geometry& g) { return (g.outH - 1) * g.strideH + g.kH; }
 inline int paddedWidth(const Geometry& g) { return (g.outW - 1) * g.strideW + g.kW; }
 
-/// Whether the windows lie in the image as it is, row by row.
+/// Whether all windows lie inside the image without padding, which can then be read in place.
 inline bool coversExactly(const Geometry& g) {
   return g.padTop == 0 && g.padLeft == 0 && paddedWidth(g) <= g.inW && paddedHeight(g) <= g.inH;
 }
 
-/// Image n with its zero border in `to`; rows and columns that no window covers are left out.
+/// Copies image n with its zero padding to `to`, without rows and columns that no window covers.
 void padImage(const Geometry& g, const float* x, int n, float* to) {
   const int H = paddedHeight(g), W = paddedWidth(g), C = g.inC;
   const int left = most(0, least(g.padLeft, W)), width = most(0, least(g.inW, W - g.padLeft));
@@ -30,8 +30,8 @@ void padImage(const Geometry& g, const float* x, int n, float* to) {
   }
 }
 
-/// A convolution's filter, packed into panels once for all images, and where its windows lie. With
-/// `cells` the windows come four by four, as 2×2 cells of output pixels, for pooling.
+/// A convolution's filter, packed into panels once for all images, and the offsets of its windows. With
+/// `cells`, windows are in groups of four, one group for each 2×2 cell of output pixels, for pooling.
 struct Filter {
   const Geometry& g;
   int width, panels, rowPixels;
@@ -67,7 +67,7 @@ struct Filter {
             relu};
   }
 
-  /// Image n as the windows want it: padded in scratch memory if need be.
+  /// Image n with its padding: in scratch memory, unless it can be read in place.
   const float* image(const float* x, int n) const {
     if (exact) return x + (ptrdiff_t)n * g.inH * g.inW * g.inC;
     float* padded = bang::scratch(0, (size_t)paddedHeight(g) * rowPixels * g.inC);
@@ -92,9 +92,9 @@ void conv2d(const Geometry& g, const float* x, const float* w, const float* bias
   });
 }
 
-/// Pools cells of 2×2 output pixels as they are computed: a tile is some cells, whose sums never
-/// leave the registers before their maximum is known. Panels are two vectors wide: wider ones would
-/// be read from the second-level cache for each cell.
+/// Pools 2×2 cells of output pixels as they are computed: a tile is one or two cells, whose maximum is
+/// taken while their sums are in registers. Panels are two vectors wide, because wider ones would be read
+/// from the L2 cache for each cell.
 template <int V, int T>
 void poolCells(const Filter& filter, const Panel& panel, const float* image, float* y,
                uint8_t* winner) {
@@ -126,7 +126,7 @@ void poolCells(const Filter& filter, const Panel& panel, const float* image, flo
   }
 }
 
-/// Pools image n row by row, while the rows of the convolution that a window meets are at hand.
+/// Pools an image row by row, and keeps only those rows of the convolution that the current windows need.
 void poolRows(const Filter& filter, const Geometry& pool, const float* image, float* y,
               uint8_t* winner) {
   const int O = filter.g.outC, width = filter.g.outW;

@@ -1,13 +1,12 @@
-// The two gradients of a convolution. Both skip the zeros of kappa, of which max pooling and ReLU leave
-// many.
+// The two gradients of a convolution. Both skip zeros in kappa; max pooling and ReLU leave many.
 
 namespace {
 
 using bang::Kappa;
 
-/// An element of kappa that is not zero: after max pooling and ReLU few are.
+/// A nonzero element of kappa.
 struct Entry {
-  int32_t at;  // where it belongs: a channel or an offset into the image
+  int32_t at;  // its channel, or its window's offset in the image
   float value;
 };
 
@@ -70,7 +69,7 @@ Entries entriesOf(const Geometry& g, const float* kappa) {
   return {entries, begins, begins + 1};
 }
 
-/// From kappa[cells][O] behind a pooling of 2×2 whose winners are known.
+/// From kappa[cells][O] of a 2×2 max pooling with known winners.
 Entries entriesOf(const Geometry& g, const float* kappa, const uint8_t* winner) {
   const int O = g.outC, pixels = g.outH * g.outW, cellsW = g.outW / 2;
   Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
@@ -90,7 +89,7 @@ Entries entriesOf(const Geometry& g, const float* kappa, const uint8_t* winner) 
   return {entries, begins, ends};
 }
 
-/// One image's kappa as the two gradients read it: of every pixel, or of the cells that tile them.
+/// One image's kappa as the two gradients read it: for each output pixel, or for each cell of 2×2.
 struct ImageKappa {
   const float* values;    // [pixels][O], or [cells][O] if there are winners
   const uint8_t* winner;  // of cells of 2×2
@@ -107,8 +106,8 @@ Entries entriesOf(const Geometry& g, const ImageKappa& kappa) {
   return kappa.winner ? entriesOf(g, kappa.values, kappa.winner) : entriesOf(g, kappa.values);
 }
 
-// Each element of kappa adds its window's worth of weights to dx: for a fixed row of the window
-// those are one run of kW*I floats, in dx as in the weights.
+// Each element of kappa adds its weights to its window of dx. For a fixed row of the window these are
+// kW*I contiguous floats, in dx and in the weights.
 void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, float* dx) {
   const int O = g.outC, C = g.inC, run = g.kW * C;
   const int runPadded = roundUp(run, LANES);
@@ -124,7 +123,7 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
     memset(padded, 0, (size_t)H * W * C * 4);
     const Entries found = entriesOf(g, ImageKappa(kappa, g, n));
     for (int kh = 0; kh < g.kH; kh++) {
-      // Down the columns: neighbours in a row would add to the same cache lines at once.
+      // Column by column: neighbours in a row would write to the same cache lines one right after the other.
       for (int ow = 0; ow < g.outW; ow++) {
         for (int oh = 0; oh < g.outH; oh++) {
           const int i = oh * g.outW + ow, count = found.ends[i] - found.begins[i];
@@ -149,7 +148,7 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
 template <int V, int G>
 inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
                      float* dw, ptrdiff_t dwStride) {
-  // Two sums of each where one alone would leave the multiply-adds waiting for each other.
+  // Two partial sums where a single one would make the multiply-adds wait for each other.
   constexpr int U = V * G <= 6 ? 2 : 1;
   Vec sum[U][G][V] = {};
   int e = 0;
@@ -212,11 +211,11 @@ void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t r
   }
 }
 
-/// One element of the batch, on its way into a chunk's weight gradient.
+/// One batch element, as it is added to a chunk's weight gradient.
 struct Element {
   const Geometry& g;
   ptrdiff_t rowStride;  // floats from one row of the padded image to the next
-  const float* image;   // in scratch memory: runs of it are read in whole vectors, past its end
+  const float* image;   // in scratch memory, because whole vectors are read past its end
   ImageKappa kappa;
   float factor;
 
@@ -264,8 +263,8 @@ void addTapsOf(int taps, int width, const float* x, int step, const float* kappa
   }
 }
 
-/// For windows with short rows (a grey or colour image): dw[kH*kW*I][O] += x * kappa, vectors along the
-/// channels; a row of output pixels at a time, for which all that is read stays in the first-level cache.
+/// For windows with short rows (grey or colour images): dw[kH*kW*I][O] += x * kappa, with vectors along the
+/// channels. One row of output pixels at a time, whose data stay in the L1 cache.
 void addAlongChannels(const Element& e, float* sum) {
   constexpr int TAPS = MANY_REGISTERS ? 8 : 5;
   const Geometry& g = e.g;
@@ -297,8 +296,8 @@ void addAlongChannels(const Element& e, float* sum) {
   for (size_t i = 0; i < count; i += LANES) store(sum + i, load(sum + i) + load(total + i));
 }
 
-/// For windows with longer rows: the nonzero elements of kappa are sorted by channel, and for each
-/// channel dw[O][kH][kW*I] += kappa * window, vectors along the rows of the window.
+/// For windows with longer rows: the nonzero elements of kappa are sorted by channel. For each channel,
+/// dw[O][kH][kW*I] += kappa * window, with vectors along the rows of the window.
 void addAlongRows(const Element& e, float* sum) {
   const Geometry& g = e.g;
   const int O = g.outC, pixels = g.outH * g.outW, runPadded = roundUp(g.kW * g.inC, LANES);
@@ -342,7 +341,7 @@ void addBias(const Element& e, float* bias) {
   }
 }
 
-// The batch is cut into a fixed number of chunks whose sums are added in order, so the result does
+// The batch is split into a fixed number of chunks whose sums are added in order, so the result does
 // not depend on the number of threads.
 constexpr int GRADIENT_CHUNKS = 16;
 
@@ -375,7 +374,7 @@ void conv2dWeightGradient(const Geometry& g, const float* x, const Kappa& kappa,
       else addAlongChannels(element, sum);
     }
   });
-  // Add the chunks in order, and bring [O][kH][runPadded] back to [kH*run][O].
+  // Add the chunks in order, and transpose [O][kH][runPadded] to [kH*run][O].
   const auto total = [&](const float* first, size_t at) {
     Vec sum = {};
     for (int chunk = 0; chunk < chunks; chunk++) sum += load(first + at + chunkFloats * chunk);

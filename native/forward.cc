@@ -1,14 +1,14 @@
-// A whole forward pass without a way back. Up to the first inner product the images of a group lie
-// side by side, one in each lane, [row][column][channel][LANES], and go through the layers together:
-// no vector has idle lanes whatever the number of channels, windows are clipped to the image instead
-// of multiplying its zero border, and what a group needs stays in the caches. Every output is the same
-// sum in the same order as in conv.cc, so the logits agree with those of single kernels bit for bit.
+// A whole forward pass that keeps nothing for a backward pass. Up to the first inner product, the images of
+// a group are interleaved, one in each lane, [row][column][channel][LANES], and pass through the layers
+// together: no vector has idle lanes, whatever the number of channels; windows are clipped to the image, so
+// its zero padding is not multiplied; and the data of a group stay in the caches. Every output is the same
+// sum in the same order as in conv.cc, so the logits are those of the single kernels bit for bit.
 
 namespace {
 
 using bang::ForwardLayer;
 
-/// Pixels and channels of a tile: P * C sums, P inputs and a weight fit the registers.
+/// Pixels and channels of a tile: P * C sums, P inputs and a weight fit in the registers.
 constexpr int TILE_PIXELS = 4, TILE_CHANNELS = MANY_REGISTERS ? 6 : 3;
 /// Channels of a tile of one pixel, at the border of an image.
 constexpr int SINGLE_CHANNELS = MANY_REGISTERS ? 16 : 8;
@@ -22,8 +22,8 @@ struct Terms {
 };
 
 /// sum[turn][p][c] += x[p][j] * w[j][c] for j0 <= j < j1; which turn a term takes depends on j alone.
-/// This and laneTile are tileRun and tile of tile.h with images in the lanes: whoever changes blocks or
-/// turns changes both.
+/// This and laneTile are tileRun and tile of tile.h with images in the lanes: a change of blocks or turns
+/// must be made in both.
 template <int P, int C, int T>
 inline void laneRun(const float* const* x, int run, int j0, int j1, const float* w,
                     ptrdiff_t weightStride, Vec (&sum)[T][P][C]) {
@@ -54,7 +54,7 @@ inline void laneRun(const float* const* x, int run, int j0, int j1, const float*
   }
 }
 
-/// y[p][c] = bias[c] + sum over the terms of x[p] * w[·][c], in blocks and turns as `tile` has them.
+/// y[p][c] = bias[c] + sum over the terms of x[p] * w[·][c], with the blocks and turns of `tile`.
 template <int P, int C, int T>
 inline void laneTile(const float* const* begins, const Terms& terms, const float* w,
                      ptrdiff_t weightStride, const float* bias, Vec (&y)[P][C]) {
@@ -112,7 +112,7 @@ void packIntoPanels(const LaneWeights& layer, float* panels) {
   }
 }
 
-/// How a tile is pooled: not at all, or its pixels are a cell of which the largest counts.
+/// How a tile is pooled: not at all, or its pixels are a cell, of which the maximum is taken.
 enum Pooled { PIXELS, CELL };
 
 template <int P, int C, int T, Pooled POOLED = PIXELS>
@@ -136,7 +136,7 @@ inline void laneTileInto(const float* const* x, int count, const Terms& terms,
       store(out[p] + (ptrdiff_t)(first + c) * LANES, layer.relu ? reluOf(y[p][c]) : y[p][c]);
 }
 
-/// Panel i of a layer for `count` <= TILE_PIXELS inputs; spare ones repeat another and are not stored.
+/// Panel i of a layer for `count` <= TILE_PIXELS inputs; unused ones repeat the last and are not stored.
 template <Pooled POOLED = PIXELS>
 void lanePanel(const float* const* x, int count, const Terms& terms, const LaneWeights& layer, int i,
                float* const* out) {
@@ -174,8 +174,8 @@ void laneSingle(const float* x, const Terms& terms, const LaneWeights& layer, fl
   }
 }
 
-/// Row oh of a convolution: out[outW][outC][LANES]. Pixels whose windows lie inside in width go in
-/// tiles, the others one by one.
+/// Row oh of a convolution: out[outW][outC][LANES]. Pixels whose windows lie inside the
+/// image's width are computed in tiles, the others one by one.
 void laneConvRow(const Geometry& g, const LaneWeights& layer, const float* image, int oh, float* out) {
   const int I = g.inC, O = g.outC, run = g.kW * I;
   const int top = oh * g.strideH - g.padTop;
@@ -224,7 +224,7 @@ void laneCellRow(const Geometry& g, const LaneWeights& layer, const float* image
   }
 }
 
-/// Whether laneCellRow does it.
+/// Whether laneCellRow can compute this convolution and the pooling that follows.
 bool pooledByCells(const Geometry& g, const LaneWeights& weights, const ForwardLayer& next) {
   return next.kind == ForwardLayer::MAX_POOL && tilesByCells(next.geometry) && !weights.narrow() &&
          coversExactly(g);
@@ -258,7 +258,7 @@ void lanePoolRow(const ForwardLayer& layer, int oh, const Rows& in, float* out) 
   else lanePoolRowOf<false>(layer, oh, in, out);
 }
 
-/// to[D][LANES] = (x[n] - mean) * factor of `images` images of D values; other lanes are zero.
+/// to[D][LANES] = (x[n] - mean) * factor for `images` images of D values; the other lanes are zero.
 void interleave(const float* x, int images, int D, const float* mean, float factor, float* to) {
   if (images < LANES) memset(to, 0, (size_t)D * LANES * 4);
   constexpr int B = 16;
@@ -275,7 +275,8 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
     const ForwardLayer& layer = layers[i];
     const Geometry& g = layer.geometry;
     const ptrdiff_t outRow = (ptrdiff_t)g.outW * g.outC * LANES;
-    // A pooling behind a convolution takes its rows as they are made: the full map would not fit.
+    // A pooling after a convolution reads its rows as they are computed: the full map would not fit in the
+    // caches.
     const bool pooled = layer.kind == ForwardLayer::CONV && i + 1 < count &&
                         layers[i + 1].kind != ForwardLayer::CONV;
     const int last = pooled ? i + 1 : i;
@@ -322,7 +323,8 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
   for (int i = 0; i < images; i++) {
     if (layers[i].kind != ForwardLayer::CONV) continue;
     const Geometry& g = layers[i].geometry;
-    weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu, layers[i + 1].relu};
+    weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu,
+                  layers[i + 1].relu};
     packIntoPanels(weights[i], packed);
     packed += (size_t)weights[i].K * g.outC;
   }
@@ -332,7 +334,7 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
     const size_t outputs = (size_t)layers[i].geometry.outC;
     widest = widest > outputs ? widest : outputs;
   }
-  // matMul has the other shared scratch memory.
+  // matMul uses the other slots of shared scratch memory.
   float* have = bang::sharedScratch(3, widest * (size_t)N);
   float* next = bang::sharedScratch(4, widest * (size_t)N);
   if (images == 0) normalize(N, D, x, mean, factor, have);

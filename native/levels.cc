@@ -12,7 +12,7 @@ namespace bang {
 namespace {
 
 #if defined(__x86_64__)
-// Not __builtin_cpu_supports, which belongs to the compiler's run-time library: not every one has it.
+// Not __builtin_cpu_supports, which needs the compiler's run-time library: not every compiler has it.
 
 constexpr bool hasAll(uint32_t word, std::initializer_list<int> bits) {
   for (int bit : bits)

@@ -2,7 +2,7 @@
 
 namespace {
 
-/// to[C,R] = from[R,C] transposed, in blocks that stay in the first-level cache.
+/// to[C,R] = from[R,C] transposed, in blocks that stay in the L1 cache.
 void transposeInto(int R, int C, const float* from, ptrdiff_t fromStride, float* to,
                    ptrdiff_t toStride) {
   constexpr int B = 16;
@@ -28,8 +28,8 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
   const int width = panelWidth(N), panels = ceilDiv(N, width);
   const int rowBlock = 96, rowBlocks = ceilDiv(M, rowBlock);
   const RowShape row = {K / BLOCK_TERMS, BLOCK_TERMS, K % BLOCK_TERMS, BLOCK_TERMS};
-  // Full panels of a plain b are read where they lie; others are packed once, by whoever needs
-  // them first if that is one task, else ahead of all.
+  // Full panels of b are read in place if b is neither transposed nor scaled. All others are packed
+  // first.
   const bool packAll = transposeB || scale;
   const int firstPacked = packAll ? 0 : N / width;
   const size_t panelFloats = (size_t)K * width;

@@ -1,12 +1,12 @@
-// Gaussian noise on pixels, from a generator that is a function of counters alone.
+// Gaussian noise on pixels, from a counter-based generator.
 
 namespace {
 
-/// How many counters the generator takes at once: one in each 64 bits of a vector.
+/// Counters that the generator processes at once: one in each 64 bits of a vector.
 constexpr int BLOCKS = LANES / 2;
 
 /// Philox4x32-10 of Salmon, Moraes, Dror and Shaw, Parallel Random Numbers: As Easy as 1, 2, 3
-/// (SC 2011). Each lane's low half is a word; what gathers in the high halves is never read.
+/// (SC 2011). Each lane's low half is a word; its high half is never read.
 inline void philox(VecL (&c)[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; round++) {
     const VecL a = productOfLow(c[0], 0xD2511F53u), b = productOfLow(c[2], 0xCD9E8D57u);
@@ -19,7 +19,8 @@ inline void philox(VecL (&c)[4], uint32_t key0, uint32_t key1) {
   }
 }
 
-/// What the search for a word begins with, by its leading bits: a guide table (Chen and Asau 1974).
+/// The search for a word's threshold starts from a guide table, indexed by its leading bits (Chen and Asau
+/// 1974).
 constexpr int GUIDE_BITS = 12;
 
 void addNoise(int N, int D, const float* x, const bang::Noise& noise, float* y) {

@@ -58,7 +58,7 @@ struct Rows {
   float* at(int h) const { return data + h % period * row; }
 };
 
-/// The largest of a window's pixels and, as conv2dMaxPool has it, which one: `channels` of them at `rows`.
+/// The maximum of a window and the index of its winner, as conv2dMaxPool defines it, for `channels` channels.
 template <bool FULL>
 inline void maxOfWindow(const Geometry& g, const float* const* rows, int kh0, int kh1, int left,
                         int channels, float* y, uint8_t* winner) {
@@ -97,7 +97,7 @@ void maxPoolRow(const Geometry& g, int oh, const Rows& image, float* y, uint8_t*
   }
 }
 
-/// Whether the windows are cells of 2×2 that tile the image: no pixel is in two of them.
+/// Whether the windows are 2×2 cells that tile the image.
 inline bool tilesByCells(const Geometry& g) {
   return g.kH == 2 && g.kW == 2 && g.strideH == 2 && g.strideW == 2 && g.padTop == 0 &&
          g.padLeft == 0 && g.outH * 2 == g.inH && g.outW * 2 == g.inW;
@@ -123,8 +123,8 @@ inline void unpoolWindow(const Geometry& g, int oh, int ow, const float* gradien
   }
 }
 
-/// Image n's kappa before the pooling, [inH][inW][C], in scratch memory: sums over the windows that a
-/// pixel won.
+/// The gradient with respect to the pooling's input, [inH][inW][C], for image n, in scratch memory: for each
+/// pixel the sum over the windows that it won.
 const float* unpooled(const Kappa& kappa, int n) {
   const Geometry& g = *kappa.pool;
   const int C = g.inC;
@@ -144,7 +144,7 @@ const float* unpooled(const Kappa& kappa, int n) {
 }
 
 void maxPoolGradient(const Geometry& g, const float* x, const float* dy, float* dx) {
-  // Windows that tile the image need no zeros to add to.
+  // Where windows tile the image, each gradient is written once: dx need not be zeroed first.
   const bool apart = g.strideH == g.kH && g.strideW == g.kW && g.outH * g.kH == g.inH &&
                      g.outW * g.kW == g.inW && g.padTop == 0 && g.padLeft == 0;
   forWindows(

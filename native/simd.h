@@ -2,7 +2,7 @@
 // vector extensions: one source for AVX-512, AVX2, SSE2 and NEON.
 //
 // Everything here and in the files that level.cc includes has internal linkage: the same source is
-// compiled once for each level, and the linker must never take one level's copy for another's.
+// compiled once for each level, and the linker must never use one level's copy for another.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -68,7 +68,7 @@ inline void storeUpTo(float* p, Vec v, int n) {
   else storePart(p, v, n);
 }
 
-/// a * b + c, rounded once where the level can. Said outright where two kernels must agree bit for bit:
+/// a * b + c, rounded once where the level can. Written out where two kernels must agree bit for bit:
 /// whether a compiler fuses the two operations depends on the code around them.
 inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
@@ -82,8 +82,8 @@ inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
 #endif
 }
 
-/// Lanes as bytes: the first `n` of them (or all, if there are fewer) to memory and back. Compilers take
-/// the conversion apart into single bytes where it is not said outright.
+/// Lanes as bytes: the first `n` of them (or all, if there are fewer) to memory and back. Compilers convert
+/// byte by byte unless the instruction is named.
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 inline void storeBytes(uint8_t* to, VecI values, int n) {
 #if defined(__AVX512F__)
@@ -113,8 +113,8 @@ inline Vec minOf(Vec a, Vec b) { return a < b ? a : b; }
 /// max(0, v): +0 for -0, and NaN for NaN, so that a network that has diverged shows in its loss.
 inline Vec reluOf(Vec v) { return v <= 0 ? Vec{} : v; }
 
-/// The whole product of the low 32 bits of each lane and of b: one instruction, which the compilers
-/// do not find by themselves.
+/// The full product of each lane's low 32 bits and b: one instruction, which compilers do not find on
+/// their own.
 inline VecL productOfLow(VecL a, uint32_t b) {
   const VecL factor = (uint64_t)b - VecL{};
 #if defined(__AVX512F__)

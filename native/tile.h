@@ -1,6 +1,6 @@
 // The multiply-add loop: P rows of x times a panel of V vectors of weights, in registers. Convolution
-// and matrix product are two ways of naming its rows. forward.cc has a second one (laneRun, laneTile),
-// whose sums have the same terms in the same order: blocks and turns must be changed in both.
+// and matrix product differ in where its rows are. forward.cc has a second loop (laneRun, laneTile), whose
+// sums have the same terms in the same order: a change of blocks or turns must be made in both.
 #pragma once
 #include "simd.h"
 
@@ -14,20 +14,20 @@ struct RowShape {
   ptrdiff_t segmentStride;
 };
 
-/// Terms of a sum that are added up one by one. Longer sums are sums of such blocks: their rounding
-/// errors grow with the length of a block and the number of blocks, not with their product.
+/// The terms of a block, which are added one by one. Longer sums are sums of blocks: their rounding errors
+/// grow with the length of a block plus the number of blocks, not with the product of the two.
 constexpr int BLOCK_TERMS = 64;
 
-/// Vectors in a panel at most, and rows of a tile for each width: V * P accumulators, V weights and
-/// one broadcast fit the registers, and 8 or more accumulators hide the latency of multiply-add.
+/// The most vectors in a panel, and the rows of a tile for each width: V * P accumulators, V weights and
+/// one broadcast fit in the registers, and 8 or more accumulators hide the latency of multiply-add.
 constexpr int MAX_V = MANY_REGISTERS ? 4 : 3;
 constexpr int rowsFor(int V) {
   return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 3);
 }
 
-/// Sums that take the terms in turn, where the right factor has few columns: a sum of four parts
-/// rounds less, and the logits, as narrow as that, can be thousands with differences of units between
-/// them. The same columns on every level, so that all round alike.
+/// Where the right factor has few columns, several partial sums take the terms in turn. They round less than
+/// a single one, and logits, which have few columns, can be thousands with differences of units between
+/// them. The limit is the same on every level, so that all round alike.
 constexpr int NARROW_TURNS = 4, NARROW_COLUMNS = 16;
 
 /// sum[turn][p][v] += rows[p][j] * panel[j][v] for j < run, turn by turn.
@@ -107,21 +107,21 @@ struct Panel {
   bool relu;
 };
 
-/// The bias as every sum of the panel begins.
+/// The bias, with which every sum of the panel begins.
 template <int V>
 inline void startOf(const Panel& panel, Vec* start) {
   for (int v = 0; v < V; v++)
     start[v] = panel.bias ? loadUpTo(panel.bias + v * LANES, panel.width - v * LANES) : Vec{};
 }
 
-/// `count` rows of output, named by rowOf(i) and outOf(i), for one panel.
+/// `count` rows of output for one panel: row i is computed from rowOf(i) and stored at outOf(i).
 template <int V, int T, class RowOf, class OutOf>
 inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
   constexpr int P = rowsFor(V);
   Vec start[V], sum[P][V];
   startOf<V>(panel, start);
   for (int i = 0; i < count; i += P) {
-    // The last tile may be short: its spare rows repeat the last one and are not stored.
+    // The last tile may be short: its unused rows repeat the last one and are not stored.
     const float* rows[P];
     for (int p = 0; p < P; p++) rows[p] = rowOf(least(i + p, count - 1));
     tile<V, P, T>(rows, shape, panel.data, panel.stride, start, sum);
@@ -151,7 +151,7 @@ inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf
   panelRowsIn<1>(count, shape, panel, rowOf, outOf);
 }
 
-/// Columns in each panel so that all are about as wide: 7 vectors go as 4 + 3, not 4 + 3 + 0.
+/// Columns in each panel, so that all are about equally wide: 5 vectors are split into 3 + 2, not 4 + 1.
 inline int panelWidth(int columns, int mostVectors = MAX_V) {
   const int vectors = ceilDiv(columns, LANES);
   return ceilDiv(vectors, ceilDiv(vectors, mostVectors)) * LANES;
@@ -169,10 +169,11 @@ inline void packColumns(int K, const float* matrix, ptrdiff_t columns, int width
   }
 }
 
-/// Below so many operations another thread would cost more than it does.
+/// Below this many operations, other threads cost more than they save.
 constexpr double WORTH_THREADS = 200e3;
 
-/// task(i) for i in [0, count) on all threads; on this one alone if `operations` in all are few.
+/// Runs task(i) for i in [0, count) on all threads, or on this one alone if there are few `operations` in
+/// total.
 template <class Task>
 inline void parallel(int count, const Task& task, double operations = WORTH_THREADS) {
   if (operations < WORTH_THREADS) {

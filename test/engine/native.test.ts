@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
-import { makeRandom, type Random } from '#bang/base/random.js';
+import { makeRandom } from '#bang/base/random.js';
 import { between } from '../random.js';
+import { kernel, tensor, values } from './tensors.js';
 
 let binding: NativeBinding;
 
@@ -17,181 +18,7 @@ afterAll(() => {
   binding.setThreads(2);
 });
 
-function values(random: Random, count: number): Float32Array {
-  // A quarter exact zeros and a few equal values: what ReLU and pooling leave behind.
-  return Float32Array.from({ length: count }, () => {
-    const u = random.uniform();
-    return u < 0.25 ? 0 : u < 0.3 ? 0.5 : random.gaussian();
-  });
-}
-
-function tensor(random: Random, shape: number[]): tf.Tensor {
-  return tf.tensor(values(random, tf.util.sizeFromShape(shape)), shape);
-}
-
-/**
- * Runs `compute` on the CPU kernels and, on each level that this processor has, on the native ones,
- * and compares all outputs.
- */
-async function compare(
-  inputs: tf.Tensor[],
-  compute: (...inputs: tf.Tensor[]) => tf.Tensor[],
-  tolerance = 2e-6,
-): Promise<void> {
-  const arrays = inputs.map((input) => ({ data: input.dataSync().slice(), shape: input.shape }));
-  const outputsOn = async (backend: string) => {
-    await tf.setBackend(backend);
-    const outputs = tf.tidy(() =>
-      compute(...arrays.map(({ data, shape }) => tf.tensor(data, shape))),
-    );
-    const read = outputs.map((output) => ({ data: output.dataSync(), shape: output.shape }));
-    tf.dispose(outputs);
-    return read;
-  };
-  const expected = await outputsOn('cpu');
-  for (const level of binding.levels()) {
-    binding.setLevel(level);
-    const actual = await outputsOn('native');
-    expected.forEach((output, k) => {
-      expect(actual[k].shape).toEqual(output.shape);
-      const scale = Math.max(1, ...output.data.map(Math.abs));
-      for (let i = 0; i < output.data.length; i++) {
-        const distance = Math.abs(actual[k].data[i] - output.data[i]);
-        if (!(distance <= tolerance * scale)) {
-          expect.fail(`${level}, output ${k}[${i}]: ${actual[k].data[i]}, not ${output.data[i]}`);
-        }
-      }
-    });
-  }
-}
-
-/** Kernels that tfjs keeps to itself, by name. */
-function kernel(name: string, inputs: object, attrs: object): tf.Tensor {
-  return tf.engine().runKernel<tf.Tensor>(name, inputs as never, attrs as never);
-}
-
-describe('native kernels against the CPU kernels, on every level of this processor', () => {
-  it('convolution and its gradients, 150 random shapes', async () => {
-    const random = makeRandom(1, 'conv');
-    for (let trial = 0; trial < 150; trial++) {
-      const kernelH = between(random, 1, 6);
-      const kernelW = between(random, 1, 6);
-      const stride = between(random, 1, 3);
-      const awkward = trial % 10;
-      const inC = awkward === 0 ? 1 : between(random, 1, 24);
-      const outC = awkward === 1 ? 1 : between(random, 1, trial % 4 ? 24 : 70);
-      const height = kernelH + between(random, 0, awkward === 2 ? 0 : 8);
-      const width = kernelW + between(random, 0, 8);
-      const batch = awkward === 3 ? 0 : between(random, 1, trial % 7 === 0 ? 35 : 3);
-      const pads = ['valid', 'same', Math.min(kernelH, kernelW) - 1] as const;
-      const pad = pads[trial % 3];
-      const dimRounding = typeof pad === 'number' ? 'floor' : undefined;
-      const x = tensor(random, [batch, height, width, inC]);
-      const filter = tensor(random, [kernelH, kernelW, inC, outC]);
-      const bias = tensor(random, [outC]);
-      const activation = trial % 2 ? ('relu' as const) : undefined;
-      const attrs = {
-        strides: [stride, stride],
-        pad,
-        dataFormat: 'NHWC',
-        dilations: [1, 1],
-        dimRoundingMode: dimRounding,
-      };
-      const { outShape } = tf.backend_util.computeConv2DInfo(
-        x.shape as [number, number, number, number],
-        filter.shape as [number, number, number, number],
-        stride,
-        1,
-        pad,
-        dimRounding,
-      );
-      const kappa = tensor(random, outShape);
-      const forward = (a: tf.Tensor, w: tf.Tensor, b: tf.Tensor): tf.Tensor =>
-        tf.fused.conv2d({
-          x: a as tf.Tensor4D,
-          filter: w as tf.Tensor4D,
-          bias: b,
-          strides: stride,
-          pad: pad,
-          ...(dimRounding && { dimRoundingMode: dimRounding }),
-          ...(activation && { activation }),
-        });
-      await compare(
-        [x, filter, bias, kappa],
-        (a, w, b, dy) => [
-          forward(a, w, b),
-          kernel('Conv2DBackpropInput', { dy, filter: w }, { ...attrs, inputShape: a.shape }),
-          kernel('Conv2DBackpropFilter', { x: a, dy }, { ...attrs, filterShape: w.shape }),
-        ],
-        2e-5,
-      );
-      kappa.dispose();
-      tf.dispose([x, filter, bias]);
-    }
-  });
-
-  it('matrix products, 200 random shapes', async () => {
-    const random = makeRandom(2, 'matmul');
-    for (let trial = 0; trial < 200; trial++) {
-      const m = trial % 20 === 0 ? 0 : between(random, 1, 140);
-      const [n, k] = [between(random, 1, 140), between(random, 1, 140)];
-      const [transposeA, transposeB] = [trial % 2 === 1, trial % 4 > 1];
-      const batch = trial % 5 === 0 ? [between(random, 1, 3)] : [];
-      const a = tensor(random, [...batch, ...(transposeA ? [k, m] : [m, k])]);
-      const b = tensor(random, [...batch, ...(transposeB ? [n, k] : [k, n])]);
-      const bias = tensor(random, [n]);
-      await compare([a, b, bias], (left, right, added) => [
-        tf.matMul(left, right, transposeA, transposeB),
-        tf.fused.matMul({
-          a: left,
-          b: right,
-          transposeA,
-          transposeB,
-          bias: added,
-          activation: trial % 3 ? 'relu' : 'linear',
-        }),
-      ]);
-      tf.dispose([a, b, bias]);
-    }
-  });
-
-  it('pooling and its gradients, 150 random shapes', async () => {
-    const random = makeRandom(3, 'pool');
-    for (let trial = 0; trial < 150; trial++) {
-      const size = between(random, 1, 4);
-      const stride = between(random, 1, 3);
-      const height = size + between(random, 0, 9);
-      const width = size + between(random, 0, 9);
-      const batch = trial % 20 === 0 ? 0 : between(random, 1, 4);
-      const shape = [batch, height, width, between(random, 1, 37)];
-      const x = tensor(random, shape);
-      const pad = trial % 2 ? 'same' : 'valid';
-      await compare([x], (a) => {
-        const image = a as tf.Tensor4D;
-        const y = tf.maxPool(image, size, stride, pad);
-        const attrs = { filterSize: [size, size], strides: [stride, stride], pad };
-        return [
-          y,
-          tf.avgPool(image, size, stride, pad),
-          kernel('MaxPoolGrad', { dy: tf.cos(y), input: a, output: y }, attrs),
-        ];
-      });
-      x.dispose();
-    }
-  });
-
-  it('ReLU and products of equal shapes', async () => {
-    const random = makeRandom(4, 'elementwise');
-    for (let trial = 0; trial < 50; trial++) {
-      const shape = [between(random, 0, 9), between(random, 1, 9), between(random, 1, 300)];
-      const [a, b] = [tensor(random, shape), tensor(random, shape)];
-      await compare([a, b], (x, y) => [tf.relu(x), tf.mul(x, y)], 0);
-      tf.dispose([a, b]);
-    }
-  });
-});
-
-describe('kernels of our own', () => {
+describe('native kernels', () => {
   it('average pooling hands back what a finite difference says, clipped windows too', () => {
     const random = makeRandom(5, 'average');
     for (let trial = 0; trial < 40; trial++) {
@@ -358,7 +185,7 @@ describe('kernels of our own', () => {
     binding.setLevel(binding.levels()[0]);
   });
 
-  it('ReLU keeps NaN, alone and behind sums, and has one zero', () => {
+  it('ReLU keeps NaN, alone and after sums, and has one zero', () => {
     const tiny = -1e-40;
     for (const level of binding.levels()) {
       binding.setLevel(level);

@@ -35,7 +35,7 @@ int between(int low, int high) {
 }
 bool coin() { return between(0, 1); }
 
-/// What ReLU and pooling leave behind: a quarter exact zeros, a few equal values.
+/// What ReLU and pooling leave: a quarter exact zeros, a few equal values.
 Floats values(size_t count) {
   std::normal_distribution<float> normal;
   Floats all(count);
@@ -58,7 +58,7 @@ struct Sum {
 };
 using Sums = std::vector<Sum>;
 
-/// What a kernel writes.
+/// What a kernel writes to.
 struct Outputs {
   std::vector<Floats> floats;
   std::vector<uint8_t> bytes;
@@ -240,21 +240,21 @@ void convolutions(const Kernels& kernels) {
       inside++;
     }
   });
-  if (inside != pooled.size()) fail(name + " conv2dMaxPool: a winner outside of its window");
+  if (inside != pooled.size()) fail(name + " conv2dMaxPool: a winner outside its window");
   Sums dxPool(x.size()), dwPool(w.size()), dbPool(O), norms(g.batch);
   addGradients(wholeKappa, dxPool, dwPool, dbPool);
   for (size_t i = 0; i < wholeKappa.size(); i++)
     norms[i / O / g.outH / g.outW].add(wholeKappa[i], wholeKappa[i]);
   for (Sum& sum : norms) sum.size = sum.value = sqrt(sum.value);
-  const bang::Kappa behind = {poolKappa.data(), fused.bytes.data(), &pool};
+  const bang::Kappa pooledKappa = {poolKappa.data(), fused.bytes.data(), &pool};
   check("conv2dInputGradient", name + ", pooled", {x.size()}, [&](Outputs& o) {
-    kernels.conv2dInputGradient(g, behind, w.data(), o[0]);
+    kernels.conv2dInputGradient(g, pooledKappa, w.data(), o[0]);
   }, {dxPool});
   check("conv2dWeightGradient", name + ", pooled", {w.size(), O}, [&](Outputs& o) {
-    kernels.conv2dWeightGradient(g, x.data(), behind, scales, o[0], o[1]);
+    kernels.conv2dWeightGradient(g, x.data(), pooledKappa, scales, o[0], o[1]);
   }, {dwPool, dbPool});
   check("pooledNorms", name, {norms.size()},
-        [&](Outputs& o) { kernels.pooledNorms(behind, o[0]); }, {norms});
+        [&](Outputs& o) { kernels.pooledNorms(pooledKappa, o[0]); }, {norms});
   // Bytes from elsewhere: nothing is touched beside the arrays.
   std::vector<uint8_t> wild(pooled.size());
   for (uint8_t& byte : wild) byte = static_cast<uint8_t>(bits());
@@ -483,7 +483,7 @@ void networks(const Kernels& kernels) {
       g.batch = N, g.inH = h, g.inW = w, g.inC = c;
       if (kind != ForwardLayer::CONV) g.outC = c;
       const auto outputs = [](int in, int pad, int kernel, int stride, bool convolution) {
-        // A convolution's windows may lie beside the image.
+        // A convolution's windows may lie outside the image.
         return between(1, (in + pad - 1) / stride + 1 + (convolution ? kernel / stride : 0));
       };
       g.outH = outputs(h, g.padTop, g.kH, g.strideH, kind == ForwardLayer::CONV);

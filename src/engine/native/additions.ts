@@ -13,7 +13,7 @@ import {
 
 /** Kernels that tfjs does not have. On engines without them, `engine/ops/` composes tfjs's operations. */
 export const ADDITIONS: Record<string, Kernel> = {
-  /** tfjs's own AvgPoolGrad divides by the whole window where it should by the clipped one. */
+  /** tfjs's own AvgPoolGrad divides by the whole window, not by the clipped one. */
   BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs;
     const { info, values } = backend.output(x.shape);
@@ -22,8 +22,8 @@ export const ADDITIONS: Record<string, Kernel> = {
   },
 
   /**
-   * `pooling`: attributes of the max pooling. Outputs the pooled values and, as bytes of type bool, which
-   * pixel of each window was the first maximum.
+   * `pooling`: attributes of the max pooling. Outputs the pooled values and, as bytes (tfjs's type bool),
+   * which pixel of each window was the first maximum.
    */
   BangConvMaxPool: ({ inputs, attrs, backend }) => {
     const { x, filter, bias } = inputs;
@@ -59,7 +59,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** Writes to weight and bias. With `winner`, kappa is that of the max pooling behind the convolution. */
+  /** Writes to weight and bias. With `winner`, kappa is that of the pooled output. */
   BangConvWeightGradient: ({ inputs, attrs, backend }) => {
     const { x, kappa, weight, bias } = inputs;
     const { scale, winner } = inputs as Partial<Inputs>;
@@ -77,7 +77,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return [];
   },
 
-  /** Norms of kappa before the pooling, given kappa behind it; `shape` is that of the pooling's input. */
+  /** Norms of kappa of the convolution's output, which has this `shape`, given kappa of the pooled output. */
   BangPooledNorms: ({ inputs, attrs, backend }) => {
     const { kappa, winner } = inputs;
     const { shape, pooling } = attrs as unknown as { shape: number[]; pooling: Attributes };
@@ -191,7 +191,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** `program`: for each layer its kind, 1 where ReLU follows, and its geometry. */
+  /** `program`: for each layer its kind, 1 if ReLU follows, and its geometry. */
   BangForward: ({ inputs, attrs, backend }) => {
     const { x } = inputs;
     const { mean } = inputs as Partial<Inputs>;

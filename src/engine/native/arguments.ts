@@ -12,17 +12,17 @@ export interface Call {
   backend: NativeBackend;
 }
 
-/** A kernel that computes, or returns undefined where the CPU kernel has to. */
+/** A kernel; it returns undefined for a call that the CPU kernel has to compute. */
 export type Kernel = (call: Call) => tf.TensorInfo | tf.TensorInfo[] | undefined;
 
 export function allFloat(...tensors: (tf.TensorInfo | undefined)[]): boolean {
   return tensors.every((tensor) => tensor === undefined || tensor.dtype === 'float32');
 }
 
-/** The values of a tensor; of one in a block, what a kernel writes to. */
+/** The values of a tensor, not a copy: kernels write to those of a block. */
 export function floats(backend: NativeBackend, tensor: tf.TensorInfo): Float32Array {
   const values = backend.values(tensor);
-  // Casts of the CPU backend call a tensor float32 whose values still lie in bytes.
+  // The CPU backend's Cast can call a tensor float32 although its values are still bytes.
   return values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
@@ -97,7 +97,7 @@ export function poolGeometry(shape: number[], attrs: Attributes): Int32Array | u
     dimRoundingMode,
   );
   const geometry = geometryOf(info);
-  // Explicit paddings can leave a window wholly outside the image.
+  // Explicit padding can leave a window entirely outside the image.
   const inside =
     (info.outHeight - 1) * info.strideHeight - info.padInfo.top < info.inHeight &&
     (info.outWidth - 1) * info.strideWidth - info.padInfo.left < info.inWidth;

@@ -13,8 +13,8 @@ interface Block {
 
 /**
  * tfjs's CPU backend with the kernels of `native/` in place of its hot ones (`kernels.ts`), and with
- * memory that is used again: a training step takes the blocks that the step before gave back, so in
- * the steady state nothing is allocated.
+ * memory that is reused: a training step takes the blocks that the previous step released, so in the
+ * steady state nothing is allocated.
  */
 export class NativeBackend extends MathBackendCPU {
   readonly #free = new Map<number, Block[]>();
@@ -22,7 +22,7 @@ export class NativeBackend extends MathBackendCPU {
 
   constructor(readonly binding: NativeBinding) {
     super();
-    // The base class greets on first use with advice to install another backend.
+    // On first use the base class would print advice to install another backend.
     (this as unknown as { firstUse: boolean }).firstUse = false;
   }
 
@@ -56,7 +56,7 @@ export class NativeBackend extends MathBackendCPU {
     return this.#blocks.has(tensor.dataId);
   }
 
-  /** What the reader keeps may outlive the tensor, whose memory will be used again: a copy. */
+  /** A copy for pooled tensors, because the values may be kept longer than the tensor, whose memory is reused. */
   override readSync(dataId: DataId): tf.backend_util.BackendValues {
     const values = super.readSync(dataId);
     return this.#blocks.has(dataId) ? (values as tf.TypedArray).slice() : values;
@@ -73,7 +73,7 @@ export class NativeBackend extends MathBackendCPU {
     return true;
   }
 
-  /** Blocks of the pool: held by tensors, and free. */
+  /** The pool's blocks: those that tensors hold, and free ones. */
   poolSize(): { used: number; free: number; floats: number } {
     let free = 0;
     let floats = 0;

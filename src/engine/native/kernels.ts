@@ -27,8 +27,8 @@ export function registerNativeKernels(): void {
 }
 
 /**
- * Some CPU kernels (Slice, for one) return a view of their input's memory. Here that memory is used
- * again once the input is disposed of, so such an output gets a copy.
+ * Some CPU kernels, such as Slice, return a view of their input's memory. Here that memory is reused once
+ * the input is disposed of, so such an output is copied.
  */
 function withoutAliases(kernel: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
