@@ -61,7 +61,8 @@ struct Kernels {
   void (*conv2d)(const Window&, const float* x, const float* w, const float* bias, bool relu,
                  float* y);
   /// The same, then max pooling, whose full-size input is never written: y[N,pH,pW,O], and winner[…],
-  /// the first maximum of each window in row-major order, as row * pool.kW + column. The pooling's input
+  /// the first maximum of each window in row-major order, as row * pool.kW + column. As in maxPool, NaN is
+  /// the largest of all. The pooling's input
   /// is the convolution's output, its window has at most MOST_POOL_PIXELS.
   void (*conv2dMaxPool)(const Window&, const Window& pool, const float* x, const float* w,
                         const float* bias, float* y, uint8_t* winner);
@@ -82,8 +83,9 @@ struct Kernels {
   /// sum[C] = sum over r of scale[r] * x[R,C]; scale null: ones.
   void (*columnSums)(int R, int C, const float* x, const float* scale, float* sum);
 
+  /// NaN where a window has one: such a network must not look sound.
   void (*maxPool)(const Window&, const float* x, float* y);
-  /// The gradient goes to the first maximum of each window in row-major order.
+  /// The gradient goes to the first maximum of each window in row-major order, or its first NaN.
   void (*maxPoolGradient)(const Window&, const float* x, const float* dy, float* dx);
   /// Divides by the size of the window clipped to the image.
   void (*avgPool)(const Window&, const float* x, float* y);
