@@ -110,13 +110,20 @@ void poolCells(const Filter& filter, const Panel& panel, const float* image, flo
     tile<V, P, T>(rows, window, panel.data, panel.stride, start, sum);
     for (int c = 0; c < CELLS && i + c < cells; c++) {
       for (int v = 0; v < V; v++) {
-        Vec best = splat(-__builtin_inff());
-        VecI first = {};
-        for (int q = 0; q < 4; q++) {
-          const Vec value = sum[4 * c + q][v];
-          first = value > best ? VecI{} + q : first;
-          best = maxOf(value, best);
-        }
+        Vec best;
+        VecI first;
+        pickLargest([&](auto nans) {
+          Vec total = best = sum[4 * c][v];
+          first = VecI{};
+          for (int q = 1; q < 4; q++) {
+            const Vec value = sum[4 * c + q][v];
+            const VecI wins = exceeds<nans>(value, best);
+            first = wins ? VecI{} + q : first;
+            best = wins ? value : best;
+            total += value;
+          }
+          return total;
+        });
         const int left = least(LANES, panel.width - v * LANES);
         const ptrdiff_t at = (ptrdiff_t)(i + c) * O + v * LANES;
         storeUpTo(y + at, best, left);

@@ -124,9 +124,9 @@ inline void laneTileInto(const float* const* x, int count, const Terms& terms,
   if (POOLED == CELL) {
 #pragma GCC unroll 16
     for (int c = 0; c < C; c++) {
-      Vec best = splat(-__builtin_inff());
+      Vec best = layer.relu ? reluOf(y[0][c]) : y[0][c];
 #pragma GCC unroll 4
-      for (int p = 0; p < P; p++) best = maxOf(layer.relu ? reluOf(y[p][c]) : y[p][c], best);
+      for (int p = 1; p < P; p++) best = maxOf<true>(layer.relu ? reluOf(y[p][c]) : y[p][c], best);
       store(out[0] + (ptrdiff_t)(first + c) * LANES, layer.reluPooled ? reluOf(best) : best);
     }
     return;
@@ -240,14 +240,22 @@ void lanePoolRowOf(const ForwardLayer& layer, int oh, const Rows& in, float* out
     const Vec size = splat((float)window.size());
     const int first = window.h0 % in.period;
     for (int c = 0; c < g.inC; c++, out += LANES) {
-      Vec best = splat(MAX ? -__builtin_inff() : 0.0f);
-      for (int h = window.h0, kept = first; h < window.h1; h++) {
-        const float* x = in.data + kept * in.row + window.w0 * pixel + (ptrdiff_t)c * LANES;
-        for (int w = window.w0; w < window.w1; w++, x += pixel)
-          best = MAX ? maxOf(load(x), best) : best + load(x);
-        if (++kept == in.period) kept = 0;
-      }
-      if (!MAX) best = best / size;
+      Vec best, sum;
+      const auto pick = [&](auto nans) {
+        best = splat(-__builtin_inff());
+        sum = Vec{};
+        for (int h = window.h0, kept = first; h < window.h1; h++) {
+          const float* x = in.data + kept * in.row + window.w0 * pixel + (ptrdiff_t)c * LANES;
+          for (int w = window.w0; w < window.w1; w++, x += pixel) {
+            if (MAX) best = maxOf<nans>(load(x), best);
+            sum += load(x);
+          }
+          if (++kept == in.period) kept = 0;
+        }
+        return sum;
+      };
+      if (MAX) pickLargest(pick);
+      else best = pick(std::false_type{}) / size;
       store(out, layer.relu ? reluOf(best) : best);
     }
   }

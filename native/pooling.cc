@@ -41,10 +41,18 @@ void maxPool(const Geometry& g, const float* x, float* y) {
   forWindows(
       g, [](int) {},
       [&](ptrdiff_t in, ptrdiff_t out, Clip window, int channels) {
-        Vec best = splat(-__builtin_inff());
-        for (int h = window.h0; h < window.h1; h++)
-          for (int w = window.w0; w < window.w1; w++)
-            best = maxOf(loadUpTo(x + in + ((ptrdiff_t)h * g.inW + w) * g.inC, channels), best);
+        Vec best;
+        pickLargest([&](auto nans) {
+          Vec sum = {};
+          best = splat(-__builtin_inff());
+          for (int h = window.h0; h < window.h1; h++)
+            for (int w = window.w0; w < window.w1; w++) {
+              const Vec v = loadUpTo(x + in + ((ptrdiff_t)h * g.inW + w) * g.inC, channels);
+              best = maxOf<nans>(v, best);
+              sum += v;
+            }
+          return sum;
+        });
         storeUpTo(y + out, best, channels);
       });
 }
@@ -58,25 +66,29 @@ struct Rows {
   float* at(int h) const { return data + h % period * row; }
 };
 
-/// The maximum of a window and the index of its winner, as conv2dMaxPool defines it, for `channels` channels.
-template <bool FULL>
-inline void maxOfWindow(const Geometry& g, const float* const* rows, int kh0, int kh1, int left,
-                        int channels, float* y, uint8_t* winner) {
+/// The largest of a window's pixels and, as conv2dMaxPool has it, which one: `channels` of them at `rows`.
+/// Returns the sum of the pixels. With NANS the first NaN is the largest.
+template <bool FULL, bool NANS>
+inline Vec maxOfWindow(const Geometry& g, const float* const* rows, int kh0, int kh1, int left,
+                       int channels, float* y, uint8_t* winner) {
   const int w0 = most(0, -left), w1 = least(g.kW, g.inW - left);
-  Vec best = splat(-__builtin_inff());
-  VecI first = {};
+  Vec best = splat(-__builtin_inff()), sum = {};
+  VecI first = VecI{} + (kh0 * g.kW + w0);
   for (int kh = kh0; kh < kh1; kh++) {
     const float* x = rows[kh] + (ptrdiff_t)(left + w0) * g.inC;
     VecI pixel = VecI{} + (kh * g.kW + w0);
     for (int kw = w0; kw < w1; kw++, x += g.inC, pixel += 1) {
       const Vec value = FULL ? load(x) : loadPart(x, channels);
-      first = value > best ? pixel : first;
-      best = maxOf(value, best);
+      const VecI wins = exceeds<NANS>(value, best);
+      first = wins ? pixel : first;
+      best = wins ? value : best;
+      sum += value;
     }
   }
   if (FULL) store(y, best);
   else storePart(y, best, channels);
   storeBytes(winner, first, channels);
+  return sum;
 }
 
 /// Row oh of a max pooling of `image`: y[outW][C], and the winners.
@@ -87,13 +99,17 @@ void maxPoolRow(const Geometry& g, int oh, const Rows& image, float* y, uint8_t*
     const int channels = least(LANES, C - c);
     const float* rows[bang::MOST_POOL_PIXELS];
     for (int kh = kh0; kh < kh1; kh++) rows[kh] = image.at(top + kh) + c;
-    for (int ow = 0; ow < g.outW; ow++) {
-      const int left = ow * g.strideW - g.padLeft;
-      const ptrdiff_t at = (ptrdiff_t)ow * C + c;
-      if (channels == LANES)
-        maxOfWindow<true>(g, rows, kh0, kh1, left, channels, y + at, winner + at);
-      else maxOfWindow<false>(g, rows, kh0, kh1, left, channels, y + at, winner + at);
-    }
+    const auto windows = [&](auto maximum) {
+      Vec sum = {};
+      for (int ow = 0; ow < g.outW; ow++) {
+        const ptrdiff_t at = (ptrdiff_t)ow * C + c;
+        const int left = ow * g.strideW - g.padLeft;
+        sum += maximum(g, rows, kh0, kh1, left, channels, y + at, winner + at);
+      }
+      return sum;
+    };
+    if (channels == LANES) pickLargest([&](auto nans) { return windows(maxOfWindow<true, nans>); });
+    else pickLargest([&](auto nans) { return windows(maxOfWindow<false, nans>); });
   }
 }
 
@@ -153,15 +169,21 @@ void maxPoolGradient(const Geometry& g, const float* x, const float* dy, float* 
         if (!apart) zeroImage(g, dx, n);
       },
       [&](ptrdiff_t in, ptrdiff_t out, Clip window, int channels) {
-        Vec best = splat(-__builtin_inff());
-        VecI first = VecI{} - 1;
-        for (int h = window.h0; h < window.h1; h++)
-          for (int w = window.w0; w < window.w1; w++) {
-            const int at = h * g.inW + w;
-            const Vec v = loadUpTo(x + in + (ptrdiff_t)at * g.inC, channels);
-            first = v > best ? VecI{} + at : first;
-            best = maxOf(v, best);
-          }
+        VecI first;
+        pickLargest([&](auto nans) {
+          Vec best = splat(-__builtin_inff()), sum = {};
+          first = VecI{} + (window.h0 * g.inW + window.w0);
+          for (int h = window.h0; h < window.h1; h++)
+            for (int w = window.w0; w < window.w1; w++) {
+              const int at = h * g.inW + w;
+              const Vec v = loadUpTo(x + in + (ptrdiff_t)at * g.inC, channels);
+              const VecI wins = exceeds<nans>(v, best);
+              first = wins ? VecI{} + at : first;
+              best = wins ? v : best;
+              sum += v;
+            }
+          return sum;
+        });
         const Vec gradient = loadUpTo(dy + out, channels);
         for (int h = window.h0; h < window.h1; h++)
           for (int w = window.w0; w < window.w1; w++) {

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <type_traits>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -107,9 +109,48 @@ inline VecI loadBytes(const uint8_t* from, int n) {
 #endif
 }
 
-/// b where one of them is NaN.
-inline Vec maxOf(Vec a, Vec b) { return a > b ? a : b; }
-inline Vec minOf(Vec a, Vec b) { return a < b ? a : b; }
+/// Where a value takes the place of the largest before it: where it is larger or, with NANS, is the first
+/// NaN. Without, NaN is passed over, unless the first value is: comparisons with it are false.
+template <bool NANS>
+inline VecI exceeds(Vec value, Vec best) {
+  return NANS ? ~(value <= best) & (best == best) : value > best;
+}
+/// The value there, best elsewhere.
+template <bool NANS>
+inline Vec maxOf(Vec value, Vec best) {
+  if (!NANS) return value > best ? value : best;
+#if defined(__AVX512F__)
+  // The unit's maximum is its second operand where one of them is NaN.
+  const __m512 v = (__m512)value;
+  return (Vec)_mm512_mask_max_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v, (__m512)best);
+#elif defined(__AVX__)
+  const __m256 v = (__m256)value;
+  return (Vec)_mm256_blendv_ps(_mm256_max_ps(v, (__m256)best), v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+#else
+  return exceeds<true>(value, best) ? value : best;
+#endif
+}
+/// Whether a lane is NaN.
+inline bool anyNaN(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q) != 0;
+#elif defined(__AVX__)
+  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)v, _CMP_UNORD_Q)) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(_mm_cmpunord_ps((__m128)v, (__m128)v)) != 0;
+#else
+  bool found = false;
+  for (int i = 0; i < LANES; i++) found |= v[i] != v[i];
+  return found;
+#endif
+}
+/// Calls pick(std::false_type{}), which finds maxima as if no value were NaN and returns the values' sum;
+/// if that is NaN, pick(std::true_type{}), which finds them anew. Adding costs less than looking at each
+/// value; that infinities cancel each other in the sum, too, is as rare as NaN.
+template <class Pick>
+inline void pickLargest(Pick pick) {
+  if (__builtin_expect(anyNaN(pick(std::false_type{})), 0)) pick(std::true_type{});
+}
 /// max(0, v): +0 for -0, and NaN for NaN, so that a network that has diverged shows in its loss.
 inline Vec reluOf(Vec v) { return v <= 0 ? Vec{} : v; }
 

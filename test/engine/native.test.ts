@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
 import { makeRandom } from '#bang/base/random.js';
+import { maxPoolGradient, pool as poolImages } from '#bang/engine/ops/pooling.js';
 import { between } from '../random.js';
 import { kernel, tensor, values } from './tensors.js';
 
@@ -153,6 +154,98 @@ describe('native kernels', () => {
       }
     }
     binding.setLevel(binding.levels()[0]);
+  });
+
+  // NaN is the largest value, the first of equal ones wins: by sorting, which is not how the kernels do it.
+  it('max pooling keeps NaN, and its gradient goes to the first', async () => {
+    const random = makeRandom(12, 'windows with NaN');
+    let poisoned = 0;
+    for (let trial = 0; trial < 60; trial++) {
+      const [batch, channels] = [between(random, 1, 3), between(random, 1, 40)];
+      const [size, stride] =
+        trial % 3 === 0 ? [2, 2] : [between(random, 1, 4), between(random, 1, 3)];
+      const [height, width] = [0, 1].map(() =>
+        trial % 3 === 0 ? 2 * between(random, 1, 4) : between(random, size, 9),
+      );
+      const pad = trial % 2 ? 'same' : 'valid';
+      const odd = [NaN, NaN, Infinity, -Infinity, 0, -0];
+      const x = values(random, batch * height * width * channels).map((value) =>
+        random.uniform() < 0.1 ? odd[between(random, 0, odd.length - 1)] : value,
+      );
+      const shape: [number, number, number, number] = [batch, height, width, channels];
+      const info = tf.backend_util.computePool2DInfo(shape, size, stride, 1, pad);
+      const [outH, outW, top, left] = [
+        info.outHeight,
+        info.outWidth,
+        info.padInfo.top,
+        info.padInfo.left,
+      ];
+      // prettier-ignore
+      const pool = Int32Array.of(
+        batch, height, width, channels, outH, outW, channels, size, size, stride, stride, top, left,
+      );
+      // The first channel times 1 in every channel.
+      // prettier-ignore
+      const copies = Int32Array.of(
+        batch, height, width, 1, height, width, channels, 1, 1, 1, 1, 0, 0,
+      );
+      const y = new Float32Array(batch * outH * outW * channels);
+      const kappa = y.map((_, i) => 1 + (i % 7));
+      const dx = new Float32Array(x.length);
+      const winners = new Uint8Array(y.length);
+      for (let i = 0; i < y.length; i++) {
+        const [c, ow] = [i % channels, Math.floor(i / channels) % outW];
+        const oh = Math.floor(i / channels / outW) % outH;
+        const n = Math.floor(i / channels / outW / outH);
+        const window = Array.from({ length: size * size }, (_, k) => {
+          const h = oh * stride - top + Math.floor(k / size);
+          const w = ow * stride - left + (k % size);
+          const inside = h >= 0 && h < height && w >= 0 && w < width;
+          return { k, inside, at: ((n * height + h) * width + w) * channels + c };
+        }).filter(({ inside }) => inside);
+        const above = (a: number, b: number) => (Number.isNaN(a) && !Number.isNaN(b)) || a > b;
+        const [first] = window.sort((a, b) =>
+          above(x[a.at], x[b.at]) ? -1 : above(x[b.at], x[a.at]) ? 1 : a.k - b.k,
+        );
+        y[i] = x[first.at];
+        winners[i] = first.k;
+        dx[first.at] += kappa[i];
+        if (Number.isNaN(y[i])) poisoned++;
+      }
+      for (const level of binding.levels()) {
+        binding.setLevel(level);
+        const [found, gradient] = [new Float32Array(y.length), new Float32Array(x.length)];
+        binding.maxPool(pool, x, found);
+        binding.maxPoolGradient(pool, x, kappa, gradient);
+        expect(found, level).toEqual(y);
+        expect(gradient, level).toEqual(dx);
+        const image = Float32Array.from({ length: x.length / channels }, (_, i) => x[i * channels]);
+        const [ones, zeros] = [1, 0].map((value) => new Float32Array(channels).fill(value));
+        const who = new Uint8Array(y.length);
+        binding.conv2dMaxPool(copies, pool, image, ones, zeros, found, who);
+        const ofFirst = (_: number, i: number) => i - (i % channels);
+        // A sum that begins with 0 has no -0.
+        expect(found, level).toEqual(y.map(ofFirst).map((i) => y[i] + 0));
+        expect(who, level).toEqual(winners.map((_, i) => winners[ofFirst(_, i)]));
+      }
+      // As the program calls them, on the kernels of tfjs, too.
+      for (const backend of ['native', 'cpu']) {
+        await tf.setBackend(backend);
+        tf.tidy(() => {
+          const [image, sliding] = [tf.tensor4d(x, shape), { stride, pad } as const];
+          const pooled = poolImages('maxPool', image, size, sliding);
+          expect(pooled.dataSync(), backend).toEqual(y);
+          const finite = x.every((value) => value !== Infinity && value !== -Infinity);
+          if (backend === 'cpu' && !finite) return;
+          const down = tf.tensor4d(kappa, pooled.shape);
+          const found = maxPoolGradient(image, pooled, down, size, sliding);
+          expect(found.dataSync(), backend).toEqual(dx);
+        });
+      }
+      await tf.setBackend('native');
+    }
+    binding.setLevel(binding.levels()[0]);
+    expect(poisoned).toBeGreaterThan(500);
   });
 
   it('survives infinities and NaN in every argument', () => {

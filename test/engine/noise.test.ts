@@ -108,9 +108,62 @@ describe('the rounded normal distribution', () => {
     for (let j = 1; j <= depth; j++) {
       const [below, above] = [thresholds[depth - j] + 1, thresholds[depth + j - 1] + 1];
       expect(below + above).toBe(2 ** 32);
-      expect(Math.abs(below - 2 ** 32 * upperTail((j - 0.5) / sigma))).toBeLessThanOrEqual(0.5);
     }
-    if (depth < 255) expect(upperTail((depth + 0.5) / sigma)).toBeLessThan(2 ** -33);
+    expect(depth).toBeLessThanOrEqual(255);
+  });
+
+  // From mpmath with 40 digits: nint(2**32 * erfc((j - mpf(1)/2) / sigma / sqrt(2)) / 2), and the last j
+  // up to 255 for which that is not 0.
+  it.each<[number, number, [number, number][]]>([
+    [
+      0.3,
+      2,
+      [
+        [1, 205258000],
+        [2, 1231],
+      ],
+    ],
+    [
+      4,
+      25,
+      [
+        [1, 1933859599],
+        [2, 1519689280],
+        [4, 819423723],
+        [8, 130551380],
+        [16, 228975],
+        [24, 9],
+      ],
+    ],
+    [
+      40,
+      254,
+      [
+        [1, 2126066155],
+        [2, 2083244553],
+        [40, 694491021],
+        [80, 100646150],
+        [240, 5],
+      ],
+    ],
+    [
+      100,
+      255,
+      [
+        [1, 2138916463],
+        [50, 1332728611],
+        [100, 686628399],
+        [200, 98876332],
+        [255, 23467216],
+      ],
+    ],
+  ])('has as many of 2³² words at j or more as mpmath says: σ = %d', (sigma, last, known) => {
+    const { thresholds, depth } = roundedNormal(sigma);
+    expect(depth).toBe(last);
+    for (const [j, count] of known) {
+      expect(2 ** 32 - (thresholds[depth + j - 1] + 1)).toBe(count);
+      expect(thresholds[depth - j] + 1).toBe(count);
+    }
   });
 });
 

@@ -20,7 +20,7 @@ import {
 import { pool } from '#bang/engine/ops/pooling.js';
 import { sgdStep } from '#bang/engine/ops/sgd.js';
 import { makeLayer } from '#bang/model/layers.js';
-import { makeRandom, type Random } from '#bang/random.js';
+import { makeRandom, type Random } from '#bang/base/random.js';
 import { eta } from '#bang/training/bang.js';
 import { between } from '../random.js';
 import { kernel, tensor } from './tensors.js';
@@ -211,16 +211,9 @@ const COMPARISONS: Record<keyof NativeKernels, Row> = {
         const [x, filter, bias, dy, scale] = all;
         const { pooled, kappa } = pooledBackward(conv, [x, filter, bias, dy]);
         const { sliding, pooling, shapes } = conv;
-        const gradient = conv2dMaxPoolWeightGradient(
-          x,
-          pooled,
-          kappa,
-          shapes[1],
-          sliding,
-          pooling,
-          scale,
-        );
-        return [gradient.weight, gradient.bias];
+        const into = gradientOf(shapes[1]);
+        conv2dMaxPoolWeightGradient(x, pooled, kappa, sliding, pooling, into, scale);
+        return [into.weight, into.bias];
       };
       return { ...conv, compute: pooledCompute };
     },
@@ -271,8 +264,9 @@ const COMPARISONS: Record<keyof NativeKernels, Row> = {
     (random) => {
       const [n, i, o] = [between(random, 1, 90), between(random, 1, 60), between(random, 1, 90)];
       const compute = (x: tf.Tensor2D, kappa: tf.Tensor2D, scale: tf.Tensor1D) => {
-        const { weight, bias } = denseWeightGradient(x, kappa, scale);
-        return [weight, bias];
+        const into = gradientOf([i, o]);
+        denseWeightGradient(x, kappa, into, scale);
+        return [into.weight, into.bias];
       };
       const inputs = [[n, i], [n, o], [n]].map((shape) => tensor(random, shape));
       return { inputs, compute, tolerance: 2e-6 };
@@ -499,3 +493,8 @@ it.each(Object.entries(COMPARISONS))(
     calls.mockRestore();
   },
 );
+
+/** Zeros that a weight and a bias gradient are written to. */
+function gradientOf(shape: number[]): { weight: tf.Tensor; bias: tf.Tensor1D } {
+  return { weight: tf.zeros(shape), bias: tf.zeros([shape.at(-1)!]) };
+}

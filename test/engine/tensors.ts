@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Random } from '#bang/random.js';
+import type { Random } from '#bang/base/random.js';
 
 /** What ReLU and pooling leave: a quarter exact zeros and a few equal values. */
 export function values(random: Random, count: number): Float32Array {

@@ -1,12 +1,32 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { assign } from '#bang/engine/block.js';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBinding } from '#bang/engine/native/binding.js';
-import { logitsOf, makeNetwork, type Network, trace } from '#bang/model/network.js';
+import { logitsOf, makeNetwork, type Network, trace, type Weights } from '#bang/model/network.js';
 import { NETWORKS, type NetworkSpec } from '#bang/model/networks.js';
 import { disposeWeights, initialWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
+import { networkOf } from '#bang/config/experiment.js';
+import { loadConfig } from '#bang/config/load.js';
+import { packageRoot } from '#bang/base/files.js';
+import { between } from '../random.js';
 import { randomNetwork } from '../randomNetworks.js';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+
+/** The networks that ship: those by name, and those that a configuration describes. */
+const CONFIGS = path.join(packageRoot, 'configs');
+const SHIPPED = new Map<string, () => Promise<NetworkSpec>>([
+  ...Object.values(NETWORKS).map((spec) => [spec.name, () => Promise.resolve(spec)] as const),
+  ...readdirSync(CONFIGS, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.yaml'))
+    .filter((file) => /^ {2}layers:/m.test(readFileSync(path.join(CONFIGS, file), 'utf8')))
+    .map((file) => {
+      const load = async () => networkOf((await loadConfig(path.join(CONFIGS, file))).config);
+      return [file, load] as const;
+    }),
+]);
 
 let binding: NativeBinding;
 
@@ -19,6 +39,15 @@ afterAll(() => {
   binding.setLevel(binding.levels()[0]);
   binding.setThreads(2);
 });
+
+/** Sets one value of a weight. */
+function poke(parameter: tf.Tensor, at: number, value: number): void {
+  const values = parameter.dataSync<'float32'>().slice();
+  values[at] = value;
+  tf.tidy(() => {
+    assign(parameter, tf.tensor(values, parameter.shape));
+  });
+}
 
 function pixels(spec: NetworkSpec, count: number, seed: number): tf.Tensor4D {
   const random = makeRandom(seed, 'pixels');
@@ -90,8 +119,7 @@ describe('a whole forward pass at once', () => {
     watched.mockRestore();
   });
 
-  // NaN in a mean image stands for a network that has diverged: it must show in the loss. Max pooling
-  // passes over NaN, as tfjs's does.
+  // NaN in a mean image stands for a network that has diverged: it must show in the loss.
   it.each([
     ['convolution', 4, [{ kind: 'relu' }]],
     ['narrow convolution', 1, [{ kind: 'relu' }]],
@@ -119,8 +147,151 @@ describe('a whole forward pass at once', () => {
       binding.setLevel(level);
       const [whole, single] = bothWays(network, 2, 1);
       expect(whole, level).toEqual(single);
-      if (name !== 'max pooling') expect(whole, level).toEqual(new Float32Array(6).fill(NaN));
+      expect(whole, level).toEqual(new Float32Array(6).fill(NaN));
     }
+  });
+
+  it.each([...SHIPPED.keys()])(
+    "carries NaN in one weight or pixel of %s's first layer into all logits",
+    async (name) => {
+      const network: Network = makeNetwork(await SHIPPED.get(name)!());
+      const { spec } = network;
+      if (spec.subtractMean) network.mean = tf.squeeze(pixels(spec, 1, 9), [0]);
+      const { name: first, weightShape } = network.weighted[0];
+      const [weightCount, images] = [tf.util.sizeFromShape(weightShape), 3];
+      const imageSize = tf.util.sizeFromShape(spec.input);
+      const middle = Math.floor(imageSize / 2 + spec.input[1] / 2);
+      const all = new Float32Array(images * spec.classes).fill(NaN);
+      const poisoned: [string, (weights: Weights, values: Float32Array) => void, Float32Array][] = [
+        [
+          'weight',
+          (weights) => {
+            poke(weights.layers.get(first)!.weight, weightCount >> 1, NaN);
+          },
+          all,
+        ],
+        [
+          'bias',
+          (weights) => {
+            poke(weights.layers.get(first)!.bias, 1, NaN);
+          },
+          all,
+        ],
+        // In the second image, and in no other.
+        [
+          'pixel',
+          (_, values) => (values[imageSize + middle] = NaN),
+          all.map((_, i) => (Math.floor(i / spec.classes) === 1 ? NaN : 0)),
+        ],
+      ];
+      for (const [what, poison, expected] of poisoned) {
+        const logits = (way: (...all: [Network, Weights, tf.Tensor4D]) => tf.Tensor) =>
+          tf.tidy(() => {
+            const weights = initialWeights(network, 3);
+            const values = pixels(spec, images, 3).dataSync<'float32'>().slice();
+            poison(weights, values);
+            const x = tf.tensor4d(values, [images, ...spec.input]);
+            const found = way(network, weights, x).dataSync<'float32'>();
+            disposeWeights(weights);
+            // What is a number does not matter here.
+            return found.map((value) => (Number.isNaN(value) ? NaN : 0));
+          });
+        for (const level of binding.levels()) {
+          binding.setLevel(level);
+          expect(logits(logitsOf), `${what}, ${level}`).toEqual(expected);
+          expect(
+            logits((...all) => trace(...all).logits),
+            `${what}, ${level}, by layers`,
+          ).toEqual(expected);
+        }
+        // The kernels of tfjs, with what engine/ops.ts adds.
+        await startEngine({ engine: 'cpu' });
+        expect(logits(logitsOf), `${what}, tfjs`).toEqual(expected);
+        await startEngine({ engine: 'native', threads: 2 });
+      }
+      network.mean?.dispose();
+    },
+    120_000,
+  );
+
+  // Which logits hang on a value is found without NaN: where all weights and pixels are 1, every layer rises
+  // with every value that it sees, so those logits change that see an enormous one.
+  it('carries NaN in any value of random networks into the logits that hang on it', () => {
+    const ENORMOUS = 1e20;
+    let [reached, hidden] = [0, 0];
+    for (let seed = 0; seed < 60; seed++) {
+      const network = makeNetwork(wide(randomNetwork(seed), 1 + 5 * (seed % 3)));
+      const { spec } = network;
+      const random = makeRandom(seed, 'poisoned');
+      binding.setLevel(binding.levels()[seed % binding.levels().length]);
+      binding.setThreads(1 + (seed % 3));
+      const images = between(random, 1, 20);
+      const size = tf.util.sizeFromShape(spec.input);
+
+      const weights = initialWeights(network, seed);
+      const ones = initialWeights(network, seed);
+      for (const { weight, bias } of ones.layers.values()) {
+        assign(weight, tf.ones(weight.shape));
+        assign(bias, tf.zeros(bias.shape));
+      }
+      const x = pixels(spec, images, seed).dataSync<'float32'>().slice();
+      // One that is 1 after the network's scale.
+      const xOnes = new Float32Array(x.length).fill(1 / spec.scale);
+      const logits = (some: Weights, values: Float32Array, way: typeof logitsOf = logitsOf) =>
+        tf.tidy(() =>
+          way(network, some, tf.tensor4d(values, [images, ...spec.input]))
+            .dataSync<'float32'>()
+            .slice(),
+        );
+      const byLayers: typeof logitsOf = (...all) => trace(...all).logits;
+      const untouched = logits(ones, xOnes);
+
+      for (let trial = 0; trial < 8; trial++) {
+        const layer = network.weighted[between(random, 0, network.weighted.length - 1)];
+        const kind = (['weight', 'bias', 'pixel'] as const)[trial % 3];
+        const count =
+          kind === 'pixel'
+            ? images * size
+            : kind === 'bias'
+              ? layer.weightShape.at(-1)!
+              : tf.util.sizeFromShape(layer.weightShape);
+        const at = between(random, 0, count - 1);
+        const withValue = (
+          some: Weights,
+          values: Float32Array,
+          value: number,
+          ways: (typeof logitsOf)[],
+        ): Float32Array[] => {
+          if (kind === 'pixel') {
+            const changed = values.slice();
+            changed[at] = value;
+            return ways.map((way) => logits(some, changed, way));
+          }
+          const variable = some.layers.get(layer.name)![kind];
+          const before = variable.dataSync()[at];
+          poke(variable, at, value);
+          const found = ways.map((way) => logits(some, values, way));
+          poke(variable, at, before);
+          return found;
+        };
+        const [changed] = withValue(ones, xOnes, ENORMOUS, [logitsOf]);
+        const [whole, single] = withValue(weights, x, NaN, [logitsOf, byLayers]);
+        const where = `network ${seed}, ${kind} ${at} of ${layer.name}`;
+        changed.forEach((value, i) => {
+          const hangs = value !== untouched[i];
+          expect(Number.isNaN(whole[i]), `${where}, logit ${i}`).toBe(hangs);
+          // Layer by layer a weight is multiplied with the zero border, too: NaN there is NaN.
+          if (hangs) expect(Number.isNaN(single[i]), `${where}, logit ${i}, by layers`).toBe(true);
+          if (kind === 'pixel') expect(single[i], where).toEqual(whole[i]);
+          if (hangs) reached++;
+          else hidden++;
+        });
+      }
+      disposeWeights(weights);
+      disposeWeights(ones);
+    }
+    expect(reached).toBeGreaterThan(1000);
+    expect(hidden).toBeGreaterThan(1000);
   });
 
   it('refuses programs that do not fit', () => {

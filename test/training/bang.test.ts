@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { batchOf } from '#bang/data/batch.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
@@ -9,9 +9,15 @@ import { rowNorms } from '#bang/engine/ops/norms.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
 import { makeNetwork, type Network, trace, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
-import { caffeOrder, initialWeights, makeWeights, zeroWeights } from '#bang/model/parameters.js';
+import {
+  caffeOrder,
+  disposeWeights,
+  initialWeights,
+  makeWeights,
+  zeroWeights,
+} from '#bang/model/parameters.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
-import { makeRandom } from '#bang/base/random.js';
+import { makeRandom, type Random } from '#bang/base/random.js';
 import { type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
 import {
   applyGradients,
@@ -21,6 +27,7 @@ import {
 } from '#bang/training/step.js';
 import { ENGINE } from '../engine.js';
 import { fixture, networkWith } from '../fixtures.js';
+import { between } from '../random.js';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -279,6 +286,94 @@ describe('a training step', () => {
     expect(weights.layers.get('ip')!.weight.dataSync()[0]).toBeCloseTo(w, 5);
     expect(weights.layers.get('ip')!.bias.dataSync()[0]).toBeCloseTo(b, 5);
   });
+  describe.each([ENGINE, 'cpu'] as const)(
+    "moves weights as Caffe's SGD does, engine %s",
+    (engine) => {
+      beforeAll(async () => {
+        await startEngine({ engine });
+      });
+      afterAll(async () => {
+        await startEngine({ engine: ENGINE });
+      });
+
+      /** Weight and bias of one layer behind each step; each gradient is the same for both. */
+      function path(
+        start: { weight: number; bias: number },
+        steps: { gradient: number; rate: number; momentum: number; weightDecay: number }[],
+      ): { weight: number[]; bias: number[] } {
+        const filler = { kind: 'xavier' } as const;
+        const network = makeNetwork({
+          ...{ name: 'one', input: [1, 1, 1], classes: 1, subtractMean: false, scale: 1 },
+          layers: [{ kind: 'innerProduct', name: 'ip', outputs: 1, filler }],
+        });
+        const of = (weight: number, bias: number): Weights =>
+          makeWeights(network, [{ weight: Float32Array.of(weight), bias: Float32Array.of(bias) }]);
+        const [weights, velocities] = [of(start.weight, start.bias), of(0, 0)];
+        const found = { weight: [] as number[], bias: [] as number[] };
+        for (const { gradient, ...sgd } of steps) {
+          const gradients = of(gradient, gradient);
+          applyGradients(weights, velocities, gradients, sgd);
+          disposeWeights(gradients);
+          const { weight, bias } = weights.layers.get('ip')!;
+          found.weight.push(weight.dataSync()[0]);
+          found.bias.push(bias.dataSync()[0]);
+        }
+        disposeWeights(weights);
+        disposeWeights(velocities);
+        return found;
+      }
+
+      // All numbers are sums of few powers of two, so that nothing is rounded: they can be done by hand.
+      it('momentum gathers a constant gradient, and twice that for the bias', () => {
+        const step = { gradient: 1, rate: 0.125, momentum: 0.5, weightDecay: 0 };
+        const { weight, bias } = path({ weight: 1, bias: 1 }, Array<typeof step>(5).fill(step));
+        // Steps of 2, 3, 3½, 3¾ and 3⅞ sixteenths: a geometric series towards a fourth.
+        expect(weight.map((value) => 128 * (1 - value))).toEqual([16, 40, 68, 98, 129]);
+        expect(bias.map((value) => 64 * (1 - value))).toEqual([16, 40, 68, 98, 129]);
+      });
+
+      it('decay alone shrinks by the same share in every step, the bias by twice that', () => {
+        const step = { gradient: 0, rate: 0.25, momentum: 0, weightDecay: 0.5 };
+        const { weight, bias } = path({ weight: 512, bias: 256 }, Array<typeof step>(3).fill(step));
+        // Seven eighths and three fourths.
+        expect(weight).toEqual([448, 392, 343]);
+        expect(bias).toEqual([192, 144, 108]);
+      });
+
+      it('decay with momentum is the damped oscillator that borders on swinging', () => {
+        // w(t + 1) = (1 + ¼ − ¼) w(t) − ¼ w(t − 1) has the double root ½ and, beginning at rest, the
+        // solution w(t) = w(0) (1 + t / 2) / 2ᵗ. The bias, at twice the rate, has it at half of the decay.
+        const step = { gradient: 0, rate: 0.25, momentum: 0.25 };
+        const solution = [48, 32, 20, 12, 7, 4];
+        const six = (weightDecay: number) =>
+          path(
+            { weight: 64, bias: 64 },
+            Array<number>(6)
+              .fill(0)
+              .map(() => ({ ...step, weightDecay })),
+          );
+        expect(six(1).weight).toEqual(solution);
+        expect(six(0.5).bias).toEqual(solution);
+      });
+
+      it('the velocity holds the rate at which it was gathered', () => {
+        // Half of the first step of 4 and half of that, whatever the rate is by then. Where velocities are
+        // gathered without the rate, as in PyTorch, they would be a fourth of it.
+        const { weight } = path({ weight: 0, bias: 0 }, [
+          { gradient: 4, rate: 1, momentum: 0.5, weightDecay: 0 },
+          { gradient: 0, rate: 0.25, momentum: 0.5, weightDecay: 0 },
+          { gradient: 0, rate: 0.25, momentum: 0.5, weightDecay: 0 },
+        ]);
+        expect(weight).toEqual([-4, -6, -7]);
+      });
+
+      it('decay is added to the gradient, before the rate', () => {
+        const step = { gradient: 6, rate: 0.5, momentum: 0, weightDecay: 0.25 };
+        // Half of 6 + 2 off 8; all of 6 + 2 for the bias.
+        expect(path({ weight: 8, bias: 8 }, [step])).toEqual({ weight: [4], bias: [0] });
+      });
+    },
+  );
 
   it("gradients are what finite differences of the loss say, in each layer's weights", () => {
     const network = makeNetwork(SMALL);
@@ -334,35 +429,111 @@ describe('eta', () => {
     await startEngine({ engine: ENGINE });
   });
 
-  /** The definition, in double precision. */
-  const definition = (norms: number[], hats: number[]): number[] => {
-    const m = Math.max(...norms);
-    return norms.map((n, i) => (n > 0 ? (m / n) ** (hats[i] * (1 - n / m)) : 1));
-  };
-
-  it.each([ENGINE, 'cpu'] as const)(
-    'is its definition, over many batches, engine %s',
-    async (engine) => {
+  describe.each([ENGINE, 'cpu'] as const)('engine %s', (engine) => {
+    beforeAll(async () => {
       await startEngine({ engine });
+    });
+    afterAll(async () => {
+      await startEngine({ engine: ENGINE });
+    });
+
+    const etasOf = (norms: number[], hats: number[]): number[] =>
+      tf.tidy(() => [...eta(tf.tensor1d(norms), tf.tensor1d(hats)).dataSync<'float32'>()]);
+    /** A batch of which a part has no gradient. */
+    const batchOfNorms = (random: Random): number[] =>
+      Array.from({ length: 1 + Math.floor(random.uniform() * 100) }, () =>
+        Math.fround(random.uniform() < 0.2 ? 0 : 10 ** (-6 * random.uniform())),
+      );
+
+    // The largest norm over the own one, ε̂, and what (m / n) ^ (ε̂ (1 − n / m)) is by pencil.
+    it.each([
+      [1, 1, '1', 1],
+      [2, 1, 'the root of 2', 1.4142135623730951],
+      [2, 0.5, 'the fourth root of 2', 1.189207115002721],
+      [4, 1, '4 ^ ¾', 2.8284271247461903],
+      [4, 0.5, '4 ^ ⅜', 1.681792830507429],
+      [16, 0.8, '16 ^ ¾', 8],
+      [16, 1, '16 ^ 15/16', 13.454342644059432],
+      [100, 0.5, '10 ^ 0.99', 9.772372209558107],
+      [1000, 0, '1', 1],
+      [4, 0, '1', 1],
+    ])('at 1/%d of the largest, ε̂ = %d, is %s', (ratio, hat, _, expected) => {
+      for (const unit of [1, 2 ** -20, 3e-5, 700]) {
+        const [own, largest] = etasOf([unit, ratio * unit], [hat, 0.9]);
+        expect(Math.abs(own / expected - 1)).toBeLessThan(1e-6);
+        expect(largest).toBe(1);
+      }
+    });
+
+    it('is a chosen power of two, where ε̂ is chosen for it', () => {
+      // With m / n = 2ᵃ the exponent of 2 is ε̂ · a (1 − 2⁻ᵃ).
+      const random = makeRandom(12, 'powers');
+      for (let trial = 0; trial < 200; trial++) {
+        const [norms, hats, expected] = [[8], [0.5], [1]];
+        while (norms.length < 40) {
+          const a = between(random, 1, 20);
+          const power = between(random, 0, a - 1);
+          norms.push(8 / 2 ** a);
+          hats.push(power / (a - a / 2 ** a));
+          expected.push(2 ** power);
+        }
+        expectEachClose(etasOf(norms, hats), expected, 1e-5);
+      }
+    });
+
+    it('has the properties of the definition, over many batches', () => {
       const random = makeRandom(11, 'eta');
-      for (let trial = 0; trial < 300; trial++) {
-        const count = 1 + Math.floor(random.uniform() * 100);
-        const norms = Array.from({ length: count }, () =>
-          Math.fround(random.uniform() < 0.2 ? 0 : 10 ** (-6 * random.uniform())),
-        );
+      for (let trial = 0; trial < 100; trial++) {
+        const norms = batchOfNorms(random);
+        const largest = Math.max(...norms);
         const hats = norms.map(() => Math.fround(random.uniform()));
-        const found = tf.tidy(() =>
-          eta(tf.tensor1d(norms), tf.tensor1d(hats)).dataSync<'float32'>(),
-        );
-        expectEachClose(found, definition(norms, hats), 2e-5);
+        const found = etasOf(norms, hats);
         found.forEach((value, i) => {
           expect(value).toBeGreaterThanOrEqual(1);
-          if (norms[i] === 0 || norms[i] === Math.max(...norms)) expect(value).toBe(1);
+          // No gradient is made larger than the largest.
+          expect(value * norms[i]).toBeLessThanOrEqual(largest * (1 + 1e-5));
+          if (norms[i] === 0 || norms[i] === largest) expect(value).toBe(1);
         });
+        // What the norms are measured in does not matter, nor who the others are but for the largest.
+        expect(
+          etasOf(
+            norms.map((norm) => norm / 1024),
+            hats,
+          ),
+        ).toEqual(found);
+        const alone = norms.map((norm, i) => etasOf([norm, largest], [hats[i], 1])[0]);
+        if (trial % 10 === 0) expect(alone).toEqual(found);
+        expect(
+          etasOf(
+            norms,
+            hats.map(() => 0),
+          ),
+        ).toEqual(norms.map(() => 1));
+        // Exponents add up: half of ε̂ twice is ε̂.
+        const half = etasOf(
+          norms,
+          hats.map((hat) => hat / 2),
+        );
+        expectEachClose(
+          half.map((value) => value ** 2),
+          found,
+          1e-5,
+        );
+        // The smaller the gradient, the more it grows; the same order remains.
+        const ascending = [...norms].filter((norm) => norm > 0).sort((a, b) => a - b);
+        const same = etasOf(
+          ascending,
+          ascending.map(() => 0.7),
+        );
+        for (let i = 1; i < same.length; i++) {
+          expect(same[i]).toBeLessThanOrEqual(same[i - 1] * (1 + 1e-6));
+          expect(same[i] * ascending[i]).toBeGreaterThanOrEqual(
+            same[i - 1] * ascending[i - 1] * (1 - 1e-6),
+          );
+        }
       }
-      await startEngine({ engine: ENGINE });
-    },
-  );
+    });
+  });
 
   it('leaves a batch alone whose elements all have no gradient', () => {
     const found = tf.tidy(() => eta(tf.zeros([5]), tf.fill([5], 0.8)).dataSync());

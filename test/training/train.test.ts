@@ -180,7 +180,18 @@ describe('the learning rate', () => {
   it("follows Caffe's policies", () => {
     const inv = { policy: 'inv', base: 0.01, gamma: 0.0001, power: 0.75 } as const;
     expect(learningRateAt(inv, 0)).toBe(0.01);
-    expect(learningRateAt(inv, 10_000)).toBeCloseTo(0.01 * 2 ** -0.75, 12);
+    // As Caffe's log of its MNIST example prints them, in six digits.
+    const logged = [
+      [100, 0.00992565],
+      [9800, 0.00599102],
+      [9900, 0.00596843],
+    ];
+    for (const [t, rate] of logged) {
+      expect(Number(learningRateAt(inv, t).toPrecision(6))).toBe(rate);
+    }
+    // Where 1 + γt is 16, its power −¾ is an eighth.
+    expect(learningRateAt(inv, 150_000)).toBeCloseTo(0.00125, 12);
+    expect(learningRateAt({ policy: 'fixed', base: 0.02 }, 12_345)).toBe(0.02);
     const step = { policy: 'step', base: 0.001, factor: 0.1, at: [18_000, 19_000] } as const;
     const rates = [0, 17_999, 18_000, 19_000].map((t) =>
       learningRateAt({ ...step, at: [...step.at] }, t),

@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { fused, run } from './kernel.js';
 import { poolingAttributes, type Sliding } from './sliding.js';
 
-/** Max or average pooling over size × size windows; averages divide by the size of the clipped window. */
+/**
+ * Max or average pooling over size × size windows; averages divide by the size of the clipped window. Both
+ * give NaN where a window has one.
+ */
 export function pool(
   kind: 'maxPool' | 'avgPool',
   x: tf.Tensor4D,
@@ -10,10 +13,24 @@ export function pool(
   sliding: Sliding,
 ): tf.Tensor4D {
   const attributes = poolingAttributes({ size, sliding });
-  return run(kind === 'maxPool' ? tf.MaxPool : tf.AvgPool, { x }, attributes) as tf.Tensor4D;
+  if (kind === 'avgPool') return run(tf.AvgPool, { x }, attributes) as tf.Tensor4D;
+  const y = run(tf.MaxPool, { x }, attributes) as tf.Tensor4D;
+  if (maxPoolKeepsNaN()) return y;
+  return tf.tidy(() => {
+    const odd = run(tf.MaxPool, { x: tf.cast(tf.isNaN(x), 'float32') }, attributes);
+    return tf.where(tf.greater(odd, 0), NaN, y);
+  });
 }
 
-/** The gradient of max pooling, which goes to the first maximum of each window. x is its input, y its output. */
+/** tfjs's own kernel passes over NaN, and so does TensorFlow's on some devices. */
+function maxPoolKeepsNaN(): boolean {
+  return Boolean(tf.getKernel('BangConvMaxPool', tf.getBackend()));
+}
+
+/**
+ * The gradient of max pooling, which goes to the first maximum of each window; NaN counts as the largest value.
+ * x is its input, y its output.
+ */
 export function maxPoolGradient(
   x: tf.Tensor4D,
   y: tf.Tensor4D,
@@ -22,7 +39,11 @@ export function maxPoolGradient(
   sliding: Sliding,
 ): tf.Tensor4D {
   const attributes = poolingAttributes({ size, sliding });
-  return run(tf.MaxPoolGrad, { dy: kappa, input: x, output: y }, attributes) as tf.Tensor4D;
+  const gradient = (input: tf.Tensor4D, output: tf.Tensor4D) =>
+    run(tf.MaxPoolGrad, { dy: kappa, input, output }, attributes) as tf.Tensor4D;
+  if (maxPoolKeepsNaN()) return gradient(x, y);
+  const compared = (values: tf.Tensor4D) => tf.where(tf.isNaN(values), Infinity, values);
+  return tf.tidy(() => gradient(compared(x), compared(y)));
 }
 
 /**
