@@ -52,7 +52,7 @@ const PATIENCE_MS = 60_000;
 const QUICK = { runs: 3, into: 2, kernelMs: 0.2, images: 200 };
 
 const FOOTNOTE = `GFLOP/s count 2 x the multiply-adds of a dense implementation: forward, the gradient by all weights,
-and the gradient by the input of all layers but the first. Peak is multiply-adds in registers alone.
+and the gradient with respect to the input of all layers but the first. Peak is multiply-adds in registers alone.
 The kernels skip zeros and borders: they execute fewer than that, so a share of the peak is no utilization and may pass 100 %.
 Steps are of the rows lenet-b1 and cifar10-b0, 500 iterations into their training.`;
 

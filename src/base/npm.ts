@@ -98,7 +98,7 @@ export function isDamaged(error: unknown): boolean {
   );
 }
 
-/** A failed download in one sentence for the user; what is no failure of the world stays as it is. */
+/** A failed download in one sentence for the user; what is not a failure of the world stays as it is. */
 export function explain(
   error: unknown,
   name: string,

@@ -71,11 +71,11 @@ export async function readBaseline(file: string): Promise<Baseline> {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new UserError(`${file} is no JSON: write it anew with bang check --update-baseline`);
+    throw new UserError(`${file} is not JSON: write it again with bang check --update-baseline`);
   }
   if (!baselineSchema.safeParse(value).success) {
     throw new UserError(
-      `${file} is not a baseline: write it anew with bang check --update-baseline`,
+      `${file} is not a baseline: write it again with bang check --update-baseline`,
     );
   }
   const baseline = value as Baseline;
@@ -91,7 +91,7 @@ export function refuseOtherConfig(baseline: Baseline, file: string, config: Conf
   const difference = differenceOf(baseline.config, config, BESIDE);
   if (difference === undefined) return;
   throw new UserError(
-    `${file} is the baseline of another experiment (${difference}): write it anew with bang check --update-baseline`,
+    `${file} is the baseline of another experiment (${difference}): write it again with bang check --update-baseline`,
   );
 }
 
@@ -99,7 +99,7 @@ export function refuseOtherConfig(baseline: Baseline, file: string, config: Conf
 export function refuseOtherDataThan(baseline: Baseline, file: string, { data }: Result): void {
   if (baseline.data.sha256 === data.sha256) return;
   throw new UserError(
-    `${file} is a baseline on other data: write it anew with bang check --update-baseline`,
+    `${file} is a baseline on other data: write it again with bang check --update-baseline`,
   );
 }
 

@@ -60,7 +60,7 @@ export interface RunDiff {
   notes: string[];
 }
 
-/** Differences as large as twice of what is by chance are no news. */
+/** Differences up to twice those that arise by chance are not news. */
 export const NOISE = 2;
 
 /**
@@ -73,7 +73,7 @@ export async function readSide(place: string): Promise<Side> {
   if (statSync(place, { throwIfNoEntry: false })?.isFile()) {
     const text = (await readUserFile(place)).toString('utf8');
     const result = parseJson(text);
-    if (!isResult(result)) throw new UserError(`${place} is no ${FILES.result} of a run`);
+    if (!isResult(result)) throw new UserError(`${place} is not the ${FILES.result} of a run`);
     return { runs: [{ folder: path.dirname(place), result }], notes: [] };
   }
   const found = findRuns([place]);

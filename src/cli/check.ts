@@ -84,7 +84,7 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         'measure what is normal, and how much it varies',
       )
       .epilog(
-        'Everything is computed anew, but for what --out holds from this very build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked. See docs/ci.md.',
+        'Everything is computed again, but for what --out holds from this very build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked. See docs/ci.md.',
       ) as never,
   handler: async ({ configs, out, junit, json, seeds, force, dataDir, threads, ...chosen }) => {
     if (seeds !== undefined && !chosen.updateBaseline) {

@@ -17,7 +17,7 @@ export function once(name: string): (value: string | string[] | undefined) => st
 /** Options that several commands share. */
 export const shared = {
   threads: {
-    // No type, so that what is no number comes as it was typed: `threadCount` checks it.
+    // No type, so that what is not a number comes as it was typed: `threadCount` checks it.
     describe: 'computing threads (default: $BANG_THREADS, else all cores)',
     requiresArg: true,
   },

@@ -44,7 +44,7 @@ export const pageResults = {
 
 const MOST_EXAMPLES = 100;
 
-/** @throws UserError if that is no number of images */
+/** @throws UserError if that is not a number of images */
 export function perClassIn(examples: string): number {
   const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
   if (count <= MOST_EXAMPLES) return count;

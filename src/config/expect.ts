@@ -113,7 +113,7 @@ export function problemsOfExpect(root: unknown): Problem[] {
   return problems;
 }
 
-/** Of a key in `expect` that is no figure: the one that was meant, and all there are. */
+/** Of a key in `expect` that names nothing: the one that was meant, and all there are. */
 export function unknownFigure(name: string): string {
   const near = nearest(name, NAMES) ?? NAMES.find((one) => one.split('_').includes(name));
   const meant = near === undefined ? '' : `, did you mean ${near}?`;

@@ -162,7 +162,7 @@ async function readText(file: string): Promise<string> {
   if (info.isDirectory()) throw new UserError(`cannot read ${file}: it is a folder`);
   if (!info.isFile()) throw new UserError(`cannot read ${file}: it is not a regular file`);
   if (info.size > MAX_BYTES) {
-    throw new UserError(`${file} is larger than 1 MB: that is no configuration`);
+    throw new UserError(`${file} is larger than 1 MB: that is not a configuration`);
   }
   const bytes = await readUserFile(file);
   const text = bytes.includes(0) ? undefined : decode(bytes);

@@ -123,7 +123,7 @@ export async function loadNoise(
     for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
     const { value, removed } = plainOf(tree);
     if (!Object.hasOwn(value, 'study')) {
-      throw new UserError(`${file} is no noise study, which has the line study: noise`);
+      throw new UserError(`${file} is not a noise study, which has the line study: noise`);
     }
     if (!Object.hasOwn(value, 'name')) value.name = stem(file);
     const checked = await check(value, removed, { tree, file }, networkSources);

@@ -153,7 +153,7 @@ export function problemsOfNetwork(
       layer = makeLayer(spec, shape);
     } catch (error) {
       if (!(error instanceof Misfit)) throw error;
-      // Where one layer does not fit, nothing can be said of those behind it.
+      // Where one layer does not fit, nothing can be said of those after it.
       wrong([i, error.key], error.message);
       return problems;
     }

@@ -165,7 +165,7 @@ function inUnits(numbers: readonly number[]): { integers: number[]; unit: number
   return integers.every(Number.isSafeInteger) ? { integers, unit } : undefined;
 }
 
-/** Digits behind the point of a number as it is written: 3 of 0.005, 6 of 2e-6. */
+/** Digits after the point of a number as it is written: 3 of 0.005, 6 of 2e-6. */
 function decimals(value: number): number {
   const [, fraction = '', exponent = '0'] =
     /^-?\d+(?:\.(\d+))?(?:e(.+))?$/.exec(String(value)) ?? [];

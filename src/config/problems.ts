@@ -168,7 +168,7 @@ export function inBrief(value: unknown): string {
   return typeof value === 'string' ? quoted(value) : String(value);
 }
 
-/** `training.learningRate.at[1]`; keys that are no plain words are quoted and escaped. */
+/** `training.learningRate.at[1]`; keys that are not plain words are quoted and escaped. */
 export function pathText(path: KeyPath): string {
   return path
     .map((part, i) => {

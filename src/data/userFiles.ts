@@ -18,7 +18,7 @@ export async function namesIn(folder: string): Promise<Set<string>> {
  * The length in bytes of a file of the user's, to be judged before it is read.
  *
  * @param original what should be there, such as `the original MNIST file`
- * @throws UserError if it is no file or cannot be looked at
+ * @throws UserError if it is not a file or cannot be looked at
  */
 export async function lengthOf(file: string, original: string): Promise<number> {
   const status = await stat(file).catch((error: unknown) => {

@@ -2,7 +2,7 @@ import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Tensors in one block of memory, group behind group, so that what is done to every value is done in one
+ * Tensors in one block of memory, group after group, so that what is done to every value is done in one
  * pass. Memory cannot be shared by TensorFlow's tensors: on that engine each lies alone.
  */
 export interface Block {

@@ -267,7 +267,7 @@ async function finishedResult(
   if (force || !folder.has('result')) return undefined;
   const result = folder.result();
   if (!isResult(result)) {
-    progress.note(`note: ${folder.file('result')} is damaged; it is made anew`);
+    progress.note(`note: ${folder.file('result')} is damaged; it is made again`);
     return undefined;
   }
   if (dataDir === undefined && result.data.folder === null) return result;

@@ -161,7 +161,7 @@ function resumedState(
   const checkpoint = readCheckpoint(network, folder.file('checkpoint'), origin.settings);
   if (!checkpoint) {
     if (folder.has('checkpoint')) {
-      progress.note(`note: ${folder.file('checkpoint')} is damaged; training begins anew`);
+      progress.note(`note: ${folder.file('checkpoint')} is damaged; training starts over`);
     }
     return undefined;
   }
@@ -170,7 +170,7 @@ function resumedState(
   const lost = missing.find((iteration) => iteration <= state.iteration);
   if (lost !== undefined) {
     progress.note(
-      `note: ${folder.file('snapshots', snapshotName(lost))} is not there; training begins anew`,
+      `note: ${folder.file('snapshots', snapshotName(lost))} is not there; training starts over`,
     );
     disposeWeights(state.weights);
     disposeWeights(state.velocities);
@@ -196,7 +196,7 @@ async function finishedWeights(
     return { weights: importWeights(network, file, name), data };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    throw new UserError(`${error.message}; --force trains anew`);
+    throw new UserError(`${error.message}; --force trains again`);
   }
 }
 

@@ -44,7 +44,7 @@ export async function passOf(
   const count = originals.length / size;
   if (!Number.isInteger(count) || originals.length !== adversarials.length) {
     throw new RangeError(
-      `${originals.length} and ${adversarials.length} values are no pairs of images of ${size}`,
+      `${originals.length} and ${adversarials.length} values are not pairs of images of ${size}`,
     );
   }
   if (options.signal?.aborted === true) throw new Interrupted('stopped while measuring PASS');

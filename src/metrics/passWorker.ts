@@ -4,7 +4,7 @@ import { createPassMeter, type ImageShape } from './pass.js';
 /** What a worker of {@link passOf} gets; all memory is shared. */
 export interface PassJob {
   shape: ImageShape;
-  /** N images each, one behind the other. */
+  /** N images each, one after the other. */
   originals: Uint8Array;
   adversarials: Uint8Array;
   /** N results, to be filled in. */

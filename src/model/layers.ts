@@ -181,7 +181,7 @@ const MOST_POOL_PIXELS = 256;
 
 /**
  * A convolution and the max pooling that follows it as one layer, which never needs the full-size map;
- * undefined where the two are not that. Its kappa is the gradient by the pooled output.
+ * undefined where the two are not that. Its kappa is the gradient with respect to the pooled output.
  */
 export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
   if (!isWeighted(first) || first.spec.kind !== 'conv' || second?.kind !== 'maxPool')

@@ -93,7 +93,7 @@ export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D
 }
 
 /**
- * The way back: kappa begins as the gradient by the logits and is handed down, layer by layer, to
+ * The way back: kappa begins as the gradient with respect to the logits and is handed down, layer by layer, to
  * the output of the first, whose gradient is returned, as its `backward` takes it.
  *
  * @param visit called for each layer with weights, last layer first, with its kappa (the gradient

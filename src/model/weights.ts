@@ -23,7 +23,7 @@ export async function readWeights(file: string): Promise<WeightFile> {
     const wrong = data.findIndex((value) => !Number.isFinite(value));
     if (wrong >= 0) {
       throw new UserError(
-        `${file}: tensor ${quoted(name)} has the value ${data[wrong]}, which is no weight`,
+        `${file}: tensor ${quoted(name)} has the value ${data[wrong]}, which is not a weight`,
       );
     }
   }
@@ -38,7 +38,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
     throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);
   }
   // Neither devices, which never end, nor what fills the memory.
-  if (!found.isFile()) throw new UserError(`${file} is no file`);
+  if (!found.isFile()) throw new UserError(`${file} is not a file`);
   if (found.size > MAX_BYTES) throw new UserError(`${file} is too large for a weight file`);
   return readUserFile(file);
 }

@@ -50,7 +50,7 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
   const varied = keys.flatMap((_, k) => (distinct[k].length > 1 ? [k] : []));
   if (varied.length !== 2) return undefined;
   const [rows, columns] = varied.map((k) => distinct[k]);
-  // Points drawn at random are no grid.
+  // Points drawn at random are not a grid.
   if (rows.length * columns.length !== points.length) return undefined;
   return { keys: [varied[0], varied[1]], rows, columns };
 }

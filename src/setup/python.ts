@@ -51,7 +51,7 @@ export async function findPython(signal?: AbortSignal): Promise<Python> {
   }
   throw new UserError(
     PYTHON
-      ? `PYTHON is set to ${PYTHON}, which is no Python: set it to ${supported}, or to nothing`
+      ? `PYTHON is set to ${PYTHON}, which is not a Python: set it to ${supported}, or to nothing`
       : `there is no Python: install ${supported} with venv (on Debian and Ubuntu: apt install python3-venv)`,
   );
 }

@@ -73,7 +73,7 @@ export async function setUpTensorFlow({
       return { installation: found.installation, already: true };
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      progress.note(`${messageOf(error)}; it is made anew`);
+      progress.note(`${messageOf(error)}; it is made again`);
     }
   }
   requirePlatform();

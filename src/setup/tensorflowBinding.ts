@@ -15,7 +15,7 @@ export async function requireCompiler(): Promise<string> {
     const { CXX } = process.env;
     throw new UserError(
       CXX
-        ? `CXX is set to ${CXX}, which is no C++ compiler: set it to one, or to nothing`
+        ? `CXX is set to ${CXX}, which is not a C++ compiler: set it to one, or to nothing`
         : 'there is no C++ compiler: install g++ or clang++ (on Debian and Ubuntu: apt install g++)',
     );
   }

@@ -38,7 +38,7 @@ export interface Checkpoint {
 
 /**
  * The training state in a checkpoint file, or undefined if there is none, it is damaged, or it
- * belongs to other settings: then training begins anew.
+ * belongs to other settings: then training starts over.
  */
 export function readCheckpoint(
   network: Network,

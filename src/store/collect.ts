@@ -26,7 +26,7 @@ export interface Found {
 /**
  * The finished runs in folders and below them, in the order of their names.
  *
- * @param isOther says of a folder that it, and what is below it, is no matter of runs
+ * @param isOther says of a folder that it, and what is below it, does not concern runs
  * @throws UserError if one of the folders is none
  */
 export function findRuns(
@@ -171,7 +171,7 @@ function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
 
 /**
  * Groups as tables in the paper's order: for each row first what was measured as in the paper; rows
- * of which there is no run, too; behind them what is not in the paper.
+ * of which there is no run, too; after them what is not in the paper.
  */
 export function tablesOf(groups: readonly Group[]): CollectedPart[] {
   const named = distinct(groups);

@@ -64,7 +64,7 @@ function value(values: Float32Array | undefined, i: number, digits: number): num
   return found === undefined || Number.isNaN(found) ? '' : Number(found.toFixed(digits));
 }
 
-/** What is not known of the published rows in the terms of a run, or is no matter to them. */
+/** What is not known of the published rows in the terms of a run, or is irrelevant to them. */
 const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
 
 /** `table.csv`: the lines of the console table, each figure in a column of its own. */

@@ -9,7 +9,7 @@ import { isMapping } from '../config/problems.js';
 export type Identity = Record<string, unknown>;
 
 export function readIdentity(file: string): Identity {
-  let problem = 'it is no configuration';
+  let problem = 'it is not a configuration';
   try {
     const found: unknown = parse(readFileSync(file, 'utf8'));
     if (isMapping(found)) return found;

@@ -2,7 +2,7 @@ import type { AttackName } from '../attacks/attack.js';
 import type { AttackOutcome } from '../metrics/evaluation.js';
 import type { Parts } from './parts.js';
 
-/** Where finished attacks are kept, so that an interrupted evaluation goes on behind them. */
+/** Where finished attacks are kept, so that an interrupted evaluation goes on after them. */
 export interface OutcomeStore {
   read(attack: AttackName): AttackOutcome | undefined;
   write(attack: AttackName, outcome: AttackOutcome): void;

@@ -11,7 +11,7 @@ export interface Parts {
 }
 
 /** Parts of a result as JSON files, each with a hash of it and of what it depends on; those for which
- *  it does not hold are as if not there. */
+ *  it does not hold are as if they were not there. */
 export function partsIn(folder: string, key: Identity): Parts {
   const digestOf = (value: unknown): string =>
     createHash('sha256')

@@ -41,14 +41,14 @@ export function queueAddress(
   try {
     parsed = new URL(text);
   } catch {
-    throw new UserError(`${source} is no address such as redis://localhost:6379`);
+    throw new UserError(`${source} is not an address such as redis://localhost:6379`);
   }
   const { protocol, hostname, port, pathname, search, hash } = parsed;
   const database = pathname.replace(/^\//, '');
   const plain = /^\d{0,4}$/.test(database) && search === '' && hash === '';
   if (!['redis:', 'rediss:'].includes(protocol) || hostname === '' || !plain) {
     throw new UserError(
-      `${source} is no address such as redis://localhost:6379/0, or rediss:// for TLS`,
+      `${source} is not an address such as redis://localhost:6379/0, or rediss:// for TLS`,
     );
   }
   if (url !== undefined && parsed.password !== '') {
@@ -74,7 +74,7 @@ export function queueAddress(
       db: Number(database),
       ...(username !== '' && { username }),
       ...(password !== '' && { password }),
-      // A number is no name of a server: the certificate has to have it as an address.
+      // A number is not the name of a server: the certificate has to have it as an address.
       ...(protocol === 'rediss:' && { tls: isIP(host) === 0 ? { servername: host } : {} }),
     },
     prefix,

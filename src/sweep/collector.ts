@@ -153,7 +153,7 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
           throw new Interrupted('stopped collecting; workers go on with what is in the queue');
         }
         const left = await drop(queue, [...open.keys()]);
-        // Where nothing is left of a sweep, any engine may begin it anew.
+        // Where nothing is left of a sweep, any engine may start it over.
         if (left === 0 && engine === undefined) await client.unlink(engineKey(prefix, sweep));
         throw new Interrupted(
           `stopped; ${left === 0 ? 'nothing of it is left in the queue' : `what workers have begun or finished (cells: ${left}) is kept for whoever goes on`}`,

@@ -98,13 +98,13 @@ function crashText(code: number | null, killer: NodeJS.Signals | null, complaint
 
 /** What the training takes of a cell, about: 0.78 on LeNet, 0.85 on CIFAR-10 quick. */
 const TRAINING = 0.8;
-/** What comes behind it: predictions, three attacks, PASS of two of them. */
-const TASKS_BEHIND = 6;
+/** What comes after it: predictions, three attacks, PASS of two of them. */
+const TASKS_AFTER = 6;
 
 function fractionOf({ label, task, done, total }: FromCell & { kind: 'progress' }): number {
   const part = total === 0 ? 1 : done / total;
   if (label === 'training') return TRAINING * part;
-  const behind = Math.min(1, (Math.max(0, task - 2) + part) / TASKS_BEHIND);
+  const behind = Math.min(1, (Math.max(0, task - 2) + part) / TASKS_AFTER);
   return TRAINING + (1 - TRAINING) * behind;
 }
 

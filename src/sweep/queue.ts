@@ -70,7 +70,7 @@ const ANSWER_MS = 15_000;
 const BEAT_MS = 30_000;
 
 /**
- * Makes a connection anew that has gone silent without being closed, as when a firewall forgets it:
+ * Makes a connection again that has gone silent without being closed, as when a firewall forgets it:
  * the operating system takes a quarter of an hour to notice. Requests are then sent again.
  */
 function replaceSilent(client: Redis, beatMs: number): void {

@@ -203,7 +203,7 @@ async function computeAll(
   whole.finish();
 }
 
-/** Who goes on behind a rung; what was open and does not is marked as stopped there. */
+/** Who goes on after a rung; what was open and does not is marked as stopped there. */
 function afterRung(
   rung: number,
   going: readonly Cell[],

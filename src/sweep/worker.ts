@@ -183,7 +183,7 @@ async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promis
   const { client, address, options, signal, running } = context;
   const { progress } = options;
   const parsed = cellJobSchema.safeParse(job.data);
-  if (!parsed.success) throw new UnrecoverableError('the job is no cell of a sweep');
+  if (!parsed.success) throw new UnrecoverableError('the job is not a cell of a sweep');
   const { data } = parsed;
   const text = JSON.stringify(data);
   if (text.length > MOST_CHARACTERS)
@@ -303,7 +303,7 @@ async function refuseMixed(
 
 const PROGRESS_MS = 10_000;
 
-/** At most every ten seconds; what cannot be sent is no matter. */
+/** At most every ten seconds; what cannot be sent does not matter. */
 function throttled(send: (fraction: number) => Promise<void>): (fraction: number) => void {
   let last = -Infinity;
   return (fraction) => {

@@ -255,7 +255,7 @@ describe('a baseline', () => {
   });
 
   it.each([
-    ['{', /is no JSON: write it anew with bang check --update-baseline$/],
+    ['{', /is not JSON: write it again with bang check --update-baseline$/],
     ['[]', /is not a baseline/],
     ['{"format": 2}', /is not a baseline/],
   ])('that holds %s is refused', async (text, message) => {
@@ -281,7 +281,7 @@ describe('a baseline', () => {
     const longer = parseConfig({ ...mine, training: { ...mine.training, iterations: 20_000 } });
     expect(refuse(longer)).toThrow(
       new UserError(
-        'b.json is the baseline of another experiment (training.iterations was 10000, is 20000): write it anew with bang check --update-baseline',
+        'b.json is the baseline of another experiment (training.iterations was 10000, is 20000): write it again with bang check --update-baseline',
       ),
     );
     const fewer = parseConfig({ ...mine, evaluation: { ...mine.evaluation, images: 10 } });

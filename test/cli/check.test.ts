@@ -199,7 +199,7 @@ describe('a baseline', () => {
     space.write('based.yaml', text.replace('batch: 16', 'batch: 8'));
     const other = await check(file);
     expect(other.stdout).toMatch(
-      /^ERROR based: .*b\.json is the baseline of another experiment \(training\.batch was 16, is 8\): write it anew with bang check --update-baseline$/m,
+      /^ERROR based: .*b\.json is the baseline of another experiment \(training\.batch was 16, is 8\): write it again with bang check --update-baseline$/m,
     );
     expect(other.code).toBe(2);
 

@@ -186,7 +186,7 @@ describe('bang noise', () => {
     expect(again.stderr).not.toMatch(/training|noise/);
   });
 
-  it('refuses another study in the folder, and what is no number of copies', async () => {
+  it('refuses another study in the folder, and what is not a number of copies', async () => {
     expectRefusal(
       await noiseInside('whole', '--set', 'seed=3'),
       /whole holds another experiment \(seed was 1, is 3\): choose another folder/,

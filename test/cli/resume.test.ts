@@ -85,7 +85,7 @@ describe('an interrupted run', () => {
     expectWhole('killed');
   });
 
-  it.each(['flipped', 'truncated'])('begins anew where the checkpoint is %s', async (how) => {
+  it.each(['flipped', 'truncated'])('starts over where the checkpoint is %s', async (how) => {
     cpSync(space.file('stopped'), space.file(how), { recursive: true });
     const bytes = space.bytes('stopped', 'checkpoint.safetensors');
     if (how === 'flipped') bytes[bytes.length - 4321] ^= 0x10;
@@ -93,7 +93,7 @@ describe('an interrupted run', () => {
     space.write(`${how}/checkpoint.safetensors`, kept);
     const { stderr } = await bangOk(args(how), { cwd: space.folder });
     expect(stderr).toMatch(
-      /^note: .*checkpoint\.safetensors is damaged; training begins anew\ntraining: 120/,
+      /^note: .*checkpoint\.safetensors is damaged; training starts over\ntraining: 120/,
     );
     expectWhole(how);
   });
@@ -151,7 +151,7 @@ describe('a damaged result folder', () => {
   it.each(['{', 'null'])('makes a result.json anew that is %j', async (text) => {
     const out = damaged(`result-${text.length}`, [], { 'result.json': text });
     const { code, stderr } = await runIn(out);
-    expect(stderr).toMatch(/^note: .*result\.json is damaged; it is made anew\nclassifying: /);
+    expect(stderr).toMatch(/^note: .*result\.json is damaged; it is made again\nclassifying: /);
     expect(code).toBe(0);
     const { row } = JSON.parse(space.read(out, 'result.json')) as Result;
     expect(row.images).toBe(60);
@@ -160,7 +160,7 @@ describe('a damaged result folder', () => {
 
   it('refuses weights that are damaged', async () => {
     const out = damaged('weightless', ['result.json'], { 'weights.safetensors': 'nothing' });
-    expectRefusal(await runIn(out), /weights\.safetensors .*; --force trains anew\n$/);
+    expectRefusal(await runIn(out), /weights\.safetensors .*; --force trains again\n$/);
   });
 
   it('refuses weights of another training, which another process may have left', async () => {
@@ -177,13 +177,13 @@ describe('a damaged result folder', () => {
     cpSync(space.file('strange/weights.safetensors'), space.file('of-two/weights.safetensors'));
     expectRefusal(
       await runIn(out),
-      /weights\.safetensors is of another training; --force trains anew\n$/,
+      /weights\.safetensors is of another training; --force trains again\n$/,
     );
   });
 
   it.each([
     ['there is none', undefined, /holds a training\.csv, but no config\.yaml that says/],
-    ['it is empty', '', /cannot read .*config\.yaml \(it is no configuration\): choose another/],
+    ['it is empty', '', /cannot read .*config\.yaml \(it is not a configuration\): choose another/],
     ['it is no YAML', 'a: [b', /cannot read .*config\.yaml \(.+\): choose another folder/],
   ])(
     'takes nothing from a folder whose config.yaml says not what it is: %s',

@@ -86,7 +86,10 @@ describe('bang setup tensorflow says in a sentence', () => {
 
   it('that PYTHON names none', async () => {
     vi.stubEnv('PYTHON', '/nowhere/python');
-    expectRefusal(await setup(), /^bang: PYTHON is set to \/nowhere\/python, which is no Python/);
+    expectRefusal(
+      await setup(),
+      /^bang: PYTHON is set to \/nowhere\/python, which is not a Python/,
+    );
   });
 
   it.each(['3.9.2', '3.14.0', '2.7.18'])(
@@ -205,11 +208,13 @@ describe('the tensorflow engine', () => {
     expect(second.stdout).toBe('tensorflow is not set up\n');
   });
 
-  it('made anew where it does not compute', async () => {
+  it('made again where it does not compute', async () => {
     space.write('cache/tensorflow/setup.json', JSON.stringify(record));
     python('3.11.2', { pip: 'echo ERROR: no; exit 1' });
     const { code, stderr } = await setup();
-    expect(stderr).toMatch(/^tfjs-node-gpu does not run on this machine \(.*\); it is made anew$/m);
+    expect(stderr).toMatch(
+      /^tfjs-node-gpu does not run on this machine \(.*\); it is made again$/m,
+    );
     expect(stderr).toMatch(/pip failed \(no\)/);
     expect(code).toBe(2);
     // A failure takes nothing away.

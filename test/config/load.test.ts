@@ -62,7 +62,7 @@ describe('YAML that is broken', () => {
       'cannot read /dev/zero: it is not a regular file',
     ]);
     expect(await complaints(write('x.yaml', `#${'x'.repeat(1_000_000)}`))).toEqual([
-      'x.yaml is larger than 1 MB: that is no configuration',
+      'x.yaml is larger than 1 MB: that is not a configuration',
     ]);
     for (const bytes of [
       Buffer.from('a: \0'),

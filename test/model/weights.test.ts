@@ -474,6 +474,6 @@ describe('other files', () => {
     }
     await expect(readWeights(path.join(folder, 'none'))).rejects.toThrow(/no such file/);
     await expect(readWeights(folder)).rejects.toThrow(/it is a folder/);
-    await expect(readWeights('/dev/zero')).rejects.toThrow(/is no file/);
+    await expect(readWeights('/dev/zero')).rejects.toThrow(/is not a file/);
   });
 });

@@ -41,10 +41,15 @@ it('takes the password from the environment or a file, and prints it nowhere', (
 
 it.each<[string, string | undefined, Parameters<typeof queueAddress>[1], RegExp]>([
   ['none', undefined, { prefix }, /^which queue\? --queue redis:\/\/HOST:PORT, or .* BANG_QUEUE$/],
-  ['no URL', 'host:6379', { prefix }, /^--queue is no address such as redis:/],
-  ['another protocol', 'http://host', { prefix }, /^--queue is no address such as redis:/],
+  ['no URL', 'host:6379', { prefix }, /^--queue is not an address such as redis:/],
+  ['another protocol', 'http://host', { prefix }, /^--queue is not an address such as redis:/],
   ['a password for all to see', 'redis://:secret@host', { prefix }, /BANG_QUEUE_PASSWORD/],
-  ['a password elsewhere', 'redis://host?password=secret', { prefix }, /^--queue is no address/],
+  [
+    'a password elsewhere',
+    'redis://host?password=secret',
+    { prefix },
+    /^--queue is not an address/,
+  ],
   ['a user that is not encoded', 'redis://100%@host', { prefix }, /^--queue: write "%" .* %25$/],
   ['a strange prefix', 'redis://host', { prefix: 'a b*' }, /^--queue-prefix: expected letters/],
   ['no file', 'redis://host', { prefix, passwordFile: '/nowhere' }, /^cannot read \/nowhere: /],

@@ -225,7 +225,7 @@ describe('a worker', () => {
       { ...valid, config: { ...config, training: { ...training, snapshots: 1 } } },
     ]);
     const [no, bad, other, many] = [
-      'failed the job is no cell of a sweep',
+      'failed the job is not a cell of a sweep',
       'failed the configuration of the cell is not valid here',
       'failed the job names other data than its configuration',
       'failed the cell asks for training.snapshots, which workers do not make',

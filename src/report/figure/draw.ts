@@ -281,7 +281,7 @@ async function surfaceRows(results: readonly string[]): Promise<Found> {
   const across = (key: string): number => new Set(lines.map((line) => line[key])).size;
   if (varied.length !== 2 || points.size < across(x_key) * across(y_key)) {
     throw new UserError(
-      `${file} is of no grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
+      `${file} is not of a grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
     );
   }
   const rows = SURFACES.flatMap((surface) => {

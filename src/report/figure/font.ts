@@ -58,7 +58,7 @@ function readMetrics(file: Buffer): Metrics {
   return {
     unitsPerEm: file.readUInt16BE(start('head') + 18),
     advanceOf: (codePoint) => {
-      // The last width stands for all glyphs behind it.
+      // The last width stands for all glyphs after it.
       const glyph = Math.min(glyphOf(file, cmap, codePoint), withWidth - 1);
       return file.readUInt16BE(start('hmtx') + 4 * glyph);
     },

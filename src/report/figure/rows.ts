@@ -57,7 +57,7 @@ export function csvLines(text: string, file: string): Record<string, string>[] {
   try {
     lines = parse(text, { columns: true, bom: true });
   } catch {
-    throw new UserError(`${file} is damaged: its lines are no CSV`);
+    throw new UserError(`${file} is damaged: its lines are not CSV`);
   }
   if (lines.length === 0) throw new UserError(`${file} holds no line`);
   return lines;
