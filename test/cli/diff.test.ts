@@ -150,7 +150,7 @@ describe('bang diff', () => {
   it.each([
     ['@/nowhere', /^bang: cannot read .*nowhere: there is no such folder\n$/],
     ['@', /^bang: .* holds \d experiments: name the folder of one \(/],
-    ['@/b.json', /^bang: .*b\.json is no result\.json of a run\n$/],
+    ['@/b.json', /^bang: .*b\.json is not the result\.json of a run\n$/],
     ['@/none', /^bang: no finished run in .*none or below/],
   ])('refuses %s', async (place, message) => {
     space.write('none/file', '');

@@ -116,7 +116,7 @@ describe('bang setup tensorflow says in a sentence', () => {
     vi.stubEnv('CXX', '/nowhere/c++');
     expectRefusal(
       await setup(),
-      /^bang: CXX is set to \/nowhere\/c\+\+, which is no C\+\+ compiler/,
+      /^bang: CXX is set to \/nowhere\/c\+\+, which is not a C\+\+ compiler/,
     );
   });
 

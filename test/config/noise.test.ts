@@ -97,6 +97,8 @@ describe('a noise study', () => {
 
   it('and an experiment are not taken for each other', async () => {
     await expect(loadConfig(study('lenet'))).rejects.toThrow(/lenet\.yaml describes a noise study/);
-    await expect(loadNoise(path.join(configs, 'lenet-r0.yaml'))).rejects.toThrow(/no noise study/);
+    await expect(loadNoise(path.join(configs, 'lenet-r0.yaml'))).rejects.toThrow(
+      /not a noise study/,
+    );
   });
 });
