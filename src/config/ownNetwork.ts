@@ -5,7 +5,7 @@ import {
   countParameters,
   isWeighted,
   makeLayer,
-  Misfit,
+  ShapeError,
   type Layer,
   type LayerSpec,
   type Shape,
@@ -152,7 +152,7 @@ export function problemsOfNetwork(
     try {
       layer = makeLayer(spec, shape);
     } catch (error) {
-      if (!(error instanceof Misfit)) throw error;
+      if (!(error instanceof ShapeError)) throw error;
       // Where one layer does not fit, nothing can be said of those after it.
       wrong([i, error.key], error.message);
       return problems;

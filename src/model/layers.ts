@@ -2,16 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from '../engine/ops/convolution.js';
 import { dense, denseInputGradient, denseWeightGradient } from '../engine/ops/dense.js';
 import { multiply, relu, reluGradient } from '../engine/ops/elementwise.js';
-import type { ForwardStep } from '../engine/ops/forward.js';
+import type { ForwardOperation } from '../engine/ops/forward.js';
 import { rowNorms } from '../engine/ops/norms.js';
-import {
-  conv2dMaxPool,
-  conv2dMaxPoolInputGradient,
-  conv2dMaxPoolWeightGradient,
-  type Pooled,
-  pooledKappa,
-  pooledNorms,
-} from '../engine/ops/pooledConvolution.js';
 import { clippedAt, type Sliding } from '../engine/ops/sliding.js';
 import { pool as poolImages, avgPoolGradient, maxPoolGradient } from '../engine/ops/pooling.js';
 
@@ -36,31 +28,32 @@ export interface Parameters {
   bias: tf.Tensor1D;
 }
 
-/** One pass through a layer: x is its input [N, …input], y its output [N, …output]. */
-export interface Pass {
+/** What a forward pass through a layer leaves: its input x [N, …input] and output y [N, …output]. */
+export interface Activations {
   x: tf.Tensor;
   y: tf.Tensor;
-  /** What else the way back needs, if the layer is of that kind. */
+  /** What else its backward functions need, if the layer is of that kind. */
   saved?: tf.Tensor;
 }
 
-/** What a layer computes, forward and backward; kappa is the gradient of the loss by its output. */
+/**
+ * What a layer computes. kappa is the gradient of the loss with respect to the layer's output; `parameters` are
+ * its own, if it is weighted; `mask` has dropout's factors (0 or 1 / (1 − rate)) in the shape of x, in training.
+ */
 export interface Layer {
   spec: LayerSpec;
   input: Shape;
   output: Shape;
-  forward(x: tf.Tensor, extra: Extra): Pass;
+  forward(x: tf.Tensor, parameters?: Parameters, mask?: tf.Tensor): Activations;
   /** The gradient with respect to x. */
-  backward(kappa: tf.Tensor, pass: Pass, extra: Extra): tf.Tensor;
-  /** What it does in a forward pass outside of training, which has no way back. */
-  steps(parameters: Parameters | undefined): ForwardStep[];
-}
-
-/** What a layer needs beside its input, if it is of that kind. */
-export interface Extra {
-  parameters?: Parameters;
-  /** Dropout's factors (0 or 1 / (1 − rate)), shaped as x; none outside of training. */
-  mask?: tf.Tensor;
+  backward(
+    kappa: tf.Tensor,
+    activations: Activations,
+    parameters?: Parameters,
+    mask?: tf.Tensor,
+  ): tf.Tensor;
+  /** The same as `forward` for a whole network in one kernel, outside of training. */
+  operations(parameters?: Parameters): ForwardOperation[];
 }
 
 /** A layer whose parameters are trained: here BANG acts. */
@@ -72,12 +65,10 @@ export interface WeightedLayer extends Layer {
   /** Inputs to one output: the xavier filler's fan-in. */
   fanIn: number;
   filler: Filler;
-  /** kappa as the functions below and `backward` take it, if not as it comes from the layer above. */
-  receive?(kappa: tf.Tensor, pass: Pass): tf.Tensor;
-  /** ‖κᵢ‖ [N], κᵢ the gradient of the loss by the outputs of the weights for batch element i. */
-  norms(kappa: tf.Tensor, pass: Pass): tf.Tensor1D;
+  /** ‖κᵢ‖ [N]: the norm of the gradient with respect to what the weights of this layer output for element i. */
+  norms(kappa: tf.Tensor, activations: Activations): tf.Tensor1D;
   /** into ← Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
-  gradient(kappa: tf.Tensor, pass: Pass, into: Parameters, scale?: tf.Tensor1D): void;
+  gradient(kappa: tf.Tensor, activations: Activations, into: Parameters, scale?: tf.Tensor1D): void;
 }
 
 export function isWeighted(layer: Layer): layer is WeightedLayer {
@@ -89,8 +80,8 @@ export function countParameters({ weightShape }: WeightedLayer): number {
   return tf.util.sizeFromShape(weightShape) + weightShape.at(-1)!;
 }
 
-/** A layer that does not fit its input, and which key of its spec is to blame. */
-export class Misfit extends Error {
+/** A layer does not fit its input; `key` of its spec is to blame. */
+export class ShapeError extends Error {
   constructor(
     readonly key: string,
     message: string,
@@ -102,7 +93,7 @@ export class Misfit extends Error {
 /**
  * The layer that `spec` describes, on inputs of this shape.
  *
- * @throws Misfit if the layer does not fit its input
+ * @throws ShapeError if the layer does not fit its input
  */
 export function makeLayer(spec: LayerSpec, input: Shape): Layer {
   switch (spec.kind) {
@@ -120,29 +111,30 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
         output: input,
         forward: (x) => ({ x, y: relu(x) }),
         backward: (kappa, { y }) => reluGradient(y, kappa),
-        steps: () => [{ kind: 'relu' }],
+        operations: () => [{ kind: 'relu' }],
       };
     case 'dropout':
       return {
         spec,
         input,
         output: input,
-        forward: (x, { mask }) => ({ x, y: mask ? multiply(x, mask) : x }),
-        backward: (kappa, _pass, { mask }) => (mask ? multiply(kappa, mask) : kappa),
-        steps: () => [],
+        forward: (x, _parameters, mask) => ({ x, y: mask ? multiply(x, mask) : x }),
+        backward: (kappa, _activations, _parameters, mask) =>
+          mask ? multiply(kappa, mask) : kappa,
+        operations: () => [],
       };
   }
 }
 
-type Spec<K extends LayerSpec['kind']> = Extract<LayerSpec, { kind: K }>;
+export type Spec<K extends LayerSpec['kind']> = Extract<LayerSpec, { kind: K }>;
 
 function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLayer {
   const [height, width, channels] = input;
   const pad = spec.pad ?? 0;
   const largest = Math.min(height, width) + 2 * pad;
-  if (spec.size > largest) throw misfitSize('filter', spec.size, input, largest);
+  if (spec.size > largest) throw tooLarge('filter', spec.size, input, largest);
   // Outputs that see nothing of the image; the kernels do not compute them either.
-  if (pad >= spec.size) throw new Misfit('pad', `expected less than the size, ${spec.size}`);
+  if (pad >= spec.size) throw new ShapeError('pad', `expected less than the size, ${spec.size}`);
   const sliding: Sliding = { stride: 1, pad };
   const weightShape = [spec.size, spec.size, channels, spec.filters];
   const [rows, columns] = [height, width].map((extent) => extent + 2 * pad - spec.size + 1);
@@ -156,74 +148,24 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
     windows: rows * columns,
     fanIn: spec.size * spec.size * channels,
     filler: spec.filler,
-    forward: (x, { parameters }) => ({
+    forward: (x, parameters) => ({
       x,
       y: conv2d(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding),
     }),
     norms: (kappa) => rowNorms(kappa),
-    backward: (kappa, { x }, { parameters }) =>
+    backward: (kappa, { x }, parameters) =>
       conv2dInputGradient(x.shape, kappa as tf.Tensor4D, filterOf(parameters), sliding),
     gradient: (kappa, { x }, into, scale) => {
       conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, sliding, into, scale);
     },
-    steps: (parameters) => [
+    operations: (parameters) => [
       { kind: 'conv', input, output, size: spec.size, stride: 1, pad, parameters: parameters! },
     ],
   };
 }
 
-function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
+export function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
   return parameters!.weight as tf.Tensor4D;
-}
-
-/** In the window of a max pooling that is one layer with the convolution before it: a byte says which won. */
-const MOST_POOL_PIXELS = 256;
-
-/**
- * A convolution and the max pooling that follows it as one layer, which never needs the full-size map;
- * undefined where the two are not that. Its kappa is the gradient with respect to the pooled output.
- */
-export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
-  if (!isWeighted(first) || first.spec.kind !== 'conv' || second?.kind !== 'maxPool')
-    return undefined;
-  if (second.size ** 2 > MOST_POOL_PIXELS) return undefined;
-  const whole = first.output as [number, number, number];
-  const poolLayer = pool(second, whole);
-  const pooling = { size: second.size, sliding: clipping(second, whole).sliding };
-  const sliding: Sliding = { stride: 1, pad: first.spec.pad ?? 0 };
-  const pooled = ({ y, saved }: Pass): Pooled => ({ y, saved }) as Pooled;
-  return {
-    ...first,
-    output: poolLayer.output,
-    forward: (x, { parameters }) => ({
-      x,
-      ...conv2dMaxPool(x as tf.Tensor4D, filterOf(parameters), parameters!.bias, sliding, pooling),
-    }),
-    receive: (kappa, pass) => pooledKappa(pooled(pass), kappa as tf.Tensor4D, pooling),
-    norms: (kappa, pass) =>
-      pooledNorms([pass.x.shape[0], ...whole], pooled(pass), kappa as tf.Tensor4D, pooling),
-    backward: (kappa, pass, { parameters }) =>
-      conv2dMaxPoolInputGradient(
-        pass.x.shape,
-        pooled(pass),
-        kappa as tf.Tensor4D,
-        filterOf(parameters),
-        sliding,
-        pooling,
-      ),
-    gradient: (kappa, pass, into, scale) => {
-      conv2dMaxPoolWeightGradient(
-        pass.x as tf.Tensor4D,
-        pooled(pass),
-        kappa as tf.Tensor4D,
-        sliding,
-        pooling,
-        into,
-        scale,
-      );
-    },
-    steps: (parameters) => [...first.steps(parameters), ...poolLayer.steps(undefined)],
-  };
 }
 
 function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
@@ -238,12 +180,12 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
     windows: 1,
     fanIn: inputs,
     filler: spec.filler,
-    forward: (x, { parameters }) => {
+    forward: (x, parameters) => {
       const { weight, bias } = parameters!;
       return { x, y: dense(flat(x), weight as tf.Tensor2D, bias) };
     },
     norms: (kappa) => rowNorms(kappa),
-    backward: (kappa, { x }, { parameters }) =>
+    backward: (kappa, { x }, parameters) =>
       tf.reshape(
         denseInputGradient(kappa as tf.Tensor2D, parameters!.weight as tf.Tensor2D),
         x.shape,
@@ -251,7 +193,7 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
     gradient: (kappa, { x }, into, scale) => {
       denseWeightGradient(flat(x), kappa as tf.Tensor2D, into, scale);
     },
-    steps: (parameters) => [
+    operations: (parameters) => [
       {
         kind: 'innerProduct',
         input: input.length === 3 ? input : [1, 1, inputs],
@@ -265,11 +207,14 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
   };
 }
 
-function pool(spec: Spec<'maxPool'> | Spec<'avgPool'>, input: [number, number, number]): Layer {
+export function pool(
+  spec: Spec<'maxPool'> | Spec<'avgPool'>,
+  input: [number, number, number],
+): Layer {
   const { kind, size, stride } = spec;
   const [height, width, channels] = input;
   const largest = Math.min(height, width) + stride - 1;
-  if (size > largest) throw misfitSize('window', size, input, largest);
+  if (size > largest) throw tooLarge('window', size, input, largest);
   const output: Shape = [
     windowsAlong(height, size, stride),
     windowsAlong(width, size, stride),
@@ -285,12 +230,12 @@ function pool(spec: Spec<'maxPool'> | Spec<'avgPool'>, input: [number, number, n
       kind === 'maxPool'
         ? maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding)
         : avgPoolGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding, beyond),
-    steps: () => [{ kind, input, output, size, stride, pad: 0 }],
+    operations: () => [{ kind, input, output, size, stride, pad: 0 }],
   };
 }
 
 /** How a pooling's windows move, and by how much the last ones reach beyond the image: there they are clipped. */
-function clipping(
+export function clipping(
   { size, stride }: Spec<'maxPool'> | Spec<'avgPool'>,
   [height, width]: [number, number, number],
 ): { sliding: Sliding; beyond: [number, number] } {
@@ -310,8 +255,8 @@ function windowsAlong(extent: number, size: number, stride: number): number {
   return (count - 1) * stride < extent ? count : count - 1;
 }
 
-function misfitSize(what: string, size: number, input: Shape, largest: number): Misfit {
-  return new Misfit(
+function tooLarge(what: string, size: number, input: Shape, largest: number): ShapeError {
+  return new ShapeError(
     'size',
     `a ${what} of ${size} does not fit its input of ${input.join('×')}, expected at most ${largest}`,
   );
@@ -319,5 +264,5 @@ function misfitSize(what: string, size: number, input: Shape, largest: number): 
 
 function image(shape: Shape, kind: string): [number, number, number] {
   if (shape.length === 3) return shape;
-  throw new Misfit('kind', `${kind} needs an image, but what comes before gives a vector`);
+  throw new ShapeError('kind', `${kind} needs an image, but what comes before gives a vector`);
 }

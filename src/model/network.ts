@@ -3,16 +3,16 @@ import type { Block } from '../engine/block.js';
 import { forwardPass } from '../engine/ops/forward.js';
 import { normalize } from '../engine/ops/elementwise.js';
 import {
+  type Activations,
   isWeighted,
   type Layer,
   makeLayer,
   type Parameters,
-  type Pass,
-  pooledConv,
   type Shape,
   type WeightedLayer,
 } from './layers.js';
 import type { NetworkSpec } from './networks.js';
+import { pooledConv } from './pooledConv.js';
 
 /** A network's layers, fitted to each other. Its parameters are elsewhere: it is only structure. */
 export interface Network {
@@ -31,17 +31,17 @@ export interface Weights {
   layers: ReadonlyMap<string, Parameters>;
 }
 
-/** One forward pass, kept for the way back. */
+/** One forward pass, kept for the backward pass. */
 export interface Trace {
-  /** Layer by layer. */
-  passes: Pass[];
+  /** Of each layer. */
+  activations: Activations[];
   logits: tf.Tensor2D;
 }
 
 /** Dropout's factors for the layers that want them, by position. */
 export type Masks = Map<number, tf.Tensor>;
 
-/** @throws Misfit if the layers do not fit each other */
+/** @throws ShapeError if the layers do not fit each other */
 export function makeNetwork(spec: NetworkSpec): Network {
   const layers: Layer[] = [];
   let shape: Shape = spec.input;
@@ -72,51 +72,46 @@ export function trace(
   pixels: tf.Tensor4D,
   masks?: Masks,
 ): Trace {
-  const passes: Pass[] = [];
+  const activations: Activations[] = [];
   let x: tf.Tensor = prepare(network, pixels);
   network.layers.forEach((layer, i) => {
-    const extra = { parameters: parametersOf(layer, weights), mask: masks?.get(i) };
-    const pass = layer.forward(x, extra);
-    passes.push(pass);
-    x = pass.y;
+    activations[i] = layer.forward(x, parametersOf(layer, weights), masks?.get(i));
+    x = activations[i].y;
   });
-  return { passes, logits: x as tf.Tensor2D };
+  return { activations, logits: x as tf.Tensor2D };
 }
 
 /** Logits [N,classes] for pixels [N,H,W,C]: those of `trace`, bit for bit, in half of the time. */
 export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D): tf.Tensor2D {
-  const steps = network.layers.flatMap((layer) => layer.steps(parametersOf(layer, weights)));
+  const operations = network.layers.flatMap((layer) =>
+    layer.operations(parametersOf(layer, weights)),
+  );
   return (
-    forwardPass(pixels, meanOf(network), network.spec.scale, steps) ??
+    forwardPass(pixels, meanOf(network), network.spec.scale, operations) ??
     tf.tidy(() => trace(network, weights, pixels).logits)
   );
 }
 
 /**
- * The way back: kappa begins as the gradient with respect to the logits and is handed down, layer by layer, to
- * the output of the first, whose gradient is returned, as its `backward` takes it.
+ * The backward pass: kappa, the gradient with respect to the logits, is handed down from layer to layer.
  *
- * @param visit called for each layer with weights, last layer first, with its kappa (the gradient
- *   with respect to its output) and its pass
+ * @param visit called for each layer with weights, the last first, with its kappa
+ * @returns kappa of the first layer
  */
 export function backward(
   network: Network,
   weights: Weights,
-  { passes }: Trace,
+  { activations }: Trace,
   logitsGradient: tf.Tensor2D,
-  visit: (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass) => void,
+  visit: (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations) => void,
   masks?: Masks,
 ): tf.Tensor {
   let kappa: tf.Tensor = logitsGradient;
   for (let i = network.layers.length - 1; i >= 0; i--) {
     const layer = network.layers[i];
-    if (isWeighted(layer)) {
-      kappa = layer.receive?.(kappa, passes[i]) ?? kappa;
-      visit(layer, kappa, passes[i]);
-    }
+    if (isWeighted(layer)) visit(layer, kappa, activations[i]);
     if (i === 0) break;
-    const extra = { parameters: parametersOf(layer, weights), mask: masks?.get(i) };
-    kappa = layer.backward(kappa, passes[i], extra);
+    kappa = layer.backward(kappa, activations[i], parametersOf(layer, weights), masks?.get(i));
   }
   return kappa;
 }
@@ -125,13 +120,13 @@ export function backward(
 export function pixelGradient(
   network: Network,
   weights: Weights,
-  whole: Trace,
+  forward: Trace,
   logitsGradient: tf.Tensor2D,
 ): tf.Tensor4D {
   const first = network.layers[0];
-  const kappa = backward(network, weights, whole, logitsGradient, () => undefined);
-  const extra = { parameters: parametersOf(first, weights) };
-  return first.backward(kappa, whole.passes[0], extra) as tf.Tensor4D;
+  const kappa = backward(network, weights, forward, logitsGradient, () => undefined);
+  const parameters = parametersOf(first, weights);
+  return first.backward(kappa, forward.activations[0], parameters) as tf.Tensor4D;
 }
 
 function parametersOf(layer: Layer, weights: Weights): Parameters | undefined {

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/batch.js';
 import { sgdStep } from '../engine/ops/sgd.js';
 import { softmaxCrossEntropy } from '../engine/ops/loss.js';
-import type { Pass, WeightedLayer } from '../model/layers.js';
+import type { Activations, WeightedLayer } from '../model/layers.js';
 import {
   backward,
   type Masks,
@@ -46,18 +46,18 @@ export function computeGradients(
   masks?: Masks,
 ): BatchMetrics {
   const count = batch.labels.shape[0];
-  const pass = trace(network, weights, batch.pixels, masks);
-  const { loss, gradient, correct } = softmaxCrossEntropy(pass.logits, batch.labels, 1 / count);
+  const forward = trace(network, weights, batch.pixels, masks);
+  const { loss, gradient, correct } = softmaxCrossEntropy(forward.logits, batch.labels, 1 / count);
   const options = { bang, correct, masks };
-  const eta = layerGradients(network, weights, gradients, pass, gradient, options);
+  const eta = layerGradients(network, weights, gradients, forward, gradient, options);
   return { loss, correct, eta };
 }
 
 /**
- * The way back from the logits: each layer's weight gradient, BANG's if asked.
+ * The backward pass from the logits: each layer's weight gradient, BANG's if asked.
  *
  * @param gradients what they are written to
- * @param logitsGradient [N,C] gradient of the batch's mean loss by the logits
+ * @param logitsGradient [N,C] gradient of the batch's mean loss with respect to the logits
  * @param options.seen called with each layer's kappa, for those who want to look
  * @returns BANG's η by layer
  */
@@ -65,33 +65,37 @@ export function layerGradients(
   network: Network,
   weights: Weights,
   gradients: Weights,
-  whole: Trace,
+  forward: Trace,
   logitsGradient: tf.Tensor2D,
   options: {
     bang?: Bang | undefined;
     correct: tf.Tensor1D;
     masks?: Masks | undefined;
-    seen?: (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass) => void;
+    seen?: (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations) => void;
   },
 ): BatchMetrics['eta'] {
   const { bang, correct, masks, seen } = options;
   const etas: BatchMetrics['eta'] = new Map();
   const hats = new Map<number, tf.Tensor1D>();
-  const visit = (layer: WeightedLayer, kappa: tf.Tensor, pass: Pass): void => {
-    seen?.(layer, kappa, pass);
+  const visit = (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations): void => {
+    seen?.(layer, kappa, activations);
     const into = gradients.layers.get(layer.name)!;
     if (!bang) {
-      layer.gradient(kappa, pass, into);
+      layer.gradient(kappa, activations, into);
       return;
     }
     const epsilon = inLayer(bang.epsilon, layer.name);
     const hat = hats.get(epsilon) ?? epsilonHat(correct, epsilon, bang.ratio);
     hats.set(epsilon, hat);
-    const { scale, eta } = balance(layer.norms(kappa, pass), hat, inLayer(bang.beta, layer.name));
-    layer.gradient(kappa, pass, into, scale);
+    const { scale, eta } = balance(
+      layer.norms(kappa, activations),
+      hat,
+      inLayer(bang.beta, layer.name),
+    );
+    layer.gradient(kappa, activations, into, scale);
     etas.set(layer.name, eta);
   };
-  backward(network, weights, whole, logitsGradient, visit, masks);
+  backward(network, weights, forward, logitsGradient, visit, masks);
   return etas;
 }
 

@@ -14,7 +14,6 @@ import {
   conv2dMaxPool,
   conv2dMaxPoolInputGradient,
   conv2dMaxPoolWeightGradient,
-  pooledKappa,
   pooledNorms,
 } from '#bang/engine/ops/pooledConvolution.js';
 import { pool } from '#bang/engine/ops/pooling.js';
@@ -140,13 +139,12 @@ function pooledConvolution(random: Random, trial: number) {
 
 type T4 = tf.Tensor4D;
 
-/** The backward pass of `pooledConvolution`, as far as to kappa. */
-function pooledBackward(
+/** The forward pass of `pooledConvolution`. */
+function pooledForward(
   { sliding, pooling }: ReturnType<typeof pooledConvolution>,
-  [x, filter, bias, kappa]: [T4, T4, tf.Tensor1D, T4],
+  [x, filter, bias]: [T4, T4, tf.Tensor1D],
 ) {
-  const pooled = conv2dMaxPool(x, filter, bias, sliding, pooling);
-  return { pooled, kappa: pooledKappa(pooled, kappa, pooling) };
+  return conv2dMaxPool(x, filter, bias, sliding, pooling);
 }
 
 /** An image and a pooling of it. */
@@ -189,10 +187,10 @@ const COMPARISONS: Record<keyof NativeKernels, Row> = {
       if (trial % 3) return { inputs, compute, tolerance };
       tf.dispose(inputs);
       const conv = pooledConvolution(random, trial / 3);
-      const pooledCompute = (...all: [T4, T4, tf.Tensor1D, T4]) => {
-        const { pooled, kappa } = pooledBackward(conv, all);
+      const pooledCompute = (x: T4, filter: T4, bias: tf.Tensor1D, kappa: T4) => {
+        const pooled = pooledForward(conv, [x, filter, bias]);
         const { sliding, pooling, shapes } = conv;
-        return [conv2dMaxPoolInputGradient(shapes[0], pooled, kappa, all[1], sliding, pooling)];
+        return [conv2dMaxPoolInputGradient(shapes[0], pooled, kappa, filter, sliding, pooling)];
       };
       return { ...conv, compute: pooledCompute };
     },
@@ -208,8 +206,8 @@ const COMPARISONS: Record<keyof NativeKernels, Row> = {
       tf.dispose(inputs);
       const conv = pooledConvolution(random, trial / 3);
       const pooledCompute = (...all: [T4, T4, tf.Tensor1D, T4, tf.Tensor1D]) => {
-        const [x, filter, bias, dy, scale] = all;
-        const { pooled, kappa } = pooledBackward(conv, [x, filter, bias, dy]);
+        const [x, filter, bias, kappa, scale] = all;
+        const pooled = pooledForward(conv, [x, filter, bias]);
         const { sliding, pooling, shapes } = conv;
         const into = gradientOf(shapes[1]);
         conv2dMaxPoolWeightGradient(x, pooled, kappa, sliding, pooling, into, scale);
@@ -232,8 +230,8 @@ const COMPARISONS: Record<keyof NativeKernels, Row> = {
     60,
     (random, trial) => {
       const conv = pooledConvolution(random, trial);
-      const compute = (...all: [T4, T4, tf.Tensor1D, T4]) => {
-        const { pooled, kappa } = pooledBackward(conv, all);
+      const compute = (x: T4, filter: T4, bias: tf.Tensor1D, kappa: T4) => {
+        const pooled = pooledForward(conv, [x, filter, bias]);
         return [pooledNorms(conv.whole, pooled, kappa, conv.pooling)];
       };
       return { ...conv, compute };
@@ -311,7 +309,7 @@ const COMPARISONS: Record<keyof NativeKernels, Row> = {
       ];
       const layer = makeLayer({ kind: 'avgPool', size, stride }, input);
       const batch = between(random, 1, 3);
-      const compute = (x: T4, kappa: T4) => [layer.backward(kappa, { x, y: x }, {})];
+      const compute = (x: T4, kappa: T4) => [layer.backward(kappa, { x, y: x })];
       const inputs = [input, layer.output].map((shape) => tensor(random, [batch, ...shape]));
       return { inputs, compute, tolerance: 2e-6 };
     },

@@ -7,7 +7,7 @@ import { batchOf } from '#bang/data/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
-import { makeLayer, Misfit, type LayerSpec, type Shape } from '#bang/model/layers.js';
+import { makeLayer, ShapeError, type LayerSpec, type Shape } from '#bang/model/layers.js';
 import { makeNetwork, pixelGradient, trace, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
 import {
@@ -63,7 +63,7 @@ function computed(spec: NetworkSpec, seed: number, bang: Bang | undefined) {
       found.set(`${name}.bias`, bias.dataSync<'float32'>());
     }
     const whole = trace(network, weights, batch.pixels);
-    whole.passes.forEach(({ y }, i) => {
+    whole.activations.forEach(({ y }, i) => {
       expect(y.shape).toEqual([BATCH, ...network.layers[i].output]);
       expect(y.dataSync<'float32'>().every(Number.isFinite)).toBe(true);
     });
@@ -190,7 +190,7 @@ describe('pooling', () => {
         expect(layer.output, text).toEqual([expected.length, expected[0].length, 1]);
         tf.tidy(() => {
           const x = tf.tensor4d(image.flat(), [1, height, width, 1]);
-          const pass = layer.forward(x, {});
+          const pass = layer.forward(x);
           expect(pass.y.shape, text).toEqual([1, ...layer.output]);
           const found = pass.y.dataSync();
           expected.flat().forEach((value, i) => {
@@ -198,7 +198,7 @@ describe('pooling', () => {
           });
           // Pooling is linear around x, and homogeneous: y·κ = x·(gradient by x of y·κ).
           const kappa = tf.randomNormal(pass.y.shape, 0, 1, 'float32', 5);
-          const back = layer.backward(kappa, pass, {});
+          const back = layer.backward(kappa, pass);
           const [outer, inner] = [tf.sum(tf.mul(pass.y, kappa)), tf.sum(tf.mul(x, back))];
           expect(inner.dataSync()[0], text).toBeCloseTo(outer.dataSync()[0], 3);
         });
@@ -231,7 +231,7 @@ describe('a layer that does not fit its input', () => {
     [{ kind: 'avgPool', size: 1, stride: 1 }, [10], 'kind', /avgPool needs an image/],
   ])('%j on %j', (spec, input, key, message) => {
     const make = () => makeLayer(spec, input);
-    expect(make).toThrow(Misfit);
+    expect(make).toThrow(ShapeError);
     expect(make).toThrow(message);
     expect(make).toThrow(expect.objectContaining({ key }) as Error);
   });

@@ -46,8 +46,8 @@ const mutations: Mutation[] = [
       },
       {
         file: 'model/network.js',
-        from: 'visit(layer, kappa, passes[i]);',
-        to: 'kappa = visit(layer, kappa, passes[i]) ?? kappa;',
+        from: 'visit(layer, kappa, activations[i]);',
+        to: 'kappa = visit(layer, kappa, activations[i]) ?? kappa;',
       },
     ],
     out: ['fgs_linf_mean', 'hc1_linf_std'],

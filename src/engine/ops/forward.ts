@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { fused } from './kernel.js';
 
-/** One step of a forward pass, as `forwardPass` takes it. */
-export type ForwardStep =
+/** One operation of a forward pass, as `forwardPass` takes it. */
+export type ForwardOperation =
   | { kind: 'relu' }
   | {
       kind: 'conv' | 'innerProduct' | 'maxPool' | 'avgPool';
@@ -17,11 +17,11 @@ export type ForwardStep =
       parameters?: { weight: tf.Tensor; bias: tf.Tensor1D };
     };
 
-const STEP_KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'];
+const KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'];
 
 /**
  * A whole forward pass in one kernel, which keeps nothing for a backward pass. Undefined on engines without
- * this kernel, and for steps that it does not support. Bit for bit what the layers compute one by one.
+ * this kernel, and for operations that it does not support. Bit for bit what the layers compute one by one.
  *
  * @param x pixels [N,H,W,C], before `normalize`, which the kernel applies with this mean and factor
  */
@@ -29,22 +29,22 @@ export function forwardPass(
   x: tf.Tensor4D,
   mean: tf.Tensor | undefined,
   factor: number,
-  steps: readonly ForwardStep[],
+  operations: readonly ForwardOperation[],
 ): tf.Tensor2D | undefined {
   const program: number[][] = [];
   const parameters: Record<string, tf.Tensor> = {};
-  for (const step of steps) {
-    if (step.kind === 'relu') {
+  for (const operation of operations) {
+    if (operation.kind === 'relu') {
       const before = program.at(-1);
       if (!before) return undefined;
       before[1] = 1;
       continue;
     }
-    const { size, stride, pad } = step;
+    const { size, stride, pad } = operation;
     const geometry = [
       x.shape[0],
-      ...step.input,
-      ...step.output,
+      ...operation.input,
+      ...operation.output,
       size,
       size,
       stride,
@@ -52,16 +52,16 @@ export function forwardPass(
       pad,
       pad,
     ];
-    if (step.parameters) {
-      parameters[`weight${program.length}`] = step.parameters.weight;
-      parameters[`bias${program.length}`] = step.parameters.bias;
+    if (operation.parameters) {
+      parameters[`weight${program.length}`] = operation.parameters.weight;
+      parameters[`bias${program.length}`] = operation.parameters.bias;
     }
-    program.push([STEP_KINDS.indexOf(step.kind), 0, ...geometry]);
+    program.push([KINDS.indexOf(operation.kind), 0, ...geometry]);
   }
   const most = Math.max(
     ...program.flatMap((row) => [row[3] * row[4] * row[5], row[6] * row[7] * row[8]]),
   );
-  if (program.length > 64 || most > 2 ** 22 || steps.at(-1)?.kind === 'relu') return undefined;
+  if (program.length > 64 || most > 2 ** 22 || operations.at(-1)?.kind === 'relu') return undefined;
   const attributes = { program, factor };
   return fused('BangForward', { x, mean, ...parameters }, attributes)?.[0] as
     tf.Tensor2D | undefined;

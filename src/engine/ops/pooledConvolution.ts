@@ -23,7 +23,14 @@ export interface Pooled {
   saved: tf.Tensor4D;
 }
 
-/** Whether `saved` contains winners. If so, the kernels below take kappa of the pooled output. */
+/** The largest pooling window, in pixels, that the kernels take: a byte says which pixel won. */
+const MOST_PIXELS = 256;
+
+export function isPoolable({ size }: Pick<MaxPooling, 'size'>): boolean {
+  return size ** 2 <= MOST_PIXELS;
+}
+
+/** Whether `saved` contains winners. If so, there are kernels that take kappa of the pooled output. */
 function hasWinners({ saved }: Pooled): boolean {
   return saved.dtype === 'bool';
 }
@@ -43,17 +50,13 @@ export function conv2dMaxPool(
   return { y: pool('maxPool', whole, pooling.size, pooling.sliding), saved: whole };
 }
 
-/**
- * Kappa, the gradient with respect to the pooled output, in the form that the three functions below take.
- * On engines without kernels for them, this is the gradient with respect to the convolution's output.
- */
-export function pooledKappa(
-  pooled: Pooled,
+/** The gradient with respect to the convolution's output, from kappa, that with respect to the pooled output. */
+function outputGradient(
+  { y, saved }: Pooled,
   kappa: tf.Tensor4D,
   { size, sliding }: MaxPooling,
 ): tf.Tensor4D {
-  if (hasWinners(pooled)) return kappa;
-  return maxPoolGradient(pooled.saved, pooled.y, kappa, size, sliding);
+  return maxPoolGradient(saved, y, kappa, size, sliding);
 }
 
 /** L2 norm [N] of each batch element's gradient with respect to the convolution's output [N,oH,oW,O]. */
@@ -63,7 +66,7 @@ export function pooledNorms(
   kappa: tf.Tensor4D,
   pooling: MaxPooling,
 ): tf.Tensor1D {
-  if (!hasWinners(pooled)) return rowNorms(kappa);
+  if (!hasWinners(pooled)) return rowNorms(outputGradient(pooled, kappa, pooling));
   const attributes = { shape: outputShape, pooling: poolingAttributes(pooling) };
   return run('BangPooledNorms', { kappa, winner: pooled.saved }, attributes) as tf.Tensor1D;
 }
@@ -77,7 +80,10 @@ export function conv2dMaxPoolInputGradient(
   sliding: Sliding,
   pooling: MaxPooling,
 ): tf.Tensor4D {
-  if (!hasWinners(pooled)) return conv2dInputGradient(inputShape, kappa, filter, sliding);
+  if (!hasWinners(pooled)) {
+    const gradient = outputGradient(pooled, kappa, pooling);
+    return conv2dInputGradient(inputShape, gradient, filter, sliding);
+  }
   return run(
     'BangConvMaxPoolInputGradient',
     { kappa, winner: pooled.saved, filter },
@@ -96,7 +102,7 @@ export function conv2dMaxPoolWeightGradient(
   scale?: tf.Tensor1D,
 ): void {
   if (!hasWinners(pooled)) {
-    conv2dWeightGradient(x, kappa, sliding, into, scale);
+    conv2dWeightGradient(x, outputGradient(pooled, kappa, pooling), sliding, into, scale);
     return;
   }
   fused(
