@@ -59,7 +59,7 @@ async function removeLeftovers(parent: string): Promise<void> {
     const folder = path.join(parent, name);
     const dead =
       match[1] === machine() ? !isAlive(Number(match[2])) : (await ageOf(folder)) > DAY_MS;
-    // A leftover that resists is no reason not to fetch.
+    // Fetch even if a leftover cannot be removed.
     if (dead) await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }

@@ -139,7 +139,7 @@ export function judge(
   return [...bands].map(([name, band]) => {
     const figure = scalar(name);
     const over = overSeeds(figure, rows);
-    // A band is about all seeds: one that could not be measured is no evidence that it holds.
+    // A band is about all seeds: one that could not be measured cannot show that it holds.
     const value = over?.n === rows.length ? over.mean : null;
     const around = isRelative(band) ? baseline?.figures[name] : undefined;
     if (isRelative(band) && !around) {

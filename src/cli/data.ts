@@ -79,7 +79,7 @@ function sizeOf(source: Source): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** Without a name a data set that was never fetched is no fault; asked for by name, it is. */
+/** A data set that was never fetched is an error only if it is asked for by name. */
 async function verify(dataName: DataName | undefined): Promise<void> {
   const faults: string[] = [];
   for (const each of dataName === undefined ? DATA_NAMES : [dataName]) {

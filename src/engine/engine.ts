@@ -112,7 +112,7 @@ async function startTensorFlow(threads: number): Promise<Engine> {
     backend = loadTensorFlow(tensorflowFolder(), threads);
   } catch (error) {
     throw new UserError(
-      `the tensorflow engine cannot be loaded (${messageOf(error)}); make it anew with: ${SETUP_COMMAND}`,
+      `the tensorflow engine cannot be loaded (${messageOf(error)}); make it again with: ${SETUP_COMMAND}`,
     );
   }
   await tf.setBackend(TENSORFLOW);

@@ -74,7 +74,7 @@ export interface CaffeHdf5 {
  * `<layer>.bias`, and what `encodeCaffeHdf5` puts beside them. Layers without parameters are left out.
  *
  * @param file the name of the file, for messages
- * @throws UserError if it is no such file, or damaged
+ * @throws UserError if it is not such a file, or damaged
  */
 export async function readCaffeHdf5(bytes: Uint8Array, file: string): Promise<CaffeHdf5> {
   const { h5, module } = await loadH5wasm();
@@ -148,7 +148,7 @@ function readRoot(
   }
   const data = root.get('data');
   if (!(data instanceof h5.Group)) {
-    throw new UserError(`${file}: not a Caffe weight file: /data is no group, or it is damaged`);
+    throw new UserError(`${file}: not a Caffe weight file: /data is not a group, or it is damaged`);
   }
   const tensors = new Map<string, NamedArray>();
   // Links can make many layers of one dataset; together they cannot be larger than the file either.
@@ -157,7 +157,7 @@ function readRoot(
     const group = data.get(layer);
     if (!(group instanceof h5.Group)) {
       throw new UserError(
-        `${file}: not a Caffe weight file: ${quoted(`/data/${layer}`)} is no group, or it is damaged`,
+        `${file}: not a Caffe weight file: ${quoted(`/data/${layer}`)} is not a group, or it is damaged`,
       );
     }
     for (const key of group.keys()) {
@@ -178,7 +178,7 @@ function readRoot(
     if (!root.keys().includes(name)) return undefined;
     const found = root.get(name);
     if (found instanceof h5.Dataset) return found;
-    throw new UserError(`${file}: "/${name}" is no array, or it is damaged`);
+    throw new UserError(`${file}: "/${name}" is not an array, or it is damaged`);
   };
   const mean = beside(MEAN);
   if (mean) {

@@ -86,7 +86,7 @@ export function encodeSafetensors(
     members.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   }
   const json = Buffer.from(`{${members.join(',')}}`);
-  // Spaces behind the header, so that the data begins where eight bytes do.
+  // Spaces after the header, so that the data begins where eight bytes do.
   const start = Math.ceil((PREFIX + json.length) / 8) * 8;
   const bytes = new Uint8Array(start + end).fill(0x20, PREFIX + json.length, start);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(start - PREFIX), true);
@@ -166,7 +166,7 @@ function parseHeader(
   } catch {
     return fail('its header is not JSON');
   }
-  if (!isObject(json)) return fail('its header is no object');
+  if (!isObject(json)) return fail('its header is not an object');
   const tensors = Object.entries(json).filter(([name]) => name !== METADATA);
   const metadata = Object.hasOwn(json, METADATA) ? json[METADATA] : {};
   if (!isTableOfTexts(metadata)) return fail('its metadata is not a table of strings');

@@ -170,8 +170,8 @@ function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
 }
 
 /**
- * Groups as tables in the paper's order: for each row first what was measured as in the paper; rows
- * of which there is no run, too; after them what is not in the paper.
+ * Groups as tables in the paper's order: in each row, first what was measured as in the paper; rows
+ * without a run are there, too. What is not in the paper comes after them.
  */
 export function tablesOf(groups: readonly Group[]): CollectedPart[] {
   const named = distinct(groups);

@@ -49,7 +49,7 @@ const LOOK_EVERY_MS = 15_000;
 const PATIENCE_MS = 600_000;
 /** A server that loses what it is given would make workers compute for ever. */
 const MOST_DAMAGED = 3;
-/** A worker that is killed again and again is no reason to give a cell up. */
+/** A cell is not given up because its worker is killed again and again. */
 export const MOST_STALLS = 100;
 
 /**
@@ -168,7 +168,7 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
     }
     await looking.done();
   } finally {
-    // A look that has begun puts nothing into the folder any more: it may soon be another's.
+    // A poll that has begun writes nothing more to the folder, which may soon belong to another sweep.
     open.clear();
     await closeAll([queue, events]);
   }

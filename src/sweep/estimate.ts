@@ -88,7 +88,7 @@ async function measure(config: Config, threads: number): Promise<Unit> {
     const masks = dropoutMasks(network, batch, seed, 0);
     const images = { pixels, labels };
     const { loss } = computeGradients(network, weights, gradients, images, bang, masks);
-    // Rate 0: the weights of noise would soon be no numbers any more.
+    // Rate 0: the weights of noise would soon no longer be finite.
     applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
     loss.dataSync();
   });

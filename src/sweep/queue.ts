@@ -66,7 +66,7 @@ async function refuseUnfit(redis: Server, text: string, answerMs: number): Promi
 
 /** For the first answer. */
 const ANSWER_MS = 15_000;
-/** A result with weights may take as long on a slow line, and a question waits behind it. */
+/** A result with weights may take this long on a slow line, and a request waits for it. */
 const BEAT_MS = 30_000;
 
 /**

@@ -67,7 +67,7 @@ export function initialState(network: Network, seed: number): TrainingState {
  * model of the last iteration, or of `until`. The same settings, seed and data give the same weights
  * bit for bit on one machine, whatever the number of threads and wherever the run was interrupted.
  *
- * @throws ExperimentError if the loss or, at a line of the log, a weight is no number any more, or the
+ * @throws ExperimentError if the loss or, at a line of the log, a weight is no longer a number, or the
  *   loss stays at chance
  * @throws Interrupted if the signal aborts; the state has been checkpointed
  */
@@ -168,7 +168,7 @@ function validationText({ validationAccuracy }: LogRow): string {
 }
 
 function divergence(what: string, t: number, settings: TrainingSettings): string {
-  return `${what} is no finite number any more at iteration ${t + 1}: ${remedy(settings)}`;
+  return `${what} is no longer finite at iteration ${t + 1}: ${remedy(settings)}`;
 }
 
 function remedy({ learningRate, bang }: TrainingSettings): string {
@@ -176,7 +176,7 @@ function remedy({ learningRate, bang }: TrainingSettings): string {
   return `lower ${keys} (the base rate is ${learningRate.base})`;
 }
 
-/** A loss ten times that of guessing is no learning any more, though still a number. */
+/** With a loss ten times that of guessing, the network no longer learns. */
 function refuseDivergence(row: LogRow, classes: number, settings: TrainingSettings): void {
   if (row.loss > 10 * Math.log(classes)) {
     throw new ExperimentError(

@@ -192,7 +192,7 @@ describe('the tensorflow engine', () => {
     [
       'has lost its files',
       JSON.stringify(record),
-      /^bang: the tensorflow engine cannot be loaded \(.*\); make it anew with: bang setup tensorflow/s,
+      /^bang: the tensorflow engine cannot be loaded \(.*\); make it again with: bang setup tensorflow/s,
     ],
   ])('says so where it %s', async (_, content, message) => {
     if (content !== undefined) space.write('cache/tensorflow/setup.json', content);

@@ -237,7 +237,7 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
   expect(last.begun()).toBe(1);
 });
 
-it('takes the cells of a sweep out of the queue that does not run any more, of any version', async () => {
+it('takes the cells of a sweep out of the queue when the sweep no longer runs, of any version', async () => {
   const queue = makeQueue();
   const done = new AbortController();
   const begun = collect(two, { signal: done.signal });

@@ -123,13 +123,13 @@ describe('training', () => {
     expect(measure()).toEqual(before);
   });
 
-  it('stops with a sentence when the loss is no number any more, or stays at chance', async () => {
+  it('stops with a sentence when the loss is no longer a number, or stays at chance', async () => {
     const fast = { learningRate: { policy: 'fixed', base: 1e6 }, iterations: 50 } as const;
     await expect(weightsAfter({ ...fast, logEvery: 2 })).rejects.toThrow(
       /far above that of guessing \(2\.30\)/,
     );
     await expect(weightsAfter({ ...fast, logEvery: 50 })).rejects.toThrow(
-      /no finite number any more at iteration \d+/,
+      /no longer finite at iteration \d+/,
     );
     // Whose weights become NaN while ReLU could still hide it.
     const dead = {
@@ -137,15 +137,13 @@ describe('training', () => {
       iterations: 50,
       logEvery: 50,
     } as const;
-    await expect(weightsAfter(dead)).rejects.toThrow(/no finite number any more at iteration \d+/);
+    await expect(weightsAfter(dead)).rejects.toThrow(/no longer finite at iteration \d+/);
     // Weights that become NaN in a step whose loss is still a number.
     const state = initialState(network, 1);
     const last = state.velocities.layers.get('ip2')!.bias.dataSync();
     last[9] = NaN;
     const one = train(network, { ...settings, iterations: 1 }, 1, { train: data }, state);
-    await expect(one).rejects.toThrow(
-      /^a weight is no finite number any more at iteration 1: lower/,
-    );
+    await expect(one).rejects.toThrow(/^a weight is no longer finite at iteration 1: lower/);
     const still = { learningRate: { policy: 'fixed', base: 1e-12 }, bang: undefined } as const;
     const long = { iterations: 1000, batch: 2, logEvery: 500 };
     await expect(weightsAfter({ ...still, ...long })).rejects.toThrow(/still at chance/);

@@ -211,7 +211,7 @@ async function etaRows(results: readonly string[]): Promise<Found> {
     const layers = Object.keys(lines[0]).flatMap(
       (column) => /^eta_mean_(.+)$/.exec(column)?.[1] ?? [],
     );
-    // The log has them in the order of the way back.
+    // The log has them in the order of the backward pass.
     for (const layer of layers.reverse()) {
       const ofLayer = lines.map((line) => ({
         ...line,
