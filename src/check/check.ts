@@ -20,7 +20,8 @@ import type { Band, Expectation } from '../config/expect.js';
 import { openFolder } from '../store/resultFolder.js';
 import { loadConfig, type LoadedConfig } from '../config/load.js';
 import type { Result } from '../store/result.js';
-import { runExperiment, type RunOptions } from '../experiment/run.js';
+import type { RunOptions } from '../experiment/options.js';
+import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
 
 /** What one band says of one figure. */

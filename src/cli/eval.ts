@@ -5,7 +5,7 @@ import { UserError } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
 import { loadConfig } from '../config/load.js';
 import { entryOf } from '../store/result.js';
-import { evaluateWeights } from '../experiment/run.js';
+import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { packageRoot } from '../base/files.js';
 import {

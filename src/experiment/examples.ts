@@ -13,7 +13,8 @@ import { predict } from '../model/predict.js';
 import { inWords, printable } from '../base/text.js';
 import { isBang } from '../config/experiment.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
-import { announceEngine, configIn, type RunOptions } from './run.js';
+import { announceEngine, type RunOptions } from './options.js';
+import { configIn } from './weightFile.js';
 
 /** A test image that fools several networks of one data set, each after a change of its own. */
 export interface FigureExample {

@@ -12,7 +12,7 @@ import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
 import { networkOf } from '../config/experiment.js';
 import { version } from '../store/provenance.js';
-import { subjectOf } from './run.js';
+import { subjectOf } from './weightFile.js';
 
 export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];

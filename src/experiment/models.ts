@@ -7,7 +7,7 @@ import { readWeights } from '../model/weights.js';
 import type { WeightFile } from '../model/tensors.js';
 import { networkOf } from '../config/experiment.js';
 import { FILES } from '../store/resultFolder.js';
-import { subjectOf } from './run.js';
+import { subjectOf } from './weightFile.js';
 import { withMean } from './training.js';
 import path from 'node:path';
 

@@ -17,7 +17,7 @@ import type { Config } from '../config/experiment.js';
 import { openFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
-import { announceEngine, type RunOptions } from './run.js';
+import { announceEngine, type RunOptions } from './options.js';
 import type { Transfer } from '../metrics/transfer.js';
 
 export interface TransferOptions extends Omit<RunOptions, 'inputs'> {

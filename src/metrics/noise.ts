@@ -4,6 +4,10 @@ import type { Rate } from './sampling.js';
 export const PAIR = ['regular', 'bang'] as const;
 export type OfPair<T> = Record<(typeof PAIR)[number], T>;
 
+export function ofPair<T>(of: (key: (typeof PAIR)[number]) => T): OfPair<T> {
+  return { regular: of('regular'), bang: of('bang') };
+}
+
 /** The networks at one stage of their training. */
 export interface NoiseStage {
   /** 1, 2, … */
@@ -19,7 +23,7 @@ export interface NoiseStage {
 export interface NoiseRow {
   stage: number;
   iteration: number;
-  /** In pixel units. */
+  /** In grey levels. */
   sigma: number;
   images: number;
   /** Distortions of each image. */

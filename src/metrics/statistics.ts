@@ -20,9 +20,13 @@ export function spreadOf(values: Iterable<number>): Spread | null {
   return { mean, std: Math.sqrt(Math.max(0, squares / count - mean * mean)) };
 }
 
+export function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
 /** The mean of some numbers, at least one. */
 export function meanOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+  return sumOf(values) / values.length;
 }
 
 /** The median of some numbers, at least one; of an even number the upper one. */

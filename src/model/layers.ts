@@ -169,7 +169,7 @@ export function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
 }
 
 function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
-  const inputs = input.reduce((product, extent) => product * extent, 1);
+  const inputs = tf.util.sizeFromShape(input);
   const flat = (x: tf.Tensor) => tf.reshape<tf.Rank.R2>(x, [-1, inputs]);
   return {
     spec,

@@ -132,7 +132,7 @@ export function dropoutMasks(
   network.layers.forEach(({ spec, input }, position) => {
     if (spec.kind !== 'dropout' || spec.rate === 0) return;
     const random = makeRandom(seed, `dropout/${masks.size}`, iteration);
-    const mask = new Float32Array(batch * input.reduce((product, extent) => product * extent, 1));
+    const mask = new Float32Array(batch * tf.util.sizeFromShape(input));
     const kept = 1 / (1 - spec.rate);
     if (spec.rate === 0.5) {
       // One random bit decides: a number is enough for 32 elements.

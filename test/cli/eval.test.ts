@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/experiment/run.js';
+import type { Result } from '#bang/store/result.js';
 import { encodeSafetensors } from '#bang/model/safetensors.js';
 import { readWeights } from '#bang/model/weights.js';
 import type { NamedArray } from '#bang/model/tensors.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/experiment/run.js';
+import type { Result } from '#bang/store/result.js';
 import {
   bang,
   bangOk,

@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/experiment/run.js';
+import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import { bang, bangInside, bangOk, expectRefusal, workspace, type Workspace } from './bang.js';
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/experiment/run.js';
+import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
   bang,

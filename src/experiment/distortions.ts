@@ -1,0 +1,93 @@
+import { sumOf } from '../metrics/statistics.js';
+import { flipsUnderNoise } from '../attacks/noise.js';
+import { rateOf, stratifiedError } from '../metrics/sampling.js';
+import type { Network } from '../model/network.js';
+import { type NoiseRow, type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
+import type { NoiseStudy } from '../config/noise.js';
+import { dispose, type RunFolders, stageOf, type StudyFolder } from './noiseNetworks.js';
+import { type Chosen } from './noiseImages.js';
+import { ofPair } from '../metrics/noise.js';
+import type { RunOptions } from './options.js';
+
+/** What is kept of one σ at one stage: flipped copies of each image. */
+type Flips = OfPair<number[]>;
+
+/** Counts, for each σ and stage, which noisy copies of the images flip. */
+export async function distort(
+  study: NoiseStudy,
+  stages: readonly NoiseStage[],
+  networks: OfPair<Network>,
+  runs: RunFolders,
+  folder: StudyFolder,
+  { test, positions, source }: Chosen,
+  { progress, signal }: RunOptions,
+): Promise<NoiseRow[]> {
+  const { seed, sigmas } = study;
+  const images = [...positions];
+  const copiesAt = ({ stage }: NoiseStage) =>
+    stage === stages.length ? study.copies.last : study.copies.before;
+  const parts = stages.flatMap((stage) => {
+    const copies = copiesAt(stage);
+    const { weights, iteration } = stage;
+    const kept = folder.parts({ weights, seed, images, copies, data: source.sha256 });
+    return sigmas.map((sigma) => {
+      const name = `iteration-${iteration}-sigma-${sigma}-copies-${copies}`;
+      return { stage, sigma, copies, name, kept, flips: kept.read(name) as Flips | undefined };
+    });
+  });
+
+  const size = (some: typeof parts) => sumOf(some.map(({ copies }) => copies)) * images.length;
+  const task = progress.start('noise', size(parts), 'distortions');
+  let done = size(parts.filter(({ flips }) => flips));
+  task.update(done);
+  for (const stage of stages) {
+    const open = parts.filter((part) => part.stage === stage && !part.flips);
+    if (open.length === 0) continue;
+    const at = await stageOf(study, stage.iteration, networks, runs);
+    try {
+      for (const part of open) {
+        const { sigma, copies } = part;
+        const pair = PAIR.map((key) => at[key]);
+        const settings = { sigma, copies, seed };
+        const [regular, bang] = await flipsUnderNoise(pair, test, positions, settings, {
+          done: (count) => {
+            task.update(done + count, `| iteration ${stage.iteration}, σ ${sigma}`);
+          },
+          signal,
+        });
+        part.flips = { regular: [...regular], bang: [...bang] };
+        part.kept.write(part.name, part.flips);
+        done += size([part]);
+      }
+    } catch (error) {
+      task.finish(`stopped at iteration ${stage.iteration}`);
+      throw error;
+    } finally {
+      dispose(at);
+    }
+  }
+  task.finish(`${size(parts)} distortions of ${images.length} images`);
+  const labels = images.map((n) => test.labels[n]);
+  return parts.map(({ stage, sigma, copies, flips }) =>
+    rowOf(stage, sigma, copies, flips!, labels),
+  );
+}
+
+function rowOf(
+  { stage, iteration }: NoiseStage,
+  sigma: number,
+  copies: number,
+  flips: Flips,
+  labels: readonly number[],
+): NoiseRow {
+  const networks = ofPair((key) => ({
+    flips: sumOf(flips[key]),
+    ...rateOf(flips[key], labels, copies),
+  }));
+  const differences = flips.bang.map((count, i) => (count - flips.regular[i]) / copies);
+  const difference = {
+    value: networks.bang.rate - networks.regular.rate,
+    overImages: stratifiedError(differences, labels),
+  };
+  return { stage, iteration, sigma, images: labels.length, copies, networks, difference };
+}

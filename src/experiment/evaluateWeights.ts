@@ -1,0 +1,105 @@
+import { loadData } from '../data/load.js';
+import { threadCount } from '../engine/engine.js';
+import { UserError } from '../base/errors.js';
+import { makeNetwork } from '../model/network.js';
+import { type NetworkName } from '../model/networks.js';
+import { disposeWeights, importMean, importWeights } from '../model/parameters.js';
+import { readWeights } from '../model/weights.js';
+import { publishedRow, publishedRowNames } from '../paper/published.js';
+import { type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
+import { openFolder } from '../store/resultFolder.js';
+import { digestOfTensors, provenance, sourceOf } from '../store/provenance.js';
+import { type Result } from '../store/result.js';
+import { refuseSeeds } from '../store/seeds.js';
+import { withMean } from './training.js';
+import { announceEngine, type RunOptions } from './options.js';
+import { evaluateInto, finish, finishedResult } from './resultIn.js';
+import { configIn, subjectOf } from './weightFile.js';
+
+export interface EvalOptions extends RunOptions {
+  model?: NetworkName;
+  evaluation: Config['evaluation'];
+  engine?: Config['engine'];
+  /** The published row to compare with, by its name. */
+  row?: string;
+}
+
+/**
+ * Evaluates weights that exist already: ours, or Caffe's HDF5.
+ *
+ * @throws UserError if the file holds no weights of the network
+ */
+export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
+  const { progress, signal, evaluation, force } = options;
+  threadCount(options.threads);
+  const weightFile = await readWeights(file);
+  const trainedBy = configIn(weightFile);
+  const subject = subjectOf(weightFile, file, options.model);
+  const { name, model, data: dataName } = subject;
+  const bare = makeNetwork(networkOf(subject));
+  const config: Partial<Config> = {
+    ...trainedBy,
+    model,
+    data: dataName,
+    evaluation,
+    ...(options.row !== undefined && { published: publishedIn(model, options.row) }),
+  };
+  const { training, seed } = config as Config;
+  const digest = digestOfTensors(weightFile);
+  const identity = {
+    weights: digest,
+    model,
+    data: dataName,
+    seed,
+    training,
+    evaluation,
+  };
+  refuseSeeds(options.out);
+  const folder = openFolder(options.out, identity, { force, inputs: [file] });
+  const finished = await finishedResult(folder, dataName, options);
+  if (finished) return { ...finished, name, config };
+
+  const begun = performance.now();
+  const engine = await announceEngine(options.engine ?? 'auto', options);
+  const weights = importWeights(bare, weightFile, file);
+  const mean = importMean(bare, weightFile, file);
+  try {
+    const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
+    const source = sourceOf(dataName, data, options.dataDir);
+    const network = withMean(bare, mean, data.train);
+    folder.begin();
+    const row = await evaluateInto(
+      folder,
+      network,
+      weights,
+      data.test,
+      { evaluation },
+      source,
+      options,
+    );
+    const result: Result = {
+      format: 1,
+      name,
+      config,
+      row,
+      weights: digest,
+      data: source,
+      provenance: provenance(engine, begun, null),
+    };
+    finish(folder, result);
+    return result;
+  } finally {
+    disposeWeights(weights);
+  }
+}
+
+function publishedIn(model: Config['model'], row: string): Config['published'] {
+  if (isOwn(model)) {
+    throw new UserError(`--row ${row}: the paper has no row of a network of your own`);
+  }
+  const table = tableOf[model];
+  if (publishedRow(table, row)) return { table, row };
+  throw new UserError(
+    `--row ${row}: table ${table} of the paper has no such row, only ${publishedRowNames(table).join(', ')}`,
+  );
+}

@@ -1,0 +1,49 @@
+import type { Dataset } from '../data/dataset.js';
+import { UserError } from '../base/errors.js';
+import type { Progress } from '../base/progress.js';
+import { makeRandom, permutation } from '../base/random.js';
+import type { NoiseStudy } from '../config/noise.js';
+import { type DataSource } from '../store/result.js';
+
+/**
+ * As many images of each class as the study wants, or the scarcest class has, drawn by the study's
+ * seed, in ascending order.
+ *
+ * @throws UserError if a class has none
+ */
+export function choose(
+  { seed, images, stages }: NoiseStudy,
+  test: Dataset,
+  both: Uint8Array,
+  progress: Progress,
+): Uint32Array {
+  const candidates = Array.from({ length: test.classes }, (): number[] => []);
+  both.forEach((right, n) => {
+    if (right) candidates[test.labels[n]].push(n);
+  });
+  const least = Math.min(...candidates.map(({ length }) => length));
+  if (least < images) {
+    const scarce = `class ${candidates.findIndex(({ length }) => length === least)}`;
+    const such = `test images that both networks classify correctly at all of the ${stages.length} stages`;
+    if (least === 0)
+      throw new UserError(`${scarce} has no ${such}: choose fewer stages with --set every=N`);
+    progress.note(`${scarce} has only ${least} ${such}: ${least} of each class, not ${images}`);
+  }
+  const chosen = candidates.flatMap((positions, label) => {
+    const order = permutation(positions.length, makeRandom(seed, 'noise/images', label));
+    return [...order.subarray(0, Math.min(images, least))].map((n) => positions[n]);
+  });
+  return Uint32Array.from(chosen).sort();
+}
+
+export interface Chosen {
+  test: Dataset;
+  positions: Uint32Array;
+  source: DataSource;
+}
+
+/** `images.csv`: which test images were distorted. */
+export function imagesCsv({ test, positions }: Chosen): string {
+  const lines = [...positions].map((n) => `${n},${test.labels[n]}\n`);
+  return `index,label\n${lines.join('')}`;
+}

@@ -1,0 +1,30 @@
+import { type Engine, startEngine } from '../engine/engine.js';
+import type { Progress } from '../base/progress.js';
+import { type Config } from '../config/experiment.js';
+
+export interface RunOptions {
+  /** The result folder. */
+  out: string;
+  /** Starts over in a folder that holds something already. */
+  force?: boolean;
+  /** The files that the experiment was read from, which starting over must not remove. */
+  inputs?: readonly string[];
+  /** The data set's own files, instead of the cache. */
+  dataDir?: string;
+  threads?: number;
+  progress: Progress;
+  signal?: AbortSignal;
+}
+
+/** Starts the engine that an experiment wants, and says what there is to know about it. */
+export async function announceEngine(
+  wanted: Config['engine'],
+  options: Pick<RunOptions, 'threads' | 'progress'>,
+): Promise<Engine> {
+  const engine = await startEngine({
+    engine: wanted,
+    threads: options.threads,
+  });
+  if (engine.warning !== undefined) options.progress.note(`note: ${engine.warning}`);
+  return engine;
+}

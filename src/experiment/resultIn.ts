@@ -1,0 +1,67 @@
+import type { Dataset } from '../data/dataset.js';
+import { threadCount } from '../engine/engine.js';
+import { type Network, type Weights } from '../model/network.js';
+import { maskingCsv, perImageCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { type Row, summarise } from '../metrics/row.js';
+import { type Config } from '../config/experiment.js';
+import { evaluate } from './evaluate.js';
+import { type ResultFolder } from '../store/resultFolder.js';
+import { outcomesIn } from '../store/outcomes.js';
+import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenance.js';
+import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
+import type { RunOptions } from './options.js';
+
+/** The result that the folder holds already, if it was made on the data that is asked for. */
+export async function finishedResult(
+  folder: ResultFolder,
+  name: Config['data'],
+  { dataDir, force, progress, signal }: RunOptions,
+): Promise<Result | undefined> {
+  if (force || !folder.has('result')) return undefined;
+  const result = folder.result();
+  if (!isResult(result)) {
+    progress.note(`note: ${folder.file('result')} is damaged; it is made again`);
+    return undefined;
+  }
+  if (dataDir === undefined && result.data.folder === null) return result;
+  const { sha256 } = await loadSource(name, { dataDir, progress, signal });
+  refuseOtherData(folder, result.data.sha256, sha256);
+  return result;
+}
+
+/** Evaluates a network into a folder, where finished parts are kept until all is done. */
+export async function evaluateInto(
+  folder: ResultFolder,
+  network: Network,
+  weights: Weights,
+  test: Dataset,
+  config: Pick<Config, 'evaluation'>,
+  source: DataSource,
+  { progress, signal, threads }: RunOptions,
+): Promise<Row> {
+  const { evaluation: settings } = config;
+  const key = {
+    weights: digestOfWeights(network, weights),
+    data: source.sha256,
+    ...settings,
+    attacks: [],
+  };
+  const evaluation = await evaluate(network, weights, test, settings, {
+    threads: threadCount(threads),
+    progress,
+    store: outcomesIn(folder.parts(key)),
+    signal,
+  });
+  folder.write('perImage', perImageCsv(evaluation));
+  return summarise(evaluation, source.name);
+}
+
+/** Writes the result and its tables. */
+export function finish(folder: ResultFolder, result: Result): void {
+  const entry = entryOf([result]);
+  folder.write('table', tableCsv([entry]));
+  if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
+  if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
+  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+  folder.remove('parts');
+}
