@@ -9,7 +9,8 @@ import { disposeNetwork, disposeWeights, importMean, importWeights } from '../mo
 import { readWeights } from '../model/weights.js';
 import type { WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
-import { maskingCsv, perImageCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { perImageCsv } from '../store/perImage.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Row, summarise } from '../metrics/row.js';
 import { type Config, dataOf, isOwn, networkOf, tableOf } from '../config/experiment.js';
