@@ -1,7 +1,8 @@
 import type { Dataset } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
-import { maskingCsv, perImageCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { perImageCsv } from '../store/perImage.js';
 import { type Row, summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
 import { evaluate } from './evaluate.js';

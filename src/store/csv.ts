@@ -1,8 +1,7 @@
 import { stringify } from 'csv-stringify/sync';
-import { type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
+import type { AttackName } from '../attacks/attack.js';
 import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
 import { attackersOf } from '../metrics/robustness.js';
-import type { Evaluation } from '../metrics/evaluation.js';
 import type { LogRow } from '../training/log.js';
 import type { Entry } from './entry.js';
 import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
@@ -14,55 +13,6 @@ import {
   TABLE_QUANTITIES,
   type TableQuantity,
 } from '../metrics/quantities.js';
-
-/** `per-image.csv`: one line an image; empty where an attack failed or was not tried. */
-export function perImageCsv(evaluation: Evaluation): string {
-  const { images, labels, predicted, blank, protocol, attacks } = evaluation;
-  const { search } = protocol;
-  const columns: Record<string, (i: number) => number | string>[] = [
-    {
-      index: (i) => i,
-      label: (i) => labels[i],
-      predicted: (i) => predicted[i],
-      blank: (i) => blank[i],
-    },
-  ];
-  const attackColumns = (name: AttackName, prefix: string, withPass: boolean): void => {
-    const outcome = attacks.get(name);
-    const linf = (i: number) => value(outcome?.linf, i, 6);
-    const none = () => '';
-    const measured = (i: number) => outcome?.pass !== undefined && !Number.isNaN(outcome.linf[i]);
-    columns.push({
-      [`${prefix}_linf`]: search === 'bisection' ? linf : none,
-      ...(withPass && {
-        [`${prefix}_pass`]: (i) => value(outcome?.pass, i, 4),
-        [`${prefix}_aligned`]: (i) => (measured(i) ? outcome!.aligned![i] : ''),
-      }),
-      [`${prefix}_linf_scan`]: search === 'scan' ? linf : none,
-    });
-  };
-  attackColumns('fgs', 'fgs', true);
-  attackColumns('hc1', 'hc1', true);
-  attackColumns('fgs-unmasked', 'fgs_unmasked', false);
-  // What the attacks in steps find depends on no line search; they have columns if they were made.
-  for (const name of STRONGER_ATTACKS) {
-    const outcome = attacks.get(name);
-    if (!outcome) continue;
-    const prefix = name.replaceAll('-', '_');
-    columns.push({
-      [`${prefix}_linf`]: (i) => value(outcome.linf, i, 6),
-      ...(outcome.l2 && { [`${prefix}_l2`]: (i) => value(outcome.l2, i, 4) }),
-    });
-  }
-  const all = columns.flatMap((group) => Object.entries(group));
-  const rows = Array.from({ length: images }, (_, i) => all.map(([, of]) => of(i)));
-  return stringify([all.map(([name]) => name), ...rows]);
-}
-
-function value(values: Float32Array | undefined, i: number, digits: number): number | string {
-  const found = values?.[i];
-  return found === undefined || Number.isNaN(found) ? '' : Number(found.toFixed(digits));
-}
 
 /** What is not known of the published rows in the terms of a run, or is irrelevant to them. */
 const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
@@ -177,8 +127,9 @@ export function robustnessCsv(entries: readonly Entry[]): string {
   return stringify(lines, { header: true });
 }
 
-function rounded(value: number): number {
-  return Number(value.toFixed(4));
+/** A number with 4 digits after the point; empty where there is none. */
+export function rounded(value: number | null | undefined): number | '' {
+  return value === null || value === undefined ? '' : Number(value.toFixed(4));
 }
 
 /** `masking.csv`: a line for each attack, numbers of images. */

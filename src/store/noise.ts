@@ -4,6 +4,7 @@ import type { DataSource, Provenance } from './result.js';
 import { NOISE_PAIRS } from '../paper/published.js';
 import { type NoiseRow, type NoiseStage, PAIR } from '../metrics/noise.js';
 import type { NoiseStudy } from '../config/noise.js';
+import { rounded } from './csv.js';
 import { STUDY_FILE, SURFACES_FILE } from './resultFolder.js';
 
 /** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
@@ -119,8 +120,4 @@ export function stagesCsv(stages: readonly NoiseStage[]): string {
     bang_accuracy: rounded(accuracy.bang),
   }));
   return stringify(lines, { header: true });
-}
-
-function rounded(value: number | null): number | string {
-  return value === null ? '' : Number(value.toFixed(4));
 }

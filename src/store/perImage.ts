@@ -1,11 +1,77 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'csv-parse/sync';
+import { stringify } from 'csv-stringify/sync';
+import { type AttackName, type Protocol, STRONGER_ATTACKS } from '../attacks/attack.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
+import type { Evaluation } from '../metrics/evaluation.js';
 import { FILES } from './resultFolder.js';
 
-/** A line of `per-image.csv`, its columns by name. */
+/** A column about an attack, and the array of its outcome that stands there. */
+interface Column {
+  heading: string;
+  attack: AttackName;
+  array: 'linf' | 'l2' | 'pass' | 'aligned';
+  /** The line search by which the L∞ was found; the column stays empty where the other was used. */
+  search?: Protocol['search'];
+}
+
+/** Each line begins with these. */
+const IMAGE_HEADINGS = ['index', 'label', 'predicted', 'blank'];
+
+/** Every file has these columns, whether the attack was made or not. */
+const LINE_COLUMNS: readonly Column[] = [
+  { heading: 'fgs_linf', attack: 'fgs', array: 'linf', search: 'bisection' },
+  { heading: 'fgs_pass', attack: 'fgs', array: 'pass' },
+  { heading: 'fgs_aligned', attack: 'fgs', array: 'aligned' },
+  { heading: 'fgs_linf_scan', attack: 'fgs', array: 'linf', search: 'scan' },
+  { heading: 'hc1_linf', attack: 'hc1', array: 'linf', search: 'bisection' },
+  { heading: 'hc1_pass', attack: 'hc1', array: 'pass' },
+  { heading: 'hc1_aligned', attack: 'hc1', array: 'aligned' },
+  { heading: 'hc1_linf_scan', attack: 'hc1', array: 'linf', search: 'scan' },
+  { heading: 'fgs_unmasked_linf', attack: 'fgs-unmasked', array: 'linf', search: 'bisection' },
+  { heading: 'fgs_unmasked_linf_scan', attack: 'fgs-unmasked', array: 'linf', search: 'scan' },
+];
+
+/** Only files of evaluations with these attacks have these columns. */
+const STRONGER_COLUMNS: readonly Column[] = STRONGER_ATTACKS.flatMap((attack) =>
+  (['linf', 'l2'] as const).map((array) => ({
+    heading: `${attack.replaceAll('-', '_')}_${array}`,
+    attack,
+    array,
+  })),
+);
+
+/** Digits after the point. */
+const DIGITS: Record<Column['array'], number> = { linf: 6, l2: 4, pass: 4, aligned: 0 };
+
+/** `per-image.csv`: a line for each image; a field is empty where an attack failed or was not made. */
+export function perImageCsv(evaluation: Evaluation): string {
+  const { images, labels, predicted, blank, attacks } = evaluation;
+  const made = STRONGER_COLUMNS.filter(({ attack, array }) => attacks.get(attack)?.[array]);
+  const columns = [...LINE_COLUMNS, ...made];
+  const lines = Array.from({ length: images }, (_, i) => [
+    ...[i, labels[i], predicted[i], blank[i]],
+    ...columns.map((column) => fieldOf(column, evaluation, i)),
+  ]);
+  return stringify([[...IMAGE_HEADINGS, ...columns.map(({ heading }) => heading)], ...lines]);
+}
+
+function fieldOf(
+  { attack, array, search }: Column,
+  { attacks, protocol }: Evaluation,
+  image: number,
+): number | '' {
+  const outcome = attacks.get(attack);
+  const value = outcome?.[array]?.[image];
+  // Of failed attacks `aligned` is 0, not NaN.
+  if (value === undefined || Number.isNaN(value) || Number.isNaN(outcome!.linf[image])) return '';
+  if (search && search !== protocol.search) return '';
+  return Number(value.toFixed(DIGITS[array]));
+}
+
+/** A line of `per-image.csv`, its fields by heading. */
 export type ImageLine = Partial<Record<string, string>>;
 
 /**
@@ -23,8 +89,31 @@ export function readPerImage(folder: string): ImageLine[] | undefined {
     throw new UserError(`cannot read ${file}: ${reason(error)}`);
   }
   try {
-    return parse(text, { columns: true });
+    return parse(text, { columns: true, bom: true });
   } catch (error) {
     throw new UserError(`${file} is damaged: ${messageOf(error)}`);
   }
+}
+
+/** The heading of an attack's L∞ in an evaluation that searches lines in this way. */
+export function linfHeading(attack: AttackName, search: Protocol['search']): string {
+  return linfColumns(attack).find((column) => (column.search ?? search) === search)!.heading;
+}
+
+/**
+ * The L∞ of an attack on the images of these lines, in pixel units, NaN where a field is empty: for each
+ * column that the file has of it.
+ */
+export function linfValues(lines: readonly ImageLine[], attack: AttackName): number[][] {
+  return linfColumns(attack)
+    .filter(({ heading }) => heading in (lines.at(0) ?? {}))
+    .map(({ heading }) =>
+      lines.map(({ [heading]: field }) => (field === '' ? NaN : Number(field))),
+    );
+}
+
+function linfColumns(attack: AttackName): Column[] {
+  return [...LINE_COLUMNS, ...STRONGER_COLUMNS].filter(
+    (column) => column.attack === attack && column.array === 'linf',
+  );
 }

@@ -1,6 +1,7 @@
 import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
+import { rounded } from './csv.js';
 import { STUDY_FILE } from './resultFolder.js';
 import { type Transfer, transferRate } from '../metrics/transfer.js';
 
@@ -23,6 +24,7 @@ export const transferSchema = z.object({
   transferred: z.int(),
   linf: z.object({ mean: z.number(), std: z.number() }).nullable(),
 });
+
 /** `result.json` of a transfer. */
 export const transferResultSchema = z.object({
   format: z.literal(1),
@@ -33,8 +35,6 @@ export const transferResultSchema = z.object({
 
 /** `transfer.csv`: a line for each attack and direction. */
 export function transferCsv(transfers: readonly Transfer[]): string {
-  const rounded = (value: number | undefined) =>
-    value === undefined ? '' : Number(value.toFixed(4));
   const lines = transfers.map((one) => ({
     attack: one.attack,
     from: one.from,

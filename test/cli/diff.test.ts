@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { perImageCsv } from '#bang/store/csv.js';
+import { perImageCsv } from '#bang/store/perImage.js';
 import type { Evaluation } from '#bang/metrics/evaluation.js';
 import { packageRoot } from '#bang/base/files.js';
 import { resultWith } from '../report/entries.js';

@@ -22,6 +22,7 @@ import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
 import { FILES, SURFACES_FILE } from '../../store/resultFolder.js';
 import { NOISE_FILES } from '../../store/noise.js';
+import { linfValues, readPerImage } from '../../store/perImage.js';
 import path from 'node:path';
 
 /** A figure as it goes into files. */
@@ -41,7 +42,7 @@ interface Found {
 
 const READERS: Record<
   FigureKindName,
-  (results: readonly string[], options: FigureOptions) => Promise<Found>
+  (results: readonly string[], options: FigureOptions) => Found | Promise<Found>
 > = {
   examples: exampleRows,
   training: trainingRows,
@@ -183,12 +184,13 @@ function difference(folder: string, all: readonly string[]): string {
   return parts.slice(begin, parts.length - end).join('/');
 }
 
-/** A CSV file of a run, line by line, with the run's name. */
-async function linesIn(
-  name: 'training' | 'perImage',
-  { folder, network, seed }: NamedRun,
-): Promise<{ file: string; lines: Record<string, unknown>[] }> {
-  const file = path.join(folder, FILES[name]);
+/** A run's `training.csv`, line by line, with the run's name. */
+async function trainingLines({
+  folder,
+  network,
+  seed,
+}: NamedRun): Promise<{ file: string; lines: Record<string, unknown>[] }> {
+  const file = path.join(folder, FILES.training);
   const lines = csvLines((await readUserFile(file)).toString('utf8'), file);
   return { file, lines: lines.map((line) => ({ ...line, network, seed })) };
 }
@@ -197,7 +199,7 @@ async function trainingRows(results: readonly string[]): Promise<Found> {
   const { runs, notes } = runsWith('training', results);
   const rows: TrainingRow[] = [];
   for (const run of runs) {
-    const { file, lines } = await linesIn('training', run);
+    const { file, lines } = await trainingLines(run);
     rows.push(...readRows(lines, training.row, file));
   }
   return { rows, notes };
@@ -207,7 +209,7 @@ async function etaRows(results: readonly string[]): Promise<Found> {
   const { runs, notes } = runsWith('training', results);
   const rows: EtaRow[] = [];
   for (const run of runs) {
-    const { file, lines } = await linesIn('training', run);
+    const { file, lines } = await trainingLines(run);
     const layers = Object.keys(lines[0]).flatMap(
       (column) => /^eta_mean_(.+)$/.exec(column)?.[1] ?? [],
     );
@@ -228,22 +230,23 @@ async function etaRows(results: readonly string[]): Promise<Found> {
   return { rows, notes };
 }
 
-/** A line of `per-image.csv`, as far as it is drawn. */
+/** What tells of a line of `per-image.csv` whether the image was attacked. */
 const imageLine = z.object({ label: number, predicted: number });
 
-async function linfRows(results: readonly string[]): Promise<Found> {
+function linfRows(results: readonly string[]): Found {
   const { runs, notes } = runsWith('perImage', results);
   const rows: LinfRow[] = [];
   for (const run of runs) {
-    const { network, seed } = run;
-    const { file, lines } = await linesIn('perImage', run);
+    const { folder, network, seed } = run;
+    const file = path.join(folder, FILES.perImage);
+    const lines = readPerImage(folder) ?? [];
+    if (lines.length === 0) throw new UserError(`${file} holds no line`);
     const classified = readRows(lines, imageLine, file);
-    const attacked = lines.filter((_, i) => classified[i].predicted === classified[i].label);
+    const isAttacked = classified.map(({ label, predicted }) => label === predicted);
     for (const attack of ATTACK_NAMES) {
-      const column = `${attack.replaceAll('-', '_')}_linf`;
-      const values = [column, `${column}_scan`]
-        .filter((name) => name in lines[0])
-        .map((name) => attacked.map((line) => (line[name] === '' ? NaN : Number(line[name]))));
+      const values = linfValues(lines, attack).map((column) =>
+        column.filter((_, i) => isAttacked[i]),
+      );
       // Of the two searches one was made, and an attack that was not made may have columns, too.
       const found = values.find((column) => column.some((value) => !Number.isNaN(value)));
       const made = found ?? (run.attacks.includes(attack) ? values.at(0) : undefined);

@@ -8,6 +8,9 @@ import { Html, html } from './html.js';
 import { type PageContent, sectionsOf } from './sections.js';
 import path from 'node:path';
 
+/** Where the style lies in `src/`, and the compiled script in `dist/`. */
+const BROWSER = ['report', 'page', 'browser'];
+
 /** A page, and what a server has to say with it. */
 export interface Page {
   html: string;
@@ -22,8 +25,8 @@ export interface Page {
  * @param live whether the page is served, and asks the server for news
  */
 export function pageOf(content: PageContent, live = false): Page {
-  const style = readFileSync(path.join(packageRoot, 'page', 'style.css'), 'utf8');
-  const script = readFileSync(path.join(packageRoot, 'dist', 'browser', 'page.js'), 'utf8');
+  const style = readFileSync(path.join(packageRoot, 'src', ...BROWSER, 'style.css'), 'utf8');
+  const script = readFileSync(path.join(packageRoot, 'dist', ...BROWSER, 'page.js'), 'utf8');
   const policy = [
     "default-src 'none'",
     'img-src data:',

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { ATTACK_NAMES, type AttackName, STRONGER_ATTACKS } from '../../attacks/attack.js';
+import { ATTACK_NAMES, type AttackName } from '../../attacks/attack.js';
 import { loadData } from '../../data/load.js';
 import type { DataName } from '../../data/sources.js';
 import { type ImageShape, SHAPES } from '../../data/shapes.js';
@@ -10,7 +10,7 @@ import type { CollectedPart, FoundRun } from '../../store/collect.js';
 import { type Examples, examplesOf, type ExampleSource } from '../../experiment/gallery.js';
 import { openModel } from '../../experiment/models.js';
 import { FILES } from '../../store/resultFolder.js';
-import { readPerImage } from '../../store/perImage.js';
+import { linfHeading, readPerImage } from '../../store/perImage.js';
 import { digestOfTensors, sourceOf } from '../../store/provenance.js';
 import { announceEngine } from '../../experiment/options.js';
 import type { Progress } from '../../base/progress.js';
@@ -176,11 +176,9 @@ function agreement(
   let [differing, compared] = [0, 0];
   exhibits.forEach(({ run: { folder, result } }, i) => {
     const lines = readPerImage(folder);
-    const scan = result.row.protocol.search === 'scan' ? '_scan' : '';
     for (const { original, attack, found } of networks[i].examples) {
-      const takesSteps = STRONGER_ATTACKS.some((name) => name === attack);
-      const column = `${attack.replaceAll('-', '_')}_linf${takesSteps ? '' : scan}`;
-      const known = lines?.[originals[original].position]?.[column];
+      const heading = linfHeading(attack, result.row.protocol.search);
+      const known = lines?.[originals[original].position]?.[heading];
       if (known === undefined) continue;
       compared++;
       if (known !== (found ? String(found.linf) : '')) differing++;

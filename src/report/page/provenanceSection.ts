@@ -1,15 +1,26 @@
 import { readFileSync } from 'node:fs';
 import { stringify } from 'yaml';
-import type { FoundRun } from '../../store/collect.js';
+import type { FoundRun, Group } from '../../store/collect.js';
 import type { Config } from '../../config/experiment.js';
 import { FILES } from '../../store/resultFolder.js';
 import { duration } from '../../base/progress.js';
 import { printable } from '../../base/text.js';
 import { type Content, type Html, html } from './html.js';
+import type { Section } from './section.js';
 import path from 'node:path';
 
+export function provenanceSection(groups: readonly Group[]): Section | undefined {
+  const runs: FoundRun[] = groups.flat();
+  if (runs.length === 0) return undefined;
+  return {
+    id: 'provenance',
+    title: 'Where the figures come from',
+    body: runs.map(provenanceOf),
+  };
+}
+
 /** What is known of how a run was made, folded up. */
-export function provenanceOf({ folder, result }: FoundRun): Html {
+function provenanceOf({ folder, result }: FoundRun): Html {
   const { name, config, weights, data } = result;
   // Of results from elsewhere nobody knows that they have it.
   const made = result.provenance as typeof result.provenance | undefined;

@@ -1,0 +1,157 @@
+import { ATTACKS } from '../../attacks/run.js';
+import { CLASS_NAMES } from '../../data/shapes.js';
+import type { DataName } from '../../data/sources.js';
+import type { Example, NetworkExamples, Original } from '../../experiment/gallery.js';
+import type { Galleries, Gallery } from './galleries.js';
+import { type Html, html } from './html.js';
+import { magnification, perturbationOf, pictureOf } from './pictures.js';
+import type { Section } from './section.js';
+
+const DATA_TITLES: Record<DataName, string> = { mnist: 'MNIST', cifar10: 'CIFAR-10' };
+
+/** Adversarial examples, as pictures to choose from. */
+export function gallerySection(
+  { galleries, notes, isOld = false }: Galleries,
+  hasRuns: boolean,
+): Section | undefined {
+  if (!hasRuns) return undefined;
+  const none = html`<p>
+    There are no examples: no folder of these runs holds weights from which they could be computed.
+    <code>bang run</code> leaves them there.
+  </p>`;
+  const isNone = galleries.length + notes.length === 0;
+  const body = [
+    isOld && html`<p>Examples are being computed.</p>`,
+    isNone && !isOld && none,
+    galleries.map((gallery, i) => galleryBody(gallery, `gallery-${i}`)),
+  ];
+  return { id: 'gallery', title: 'Adversarial examples', body };
+}
+
+function galleryBody(gallery: Gallery, id: string): Html {
+  const { data, isOriginal, examples, differing, compared } = gallery;
+  const { originals, networks } = examples;
+  const className = (label: number): string =>
+    isOriginal ? CLASS_NAMES[data][label] : String(label);
+  const labels = [...new Set(originals.map(({ label }) => label))];
+  const attacks = [...new Set(networks.flatMap((one) => one.examples.map(({ attack }) => attack)))];
+  const choice = (
+    name: string,
+    title: string,
+    options: readonly (readonly [string, string])[],
+  ): Html =>
+    html`<label
+      >${title}
+      <select name="${name}">
+        <option value="">all</option>
+        ${options.map(([value, text]) => html`<option value="${value}">${text}</option>`)}
+      </select></label
+    > `;
+  const agreement =
+    compared > 0 &&
+    (differing === 0
+      ? ` Their L∞ is that of per-image.csv, for all ${compared}.`
+      : ` The L∞ of ${differing} of ${compared} is not that of per-image.csv: another engine may have computed that.`);
+  return html`<div class="gallery" id="${id}">
+    <h3>${DATA_TITLES[data]}</h3>
+    <p>
+      Test images as the attacks changed them, and below each what was added, scaled so that its
+      largest change is black or white; grey is no change.${agreement}
+    </p>
+    <form class="filter" aria-label="Which examples of ${DATA_TITLES[data]} are shown">
+      ${choice(
+        'class',
+        'Class',
+        labels.map((label) => [String(label), className(label)]),
+      )}${choice(
+        'attack',
+        'Attack',
+        attacks.map((attack) => [attack, ATTACKS[attack].title]),
+      )}${choice(
+        'row',
+        'Network',
+        networks.map(({ name }) => [name, name]),
+      )}<output></output>
+    </form>
+    ${originals.map((original, i) => exampleGroup(original, i, gallery, className))}
+  </div>`;
+}
+
+function exampleGroup(
+  original: Original,
+  index: number,
+  { shape, examples }: Gallery,
+  className: (label: number) => string,
+): Html {
+  const { position, label, pixels } = original;
+  const title = `Test image ${position}: ${className(label)}`;
+  const boxes = examples.networks.map((network) => {
+    const isRight = network.predicted[index] === label;
+    const cards = network.examples
+      .filter((example) => example.original === index)
+      .map((example) => exampleCard(example, network, original, shape, className));
+    const wrong = html`<p>
+      takes it for ${className(network.predicted[index])} as it is: not attacked
+    </p>`;
+    return html`<div class="network" data-row="${network.name}">
+      <h5>${network.name}</h5>
+      <div class="attacks">${isRight ? cards : wrong}</div>
+    </div>`;
+  });
+  return html`<article class="example" data-class="${label}">
+    <h4>${title}</h4>
+    <div class="networks">
+      <div class="network original">
+        <h5>original</h5>
+        <div class="attacks">
+          <figure>
+            <img
+              src="${pictureOf(pixels, shape)}"
+              width="84"
+              height="84"
+              alt="${title}, unchanged"
+            />
+          </figure>
+        </div>
+      </div>
+      ${boxes}
+    </div>
+  </article>`;
+}
+
+function exampleCard(
+  { attack, found, original: index }: Example,
+  { name, blank }: NetworkExamples,
+  original: Original,
+  shape: Gallery['shape'],
+  className: (label: number) => string,
+): Html {
+  const { title } = ATTACKS[attack];
+  if (!found) {
+    const why = attack === 'fgs' && blank[index] ? 'fails: its gradient is blank' : 'fails';
+    return html`<figure data-attack="${attack}">
+      <figcaption><b>${title}</b> ${why}</figcaption>
+    </figure>`;
+  }
+  const { pixels, predicted, linf, pass } = found;
+  const added = perturbationOf(original.pixels, pixels, linf);
+  const [before, after] = [className(original.label), className(predicted)];
+  const times = magnification(linf);
+  const factor = times < 10 ? times.toFixed(1) : times.toFixed(0);
+  const [alt, altAdded] = [
+    `Test image ${original.position} after ${title} on ${name}: taken for ${after}`,
+    `What ${title} added to it, times ${factor}`,
+  ];
+  return html`<figure data-attack="${attack}">
+    <img src="${pictureOf(pixels, shape)}" width="84" height="84" alt="${alt}" /><img
+      src="${pictureOf(added, shape)}"
+      width="84"
+      height="84"
+      alt="${altAdded}"
+    />
+    <figcaption>
+      <b>${title}</b><br />${before} → <strong>${after}</strong><br />L∞ ${linf}<br />PASS
+      ${pass.toFixed(2)}<br /><small>below × ${factor}</small>
+    </figcaption>
+  </figure>`;
+}

@@ -1,0 +1,36 @@
+import { printable } from '../../base/text.js';
+import { PAIR } from '../../metrics/noise.js';
+import { publishedNoise } from '../../paper/published.js';
+import { noiseGrid, noiseSentences } from '../noise.js';
+import type { FoundStudy } from './contents.js';
+import { html } from './html.js';
+import { gridTable } from './htmlTables.js';
+import { plotFigures } from './plotFigures.js';
+import type { Plot } from './plots.js';
+import type { Section } from './section.js';
+
+export function noiseSection(
+  id: string,
+  { folder, result }: FoundStudy,
+  plots: readonly Plot[] = [],
+): Section {
+  const { name, config, rows } = result;
+  const [regular, bang] = PAIR.map((key) => printable(config.networks[key].name));
+  const quoted = config.published && publishedNoise(config.published);
+  return {
+    id,
+    title: `Noise study ${printable(name)}`,
+    body: [
+      gridTable(
+        `${id}-table`,
+        html`Random distortions that are classified wrongly, in percent.
+          <small>${printable(folder)}</small>`,
+        noiseGrid(rows, { regular, bang }, quoted),
+      ),
+      html`<div class="notes">
+        ${noiseSentences(rows, result).map((line) => html`<p>${line}</p> `)}
+      </div>`,
+      plotFigures(name, plots),
+    ],
+  };
+}

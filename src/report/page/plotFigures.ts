@@ -1,0 +1,43 @@
+import { type Html, html } from './html.js';
+import type { Plot } from './plots.js';
+
+/** The caption of each figure, and its text for those who do not see it. */
+const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
+  linf: [
+    'The smallest L∞ that fools each network, a histogram for each attack; the bar above each tells how many images are fooled at all.',
+    'Histograms of the smallest L∞, a row for each network and a column for each attack',
+  ],
+  training: [
+    'Loss and accuracy over the iterations of training.',
+    'Curves of loss and accuracy over the iterations, a line for each network',
+  ],
+  eta: [
+    'η, the factors by which BANG scales gradients, of each layer over training.',
+    'Curves of η over the iterations, a panel for each layer',
+  ],
+  surfaces: [
+    'The sweep as surfaces over its two keys.',
+    'Heat maps of accuracy, FGS and HC1 over the two keys of the sweep',
+  ],
+  noise: [
+    'Distortions that are classified wrongly, over training and σ.',
+    'Heat maps of the share of distortions that are classified wrongly, over training and σ',
+  ],
+};
+
+/** Figures as images, in which no script runs and no rule of the page holds. */
+export function plotFigures(of: string, plots: readonly Plot[]): Html[] {
+  return plots.map(({ name, svg, csv }) => {
+    const [caption, alt] = PLOT_TEXTS[name];
+    const address = (type: string, text: string): string =>
+      `data:${type};base64,${Buffer.from(text).toString('base64')}`;
+    return html`<figure class="plot">
+      <div class="box" role="group" aria-label="${alt}" tabindex="0">
+        <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" />
+      </div>
+      <figcaption>
+        ${caption} <a download="${name}.csv" href="${address('text/csv', csv)}">Data as CSV</a>
+      </figcaption>
+    </figure>`;
+  });
+}

@@ -1,0 +1,60 @@
+import type { TablePart } from '../../store/collect.js';
+import { blankSentence, maskingGrid } from '../masking.js';
+import { robustnessGrid } from '../robustness.js';
+import { comparisons } from '../tables.js';
+import { html } from './html.js';
+import { gridTable } from './htmlTables.js';
+import type { Section } from './section.js';
+
+export function robustnessSection(parts: readonly TablePart[]): Section | undefined {
+  const known = parts
+    .flatMap(({ entries }) => entries)
+    .flatMap((entry) => {
+      const grid = robustnessGrid(entry);
+      return grid ? [{ entry, grid }] : [];
+    });
+  if (known.length === 0) return undefined;
+  const each = known.map(({ entry, grid }, i) => {
+    const title = [entry.name, ...entry.labels].join(', ');
+    const masking = entry.rows.flatMap((row, n) => {
+      if (!row.masking) return [];
+      const id = `masking-${i}-${n}`;
+      const of = entry.rows.length > 1 ? `${title}, seed ${entry.seeds[n]}` : title;
+      return [
+        gridTable(
+          id,
+          html`Masking in ${of}: ${blankSentence(row.masking)}. Numbers of images.`,
+          maskingGrid(row.masking),
+        ),
+        html`<p class="conclusion">${row.masking.conclusion}</p>`,
+      ];
+    });
+    const tables = [
+      gridTable(
+        `robustness-${i}`,
+        html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in pixel
+        units).`,
+        grid,
+      ),
+      masking,
+    ];
+    if (known.length === 1) return [html`<h3>${title}</h3>`, tables];
+    return html`<details data-key="robustness ${title}">
+      <summary><b>${title}</b>: all attacks, masking</summary>
+      ${tables}
+    </details> `;
+  });
+  // Of one network it would say again what is below.
+  const beside = known.length === 1 ? [] : comparisons(parts);
+  const body = [
+    beside.map(({ title, grid }, i) =>
+      gridTable(
+        `compared-${i}`,
+        html`${title}. “worst” meets each image with the attack that needs least.`,
+        grid,
+      ),
+    ),
+    each,
+  ];
+  return { id: 'robustness', title: 'Robust accuracy and masking', body };
+}

@@ -1,0 +1,24 @@
+import { type Content, type Html, html } from './html.js';
+
+/** A part of the page, with an entry in its contents. */
+export interface Section {
+  /** Stays the same while runs go on: a browser replaces the section of this `id` when it has changed. */
+  id: string;
+  title: string;
+  body: Content;
+}
+
+export function list(items: readonly Content[]): Html {
+  return html`<ul>
+    ${items.map((item) => html`<li>${item}</li> `)}
+  </ul>`;
+}
+
+/** A name as a part of an `id`: letters, digits and hyphens. */
+export function slug(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, (other) =>
+      /^[ :./-]+$/.test(other) ? '-' : `-${Buffer.from(other).toString('hex')}-`,
+    );
+}

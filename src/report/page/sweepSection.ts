@@ -1,0 +1,57 @@
+import { printable } from '../../base/text.js';
+import { bestOf, pointsOf } from '../../sweep/summary.js';
+import { trendsOf } from '../../sweep/trends.js';
+import { paretoLines, pointGrid } from '../pointGrid.js';
+import { trendGrid, TRENDS } from '../trends.js';
+import type { FoundSweep } from './contents.js';
+import { html } from './html.js';
+import { gridTable } from './htmlTables.js';
+import { plotFigures } from './plotFigures.js';
+import type { Plot } from './plots.js';
+import { list, type Section } from './section.js';
+
+export function sweepSection(
+  id: string,
+  { folder, name, keys, cells, running }: FoundSweep,
+  plots: readonly Plot[] = [],
+): Section {
+  const count = (state: (typeof cells)[number]['state']): number =>
+    cells.filter((cell) => cell.state === state).length;
+  const states = [
+    `${count('done')} of ${cells.length} cells are done`,
+    ...(count('failed') > 0 ? [`${count('failed')} failed`] : []),
+    ...(count('stopped') > 0 ? [`${count('stopped')} were stopped early`] : []),
+    ...(running ? ['a process is at work'] : []),
+  ];
+  const failed = cells.filter(({ state }) => state === 'failed');
+  const front = paretoLines(keys, cells);
+  const trends = trendsOf(keys, cells);
+  return {
+    id,
+    title: `Sweep ${printable(name)}`,
+    body: [
+      html`<p>
+        ${states.join(', ')}. ${bestOf(keys, cells).map((best) => `${best}. `)}<small
+          >${printable(folder)}</small
+        >
+      </p>`,
+      gridTable(
+        `${id}-points`,
+        html`The points of ${printable(name)}, means over seeds; the line without values is the
+        reference.`,
+        pointGrid(keys, pointsOf(cells)),
+      ),
+      plotFigures(name, plots),
+      trends && gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
+      front.length > 0 && [
+        html`<h3>Pareto front</h3>
+          <p>Of accuracy and the mean L∞ that unmasked FGS needs, the most accurate first.</p>`,
+        list(front),
+      ],
+      failed.length > 0 && [
+        html`<h3>Failed</h3>`,
+        list(failed.map(({ id: cell, error }) => html`<b>${cell}</b>: ${printable(error ?? '')}`)),
+      ],
+    ],
+  };
+}

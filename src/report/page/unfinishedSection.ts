@@ -1,0 +1,52 @@
+import type { AttackName } from '../../attacks/attack.js';
+import { ATTACKS } from '../../attacks/run.js';
+import { printable } from '../../base/text.js';
+import type { FoundSweep, UnfinishedRun } from './contents.js';
+import { html } from './html.js';
+import { list, type Section } from './section.js';
+
+/** Runs and sweeps that are at work or were interrupted. */
+export function unfinishedSection(
+  unfinished: readonly UnfinishedRun[],
+  sweeps: readonly FoundSweep[],
+): Section | undefined {
+  const running = sweeps.filter((sweep) => sweep.running);
+  if (unfinished.length + running.length === 0) return undefined;
+  const runs = unfinished.map((run) => {
+    const { folder, name, iterations, last } = run;
+    const bar =
+      last &&
+      iterations !== undefined &&
+      html`<progress
+        max="${iterations}"
+        value="${last.iteration}"
+        aria-label="Iterations of ${name ?? folder}"
+      ></progress> `;
+    return html`${bar}<b>${printable(name ?? folder)}</b> ${stateOf(run)}
+      <small>${printable(folder)}</small>`;
+  });
+  const others = running.map(({ name, cells }) => {
+    const done = cells.filter(({ state }) => state === 'done').length;
+    return html`<progress
+        max="${cells.length}"
+        value="${done}"
+        aria-label="Cells of ${name}"
+      ></progress>
+      <b>${printable(name)}</b> sweep: ${done} of ${cells.length} cells done`;
+  });
+  return { id: 'at-work', title: 'Not finished', body: list([...others, ...runs]) };
+}
+
+function stateOf({ iterations, last, isTrained, attacks }: UnfinishedRun): string {
+  if (isTrained) {
+    const done = attacks.flatMap((name) =>
+      name in ATTACKS ? ATTACKS[name as AttackName].title : [],
+    );
+    return `is trained; attacks that are finished: ${done.length === 0 ? 'none yet' : done.join(', ')}`;
+  }
+  if (!last) return 'has begun';
+  const of = iterations === undefined ? '' : ` of ${iterations}`;
+  const validation =
+    last.validation === undefined ? '' : `, validation accuracy ${last.validation} %`;
+  return `iteration ${last.iteration}${of}, loss ${last.loss.toPrecision(3)}${validation}`;
+}
