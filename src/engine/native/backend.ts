@@ -28,7 +28,7 @@ export class NativeBackend extends MathBackendCPU {
 
   /** A new float32 tensor from pooled memory, its values uninitialised. */
   output(shape: readonly number[]): { info: tf.TensorInfo; values: Float32Array } {
-    const count = tf.util.sizeFromShape(shape);
+    const count = shape.reduce((product, extent) => product * extent, 1);
     const block = this.#take(count);
     const values = new Float32Array(block.buffer, block.offset, count);
     const info = this.makeTensorInfo([...shape], 'float32', values);
@@ -38,7 +38,7 @@ export class NativeBackend extends MathBackendCPU {
 
   /** A new tensor of bytes (tfjs's type bool) from pooled memory, uninitialised. */
   outputBytes(shape: readonly number[]): { info: tf.TensorInfo; values: Uint8Array } {
-    const count = tf.util.sizeFromShape(shape);
+    const count = shape.reduce((product, extent) => product * extent, 1);
     const block = this.#take(Math.ceil(count / 4));
     const values = new Uint8Array(block.buffer, block.offset, count);
     const info = this.makeTensorInfo([...shape], 'bool', values);
