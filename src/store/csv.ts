@@ -14,7 +14,7 @@ import {
   type TableQuantity,
 } from '../metrics/quantities.js';
 
-/** What is not known of the published rows in the terms of a run, or is irrelevant to them. */
+/** Columns about a run, which a published row leaves empty. */
 const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
 
 /** `table.csv`: the lines of the console table, each figure in a column of its own. */
@@ -53,12 +53,12 @@ export function tableCsv(entries: readonly Entry[]): string {
   return stringify(lines, { header: true });
 }
 
-/** The columns of the tables' quantities. FGS unmasked has PASS among them, which nobody measures. */
+/** The columns of the tables' quantities. PASS of unmasked FGS is never measured, but has columns. */
 export const TABLE_COLUMNS = TABLE_QUANTITIES.flatMap((name) =>
   name === 'fgs_unmasked_linf' ? (['fgs_unmasked_pass', name] as const) : [name],
 );
 
-/** Each quantity, and its deviation over images where it has one, as columns. */
+/** Each quantity as a column; those that spread over images have two, mean and standard deviation. */
 export function flat(measures: Measures): Record<string, number | string> {
   return Object.fromEntries(
     TABLE_COLUMNS.flatMap((name) => {
@@ -75,17 +75,17 @@ export function flat(measures: Measures): Record<string, number | string> {
   );
 }
 
-/** A number with the digits that it has in CSV files. */
+/** A quantity rounded as in CSV files. */
 export function csvNumber(name: TableQuantity, value: number): number {
   return Number(value.toFixed(quantity(name).ofPass ? 6 : 4));
 }
 
-/** The same; empty where there is none. */
+/** The same; an empty field where it is not known. */
 export function csvText(name: TableQuantity, value: number | undefined): number | string {
   return value === undefined ? '' : csvNumber(name, value);
 }
 
-/** `training.csv`: one line each `logEvery` iterations. */
+/** `training.csv`: one line every `logEvery` iterations. */
 export function trainingCsv(rows: LogRow[]): string {
   const lines = rows.map((row) => ({
     iteration: row.iteration,
@@ -127,12 +127,12 @@ export function robustnessCsv(entries: readonly Entry[]): string {
   return stringify(lines, { header: true });
 }
 
-/** A number with 4 digits after the point; empty where there is none. */
+/** A number with at most 4 decimals; an empty field where it is not known. */
 export function rounded(value: number | null | undefined): number | '' {
   return value === null || value === undefined ? '' : Number(value.toFixed(4));
 }
 
-/** `masking.csv`: a line for each attack, numbers of images. */
+/** `masking.csv`: a line for each attack, with numbers of images. */
 export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingStudy): string {
   const lines = (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(
     ([attack, found]) => ({

@@ -7,19 +7,19 @@ import type { NoiseStudy } from '../config/noise.js';
 import { rounded } from './csv.js';
 import { STUDY_FILE, SURFACES_FILE } from './resultFolder.js';
 
-/** The files of a study's folder; the networks are in folders `regular` and `bang` of it. */
+/** The files in a study's folder; its networks are in the subfolders `regular` and `bang`. */
 export const NOISE_FILES = {
   identity: STUDY_FILE,
   noise: 'noise.csv',
   surfaces: SURFACES_FILE,
   accuracy: 'stages.csv',
   images: 'images.csv',
-  /** What is known of single stages and σ. */
+  /** Finished pairs of stage and σ. */
   parts: 'stages',
   result: 'result.json',
 } as const;
 
-/** `result.json` of a noise study: the end of training, and where all of it comes from. */
+/** `result.json` of a noise study: the rates at the end of training, and how they were made. */
 export interface NoiseResult {
   format: 1;
   kind: 'noise';
@@ -27,7 +27,7 @@ export interface NoiseResult {
   config: NoiseStudy;
   classes: number;
   stages: NoiseStage[];
-  /** Those of the last stage; `noise.csv` has all. */
+  /** Of the last stage; `noise.csv` has every stage. */
   rows: NoiseRow[];
   data: DataSource;
   provenance: Provenance;
@@ -42,7 +42,7 @@ const rate = z.object({
 
 const named = z.object({ name: z.string() });
 
-/** As much of a result as is read again. */
+/** The part of a result that is read back. */
 const resultSchema = z.object({
   format: z.literal(1),
   kind: z.literal('noise'),
@@ -70,7 +70,7 @@ const resultSchema = z.object({
   data: z.object({ folder: z.string().nullable(), sha256: z.string() }),
 });
 
-/** Whether a value is the result of a noise study, as far as it is read again. */
+/** Checks only what is read back. */
 export function isNoiseResult(value: unknown): value is NoiseResult {
   return resultSchema.safeParse(value).success;
 }
@@ -97,7 +97,7 @@ export function noiseCsv(rows: readonly NoiseRow[]): string {
   return stringify(lines, { header: true });
 }
 
-/** `surfaces.csv`: over stage and σ, what is drawn of both networks and of their difference. */
+/** `surfaces.csv`: the rates of both networks and their difference, over stage and σ. */
 export function noiseSurfacesCsv(rows: readonly NoiseRow[]): string {
   const lines = rows.map(({ stage, iteration, sigma, networks, difference }) => ({
     stage,

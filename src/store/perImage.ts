@@ -8,7 +8,7 @@ import { reason } from '../base/files.js';
 import type { Evaluation } from '../metrics/evaluation.js';
 import { FILES } from './resultFolder.js';
 
-/** A column about an attack, and the array of its outcome that stands there. */
+/** A column about an attack, and which array of its outcome it shows. */
 interface Column {
   heading: string;
   attack: AttackName;
@@ -43,7 +43,7 @@ const STRONGER_COLUMNS: readonly Column[] = STRONGER_ATTACKS.flatMap((attack) =>
   })),
 );
 
-/** Digits after the point. */
+/** Decimals. */
 const DIGITS: Record<Column['array'], number> = { linf: 6, l2: 4, pass: 4, aligned: 0 };
 
 /** `per-image.csv`: a line for each image; a field is empty where an attack failed or was not made. */
@@ -65,7 +65,7 @@ function fieldOf(
 ): number | '' {
   const outcome = attacks.get(attack);
   const value = outcome?.[array]?.[image];
-  // Of failed attacks `aligned` is 0, not NaN.
+  // `aligned` cannot be NaN: where the attack failed it is 0.
   if (value === undefined || Number.isNaN(value) || Number.isNaN(outcome!.linf[image])) return '';
   if (search && search !== protocol.search) return '';
   return Number(value.toFixed(DIGITS[array]));

@@ -5,16 +5,16 @@ import { rounded } from './csv.js';
 import { STUDY_FILE } from './resultFolder.js';
 import { type Transfer, transferRate } from '../metrics/transfer.js';
 
-/** The files of a transfer's folder. */
+/** The files in a transfer's folder. */
 export const TRANSFER_FILES = {
   identity: STUDY_FILE,
   table: 'transfer.csv',
   result: 'result.json',
-  /** Attacks that are finished while others are not. */
+  /** Finished attacks, while others are still to be made. */
   parts: 'stages',
 } as const;
 
-/** One of them. */
+/** One attack in one direction. */
 export const transferSchema = z.object({
   attack: z.enum(ATTACK_NAMES),
   from: z.string(),

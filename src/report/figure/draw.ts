@@ -25,16 +25,14 @@ import { NOISE_FILES } from '../../store/noise.js';
 import { linfValues, readPerImage } from '../../store/perImage.js';
 import path from 'node:path';
 
-/** A figure as it goes into files. */
 export interface DrawnFigure {
   svg: string;
-  /** The rows that it is drawn from; the figure can be drawn from them again. */
+  /** Its rows, from which it can be drawn again. */
   csv: string;
   /** A sentence for each result that is left out. */
   notes: string[];
 }
 
-/** Rows of a figure, as plain data. */
 interface Found {
   rows: object[];
   notes: string[];
@@ -69,7 +67,7 @@ export async function drawFigure(
   return { svg: await renderSvg(kind.spec(rows)), csv: rowsCsv(rows), notes };
 }
 
-/** From the CSV file beside a figure. */
+/** The rows in the CSV file beside a figure; undefined if that is not what was given. */
 async function ownRows(
   name: FigureKindName,
   results: readonly string[],
@@ -102,12 +100,12 @@ async function exampleRows(results: readonly string[], options: FigureOptions): 
   return { rows, notes: [] };
 }
 
-/** A run, and what it is called in a figure. */
+/** A run, and its name in a figure. */
 interface NamedRun {
   folder: string;
   network: string;
   seed: number | null;
-  /** That are known to have been made on it. */
+  /** Empty if the run has no result yet. */
   attacks: string[];
 }
 
@@ -121,7 +119,7 @@ function runsWith(
   results: readonly string[],
 ): { runs: NamedRun[]; notes: string[] } {
   const has = (folder: string): boolean => existsSync(path.join(folder, FILES[name]));
-  // What is trained and not, or not yet, evaluated: it has no result.
+  // Trained but not evaluated, so without a result.
   const open = results.filter(
     (folder) => has(folder) && !existsSync(path.join(folder, FILES.result)),
   );
@@ -154,7 +152,7 @@ function runsWith(
   return { runs: distinct(named), notes: found.notes };
 }
 
-/** Runs that would look alike are told apart by what differs in the paths of their folders. */
+/** Adds to names that occur twice what differs in the paths of their folders. */
 function distinct(runs: readonly NamedRun[]): NamedRun[] {
   return runs.map((run) => {
     const alike = runs.filter(({ network, seed }) => network === run.network && seed === run.seed);
@@ -167,7 +165,7 @@ function distinct(runs: readonly NamedRun[]): NamedRun[] {
   });
 }
 
-/** A folder without the parts that all of these paths begin and end with. */
+/** A folder's path without the beginning and end that all of these share. */
 function difference(folder: string, all: readonly string[]): string {
   const parts = path.resolve(folder).split(path.sep);
   const others = all.map((other) => path.resolve(other).split(path.sep));
@@ -184,7 +182,7 @@ function difference(folder: string, all: readonly string[]): string {
   return parts.slice(begin, parts.length - end).join('/');
 }
 
-/** A run's `training.csv`, line by line, with the run's name. */
+/** The lines of a run's `training.csv`, with the run's name and seed added. */
 async function trainingLines({
   folder,
   network,
@@ -213,7 +211,7 @@ async function etaRows(results: readonly string[]): Promise<Found> {
     const layers = Object.keys(lines[0]).flatMap(
       (column) => /^eta_mean_(.+)$/.exec(column)?.[1] ?? [],
     );
-    // The log has them in the order of the backward pass.
+    // The log lists layers in the order of the backward pass.
     for (const layer of layers.reverse()) {
       const ofLayer = lines.map((line) => ({
         ...line,
@@ -230,7 +228,7 @@ async function etaRows(results: readonly string[]): Promise<Found> {
   return { rows, notes };
 }
 
-/** What tells of a line of `per-image.csv` whether the image was attacked. */
+/** The fields of `per-image.csv` that tell whether an image was attacked. */
 const imageLine = z.object({ label: number, predicted: number });
 
 function linfRows(results: readonly string[]): Found {
@@ -247,7 +245,7 @@ function linfRows(results: readonly string[]): Found {
       const values = linfValues(lines, attack).map((column) =>
         column.filter((_, i) => isAttacked[i]),
       );
-      // Of the two searches one was made, and an attack that was not made may have columns, too.
+      // Only one of the two searches was made. Attacks that were not made may have empty columns.
       const found = values.find((column) => column.some((value) => !Number.isNaN(value)));
       const made = found ?? (run.attacks.includes(attack) ? values.at(0) : undefined);
       if (made) rows.push(...linfBins(made).map((bin) => ({ network, seed, attack, ...bin })));
@@ -298,7 +296,7 @@ async function surfaceRows(results: readonly string[]): Promise<Found> {
         y: line[y_key],
         seeds: line.seeds,
         value,
-        // In as many digits as the file has.
+        // Without the digits that subtraction adds.
         reference: value && above ? Number((Number(value) - Number(above)).toFixed(6)) : null,
       };
     });
@@ -308,7 +306,7 @@ async function surfaceRows(results: readonly string[]): Promise<Found> {
   return { rows, notes: [] };
 }
 
-/** As much of the result of a noise study as is drawn. */
+/** The part of a noise study's result that is drawn. */
 const noiseResult = z.object({
   config: z.object({ published: z.enum(NOISE_PAIRS).optional() }),
 });

@@ -11,10 +11,9 @@ import path from 'node:path';
 /** Where the style lies in `src/`, and the compiled script in `dist/`. */
 const BROWSER = ['report', 'page', 'browser'];
 
-/** A page, and what a server has to say with it. */
 export interface Page {
   html: string;
-  /** The Content-Security-Policy that stands in the page, too. */
+  /** The Content-Security-Policy, which a server sends and the page repeats. */
   policy: string;
 }
 
@@ -91,7 +90,7 @@ export function pageOf(content: PageContent, live = false): Page {
   return { html: document.text, policy };
 }
 
-/** Nothing may stand beside the text, as its digest allows it alone. */
+/** Adds no white space: the policy allows only a text with exactly this digest. */
 function asElement(name: 'style' | 'script', text: string): Html {
   return new Html(`<${name}${name === 'script' ? ' type="module"' : ''}>${text}</${name}>`);
 }

@@ -19,17 +19,18 @@ import path from 'node:path';
 /** Adversarial examples of all networks on one data set. */
 export interface Gallery {
   data: DataName;
-  /** Whether the images are those that the data set's name stands for, not files of the user's. */
+  /** Whether the images are the data set's own rather than files of the user's. */
   isOriginal: boolean;
   shape: ImageShape;
   examples: Examples;
-  /** Examples whose L∞ is another than in `per-image.csv`, of those that stand there. */
+  /** Examples whose L∞ differs from `per-image.csv`. */
   differing: number;
+  /** Examples that `per-image.csv` has. */
   compared: number;
 }
 
 export interface GalleryOptions {
-  /** How many images of each class; with 0 there are no galleries. */
+  /** Images of each class; 0 means no galleries. */
   perClass: number;
   dataDir?: string;
   engine: Config['engine'];
@@ -40,22 +41,22 @@ export interface GalleryOptions {
 
 export interface Galleries {
   galleries: Gallery[];
-  /** A sentence for each network that is left out though it has weights. */
+  /** A sentence for each network that has weights but is left out. */
   notes: string[];
-  /** Whether others are being computed. */
+  /** Whether newer ones are being computed. */
   isOld?: boolean;
 }
 
 export const NO_GALLERIES: Galleries = { galleries: [], notes: [] };
 
-/** A network with its weights, as tables name it. */
+/** A network whose weights are at hand, with its name in the tables. */
 interface Exhibit {
   name: string;
   run: FoundRun;
 }
 
 /**
- * Examples of each network in the tables whose weights lie in its folder; of several seeds, the first.
+ * Examples of each network in the tables whose folder holds its weights; of several seeds, the first.
  *
  * @throws Interrupted if the signal aborts
  */
@@ -85,7 +86,7 @@ export async function galleriesOf(
   return found;
 }
 
-/** What a gallery depends on: as long as it is the same, so are the galleries. */
+/** Everything that galleries depend on: they change only when this does. */
 export function galleryKey(parts: readonly CollectedPart[]): string {
   const all = exhibitsOf(parts).map(({ name, run: { folder, result } }) => [
     name,
@@ -109,7 +110,7 @@ function exhibitsOf(parts: readonly CollectedPart[]): Exhibit[] {
   );
 }
 
-/** Those whose weights are the ones that the figures are of. */
+/** Only those whose weights are the ones that were evaluated; the others get a note. */
 async function sound(exhibits: readonly Exhibit[], notes: string[]): Promise<Exhibit[]> {
   const good: Exhibit[] = [];
   for (const exhibit of exhibits) {
@@ -168,7 +169,7 @@ function attacksOf(attacks: Partial<Record<AttackName, unknown>>): AttackName[] 
   return ATTACK_NAMES.filter((name) => attacks[name]);
 }
 
-/** How the examples compare with what was found when the networks were evaluated. */
+/** Compares the examples with what the evaluation found. */
 function agreement(
   exhibits: readonly Exhibit[],
   { originals, networks }: Examples,

@@ -9,7 +9,6 @@ import type { Section } from './section.js';
 
 const DATA_TITLES: Record<DataName, string> = { mnist: 'MNIST', cifar10: 'CIFAR-10' };
 
-/** Adversarial examples, as pictures to choose from. */
 export function gallerySection(
   { galleries, notes, isOld = false }: Galleries,
   hasRuns: boolean,

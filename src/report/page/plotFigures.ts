@@ -25,7 +25,7 @@ const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
   ],
 };
 
-/** Figures as images, in which no script runs and no rule of the page holds. */
+/** Figures as images, so that no script in them runs and the page's style does not apply to them. */
 export function plotFigures(of: string, plots: readonly Plot[]): Html[] {
   return plots.map(({ name, svg, csv }) => {
     const [caption, alt] = PLOT_TEXTS[name];

@@ -19,10 +19,10 @@ export function provenanceSection(groups: readonly Group[]): Section | undefined
   };
 }
 
-/** What is known of how a run was made, folded up. */
+/** How a run was made, in a box that unfolds. */
 function provenanceOf({ folder, result }: FoundRun): Html {
   const { name, config, weights, data } = result;
-  // Of results from elsewhere nobody knows that they have it.
+  // Results of another program may lack it.
   const made = result.provenance as typeof result.provenance | undefined;
   const seed = config.seed === undefined ? '' : `, seed ${config.seed}`;
   const facts: [string, Content][] = [
@@ -62,7 +62,7 @@ function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
   ];
 }
 
-/** What makes such a folder. */
+/** The command that makes such a folder. */
 function commandFor(folder: string, { evaluation, published }: Partial<Config>): string {
   const config = path.join(folder, FILES.identity);
   if (!isEvaluation(config)) return `bang run ${quoted(config)} --out FOLDER`;
@@ -74,7 +74,7 @@ function commandFor(folder: string, { evaluation, published }: Partial<Config>):
   return ['bang eval WEIGHTS', ...[...row, ...set].map(quoted), '--out FOLDER'].join(' ');
 }
 
-/** Whether a folder is of weights that were there: it says of which, and has nothing to train. */
+/** Whether a folder is an evaluation of existing weights: its configuration names them. */
 function isEvaluation(config: string): boolean {
   try {
     return /^weights:/m.test(readFileSync(config, 'utf8'));
@@ -83,7 +83,7 @@ function isEvaluation(config: string): boolean {
   }
 }
 
-/** As a shell reads it. */
+/** Quoted for a shell where necessary. */
 function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

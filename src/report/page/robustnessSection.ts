@@ -44,7 +44,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
       ${tables}
     </details> `;
   });
-  // Of one network it would say again what is below.
+  // For a single network this would repeat the table below.
   const beside = known.length === 1 ? [] : comparisons(parts);
   const body = [
     beside.map(({ title, grid }, i) =>

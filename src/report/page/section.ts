@@ -1,8 +1,8 @@
 import { type Content, type Html, html } from './html.js';
 
-/** A part of the page, with an entry in its contents. */
+/** A part of the page, with an entry in the table of contents. */
 export interface Section {
-  /** Stays the same while runs go on: a browser replaces the section of this `id` when it has changed. */
+  /** Must not change while runs go on: by it a browser finds the section to replace. */
   id: string;
   title: string;
   body: Content;

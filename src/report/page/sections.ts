@@ -12,14 +12,13 @@ import { tableSection } from './tableSection.js';
 import { transferSection } from './transferSection.js';
 import { unfinishedSection } from './unfinishedSection.js';
 
-/** All that a page is made of. */
 export interface PageContent {
   collected: Collected;
   galleries: Galleries;
   plots: Plots;
 }
 
-/** All that there is to show, in the order in which it is read. */
+/** The sections of a page, in the order in which they are read. */
 export function sectionsOf({ collected, galleries, plots }: PageContent): Section[] {
   const { parts, sweeps, studies, transfers, unfinished, notes } = collected;
   const sweepIds = idsOf(
@@ -44,7 +43,7 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   return all.flatMap((section) => section ?? []);
 }
 
-/** The `id`s of parts that may have the same name: of two, the second is numbered. */
+/** An `id` for each name; where names are alike, all but the first get a number. */
 function idsOf(kind: string, names: readonly string[]): string[] {
   const slugs = names.map(slug);
   return slugs.map((one, i) => {

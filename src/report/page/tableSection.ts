@@ -8,7 +8,6 @@ import { plotFigures } from './plotFigures.js';
 import type { Plot } from './plots.js';
 import { list, type Section, slug } from './section.js';
 
-/** One of the tables: ours beside what the paper has published. */
 export function tableSection(
   title: string,
   entries: readonly Entry[],
@@ -33,7 +32,7 @@ export function tableSection(
   };
 }
 
-/** What the FGS columns hide: in full of one experiment, in brief of several. */
+/** What the FGS columns hide: in full for one experiment, in brief for several. */
 function truth(entries: readonly Entry[]): Content {
   const sentences = entries.flatMap(({ rows }) => maskingSentence(rows) ?? []);
   if (sentences.length === 0) return undefined;

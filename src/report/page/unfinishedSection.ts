@@ -5,7 +5,7 @@ import type { FoundSweep, UnfinishedRun } from './contents.js';
 import { html } from './html.js';
 import { list, type Section } from './section.js';
 
-/** Runs and sweeps that are at work or were interrupted. */
+/** Runs without a result, and sweeps that a process works on. */
 export function unfinishedSection(
   unfinished: readonly UnfinishedRun[],
   sweeps: readonly FoundSweep[],

@@ -1,4 +1,4 @@
-/** What makes a page of results sort, filter, and follow runs that go on. Without it all is there to read. */
+/** Sorts and filters a page of results, and follows runs that go on. The page can be read without it. */
 
 type Direction = 'ascending' | 'descending';
 
@@ -7,11 +7,11 @@ interface Sorting {
   direction: Direction;
 }
 
-/** What the reader has chosen, by the `id` of the table or gallery: it outlives what is replaced. */
+/** The reader's choices by the `id` of the table or gallery, kept when sections are replaced. */
 const sortings = new Map<string, Sorting>();
 const filters = new Map<string, Map<string, string>>();
 const unfolded = new Set<string>();
-/** The rows or bodies of tables as they came. */
+/** The rows or bodies of tables in the order in which they came. */
 const originals = new WeakMap<HTMLTableElement, HTMLElement[]>();
 
 const numbers = new Intl.Collator('en', { numeric: true });
@@ -26,7 +26,7 @@ function announce(text: string): void {
   element(document, '#announcer').textContent = text;
 }
 
-/** What is sorted: bodies of a few lines each, or the rows of the only body. */
+/** What is sorted: bodies of a few lines each, or the rows of a single body. */
 function partsOf(table: HTMLTableElement): HTMLElement[] {
   const known = originals.get(table);
   if (known) return known;
@@ -44,7 +44,7 @@ function keyOf(part: HTMLElement, column: number): number | string {
   return data ? Number(data.value) : cell.textContent.trim();
 }
 
-/** Numbers before texts, and what is not there last, whichever the direction. */
+/** Numbers before texts, and missing values last in either direction. */
 function compare(a: number | string, b: number | string, direction: Direction): number {
   const rank = (key: number | string): number => {
     if (typeof key === 'number') return 0;
@@ -71,7 +71,7 @@ function applySorting(table: HTMLTableElement): void {
   for (const part of parts) part.parentElement!.append(part);
 }
 
-/** Ascending, descending, as it was. */
+/** Ascending at first, then descending, then the original order. */
 function pressHeading(head: HTMLTableCellElement): void {
   const table = head.closest('table')!;
   const { cellIndex: column } = head;
@@ -85,7 +85,7 @@ function pressHeading(head: HTMLTableCellElement): void {
   announce(now ? `sorted by ${title}, ${now.direction}` : 'in its own order');
 }
 
-/** One class at first: all of them are a long page. */
+/** At first only one class: all of them make a long page. */
 function chosenIn(gallery: HTMLElement): Map<string, string> {
   const known = filters.get(gallery.id);
   if (known) return known;
@@ -99,7 +99,7 @@ function applyFilter(gallery: HTMLElement): void {
   const chosen = chosenIn(gallery);
   for (const select of gallery.querySelectorAll('select')) {
     const wanted = chosen.get(select.name) ?? '';
-    // A network may be gone.
+    // After an update a network may be missing.
     select.value = [...select.options].some(({ value }) => value === wanted) ? wanted : '';
     if (select.value !== wanted) chosen.delete(select.name);
   }
@@ -113,7 +113,7 @@ function applyFilter(gallery: HTMLElement): void {
       const attacks = [...network.querySelectorAll<HTMLElement>('[data-attack]')];
       for (const attack of attacks) attack.hidden = !passes('attack', attack.dataset.attack);
       const visible = isChosen ? attacks.filter(({ hidden }) => !hidden).length : 0;
-      // A network that the image was not attacked on says so, whichever the attack.
+      // A network that misclassifies the original says so under every attack.
       network.hidden = !isChosen || (visible === 0 && attacks.length > 0);
       left += Number(!network.hidden);
       shown += visible;
@@ -124,7 +124,7 @@ function applyFilter(gallery: HTMLElement): void {
   element(gallery, 'output').textContent = `${shown} of ${all} shown`;
 }
 
-/** Puts what the reader has chosen into what is new. */
+/** Applies the reader's choices to new content. */
 function prepare(root: ParentNode): void {
   for (const table of root.querySelectorAll<HTMLTableElement>('table[data-sort]')) {
     if (sortings.has(table.id)) applySorting(table);
@@ -149,7 +149,7 @@ document.addEventListener('change', ({ target }) => {
   applyFilter(gallery);
 });
 
-// `toggle` does not rise through the document.
+// `toggle` does not bubble.
 document.addEventListener(
   'toggle',
   ({ target }) => {
@@ -161,7 +161,7 @@ document.addEventListener(
   true,
 );
 
-/** A section as the server sent it, before anything was sorted or hidden in it. */
+/** Sections as the server sent them, before anything was sorted or hidden in them. */
 const received = new Map<string, string>();
 
 function sectionsIn(root: ParentNode): Map<string, HTMLElement> {
@@ -170,7 +170,7 @@ function sectionsIn(root: ParentNode): Map<string, HTMLElement> {
   );
 }
 
-/** Replaces the sections that are others now, and nothing else, so that the page stays where it is. */
+/** Replaces only the sections that have changed, so that the page does not move. */
 function take(text: string): void {
   const fresh = new DOMParser().parseFromString(text, 'text/html');
   const sections = sectionsIn(fresh);
@@ -215,7 +215,7 @@ function boxesIn(section: HTMLElement): [string, number][] {
   ]);
 }
 
-/** A selector for an element by its places below the nearest `id`. */
+/** A selector for an element: its position below the nearest ancestor with an `id`. */
 function pathTo(target: Element): string {
   if (target.id !== '') return `#${CSS.escape(target.id)}`;
   const parent = target.parentElement;
