@@ -104,7 +104,7 @@ describe('training', () => {
     for (const later of seen.slice(1)) expect(later).toEqual(seen[0]);
   });
 
-  it('gives back all memory of weights and velocities, read from a file too', () => {
+  it('frees all memory of weights and velocities, read from a file too', () => {
     const measure = () => {
       const { numTensors, numDataBuffers, numBytes } = tf.memory();
       return { numTensors, numDataBuffers, numBytes };
@@ -123,7 +123,7 @@ describe('training', () => {
     expect(measure()).toEqual(before);
   });
 
-  it('stops with a sentence when the loss is no number any more, or stays at chance', async () => {
+  it('stops with a sentence when the loss is no longer a number, or stays at chance', async () => {
     const fast = { learningRate: { policy: 'fixed', base: 1e6 }, iterations: 50 } as const;
     await expect(weightsAfter({ ...fast, logEvery: 2 })).rejects.toThrow(
       /far above that of guessing \(2\.30\)/,
