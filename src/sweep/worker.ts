@@ -91,6 +91,8 @@ async function workOff(
   let refusal: unknown;
   let done = 0;
   let active = 0;
+  // Between cells the next may be on its way, for long on a busy machine: only the server knows.
+  let empty = false as boolean;
   let since = performance.now();
   const worker = new Worker<CellJob, Manifest>(
     QUEUE,
@@ -124,6 +126,13 @@ async function workOff(
     done++;
     progress.note(`${nameOf(data)}: done`);
   });
+  worker.on('active', () => {
+    empty = false;
+  });
+  worker.on('drained', () => {
+    empty = true;
+    since = performance.now();
+  });
   // What there is to say of the connection is said of `client`.
   let late = '';
   worker.on('error', (error) => {
@@ -142,7 +151,9 @@ async function workOff(
   try {
     while (!signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, 100));
-      const idle = active === 0 ? (performance.now() - since) / 1000 : 0;
+      // A server that is away for good has no cell either.
+      const nothing = active === 0 && (empty || client.status !== 'ready');
+      const idle = nothing ? (performance.now() - since) / 1000 : 0;
       if (options.idle !== undefined && idle > options.idle) break;
     }
     stopping.abort();

@@ -403,7 +403,7 @@ describe('the page of runs with weights', () => {
     });
   });
 
-  it('takes no text for markup', async () => {
+  it('does not take text for markup', async () => {
     const opened = await open(browser, pages.own);
     await closed(opened, async () => {
       const { page } = opened;

@@ -121,7 +121,7 @@ describe('expect', () => {
     );
   });
 
-  it('of PASS where it is not measured is no figure', async () => {
+  it('of PASS where it is not measured is not a figure', async () => {
     const file = space.write('x.yaml', tinyConfig('expect: {fgs_unmasked_pass_mean: {min: 0}}'));
     await expect(loadConfig(file)).rejects.toThrow(
       /expect\.fgs_unmasked_pass_mean: no such figure/,

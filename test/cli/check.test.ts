@@ -106,7 +106,7 @@ describe('bang check', () => {
     expect(code).toBe(1);
   });
 
-  it('computes anew by default, and with --out what another program has computed', async () => {
+  it('computes again by default, and with --out what another program has computed', async () => {
     const good = config('good', '{accuracy: {min: 0}}');
     const first = await check(good, '--out', '@/kept');
     expect(first.stderr).toMatch(/^training: 8 iterations/m);

@@ -267,7 +267,7 @@ describe('help', () => {
 });
 
 describe('a reader that goes away', () => {
-  it('is no failure', async () => {
+  it('is not a failure', async () => {
     const { code, stderr } = await bang(['schema'], { cwd: space.folder, deaf: true });
     expect(stderr).toBe('');
     expect(code).toBe(0);

@@ -37,7 +37,7 @@ async function exported(weights: string, to: string, name: string): Promise<stri
 }
 
 describe('bang export', () => {
-  it('gives the same bits back after a way through Caffe’s format', async () => {
+  it('has the same bits after a round trip through Caffe’s format', async () => {
     const { tensors } = await readWeights(CIFAR10);
     tensors.set('mean', { shape: [3, 32, 32], data: new Float32Array(3072).fill(120.5) });
     const bytes = encodeSafetensors(tensors, { bang: '0.1.0', data: 'ü "x"', 'a key': '' });

@@ -107,7 +107,7 @@ describe('an interrupted run', () => {
     expect(space.contents('stopped')).toEqual(before);
   });
 
-  it('goes on behind finished attacks, unless what is kept of them is damaged', async () => {
+  it('goes on after finished attacks, unless what is kept of them is damaged', async () => {
     // 350 scales an image are enough to be interrupted in.
     const scan = ['--set', 'evaluation.search=scan', '--set', 'evaluation.attacks=[fgs,hc1]'];
     const command = ['run', 'tiny.yaml', '--data-dir', 'data', ...scan, '--out', 'halfway'];
@@ -148,7 +148,7 @@ describe('a damaged result folder', () => {
   const runIn = (out: string) =>
     bang(['run', 'tiny.yaml', '--data-dir', 'data', '--out', out], { cwd: space.folder });
 
-  it.each(['{', 'null'])('makes a result.json anew that is %j', async (text) => {
+  it.each(['{', 'null'])('makes a result.json that is %j again', async (text) => {
     const out = damaged(`result-${text.length}`, [], { 'result.json': text });
     const { code, stderr } = await runIn(out);
     expect(stderr).toMatch(/^note: .*result\.json is damaged; it is made again\nclassifying: /);

@@ -19,7 +19,7 @@ afterAll(() => {
   space.remove();
 });
 
-describe('bang eval with attacks in steps', () => {
+describe('bang eval with budget and minimisation attacks', () => {
   it('adds tables, files and columns, and changes none of the others', async () => {
     const { cwd } = { cwd: space.folder };
     const attacks = ['--attacks', 'square,fgs,pgd'];
@@ -88,7 +88,7 @@ describe('bang transfer', () => {
     expect(space.list('both')).toEqual(['result.json', 'study.yaml', 'transfer.csv']);
   });
 
-  it('goes on behind finished attacks when it was stopped', async () => {
+  it('goes on after finished attacks when it was stopped', async () => {
     const args = ['transfer', AUTHORS, 'copy.h5', ...QUICK, '--attacks', 'fgs,fgs-unmasked,pgd'];
     const out = ['--out', 'stopped'];
     const stopped = await bang([...args, ...out], {

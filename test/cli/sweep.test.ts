@@ -386,7 +386,7 @@ halving: {rungs: [10], keep: 0.5}
     expect(again.stderr).not.toMatch(/base-0/);
   });
 
-  it('counts no cell that failed, and tries it again once, the reference, too', async () => {
+  it('does not count a cell that failed, and tries it again once, the reference, too', async () => {
     space.write(
       'failing.yaml',
       `base: small.yaml

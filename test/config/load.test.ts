@@ -50,7 +50,7 @@ describe('YAML that is broken', () => {
     ]);
   });
 
-  it('refuses what is no text file', async () => {
+  it('refuses what is not a text file', async () => {
     expect(await complaints(path.join(folder, 'none.yaml'))).toEqual([
       'cannot read none.yaml: there is no such file',
     ]);
@@ -120,7 +120,7 @@ describe('extends', () => {
     expect(training.learningRate).toEqual({ policy: 'fixed', base: 0.5 });
   });
 
-  it('goes round in no circle, not even through links', async () => {
+  it('does not go round in circles, not even through links', async () => {
     write('a.yaml', 'extends: b.yaml\n');
     write('b.yaml', 'extends: ./a.yaml\n');
     expect(await complaints(path.join(folder, 'a.yaml'))).toEqual([

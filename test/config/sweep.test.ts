@@ -125,7 +125,7 @@ describe('points', () => {
     expect(cells[1].config.training.bang?.beta).toMatchObject({ ip1: 2 });
   });
 
-  it('are drawn at random, the same ones every time, more behind the first', async () => {
+  it('are drawn at random, the same ones every time, more after the first', async () => {
     const text = (count: number) => `random:
   cells: ${count}
   seed: 5
@@ -254,7 +254,7 @@ describe('a mistake', () => {
       /cell-\d and cell-7 of the sweep are the same experiment$/,
     ],
     [
-      'a file to keep that is none',
+      'a file to keep that is not one',
       'grid: {training.batch: [1, 2]}\nkeep: [wieghts]',
       /:3:8: keep\[0\]: expected weights, per-image or training, found "?wieghts/,
     ],

@@ -20,7 +20,7 @@ afterAll(() => {
 });
 
 describe('native kernels', () => {
-  it('average pooling hands back what a finite difference says, clipped windows too', () => {
+  it('average pooling has the gradients that finite differences say, clipped windows too', () => {
     const random = makeRandom(5, 'average');
     for (let trial = 0; trial < 40; trial++) {
       const size = between(random, 1, 4);

@@ -93,7 +93,7 @@ describe('prebuilt kernels', () => {
     expect(load()).toBe('its kernels are not built');
   });
 
-  it('do not keep a build that was asked for from failing aloud', () => {
+  it('do not keep a build that was asked for from failing loudly', () => {
     expect(install('--force')).toContain('no C++ compiler');
   });
 });

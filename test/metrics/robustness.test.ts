@@ -71,7 +71,7 @@ describe('robust accuracy', () => {
     }
   });
 
-  it('is only in what is reported of attacks in steps', () => {
+  it('is only in what is reported of budget and minimisation attacks', () => {
     const paper = evaluationOf([0, 0], { fgs: [3, 5], hc1: [9, 9] });
     expect(summarise(paper, 'cifar10')).not.toHaveProperty('robustness');
     expect(summarise(paper, 'cifar10')).not.toHaveProperty('masking');

@@ -216,7 +216,7 @@ describe('a whole forward pass at once', () => {
 
   // Which logits hang on a value is found without NaN: where all weights and pixels are 1, every layer rises
   // with every value that it sees, so those logits change that see an enormous one.
-  it('carries NaN in any value of random networks into the logits that hang on it', () => {
+  it('carries NaN in any value of random networks into the logits that depend on it', () => {
     const ENORMOUS = 1e20;
     let [reached, hidden] = [0, 0];
     for (let seed = 0; seed < 60; seed++) {

@@ -165,7 +165,7 @@ it('the summary is one table, whatever the texts are', () => {
   for (const line of table) expect(line.match(/(?<!\\)\|/g)).toHaveLength(6);
 });
 
-it('the JSON has every number, and null for what is none', () => {
+it('the JSON has every number, and null for what is not one', () => {
   const { holds, configs } = JSON.parse(verdictJson(OUTCOMES, '1.2.3')) as {
     holds: boolean;
     configs: { name: string; problem: unknown; checks: { value: number | null }[] }[];

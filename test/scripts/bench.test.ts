@@ -23,7 +23,7 @@ interface Entry {
   peer?: { ms: number; mode: string };
 }
 
-const script = path.join(packageRoot, 'scripts', 'bench.mjs');
+const script = path.join(packageRoot, 'scripts', 'bench', 'main.mjs');
 const hasKernels = 'binding' in loadBinding();
 const jobs = Object.keys(NETWORKS).flatMap((name) =>
   ['step.regular', 'step.bang', 'forward.512'].map((job) => `${name}.${job}`),
@@ -55,7 +55,7 @@ function interpreter(name: string, body: string): string {
   return file;
 }
 
-describe('scripts/bench.mjs', () => {
+describe('npm run bench', () => {
   it('times every network and writes what it prints', () => {
     const file = path.join(folder, 'out', 'bench.json');
     const { status, stdout, stderr } = bench('--threads', '1', '--json', file);

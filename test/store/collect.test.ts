@@ -133,7 +133,7 @@ describe('the tables', () => {
     ]);
   });
 
-  it('have lines of their own for another protocol, behind the one as published', () => {
+  it('have lines of their own for another protocol, after the one as published', () => {
     const corrected = resultWith('lenet-b1', {
       row: { protocol: { search: 'scan', channels: 'kept' } },
     });
@@ -187,7 +187,7 @@ describe('finding runs', () => {
     ]);
   });
 
-  it('refuses what is no folder', () => {
+  it('refuses what is not a folder', () => {
     expect(() => findRuns([space.file('none')])).toThrow(/none: there is no such folder$/);
     expect(() => findRuns([space.file('file')])).toThrow(/file: it is not a folder$/);
   });

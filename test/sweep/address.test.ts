@@ -15,7 +15,7 @@ afterAll(() => {
 
 const prefix = 'bang';
 
-it('is read from an URL', () => {
+it('is read from a URL', () => {
   const { redis, text } = queueAddress('redis://host:7000/3', { prefix }, {});
   expect(redis).toEqual({ host: 'host', port: 7000, db: 3 });
   expect(text).toBe('redis://host:7000/3');

@@ -145,7 +145,7 @@ it('loses nothing in a cut of the network, and counts nothing twice', async () =
   expect(await keysOfJobs()).toEqual([]);
 });
 
-it('counts the result of who has the cell when it ends, and says to the other that it is late', async () => {
+it('counts the result of whoever has the cell when it ends, and tells the other that it is late', async () => {
   const collector = collect(one);
   const cut = startWorker({ port: proxy.port });
   await until(() => cut.begun() > 0);
@@ -237,7 +237,7 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
   expect(last.begun()).toBe(1);
 });
 
-it('takes the cells of a sweep out of the queue when the sweep no longer runs, of any version', async () => {
+it('takes the cells of a sweep that no longer runs out of the queue, of any version', async () => {
   const queue = makeQueue();
   const done = new AbortController();
   const begun = collect(two, { signal: done.signal });
@@ -309,7 +309,7 @@ it('takes what is there of a cell that fails while it is looked at', async () =>
   await nobody.close();
 });
 
-it('gives its cells back where it is stopped while it fetches data', async () => {
+it('puts its cells back into the queue if it is stopped while it fetches data', async () => {
   let asked = false;
   const deaf = createServer(() => (asked = true)).listen(0, '127.0.0.1');
   await once(deaf, 'listening');
@@ -367,7 +367,7 @@ it('computes again what does not come as it left', async () => {
   await queue.close();
 });
 
-it('makes a connection anew that is silent, and does not wait for a server that always is', async () => {
+it('replaces a connection that has gone silent, and does not wait for a server that always is', async () => {
   const { progress, said } = listening();
   const silenced = await connect(address(proxy.port), progress, { beatMs: 100 });
   proxy.silence();

@@ -154,7 +154,8 @@ describe('a worker', () => {
     dataDir: space.file('data'),
     threads: 1,
     allowMixed: false,
-    idle: 0.5,
+    // Ends as soon as nothing is left, however long it takes to fetch what is there.
+    idle: 0,
     progress: silent,
     signal: new AbortController().signal,
   });
@@ -209,7 +210,7 @@ describe('a worker', () => {
     }
   }
 
-  it('refuses what is no valid experiment, and touches nothing for it', async () => {
+  it('refuses what is not a valid experiment, and touches nothing for it', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
     const training = config.training as object;
@@ -234,7 +235,7 @@ describe('a worker', () => {
     expect(readdirSync(space.file('work'))).toEqual([]);
   });
 
-  it('goes on behind what is monstrous or no data at all', async () => {
+  it('goes on after what is monstrous or not data at all', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
     const training = { ...(config.training as object), iterations: 2 };

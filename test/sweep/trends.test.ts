@@ -94,7 +94,7 @@ const grid = (accuracy: (beta: number, epsilon: number) => number): SweepCell[] 
     [0.8, 0.82, 0.84].map((epsilon) => cell([beta, epsilon, 1], accuracy(beta, epsilon))),
   );
 
-it('has a line for each figure, against the reference, which is no point of the plane', () => {
+it('has a line for each figure, against the reference, which is not a point of the plane', () => {
   const cells = [
     cell([undefined, undefined, undefined], 90.5, { reference: true }),
     // Too little a fall to be seen.

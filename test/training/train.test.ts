@@ -104,7 +104,7 @@ describe('training', () => {
     for (const later of seen.slice(1)) expect(later).toEqual(seen[0]);
   });
 
-  it('gives back all memory of weights and velocities, read from a file too', () => {
+  it('frees all memory of weights and velocities, read from a file too', () => {
     const measure = () => {
       const { numTensors, numDataBuffers, numBytes } = tf.memory();
       return { numTensors, numDataBuffers, numBytes };

@@ -46,7 +46,7 @@ describe('markup', () => {
     }
   });
 
-  it('replaces what is no text: controls, halves of characters, what turns the direction', () => {
+  it('replaces what is not text: controls, halves of characters, what turns the direction', () => {
     expect(escaped('a\u0000b\u001bc\ud800d\u202ee\nf\tg')).toBe(
       'a\ufffdb\ufffdc\ufffdd\ufffde\nf\tg',
     );

@@ -1,4 +1,4 @@
-"""What PyTorch needs for the jobs of scripts/bench.mjs, which runs this file with --peer PYTHON.
+"""What PyTorch needs for the jobs of scripts/bench/main.mjs, which runs this file with --peer PYTHON.
 
     python peer.py [--threads N] [--runs N] [--jobs lenet.step,...] [--data DIR --weights FILE.h5]
 

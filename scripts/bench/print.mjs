@@ -1,0 +1,77 @@
+// What is printed.
+import os from 'node:os';
+import Table from 'cli-table3';
+
+const FOOTNOTE = `GFLOP/s count 2 x the multiply-adds of a dense implementation: forward, the gradient with respect to all weights,
+and the gradient with respect to the input of all layers but the first. Peak is multiply-adds in registers alone.
+The kernels skip zeros and borders: they execute fewer than that, so a share of the peak is not a utilization and may pass 100 %.
+Steps are of the rows lenet-b1 and cifar10-b0, 500 iterations into their training.`;
+
+/** Before anything is measured: on what. */
+export function printMachine(engine, peer) {
+  print(`engine  ${engine.description}`);
+  print(`cpu     ${os.cpus()[0]?.model.trim() ?? 'unknown'}, ${os.availableParallelism()} cores`);
+  if (peer) print(`peer    PyTorch ${peer.torch}, the same number of threads`);
+}
+
+/** @param peak operations a second; 0 if unknown */
+export function printResults({ entries, kernels, peak, peer }) {
+  if (peak) print(`peak    ${(peak / 1e9).toFixed(1)} GFLOP/s`);
+  print(`\n${jobTable(entries, peer)}`);
+  for (const { job, ratioToRegular } of entries) {
+    if (ratioToRegular) print(`${job}: ${ratioToRegular.toFixed(3)} x the regular step`);
+  }
+  for (const { job, images, fooled, peer: theirs } of entries) {
+    if (fooled === undefined) continue;
+    const there = theirs ? `, ${theirs.fooled} of ${theirs.images} in PyTorch` : '';
+    print(`${job}: ${fooled} of ${images} images fooled${there}`);
+  }
+  if (kernels.length > 0) print(`\n${kernelTable(kernels)}`);
+  print(`\n${FOOTNOTE}`);
+}
+
+function jobTable(entries, peer) {
+  const head = ['job', 'median\nms', 'least\nms', 'runs', 'GFLOP/s', 'of peak\n%'];
+  if (peer) head.push('PyTorch\nms', 'least\nms', 'its fastest mode', 'ours /\nPyTorch');
+  const rows = entries.map((entry) => {
+    const row = figures(entry);
+    if (!peer) return row;
+    const { peer: theirs, ratioToPeer } = entry;
+    if (!theirs) return [...row, '–', '–', '–', '–'];
+    return [...row, time(theirs.ms), time(theirs.minMs), theirs.mode, ratioToPeer.toFixed(3)];
+  });
+  return tableOf(head, rows, [0, 8]);
+}
+
+function kernelTable(kernels) {
+  const head = ['kernel', 'median\nms', 'least\nms', 'runs', 'GFLOP/s', 'of peak\n%', 'GB/s'];
+  const rows = kernels.map((entry) => {
+    const job = entry.job.replace('.kernel.', ' ');
+    return [...figures({ ...entry, job }), entry.gbytes.toFixed(1)];
+  });
+  return tableOf(head, rows, [0]);
+}
+
+function figures({ job, ms, minMs, runs, gflops, shareOfPeak }) {
+  const share = shareOfPeak === undefined ? '–' : (100 * shareOfPeak).toFixed(0);
+  return [job, time(ms), time(minMs), runs, gflops === null ? '–' : gflops.toFixed(1), share];
+}
+
+function time(ms) {
+  return ms.toFixed(ms < 1 ? 4 : ms < 1000 ? 2 : 0);
+}
+
+/** @param texts columns that are not numbers */
+function tableOf(head, rows, texts) {
+  const table = new Table({
+    head,
+    style: { head: [], border: [] },
+    colAligns: head.map((_, i) => (texts.includes(i) ? 'left' : 'right')),
+  });
+  table.push(...rows);
+  return table.toString();
+}
+
+function print(line) {
+  process.stdout.write(`${line}\n`);
+}
