@@ -18,7 +18,7 @@ import { setupCommand } from './setup.js';
 import { sweepActions, sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { transferCommand } from './transfer.js';
-import { usageProblem } from './usage.js';
+import { usageProblem, YARGS_STRINGS } from './usage.js';
 import { validateCommand } from './validate.js';
 import { viewCommand } from './view.js';
 import { workerCommand } from './worker.js';
@@ -76,7 +76,7 @@ export async function main(args: string[]): Promise<number> {
     .example('$0 doctor', 'which engine computes here, and how fast')
     .demandCommand(1, 'which command?')
     .strict()
-    .detectLocale(false)
+    .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
     .version(version)
     .help()
