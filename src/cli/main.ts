@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
-import { packageRoot, reason } from '../base/files.js';
+import { reason } from '../base/files.js';
 import { printableText } from '../base/text.js';
+import { version } from '../store/provenance.js';
 import { checkCommand } from './check.js';
 import { dataActions, dataCommand } from './data.js';
 import { diffCommand } from './diff.js';
@@ -22,7 +22,6 @@ import { usageProblem, YARGS_STRINGS } from './usage.js';
 import { validateCommand } from './validate.js';
 import { viewCommand } from './view.js';
 import { workerCommand } from './worker.js';
-import path from 'node:path';
 import yargs, { type CommandModule } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
@@ -62,9 +61,6 @@ const USAGES = [
  * Ctrl-C), so that files are written and workers end before it does.
  */
 export async function main(args: string[]): Promise<number> {
-  const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
-    version: string;
-  };
   surviveClosedPipes();
   const parser = yargs(args)
     .scriptName('bang')
@@ -78,7 +74,7 @@ export async function main(args: string[]): Promise<number> {
     .strict()
     .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
-    .version(version)
+    .version(version())
     .help()
     .alias('h', 'help')
     .wrap(Math.min(100, process.stdout.columns || 100))
