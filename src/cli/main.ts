@@ -57,8 +57,8 @@ const USAGES = [
 ];
 
 /**
- * Runs one command line and returns its exit code. Nothing below ends the process (but a second
- * Ctrl-C), so that files are written and workers end before it does.
+ * Runs one command line and returns its exit code. Only a second Ctrl-C ends the
+ * process itself; otherwise files are written and workers end first.
  */
 export async function main(args: string[]): Promise<number> {
   surviveClosedPipes();
@@ -109,8 +109,8 @@ function report(error: unknown): number {
 let surviving = false;
 
 /**
- * A reader that goes away (`| head`) is no reason to stop: what is not read is in the files. A disk
- * that takes no more of the output is one to fail.
+ * A reader that goes away (`| head`) does not stop the work: what is not read is in the files. A full disk
+ * does make it fail.
  */
 function surviveClosedPipes(): void {
   if (surviving) return;
