@@ -43,7 +43,7 @@ function removeIfThere(file: string): void {
   try {
     rmSync(file, { force: true });
   } catch {
-    // Where it cannot be removed it could not be made either.
+    // What cannot be removed could not be made either.
   }
 }
 
@@ -81,7 +81,7 @@ export function reason(error: unknown): string {
   }
 }
 
-/** Whether a process of this machine lives. */
+/** Whether a process of this machine is running. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -94,9 +94,18 @@ export function isAlive(pid: number): boolean {
 /** What a JSON file holds; undefined if there is none or it is damaged. */
 export function readJson(file: string): unknown {
   try {
-    return JSON.parse(readFileSync(file, 'utf8'));
+    return parseJson(readFileSync(file, 'utf8'));
   } catch (error) {
-    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  }
+}
+
+/** What a text in JSON says; undefined if it is not JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

@@ -20,11 +20,28 @@ export function inWords(names: readonly string[]): string {
 
 /** A text from elsewhere quoted, cut short, and with nothing in it that a terminal would obey. */
 export function quoted(value: string): string {
-  const short = value.length > 60 ? `${value.slice(0, 60)}…` : value;
-  return JSON.stringify(short).replace(
+  return escaped(JSON.stringify(cut(value)));
+}
+
+/** Any plain value as JSON, cut short in the same way. */
+export function briefJson(value: unknown): string {
+  return escaped(cut(JSON.stringify(value)));
+}
+
+function cut(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function escaped(text: string): string {
+  return text.replace(
     /[\p{Cc}\p{Cf}]/gu,
     (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`,
   );
+}
+
+/** A shape such as `28×28×1`. */
+export function shapeText(shape: readonly number[]): string {
+  return shape.join('×');
 }
 
 /** A name as it can be printed: nothing in it that a terminal would obey. */

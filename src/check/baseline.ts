@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
-import { readUserFile } from '../base/files.js';
+import { parseJson, readUserFile } from '../base/files.js';
 import { OLD_NAMES, type OverSeeds, overSeeds, SCALARS } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { differenceOf } from '../store/identity.js';
@@ -66,11 +66,8 @@ export function baselineOf(results: readonly Result[]): Baseline {
 
 /** @throws UserError if there is none or it is damaged */
 export async function readBaseline(file: string): Promise<Baseline> {
-  const text = (await readUserFile(file)).toString('utf8');
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
+  const value = parseJson((await readUserFile(file)).toString('utf8'));
+  if (value === undefined) {
     throw new UserError(`${file} is not JSON: write it again with bang check --update-baseline`);
   }
   if (!baselineSchema.safeParse(value).success) {

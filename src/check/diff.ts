@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
-import { readUserFile } from '../base/files.js';
+import { readJson } from '../base/files.js';
 import { overSeeds, SCALARS, type Scalar, type OverSeeds } from '../metrics/quantities.js';
 import type { Baseline } from './baseline.js';
 import { findRuns, groupRuns, refuseNothing, type FoundRun } from '../store/collect.js';
@@ -69,10 +69,9 @@ export const NOISE = 2;
  * @param place a result folder, its `result.json`, or a folder with a run for each seed
  * @throws UserError if there is no result, or more than one experiment
  */
-export async function readSide(place: string): Promise<Side> {
+export function readSide(place: string): Side {
   if (statSync(place, { throwIfNoEntry: false })?.isFile()) {
-    const text = (await readUserFile(place)).toString('utf8');
-    const result = parseJson(text);
+    const result = readJson(place);
     if (!isResult(result)) throw new UserError(`${place} is not the ${FILES.result} of a run`);
     return { runs: [{ folder: path.dirname(place), result }], notes: [] };
   }
@@ -86,14 +85,6 @@ export async function readSide(place: string): Promise<Side> {
     );
   }
   return { runs: groups[0], notes: [...found.notes, ...notes] };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -34,7 +34,7 @@ export const diffCommand: CommandModule<object, DiffArguments> = {
       .example('$0 diff results/table1/lenet-b1 runs/lenet-b1', 'several seeds on either side')
       .epilog('The exit code is 0 whatever moved; bang check is what fails.'),
   handler: async ({ a, b, baseline: file, json }) => {
-    const [before, after] = [await readSide(a), await readSide(b)];
+    const [before, after] = [readSide(a), readSide(b)];
     const baseline = file === undefined ? undefined : await readBaseline(file);
     const diff = diffRuns(before, after, baseline);
     if (json) process.stdout.write(diffJson(a, b, diff));

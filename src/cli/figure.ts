@@ -4,7 +4,7 @@ import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
 import { drawFigure } from '../report/figure/draw.js';
 import { writeFileAtomic } from '../base/files.js';
-import { printable } from '../base/text.js';
+import { printable, quoted } from '../base/text.js';
 import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
 import { interruptible, once, shared } from './options.js';
@@ -89,7 +89,7 @@ function formatList(text: string | string[]): Format[] {
   const names = String(text).split(',');
   const wrong = names.find((name) => !FORMATS.some((format) => format === name));
   if (wrong !== undefined) {
-    throw new UserError(`--format: expected ${FORMATS.join(' or ')}, found "${wrong}"`);
+    throw new UserError(`--format: expected ${FORMATS.join(' or ')}, found ${quoted(wrong)}`);
   }
   return names as Format[];
 }

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
-import { packageRoot, reason } from '../base/files.js';
+import { reason } from '../base/files.js';
 import { printableText } from '../base/text.js';
+import { version } from '../store/provenance.js';
 import { checkCommand } from './check.js';
 import { dataActions, dataCommand } from './data.js';
 import { diffCommand } from './diff.js';
@@ -18,11 +18,10 @@ import { setupCommand } from './setup.js';
 import { sweepActions, sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { transferCommand } from './transfer.js';
-import { usageProblem } from './usage.js';
+import { usageProblem, YARGS_STRINGS } from './usage.js';
 import { validateCommand } from './validate.js';
 import { viewCommand } from './view.js';
 import { workerCommand } from './worker.js';
-import path from 'node:path';
 import yargs, { type CommandModule } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
@@ -58,13 +57,10 @@ const USAGES = [
 ];
 
 /**
- * Runs one command line and returns its exit code. Nothing below ends the process (but a second
- * Ctrl-C), so that files are written and workers end before it does.
+ * Runs one command line and returns its exit code. Only a second Ctrl-C ends the
+ * process itself; otherwise files are written and workers end first.
  */
 export async function main(args: string[]): Promise<number> {
-  const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
-    version: string;
-  };
   surviveClosedPipes();
   const parser = yargs(args)
     .scriptName('bang')
@@ -76,9 +72,9 @@ export async function main(args: string[]): Promise<number> {
     .example('$0 doctor', 'which engine computes here, and how fast')
     .demandCommand(1, 'which command?')
     .strict()
-    .detectLocale(false)
+    .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
-    .version(version)
+    .version(version())
     .help()
     .alias('h', 'help')
     .wrap(Math.min(100, process.stdout.columns || 100))
@@ -113,8 +109,8 @@ function report(error: unknown): number {
 let surviving = false;
 
 /**
- * A reader that goes away (`| head`) is no reason to stop: what is not read is in the files. A disk
- * that takes no more of the output is one to fail.
+ * A reader that goes away (`| head`) does not stop the work: what is not read is in the files. A full disk
+ * does make it fail.
  */
 function surviveClosedPipes(): void {
   if (surviving) return;

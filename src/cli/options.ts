@@ -3,6 +3,7 @@ import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.j
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
+import { quoted } from '../base/text.js';
 import { consoleProgress } from './consoleProgress.js';
 
 /** For `coerce`: yargs makes a list of an option that is given twice, whatever its type says. */
@@ -118,7 +119,7 @@ function attackList(value: string | string[] | undefined): string | undefined {
   const unknown = names?.find((name) => !ATTACK_NAMES.some((known) => known === name));
   if (unknown !== undefined) {
     throw new UserError(
-      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found "${unknown}"`,
+      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found ${quoted(unknown)}`,
     );
   }
   const twice = names?.find((name, i) => names.indexOf(name) !== i);

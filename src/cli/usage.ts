@@ -3,6 +3,19 @@ import { noiseSchema } from '../config/noise.js';
 import { keysOf } from '../config/problems.js';
 import { inWords, nearest } from '../base/text.js';
 
+/**
+ * Our strings in place of yargs' English: what is wrong, then what yargs inserts, with tabs between,
+ * so that `usageProblem` can word it as the command line has it.
+ */
+export const YARGS_STRINGS = {
+  'Not enough arguments following: %s': 'no value\t%s',
+  'Invalid values:': ' ', // y18n takes the empty string for no string
+  'Argument: %s, Given: %s, Choices: %s': 'no choice\t%s\t%s\t%s',
+  'Unknown argument: %s': both('unexpected\t%s'),
+  'Missing required argument: %s': both('missing option\t%s'),
+  'Not enough non-option arguments: got %s, need at least %s': both('missing\t%s\t%s'),
+};
+
 /** What a command line could have been. */
 export interface Usage {
   /** As yargs has them, and what commands have below them: `run <config..>`, `data list`. */
@@ -11,7 +24,7 @@ export interface Usage {
   options: readonly string[];
 }
 
-/** What yargs says of a command line, in one sentence that quotes it and names the help to read. */
+/** What is wrong with a command line, in one sentence that quotes it and names the help to read. */
 export function usageProblem(
   message: string,
   args: readonly string[],
@@ -29,28 +42,25 @@ export function usageProblem(
   return `${sentence()} (see ${help})`;
 
   function sentence(): string {
-    const option = /^Not enough arguments following: (.*)$/.exec(message)?.[1];
-    if (option !== undefined) return `--${option} needs a value`;
-    const choice = /Argument: (.*), Given: (.*), Choices: (.*)$/.exec(message);
-    if (choice) {
-      const [, name, given, choices] = choice;
-      const isOption = args.some((arg) => arg.startsWith('-') && nameIn(arg) === name);
-      const place = isOption ? `--${name}` : name;
-      const names = choices.replaceAll('"', '').split(', ');
-      return `${place}: expected ${inWords(names)}, found ${given}`;
-    }
+    const [kind, ...said] = message.trimStart().split('\n')[0].split('\t');
+    if (kind === 'no value') return `--${said[0]} needs a value`;
+    if (kind === 'no choice') return notAmong(said);
     if (command === undefined && words.length > 0) return unknownCommand(words[0]);
     // yargs finds what is missing first: that may be what a mistyped option was meant to be.
     const unknown = args.find(isUnknownOption);
     if (unknown !== undefined) return unknownOption(unknown);
-    const unexpected = /^Unknown arguments?: (.*)$/.exec(message)?.[1];
-    if (unexpected !== undefined) return unexpectedArgument(unexpected.split(', ')[0]);
-    const missing = /^Missing required arguments?: (.*)$/.exec(message)?.[1];
-    if (missing !== undefined) return `--${missing.split(', ')[0]} is missing`;
-    if (message.startsWith('Not enough non-option arguments')) {
+    if (kind === 'unexpected') return unexpectedArgument(said[0].split(', ')[0]);
+    if (kind === 'missing option') return `--${said[0].split(', ')[0]} is missing`;
+    if (kind === 'missing') {
       return `an argument is missing${command === undefined ? '' : `: bang ${command}`}`;
     }
     return message;
+  }
+
+  function notAmong([name, given, choices]: readonly string[]): string {
+    const isOption = args.some((arg) => arg.startsWith('-') && nameIn(arg) === name);
+    const names = JSON.parse(`[${choices}]`) as string[];
+    return `${isOption ? '--' : ''}${name}: expected ${inWords(names)}, found ${given}`;
   }
 
   function unknownCommand(word: string): string {
@@ -82,6 +92,11 @@ export function usageProblem(
     const near = nearest(option, options);
     return `${text}${near === undefined ? '' : `, did you mean --${near}?`}`;
   }
+}
+
+/** As yargs keeps the strings that depend on a number. */
+function both(text: string) {
+  return { one: text, other: text };
 }
 
 /** The option that an argument gives: `set` of `--set=a`. */

@@ -9,7 +9,7 @@ import {
   weightedLayersOf,
 } from './ownNetwork.js';
 import { inBrief, isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
-import { inWords, nearest } from '../base/text.js';
+import { inWords, nearest, shapeText } from '../base/text.js';
 import { type ModelName, modelNames, TRAIN_ON } from './experimentSchema.js';
 import { type Config, fits, isOwn, layersOf, tableOf } from './experiment.js';
 
@@ -126,7 +126,7 @@ export function problemsAcross(root: unknown): Problem[] {
       wrong(
         ['data'],
         `expected ${inWords(fitting)}, as ${model} takes images of ` +
-          `${NETWORKS[model].input.join('×')}, found ${inBrief(data)}`,
+          `${shapeText(NETWORKS[model].input)}, found ${inBrief(data)}`,
       );
     }
     const table = value('published', 'table');

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { shapeText } from '../base/text.js';
 import { SHAPES } from '../data/shapes.js';
 import type { DataName } from '../data/sources.js';
 import {
@@ -173,7 +174,7 @@ export function problemsOfNetwork(
   const last = layers.findLastIndex(({ kind }) => kind === 'innerProduct');
   if (shape.length === 3) {
     const end = `{kind: innerProduct, name: …, outputs: ${classes}}`;
-    wrong([], `the last layer gives an image of ${shape.join('×')}: add a layer such as ${end}`);
+    wrong([], `the last layer gives an image of ${shapeText(shape)}: add a layer such as ${end}`);
   } else if (shape[0] !== classes) {
     wrong([last, 'outputs'], `expected ${classes}, the classes of ${data}, found ${shape[0]}`);
   }

@@ -1,14 +1,14 @@
 import {
   Composer,
   CST,
+  type Document,
   isAlias,
   isMap,
   isScalar,
   isSeq,
   LineCounter,
-  Parser,
-  type Document,
   type ParsedNode,
+  Parser,
   type YAMLMap,
 } from 'yaml';
 import { messageOf } from '../base/errors.js';
@@ -51,7 +51,9 @@ const MAX_SYNTAX_ERRORS = 10;
 const KEY_EXPECTED = 'expected a word as the key';
 
 /**
- * Reads one YAML 1.2 document.
+ * Reads one YAML 1.2 document. The library parses; what it cannot do is done here: it expands aliases
+ * only in plain values (`toJS`, `maxAliasCount`), which have no places; its `uniqueKeys` compares all pairs
+ * of keys and does not say where the first one is; and `tooDeep` says what it does with deep nesting.
  *
  * @param placeOf the place of the character that many lines and columns into the text
  * @returns the tree, or undefined if there is nothing but space and comments
@@ -61,41 +63,22 @@ export function parseYaml(
   text: string,
   placeOf: (line: number, column: number) => Place,
 ): Tree | undefined {
-  const lines = new LineCounter();
+  const lineCounter = new LineCounter();
   const at = (offset: number) => {
-    const { line, col } = lines.linePos(offset);
-    return placeOf(Math.max(line, 1), Math.max(col, 1));
+    const { line, col } = lineCounter.linePos(offset);
+    return placeOf(line, col);
   };
   const fail = (place: Place, sentence: string) => new Complaints([{ at: place, text: sentence }]);
-
-  const tokens: CST.Token[] = [];
-  let documents: Document.Parsed[];
-  try {
-    for (const token of new Parser(lines.addNewLine).parse(text)) {
-      const deep = tooDeep(token);
-      if (deep) throw fail(at(deep.offset), 'nested too deeply');
-      tokens.push(token);
-    }
-    const composer = new Composer({
-      version: '1.2',
-      prettyErrors: false,
-      stringKeys: true,
-      // The library compares all pairs of keys; `convert` finds duplicates in one pass.
-      uniqueKeys: false,
-      resolveKnownTags: false,
-      logLevel: 'error',
-    });
-    documents = [...composer.compose(tokens)];
-  } catch (error) {
-    if (error instanceof Complaints) throw error;
-    throw fail(at(0), `not readable as YAML: ${messageOf(error)}`);
-  }
+  const documents = read();
   const broken = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
   if (broken.length > 0) {
     throw new Complaints(
-      broken.slice(0, MAX_SYNTAX_ERRORS).map((error) => ({
-        at: at(error.pos[0]),
-        text: error.code === 'NON_STRING_KEY' ? KEY_EXPECTED : sentence(error.message),
+      broken.slice(0, MAX_SYNTAX_ERRORS).map(({ code, message, pos: [begin] }) => ({
+        at: at(begin),
+        text:
+          code === 'NON_STRING_KEY'
+            ? KEY_EXPECTED
+            : message.charAt(0).toLowerCase() + message.slice(1),
       })),
     );
   }
@@ -109,12 +92,83 @@ export function parseYaml(
   if (explicit === true && version !== '1.2') {
     throw fail(at(0), `this is YAML ${version}; expected YAML 1.2, which needs no %YAML line`);
   }
-  return new Converter(at, fail).convert(document.contents);
+
+  const anchors = new Map<string, ParsedNode>();
+  const duplicates: Complaint[] = [];
+  let values = 0;
+  let aliases = 0;
+  const tree = convert(document.contents, at(document.contents.range[0]), 0);
+  if (duplicates.length > 0) throw new Complaints(duplicates);
+  return tree;
+
+  function read(): Document.Parsed[] {
+    const options = { prettyErrors: false, stringKeys: true, uniqueKeys: false } as const;
+    try {
+      const tokens = [...new Parser(lineCounter.addNewLine).parse(text)];
+      const deep = tokens.map(tooDeep).find((token) => token !== undefined);
+      if (deep) throw fail(at(deep.offset), 'nested too deeply');
+      const composer = new Composer({ ...options, resolveKnownTags: false, logLevel: 'error' });
+      return [...composer.compose(tokens)];
+    } catch (error) {
+      if (error instanceof Complaints) throw error;
+      throw fail(at(0), `not readable as YAML: ${messageOf(error)}`);
+    }
+  }
+
+  function convert(node: ParsedNode, keyAt: Place, depth: number): Tree {
+    const here = at(node.range[0]);
+    if (depth > MAX_DEPTH) throw fail(here, 'nested too deeply');
+    if (++values > MAX_VALUES) {
+      throw fail(here, `more than ${MAX_VALUES} values, aliases counted each time`);
+    }
+    if (isAlias(node)) {
+      // Not `node.resolve`, which goes through the whole document for each alias.
+      const target = anchors.get(node.source);
+      if (!target) throw fail(here, `there is no anchor &${node.source} before this alias`);
+      aliases++;
+      const tree = convert(target, keyAt, depth + 1);
+      aliases--;
+      return tree;
+    }
+    // An alias means the latest anchor above it, whatever anchors its target contains.
+    if (node.anchor !== undefined && aliases === 0) anchors.set(node.anchor, node);
+    if (isMap(node)) return { at: here, keyAt, kind: 'mapping', entries: entriesOf(node, depth) };
+    if (isSeq(node)) {
+      const items = node.items.map((item) => convert(item, at(item.range[0]), depth + 1));
+      return { at: here, keyAt, kind: 'list', items };
+    }
+    if (isScalar(node) && isPlain(node.value)) {
+      return { at: here, keyAt, kind: 'scalar', value: node.value };
+    }
+    throw fail(here, 'expected a text, a number, true, false, null, a list or a mapping');
+  }
+
+  function entriesOf(node: YAMLMap.Parsed, depth: number): Map<string, Tree> {
+    const entries = new Map<string, Tree>();
+    for (const { key, value } of node.items) {
+      const keyAt = at(key.range[0]);
+      if (!isScalar(key) || typeof key.value !== 'string') throw fail(keyAt, KEY_EXPECTED);
+      const before = entries.get(key.value)?.keyAt;
+      if (before && aliases === 0) {
+        const where = 'line' in before ? `, first in line ${before.line}` : '';
+        const text = `${pathText([key.value])}: duplicate key${where}`;
+        duplicates.push({ at: keyAt, text });
+      }
+      entries.set(
+        key.value,
+        value
+          ? convert(value, keyAt, depth + 1)
+          : { at: keyAt, keyAt, kind: 'scalar', value: null },
+      );
+    }
+    return entries;
+  }
 }
 
 /**
- * A token that lies too deep. The library composes nested values by recursion, which a hostile file
- * could drive to the end of the stack, so this looks before it does, and without recursion.
+ * A token that lies too deep. The library composes nested values by recursion, and where that meets the
+ * end of the stack, Node aborts while it compiles one of the library's regular expressions; so this
+ * looks before it does, and without recursion.
  */
 function tooDeep(root: CST.Token): CST.Token | undefined {
   const pending: { token: CST.Token; depth: number }[] = [{ token: root, depth: 0 }];
@@ -131,81 +185,6 @@ function tooDeep(root: CST.Token): CST.Token | undefined {
   return undefined;
 }
 
-class Converter {
-  private readonly anchors = new Map<string, ParsedNode>();
-  private readonly duplicates: Complaint[] = [];
-  private values = 0;
-  private aliases = 0;
-
-  constructor(
-    private readonly at: (offset: number) => Place,
-    private readonly fail: (at: Place, text: string) => Complaints,
-  ) {}
-
-  convert(root: ParsedNode): Tree {
-    const tree = this.node(root, this.at(root.range[0]), 0);
-    if (this.duplicates.length > 0) throw new Complaints(this.duplicates);
-    return tree;
-  }
-
-  private node(node: ParsedNode, keyAt: Place, depth: number): Tree {
-    const at = this.at(node.range[0]);
-    if (depth > MAX_DEPTH) throw this.fail(at, 'nested too deeply');
-    if (++this.values > MAX_VALUES) {
-      throw this.fail(at, `more than ${MAX_VALUES} values, aliases counted each time`);
-    }
-    if (isAlias(node)) {
-      const target = this.anchors.get(node.source);
-      if (!target) throw this.fail(at, `there is no anchor &${node.source} before this alias`);
-      this.aliases++;
-      const tree = this.node(target, keyAt, depth + 1);
-      this.aliases--;
-      return tree;
-    }
-    // An alias means the latest anchor above it, whatever anchors its target contains.
-    if (node.anchor !== undefined && this.aliases === 0) this.anchors.set(node.anchor, node);
-    if (isMap(node)) return { at, keyAt, kind: 'mapping', entries: this.entries(node, depth) };
-    if (isSeq(node)) {
-      const items = node.items.map((item) => this.node(item, this.at(item.range[0]), depth + 1));
-      return { at, keyAt, kind: 'list', items };
-    }
-    if (isScalar(node) && isPlain(node.value)) {
-      return { at, keyAt, kind: 'scalar', value: node.value };
-    }
-    throw this.fail(at, 'expected a text, a number, true, false, null, a list or a mapping');
-  }
-
-  private entries(node: YAMLMap.Parsed, depth: number): Map<string, Tree> {
-    const entries = new Map<string, Tree>();
-    for (const { key, value } of node.items) {
-      const keyAt = this.at(key.range[0]);
-      if (!isScalar(key) || typeof key.value !== 'string') {
-        throw this.fail(keyAt, KEY_EXPECTED);
-      }
-      const before = entries.get(key.value)?.keyAt;
-      if (before && this.aliases === 0) {
-        const where = 'line' in before ? `, first in line ${before.line}` : '';
-        this.duplicates.push({
-          at: keyAt,
-          text: `${pathText([key.value])}: duplicate key${where}`,
-        });
-      }
-      entries.set(
-        key.value,
-        value
-          ? this.node(value, keyAt, depth + 1)
-          : { at: keyAt, keyAt, kind: 'scalar', value: null },
-      );
-    }
-    return entries;
-  }
-}
-
 function isPlain(value: unknown): value is Scalar {
   return value === null || ['string', 'number', 'boolean'].includes(typeof value);
-}
-
-/** The library's messages begin like sentences; ours follow a colon. */
-function sentence(message: string): string {
-  return message.charAt(0).toLowerCase() + message.slice(1);
 }

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.js';
+import { shapeText } from '../base/text.js';
 
 /**
  * An array of bytes in the IDX format of the MNIST files: two zero bytes, the element type
@@ -26,7 +27,7 @@ export function parseIdx(bytes: Uint8Array, rank: number, name: string): Idx {
   if (bytes.length !== expected) {
     throw new UserError(
       `${name} is ${bytes.length < expected ? 'truncated' : 'too long'}: its header announces ` +
-        `${shape.join('×')} bytes of data, which makes a file of ${expected} bytes, not of ` +
+        `${shapeText(shape)} bytes of data, which makes a file of ${expected} bytes, not of ` +
         `${bytes.length}; fetch it again from where it came`,
     );
   }

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.js';
+import { shapeText } from '../base/text.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset } from './dataset.js';
 import { parseIdx, type Idx } from './idx.js';
@@ -46,8 +47,8 @@ export function pair(images: NamedIdx, labels: NamedIdx, shape: ImageShape): Dat
   const expected = axesOf(shape);
   if (found.join() !== expected.join()) {
     throw new UserError(
-      `${images.file} has images of ${found.join('×')} pixels: ` +
-        `give images of ${expected.join('×')}`,
+      `${images.file} has images of ${shapeText(found)} pixels: ` +
+        `give images of ${shapeText(expected)}`,
     );
   }
   if (count === 0) throw new UserError(`${images.file} holds no image: give at least one`);

@@ -2,7 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { decode, type DecodedPng } from 'fast-png';
 import { Interrupted } from '../base/errors.js';
+import { parseJson } from '../base/files.js';
 import type { Progress } from '../base/progress.js';
+import { shapeText } from '../base/text.js';
 import { emptyIdx } from './idx.js';
 import { problemOf, unexpected, type KnownFile, type Source, type Strips } from './sources.js';
 
@@ -79,7 +81,7 @@ export function decodeStrip(
     return 'is a damaged PNG';
   }
   const shapeOf = ({ width, height, channels, depth }: Omit<DecodedPng, 'data' | 'text'>): string =>
-    `${width}×${height}×${channels} values of ${depth} bits`;
+    `${shapeText([width, height, channels])} values of ${depth} bits`;
   const [found, expected] = [shapeOf(image), shapeOf({ width, height, channels: 3, depth: 8 })];
   if (found !== expected) return `is a PNG of ${found} instead of ${expected}`;
   pixels.set(image.data);
@@ -96,12 +98,8 @@ export function decodeLabels(
   classes: number,
   labels: Uint8Array,
 ): string | undefined {
-  let list: unknown;
-  try {
-    list = JSON.parse(json.toString());
-  } catch {
-    return 'is not JSON';
-  }
+  const list = parseJson(json.toString());
+  if (list === undefined) return 'is not JSON';
   if (!Array.isArray(list)) return 'is not a list of labels';
   if (list.length !== labels.length) {
     return `has ${list.length} labels instead of ${labels.length}`;

@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 import { UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
-import { isMapping } from '../config/problems.js';
+import { briefJson } from '../base/text.js';
+import { isMapping, valueAt } from '../config/problems.js';
 
 /** What an experiment is: plain data that says all its figures depend on. */
 export type Identity = Record<string, unknown>;
@@ -42,7 +43,7 @@ export function differencesIn(
   const plain = JSON.parse(JSON.stringify(is)) as Identity;
   return differing(was, plain)
     .filter((key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)))
-    .map((key) => ({ key, was: valueAt(was, key), is: valueAt(plain, key) }));
+    .map((key) => ({ key, was: textAt(was, key), is: textAt(plain, key) }));
 }
 
 /** The first of them in one line, such as `seed was 1, is 2`; undefined if there is none. */
@@ -68,15 +69,11 @@ function differing(a: unknown, b: unknown, at = ''): string[] {
   return [...keys].flatMap((key) => differing(a[key], b[key], at === '' ? key : `${at}.${key}`));
 }
 
-function valueAt(value: unknown, at: string): string {
-  const found = at.split('.').reduce<unknown>((inner, key) => {
-    if (Array.isArray(inner)) return inner[Number(key)];
-    return isMapping(inner) ? inner[key] : undefined;
-  }, value);
+function textAt(value: unknown, at: string): string {
+  const found = valueAt(value, at.split('.'));
   if (found === undefined) return 'absent';
   if (isListOfMappings(found)) return `a list of ${found.length}`;
-  const text = JSON.stringify(found);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  return briefJson(found);
 }
 
 function isListOfMappings(value: unknown): value is Record<string, unknown>[] {

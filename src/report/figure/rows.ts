@@ -3,6 +3,7 @@ import { stringify } from 'csv-stringify/sync';
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
+import { briefJson } from '../../base/text.js';
 
 /** A figure: the rows that it is drawn from, which are also the CSV file beside it, and how. */
 export interface FigureKind<Row> {
@@ -41,7 +42,7 @@ export function readRows<Row>(
     const [column] = error.issues[0].path as [string];
     throw new UserError(
       column in line
-        ? `${file}: line ${i + 2} has ${shown(line[column])} as ${column}, which does not belong there`
+        ? `${file}: line ${i + 2} has ${briefJson(line[column])} as ${column}, which does not belong there`
         : `${file} has no column ${column}`,
     );
   });
@@ -61,9 +62,4 @@ export function csvLines(text: string, file: string): Record<string, string>[] {
   }
   if (lines.length === 0) throw new UserError(`${file} holds no line`);
   return lines;
-}
-
-function shown(value: unknown): string {
-  const text = JSON.stringify(value);
-  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

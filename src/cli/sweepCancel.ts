@@ -1,0 +1,53 @@
+import type { CommandModule } from 'yargs';
+import { ExperimentError, UserError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.js';
+import { readLock } from '../store/lock.js';
+import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
+import { consoleProgress } from './consoleProgress.js';
+import { print } from './print.js';
+import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
+import { folderArgument, type InFolder } from './sweepStatus.js';
+
+export const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
+  command: 'cancel <folder>',
+  describe: 'stop a sweep that runs, wherever it was started; it can be gone on with',
+  builder: (yargs) =>
+    yargs
+      .positional('folder', folderArgument)
+      .options(queueOptions)
+      .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs')
+      .example(
+        '$0 sweep cancel runs/lenet --queue redis://host:6379',
+        'and take its cells out of the queue, also where it does not run any more',
+      ) as never,
+  handler: cancel,
+};
+
+const WAIT_MS = 120_000;
+
+async function cancel({ folder: out, ...args }: InFolder & QueueArguments): Promise<void> {
+  const plan = await planIn(out);
+  const address = addressIn(args);
+  const folder = sweepFolder(out, plan);
+  const working = (): boolean => readLock(folder.file('lock'))?.live === true;
+  const runs = working();
+  if (!runs && !address) throw new UserError(`no sweep is at work in ${out}`);
+  if (runs) await stop(out, folder, working);
+  if (address) {
+    const { withdraw } = await import('../sweep/jobs.js');
+    const { taken, left } = await withdraw(plan, address, consoleProgress());
+    print(`taken out of the queue: ${taken} cells; begun or finished by workers: ${left}`);
+  }
+  print(`${runs ? 'stopped' : 'nothing was at work'}; bang sweep retry ${out} goes on`);
+}
+
+async function stop(out: string, folder: SweepFolder, working: () => boolean): Promise<void> {
+  writeFileAtomic(folder.file('cancel'), '');
+  const begun = Date.now();
+  while (working()) {
+    if (Date.now() - begun > WAIT_MS) {
+      throw new ExperimentError(`the sweep in ${out} was told to stop, but is still at work`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}

@@ -1,0 +1,79 @@
+import Table from 'cli-table3';
+import type { CommandModule } from 'yargs';
+import { UserError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.js';
+import { signed } from '../base/text.js';
+import type { Plan } from '../config/sweep.js';
+import { COLUMNS } from '../report/lines.js';
+import { compareSweeps } from '../sweep/compareSweeps.js';
+import { pointText, type SweepCell } from '../sweep/summary.js';
+import { cellsOf, statesIn } from '../sweep/sweep.js';
+import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
+import { once } from './options.js';
+import { print } from './print.js';
+import { folderArgument } from './sweepStatus.js';
+
+interface CompareArguments {
+  first: string;
+  second: string;
+  out?: string;
+}
+
+export const compareCommand: CommandModule<object, CompareArguments> = {
+  command: 'compare <first> <second>',
+  describe: 'what moved from one sweep to another, point by point',
+  builder: (yargs) =>
+    yargs
+      .positional('first', folderArgument)
+      .positional('second', folderArgument)
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'a CSV file for the differences at each point',
+      })
+      .example('$0 sweep compare runs/before runs/after', 'second minus first'),
+  handler: compare,
+};
+
+async function compare({ first, second, out }: CompareArguments): Promise<void> {
+  const [a, b] = [await planIn(first), await planIn(second)];
+  const keys = [...a.keys].sort();
+  if (keys.join() !== [...b.keys].sort().join()) {
+    throw new UserError(
+      `${first} varies ${a.keys.join(', ')}, ${second} varies ${b.keys.join(', ')}: they have no points in common`,
+    );
+  }
+  const cellsIn = (folder: string, plan: Plan): SweepCell[] =>
+    cellsOf(plan, statesIn(plan, sweepFolder(folder, plan))).map((cell) => ({
+      ...cell,
+      // Both in one order of keys.
+      values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
+    }));
+  const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
+  const { common, onlyFirst, onlySecond, identical, changes } = found;
+  if (common === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
+  print(
+    `${common} points are done in both, ${onlyFirst} only in ${first}, ${onlySecond} only in ${second}; ` +
+      `${identical.cells} of ${identical.of} cells of the same seed are the same bit for bit`,
+  );
+  const table = new Table({
+    head: [`${second} minus ${first}`, 'mean', 'most', 'where'],
+    style: { head: [], border: [] },
+    colAligns: ['left', 'right', 'right', 'left'],
+  });
+  for (const { quantity, title, digits } of COLUMNS) {
+    const change = changes[quantity];
+    if (!change) continue;
+    table.push([
+      title.join(' '),
+      signed(change.mean, digits),
+      signed(change.most, digits),
+      pointText(keys, change.where),
+    ]);
+  }
+  print(table.toString());
+  if (out === undefined) return;
+  writeFileAtomic(out, found.csv);
+  print(`Files: ${out}`);
+}

@@ -1,0 +1,47 @@
+import { duration } from '../base/progress.js';
+import type { Plan } from '../config/sweep.js';
+import { medianOf } from '../metrics/statistics.js';
+import { estimateSeconds } from '../sweep/estimate.js';
+import { sharing, statesIn } from '../sweep/sweep.js';
+import { planFor, sweepFolder } from '../sweep/sweepFolder.js';
+import { print } from './print.js';
+
+interface ListArguments {
+  force: boolean;
+  queue?: string;
+  jobs?: number;
+  threads?: number;
+}
+
+/** `--dry-run`: the cells, what is done of each, and how long the rest will take. */
+export async function listSweep(plan: Plan, out: string, args: ListArguments): Promise<void> {
+  await planFor(out, plan, args.force);
+  const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
+  const cells = plan.cells.map((cell) => ({ cell, state: states?.get(cell) }));
+  const open = cells.filter(({ state }) => !['done', 'stopped'].includes(state?.state ?? 'open'));
+  const { processes, threads } = sharing(open.length, args);
+  const known = cells.flatMap(({ state }) =>
+    state?.state === 'done' ? state.result.provenance.seconds.total : [],
+  );
+  const estimated =
+    known.length > 0
+      ? open.map(() => medianOf(known)) // not the mean: some were stopped and gone on with
+      : await estimateSeconds(
+          open.map(({ cell }) => cell.config),
+          threads,
+        );
+  const secondsOf = new Map(open.map(({ cell }, i) => [cell, estimated[i]]));
+  for (const { cell, state } of cells) {
+    const seconds = secondsOf.get(cell);
+    const text = seconds === undefined ? state!.state : `about ${duration(1000 * seconds)}`;
+    print(`${cell.id}: ${text}`);
+  }
+  const total = estimated.reduce((sum, seconds) => sum + seconds, 0) / processes;
+  const how = known.length > 0 ? 'as the finished ones took' : 'a rough estimate';
+  const done = cells.length - open.length;
+  print(
+    `${cells.length} cells in ${out}, ${done} done: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
+      `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each` +
+      (args.queue === undefined ? '' : ', as one worker like this machine'),
+  );
+}
