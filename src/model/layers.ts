@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { shapeText } from '../base/text.js';
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from '../engine/ops/convolution.js';
 import { dense, denseInputGradient, denseWeightGradient } from '../engine/ops/dense.js';
 import { multiply, relu, reluGradient } from '../engine/ops/elementwise.js';
@@ -258,7 +259,7 @@ function windowsAlong(extent: number, size: number, stride: number): number {
 function tooLarge(what: string, size: number, input: Shape, largest: number): ShapeError {
   return new ShapeError(
     'size',
-    `a ${what} of ${size} does not fit its input of ${input.join('×')}, expected at most ${largest}`,
+    `a ${what} of ${size} does not fit its input of ${shapeText(input)}, expected at most ${largest}`,
   );
 }
 
