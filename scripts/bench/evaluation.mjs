@@ -1,5 +1,5 @@
 // An exhaustive FGS evaluation of LeNet on the MNIST test images: `lenet.evaluate.fgs`.
-import { ATTACKS, attackImages } from '#bang/attacks/run.js';
+import { ATTACKS, attackImages } from '#bang/attacks/attacks.js';
 import { consoleProgress } from '#bang/cli/consoleProgress.js';
 import { firstImages } from '#bang/data/dataset.js';
 import { loadData } from '#bang/data/load.js';

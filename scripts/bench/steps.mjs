@@ -3,7 +3,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { packageRoot } from '#bang/base/files.js';
 import { consoleProgress } from '#bang/cli/consoleProgress.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { batchOf } from '#bang/data/batch.js';
 import { loadData } from '#bang/data/load.js';
 import { networkFor } from '#bang/experiment/training.js';

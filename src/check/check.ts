@@ -18,9 +18,9 @@ import type { Checked } from '../config/parse.js';
 import type { Config } from '../config/experiment.js';
 import type { Band, Expectation } from '../config/expect.js';
 import { openFolder } from '../store/resultFolder.js';
-import { loadConfig, type LoadedConfig } from '../config/load.js';
+import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { Result } from '../store/result.js';
-import type { RunOptions } from '../experiment/options.js';
+import type { RunOptions } from '../experiment/runOptions.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
 

@@ -3,7 +3,7 @@ import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
-import { loadConfig } from '../config/load.js';
+import { loadConfig } from '../config/yamlFiles.js';
 import { entryOf } from '../store/result.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';

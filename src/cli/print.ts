@@ -3,7 +3,7 @@ import { legendOf, protocolSentences } from '../report/lines.js';
 import { printableText } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { robustnessTable } from '../report/robustness.js';
-import { consoleTable } from '../report/table.js';
+import { consoleTable } from '../report/consoleTable.js';
 
 /**
  * The console table, how it was measured, and what the FGS column hides; with robust accuracy and

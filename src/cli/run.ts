@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import { loadConfig, type LoadedConfig } from '../config/load.js';
+import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import { entryOf, type Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';

@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { configNotes } from '../config/acrossKeys.js';
 import { type Config, isBang, isOwn, networkOf } from '../config/experiment.js';
-import { ConfigError, loadConfig } from '../config/load.js';
+import { ConfigError, loadConfig } from '../config/yamlFiles.js';
 import { isStudy, loadNoise, type NoiseStudy } from '../config/noise.js';
 import { countParameters } from '../model/layers.js';
 import { makeNetwork } from '../model/network.js';

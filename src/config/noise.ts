@@ -14,7 +14,7 @@ import {
   readYaml,
   replaceIn,
   stem,
-} from './load.js';
+} from './yamlFiles.js';
 import { type KeyPath, type Problem, problemsOf } from './problems.js';
 import type { Tree } from './yamlTree.js';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
-import { keysIn } from './load.js';
+import { keysIn } from './yamlFiles.js';
 import type { KeyPath, Problem } from './problems.js';
 import type { Place, Tree } from './yamlTree.js';
 import { makeRandom, type Random } from '../base/random.js';

@@ -15,7 +15,7 @@ import {
   refuseOtherKind,
   replaceIn,
   stem,
-} from './load.js';
+} from './yamlFiles.js';
 import { type Problem, problemsOf } from './problems.js';
 import {
   entriesOf,

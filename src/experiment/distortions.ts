@@ -1,5 +1,5 @@
 import { sumOf } from '../metrics/statistics.js';
-import { flipsUnderNoise } from '../attacks/noise.js';
+import { flipsUnderNoise } from '../attacks/flips.js';
 import { rateOf, stratifiedError } from '../metrics/sampling.js';
 import type { Network } from '../model/network.js';
 import { type NoiseRow, type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
@@ -7,7 +7,7 @@ import type { NoiseStudy } from '../config/noise.js';
 import { dispose, type RunFolders, stageOf, type StudyFolder } from './noiseNetworks.js';
 import { type Chosen } from './noiseImages.js';
 import { ofPair } from '../metrics/noise.js';
-import type { RunOptions } from './options.js';
+import type { RunOptions } from './runOptions.js';
 
 /** What is kept of one σ at one stage: flipped copies of each image. */
 type Flips = OfPair<number[]>;

@@ -1,5 +1,5 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
-import { attackImages, ATTACKS } from '../attacks/run.js';
+import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { type Dataset, firstImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';

@@ -12,7 +12,7 @@ import { digestOfTensors, provenance, sourceOf } from '../store/provenance.js';
 import { type Result } from '../store/result.js';
 import { refuseSeeds } from '../store/seeds.js';
 import { withMean } from './training.js';
-import { announceEngine, type RunOptions } from './options.js';
+import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 import { configIn, subjectOf } from './weightFile.js';
 

@@ -1,5 +1,5 @@
 import { type AttackName, type GivenEffort, PROTOCOL, type Protocol } from '../attacks/attack.js';
-import { attackImages, type AttackResult, ATTACKS } from '../attacks/run.js';
+import { attackImages, type AttackResult, ATTACKS } from '../attacks/attacks.js';
 import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { type Dataset, imageAt, slice } from '../data/dataset.js';
@@ -13,7 +13,7 @@ import { predict } from '../model/predict.js';
 import { inWords, printable } from '../base/text.js';
 import { isBang } from '../config/experiment.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
-import { announceEngine, type RunOptions } from './options.js';
+import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
 
 /** A test image that fools several networks of one data set, each after a change of its own. */

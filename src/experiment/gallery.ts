@@ -1,5 +1,5 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
-import { ATTACKS } from '../attacks/run.js';
+import { ATTACKS } from '../attacks/attacks.js';
 import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import { disposeNetwork } from '../model/parameters.js';

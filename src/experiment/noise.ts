@@ -16,7 +16,7 @@ import type { NoiseStudy } from '../config/noise.js';
 import { provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { decisive } from './training.js';
 import path from 'node:path';
-import { announceEngine, type RunOptions } from './options.js';
+import { announceEngine, type RunOptions } from './runOptions.js';
 import { classifyAll, openRun, type StudyFolder, trainPair } from './noiseNetworks.js';
 import { choose, type Chosen, imagesCsv } from './noiseImages.js';
 import { distort } from './distortions.js';

@@ -1,4 +1,4 @@
-import { type Trained } from '../attacks/noise.js';
+import { type Trained } from '../attacks/flips.js';
 import type { Dataset, DataSplits } from '../data/dataset.js';
 import { type Engine } from '../engine/engine.js';
 import type { Network } from '../model/network.js';
@@ -14,7 +14,7 @@ import { digestOfWeights } from '../store/provenance.js';
 import { type DataSource, INCIDENTAL } from '../store/result.js';
 import { snapshotName } from '../store/snapshots.js';
 import { networkFor, trainedWeights } from './training.js';
-import type { RunOptions } from './options.js';
+import type { RunOptions } from './runOptions.js';
 import { ofPair } from '../metrics/noise.js';
 
 export type StudyFolder = ResultFolder<keyof typeof NOISE_FILES>;

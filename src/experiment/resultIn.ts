@@ -10,7 +10,7 @@ import { type ResultFolder } from '../store/resultFolder.js';
 import { outcomesIn } from '../store/outcomes.js';
 import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenance.js';
 import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
-import type { RunOptions } from './options.js';
+import type { RunOptions } from './runOptions.js';
 
 /** The result that the folder holds already, if it was made on the data that is asked for. */
 export async function finishedResult(

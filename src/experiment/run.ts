@@ -12,7 +12,7 @@ import {
   trainedState,
   trainedWeights,
 } from './training.js';
-import { announceEngine, type RunOptions } from './options.js';
+import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 
 /**

@@ -1,4 +1,4 @@
-import { attackImages, ATTACKS } from '../attacks/run.js';
+import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
 import { type Dataset, firstImages } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
@@ -17,7 +17,7 @@ import type { Config } from '../config/experiment.js';
 import { openFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
-import { announceEngine, type RunOptions } from './options.js';
+import { announceEngine, type RunOptions } from './runOptions.js';
 import type { Transfer } from '../metrics/transfer.js';
 
 export interface TransferOptions extends Omit<RunOptions, 'inputs'> {

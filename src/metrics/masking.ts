@@ -2,7 +2,7 @@ import type { AttackName } from '../attacks/attack.js';
 import type { Evaluation } from './evaluation.js';
 import type { Row } from './row.js';
 
-/** What other attacks find where FGS has no gradient; only of evaluations with an attack in steps. */
+/** What other attacks find where FGS has no gradient; only of evaluations with a stronger attack. */
 export interface MaskingStudy {
   /** Correctly classified images, and those of them whose gradient is blank in float32. */
   attacked: number;

@@ -1,5 +1,5 @@
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
-import { ATTACKS } from '../attacks/run.js';
+import { ATTACKS } from '../attacks/attacks.js';
 import type { AttackSummary, Row } from './row.js';
 import { meanOf, sampleDeviation, type Spread } from './statistics.js';
 

@@ -5,7 +5,7 @@ import type { Evaluation } from './evaluation.js';
 /** An attack, or for each image that which needs the smallest L∞. */
 export type Attacker = AttackName | 'worst';
 
-/** How accuracy falls as a pixel may change by more; only of evaluations with an attack in steps. */
+/** How accuracy falls as a pixel may change by more; only of evaluations with a stronger attack. */
 export interface Robustness {
   /** L∞ in pixel units, ascending. */
   budgets: number[];

@@ -1,4 +1,4 @@
-import { ATTACKS } from '../attacks/run.js';
+import { ATTACKS } from '../attacks/attacks.js';
 import type { AttackName } from '../attacks/attack.js';
 import {
   hiddenByFgs,

@@ -1,4 +1,4 @@
-import { ATTACKS } from '../attacks/run.js';
+import { ATTACKS } from '../attacks/attacks.js';
 import { attackersOf, type Attacker, type Robust } from '../metrics/robustness.js';
 import { meanOf } from '../metrics/statistics.js';
 import type { Entry } from '../store/entry.js';

@@ -4,7 +4,7 @@ import { drawGrid, type Grid } from './grid.js';
 import { escaped, markdownGrid, markdownTable } from './markdown.js';
 import { maskingInBrief } from './masking.js';
 import { robustnessComparisons } from './robustness.js';
-import { consoleTable } from './table.js';
+import { consoleTable } from './consoleTable.js';
 import type { TablePart } from '../store/collect.js';
 
 /** Tables for a console, and beneath them what there is to know about them. */

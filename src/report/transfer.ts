@@ -1,4 +1,4 @@
-import { ATTACKS } from '../attacks/run.js';
+import { ATTACKS } from '../attacks/attacks.js';
 import { type Transfer, transferRate } from '../metrics/transfer.js';
 import { countCell, drawGrid, type Grid, type GridCell, NOTHING, numberCell } from './grid.js';
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { EFFORT, type Attack } from '../attacks/attack.js';
-import { ATTACKS } from '../attacks/run.js';
+import { ATTACKS } from '../attacks/attacks.js';
 import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
 import { type Config, isBang, networkOf } from '../config/experiment.js';

@@ -5,7 +5,7 @@ import { STRONGER_ATTACKS } from '#bang/attacks/attack.js';
 import { perturbationsOf } from '#bang/attacks/deepfool.js';
 import { logOddsGradient } from '#bang/attacks/fgsUnmasked.js';
 import { pgdAt, ratioGradient } from '#bang/attacks/pgd.js';
-import { attackImages, ATTACKS } from '#bang/attacks/run.js';
+import { attackImages, ATTACKS } from '#bang/attacks/attacks.js';
 import { sideAt, squareAt } from '#bang/attacks/square.js';
 import {
   type Classifier,

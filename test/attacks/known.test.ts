@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { AttackName, Protocol } from '#bang/attacks/attack.js';
-import { attackImages, type AttackResult, ATTACKS } from '#bang/attacks/run.js';
+import { attackImages, type AttackResult, ATTACKS } from '#bang/attacks/attacks.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { makeNetwork, type Network, type Weights } from '#bang/model/network.js';

@@ -5,7 +5,7 @@ import { judge, type Verdict } from '#bang/check/check.js';
 import { parseConfig } from '#bang/config/parse.js';
 import type { Config } from '#bang/config/experiment.js';
 import type { Band } from '#bang/config/expect.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import type { Row } from '#bang/metrics/row.js';
 import { overSeeds, scalar, SCALARS } from '#bang/metrics/quantities.js';
 import { tinyConfig, workspace, type Workspace } from '../cli/bang.js';

@@ -8,7 +8,7 @@ import { configJsonSchema, schemaCommand } from '#bang/cli/schema.js';
 import { summary, validateCommand } from '#bang/cli/validate.js';
 import { UserError } from '#bang/base/errors.js';
 import { configKeys, configSchema } from '#bang/config/experimentSchema.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { noiseSchema } from '#bang/config/noise.js';
 import { sweepSchema } from '#bang/config/sweep.js';
 import { keysOf } from '#bang/config/problems.js';

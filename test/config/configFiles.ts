@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import type { Config } from '#bang/config/experiment.js';
-import { ConfigError, loadConfig } from '#bang/config/load.js';
+import { ConfigError, loadConfig } from '#bang/config/yamlFiles.js';
 
 export const valid = `model: lenet
 data: mnist

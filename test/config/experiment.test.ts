@@ -5,7 +5,7 @@ import { configKeys } from '#bang/config/experimentSchema.js';
 import { configNotes } from '#bang/config/acrossKeys.js';
 import { isBang } from '#bang/config/experiment.js';
 import { parseConfig } from '#bang/config/parse.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { nearest } from '#bang/base/text.js';
 import { packageRoot } from '#bang/base/files.js';
 import { publishedRow, publishedRowNames } from '#bang/paper/published.js';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkConfig, parseConfig } from '#bang/config/parse.js';
 import { type Config, networkOf } from '#bang/config/experiment.js';
-import { ConfigError, loadConfig } from '#bang/config/load.js';
+import { ConfigError, loadConfig } from '#bang/config/yamlFiles.js';
 import { packageRoot } from '#bang/base/files.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';

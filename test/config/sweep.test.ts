@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { UserError } from '#bang/base/errors.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { packageRoot } from '#bang/base/files.js';
 import { loadPlan } from '#bang/config/sweep.js';
 import { rangeValues } from '#bang/config/points.js';

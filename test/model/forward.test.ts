@@ -8,7 +8,7 @@ import { NETWORKS, type NetworkSpec } from '#bang/model/networks.js';
 import { disposeWeights, initialWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
 import { networkOf } from '#bang/config/experiment.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { packageRoot } from '#bang/base/files.js';
 import { between } from '../random.js';
 import { randomNetwork } from '../randomNetworks.js';

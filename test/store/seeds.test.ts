@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { parseConfig } from '#bang/config/parse.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { runsOf } from '#bang/store/seeds.js';
 import { tinyConfig, workspace, type Workspace } from '../cli/bang.js';
 

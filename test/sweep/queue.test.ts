@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEngine } from '#bang/engine/engine.js';
 import { UserError } from '#bang/base/errors.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { loadSource, version } from '#bang/store/provenance.js';
 import type { Result } from '#bang/store/result.js';
 import { silent } from '#bang/base/progress.js';

@@ -1,7 +1,7 @@
 import { encode } from 'fast-png';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
-import { ATTACKS } from '../../attacks/run.js';
+import { ATTACKS } from '../../attacks/attacks.js';
 import { CLASS_NAMES } from '../../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../../data/sources.js';
 import { textWidth } from './font.js';

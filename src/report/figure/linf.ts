@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
-import { ATTACKS } from '../../attacks/run.js';
+import { ATTACKS } from '../../attacks/attacks.js';
 import { textWidth } from './font.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 import { chunks, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';

@@ -12,7 +12,7 @@ import { openModel } from '../../experiment/models.js';
 import { FILES } from '../../store/resultFolder.js';
 import { linfHeading, readPerImage } from '../../store/perImage.js';
 import { digestOfTensors, sourceOf } from '../../store/provenance.js';
-import { announceEngine } from '../../experiment/options.js';
+import { announceEngine } from '../../experiment/runOptions.js';
 import type { Progress } from '../../base/progress.js';
 import path from 'node:path';
 

@@ -1,4 +1,4 @@
-import { ATTACKS } from '../../attacks/run.js';
+import { ATTACKS } from '../../attacks/attacks.js';
 import { CLASS_NAMES } from '../../data/shapes.js';
 import type { DataName } from '../../data/sources.js';
 import type { Example, NetworkExamples, Original } from '../../experiment/gallery.js';

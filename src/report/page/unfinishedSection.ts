@@ -1,5 +1,5 @@
 import type { AttackName } from '../../attacks/attack.js';
-import { ATTACKS } from '../../attacks/run.js';
+import { ATTACKS } from '../../attacks/attacks.js';
 import { printable } from '../../base/text.js';
 import type { FoundSweep, UnfinishedRun } from './contents.js';
 import { html } from './html.js';

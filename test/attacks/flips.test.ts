@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { flipsUnderNoise, type Trained } from '#bang/attacks/noise.js';
+import { flipsUnderNoise, type Trained } from '#bang/attacks/flips.js';
 import { loadData } from '#bang/data/load.js';
 import { type Dataset, firstImages } from '#bang/data/dataset.js';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Originals } from '#bang/attacks/classifier.js';
-import { perturbationNorms } from '#bang/attacks/norms.js';
+import { perturbationNorms } from '#bang/attacks/perturbationNorms.js';
 import { makeRandom } from '#bang/base/random.js';
 import { between } from '../random.js';
 

@@ -8,7 +8,7 @@ import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
 import { consoleReport, markdownReport } from '#bang/report/tables.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';
-import { consoleTable } from '#bang/report/table.js';
+import { consoleTable } from '#bang/report/consoleTable.js';
 import { randomOf } from '../data/idx-bytes.js';
 import { attackWith, realResult, resultWith, rowWith } from './entries.js';
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { parseConfig } from '#bang/config/parse.js';
-import { loadConfig } from '#bang/config/load.js';
+import { loadConfig } from '#bang/config/yamlFiles.js';
 import { configFiles, valid } from './configFiles.js';
 
 const { folder, write, complaints, load, remove } = configFiles();

@@ -9,7 +9,7 @@ import { fgsUnmasked } from './fgsUnmasked.js';
 import { hc1 } from './hc1.js';
 import { directionsOf, searchLines, type LineSearch } from './line.js';
 import { minimiseBudget } from './minimise.js';
-import { perturbationNorms } from './norms.js';
+import { perturbationNorms } from './perturbationNorms.js';
 import { pgd } from './pgd.js';
 import { bisection, scan, type SearchOptions } from './search.js';
 import { square } from './square.js';
