@@ -300,10 +300,10 @@ describe('Caffe’s HDF5', () => {
     const one = Float32Array.of(1, 2);
     const cases: [(file: h5wasm.File) => void, RegExp][] = [
       [(file) => file.create_group('model_weights'), /no group \/data/],
-      [(file) => file.create_dataset({ name: 'data', data: one }), /\/data is no group/],
+      [(file) => file.create_dataset({ name: 'data', data: one }), /\/data is not a group/],
       [
         (file) => file.create_group('data').create_dataset({ name: 'ip', data: one }),
-        /"\/data\/ip" is no group/,
+        /"\/data\/ip" is not a group/,
       ],
     ];
     const layers: [(layer: h5wasm.Group) => void, RegExp][] = [
@@ -333,13 +333,13 @@ describe('Caffe’s HDF5', () => {
       [(layer) => layer.create_external_link('/etc/passwd', '/data', '0'), /is neither/],
     ];
     const beside: [(root: h5wasm.File) => void, RegExp][] = [
-      [(root) => root.create_group('mean'), /"\/mean" is no array/],
+      [(root) => root.create_group('mean'), /"\/mean" is not an array/],
       [
         (root) => root.create_dataset({ name: 'mean', data: ['text'] }),
         /"\/mean" .*floating-point/,
       ],
-      [(root) => root.create_soft_link('/nowhere', 'mean'), /"\/mean" is no array/],
-      [(root) => root.create_group('metadata'), /"\/metadata" is no array/],
+      [(root) => root.create_soft_link('/nowhere', 'mean'), /"\/mean" is not an array/],
+      [(root) => root.create_group('metadata'), /"\/metadata" is not an array/],
       [(root) => root.create_dataset({ name: 'metadata', data: one }), /not an array of bytes/],
       [
         (root) =>
