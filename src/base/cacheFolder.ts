@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
-import { homedir, hostname } from 'node:os';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { homedir } from 'node:os';
 import path from 'node:path';
 import { codeOf, UserError } from './errors.js';
-import { isAlive, reason } from './files.js';
+import { reason } from './files.js';
+import { isRunning, processSpace } from './processes.js';
 
 /** Where the program keeps what it fetches, and how such a folder is made so that nobody sees a part. */
 
@@ -32,7 +34,7 @@ function platformCache(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): strin
 export async function ownFolder(parent: string): Promise<string> {
   await mkdir(parent, { recursive: true });
   await removeLeftovers(parent);
-  return await mkdtemp(path.join(parent, `.fetch-${machine()}-${process.pid}-`));
+  return await mkdtemp(path.join(parent, `.fetch-${spaceName()}-${process.pid}-`));
 }
 
 /** What writing to the cache throws, in one sentence for the user; other errors as they are. */
@@ -48,8 +50,8 @@ const LEFTOVER = /^\.fetch-(.+)-(\d+)-[A-Za-z0-9]{6}$/;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Removes what fetches that were killed left behind. Whether a process lives can be asked only on
- * its own machine; on a cache that several machines share, a day is far longer than a fetch takes.
+ * Removes what killed fetches left. Whether a process lives can be asked only where its number means the
+ * same process; on a cache that machines or containers share, a day is far longer than a fetch takes.
  */
 async function removeLeftovers(parent: string): Promise<void> {
   const names = await readdir(parent).catch(() => []);
@@ -57,21 +59,31 @@ async function removeLeftovers(parent: string): Promise<void> {
     const match = LEFTOVER.exec(name);
     if (match === null) continue;
     const folder = path.join(parent, name);
-    const dead =
-      match[1] === machine() ? !isAlive(Number(match[2])) : (await ageOf(folder)) > DAY_MS;
+    const pid = Number(match[2]);
+    const isOfSpace = match[1] === spaceName();
+    const runs = isOfSpace ? isRunning({ pid, space: processSpace() }) : undefined;
+    const dead = runs === undefined ? (await ageOf(folder, parent)) > DAY_MS : !runs;
     // Fetch even if a leftover cannot be removed.
     if (dead) await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
-function machine(): string {
-  return hostname().replace(/[^A-Za-z0-9.-]/g, '_');
+/** A name for the processes that this one can see; `unknown` where that cannot be known. */
+function spaceName(): string {
+  const space = processSpace();
+  if (space === undefined) return 'unknown';
+  return createHash('sha256').update(space).digest('hex').slice(0, 16);
 }
 
-async function ageOf(folder: string): Promise<number> {
+/** In milliseconds, by the clock of the file system: this machine's may differ. */
+async function ageOf(folder: string, parent: string): Promise<number> {
+  const probe = path.join(parent, `.${randomUUID()}.tmp`);
   try {
-    return Date.now() - (await stat(folder)).mtimeMs;
+    await writeFile(probe, '', { flag: 'wx' });
+    return (await stat(probe)).mtimeMs - (await stat(folder)).mtimeMs;
   } catch {
     return 0;
+  } finally {
+    await rm(probe, { force: true });
   }
 }

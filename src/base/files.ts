@@ -81,16 +81,6 @@ export function reason(error: unknown): string {
   }
 }
 
-/** Whether a process of this machine is running. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) !== 'ESRCH';
-  }
-}
-
 /** What a JSON file holds; undefined if there is none or it is damaged. */
 export function readJson(file: string): unknown {
   try {

@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { codeOf, UserError } from './errors.js';
-import { isAlive, reason } from './files.js';
+import { reason } from './files.js';
 import path from 'node:path';
 
 /** @throws UserError if a file or folder is there and stays */
@@ -42,7 +42,10 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Parts of files of these names, or in folders of these names, that a process wrote when it was killed. */
+/**
+ * Removes parts of files of these names, or in folders of these names, that a process left when it was killed.
+ * Only who holds the folder's lock may call this.
+ */
 export function removeLeftovers(folder: string, names: readonly string[]): void {
   const isOurs = (name: string): boolean => names.includes(name.split(path.sep)[0]);
   const folders = names.filter((name) =>
@@ -52,9 +55,7 @@ export function removeLeftovers(folder: string, names: readonly string[]): void 
     readdirSync(path.join(folder, name)).map((entry) => path.join(name, entry)),
   );
   for (const entry of [...readdirSync(folder), ...inside]) {
-    const leftover = /^(.+)\.(\d+)\.tmp$/.exec(entry);
-    if (leftover && isOurs(leftover[1]) && !isAlive(Number(leftover[2]))) {
-      remove(path.join(folder, entry));
-    }
+    const leftover = /^(.+)\.\d+\.tmp$/.exec(entry);
+    if (leftover && isOurs(leftover[1])) remove(path.join(folder, entry));
   }
 }

@@ -237,7 +237,9 @@ function startAfresh(
   if (!force && existsSync(mark) && readFileSync(mark, 'utf8') === program) return;
   // In this order: no mark, and then no results, of which the new one could be believed.
   rmSync(mark, { force: true });
-  openFolder(folder, config, { force: true, inputs }).begin();
+  const emptied = openFolder(folder, config, { force: true, inputs });
+  emptied.begin();
+  emptied.end();
   writeFileAtomic(mark, program);
 }
 

@@ -1,4 +1,5 @@
 import { loadData } from '../data/load.js';
+import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork } from '../model/network.js';
@@ -9,6 +10,7 @@ import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
 import { openFolder } from '../store/resultFolder.js';
 import { digestOfTensors, provenance, sourceOf } from '../store/provenance.js';
+import { differenceOf } from '../store/identity.js';
 import { type Result } from '../store/result.js';
 import { refuseSeeds } from '../store/seeds.js';
 import { withMean } from './training.js';
@@ -56,8 +58,16 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   };
   refuseSeeds(options.out);
   const folder = openFolder(options.out, identity, { force, inputs: [file] });
-  const finished = await finishedResult(folder, dataName, options);
-  if (finished) return { ...finished, name, config };
+  const known = async ({ progress }: Pick<RunOptions, 'progress'>): Promise<Result | undefined> => {
+    const isOf = ({ weights, config: of }: Result) => {
+      const { model, data, seed, training, evaluation } = of as Config;
+      return differenceOf(identity, { weights, model, data, seed, training, evaluation }, []);
+    };
+    const result = await finishedResult(folder, dataName, isOf, { ...options, progress });
+    return result && { ...result, name, config };
+  };
+  const before = await known(options);
+  if (before) return before;
 
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
@@ -68,6 +78,8 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     const source = sourceOf(dataName, data, options.dataDir);
     const network = withMean(bare, mean, data.train);
     folder.begin();
+    const meanwhile = await known({ progress: silent });
+    if (meanwhile) return meanwhile;
     const row = await evaluateInto(
       folder,
       network,
@@ -89,6 +101,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     finish(folder, result);
     return result;
   } finally {
+    folder.end();
     disposeWeights(weights);
   }
 }

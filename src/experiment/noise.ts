@@ -9,18 +9,23 @@ import {
   noiseSurfacesCsv,
   stagesCsv,
 } from '../store/noise.js';
-import { PAIR } from '../metrics/noise.js';
+import { ofPair, PAIR } from '../metrics/noise.js';
 import type { Identity } from '../store/identity.js';
 import { openFolder } from '../store/resultFolder.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
-import { decisive } from './training.js';
+import { decisive, type Subject } from './training.js';
 import path from 'node:path';
 import { announceEngine, type RunOptions } from './runOptions.js';
-import { classifyAll, openRun, type StudyFolder, trainPair } from './noiseNetworks.js';
+import {
+  classifyAll,
+  openRun,
+  type RunFolders,
+  type StudyFolder,
+  trainPair,
+} from './noiseNetworks.js';
 import { choose, type Chosen, imagesCsv } from './noiseImages.js';
 import { distort } from './distortions.js';
-import { ofPair } from '../metrics/noise.js';
 
 /**
  * Random distortions: trains both networks, chooses the images that they always classify correctly,
@@ -49,13 +54,33 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
   }
   const engine = await announceEngine(study.engine, options);
   folder.begin();
+  try {
+    // Another process may have finished it since.
+    const meanwhile = force ? undefined : finishedResult(folder, study);
+    if (meanwhile) return { ...meanwhile, name: study.name, config: study };
+    for (const key of PAIR) runs[key].begin();
+    return await runInto(folder, runs, study, { engine, data, source }, begun, options);
+  } finally {
+    for (const key of PAIR) runs[key].end();
+    folder.end();
+  }
+}
+
+async function runInto(
+  folder: StudyFolder,
+  runs: RunFolders,
+  study: NoiseStudy,
+  { engine, data, source }: Pick<Subject, 'engine' | 'data' | 'source'>,
+  begun: number,
+  options: RunOptions,
+): Promise<NoiseResult> {
   const training = await trainPair(study, data, source, engine, runs, options);
   const networks = ofPair((key) => training[key].network);
   const seconds = PAIR.flatMap((key) => training[key].seconds ?? []);
 
   const { test } = data;
   const { stages, both } = await classifyAll(study, networks, runs, folder, test, source, options);
-  const chosen: Chosen = { test, positions: choose(study, test, both, progress), source };
+  const chosen: Chosen = { test, positions: choose(study, test, both, options.progress), source };
   const rows = await distort(study, stages, networks, runs, folder, chosen, options);
 
   const result: NoiseResult = {

@@ -40,7 +40,6 @@ export async function trainPair(
 ): Promise<OfPair<{ network: Network; seconds: number | null }>> {
   const train = async (key: keyof RunFolders) => {
     progress.note(`${study.networks[key].name} → ${runs[key].path}`);
-    runs[key].begin();
     const config = study.networks[key];
     const network = networkFor(config, data);
     const subject = { engine, network, data, source };

@@ -1,4 +1,5 @@
 import type { Dataset } from '../data/dataset.js';
+import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
 import { maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
@@ -12,10 +13,16 @@ import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenanc
 import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
 import type { RunOptions } from './runOptions.js';
 
-/** The result that the folder holds already, if it was made on the data that is asked for. */
+/**
+ * The result that the folder holds already.
+ *
+ * @param difference how a result's experiment differs from the one that is asked for, if it does
+ * @throws UserError if it is of another experiment, or was made on other data
+ */
 export async function finishedResult(
   folder: ResultFolder,
   name: Config['data'],
+  difference: (result: Result) => string | undefined,
   { dataDir, force, progress, signal }: RunOptions,
 ): Promise<Result | undefined> {
   if (force || !folder.has('result')) return undefined;
@@ -23,6 +30,12 @@ export async function finishedResult(
   if (!isResult(result)) {
     progress.note(`note: ${folder.file('result')} is damaged; it is made again`);
     return undefined;
+  }
+  const other = difference(result);
+  if (other !== undefined) {
+    throw new UserError(
+      `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${other}): choose another folder with --out, or --force to start over`,
+    );
   }
   if (dataDir === undefined && result.data.folder === null) return result;
   const { sha256 } = await loadSource(name, { dataDir, progress, signal });

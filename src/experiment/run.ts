@@ -1,9 +1,11 @@
 import { loadData } from '../data/load.js';
+import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { disposeNetwork, disposeWeights } from '../model/parameters.js';
 import { type Config } from '../config/experiment.js';
 import { openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { digestOfWeights, provenance, sourceOf } from '../store/provenance.js';
+import { differenceOf } from '../store/identity.js';
 import { INCIDENTAL, type Result } from '../store/result.js';
 import {
   hasSnapshots,
@@ -25,13 +27,39 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   threadCount(options.threads);
   const { force, inputs } = options;
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL, force, inputs });
-  const finished = await finishedResult(folder, config.data, options);
-  // What is printed beside the figures is the current config's.
-  const known = finished && { ...finished, name: config.name, config };
-  if (known && hasSnapshots(config, folder, known.data)) return known;
+  const known = async ({ progress }: Pick<RunOptions, 'progress'>): Promise<Result | undefined> => {
+    const isOf = (result: Result) => differenceOf(config, result.config, INCIDENTAL);
+    const result = await finishedResult(folder, config.data, isOf, { ...options, progress });
+    // What is printed beside the numbers is the current config's.
+    return result && { ...result, name: config.name, config };
+  };
+  const before = await known(options);
+  if (before && hasSnapshots(config, folder, before.data)) return before;
 
   const begun = performance.now();
   const subject = await subjectIn(folder, config, options);
+  try {
+    return await runInto(
+      folder,
+      subject,
+      config,
+      await known({ progress: silent }),
+      begun,
+      options,
+    );
+  } finally {
+    folder.end();
+  }
+}
+
+async function runInto(
+  folder: ResultFolder,
+  subject: Subject,
+  config: Config,
+  known: Result | undefined,
+  begun: number,
+  options: RunOptions,
+): Promise<Result> {
   const { engine, network, data, source } = subject;
   const trained = await trainedWeights(subject, config, folder, options);
   try {
@@ -75,12 +103,16 @@ export async function trainUntil(
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL });
   if (folder.has('result') || folder.has('weights')) return;
   const subject = await subjectIn(folder, config, options);
-  const { weights, velocities } = await trainedState(subject, config, folder, options, iteration);
-  disposeNetwork(subject.network, weights);
-  disposeWeights(velocities);
+  try {
+    const { weights, velocities } = await trainedState(subject, config, folder, options, iteration);
+    disposeNetwork(subject.network, weights);
+    disposeWeights(velocities);
+  } finally {
+    folder.end();
+  }
 }
 
-/** Prepares all that an experiment needs, and its folder. */
+/** Prepares all that an experiment needs, and begins its folder, which the caller ends. */
 async function subjectIn(
   folder: ResultFolder,
   config: Config,

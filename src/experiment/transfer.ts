@@ -14,7 +14,8 @@ import {
   transferSchema,
 } from '../store/transfer.js';
 import type { Config } from '../config/experiment.js';
-import { openFolder } from '../store/resultFolder.js';
+import type { Identity } from '../store/identity.js';
+import { openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
@@ -63,43 +64,60 @@ export async function transfer(
     return finished.transfers;
   }
   await announceEngine(options.engine, options);
-  folder.begin();
-  const parts = folder.parts({ ...identity, data: sha256 });
-
-  const test = firstImages(data.test, evaluation.images);
   const networks = opened.map((one) => loadModel(one, data));
   try {
-    const predicted: Uint8Array[] = [];
-    for (const { network, weights } of networks) {
-      const found = await predict(network, weights, test, { signal });
-      predicted.push(found.predicted);
-    }
-    const both = Uint32Array.from(test.labels.keys()).filter((i) =>
-      predicted.every((labels) => labels[i] === test.labels[i]),
-    );
-    const transfers: Transfer[] = [];
-    for (const attack of evaluation.attacks) {
-      for (const [from, to] of [
-        [0, 1],
-        [1, 0],
-      ]) {
-        const which = { attack, from: names[from], to: names[to] };
-        const [maker, other] = [networks[from], networks[to]];
-        const part = `${attack}-${from}`;
-        const kept = transferSchema.safeParse(parts.read(part)).data;
-        const found = kept ?? (await tried(which, maker, other, test, both, evaluation, options));
-        parts.write(part, found);
-        transfers.push(found);
-      }
-    }
-    folder.write('table', transferCsv(transfers));
-    const result = { format: 1, kind: 'transfer', data: sha256, transfers };
-    folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
-    folder.remove('parts');
-    return transfers;
+    folder.begin();
+    return await transferInto(folder, identity, networks, names, data.test, sha256, {
+      ...options,
+      evaluation,
+    });
   } finally {
+    folder.end();
     for (const { network, weights } of networks) disposeNetwork(network, weights);
   }
+}
+
+async function transferInto(
+  folder: ResultFolder<keyof typeof TRANSFER_FILES>,
+  identity: Identity,
+  networks: readonly Model[],
+  names: readonly string[],
+  all: Dataset,
+  sha256: string,
+  options: TransferOptions,
+): Promise<Transfer[]> {
+  const { evaluation, signal } = options;
+  const parts = folder.parts({ ...identity, data: sha256 });
+
+  const test = firstImages(all, evaluation.images);
+  const predicted: Uint8Array[] = [];
+  for (const { network, weights } of networks) {
+    const found = await predict(network, weights, test, { signal });
+    predicted.push(found.predicted);
+  }
+  const both = Uint32Array.from(test.labels.keys()).filter((i) =>
+    predicted.every((labels) => labels[i] === test.labels[i]),
+  );
+  const transfers: Transfer[] = [];
+  for (const attack of evaluation.attacks) {
+    for (const [from, to] of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const which = { attack, from: names[from], to: names[to] };
+      const [maker, other] = [networks[from], networks[to]];
+      const part = `${attack}-${from}`;
+      const kept = transferSchema.safeParse(parts.read(part)).data;
+      const found = kept ?? (await tried(which, maker, other, test, both, evaluation, options));
+      parts.write(part, found);
+      transfers.push(found);
+    }
+  }
+  folder.write('table', transferCsv(transfers));
+  const result = { format: 1, kind: 'transfer', data: sha256, transfers };
+  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+  folder.remove('parts');
+  return transfers;
 }
 
 async function tried(

@@ -1,136 +1,217 @@
 import { randomUUID } from 'node:crypto';
 import {
-  linkSync,
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
-  utimesSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { codeOf, messageOf, UserError } from '../base/errors.js';
-import { isAlive, reason } from '../base/files.js';
+import { parseJson, reason } from '../base/files.js';
+import { isRunning, thisProcess, type ProcessId } from '../base/processes.js';
+
+/** In a folder of a run, a study, a sweep or a worker: says that a process works there. */
+export const LOCK_FILE = 'bang.lock';
 
 /** Who works in a folder. */
-export interface Holder {
-  pid: number;
+export interface Holder extends ProcessId {
   host: string;
   since: string;
   token: string;
 }
 
+/** What a lock says to others. */
+export interface LockState {
+  holder: Holder;
+  live: boolean;
+  /** Milliseconds of silence after which the holder counts as gone; absent if its process can be asked for. */
+  left?: number;
+}
+
 export interface Lock {
+  /** @throws UserError if another process has taken the folder, as after a long suspension */
+  check(): void;
   release(): void;
 }
 
-/** The marks of this process: one with its number but not among them is of a process before it. */
-const ours = new Set<string>();
-
 const BEAT_MS = 10_000;
-/** A holder that has not been heard of for so long is gone, whatever its number says. */
+/** A holder whose process cannot be asked for is gone when its lock has not been touched for this long. */
 const SILENT_MS = 120_000;
 
 /**
- * Makes this process the only one that works in a folder, which it goes on saying every ten seconds.
- * What a process left that was killed is taken over: its machine knows that it is gone, and others
- * notice that it is silent.
+ * Makes this process the only one that works in a folder, and touches the lock every ten seconds. A lock that a
+ * killed process left is taken over: at once by a process that sees the same processes, by others (another machine
+ * or container) after two minutes of silence. The silence is measured by the clock of the file system alone.
  *
  * @param who what holds a folder of this kind, for the message: a sweep
  * @param lost called if another process has taken the folder, as after a long suspension
- * @throws UserError that names who holds it
+ * @throws UserError that names the holder, or says why there can be no lock
  */
 export function takeLock(file: string, who: string, lost: () => void): Lock {
   const holder: Holder = {
-    pid: process.pid,
+    ...thisProcess(),
     host: hostname(),
     since: new Date().toISOString(),
     token: randomUUID(),
   };
-  ours.add(holder.token);
-  const own = `${file}.${process.pid}.tmp`;
+  const content = JSON.stringify(holder);
   try {
-    writeFileSync(own, JSON.stringify(holder));
-    // A link is made only where nothing is, and has its content from the first moment on.
-    while (!linked(own, file)) {
+    while (!created(file, content)) {
       const found = readLock(file);
-      if (found?.live === true) throw new UserError(occupied(file, who, found.holder));
-      if (found) setAside(file, found.holder);
+      if (found?.live === true) throw new UserError(occupied(file, who, found));
+      if (found) removeDead(file, found.holder.token);
     }
+    // On a file system where two can create the same file, the last one has it.
+    const now = readLock(file);
+    if (now?.holder.token !== holder.token) throw new UserError(occupied(file, who, now));
   } catch (error) {
-    ours.delete(holder.token);
     if (error instanceof UserError) throw error;
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
-  } finally {
-    rmSync(own, { force: true });
   }
-  const isOurs = (): boolean => readLock(file)?.holder.token === holder.token;
+  const isOurs = (): boolean => read(file)?.holder.token === holder.token;
   const beat = setInterval(() => {
     try {
-      if (!isOurs()) {
-        clearInterval(beat);
-        lost();
-      } else {
-        utimesSync(file, new Date(), new Date());
-      }
+      if (touch(file, holder.token, content)) return;
+      clearInterval(beat);
+      lost();
     } catch {
       // A disk that does not answer now may do so in ten seconds.
     }
   }, BEAT_MS);
   beat.unref();
   return {
+    check() {
+      if (isOurs()) return;
+      throw new UserError(occupied(file, who, readLock(file)));
+    },
     release() {
       clearInterval(beat);
-      ours.delete(holder.token);
       if (isOurs()) rmSync(file, { force: true });
     },
   };
 }
 
-/** Who holds a folder, and whether it still does; undefined if nobody. */
-export function readLock(file: string): { holder: Holder; live: boolean } | undefined {
+/**
+ * Who holds a folder, and whether it still does; undefined if nobody.
+ *
+ * @throws UserError if the file cannot be read
+ */
+export function readLock(file: string): LockState | undefined {
   try {
-    const age = Date.now() - statSync(file).mtimeMs;
-    const holder = JSON.parse(readFileSync(file, 'utf8')) as Holder;
-    return { holder, live: !isGone(holder) && age < SILENT_MS };
+    const found = read(file);
+    if (!found) return undefined;
+    const { holder, touched } = found;
+    const runs = isRunning(holder);
+    if (runs !== undefined) return { holder, live: runs };
+    const left = SILENT_MS - (clockOf(file) - touched);
+    return { holder, live: left > 0, left };
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
     throw new UserError(
       `cannot read ${file}: ${messageOf(error)}; remove it if nothing runs there`,
     );
   }
 }
 
-/** A container that starts again has the same name, and its processes the same numbers. */
-function isGone({ host, pid, token }: Holder): boolean {
-  if (host !== hostname()) return false;
-  return pid === process.pid ? !ours.has(token) : !isAlive(pid);
-}
+/** A file that is still empty, or that no version of the program wrote, is held by nobody knows whom. */
+const UNKNOWN: Holder = { pid: 0, host: 'an unknown machine', since: 'an unknown time', token: '' };
 
-function linked(own: string, file: string): boolean {
+function read(file: string): { holder: Holder; touched: number } | undefined {
   try {
-    linkSync(own, file);
-    return true;
+    const descriptor = openSync(file, 'r');
+    try {
+      const { mtimeMs } = fstatSync(descriptor);
+      const found = parseJson(readFileSync(descriptor, 'utf8')) as Partial<Holder> | undefined;
+      const isHolder = typeof found?.token === 'string' && typeof found.pid === 'number';
+      return { holder: isHolder ? { ...UNKNOWN, ...found } : UNKNOWN, touched: mtimeMs };
+    } finally {
+      closeSync(descriptor);
+    }
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
 
+/** Creates a file unless it exists. No hard link: FAT, SMB and many shared folders have none. */
+function created(file: string, content: string): boolean {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'wx');
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+  try {
+    writeSync(descriptor, content);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+  return true;
+}
+
+/**
+ * Gives a lock the present time of the file system, by writing the same bytes; false if it is not ours any longer.
+ * What is read and what is written is the same file, whatever happens to its name meanwhile.
+ */
+function touch(file: string, token: string, content: string): boolean {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'r+');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+  try {
+    const found = parseJson(readFileSync(descriptor, 'utf8')) as Partial<Holder> | undefined;
+    if (found?.token !== token) return false;
+    writeSync(descriptor, content, 0);
+    fsyncSync(descriptor);
+    return true;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** The time (ms) that a file written now beside this one gets; ours where none can be written. */
+function clockOf(file: string): number {
+  const probe = `${file}.${randomUUID()}.tmp`;
+  try {
+    closeSync(openSync(probe, 'wx'));
+    return statSync(probe).mtimeMs;
+  } catch {
+    return Date.now();
+  } finally {
+    rmSync(probe, { force: true });
+  }
+}
+
 /** Removes the lock of a holder that is gone, and only that: another process may be faster. */
-function setAside(file: string, gone: Holder): void {
-  const aside = `${file}.${process.pid}.old.tmp`;
+function removeDead(file: string, token: string): void {
+  const aside = `${file}.${randomUUID()}.tmp`;
   try {
     renameSync(file, aside);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return;
     throw error;
   }
-  const { token } = JSON.parse(readFileSync(aside, 'utf8')) as Holder;
-  if (token !== gone.token) linked(aside, file);
+  const found = read(aside);
+  if (found && found.holder.token !== token) created(file, readFileSync(aside, 'utf8'));
   rmSync(aside, { force: true });
 }
 
-function occupied(file: string, who: string, { pid, host, since }: Holder): string {
-  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it; ${file} is its mark`;
+function occupied(file: string, who: string, state: LockState | undefined): string {
+  if (!state) return `${file} is gone, which says that this ${who} works there: start it again`;
+  const { holder, left } = state;
+  const { pid, host, since } = holder;
+  const gone =
+    left === undefined
+      ? ''
+      : `, or, if it is gone, start again in ${Math.max(1, Math.ceil(left / 1000))} s`;
+  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it${gone}; ${file} is its mark`;
 }

@@ -12,7 +12,7 @@ export interface Parts {
 
 /** Parts of a result as JSON files, each with a hash of it and of what it depends on; those for which
  *  it does not hold are as if they were not there. */
-export function partsIn(folder: string, key: Identity): Parts {
+export function partsIn(folder: string, key: Identity, check: () => void): Parts {
   const digestOf = (value: unknown): string =>
     createHash('sha256')
       .update(JSON.stringify([key, value]))
@@ -29,6 +29,7 @@ export function partsIn(folder: string, key: Identity): Parts {
       }
     },
     write(name, value) {
+      check();
       writeFileAtomic(file(name), JSON.stringify({ digest: digestOf(value), value }));
     },
   };

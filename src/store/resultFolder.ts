@@ -6,6 +6,7 @@ import path from 'node:path';
 import { differenceOf, type Identity, readIdentity } from './identity.js';
 import { type Parts, partsIn } from './parts.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
+import { LOCK_FILE, takeLock, type Lock } from './lock.js';
 
 /** The files of a run's result folder. */
 export const FILES = {
@@ -40,16 +41,20 @@ type FileNames = Record<'identity' | 'result' | 'parts', string>;
 export interface ResultFolder<Name extends string = keyof typeof FILES> {
   path: string;
   /**
-   * Makes the folder ready to be written to, and empties it first if that was asked for. Nothing on
-   * the disk changes before: what else is wrong with a command costs no results.
+   * Takes the folder's lock, makes it ready to be written to, and empties it first if that was asked for. Nothing
+   * on the disk changes before: what else is wrong with a command costs no results.
    *
-   * @throws UserError if it cannot be written
+   * @throws UserError if it cannot be written, another process works there, or has begun another experiment there
    */
   begin(): void;
+  /** Gives the lock back. */
+  end(): void;
   /** The path of a file, or, where that is a folder, of one in it. */
   file(name: Name, inner?: string): string;
   has(name: Name): boolean;
+  /** @throws UserError if another process has taken the folder */
   write(name: Name, content: string | Uint8Array, inner?: string): void;
+  /** @throws UserError if another process has taken the folder */
   remove(name: Name): void;
   /** What `result.json` holds; undefined if there is none or it is damaged. */
   result(): unknown;
@@ -80,27 +85,51 @@ export function openFolder<Files extends FileNames = typeof FILES>(
   const names: string[] = Object.values(files);
   const file = (name: keyof Files & string, inner = ''): string =>
     path.join(folder, (files as Record<string, string>)[name], inner);
-  if (force) refuseToLose(inputs, folder, names, identity);
-  else refuseOther(folder, names, files.identity, identity, ignored);
+  const refuse = (): void => {
+    if (force) refuseToLose(inputs, folder, names, identity);
+    else refuseOther(folder, names, files.identity, identity, ignored);
+  };
+  refuse();
+  let lock: Lock | undefined;
+  const check = (): void => {
+    if (!lock) throw new Error(`${folder} is written without its lock`);
+    lock.check();
+  };
+  const end = (): void => {
+    lock?.release();
+    lock = undefined;
+  };
   return {
     path: folder,
     begin() {
       makeWritable(folder);
-      // What the folder is of goes last, so that the rest is never without it.
-      if (force) for (const name of names.toReversed()) remove(path.join(folder, name));
-      removeLeftovers(folder, names);
-      if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
+      // Who has lost it is told by `check` when it writes next.
+      lock = takeLock(path.join(folder, LOCK_FILE), 'run', () => undefined);
+      try {
+        // Another process may have been here since the folder was opened.
+        refuse();
+        // What the folder is of goes last, so that the rest is never without it.
+        if (force) for (const name of names.toReversed()) remove(path.join(folder, name));
+        removeLeftovers(folder, names);
+        if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
+      } catch (error) {
+        end();
+        throw error;
+      }
     },
+    end,
     file,
     has: (name) => existsSync(file(name)),
     write(name, content, inner) {
+      check();
       writeFileAtomic(file(name, inner), content);
     },
     remove(name) {
+      check();
       remove(file(name));
     },
     result: () => readJson(file('result')),
-    parts: (key) => partsIn(file('parts'), key),
+    parts: (key) => partsIn(file('parts'), key, check),
   };
 }
 

@@ -8,7 +8,7 @@ import { differenceOf } from '../store/identity.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
 import { readJson, writeFileAtomic } from '../base/files.js';
 import { INCIDENTAL, isResult, type Result } from '../store/result.js';
-import { takeLock, type Lock } from '../store/lock.js';
+import { LOCK_FILE, takeLock, type Lock } from '../store/lock.js';
 import {
   KEEPABLE,
   keeping,
@@ -24,7 +24,7 @@ export const SWEEP_FILES = {
   table: 'sweep.csv',
   surfaces: SURFACES_FILE,
   pareto: 'pareto.csv',
-  lock: 'sweep.lock',
+  lock: LOCK_FILE,
   cancel: 'sweep.cancel',
 } as const;
 

@@ -13,7 +13,7 @@ import { loadSource, version } from '../store/provenance.js';
 import type { Result } from '../store/result.js';
 import type { Progress } from '../base/progress.js';
 import { carriedFiles, EXPERIMENT, MOST_STALLS } from './collector.js';
-import { takeLock } from '../store/lock.js';
+import { LOCK_FILE, takeLock } from '../store/lock.js';
 import { runInProcess } from './pool.js';
 import type { QueueAddress } from './address.js';
 import {
@@ -59,7 +59,7 @@ export async function work(address: QueueAddress, options: WorkerOptions): Promi
   try {
     makeWritable(folder);
     const stopping = new AbortController();
-    const lock = takeLock(path.join(folder, 'worker.lock'), 'worker', () => {
+    const lock = takeLock(path.join(folder, LOCK_FILE), 'worker', () => {
       progress.note(`${folder} was taken over by another worker; stopping`);
       stopping.abort();
     });

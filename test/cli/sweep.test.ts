@@ -176,7 +176,7 @@ list:
     mkdirSync(broken);
     const again = ['@sweep.yaml', ...SHORT, '--out', '@some', '--data-dir', '@data'];
     expectRefusal(await inside(again), /^bang: cannot read \S+result\.json: /);
-    expect(existsSync(space.file('some', 'sweep.lock'))).toBe(false);
+    expect(existsSync(space.file('some', 'bang.lock'))).toBe(false);
     rmSync(broken, { recursive: true });
     space.write(path.join('some', good[1], 'result.json'), before);
   });
@@ -277,7 +277,7 @@ describe('a sweep that is stopped', () => {
     const stopped = await sweep(args, { when: begun(one) });
     expect(stopped.code).toBe(130);
     expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
-    expect(existsSync(space.file('long', 'sweep.lock'))).toBe(false);
+    expect(existsSync(space.file('long', 'bang.lock'))).toBe(false);
     expect(existsSync(space.file(one, 'result.json'))).toBe(false);
     const checkpoint = statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs;
 
@@ -287,7 +287,7 @@ describe('a sweep that is stopped', () => {
       statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs !== checkpoint;
     const killed = await sweep(args, { when: moved, signal: 'SIGKILL' });
     expect(killed.code).toBeNull();
-    expect(readLock(space.file('long', 'sweep.lock'))?.live).toBe(false);
+    expect(readLock(space.file('long', 'bang.lock'))?.live).toBe(false);
 
     // A cell's process that is killed is tried again; a second sweep is refused meanwhile.
     let refused: ReturnType<typeof inside> | undefined;
@@ -296,7 +296,7 @@ describe('a sweep that is stopped', () => {
       when: () => {
         if (shot > 0 || !existsSync(space.file(two, 'config.yaml'))) return false;
         // It may be the one that was killed before.
-        const lock = readLock(space.file('long', 'sweep.lock'));
+        const lock = readLock(space.file('long', 'bang.lock'));
         if (!lock?.live) return false;
         [shot = 0] = childrenOf(lock.holder.pid);
         if (shot === 0) return false;

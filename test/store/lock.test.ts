@@ -1,16 +1,27 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
+import { packageRoot } from '#bang/base/files.js';
 import { readLock, takeLock } from '#bang/store/lock.js';
 
 let folder = '';
 let file = '';
 beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'bang-lock-'));
-  file = path.join(folder, 'sweep.lock');
+  file = path.join(folder, 'bang.lock');
 });
 afterAll(() => {
   rmSync(folder, { recursive: true });
@@ -52,16 +63,101 @@ it('is taken over from a process of this machine that is gone', () => {
   lock.release();
 });
 
-it('is taken over from a process that had this number before', () => {
-  // In a container that starts again everything is called as before.
-  const own = takeLock(file, 'worker', never);
+it('is not taken over from a container that has this host name and numbers of its own', () => {
+  const lock = takeLock(file, 'run', never);
   const { holder } = readLock(file)!;
-  own.release();
-  foreign({ ...holder, token: 'of the process before' });
-  const lock = takeLock(file, 'worker', never);
-  expect(readLock(file)).toMatchObject({ live: true });
-  expect(() => takeLock(file, 'worker', never)).toThrow(/^another worker works there \(process /);
   lock.release();
+  const { pid } = spawnSync(process.execPath, ['-e', '']);
+  for (const space of ['another boot or namespace', undefined]) {
+    foreign({ ...holder, pid, space, token: 'x' });
+    const refused = new RegExp(
+      `^another run works there \\(process ${pid}.*gone, .* in 1[12]\\d s`,
+    );
+    expect(() => takeLock(file, 'run', never)).toThrow(refused);
+  }
+});
+
+it('is taken over from a process whose number another one has now', () => {
+  const lock = takeLock(file, 'run', never);
+  const { holder } = readLock(file)!;
+  lock.release();
+  expect(holder.started).toMatch(/^\d+$/);
+  foreign({ ...holder, started: '1', token: 'x' });
+  takeLock(file, 'run', never).release();
+});
+
+it('is measured by the clock of the file system, not by that of this machine', () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+  try {
+    foreign({});
+    expect(() => takeLock(file, 'run', never)).toThrow(/process 1 on elsewhere/);
+    expect(readLock(file)?.live).toBe(true);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('is touched while it is held, and lost once it is another’s', () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    const lost = vi.fn();
+    const lock = takeLock(file, 'run', lost);
+    const longAgo = new Date(Date.now() - 5 * 60_000);
+    utimesSync(file, longAgo, longAgo);
+    const content = readFileSync(file, 'utf8');
+    vi.advanceTimersByTime(10_000);
+    expect(Date.now() - statSync(file).mtimeMs).toBeLessThan(60_000);
+    expect(readFileSync(file, 'utf8')).toBe(content);
+    lock.check();
+    expect(lost).not.toHaveBeenCalled();
+
+    foreign({});
+    expect(() => {
+      lock.check();
+    }).toThrow(/another run works there \(process 1 on elsewhere/);
+    const theirs = readFileSync(file, 'utf8');
+    vi.advanceTimersByTime(10_000);
+    expect(lost).toHaveBeenCalledOnce();
+    expect(readFileSync(file, 'utf8')).toBe(theirs);
+    rmSync(file);
+    expect(() => {
+      lock.check();
+    }).toThrow(/is gone/);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('that is empty or damaged is somebody’s until it is old', () => {
+  for (const content of ['', '{', 'null', '[]', '{"pid":"1"}']) {
+    writeFileSync(file, content);
+    expect(() => takeLock(file, 'run', never)).toThrow(/another run works there/);
+    const longAgo = new Date(Date.now() - 5 * 60_000);
+    utimesSync(file, longAgo, longAgo);
+    takeLock(file, 'run', never).release();
+  }
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+it('is had by one of many that take over the same dead lock', async () => {
+  const script = `
+    const { takeLock } = await import(${JSON.stringify(packageRoot + '/dist/store/lock.js')});
+    while (Date.now() < ${Date.now() + 1500});
+    try {
+      takeLock(${JSON.stringify(file)}, 'run', () => undefined);
+      process.stdout.write('taken');
+      setTimeout(() => undefined, 2000);
+      setTimeout(() => process.exit(), 2000);
+    } catch {}`;
+  foreign({});
+  const longAgo = new Date(Date.now() - 5 * 60_000);
+  utimesSync(file, longAgo, longAgo);
+  const outputs = await Promise.all(
+    Array.from({ length: 6 }, () =>
+      promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]),
+    ),
+  );
+  expect(outputs.filter(({ stdout }) => stdout === 'taken')).toHaveLength(1);
 });
 
 it('is taken over from another machine only when nothing has been heard for minutes', () => {

@@ -214,7 +214,7 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
   const job = await nobody.getNextJob('a token');
   stopping = new AbortController();
   const again = collect(two);
-  await until(() => existsSync(space.file(name, 'out', 'sweep.lock')));
+  await until(() => existsSync(space.file(name, 'out', 'bang.lock')));
   const cancel = bangInside(['sweep', 'cancel', space.file(name, 'out')]);
   await expect(again.ended).rejects.toThrow(/^stopped; what workers have begun .* is kept for/);
   expect(await cancel).toMatchObject({ code: 0 });
@@ -223,7 +223,7 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
 
   // Where nothing is left, any engine may begin the sweep anew; what is done is not computed again.
   const cancelled = collect(two);
-  await until(() => existsSync(space.file(name, 'out', 'sweep.lock')));
+  await until(() => existsSync(space.file(name, 'out', 'bang.lock')));
   const stopped = expect(cancelled.ended).rejects.toThrow(/^stopped; nothing of it is left/);
   await bangInside(['sweep', 'cancel', space.file(name, 'out')]);
   await stopped;
@@ -343,7 +343,7 @@ it('puts its cells back into the queue if it is stopped while it fetches data', 
 it('lets no two workers compute in one folder', async () => {
   startWorker();
   const folder = space.file(name, 'work0');
-  await until(() => existsSync(path.join(folder, 'worker.lock')));
+  await until(() => existsSync(path.join(folder, 'bang.lock')));
   const options = { dataDir: space.file('data'), threads: 1, allowMixed: false, progress: silent };
   const second = work(address(), { ...options, work: folder, signal: stopping.signal });
   await expect(second).rejects.toThrow(/^another worker works there \(process /);
