@@ -4,9 +4,9 @@ import path from 'node:path';
 import { codeOf, UserError } from './errors.js';
 import { isAlive, reason } from './files.js';
 
-/** Where the program keeps what it fetches, and how such a folder is made so that nobody sees a part. */
+/** The cache of downloaded files, and how its folders are written without exposing partial contents. */
 
-/** `$BANG_CACHE`, or a folder `bang` where the platform keeps caches. */
+/** `$BANG_CACHE`, or a folder `bang` in the platform's cache directory. */
 export function cacheFolder(
   env: NodeJS.ProcessEnv = process.env,
   platform: NodeJS.Platform = process.platform,
@@ -19,15 +19,15 @@ function platformCache(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): strin
   if (platform === 'win32') return env.LOCALAPPDATA ?? path.join(homedir(), 'AppData', 'Local');
   if (platform === 'darwin') return path.join(homedir(), 'Library', 'Caches');
   const xdg = env.XDG_CACHE_HOME;
-  // The XDG specification has relative paths ignored.
+  // The XDG specification says to ignore relative paths.
   return xdg && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache');
 }
 
 /**
- * A folder of this process's own in `parent`, on the same disk, in which something is made that is
- * then renamed to its place there. What killed processes left of theirs is removed.
+ * Creates a temporary folder for this process in `parent`. Its contents are later renamed into place,
+ * on the same disk. Folders left by killed processes are removed.
  *
- * @throws an error of the system if there can be none
+ * @throws the system's error if the folder cannot be created
  */
 export async function ownFolder(parent: string): Promise<string> {
   await mkdir(parent, { recursive: true });
@@ -35,7 +35,7 @@ export async function ownFolder(parent: string): Promise<string> {
   return await mkdtemp(path.join(parent, `.fetch-${machine()}-${process.pid}-`));
 }
 
-/** What writing to the cache throws, in one sentence for the user; other errors as they are. */
+/** A system error while writing to the cache, as a UserError; other errors are returned unchanged. */
 export function cacheError(error: unknown, folder: string): unknown {
   if (codeOf(error) === undefined) return error;
   return new UserError(
@@ -48,8 +48,9 @@ const LEFTOVER = /^\.fetch-(.+)-(\d+)-[A-Za-z0-9]{6}$/;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Removes what fetches that were killed left behind. Whether a process lives can be asked only on
- * its own machine; on a cache that several machines share, a day is far longer than a fetch takes.
+ * Removes what killed fetches left behind. Whether a process is running can only be checked on its
+ * own machine. Folders from other machines that share the cache are removed after a day, which is far
+ * longer than a fetch takes.
  */
 async function removeLeftovers(parent: string): Promise<void> {
   const names = await readdir(parent).catch(() => []);
@@ -59,7 +60,7 @@ async function removeLeftovers(parent: string): Promise<void> {
     const folder = path.join(parent, name);
     const dead =
       match[1] === machine() ? !isAlive(Number(match[2])) : (await ageOf(folder)) > DAY_MS;
-    // Fetch even if a leftover cannot be removed.
+    // A leftover that cannot be removed does not prevent fetching.
     if (dead) await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }

@@ -3,7 +3,11 @@ import { codeOf, UserError } from './errors.js';
 import { isAlive, reason } from './files.js';
 import path from 'node:path';
 
-/** @throws UserError if a file or folder is there and stays */
+/**
+ * Removes a file or folder if it exists.
+ *
+ * @throws UserError if it cannot be removed
+ */
 export function remove(file: string): void {
   try {
     rmSync(file, { recursive: true, force: true });
@@ -12,7 +16,11 @@ export function remove(file: string): void {
   }
 }
 
-/** @throws UserError if a folder cannot be made or written to */
+/**
+ * Creates a folder if necessary and checks that it is writable.
+ *
+ * @throws UserError if it cannot be created or written to
+ */
 export function makeWritable(folder: string): void {
   try {
     makeFolder(folder);
@@ -23,7 +31,7 @@ export function makeWritable(folder: string): void {
   }
 }
 
-/** Not Node's own recursion, which never ends in a folder such as /proc that takes no other. */
+/** Does not use Node's own recursion, which never ends in folders such as /proc where none can be created. */
 function makeFolder(folder: string): void {
   const make = (): void => {
     try {
@@ -42,7 +50,7 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Parts of files of these names, or in folders of these names, that a process wrote when it was killed. */
+/** Removes partial files that killed processes left: of files with these names, or in folders with these names. */
 export function removeLeftovers(folder: string, names: readonly string[]): void {
   const isOurs = (name: string): boolean => names.includes(name.split(path.sep)[0]);
   const folders = names.filter((name) =>
