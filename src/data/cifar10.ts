@@ -79,7 +79,7 @@ function refuseOtherLength(bytes: number, expected: number, file: string): void 
   if (bytes === expected) return;
   throw new UserError(
     `${file} is ${bytes < expected ? 'truncated' : 'too long'}: it has ${bytes} bytes instead of ` +
-      `${expected}; fetch it again from where it came`,
+      `${expected}; download it again`,
   );
 }
 

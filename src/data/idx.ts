@@ -28,7 +28,7 @@ export function parseIdx(bytes: Uint8Array, rank: number, name: string): Idx {
     throw new UserError(
       `${name} is ${bytes.length < expected ? 'truncated' : 'too long'}: its header announces ` +
         `${shapeText(shape)} bytes of data, which makes a file of ${expected} bytes, not of ` +
-        `${bytes.length}; fetch it again from where it came`,
+        `${bytes.length}; download it again`,
     );
   }
   // Not `subarray`, which returns a Buffer for a Buffer; its `slice` and `toString` differ.
@@ -62,9 +62,7 @@ export function idxShape(head: Uint8Array, rank: number, name: string): number[]
     );
   }
   if (head.length < headerLength(rank)) {
-    throw new UserError(
-      `${name} is truncated within its header: fetch it again from where it came`,
-    );
+    throw new UserError(`${name} is truncated within its header: download it again`);
   }
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   return Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));

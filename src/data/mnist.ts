@@ -78,17 +78,13 @@ async function gunzipIdx(bytes: Uint8Array, rank: number, file: string): Promise
       case 'ERR_BUFFER_TOO_LARGE':
         throw new UserError(
           `${file} is too long: it unpacks to more than its header announces; ` +
-            'fetch it again from where it came',
+            'download it again',
         );
       case 'Z_BUF_ERROR':
-        throw new UserError(
-          `${file} is truncated: its gzip data ends early; fetch it again from where it came`,
-        );
+        throw new UserError(`${file} is truncated: its gzip data ends early; download it again`);
       case 'Z_DATA_ERROR':
       case 'Z_NEED_DICT':
-        throw new UserError(
-          `${file} is damaged (gzip: ${messageOf(error)}); fetch it again from where it came`,
-        );
+        throw new UserError(`${file} is damaged (gzip: ${messageOf(error)}); download it again`);
       default:
         throw error;
     }

@@ -180,7 +180,7 @@ function remedy({ learningRate, bang }: TrainingSettings): string {
 function refuseDivergence(row: LogRow, classes: number, settings: TrainingSettings): void {
   if (row.loss > 10 * Math.log(classes)) {
     throw new ExperimentError(
-      `${row.loss.toPrecision(3)} is the mean loss by iteration ${row.iteration}, far above that of guessing (${Math.log(classes).toFixed(2)}): ${remedy(settings)}`,
+      `the mean loss at iteration ${row.iteration} is ${row.loss.toPrecision(3)}, far above that of guessing (${Math.log(classes).toFixed(2)}): ${remedy(settings)}`,
     );
   }
 }
