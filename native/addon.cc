@@ -25,7 +25,7 @@ void setThreads(const Napi::CallbackInfo& info) {
   bang::setThreads(count);
 }
 
-/// Multiply-adds per second of all threads together, each of which runs for `seconds`.
+/// Multiply-adds per second of all threads together; each runs for `seconds`.
 Napi::Value peak(const Napi::CallbackInfo& info) {
   const float seconds = Arguments(info).number("seconds");
   struct Peak {
@@ -44,7 +44,7 @@ Napi::Value peak(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), sum);
 }
 
-/// Bytes from the start of an ArrayBuffer to the first cache line that begins in it.
+/// Bytes from the start of an ArrayBuffer to the first cache-line boundary in it.
 Napi::Value alignment(const Napi::CallbackInfo& info) {
   if (!info[0].IsArrayBuffer()) Arguments(info).fail("alignment takes an ArrayBuffer");
   const auto address = reinterpret_cast<uintptr_t>(info[0].As<Napi::ArrayBuffer>().Data());
@@ -78,7 +78,7 @@ void setLevel(const Napi::CallbackInfo& info) {
   Arguments(info).fail("this processor does not run the level " + wanted);
 }
 
-/// The names of all kernels, with which the tests compare what they test.
+/// The names of all kernels, from which the tests know whether each is tested.
 Napi::Value kernelNames(const Napi::CallbackInfo& info) {
   auto names = Napi::Array::New(info.Env());
 #define KERNEL(name, ...) names[names.Length()] = Napi::String::New(info.Env(), #name);
@@ -89,7 +89,7 @@ Napi::Value kernelNames(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   kernels = availableLevels().front();
   const auto define = [&](const char* name, auto function) {
-    // Exceptions other than Node's, such as those for lack of memory or threads, would end the process.
+    // Other exceptions than Node's, such as for lack of memory or threads, would end the process.
     const auto guarded = [function](const Napi::CallbackInfo& info) {
       try {
         return function(info);

@@ -91,7 +91,7 @@ Geometry Arguments::geometryIn(const int32_t* v, bool pooling) const {
   const double limit = 1 << 28;
   const double paddedH = (g.outH - 1.0) * g.strideH + g.kH;
   const double paddedW = (g.outW - 1.0) * g.strideW + g.kW;
-  // Kernels compute the stride's offset even where there is a single window.
+  // Kernels compute offsets from the stride even if there is only one window.
   if (static_cast<double>(g.strideH) * g.inC > limit || static_cast<double>(g.strideW) * g.inC > limit)
     fail("geometry: a stride is longer than 2^28 values");
   if (static_cast<double>(g.inH) * g.inW * g.inC > limit || paddedH * paddedW * g.inC > limit ||

@@ -9,13 +9,13 @@
 
 namespace bang {
 
-/// The arguments of one call, read in order. Each function reads the next one and throws a TypeError that
-/// begins with its name if it does not fit. `shape` gives an array's exact length.
+/// The arguments of one call, read in order. Each function reads the next argument and throws a TypeError
+/// that begins with the argument's name if it is invalid. `shape` determines an array's exact length.
 class Arguments {
  public:
   explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
 
-  /// From 0 to 2^31 - 1: the product of two fits 64 bits, and no array is longer.
+  /// From 0 to 2^31 - 1, so that the product of two fits in 64 bits.
   int size(const char* name);
   float number(const char* name);
   bool flag();
@@ -26,13 +26,13 @@ class Arguments {
   int32_t* integers(const char* name, std::initializer_list<int> shape);
   /// From `least` to `most` values; their number is written to `count`.
   uint32_t* words(const char* name, int least, int most, int* count = nullptr);
-  /// Whether the next argument is null or undefined. If so, it is skipped.
+  /// Skips the next argument if it is null or undefined, and returns whether it was.
   bool skipNull();
 
   /// [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft], of a pooling or of
   /// a convolution.
   Geometry geometry(bool pooling);
-  /// The same from an array that has been read already.
+  /// The same from an array that has already been read.
   Geometry geometryIn(const int32_t* values, bool pooling) const;
 
   [[noreturn]] void fail(const std::string& message) const;

@@ -21,8 +21,8 @@ Geometry maxPoolingOf(const Geometry& g, Arguments& in) {
   return pool;
 }
 
-/// The winners of a pooling, and kappa of its output. Winners may be any bytes: the kernels write only
-/// inside a window, whatever they are.
+/// The winners of a pooling, and kappa of its output. Winners may be any bytes, because the kernels never
+/// write outside a window.
 Kappa pooledKappa(Arguments& in, const Geometry& pool) {
   const uint8_t* winner = in.bytes("winner", {pool.batch, pool.outH, pool.outW, pool.outC});
   return {in.floats("kappa", {pool.batch, pool.outH, pool.outW, pool.outC}), winner, &pool};
@@ -120,8 +120,8 @@ void avgPoolGradient(const Napi::CallbackInfo& info) {
   kernels->avgPoolGradient(g, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
-/// program: for each layer its kind, 1 if ReLU follows, and its geometry. After the logits come weight and
-/// bias of each layer that has them.
+/// program: for each layer its kind, 1 if ReLU follows (else 0), and its geometry. The logits are followed by
+/// the weight and bias of each layer that has them.
 void forward(const Napi::CallbackInfo& info) {
   constexpr int FIELDS = 15;
   Arguments in(info);
@@ -136,7 +136,7 @@ void forward(const Napi::CallbackInfo& info) {
     const bool pooling = kind == ForwardLayer::MAX_POOL || kind == ForwardLayer::AVG_POOL;
     const Geometry g = in.geometryIn(program + i * FIELDS + 2, pooling);
     layers[i] = {kind, program[i * FIELDS + 1] != 0, g, nullptr, nullptr};
-    // A thread interleaves up to 16 images: this bounds its memory.
+    // Bounds the memory of a thread, which interleaves up to 16 images.
     const int limit = 1 << 22;
     if (g.inH * g.inW * g.inC > limit || g.outH * g.outW * g.outC > limit)
       in.fail("program: an image has more than 2^22 values");

@@ -1,4 +1,4 @@
-// The border of the kernels that work on matrices, on rows or value by value.
+// The border of the kernels that work on matrices, rows or single values.
 #include "border.h"
 
 namespace bang {

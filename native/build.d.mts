@@ -1,4 +1,4 @@
-/** Where the kernels may be, the best first. */
+/** The existing files of kernels for this system, in order of preference. */
 export function kernelFiles(): string[];
-/** The compiler of this machine, as a command. @throws Error if there is none */
+/** The C++ compiler of this machine, as a command. @throws Error if there is none */
 export function findCompiler(): Promise<[string, ...string[]]>;

@@ -1,5 +1,5 @@
-// How native/ is compiled, and what the results are called. Used by the scripts that build, and by
-// the program, which loads what they built.
+// How native/ is compiled, and the names of the results. Used by the build scripts and by the program, which
+// loads the results.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -10,11 +10,11 @@ import { fileURLToPath } from 'node:url';
 const native = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(native);
 
-/** What the machine compiles for itself, and what was compiled elsewhere. */
+/** Folders of kernels compiled on this machine, and of prebuilt ones. */
 export const BUILD = path.join(root, 'build');
 export const PREBUILDS = path.join(root, 'prebuilds');
 
-/** One object for each level of instruction set; the best that the processor has is chosen at run time. */
+/** One object per instruction set level; the best that the processor supports is chosen at run time. */
 const LEVELS = {
   x64: {
     avx512: { cpu: 'x86-64-v4', flags: ['-mprefer-vector-width=512'] },
@@ -24,7 +24,7 @@ const LEVELS = {
   others: { baseline: {} },
 };
 
-/** What is compiled with Node's headers. */
+/** Sources that are compiled with Node's headers. */
 const ADDON = ['addon.cc', 'arguments.cc', 'border_geometry.cc', 'border_rows.cc'];
 
 // No -ffast-math: ties, denormals and the order of sums are part of the experiment.
@@ -39,12 +39,12 @@ const FLAGS = [
   '-Wall',
   '-Wextra',
 ];
-// Clang's scheduler would load more than fits the registers, and spill sums in the innermost loop.
+// Clang's scheduler would load more values than fit in the registers, and spill in the innermost loop.
 const CLANG_FLAGS = ['-mllvm', '-enable-misched=false'];
 
 /**
- * A name for what is in this folder. The kernels' files carry it, so those of other sources, whose
- * interface may be another, are not found.
+ * A hash of this folder's content. It is part of the file name of the kernels, so that kernels built from
+ * other sources, whose interface may differ, are not loaded.
  */
 function stamp() {
   const hash = createHash('sha256');
@@ -55,14 +55,14 @@ function stamp() {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** The name of the kernels for a system: its platform, architecture and, with musl, C library. */
+/** The file name of the kernels for a system: platform, architecture and, with musl, C library. */
 export function kernelFile(system = `${process.platform}-${process.arch}`) {
   return `bang-${system}-${stamp()}.node`;
 }
 
 /**
- * Where the kernels may be, the best first. Those for a C library that is not the system's cannot be
- * loaded, so nobody has to find out which it is.
+ * The existing files of kernels for this system, in order of preference. The C library need not be known:
+ * kernels for another one cannot be loaded.
  */
 export function kernelFiles() {
   const system = `${process.platform}-${process.arch}`;
@@ -74,10 +74,10 @@ export function kernelFiles() {
 }
 
 /**
- * Runs a command (an array) to its end.
+ * Runs a command (an array).
  *
- * @returns what it printed
- * @throws Error with all of that, if it fails
+ * @returns its output, standard error included
+ * @throws Error with that output, if it fails
  */
 export function run(command, options = {}) {
   return new Promise((resolve, reject) => {
@@ -95,7 +95,7 @@ export function run(command, options = {}) {
   });
 }
 
-/** The first of these commands (arrays) that tells its version, or undefined. */
+/** The first of these commands (arrays) that supports `--version`, or undefined. */
 export async function firstCommand(commands) {
   for (const command of commands) {
     try {
@@ -108,7 +108,11 @@ export async function firstCommand(commands) {
   return undefined;
 }
 
-/** The compiler of this machine, as a command. */
+/**
+ * The C++ compiler of this machine, as a command.
+ *
+ * @throws Error if there is none
+ */
 export async function findCompiler() {
   const { CXX } = process.env;
   const compiler = await firstCommand((CXX ? [CXX] : ['c++', 'g++', 'clang++']).map((c) => [c]));
@@ -118,14 +122,14 @@ export async function findCompiler() {
 }
 
 /**
- * Compiles the kernels of all levels and the thread pool, and with them `more`: [source, flags][].
+ * Compiles the kernels of all levels, the thread pool and `more`: [source, flags][].
  *
  * @param compiler a command; `flags` are for compiling and linking
- * @param target where the result goes, in one piece
+ * @param target the result, which is written atomically
  */
 export async function compile(compiler, { arch = process.arch, flags, more, link, target }) {
   const clang = (await run([...compiler, '--version'])).includes('clang');
-  // Zig, a command of several words, has other names of processors: x86_64_v3.
+  // Zig, whose command has several words, names processors differently: x86_64_v3.
   const march = (cpu) => `-march=${compiler.length > 1 ? cpu.replaceAll('-', '_') : cpu}`;
   const all = [...FLAGS, ...(clang ? CLANG_FLAGS : []), ...flags];
   const units = [
@@ -156,7 +160,7 @@ export async function compile(compiler, { arch = process.arch, flags, more, link
   }
 }
 
-/** Compiles the addon for Node, with flags that choose another system than this one if need be. */
+/** Compiles the addon for Node; `platform`, `arch` and `flags` can select another system than this one. */
 export async function compileAddon(compiler, target, { platform, arch, flags = [] } = {}) {
   const require = createRequire(import.meta.url);
   const headers = (name, folder) =>
@@ -181,8 +185,8 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
 }
 
 /**
- * Whether kernels can be loaded here and can multiply. In another process: what was made for another
- * processor or C library may end the one that it is loaded into.
+ * Whether kernels can be loaded here and can multiply. Tested in another process, because kernels for
+ * another processor or C library may crash it.
  */
 export async function work(file) {
   const script = `

@@ -5,7 +5,7 @@ namespace {
 
 using bang::Geometry;
 
-/// Height and width of the padded image, as far as windows cover it.
+/// Height and width of the part of the padded image that windows cover.
 inline int paddedHeight(const Geometry& g) { return (g.outH - 1) * g.strideH + g.kH; }
 inline int paddedWidth(const Geometry& g) { return (g.outW - 1) * g.strideW + g.kW; }
 
@@ -14,7 +14,7 @@ inline bool coversExactly(const Geometry& g) {
   return g.padTop == 0 && g.padLeft == 0 && paddedWidth(g) <= g.inW && paddedHeight(g) <= g.inH;
 }
 
-/// Copies image n with its zero padding to `to`, without rows and columns that no window covers.
+/// Copies image n with zero padding to `to`, without rows and columns that no window covers.
 void padImage(const Geometry& g, const float* x, int n, float* to) {
   const int H = paddedHeight(g), W = paddedWidth(g), C = g.inC;
   const int left = most(0, least(g.padLeft, W)), width = most(0, least(g.inW, W - g.padLeft));
@@ -92,8 +92,8 @@ void conv2d(const Geometry& g, const float* x, const float* w, const float* bias
   });
 }
 
-/// Pools 2×2 cells of output pixels as they are computed: a tile is one or two cells, whose maximum is
-/// taken while their sums are in registers. Panels are two vectors wide, because wider ones would be read
+/// Pools 2×2 cells of output pixels as they are computed: a tile is one or two cells, whose maxima are taken
+/// while the sums are in registers. Panels are two vectors wide, because wider ones would be read
 /// from the L2 cache for each cell.
 template <int V, int T>
 void poolCells(const Filter& filter, const Panel& panel, const float* image, float* y,
@@ -133,7 +133,7 @@ void poolCells(const Filter& filter, const Panel& panel, const float* image, flo
   }
 }
 
-/// Pools an image row by row, and keeps only those rows of the convolution that the current windows need.
+/// Pools an image row by row, keeping only the rows of the convolution that the current windows need.
 void poolRows(const Filter& filter, const Geometry& pool, const float* image, float* y,
               uint8_t* winner) {
   const int O = filter.g.outC, width = filter.g.outW;

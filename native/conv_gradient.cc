@@ -123,7 +123,7 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
     memset(padded, 0, (size_t)H * W * C * 4);
     const Entries found = entriesOf(g, ImageKappa(kappa, g, n));
     for (int kh = 0; kh < g.kH; kh++) {
-      // Column by column: neighbours in a row would write to the same cache lines one right after the other.
+      // Column by column, because neighbours in a row write to the same cache lines in quick succession.
       for (int ow = 0; ow < g.outW; ow++) {
         for (int oh = 0; oh < g.outH; oh++) {
           const int i = oh * g.outW + ow, count = found.ends[i] - found.begins[i];
@@ -148,7 +148,7 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
 template <int V, int G>
 inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
                      float* dw, ptrdiff_t dwStride) {
-  // Two partial sums where a single one would make the multiply-adds wait for each other.
+  // Two partial sums if with a single one the multiply-adds would wait for each other.
   constexpr int U = V * G <= 6 ? 2 : 1;
   Vec sum[U][G][V] = {};
   int e = 0;
@@ -264,7 +264,7 @@ void addTapsOf(int taps, int width, const float* x, int step, const float* kappa
 }
 
 /// For windows with short rows (grey or colour images): dw[kH*kW*I][O] += x * kappa, with vectors along the
-/// channels. One row of output pixels at a time, whose data stay in the L1 cache.
+/// channels. Works on one row of output pixels at a time, so that its data stay in the L1 cache.
 void addAlongChannels(const Element& e, float* sum) {
   constexpr int TAPS = MANY_REGISTERS ? 8 : 5;
   const Geometry& g = e.g;

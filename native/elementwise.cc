@@ -20,7 +20,7 @@ void relu(size_t count, const float* x, float* y) {
 
 void reluGradient(size_t count, const float* y, const float* dy, float* dx) {
   forPieces(count, [&](size_t begin, size_t n) {
-    // Loaded unconditionally, so that compilers need no branch.
+    // Loaded unconditionally, which lets compilers avoid a branch.
     for (size_t i = begin; i < begin + n; i++) {
       const float gradient = dy[i];
       dx[i] = y[i] > 0 ? gradient : 0;
@@ -45,7 +45,7 @@ void softmaxCrossEntropy(int N, int C, const float* logits, const int32_t* label
     for (int c = 0; c < C; c++) sum += gradient[c] = expf(logits[c] - top);
     for (int c = 0; c < C; c++) gradient[c] /= sum;
     const int label = labels[n];
-    // Not -log(p), which is infinite once p underflows; the logits still give the loss.
+    // Computed from the logits, because -log(p) is infinite if p underflows.
     loss[n] = logf(sum) - (logits[label] - top);
     correct[n] = best == label;
     gradient[label] -= 1;
@@ -76,7 +76,7 @@ void rowNorms(int N, int D, const float* x, float* norm) {
 void pooledNorms(const Kappa& kappa, float* norm) {
   const Geometry& pool = *kappa.pool;
   parallel(pool.batch, [&](int n) {
-    // Where windows do not overlap, unpooling only adds zeros, which do not change the norm.
+    // If windows do not overlap, unpooling only adds zeros, which do not change the norm.
     const ptrdiff_t values = (ptrdiff_t)pool.outH * pool.outW * pool.outC;
     norm[n] = tilesByCells(pool) ? normOf(kappa.values + n * values, (int)values)
                                  : normOf(unpooled(kappa, n), pool.inH * pool.inW * pool.inC);
@@ -131,7 +131,7 @@ void perturb(int N, int D, const float* x, const float* d, const int32_t* rows, 
       float v = from[i] + scale * along[i];
       v = v > 0 ? v : 0;
       v = v < 255 ? v : 255;
-      // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded, half to even.
+      // Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum is rounded, half to even.
       to[i] = (v + 12582912.0f) - 12582912.0f;
     }
   });

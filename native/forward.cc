@@ -1,8 +1,8 @@
-// A whole forward pass that keeps nothing for a backward pass. Up to the first inner product, the images of
-// a group are interleaved, one in each lane, [row][column][channel][LANES], and pass through the layers
-// together: no vector has idle lanes, whatever the number of channels; windows are clipped to the image, so
-// its zero padding is not multiplied; and the data of a group stay in the caches. Every output is the same
-// sum in the same order as in conv.cc, so the logits are those of the single kernels bit for bit.
+// A whole forward pass that stores nothing for a backward pass. Up to the first inner product, the images of
+// a group are interleaved, one per lane, [row][column][channel][LANES], and processed together. So no vector
+// has idle lanes, whatever the number of channels; zero padding is not multiplied, because windows are
+// clipped to the image; and the data of a group stay in the caches. Every output is the same sum in the same
+// order as in conv.cc, so the logits are bit-identical to those of the single kernels.
 
 namespace {
 
@@ -21,9 +21,9 @@ struct Terms {
   int row0, row1, j0, j1;
 };
 
-/// sum[turn][p][c] += x[p][j] * w[j][c] for j0 <= j < j1; which turn a term takes depends on j alone.
-/// This and laneTile are tileRun and tile of tile.h with images in the lanes: a change of blocks or turns
-/// must be made in both.
+/// sum[turn][p][c] += x[p][j] * w[j][c] for j0 <= j < j1; the turn of a term depends only on j.
+/// This and laneTile are tileRun and tile of tile.h with images in the lanes; blocks and turns must be the
+/// same in both.
 template <int P, int C, int T>
 inline void laneRun(const float* const* x, int run, int j0, int j1, const float* w,
                     ptrdiff_t weightStride, Vec (&sum)[T][P][C]) {
@@ -112,7 +112,7 @@ void packIntoPanels(const LaneWeights& layer, float* panels) {
   }
 }
 
-/// How a tile is pooled: not at all, or its pixels are a cell, of which the maximum is taken.
+/// How a tile is pooled: not at all, or by the maximum of its pixels, which are a cell.
 enum Pooled { PIXELS, CELL };
 
 template <int P, int C, int T, Pooled POOLED = PIXELS>
@@ -283,8 +283,8 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
     const ForwardLayer& layer = layers[i];
     const Geometry& g = layer.geometry;
     const ptrdiff_t outRow = (ptrdiff_t)g.outW * g.outC * LANES;
-    // A pooling after a convolution reads its rows as they are computed: the full map would not fit in the
-    // caches.
+    // A pooling after a convolution reads its rows as they are computed, because the whole output would not
+    // fit in the caches.
     const bool pooled = layer.kind == ForwardLayer::CONV && i + 1 < count &&
                         layers[i + 1].kind != ForwardLayer::CONV;
     const int last = pooled ? i + 1 : i;

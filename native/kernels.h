@@ -1,5 +1,5 @@
-// The kernels of one level (AVX-512, AVX2, baseline) as a table, and the structs that they take. Their list
-// is kernels.def.
+// The table of kernels of one level (AVX-512, AVX2, baseline), and the structs that they take. kernels.def
+// lists the kernels.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -14,14 +14,14 @@ struct Geometry {
 };
 
 /// The gradient with respect to a convolution's output, [N,oH,oW,O]; or, after conv2dMaxPool, with respect
-/// to the pooled output, [N,pH,pW,O], together with the pooling's winners, to which it goes. `winner` and
-/// `pool` are both null or both not.
+/// to the pooled output, [N,pH,pW,O], together with the pooling's winners, to which it is routed. Either both
+/// `winner` and `pool` are null or neither is.
 struct Kappa {
   const float* values;
   const uint8_t* winner;
   const Geometry* pool;
 };
-/// The most pixels that a window of such a pooling may have: a winner's index is a byte.
+/// The most pixels in a window of such a pooling, because a winner's index is a byte.
 constexpr int MOST_POOL_PIXELS = 256;
 
 /// A layer of a forward pass; relu: max(0, ·) follows. An inner product maps all values of its input,
@@ -34,7 +34,7 @@ struct ForwardLayer {
 };
 constexpr int MOST_FORWARD_LAYERS = 64;
 
-/// Parameters that learn at one rate, updated in place by SGD.
+/// Parameters with one learning rate, updated in place by SGD.
 struct SgdStep {
   float *weight, *velocity;
   const float* gradient;
@@ -42,7 +42,7 @@ struct SgdStep {
   float rate, momentum, decay;
 };
 
-/// Noise of one image's copies: counters and key of the generator, and the distribution.
+/// The noise of one image's copies: the generator's counters and key, and the distribution.
 struct Noise {
   uint32_t seed, purpose;
   uint32_t image, firstCopy, sigma;
@@ -51,10 +51,10 @@ struct Noise {
   int lowest;
 };
 
-/// A level. Arguments have been checked by the border; kernels trust them.
+/// A level. Kernels rely on the border to check their arguments.
 struct Kernels {
   const char* level;
-  /// Multiply-adds per second of one thread in registers alone: what the machine could do.
+  /// Multiply-adds per second of one thread on values in registers: the machine's limit.
   double (*peak)(double seconds);
 
 #define KERNEL(name, ...) void (*name)(__VA_ARGS__);

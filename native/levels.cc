@@ -12,7 +12,7 @@ namespace bang {
 namespace {
 
 #if defined(__x86_64__)
-// Not __builtin_cpu_supports, which needs the compiler's run-time library: not every compiler has it.
+// Not __builtin_cpu_supports, which needs a run-time library that not every compiler has.
 
 constexpr bool hasAll(uint32_t word, std::initializer_list<int> bits) {
   for (int bit : bits)

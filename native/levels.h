@@ -1,4 +1,4 @@
-// Which instruction sets this processor has.
+// The instruction set levels of this processor.
 #pragma once
 #include <vector>
 

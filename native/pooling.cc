@@ -1,4 +1,4 @@
-// Max and average pooling in NHWC, vectors along the channels. A window is clipped to the image.
+// Max and average pooling in NHWC, with vectors along the channels. Windows are clipped to the image.
 
 namespace {
 
@@ -66,8 +66,8 @@ struct Rows {
   float* at(int h) const { return data + h % period * row; }
 };
 
-/// The largest of a window's pixels and, as conv2dMaxPool has it, which one: `channels` of them at `rows`.
-/// Returns the sum of the pixels. With NANS the first NaN is the largest.
+/// The maximum of a window's pixels and its index, as in conv2dMaxPool, for the `channels` at `rows`.
+/// Returns the sum of the pixels. With NANS the first NaN is the maximum.
 template <bool FULL, bool NANS>
 inline Vec maxOfWindow(const Geometry& g, const float* const* rows, int kh0, int kh1, int left,
                        int channels, float* y, uint8_t* winner) {
@@ -160,7 +160,7 @@ const float* unpooled(const Kappa& kappa, int n) {
 }
 
 void maxPoolGradient(const Geometry& g, const float* x, const float* dy, float* dx) {
-  // Where windows tile the image, each gradient is written once: dx need not be zeroed first.
+  // If windows tile the image, each gradient is written once, so dx need not be zeroed first.
   const bool apart = g.strideH == g.kH && g.strideW == g.kW && g.outH * g.kH == g.inH &&
                      g.outW * g.kW == g.inW && g.padTop == 0 && g.padLeft == 0;
   forWindows(

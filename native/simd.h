@@ -44,7 +44,7 @@ inline Vec load(const float* p) { return *(const VecU*)p; }
 inline void store(float* p, Vec v) { *(VecU*)p = v; }
 inline Vec splat(float s) { return s - Vec{}; }
 
-/// The first `n` lanes (0 … LANES - 1) from memory, zero in the others: nothing else is touched.
+/// Loads the first `n` lanes (0 … LANES - 1), zero in the others. Memory beyond them is not read.
 inline Vec loadPart(const float* p, int n) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
@@ -70,8 +70,8 @@ inline void storeUpTo(float* p, Vec v, int n) {
   else storePart(p, v, n);
 }
 
-/// a * b + c, rounded once where the level can. Written out where two kernels must agree bit for bit:
-/// whether a compiler fuses the two operations depends on the code around them.
+/// a * b + c, rounded once if the level supports it. Needed if two kernels must be bit-identical, because
+/// whether a compiler fuses the two operations depends on the surrounding code.
 inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -84,8 +84,8 @@ inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
 #endif
 }
 
-/// Lanes as bytes: the first `n` of them (or all, if there are fewer) to memory and back. Compilers convert
-/// byte by byte unless the instruction is named.
+/// Lanes as bytes: the first `n` of them (or all, if there are fewer) to memory and back. With intrinsics,
+/// because compilers would convert byte by byte.
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 inline void storeBytes(uint8_t* to, VecI values, int n) {
 #if defined(__AVX512F__)
@@ -109,18 +109,18 @@ inline VecI loadBytes(const uint8_t* from, int n) {
 #endif
 }
 
-/// Where a value takes the place of the largest before it: where it is larger or, with NANS, is the first
-/// NaN. Without, NaN is passed over, unless the first value is: comparisons with it are false.
+/// The lanes in which `value` replaces the largest so far: it is larger or, with NANS, the first NaN. Without
+/// NANS, comparisons with NaN are false, so NaN is ignored unless it comes first.
 template <bool NANS>
 inline VecI exceeds(Vec value, Vec best) {
   return NANS ? ~(value <= best) & (best == best) : value > best;
 }
-/// The value there, best elsewhere.
+/// `value` in those lanes, `best` in the others.
 template <bool NANS>
 inline Vec maxOf(Vec value, Vec best) {
   if (!NANS) return value > best ? value : best;
 #if defined(__AVX512F__)
-  // The unit's maximum is its second operand where one of them is NaN.
+  // The instruction returns its second operand if either is NaN.
   const __m512 v = (__m512)value;
   return (Vec)_mm512_mask_max_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v, (__m512)best);
 #elif defined(__AVX__)
@@ -144,9 +144,9 @@ inline bool anyNaN(Vec v) {
   return found;
 #endif
 }
-/// Calls pick(std::false_type{}), which finds maxima as if no value were NaN and returns the values' sum;
-/// if that is NaN, pick(std::true_type{}), which finds them anew. Adding costs less than looking at each
-/// value; that infinities cancel each other in the sum, too, is as rare as NaN.
+/// Calls pick(std::false_type{}), which finds maxima as if no value were NaN and returns the sum of the
+/// values. If that is NaN, calls pick(std::true_type{}), which finds them again. Adding is cheaper than
+/// testing each value. The sum is also NaN if infinities cancel; this is rare and harmless.
 template <class Pick>
 inline void pickLargest(Pick pick) {
   if (__builtin_expect(anyNaN(pick(std::false_type{})), 0)) pick(std::true_type{});
@@ -154,8 +154,8 @@ inline void pickLargest(Pick pick) {
 /// max(0, v): +0 for -0, and NaN for NaN, so that a network that has diverged shows in its loss.
 inline Vec reluOf(Vec v) { return v <= 0 ? Vec{} : v; }
 
-/// The full product of each lane's low 32 bits and b: one instruction, which compilers do not find on
-/// their own.
+/// The full product of each lane's low 32 bits and b, with intrinsics because compilers do not find the
+/// instruction.
 inline VecL productOfLow(VecL a, uint32_t b) {
   const VecL factor = (uint64_t)b - VecL{};
 #if defined(__AVX512F__)

@@ -58,14 +58,14 @@ struct Buffer {
 thread_local Buffer scratchBuffers[SCRATCH_SLOTS];
 Buffer sharedBuffers[SHARED_SLOTS];
 
-// How long an idle worker polls for new work before it sleeps. Kernels of one training step follow
-// each other within microseconds, those of a search within a millisecond; waking a sleeper costs more
-// than a tenth of that. So it spins for some 20 microseconds, then polls and yields the core
-// in between for about a millisecond.
+// How long an idle worker polls for new work before it sleeps. Kernels of one training step follow each
+// other within microseconds, those of a search within a millisecond; waking a thread takes more than a
+// tenth of that. So a worker spins for about 20 microseconds, then for about a millisecond polls and yields
+// the core.
 constexpr int SPINS = 2000, YIELDS = 2000;
 
 /// Tasks are claimed by compare-and-swap on one ticket, (epoch << 32 | next task). A worker that
-/// wakes late finds another epoch in it and claims nothing, so no thread ever waits for a sleeping one.
+/// wakes late finds another epoch and claims nothing, so no thread ever waits for a sleeping one.
 class Pool {
  public:
   int size() const { return static_cast<int>(workers_.size()) + 1; }
@@ -86,7 +86,7 @@ class Pool {
       for (uint32_t i = 0; i < count; i++) task(context, static_cast<int>(i));
       return;
     }
-    // Closed before the fields change, so that no late worker claims a task while they do.
+    // Close the ticket before the fields change, so that no late worker claims a task meanwhile.
     const uint64_t closed = (ticket_.load() & ~uint64_t{0xffffffff}) | 0xffffffff;
     ticket_.store(closed);
     task_ = task;
@@ -133,7 +133,7 @@ class Pool {
       try {
         task(context, static_cast<int>(static_cast<uint32_t>(ticket)));
       } catch (...) {
-        // `run` rethrows it once no task uses the context any more.
+        // `run` rethrows it when no task uses the context any more.
         std::lock_guard<std::mutex> lock(mutex_);
         failure_ = std::current_exception();
       }

@@ -1,6 +1,6 @@
-// The multiply-add loop: P rows of x times a panel of V vectors of weights, in registers. Convolution
-// and matrix product differ in where its rows are. forward.cc has a second loop (laneRun, laneTile), whose
-// sums have the same terms in the same order: a change of blocks or turns must be made in both.
+// The multiply-add loop: P rows of x times a panel of V vectors of weights, in registers. Convolution and
+// matrix product differ only in the location of the rows. forward.cc has a second loop (laneRun, laneTile),
+// whose sums have the same terms in the same order; blocks and turns must be the same in both.
 #pragma once
 #include "simd.h"
 
@@ -14,8 +14,8 @@ struct RowShape {
   ptrdiff_t segmentStride;
 };
 
-/// The terms of a block, which are added one by one. Longer sums are sums of blocks: their rounding errors
-/// grow with the length of a block plus the number of blocks, not with the product of the two.
+/// The number of terms in a block, which are added one by one. Longer sums are sums of blocks, so rounding
+/// errors grow with the length of a block plus the number of blocks, not with their product.
 constexpr int BLOCK_TERMS = 64;
 
 /// The most vectors in a panel, and the rows of a tile for each width: V * P accumulators, V weights and
@@ -25,9 +25,9 @@ constexpr int rowsFor(int V) {
   return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 3);
 }
 
-/// Where the right factor has few columns, several partial sums take the terms in turn. They round less than
-/// a single one, and logits, which have few columns, can be thousands with differences of units between
-/// them. The limit is the same on every level, so that all round alike.
+/// If the right factor has few columns, as for logits, several partial sums take the terms in turn. This has
+/// smaller rounding errors than a single sum; logits can be in the thousands and differ by only a few units.
+/// The limit is the same on every level, so that all round in the same way.
 constexpr int NARROW_TURNS = 4, NARROW_COLUMNS = 16;
 
 /// sum[turn][p][v] += rows[p][j] * panel[j][v] for j < run, turn by turn.
@@ -55,7 +55,7 @@ inline void tileRun(const float* const* rows, int run, const float* panel, ptrdi
 }
 
 /// y[p][v] = start[v] + sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
-/// Every output is summed in one fixed order, whatever the tile.
+/// Every output is summed in one fixed order, which does not depend on the tile.
 template <int V, int P, int T>
 inline void tile(const float* const* rows, RowShape shape, const float* panel,
                  ptrdiff_t panelStride, const Vec* start, Vec (*y)[V]) {
@@ -107,7 +107,7 @@ struct Panel {
   bool relu;
 };
 
-/// The bias, with which every sum of the panel begins.
+/// The bias, the initial value of every sum of the panel.
 template <int V>
 inline void startOf(const Panel& panel, Vec* start) {
   for (int v = 0; v < V; v++)
@@ -151,7 +151,7 @@ inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf
   panelRowsIn<1>(count, shape, panel, rowOf, outOf);
 }
 
-/// Columns in each panel, so that all are about equally wide: 5 vectors are split into 3 + 2, not 4 + 1.
+/// Columns per panel, chosen so that all are about equally wide: 5 vectors become 3 + 2, not 4 + 1.
 inline int panelWidth(int columns, int mostVectors = MAX_V) {
   const int vectors = ceilDiv(columns, LANES);
   return ceilDiv(vectors, ceilDiv(vectors, mostVectors)) * LANES;
@@ -169,10 +169,10 @@ inline void packColumns(int K, const float* matrix, ptrdiff_t columns, int width
   }
 }
 
-/// Below this many operations, other threads cost more than they save.
+/// With fewer operations than this, other threads cost more than they save.
 constexpr double WORTH_THREADS = 200e3;
 
-/// Runs task(i) for i in [0, count) on all threads, or on this one alone if there are few `operations` in
+/// Runs task(i) for i in [0, count) on all threads, or only on this one if there are few `operations` in
 /// total.
 template <class Task>
 inline void parallel(int count, const Task& task, double operations = WORTH_THREADS) {

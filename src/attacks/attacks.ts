@@ -24,18 +24,18 @@ export const ATTACKS: Record<AttackName, Attack> = {
   square,
 };
 
-/** What an attack found, for each of the images it was given. */
+/** The results of an attack for each image. */
 export interface AttackResult {
-  /** Largest change of a pixel, in pixel units; NaN where the attack failed. */
+  /** Largest change of a pixel, in grey levels; NaN if the attack failed. */
   linf: Float32Array;
-  /** The L2 norm of the change, where the attack is one in L2; NaN where it failed. */
+  /** The L2 norm of the change in grey levels, for attacks in L2; NaN if the attack failed. */
   l2?: Float32Array;
-  /** The perturbed images, N×H×W×C, integers; those of failed attacks are as they were. */
+  /** The perturbed images, N×H×W×C, integers; unchanged if the attack failed. */
   adversarials: Uint8Array;
 }
 
 /**
- * Attacks the images at these positions, which the network classifies correctly.
+ * Attacks the images at these positions, which the network must classify correctly.
  *
  * @throws Interrupted if the signal aborts
  */

@@ -4,36 +4,36 @@ import { read } from '../engine/ops/read.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
 import { evaluationBatch } from '../model/predict.js';
 
-/** Correctly classified images, N×H×W×C, and where they stand in their data set. */
+/** Correctly classified images, N×H×W×C, and their positions in the data set. */
 export interface Originals {
   count: number;
-  /** Values of one image: H·W·C. */
+  /** Number of values of one image: H·W·C. */
   size: number;
   shape: readonly [number, number, number];
   images: Uint8Array;
   labels: Uint8Array;
-  /** What seeds the random numbers of each image. */
+  /** Positions in the data set, which seed the random numbers of each image. */
   positions: Uint32Array;
 }
 
 /**
- * A network as attacks see it. Pixels are N×H×W×C in 0 … 255, one image after
- * the other; logits and gradients of an image do not depend on the others.
+ * A network as seen by attacks. Pixels are N×H×W×C, 0 to 255. The logits and gradients of an image do not
+ * depend on the others.
  */
 export interface Classifier {
   classes: number;
-  /** Images to give it at once. */
+  /** The recommended number of images per call. */
   batch: number;
   /** Logits N×classes. */
   logits(pixels: Float32Array): Float32Array;
-  /** The class of each of the images that are computed; of equal logits the first counts. */
+  /** The class of each image that `pixels` computes [N,H,W,C]; of equal logits the first counts. */
   predict(pixels: () => tf.Tensor4D): ArrayLike<number>;
   /**
-   * One pass forward and, for each vector at the logits, one back to the pixels.
+   * One forward pass and, for each vector at the logits, one backward pass to the pixels.
    *
-   * @param fromLogits vectors [N,classes] to propagate back, made of the logits
-   * @param each told of each gradient N×H×W×C with respect to the pixels, in order
-   * @returns the logits
+   * @param fromLogits computes the vectors [N,classes] to propagate back, from the logits
+   * @param each called with each gradient N×H×W×C with respect to the pixels, in order
+   * @returns the logits N×classes
    */
   gradients(
     pixels: Float32Array,
@@ -59,7 +59,7 @@ export function classifierOf(network: Network, weights: Weights): Classifier {
         values = pass.logits.dataSync() as Float32Array;
         let index = 0;
         for (const vector of fromLogits(pass.logits)) {
-          // `pixelGradient` leaves out this factor, on which the length of a step may depend.
+          // `pixelGradient` omits this factor, on which the length of a step may depend.
           const gradient = floats(() =>
             pixelGradient(network, weights, pass, tf.mul<tf.Tensor2D>(vector, scale)),
           );
@@ -75,7 +75,7 @@ function floats(compute: () => tf.Tensor): Float32Array {
   return read(compute) as Float32Array;
 }
 
-/** The images of a data set at these positions. */
+/** Copies the images of a data set at these positions. */
 export function originalsOf(data: Dataset, positions: Uint32Array): Originals {
   const { height, width, channels } = data;
   const size = height * width * channels;
@@ -89,7 +89,7 @@ export function originalsOf(data: Dataset, positions: Uint32Array): Originals {
   return { count: positions.length, size, shape, images, labels, positions };
 }
 
-/** The class with the first largest of the logits from `begin` on. */
+/** The class with the largest of the `classes` logits from `begin` on; of equal ones the first. */
 export function classOf(logits: Float32Array, begin: number, classes: number): number {
   let best = 0;
   for (let k = 1; k < classes; k++) if (logits[begin + k] > logits[begin + best]) best = k;

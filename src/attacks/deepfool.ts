@@ -11,9 +11,8 @@ import { type Classifier, classOf, type Originals } from './classifier.js';
 const STEPS = 50;
 const OVERSHOOT = 0.02;
 /**
- * Added to the length of each step, in pixel units from 0 to 255, so that it reaches beyond the
- * boundary. Foolbox adds the same number in the units of its model, which are 255 times as large where
- * pixels go from 0 to 1.
+ * Added to the length of each step, in grey levels, so that it crosses the boundary. Foolbox adds the
+ * same number in units of its model, which are 255 times as large if pixels range from 0 to 1.
  */
 const BEYOND = 1e-4;
 
@@ -21,13 +20,13 @@ export const deepfoolL2 = deepfool('deepfool-l2', 'DeepFool L2', 'l2');
 export const deepfoolLinf = deepfool('deepfool-linf', 'DeepFool L∞', 'linf');
 
 /**
- * DeepFool (Moosavi-Dezfooli, Fawzi, Frossard, 2016, arXiv 1511.04599): the network is linearised at
- * the iterate, which then steps to the nearest of the boundaries between the label and each other
- * class, until it is across one; at most 50 steps, each 2 % longer than that.
+ * DeepFool (Moosavi-Dezfooli, Fawzi, Frossard, 2016, arXiv 1511.04599). Each step linearises the network
+ * at the iterate and moves to the nearest boundary between the label and another class, until one is
+ * crossed. At most 50 steps; the sum of the steps is lengthened by 2 %.
  *
- * Its iterates are real numbers, as published. Perturbed pixels are integers: what DeepFool finds is
- * taken as a direction, along which the smallest perturbation that still fools once it is rounded is
- * searched as for HC1.
+ * The iterates are real numbers, as published, but perturbed pixels are integers. So the perturbation
+ * found is used as a direction, along which the smallest rounded perturbation that fools is searched for
+ * as with HC1.
  */
 function deepfool(name: MinimisationAttack['name'], title: string, norm: Norm): MinimisationAttack {
   return {
@@ -36,7 +35,7 @@ function deepfool(name: MinimisationAttack['name'], title: string, norm: Norm): 
     title,
     published: false,
     norm,
-    // A few steps with a pass back for each other class, and the line search.
+    // A few steps, each with a backward pass for every other class, and the line search.
     passes: () => 100,
     async minimise(classifier, originals, options) {
       const { count, size, shape } = originals;
@@ -47,7 +46,7 @@ function deepfool(name: MinimisationAttack['name'], title: string, norm: Norm): 
         const end = Math.min(start + batch, count);
         const images = Uint32Array.from({ length: end - start }, (_, i) => start + i);
         const found = await perturbationsOf(classifier, originals, images, norm, options.signal);
-        // Over the largest magnitude a scale is an L∞.
+        // Divided by its largest magnitude, so that a scale is an L∞.
         const scaled = read(() => overLargest(tf.tensor4d(found, [images.length, ...shape])));
         directions.set(scaled, start * size);
         steps.done?.(end);
@@ -58,7 +57,7 @@ function deepfool(name: MinimisationAttack['name'], title: string, norm: Norm): 
   };
 }
 
-/** DeepFool's perturbations of some of the images, one after the other, in pixel units. */
+/** DeepFool's perturbations of the originals with the indices `images`, in grey levels, N×H×W×C. */
 export async function perturbationsOf(
   classifier: Classifier,
   { images: originals, labels, size }: Originals,
@@ -99,9 +98,9 @@ export async function perturbationsOf(
 }
 
 /**
- * The step of each image to the nearest boundary of the linearised network. With f the lead of a
- * class over the label and w its gradient, that boundary is |f| / ‖w‖₂ away in L2, along w, and
- * |f| / ‖w‖₁ in L∞, along the sign of w.
+ * The step of each image to the nearest boundary of the linearised network. With f the logit of a class
+ * minus that of the label and w the gradient of f, the distance to that boundary is |f| / ‖w‖₂ in L2,
+ * along w, and |f| / ‖w‖₁ in L∞, along the sign of w.
  */
 function nearestBoundaries(
   classifier: Classifier,
@@ -118,7 +117,7 @@ function nearestBoundaries(
   const leads = function* (logits: tf.Tensor2D) {
     values = logits.dataSync<'float32'>();
     const label = tf.oneHot(tf.tensor1d(labels, 'int32'), classes, 1, 0, 'float32');
-    // The k-th of the others is class k below the label and class k + 1 from there on.
+    // The k-th other class is k if that is below the label, else k + 1.
     for (let k = 0; k < classes - 1; k++) {
       const other = Int32Array.from(labels, (y) => (k < y ? k : k + 1));
       const hot = tf.oneHot(tf.tensor1d(other, 'int32'), classes, 1, 0, 'float32');

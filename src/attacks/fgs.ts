@@ -3,10 +3,10 @@ import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
 /**
- * Fast Gradient Sign (Goodfellow, Shlens, Szegedy, 2014): along the sign of the loss gradient.
+ * Fast gradient sign (Goodfellow, Shlens, Szegedy, 2014): along the sign of the loss gradient.
  *
- * An image whose float32 loss is exactly zero has a blank gradient, and the attack fails on it,
- * whatever small change would fool the network; see `fgsUnmasked` for the same without that.
+ * An image whose float32 loss is exactly zero has a blank gradient. The attack fails on it even if a small
+ * change would fool the network. `fgsUnmasked` avoids this.
  */
 export const fgs: LineAttack = {
   kind: 'line',
@@ -14,7 +14,7 @@ export const fgs: LineAttack = {
   title: 'FGS',
   logitsGradient(logits, labels) {
     const { loss, gradient } = softmaxCrossEntropy(logits, labels, 1);
-    // Other classes may keep a probability when the label's has become 1.0f: blank all the same.
+    // Other classes may have nonzero probabilities when the label's is 1.0f; the gradient is blank all the same.
     return tf.where(tf.equal(tf.expandDims(loss, 1), 0), tf.zerosLike(gradient), gradient);
   },
   direction: (gradient) => tf.sign(gradient),

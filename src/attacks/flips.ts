@@ -13,20 +13,20 @@ export interface Trained {
 }
 
 export interface NoiseSettings {
-  /** The noise's standard deviation, in pixel units. */
+  /** The noise's standard deviation, in grey levels. */
   sigma: number;
-  /** Distortions of each image. */
+  /** Number of distortions per image. */
   copies: number;
   seed: number;
 }
 
 /**
- * Random distortions: how many noisy copies of each image a network does not classify as the label.
- * A copy is clip(round(image + N(0, σ²)), 0, 255). All networks see the same copies, and the noise
- * of an image depends on seed, σ, copy and its position in the data set alone.
+ * Random distortions: counts the noisy copies of each image that a network does not classify as its label.
+ * A copy is clip(round(image + N(0, σ²)), 0, 255). All networks are given the same copies. The noise of an
+ * image depends only on seed, σ, copy and the image's position in the data set.
  *
  * @param positions of the images in the data set
- * @returns for each network the number of such copies of each image
+ * @returns for each network, the number of such copies of each image
  * @throws Interrupted if the signal aborts
  */
 export async function flipsUnderNoise(
@@ -40,7 +40,7 @@ export async function flipsUnderNoise(
   const flips = networks.map(() => new Uint32Array(positions.length));
   const { height, width, channels } = data;
   const size = height * width * channels;
-  // Of equal size, as far as possible.
+  // Batches of nearly equal size.
   const most = Math.min(...networks.map(({ network }) => evaluationBatch(network)));
   const batch = Math.ceil(copies / Math.ceil(copies / most));
   for (let i = 0; i < positions.length; i++) {

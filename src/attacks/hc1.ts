@@ -3,9 +3,9 @@ import { overLargest } from '../engine/ops/perturbation.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
 /**
- * Hot/cold with the closest class (Rozsa, Rudd, Boult, 2016): with t the highest-scoring other
- * class, |z_t| at t and −z_y at the label y go back from the logits to the image; the direction is
- * that gradient over its largest magnitude.
+ * Hot/cold with the closest class (Rozsa, Rudd, Boult, 2016). With t the highest-scoring other class, |z_t|
+ * at t and −z_y at the label y are propagated back from the logits to the image. The direction is that
+ * gradient divided by its largest magnitude.
  */
 export const hc1: LineAttack = {
   kind: 'line',
@@ -20,7 +20,7 @@ export const hc1: LineAttack = {
   },
   direction: overLargest,
   published: true,
-  // Components far below 1 go on growing after the largest has saturated.
+  // Small components still grow after the largest has saturated.
   bisection: { limit: 2 ** 17, width: 1 / 16 },
   scan: wholeThenGrowing(1.04, 1e5),
 };

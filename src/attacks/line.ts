@@ -7,14 +7,18 @@ import type { Adversarials, LineAttack } from './attack.js';
 import type { Classifier, Originals } from './classifier.js';
 import type { Probe, SearchOptions } from './search.js';
 
-/** Looks for the smallest scale of each image that fools; NaN where none does. */
+/** Searches for the smallest scale of each image that fools; NaN if none does. */
 export type LineSearch = (
   count: number,
   probe: Probe,
   options: SearchOptions,
 ) => Promise<Float32Array>;
 
-/** Moves each image along its direction, N×H×W×C, as far as the search finds that it must. */
+/**
+ * Moves each image along its direction, N×H×W×C, by the scale that the search finds.
+ *
+ * @throws Interrupted if the signal aborts
+ */
 export async function searchLines(
   classifier: Classifier,
   { count, size, shape, images: originals, labels }: Originals,
@@ -22,7 +26,7 @@ export async function searchLines(
   search: LineSearch,
   options: SearchOptions,
 ): Promise<Adversarials> {
-  // Kept by the engine during the search.
+  // The engine keeps these during the search.
   const pixels = tf.tensor4d(Float32Array.from(originals), [count, ...shape]);
   const direction = tf.tensor4d(directions, [count, ...shape]);
   const moved = (which: Uint32Array, scales: Float32Array): tf.Tensor4D =>
@@ -53,7 +57,7 @@ export async function searchLines(
 /**
  * The direction of each image, N×H×W×C.
  *
- * @param reversed whether the colour channels of each are put into the opposite order
+ * @param reversed whether the order of the colour channels is reversed
  */
 export async function directionsOf(
   attack: LineAttack,

@@ -2,15 +2,15 @@ import type { Adversarials, Attempts } from './attack.js';
 import type { Originals } from './classifier.js';
 import { bisection, descent, halfOf, once, type Probe, type SearchOptions } from './search.js';
 
-/** Bisection begins with the limit: fooling takes less time than failing. */
+/** Bisection begins with the limit, because successful attempts take less time than failures. */
 const BUDGETS = { limit: 256, width: 1, first: 256 };
-/** No pixel can change by more. */
+/** The largest possible change of a pixel, in grey levels. */
 const LARGEST = 255;
 
 /**
- * For each image the smallest L∞ budget ε, an integer, within which an attack is known to fool: first
- * by bisection with quick attempts, then from there downwards with thorough ones. Where no quick attempt
- * fools, the thorough ones begin at 255.
+ * Finds, for each image, the smallest integer L∞ budget ε within which the attack fools: first by bisection
+ * with quick attempts, then from there downwards with thorough ones. If no quick attempt fools, the
+ * thorough ones begin at 255.
  */
 export async function minimiseBudget(
   { quick, thorough, lowersBudget }: Attempts,
@@ -18,7 +18,7 @@ export async function minimiseBudget(
   options: SearchOptions,
 ): Promise<Adversarials> {
   const found = { images: images.slice(), fooled: new Uint8Array(count) };
-  // A smaller budget is only tried after a larger one has fooled: the last that fools is the smallest.
+  // Each success is with a smaller budget than the one before, so the last is the smallest.
   const probeOf =
     (attempt: Attempts['quick']): Probe =>
     async (which, budgets) => {

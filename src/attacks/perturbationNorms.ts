@@ -1,14 +1,13 @@
 import type { Adversarials } from './attack.js';
 import type { Originals } from './classifier.js';
 
-/** How large perturbations are, in pixel units; NaN where the attack failed. */
+/** The norms of perturbations, in grey levels; NaN if the attack failed. */
 export interface PerturbationNorms {
   /** The largest change of a pixel. */
   linf: Float32Array;
   l2: Float32Array;
 }
 
-/** Measures what was done to each image. */
 export function perturbationNorms(
   { count, size, images: originals }: Originals,
   { images, fooled }: Adversarials,

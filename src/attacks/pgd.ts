@@ -5,40 +5,39 @@ import type { BudgetAttack, WithinBudgets } from './attack.js';
 import { logOddsGradient } from './fgsUnmasked.js';
 import { classOf, type Classifier, type Originals } from './classifier.js';
 
-/** What a run climbs, as its gradient with respect to the logits [N,C]; labels int32 [N]. */
+/** The gradient [N,C] with respect to the logits of the loss that a run maximises; labels int32 [N]. */
 export type LossGradient = (logits: tf.Tensor2D, labels: tf.Tensor1D) => tf.Tensor2D;
 
-/** One run of PGD: what it climbs, and where it starts. */
+/** One run of PGD. */
 export interface PgdRun {
   loss: LossGradient;
-  /** Step length, as a share of the budget. */
+  /** Step length, relative to the budget. */
   rate: number;
   steps: number;
-  /** Draws the start of an image uniformly from the budget's box; the image itself if left out. */
+  /** The generator for a start drawn uniformly from the budget's box; without it, the image itself. */
   random?: (image: number, epsilon: number) => Random;
 }
 
 /**
  * Projected gradient descent in L∞ (Madry, Makelov, Schmidt, Tsipras, Vladu, 2018, arXiv 1706.06083):
- * steps of 2.5 ε / steps along the sign of the gradient, each followed by a projection to the box of
- * radius ε around the image and to 0 … 255. The first start is the image itself, further ones are
- * random. Every start is made with two losses, neither of which can underflow: the log-odds, and the
+ * steps of 2.5 ε / steps along the sign of the gradient, each followed by projection onto the box of
+ * radius ε around the image and onto 0 … 255. The first start is the image itself; further ones are
+ * random. Each start is run with two losses, neither of which can underflow: the log-odds, and the
  * difference-of-logits ratio (Croce, Hein, 2020, arXiv 2003.01690).
  *
- * Iterates are real numbers, as published. Perturbed pixels are integers: an iterate that fools is
- * rounded and tried again, and so is the last of each run, fooling or not; an image leaves with the
- * first that fools when it is rounded. ε is an integer, too, so rounding does not lead beyond it.
+ * Iterates are real numbers, as published, but perturbed pixels are integers. So an iterate that fools is
+ * rounded and tried again, as is the last iterate of each run. The first rounded iterate that fools ends
+ * the attack on an image. ε is an integer, so rounding does not exceed it.
  *
- * The smallest ε, an integer, is found by bisection with the first run alone, on the
- * log-odds from the image itself; from there downwards one by one with all further runs, until none
- * of them fools.
+ * The smallest integer ε is found by bisection with the first run only, which uses the log-odds and starts
+ * at the image. From there ε is reduced by 1 at a time with all further runs, until none of them fools.
  */
 export const pgd: BudgetAttack = {
   kind: 'budget',
   name: 'pgd',
   title: 'PGD',
   published: false,
-  // Half of the nine budgets fail and take all steps; then each further run fails once.
+  // Half of about nine trials fail and take all steps; then each further run fails once.
   passes: ({ pgd: { steps, restarts } }) => 3 * steps * (4 + 2 * restarts),
   attempts(classifier, originals, { pgd: { steps, restarts } }, signal) {
     const by =
@@ -65,10 +64,12 @@ function runsOf(steps: number, restarts: number, { positions }: Originals): PgdR
 }
 
 /**
- * Runs PGD on some of the images with a budget for each, until one of the runs fools.
+ * Runs PGD on the originals with the indices `images`, each within its budget in grey levels, until one of
+ * the runs fools.
  *
- * @param adversarials N×H×W×C: those of images that are fooled are written here
- * @returns 1 or 0 for each of the images: fooled
+ * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
+ * @returns for each of `images`, 1 if it was fooled, else 0
+ * @throws Interrupted if the signal aborts
  */
 export async function pgdAt(
   classifier: Classifier,
@@ -98,7 +99,7 @@ export async function pgdAt(
   return fooled;
 }
 
-/** Which of `left`, positions in `images`, one run fools. */
+/** One run on `left`, positions in `images`; returns those that it fools. */
 async function runOnce(
   classifier: Classifier,
   { images: originals, labels, size }: Originals,
@@ -109,7 +110,7 @@ async function runOnce(
   adversarials: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<number[]> {
-  // The iterates of the images that are left lie one after the other.
+  // The iterates of the active images are stored contiguously.
   let active = left;
   const iterate = new Float32Array(left.length * size);
   active.forEach((j, row) => {
@@ -177,9 +178,9 @@ async function runOnce(
 }
 
 /**
- * The gradient with respect to the logits of the difference-of-logits ratio (z_t − z_y) / (z_1 − z_3), where t is
- * the best class other than the label y and z_1, z_3 are the largest and third largest logit; times
- * that positive denominator, on which no sign depends.
+ * The gradient [N,C] of the difference-of-logits ratio (z_t − z_y) / (z_1 − z_3) with respect to the logits,
+ * times the denominator, which is positive and does not change signs. t is the best class other than the
+ * label y; z_1 and z_3 are the largest and third largest logits.
  */
 export function ratioGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
   const classes = logits.shape[1];
@@ -195,7 +196,7 @@ export function ratioGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tens
   const [largest, , smaller] = tf.split(values, 3, 1);
   const towards = tf.sub<tf.Tensor2D>(best, label);
   const difference = tf.sum(tf.mul(logits, towards), 1, true);
-  // Where three logits are equal there is nothing to divide by, and the difference is 0.
+  // If the three largest logits are equal, the denominator and the difference are 0.
   const ratio = tf.divNoNan(difference, tf.sub(largest, smaller));
   return tf.sub(towards, tf.mul(ratio, tf.sub<tf.Tensor2D>(first, third)));
 }

@@ -1,23 +1,23 @@
 import { breathe } from '../base/interrupt.js';
 
 /**
- * Whether image i is misclassified when it is moved by scales[j] along its direction, or attacked
- * within that budget, for each i = images[j]: 1 or 0. Images are numbered from 0 to count − 1.
+ * For each i = images[j]: 1 if image i is misclassified when it is moved by scales[j] along its direction,
+ * or attacked within that budget, else 0. Images are numbered from 0 to count − 1.
  */
 export type Probe = (images: Uint32Array, scales: Float32Array) => Uint8Array | Promise<Uint8Array>;
 
 export interface SearchOptions {
-  /** Images that one call of the probe takes at most. */
+  /** The maximum number of images per call of the probe. */
   batch: number;
   /**
-   * Told how many images' worth of work is done: an image under way counts for the share of its
-   * trials, of all that it can need, that have been made. Never falls; ends with all.
+   * Called with the amount of work done, in images: an image in progress counts as the share of its
+   * possible trials that is done. Never decreases; ends with all images.
    */
   done?: (images: number) => void;
   signal?: AbortSignal | undefined;
 }
 
-/** The options of one half of a search, of which so many images' worth has been done `before`. */
+/** The options of one half of a search; `before` is the work done in the other half, in images. */
 export function halfOf({ done, ...options }: SearchOptions, before: number): SearchOptions {
   if (!done) return options;
   return {
@@ -28,21 +28,21 @@ export function halfOf({ done, ...options }: SearchOptions, before: number): Sea
   };
 }
 
-/** How far `bisection` goes: doubling up to `limit`, then halving down to `width`. */
+/** The range of `bisection`: doubling up to `limit`, then halving down to `width`. */
 export interface BisectionRange {
   limit: number;
   width: number;
   /**
-   * The scale that is tried first; 1 if left out. With the limit itself, budgets are halved from above,
-   * which is quicker where fooling takes less time than failing.
+   * The scale that is tried first; 1 by default. If it is the limit, budgets are halved from above, which
+   * is faster if successful attempts take less time than failures.
    */
   first?: number;
 }
 
 /**
- * For each image the scale at which it is misclassified, found by doubling (1, 2, 4, … limit) and
- * then bisection between the last two scales, which keeps the misclassified end; NaN where even the
- * limit does not fool. Not always the smallest: an image may be misclassified, right again and
+ * For each image, a scale at which it is misclassified, found by doubling (1, 2, 4, … limit) and then
+ * bisecting between the last two scales, keeping the misclassified end; NaN if the limit does not fool.
+ * Not always the smallest, because an image may be misclassified, classified correctly again, and
  * misclassified again along its line. This is the search of the paper (section 2 of the protocol).
  */
 export async function bisection(
@@ -55,7 +55,7 @@ export async function bisection(
   const wrong = new Float32Array(count).fill(NaN);
   const trial = new Float32Array(count).fill(first);
   const halvings = (between: number) => Math.max(0, Math.ceil(Math.log2(between / width)));
-  /** Trials from `scale` on of an image that only the last doubling fools. */
+  /** The number of trials from `scale` on for an image that only the last doubling fools. */
   const doublings = (scale: number) =>
     scale > limit ? 0 : Math.floor(Math.log2(limit / scale)) + 1 + halvings(limit / 2);
   const trials = Math.max(doublings(first), 1 + halvings(first));
@@ -74,8 +74,8 @@ export async function bisection(
 }
 
 /**
- * For each image the smallest scale at which it is misclassified on the way down from `start` in
- * steps of 1, up to the first that does not fool; `start` itself, which is not probed, if none does.
+ * For each image, the smallest scale that fools when going down from `start` in steps of 1 until the first
+ * that does not; `start` itself, which is not probed, if no smaller one fools.
  */
 export async function descent(
   count: number,
@@ -85,7 +85,7 @@ export async function descent(
 ): Promise<Float32Array> {
   const found = start.slice();
   const trial = start.map((scale) => scale - 1);
-  // Nobody knows how many: each trial may be the last.
+  // The number of trials is unknown: each may be the last.
   await searchRounds(count, trial, 1, probe, options, (image, fooled) => {
     if (!fooled) return 0;
     found[image] = trial[image];
@@ -105,7 +105,7 @@ export async function once(
   await searchRounds(count, scales, 1, probe, options, () => 0);
 }
 
-/** For each image the first of `scales` (ascending) at which it is misclassified, else NaN. */
+/** For each image, the first of `scales` (ascending) at which it is misclassified, else NaN. */
 export async function scan(
   count: number,
   scales: Float32Array,
@@ -128,9 +128,9 @@ export async function scan(
 }
 
 /**
- * Probes every image whose trial scale is above 0 at that scale, round after round, in full batches
- * across images, until `judge` says that it has no more trials. `judge` sets the next one and returns
- * how many are left at most; at first these are `trials`.
+ * Probes all images whose trial scale is above 0, in rounds and in full batches, until none has trials
+ * left. `judge` sets an image's next trial scale and returns the maximum number of trials left, which is
+ * `trials` at first.
  */
 async function searchRounds(
   count: number,

@@ -4,15 +4,15 @@ import type { BudgetAttack, WithinBudgets } from './attack.js';
 import { classOf, type Classifier, type Originals } from './classifier.js';
 
 /**
- * The L∞ Square Attack (Andriushchenko, Croce, Flammarion, Hein, 2020, arXiv 1912.00049), a random
- * search that sees logits and no gradients. It starts from vertical stripes of ±ε in each channel. In
- * each query a square at a random place gets ±ε, a sign for each channel, and stays if the margin
- * z_y − max_{j≠y} z_j has become smaller. The share of the image that a square covers begins at 0.8
- * and is halved by the paper's schedule, stretched to the number of queries.
+ * The L∞ Square Attack (Andriushchenko, Croce, Flammarion, Hein, 2020, arXiv 1912.00049), a random search
+ * that uses logits but no gradients. It starts from vertical stripes of ±ε in each channel. Each query
+ * sets a square at a random place to ±ε, with one sign per channel, and keeps it if the margin
+ * z_y − max_{j≠y} z_j has decreased. The share of the image that a square covers begins at 0.8 and is
+ * halved according to that paper's schedule, scaled to the number of queries.
  *
- * Perturbed pixels are integers by themselves, as the budgets ε are. For the smallest one the search
- * goes on where it has fooled: with the same signs and ε − 1, until its queries are spent. It begins
- * at the ε that bisection finds with a twentieth of the queries for each.
+ * Perturbed pixels are integers, since the budgets ε are. To minimise ε, the search continues after each
+ * success with the same signs and ε − 1, until its queries are used up. It begins at the ε found by
+ * bisection, which uses a twentieth of the queries per trial.
  */
 export const square: BudgetAttack = {
   kind: 'budget',
@@ -33,11 +33,11 @@ export const square: BudgetAttack = {
   },
 };
 
-/** The share of the image that the first squares cover, and where, of 10 000 queries, it is halved. */
+/** The share of the image that the first squares cover, and the queries, of 10 000, at which it is halved. */
 const SHARE = 0.8;
 const HALVED_AFTER = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000];
 
-/** The side of the square of a query, 0 … queries − 1, on an image of so many places. */
+/** The side in pixels of a query's square, on an image of `places` pixels; queries are counted from 0. */
 export function sideAt(query: number, queries: number, places: number): number {
   const at = Math.floor((query / queries) * 10_000);
   const halvings = HALVED_AFTER.filter((bound) => at > bound).length;
@@ -45,12 +45,13 @@ export function sideAt(query: number, queries: number, places: number): number {
 }
 
 /**
- * Runs the attack on some of the images with a budget for each.
+ * Runs the attack on the originals with the indices `images`, each within its budget in grey levels.
  *
- * @param queries forward passes for each image at most
- * @param adversarials N×H×W×C: those of images that are fooled are written here
- * @param shrink whether a search that has fooled goes on with a budget smaller by 1
- * @returns 1 or 0 for each of the images: fooled
+ * @param queries maximum number of forward passes per image
+ * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
+ * @param shrink whether a successful search continues with a budget smaller by 1
+ * @returns for each of `images`, 1 if it was fooled, else 0
+ * @throws Interrupted if the signal aborts
  */
 export async function squareAt(
   classifier: Classifier,
@@ -70,7 +71,7 @@ export async function squareAt(
     const signs = Int8Array.from({ length: size }, (_, p) => stripes[p % stripes.length]);
     return { random, signs, epsilon: budgets[j], margin: Infinity };
   });
-  // What is asked next of the images that are left, one after the other.
+  // The next queries of the active images, stored contiguously.
   const asked = new Float32Array(images.length * size);
   const put = (row: number, j: number, p: number): void => {
     const { signs, epsilon } = searches[j];
@@ -89,7 +90,7 @@ export async function squareAt(
     const side = Math.min(sideAt(query - 1, queries, height * width), height, width);
     active.forEach((j, row) => {
       const search = searches[j];
-      // Stripes, and signs that are tried with another budget, are asked as they are.
+      // Stripes, and signs carried over to a smaller budget, are first queried unchanged.
       if (search.margin === Infinity) return;
       search.patch = drawPatch(search, side, shape);
       eachPixel(search.patch, shape, (p) => {
@@ -138,12 +139,12 @@ interface Search {
   /** The perturbation is these signs times ε. */
   signs: Int8Array;
   epsilon: number;
-  /** Infinity where the signs have not been asked with this budget. */
+  /** Infinity if the signs have not been queried with this budget. */
   margin: number;
   patch?: Patch;
 }
 
-/** A square, and the signs that were in it before. */
+/** A square, and its previous signs. */
 interface Patch {
   x: number;
   y: number;
@@ -181,7 +182,7 @@ function signFrom(random: Random): number {
   return random.uniform() < 0.5 ? -1 : 1;
 }
 
-/** The lead of the label over the best other class. */
+/** The label's logit minus the largest other logit. */
 function marginOf(logits: Float32Array, begin: number, classes: number, label: number): number {
   let other = -Infinity;
   for (let k = 0; k < classes; k++) {

@@ -6,9 +6,9 @@ import { codeOf, UserError } from './errors.js';
 import { reason } from './files.js';
 import { isRunning, processSpace } from './processes.js';
 
-/** Where the program keeps what it fetches, and how such a folder is made so that nobody sees a part. */
+/** The cache of downloaded files, and how its folders are written without exposing partial contents. */
 
-/** `$BANG_CACHE`, or a folder `bang` where the platform keeps caches. */
+/** `$BANG_CACHE`, or a folder `bang` in the platform's cache directory. */
 export function cacheFolder(
   env: NodeJS.ProcessEnv = process.env,
   platform: NodeJS.Platform = process.platform,
@@ -21,15 +21,15 @@ function platformCache(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): strin
   if (platform === 'win32') return env.LOCALAPPDATA ?? path.join(homedir(), 'AppData', 'Local');
   if (platform === 'darwin') return path.join(homedir(), 'Library', 'Caches');
   const xdg = env.XDG_CACHE_HOME;
-  // The XDG specification has relative paths ignored.
+  // The XDG specification says to ignore relative paths.
   return xdg && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache');
 }
 
 /**
- * A folder of this process's own in `parent`, on the same disk, in which something is made that is
- * then renamed to its place there. What killed processes left of theirs is removed.
+ * Creates a temporary folder for this process in `parent`. Its contents are later renamed into place,
+ * on the same disk. Folders left by killed processes are removed.
  *
- * @throws an error of the system if there can be none
+ * @throws the system's error if the folder cannot be created
  */
 export async function ownFolder(parent: string): Promise<string> {
   await mkdir(parent, { recursive: true });
@@ -37,7 +37,7 @@ export async function ownFolder(parent: string): Promise<string> {
   return await mkdtemp(path.join(parent, `.fetch-${spaceName()}-${process.pid}-`));
 }
 
-/** What writing to the cache throws, in one sentence for the user; other errors as they are. */
+/** A system error while writing to the cache, as a UserError; other errors are returned unchanged. */
 export function cacheError(error: unknown, folder: string): unknown {
   if (codeOf(error) === undefined) return error;
   return new UserError(

@@ -1,7 +1,7 @@
 /**
- * A mistake that the person at the keyboard can mend: a misspelt key, a missing file, a truncated
- * download. Its message is one sentence that names the place and says what to do; the command line
- * prints it without a stack trace and exits with 2.
+ * A mistake that the user can correct: a misspelt key, a missing file, a truncated download. Its
+ * message is one sentence that says where the problem is and what to do. The command line prints it
+ * without a stack trace and exits with code 2.
  */
 export class UserError extends Error {
   override name = 'UserError';
@@ -12,12 +12,12 @@ export class ExperimentError extends Error {
   override name = 'ExperimentError';
 }
 
-/** Work that was stopped on request (Ctrl-C, SIGTERM) after saving what it had. Exit code 130. */
+/** Work stopped on request (Ctrl-C, SIGTERM) after its results so far were saved. Exit code 130. */
 export class Interrupted extends Error {
   override name = 'Interrupted';
 }
 
-/** The message of anything that was thrown. */
+/** The message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

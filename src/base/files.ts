@@ -13,13 +13,13 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The root of this package, where `configs/` and `results/` lie. */
+/** The root of this package, which contains `configs/` and `results/`. */
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Writes a file so that readers see the old content or the new, never a part, whatever interrupts.
+ * Writes a file atomically: readers see the old content or the new, never a part, even after a crash.
  *
- * @throws UserError if the folder cannot be written
+ * @throws UserError if it cannot be written
  */
 export function writeFileAtomic(file: string, content: string | Uint8Array): void {
   const temporary = `${file}.${process.pid}.tmp`;
@@ -43,14 +43,14 @@ function removeIfThere(file: string): void {
   try {
     rmSync(file, { force: true });
   } catch {
-    // What cannot be removed could not be made either.
+    // If it cannot be removed, it could not be created either.
   }
 }
 
 /**
  * Reads a file that the user named.
  *
- * @throws UserError if there is none or it cannot be read
+ * @throws UserError if it does not exist or cannot be read
  */
 export async function readUserFile(file: string): Promise<Buffer> {
   try {
@@ -60,7 +60,7 @@ export async function readUserFile(file: string): Promise<Buffer> {
   }
 }
 
-/** What the operating system says, in words. */
+/** The reason for a system error, in words; for other errors, their message. */
 export function reason(error: unknown): string {
   switch (codeOf(error)) {
     case 'ENOENT':
@@ -81,7 +81,11 @@ export function reason(error: unknown): string {
   }
 }
 
-/** What a JSON file holds; undefined if there is none or it is damaged. */
+/**
+ * The content of a JSON file; undefined if it does not exist or is damaged.
+ *
+ * @throws UserError if it exists but cannot be read
+ */
 export function readJson(file: string): unknown {
   try {
     return parseJson(readFileSync(file, 'utf8'));
@@ -91,7 +95,7 @@ export function readJson(file: string): unknown {
   }
 }
 
-/** What a text in JSON says; undefined if it is not JSON. */
+/** Parses JSON; undefined if the text is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

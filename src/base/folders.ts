@@ -3,7 +3,11 @@ import { codeOf, UserError } from './errors.js';
 import { reason } from './files.js';
 import path from 'node:path';
 
-/** @throws UserError if a file or folder is there and stays */
+/**
+ * Removes a file or folder if it exists.
+ *
+ * @throws UserError if it cannot be removed
+ */
 export function remove(file: string): void {
   try {
     rmSync(file, { recursive: true, force: true });
@@ -12,7 +16,11 @@ export function remove(file: string): void {
   }
 }
 
-/** @throws UserError if a folder cannot be made or written to */
+/**
+ * Creates a folder if necessary and checks that it is writable.
+ *
+ * @throws UserError if it cannot be created or written to
+ */
 export function makeWritable(folder: string): void {
   try {
     makeFolder(folder);
@@ -23,7 +31,7 @@ export function makeWritable(folder: string): void {
   }
 }
 
-/** Not Node's own recursion, which never ends in a folder such as /proc that takes no other. */
+/** Does not use Node's own recursion, which never ends in folders such as /proc where none can be created. */
 function makeFolder(folder: string): void {
   const make = (): void => {
     try {

@@ -5,7 +5,7 @@ import { npmOptions } from './npmConfig.js';
 
 export { npmOptions } from './npmConfig.js';
 
-/** An npm package of one version, and what its tarball hashes to. */
+/** One version of an npm package, and the subresource integrity of its tarball. */
 export interface NpmPackage {
   name: string;
   version: string;
@@ -13,11 +13,11 @@ export interface NpmPackage {
 }
 
 /**
- * Downloads a package as npm would and unpacks all of it into `folder`. Its scripts are not run and
- * its dependencies not fetched.
+ * Downloads a package as npm would and unpacks it into `folder`. Its scripts are not run and its
+ * dependencies are not fetched.
  *
- * @throws UserError if the registry cannot be reached, has no such package or another one, or the
- *   folder cannot be written; Interrupted if `signal` aborts
+ * @throws UserError if the registry cannot be reached, does not have the package, or serves a
+ *   different one, or if the folder cannot be written; Interrupted if `signal` aborts
  */
 export async function extractPackage(
   { name, version, integrity }: NpmPackage,
@@ -48,7 +48,11 @@ export function hostOf(registry: string): string {
   return URL.canParse(registry) ? new URL(registry).host : registry;
 }
 
-/** Waits for `work`, but no longer than until `signal` aborts: npm's pauses do not listen to it. */
+/**
+ * Waits for `work`, or until `signal` aborts. npm's pauses between attempts ignore the signal.
+ *
+ * @throws Interrupted if `signal` aborts
+ */
 export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
@@ -63,7 +67,7 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefin
   });
 }
 
-/** What codes of errors say of a host that cannot be reached, as clauses. */
+/** Error codes of a host that cannot be reached, explained as clauses. */
 export const UNREACHABLE = new Map([
   ['ENOTFOUND', 'its name cannot be resolved'],
   ['EAI_AGAIN', 'its name cannot be resolved'],
@@ -71,8 +75,8 @@ export const UNREACHABLE = new Map([
   ['ECONNRESET', 'the connection was lost'],
   ['EPIPE', 'the connection was lost'],
   ['ERR_STREAM_PREMATURE_CLOSE', 'the connection was lost'],
-  ['EHOSTUNREACH', 'no route leads there'],
-  ['ENETUNREACH', 'no route leads there'],
+  ['EHOSTUNREACH', 'there is no route to it'],
+  ['ENETUNREACH', 'there is no route to it'],
   ['ETIMEDOUT', 'it did not answer in time'],
   ['ECONNECTIONTIMEOUT', 'it did not answer in time'],
   ['EIDLETIMEOUT', 'it did not answer in time'],
@@ -80,10 +84,10 @@ export const UNREACHABLE = new Map([
   ['ETRANSFERTIMEOUT', 'it did not answer in time'],
 ]);
 
-/** What writing a file can say without naming it. */
+/** Codes of write errors, which may not name the file. */
 const UNWRITABLE = new Set(['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS']);
 
-/** What else works where a package cannot be fetched, as parts of a sentence. */
+/** Alternatives if a package cannot be fetched, appended to the error message. */
 export interface Remedies {
   offline: string;
   instead: string;
@@ -91,14 +95,14 @@ export interface Remedies {
 
 const NO_REMEDIES: Remedies = { offline: '', instead: '' };
 
-/** Whether what came is not what was expected. */
+/** Whether the error means that the downloaded content was not the expected one. */
 export function isDamaged(error: unknown): boolean {
   return ['EINTEGRITY', 'Z_DATA_ERROR', 'Z_BUF_ERROR', 'TAR_BAD_ARCHIVE', 'TAR_ABORT'].includes(
     codeOf(error) ?? '',
   );
 }
 
-/** A failed download in one sentence for the user; what is not a failure of the world stays as it is. */
+/** A failed download as a UserError; errors without a system or npm error code are returned unchanged. */
 export function explain(
   error: unknown,
   name: string,

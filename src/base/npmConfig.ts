@@ -4,17 +4,17 @@ import definitions from '@npmcli/config/lib/definitions/index.js';
 import type { Options } from 'pacote';
 import { messageOf, UserError } from './errors.js';
 
-/** What npm's libraries take; of it, this is sure to be there. */
+/** Options of npm's libraries; those listed here are always present. */
 type NpmOptions = Options & {
   registry: string;
   retry: { retries: number; minTimeout: number; maxTimeout: number };
 };
 
 /**
- * The settings under which npm itself would fetch here: registry, proxies, certificates, tokens,
- * cache, offline, from the environment and the npmrc files, read by npm's own reader.
+ * The settings with which npm itself would fetch packages here: registry, proxies, certificates,
+ * tokens, cache and offline mode. npm's own parser reads them from the environment and npmrc files.
  *
- * @throws UserError if npm would refuse the settings
+ * @throws UserError if npm would reject the settings
  */
 export async function npmOptions(): Promise<NpmOptions> {
   const config = new Config({
@@ -26,14 +26,14 @@ export async function npmOptions(): Promise<NpmOptions> {
   });
   try {
     await config.load();
-    // Drops values of the wrong type, such as a number of retries that is a word.
+    // Drops values of the wrong type, such as a word for the number of retries.
     config.validate();
   } catch (error) {
     throw new UserError(`npm's settings cannot be used: ${messageOf(error)}`);
   }
   const options = config.flat as NpmOptions;
   const { retry } = options;
-  // npm waits 10 s, then 60 s, before it tries again, which suits installs that nobody watches.
+  // By default npm waits 10 s, then 60 s, before it retries: too long for an interactive command.
   if (config.isDefault('fetch-retry-mintimeout')) {
     retry.minTimeout = Math.min(1000, retry.maxTimeout);
   }
@@ -48,7 +48,7 @@ export async function npmOptions(): Promise<NpmOptions> {
   return options;
 }
 
-/** Where Node's installers put npm; packagers leave an npmrc there. */
+/** Where Node's installers put npm; distributors may put an npmrc there. */
 function npmFolder(): string {
   const folder = path.dirname(process.execPath);
   const modules = process.platform === 'win32' ? 'node_modules' : '../lib/node_modules';

@@ -1,7 +1,7 @@
 declare module '@npmcli/config/lib/definitions/index.js' {
   import type Config from '@npmcli/config';
 
-  /** npm's own settings: their types and defaults, and their names in the libraries of npm. */
+  /** npm's settings: their types, their defaults, and their names in npm's libraries. */
   const npm: {
     definitions: Config.DefinitionsObject;
     shorthands: Config.ShortFlags;

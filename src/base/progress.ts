@@ -1,22 +1,22 @@
-/** Where long work says how far it is. The command line shows it; tests and libraries are silent. */
+/** Receives the progress of long-running work. The command line displays it. */
 export interface Progress {
-  /** Starts a task of `total` units; `unit` names them for the reader (`images`, `iterations`). */
+  /** Starts a task of `total` units; `unit` is their name for display (`images`, `iterations`). */
   start(label: string, total: number, unit: string): Task;
-  /** A line worth reading once, such as a warning. */
+  /** Displays one line, such as a warning. */
   note(line: string): void;
 }
 
 export interface Task {
   /**
-   * `done` units of the task's total are done, in all, those begun counted in part; `detail` is
-   * shown beside.
+   * Sets the number of units done so far, which may include a fraction of those in progress;
+   * `detail` is displayed beside it.
    */
   update(done: number, detail?: string): void;
-  /** Ends the task, with one line that remains. */
+  /** Ends the task; `summary` remains visible. */
   finish(summary?: string): void;
 }
 
-/** Progress that nobody watches. */
+/** Ignores all progress. */
 export const silent: Progress = {
   start: () => ({ update: () => undefined, finish: () => undefined }),
   note: () => undefined,

@@ -1,18 +1,18 @@
-/** Random numbers that a seed names: the same on every machine and with any number of threads. */
+/** Pseudo-random numbers determined by a seed: the same on every machine and with any number of threads. */
 export interface Random {
   /** 32 random bits, as an unsigned integer. */
   bits(): number;
   /** Uniform in [0, 1). */
   uniform(): number;
-  /** Normal, mean 0, deviation 1. */
+  /** Normal, mean 0, standard deviation 1. */
   gaussian(): number;
 }
 
 /**
- * The generator of one purpose: `stream` (and `index`, such as the iteration) tell apart what one
- * seed is used for, so that each part can be drawn again alone, as resuming a run does.
+ * A generator for one purpose. `stream` and `index` (such as the iteration) separate the uses of one
+ * seed, so that each can be regenerated independently when a run is resumed.
  *
- * xoshiro128** of Blackman and Vigna, its state filled by a mixing hash.
+ * xoshiro128** by Blackman and Vigna; a mixing hash of seed, stream and index initializes its state.
  */
 export function makeRandom(seed: number, stream: string, index = 0): Random {
   let mixed = seed >>> 0;
@@ -29,7 +29,7 @@ export function makeRandom(seed: number, stream: string, index = 0): Random {
   let a = mix(1);
   let b = mix(2);
   let c = mix(3);
-  let d = mix(4) | 1; // never the all-zero state
+  let d = mix(4) | 1; // the state must not be all zeros
 
   const bits = (): number => {
     const product = Math.imul(b, 5);
@@ -51,7 +51,7 @@ export function makeRandom(seed: number, stream: string, index = 0): Random {
       spare = undefined;
       return value;
     }
-    // Box and Muller's transform; 1 − u is never 0.
+    // Box–Muller transform; 1 − u is never 0.
     const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
     const angle = 2 * Math.PI * uniform();
     spare = radius * Math.sin(angle);

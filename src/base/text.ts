@@ -1,12 +1,12 @@
-/** Texts for people: numbers, lists of words, and names from elsewhere as they can be printed. */
+/** Text for display: numbers, lists of words, and untrusted names made safe to print. */
 
-/** A number with so many decimals, without the sign of a zero. */
+/** A number with `digits` decimals, and no minus sign on a rounded zero. */
 export function fixed(value: number, digits: number): string {
   const text = value.toFixed(digits);
   return Number(text) === 0 ? text.replace('-', '') : text;
 }
 
-/** The same with a sign, but for zero. */
+/** The same with a plus sign if positive. */
 export function signed(value: number, digits: number): string {
   const text = fixed(value, digits);
   return Number(text) > 0 ? `+${text}` : text;
@@ -18,12 +18,12 @@ export function inWords(names: readonly string[]): string {
   return names.length < 2 ? last : `${names.slice(0, -1).join(', ')} or ${last}`;
 }
 
-/** A text from elsewhere quoted, cut short, and with nothing in it that a terminal would obey. */
+/** Untrusted text in quotes, truncated, with control characters escaped. */
 export function quoted(value: string): string {
   return escaped(JSON.stringify(cut(value)));
 }
 
-/** Any plain value as JSON, cut short in the same way. */
+/** Any plain value as JSON, truncated and escaped in the same way. */
 export function briefJson(value: unknown): string {
   return escaped(cut(JSON.stringify(value)));
 }
@@ -44,17 +44,17 @@ export function shapeText(shape: readonly number[]): string {
   return shape.join('×');
 }
 
-/** A name as it can be printed: nothing in it that a terminal would obey. */
+/** A name with control characters replaced, so that a terminal does not interpret them. */
 export function printable(name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
 }
 
-/** The same of a text of several lines: what comes from files and from a queue may be in it. */
+/** The same for text of several lines, which may contain names from files and queues. */
 export function printableText(text: string): string {
   return text.split('\n').map(printable).join('\n');
 }
 
-/** The word that was probably meant, or undefined if none is near. */
+/** The most similar of `words`, or undefined if none is similar enough. */
 export function nearest(word: string, words: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;
   const typed = word.toLowerCase();
@@ -67,7 +67,7 @@ export function nearest(word: string, words: readonly string[]): string | undefi
   return least <= Math.max(1, Math.floor(word.length / 3)) ? best : undefined;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
+/** The number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
 function editDistance(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from './dataset.js';
 
-/** Images as float32 pixels [N,H,W,C] and labels int32 [N]. */
+/** Float32 pixels [N,H,W,C], 0 to 255, and int32 labels [N]. */
 export interface Batch {
   pixels: tf.Tensor4D;
   labels: tf.Tensor1D;
 }
 
-/** The images at these positions of the data set. */
+/** The images at these positions of the data set; the caller disposes of the tensors. */
 export function batchOf(data: Dataset, positions: ArrayLike<number>): Batch {
   const size = data.height * data.width * data.channels;
   const count = positions.length;

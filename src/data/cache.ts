@@ -9,7 +9,7 @@ import { keptFiles, problemOf, type Source } from './sources.js';
 /** The bytes of a data set's files, by name. */
 export type DataFiles = Map<string, Uint8Array>;
 
-/** What the cache holds of a data set, in `folder`. */
+/** The state of a data set in the cache; `folder` is its place. */
 export type CacheState =
   | { state: 'cached'; folder: string; files: DataFiles }
   | { state: 'absent'; folder: string }
@@ -17,16 +17,16 @@ export type CacheState =
   | { state: 'damaged'; folder: string; problem: string };
 
 export interface FetchOptions {
-  /** The folder of the cache; `cacheFolder()` unless told. */
+  /** The cache folder; `cacheFolder()` by default. */
   root?: string;
   progress?: Progress;
   signal?: AbortSignal;
 }
 
 /**
- * The files of a data set from the cache, fetched first if they are not there or not intact.
+ * The files of a data set from the cache, fetched first if they are missing or damaged.
  *
- * @throws UserError if they cannot be fetched or kept; Interrupted if `signal` aborts
+ * @throws UserError if they cannot be fetched or stored; Interrupted if `signal` aborts
  */
 export async function cachedFiles(source: Source, options: FetchOptions = {}): Promise<DataFiles> {
   const { root = cacheFolder(), progress = silent, signal } = options;
@@ -45,10 +45,10 @@ export async function cachedFiles(source: Source, options: FetchOptions = {}): P
 }
 
 /**
- * Reads a data set from the cache and checks every byte of it. The hashes take 0.1 s for either
- * data set, so it is not worth trusting sizes and dates instead.
+ * Reads a data set from the cache and verifies its checksums. They take 0.1 s for either data set,
+ * so checking only sizes and dates would save little.
  *
- * @throws UserError if there are files that may not be read
+ * @throws UserError if a file cannot be read, for example for lack of permission
  */
 export async function readCache(source: Source, root = cacheFolder()): Promise<CacheState> {
   const folder = path.join(root, 'data', source.name);
@@ -67,7 +67,7 @@ export async function readCache(source: Source, root = cacheFolder()): Promise<C
       files.set(file.name, bytes);
     } catch (error) {
       const code = codeOf(error);
-      // Fetching again does not mend permissions.
+      // Fetching again does not fix permissions.
       if (code === undefined || code === 'EACCES' || code === 'EPERM') {
         throw new UserError(`cannot read ${path.join(folder, file.name)}: ${reason(error)}`);
       }
@@ -79,9 +79,9 @@ export async function readCache(source: Source, root = cacheFolder()): Promise<C
 }
 
 /**
- * Fetches a data set into the cache. Its files are unpacked into a folder of this process's own
- * beside their place and put there in one step, so that nobody sees a part of them; of several
- * processes that do this at once one wins.
+ * Fetches a data set into the cache. Its files are unpacked into a temporary folder and moved into
+ * place in one step, so that partial data is never visible. If several processes do this at once, one
+ * of them wins.
  */
 async function fill(
   source: Source,
@@ -111,12 +111,12 @@ async function fill(
     }
     await inCache(putInPlace(source, root, fresh, own));
   } finally {
-    // What cannot be removed now is a leftover, which the next fetch removes.
+    // If this fails, the next fetch removes the folder.
     await rm(own, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
-/** Renames `fresh` to the data set's folder; damaged files that lie there go into `own`. */
+/** Renames `fresh` to the data set's folder; damaged files already there are moved into `own`. */
 async function putInPlace(source: Source, root: string, fresh: string, own: string): Promise<void> {
   const folder = path.join(root, 'data', source.name);
   for (let attempt = 1; ; attempt++) {
@@ -124,11 +124,11 @@ async function putInPlace(source: Source, root: string, fresh: string, own: stri
       await rename(fresh, folder);
       return;
     } catch (error) {
-      // A folder that is not empty cannot be renamed over; Windows calls that EPERM or EACCES.
+      // A folder cannot replace one that is not empty; Windows reports that as EPERM or EACCES.
       const occupied = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EPERM', 'EACCES'];
       if (attempt === 5 || !occupied.includes(codeOf(error) ?? '')) throw error;
     }
-    // Another process may have been faster: then its files are as good as ours.
+    // Another process may have been faster; its files are equally good.
     if ((await readCache(source, root)).state === 'cached') return;
     await rename(folder, path.join(own, `old-${attempt}`)).catch((error: unknown) => {
       if (codeOf(error) !== 'ENOENT') throw error;

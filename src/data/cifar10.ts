@@ -10,10 +10,10 @@ import { SHAPES } from './shapes.js';
 const SHAPE = SHAPES.cifar10;
 const PIXELS = SHAPE.height * SHAPE.width;
 
-/** An image of the binary version: its label, then its red, its green and its blue plane. */
+/** An image of the binary version: its label, then its red, green and blue planes. */
 const RECORD_BYTES = 1 + 3 * PIXELS;
 
-/** The folder in which the archive of the binary version has its files. */
+/** The folder in the archive of the binary version. */
 const ARCHIVE_FOLDER = 'cifar-10-batches-bin';
 const TRAIN_FILES = [1, 2, 3, 4, 5].map((batch) => `data_batch_${batch}.bin`);
 const TEST_FILES = ['test_batch.bin'];
@@ -26,11 +26,11 @@ export function decodeCifar10(files: DataFiles): DataSplits {
 }
 
 /**
- * CIFAR-10, or data in its form, from a folder with the six files of the official binary version,
- * or from the one above it.
+ * CIFAR-10, or data in the same format, from a folder with the six files of the official binary
+ * version, or from its parent folder.
  *
  * @param imagesPerFile 10 000 in the official files
- * @throws UserError that names the file which is missing, damaged, or of another kind
+ * @throws UserError that names a file that is missing, damaged, or of another kind
  */
 export async function readCifar10Folder(
   folder: string,
@@ -65,7 +65,7 @@ async function readSplit(files: string[], imagesPerFile: number): Promise<Datase
     const expected = imagesPerFile * RECORD_BYTES;
     refuseOtherLength(await lengthOf(file, 'the original CIFAR-10 file'), expected, file);
     const bytes = await readUserFile(file);
-    // It may have changed in between.
+    // The file may have changed in between.
     refuseOtherLength(bytes.length, expected, file);
     const own = labels.subarray(i * imagesPerFile, (i + 1) * imagesPerFile);
     for (let image = 0; image < imagesPerFile; image++) own[image] = bytes[image * RECORD_BYTES];
@@ -79,11 +79,11 @@ function refuseOtherLength(bytes: number, expected: number, file: string): void 
   if (bytes === expected) return;
   throw new UserError(
     `${file} is ${bytes < expected ? 'truncated' : 'too long'}: it has ${bytes} bytes instead of ` +
-      `${expected}; fetch it again from where it came`,
+      `${expected}; download it again`,
   );
 }
 
-/** Records with planes of colours to images [N,H,W,3]. */
+/** Converts records of colour planes to images [N,H,W,3]. */
 function interleave(records: Uint8Array, images: Uint8Array): void {
   let to = 0;
   for (let record = 0; record < records.length; record += RECORD_BYTES) {

@@ -2,13 +2,13 @@ import type { ImageShape } from './shapes.js';
 
 /** Images as bytes, N×height×width×channels (NHWC), and their labels, 0 ≤ label < classes. */
 export interface Dataset extends ImageShape {
-  /** N, the number of images and of labels. */
+  /** N, the number of images. */
   count: number;
   images: Uint8Array;
   labels: Uint8Array;
 }
 
-/** The pixels of one image, height × width × channels. */
+/** A copy of the pixels of one image, height × width × channels. */
 export function imageAt({ images, height, width, channels }: Dataset, i: number): Uint8Array {
   const size = height * width * channels;
   return images.slice(i * size, (i + 1) * size);
@@ -19,13 +19,13 @@ export interface DataSplits {
   test: Dataset;
 }
 
-/** The first `count` images of a data set. */
+/** The first `count` images of a data set, or all if there are fewer. */
 export function firstImages(data: Dataset, count: number | 'all'): Dataset {
   if (count === 'all' || count >= data.count) return data;
   return slice(data, 0, count);
 }
 
-/** Images from `begin` up to but without `end`. */
+/** Images from `begin` to `end`, exclusive; the arrays are views. */
 export function slice(data: Dataset, begin: number, end: number): Dataset {
   const size = data.height * data.width * data.channels;
   return {

@@ -21,11 +21,11 @@ const megabytes = (bytes: number): number => Math.round(bytes / 1e5) / 10;
 
 /**
  * Downloads the package of a source as npm would and writes the source's files into `folder`, each
- * under its name in the table: no path, link or mode of the tarball is ever used. If the connection
- * is lost half-way, it says so and starts over, as often as npm's setting `fetch-retries` allows.
+ * under its name in the table. Paths, links and modes in the tarball are ignored. If the connection is
+ * lost, the download is restarted, as often as npm's setting `fetch-retries` allows.
  *
- * @throws UserError if the registry cannot be reached, has no such package or another one, or the
- *   files cannot be written; Interrupted if `signal` aborts
+ * @throws UserError if the registry cannot be reached, does not have the package, or serves a
+ *   different one, or if the files cannot be written; Interrupted if `signal` aborts
  */
 export async function download(
   source: Source,
@@ -35,14 +35,14 @@ export async function download(
   const npm = await npmOptions();
   const host = hostOf(npm.registry);
   const stopped = (): Interrupted => new Interrupted(`fetching ${source.name} was stopped`);
-  // npm itself tries again only until an answer begins.
+  // npm itself does not retry once the response has begun.
   const tries = npm.retry.retries + 1;
   for (let turn = 1; ; turn++) {
     const begun = performance.now();
     const task = progress.start(`fetch ${source.name}`, megabytes(source.bytes), 'MB');
     let received = 0;
     let summary: string | undefined;
-    // Aborted at the end, whatever happened, so that no request outlives its turn.
+    // Always aborted at the end, so that no request outlives its attempt.
     const over = new AbortController();
     const either = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
     try {
@@ -115,7 +115,7 @@ function unpack(
     tarball.on('error', reject);
     tarball.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      // A tarball that is longer fails its integrity anyway, but only once it has ended.
+      // A longer tarball would fail the integrity check, but only at its end.
       if (bytes > source.bytes) {
         reject(unexpected(source, `it is longer than ${source.bytes} bytes`));
         return;
@@ -135,7 +135,7 @@ async function save(
   source: Source,
   folder: string,
 ): Promise<void> {
-  // The length first: what claims to be longer is never collected.
+  // Check the length first, so that an oversized entry is never buffered.
   if (entry.size !== file.bytes) {
     entry.resume();
     throw unexpected(source, `${file.entry} has ${entry.size} bytes instead of ${file.bytes}`);

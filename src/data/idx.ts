@@ -8,18 +8,18 @@ import { shapeText } from '../base/text.js';
  */
 export interface Idx {
   shape: number[];
-  /** The elements, a view on the bytes that were parsed. */
+  /** The elements, a view of the parsed bytes. */
   data: Uint8Array;
 }
 
 const UNSIGNED_BYTE = 8;
 
 /**
- * Parses a whole IDX file. Allocates nothing of the size that the header claims.
+ * Parses a whole IDX file without copying it.
  *
  * @param rank the number of dimensions expected: 3 for images, 1 for labels
  * @param name names the file in messages
- * @throws UserError if it is not such a file, is truncated, or goes on after its last element
+ * @throws UserError if it is not an IDX file of bytes, is truncated, or is too long
  */
 export function parseIdx(bytes: Uint8Array, rank: number, name: string): Idx {
   const shape = idxShape(bytes, rank, name);
@@ -28,18 +28,20 @@ export function parseIdx(bytes: Uint8Array, rank: number, name: string): Idx {
     throw new UserError(
       `${name} is ${bytes.length < expected ? 'truncated' : 'too long'}: its header announces ` +
         `${shapeText(shape)} bytes of data, which makes a file of ${expected} bytes, not of ` +
-        `${bytes.length}; fetch it again from where it came`,
+        `${bytes.length}; download it again`,
     );
   }
-  // Not `subarray`: that of a Buffer is a Buffer, which behaves differently (`slice`, `toString`).
+  // Not `subarray`, which returns a Buffer for a Buffer; its `slice` and `toString` differ.
   const start = bytes.byteOffset + headerLength(rank);
   return { shape, data: new Uint8Array(bytes.buffer, start, expected - headerLength(rank)) };
 }
 
 /**
- * The dimensions that the header of an IDX file claims, from its first `4 + 4·rank` bytes or more.
+ * The dimensions in the header of an IDX file.
  *
- * @throws UserError if these are not the first bytes of an IDX file of `rank` dimensions of bytes
+ * @param head at least the first `4 + 4·rank` bytes of the file
+ *
+ * @throws UserError if this is not the header of an IDX file of bytes with `rank` dimensions
  */
 export function idxShape(head: Uint8Array, rank: number, name: string): number[] {
   if (head.length < 4 || head[0] !== 0 || head[1] !== 0) {
@@ -60,15 +62,13 @@ export function idxShape(head: Uint8Array, rank: number, name: string): number[]
     );
   }
   if (head.length < headerLength(rank)) {
-    throw new UserError(
-      `${name} is truncated within its header: fetch it again from where it came`,
-    );
+    throw new UserError(`${name} is truncated within its header: download it again`);
   }
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   return Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));
 }
 
-/** A whole IDX file of this shape whose elements, a view on it, are still 0. */
+/** An IDX file of this shape, filled with zeros; `data` is a view of its elements. */
 export function emptyIdx(shape: number[]): { file: Uint8Array; data: Uint8Array } {
   const file = new Uint8Array(idxLength(shape));
   const view = new DataView(file.buffer);
@@ -79,7 +79,7 @@ export function emptyIdx(shape: number[]): { file: Uint8Array; data: Uint8Array 
   return { file, data: file.subarray(headerLength(shape.length)) };
 }
 
-/** The length in bytes of an IDX file of bytes of this shape, header included. */
+/** The length in bytes of an IDX file of this shape, including its header. */
 export function idxLength(shape: number[]): number {
   return headerLength(shape.length) + shape.reduce((product, size) => product * size, 1);
 }

@@ -5,14 +5,14 @@ import type { Dataset } from './dataset.js';
 import { parseIdx, type Idx } from './idx.js';
 import type { ImageShape } from './shapes.js';
 
-/** An IDX array and the file it is from, for messages. */
+/** An IDX array, with the name of its file for messages. */
 export interface NamedIdx extends Idx {
   file: string;
 }
 
 export const LABELS_RANK = 1;
 
-/** The rank of the IDX file that holds such images: without an axis for channels if these are grey. */
+/** The rank of the IDX array of such images. Grey images have no channel axis. */
 export function imagesRank(shape: ImageShape): number {
   return 1 + axesOf(shape).length;
 }
@@ -39,7 +39,8 @@ export function decodeIdxFiles(
 /**
  * Pairs images and labels.
  *
- * @throws UserError if they are not of this shape or do not fit each other
+ * @throws UserError if the images have another shape, there are none, their number differs from that of
+ *   the labels, or a label is out of range
  */
 export function pair(images: NamedIdx, labels: NamedIdx, shape: ImageShape): Dataset {
   const [count, ...found] = images.shape as [number, ...number[]];
@@ -62,7 +63,7 @@ export function pair(images: NamedIdx, labels: NamedIdx, shape: ImageShape): Dat
   return { ...shape, count, images: images.data, labels: labels.data };
 }
 
-/** @throws UserError that names the first label which no class has */
+/** @throws UserError that names the first label that is not below `classes` */
 export function refuseWrongLabel(labels: Uint8Array, classes: number, file: string): void {
   const wrong = labels.findIndex((label) => label >= classes);
   if (wrong < 0) return;

@@ -12,11 +12,11 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** How the files of each data set become images and labels. */
+/** How the files of a data set are decoded. */
 interface Reader {
-  /** From the files of its source, which are known to be intact. */
+  /** From the cached files, which are known to be intact. */
   decode: (files: DataFiles) => DataSplits;
-  /** From a folder of the user's, of which nothing is known. */
+  /** From a folder of the user's, whose content is unchecked. */
   readFolder: (folder: string) => Promise<DataSplits>;
 }
 
@@ -26,8 +26,8 @@ const readers: Record<DataName, Reader> = {
 };
 
 /**
- * Loads a data set: from `dataDir` if given, else from the cache, which is filled first if it does
- * not hold the data set or not intact. With a full cache nothing touches the network.
+ * Loads a data set from `dataDir` if given, else from the cache. If the data set is missing from the
+ * cache or damaged, it is fetched first; otherwise the network is not used.
  *
  * @throws UserError if the data cannot be fetched, written or read; Interrupted if `signal` aborts
  */

@@ -10,10 +10,10 @@ import { idxLength, idxShape, parseIdx, type Idx } from './idx.js';
 import { decodeIdxFiles, imagesRank, LABELS_RANK, pair, type NamedIdx } from './labelled.js';
 import { SHAPES } from './shapes.js';
 
-/** The user's files are read whole; a million images of 28×28 fit. */
+/** The user's files are read into memory; the limit allows a million images of 28×28. */
 const MAX_FILE_BYTES = 2 ** 30;
 
-/** MNIST from the four files of its source. */
+/** MNIST from its four files. */
 export function decodeMnist(files: DataFiles): DataSplits {
   const split = (prefix: string): Dataset =>
     decodeIdxFiles(
@@ -26,10 +26,10 @@ export function decodeMnist(files: DataFiles): DataSplits {
 }
 
 /**
- * MNIST, or data in its form such as Fashion-MNIST, from a folder with the four original IDX files,
- * each gzipped or not: `train-images-idx3-ubyte` and so on, or `train-images.idx3-ubyte`.
+ * MNIST, or data in the same format such as Fashion-MNIST, from a folder with the four IDX files, each
+ * gzipped or not, named like `train-images-idx3-ubyte` or `train-images.idx3-ubyte`.
  *
- * @throws UserError that names the file which is missing, damaged, or of another kind
+ * @throws UserError that names a file that is missing, damaged, or of another kind
  */
 export async function readMnistFolder(folder: string): Promise<DataSplits> {
   const present = await namesIn(folder);
@@ -55,7 +55,7 @@ export async function readMnistFolder(folder: string): Promise<DataSplits> {
   return { train: await split('train'), test: await split('t10k') };
 }
 
-/** Reads an IDX file, gzipped or not, whatever its name says. */
+/** Reads an IDX file; whether it is gzipped is detected from its content. */
 async function readIdxFile(file: string, rank: number): Promise<Idx> {
   refuseTooLong(await lengthOf(file, 'the original MNIST file'), file);
   const bytes = await readUserFile(file);
@@ -65,10 +65,10 @@ async function readIdxFile(file: string, rank: number): Promise<Idx> {
 
 const inflate = promisify<Uint8Array, object, Buffer>(gunzip);
 
-/** Unzips an IDX file, and never more of it than its own header announces. */
+/** Unzips an IDX file, but no more of it than its own header announces. */
 async function gunzipIdx(bytes: Uint8Array, rank: number, file: string): Promise<Uint8Array> {
   try {
-    // Deflate cannot grow 4 kB beyond 4 MB, so this look at the header is harmless.
+    // 4 kB of deflate data cannot expand beyond about 4 MB, so reading the header is safe.
     const head = await inflate(bytes.subarray(0, 4096), { finishFlush: constants.Z_SYNC_FLUSH });
     const expected = idxLength(idxShape(head, rank, file));
     refuseTooLong(expected, file);
@@ -78,17 +78,13 @@ async function gunzipIdx(bytes: Uint8Array, rank: number, file: string): Promise
       case 'ERR_BUFFER_TOO_LARGE':
         throw new UserError(
           `${file} is too long: it unpacks to more than its header announces; ` +
-            'fetch it again from where it came',
+            'download it again',
         );
       case 'Z_BUF_ERROR':
-        throw new UserError(
-          `${file} is truncated: its gzip data ends early; fetch it again from where it came`,
-        );
+        throw new UserError(`${file} is truncated: its gzip data ends early; download it again`);
       case 'Z_DATA_ERROR':
       case 'Z_NEED_DICT':
-        throw new UserError(
-          `${file} is damaged (gzip: ${messageOf(error)}); fetch it again from where it came`,
-        );
+        throw new UserError(`${file} is damaged (gzip: ${messageOf(error)}); download it again`);
       default:
         throw error;
     }

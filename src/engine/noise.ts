@@ -1,41 +1,40 @@
 /**
- * Gaussian noise on pixels of which each has its number, whatever the threads, batches or order: the
- * generator is a function of seed, image, copy, σ and pixel alone.
+ * Reproducible Gaussian noise on pixels: each value depends only on seed, image, copy, σ and pixel, not on
+ * threads, batches or order.
  */
 
-/** What names the noise of several copies of one image. */
+/** Identifies the noise of several copies of one image. */
 export interface NoiseSource {
   /** 0 … 2³² − 1. */
   seed: number;
   /** The image's position in its data set. */
   image: number;
-  /** The number of the first copy; the others follow. */
+  /** The index of the first copy; the others follow. */
   firstCopy: number;
 }
 
-/** The distribution of a normal number rounded to an integer, as far as pixels can tell. */
+/** The distribution of a normal variable rounded to an integer and limited to ±255. */
 export interface RoundedNormal {
-  /** In pixel units. */
+  /** In grey levels. */
   sigma: number;
   /** Ascending: noise is −depth plus the number of thresholds below a word. The last is 2³² − 1. */
   thresholds: Uint32Array;
   depth: number;
 }
 
-/** So much moves any pixel from one end of its range to the other. */
+/** The largest possible change of a pixel, in grey levels. */
 const RANGE = 255;
 
 /**
- * The distribution of round(z), z normal with mean 0 and deviation σ, cut off at ±255, where each
- * pixel is clipped anyway: P(noise < j) = Φ((j − ½) / σ) for the integers j. Drawn by inversion of
- * 32 random bits, each of these probabilities is right to 2⁻³³, and the distribution is symmetric.
- * Other than with a formula for z there is nothing that could be rounded in another way: the noise is
- * the same on every engine and machine.
+ * The distribution of round(z), z normal with mean 0 and standard deviation σ, limited to ±255, beyond
+ * which every pixel is clipped: P(noise < j) = Φ((j − ½) / σ) for integers j. Noise is drawn by inversion
+ * with 32 random bits, so each of these probabilities is accurate to 2⁻³³, and the distribution is
+ * symmetric. Drawing compares integers only, so the noise is the same on every engine and machine.
  *
- * @param sigma above 0, in pixel units
+ * @param sigma above 0, in grey levels
  */
 export function roundedNormal(sigma: number): RoundedNormal {
-  // The words, of 2³², for which the noise is j or more: 0 where it is rarer than 2⁻³³.
+  // How many of the 2³² words give noise of j or more; 0 if its probability is below 2⁻³³.
   const words: number[] = [];
   for (let j = 1; j <= RANGE; j++) {
     const above = Math.round(2 ** 32 * upperTail((j - 0.5) / sigma));
@@ -43,7 +42,7 @@ export function roundedNormal(sigma: number): RoundedNormal {
     words.push(above);
   }
   const depth = words.length;
-  // As many are at −j or less; a threshold t is below the words from t + 1 on.
+  // As many give −j or less. The threshold t is below all words from t + 1 on.
   const thresholds = [
     ...words.toReversed().map((count) => count - 1),
     ...words.map((count) => 2 ** 32 - count - 1),
@@ -53,8 +52,8 @@ export function roundedNormal(sigma: number): RoundedNormal {
 }
 
 /**
- * 1 − Φ(x) for x ≥ 0, with an error of some 10⁻¹⁶. Taylor's series of Φ, all of whose terms are
- * positive: Marsaglia, Evaluating the Normal Distribution (Journal of Statistical Software 11, 2004).
+ * 1 − Φ(x) for x ≥ 0, with an error of about 10⁻¹⁶, from a series for Φ whose terms are all positive:
+ * Marsaglia, Evaluating the Normal Distribution (Journal of Statistical Software 11, 2004).
  */
 export function upperTail(x: number): number {
   if (x > 8) return 0;
@@ -68,10 +67,10 @@ export function upperTail(x: number): number {
   return Math.max(0, 0.5 - (sum * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI));
 }
 
-/** The second half of the generator's key: this purpose, of several that one seed may have. */
+/** The second word of the generator's key, which separates noise from other uses of the seed. */
 const PURPOSE = 0x6e6f6973;
 
-/** What the kernel wants to know: [seed, purpose, image, firstCopy, bits of σ as float32]. */
+/** The kernel's argument `counters`: [seed, purpose, image, firstCopy, bits of σ as float32]. */
 export function countersOf({ seed, image, firstCopy }: NoiseSource, sigma: number): Uint32Array {
   return Uint32Array.of(seed, PURPOSE, image, firstCopy, bitsOf(sigma));
 }
@@ -81,8 +80,8 @@ function bitsOf(value: number): number {
 }
 
 /**
- * clip(x + noise, 0, 255) for several copies of an image of integers: what the native kernel
- * `addNoise` computes, number for number.
+ * clip(x + noise, 0, 255) for several copies of an image of integers, with exactly the same values as
+ * the native kernel `addNoise`: [copies, …x].
  */
 export function noisyCopies(
   x: ArrayLike<number>,
@@ -104,7 +103,7 @@ export function noisyCopies(
   return noisy;
 }
 
-/** How many of ascending values are below another, by bisection. */
+/** The number of `values`, which ascend, that are below `word`; by bisection. */
 function countBelow(values: Uint32Array, word: number): number {
   let [low, high] = [0, values.length];
   while (low < high) {
@@ -116,7 +115,7 @@ function countBelow(values: Uint32Array, word: number): number {
 }
 
 /**
- * Philox4x32-10: four random words for each counter of four words and key of two. Salmon, Moraes, Dror
+ * Philox4x32-10: four random words from a counter of four words and a key of two. Salmon, Moraes, Dror
  * and Shaw, Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
  */
 export function philox(
@@ -138,7 +137,7 @@ export function philox(
 /** The high and the low word of the product of two words. */
 function product(a: number, b: number): [number, number] {
   const [a0, a1, b0, b1] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  // Each sum stays below 2³³, which a number holds exactly.
+  // Each sum is below 2³³ and therefore exact.
   const middle = a1 * b0 + ((a0 * b0) >>> 16);
   const other = a0 * b1 + (middle % 0x10000);
   const high = a1 * b1 + Math.floor(middle / 0x10000) + Math.floor(other / 0x10000);

@@ -1,18 +1,18 @@
 import type { AttackName, Protocol } from '../attacks/attack.js';
 
-/** What one attack did to each image; NaN where it failed or was not tried. */
+/** The results of one attack for each image; norms are NaN where it failed or was not tried. */
 export interface AttackOutcome {
-  /** Largest change of a pixel, in pixel units. */
+  /** Largest change of a pixel, in grey levels. */
   linf: Float32Array;
-  /** L2 norm of the change, of attacks in L2. */
+  /** L2 norm of the change in grey levels, for attacks in L2. */
   l2?: Float32Array;
-  /** PASS, and 1 or 0 for whether the pair could be aligned; absent where it was not measured. */
+  /** PASS, and 1 if the pair could be aligned, else 0; absent if not measured. */
   pass?: Float32Array;
   aligned?: Uint8Array;
   seconds: { attack: number; pass: number };
 }
 
-/** What an evaluation found, image by image. */
+/** The results of an evaluation for each image. */
 export interface Evaluation {
   images: number;
   labels: Uint8Array;

@@ -2,15 +2,15 @@ import type { AttackName } from '../attacks/attack.js';
 import type { Evaluation } from './evaluation.js';
 import type { Row } from './row.js';
 
-/** What other attacks find where FGS has no gradient; only of evaluations with a stronger attack. */
+/** Whether FGS fails because its gradient is masked; only for evaluations with a stronger attack. */
 export interface MaskingStudy {
-  /** Correctly classified images, and those of them whose gradient is blank in float32. */
+  /** Correctly classified images, and how many of them have a blank gradient. */
   attacked: number;
   blank: number;
   /** Images that FGS does not fool. */
   fgsFails: number;
   attacks: Partial<Record<AttackName, MaskingOfAttack>>;
-  /** What follows, in words: `conclusionText(concludeMasking(…))`. */
+  /** The conclusion in words: `conclusionText(concludeMasking(…))`. */
   conclusion: string;
 }
 
@@ -20,18 +20,18 @@ export type MaskingCounts = Omit<MaskingStudy, 'conclusion'>;
 /** Numbers of images. */
 export interface MaskingOfAttack {
   fooled: number;
-  /** Fooled by this one and not by FGS. */
+  /** Fooled by this attack but not by FGS. */
   fgsFails: number;
-  /** With a smaller L∞ than FGS, not fooled counting as infinite. */
+  /** Fooled with a smaller L∞ than FGS needs, which is infinite where FGS fails. */
   belowFgs: number;
-  /** With a smaller L∞ than PGD; null if that was not made. */
+  /** Fooled with a smaller L∞ than PGD needs; null if PGD was not run. */
   belowPgd: number | null;
 }
 
-/** Square needs less than PGD on this share of the images or more: PGD is misled. */
+/** PGD counts as misled if Square needs a smaller L∞ on at least this share of the images. */
 const MISLED = 0.1;
 
-/** What masks a network's robustness; undefined without FGS. */
+/** The masking study of an evaluation; undefined without FGS. */
 export function maskingStudy({
   images,
   labels,
@@ -68,24 +68,24 @@ export function maskingStudy({
   return { ...study, conclusion: conclusionText(concludeMasking(study)) };
 }
 
-/** The attacks that tell why FGS fails, in the order in which they are named. */
+/** The attacks that show why FGS fails, in the order in which they are mentioned. */
 const WITNESSES = ['square', 'fgs-unmasked', 'pgd'] as const;
 type Witness = (typeof WITNESSES)[number];
 
-/** What a study says; shares are from 0 to 1. */
+/** The conclusion of a study; shares are from 0 to 1. */
 export interface MaskingConclusion {
-  /** Of the attacked images, those that FGS does not fool and those whose gradient is blank. */
+  /** Shares of the attacked images that FGS does not fool, and whose gradient is blank. */
   fails: number;
   blank: number;
-  /** Of the images that FGS does not fool, the share that each of these attacks fools, if any. */
+  /** The share of the images FGS does not fool that each of these attacks fools, if above 0. */
   witnesses: { attack: Witness; share: number }[];
-  /** Why FGS fails where another attack fools most of what it leaves; null where none does. */
+  /** Why FGS fails, if another attack fools more than half of the images FGS does not; null otherwise. */
   cause: 'masking' | 'weakness' | null;
-  /** The share on which Square needs a smaller L∞ than PGD, and whether that says that PGD is misled. */
+  /** The share of images on which Square needs a smaller L∞ than PGD, and whether PGD counts as misled. */
   square: { ahead: number; misled: boolean } | null;
 }
 
-/** What follows from the numbers; undefined if nothing was attacked. */
+/** Draws the conclusion; undefined if no image was attacked. */
 export function concludeMasking({
   attacked,
   blank,
@@ -114,7 +114,7 @@ const WITNESS_WORDS: Record<Witness, string> = {
   pgd: 'PGD fools',
 };
 
-/** The conclusion in sentences: they are part of `result.json`. */
+/** The conclusion in sentences, for `result.json`. */
 export function conclusionText(conclusion: MaskingConclusion | undefined): string {
   if (!conclusion) return 'No image is classified correctly, so nothing was attacked.';
   const { fails, blank, witnesses, cause, square } = conclusion;
@@ -151,27 +151,27 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-/** What FGS-Rate hides: percent of the correctly classified images, means over seeds. */
+/** What the FGS rate hides: percentages of the correctly classified images, means over seeds. */
 export interface HiddenByFgs {
   blank: number;
   fgs: number;
   unmasked: number;
 }
 
-/** Rates that differ by less, in percent, say the same. */
+/** Rates that differ by no more than this, in percentage points, count as equal. */
 const SAME = 1;
 
-/** How the FGS column can be read. */
+/** How to read the FGS column. */
 export type FgsReading = 'nothing succeeds' | 'as it stands' | 'weak' | 'no matter' | 'masked';
 
-/** What the rates say of the FGS column. */
+/** How these rates say to read the FGS column. */
 export function readingOf({ blank, fgs, unmasked }: HiddenByFgs): FgsReading {
   if (fgs === 0 && unmasked === 0) return 'nothing succeeds';
   if (blank > 0) return unmasked > fgs ? 'masked' : 'no matter';
   return unmasked > fgs + SAME ? 'weak' : 'as it stands';
 }
 
-/** What FGS-Rate hides, over rows with one for each seed; undefined where nothing was measured. */
+/** What the FGS rate hides, from one row per seed; undefined if nothing was measured. */
 export function hiddenByFgs(rows: readonly Row[]): HiddenByFgs | undefined {
   const each = rows.flatMap(({ blank, correct, attacks }): HiddenByFgs[] => {
     const { fgs, 'fgs-unmasked': unmasked } = attacks;

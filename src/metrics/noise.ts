@@ -19,16 +19,16 @@ export interface NoiseStage {
   weights: OfPair<string>;
 }
 
-/** What one σ did to the networks at one stage. */
+/** The results for one σ at one stage. */
 export interface NoiseRow {
   stage: number;
   iteration: number;
   /** In grey levels. */
   sigma: number;
   images: number;
-  /** Distortions of each image. */
+  /** Number of distortions per image. */
   copies: number;
   networks: OfPair<Rate & { flips: number }>;
-  /** BANG's rate minus the regular one, in points; both met the same images and the same noise. */
+  /** BANG's rate minus the regular one, in percentage points, for the same images and the same noise. */
   difference: { value: number; overImages: number | null };
 }

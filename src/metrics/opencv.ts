@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 
-/** The part of OpenCV.js that PASS needs; the package's own types lack the Emscripten half. */
+/** The part of OpenCV.js that PASS needs; the package's own types lack Emscripten's functions. */
 export interface OpenCv {
   Mat: new (rows?: number, columns?: number, type?: number) => Mat;
   Size: new (width: number, height: number) => Size;
@@ -36,7 +36,7 @@ export interface OpenCv {
   setLogLevel(level: number): number;
   stackSave(): number;
   stackRestore(pointer: number): void;
-  /** All memory of the module; a new array whenever the memory has grown. */
+  /** The module's memory; a new array whenever it has grown. */
   HEAPU8: Uint8Array;
   onRuntimeInitialized?: () => void;
   CV_8UC1: number;
@@ -51,7 +51,7 @@ export interface OpenCv {
   TermCriteria_EPS: number;
 }
 
-/** A matrix in the memory of the module; the views die when that memory grows. */
+/** A matrix in the module's memory; its views become invalid when that memory grows. */
 export interface Mat {
   readonly data: Uint8Array;
   readonly data32F: Float32Array;
@@ -64,7 +64,7 @@ interface Size {
   height: number;
 }
 
-/** An error that OpenCV raised; `code` is one of its own, such as -7 for "no convergence". */
+/** An error raised by OpenCV, with its error code, such as -7 for "no convergence". */
 export class OpenCvError extends Error {
   override name = 'OpenCvError';
   constructor(
@@ -75,28 +75,29 @@ export class OpenCvError extends Error {
   }
 }
 
-/** OpenCV of this thread, and the way to call what may raise an error in it. */
+/** This thread's instance of OpenCV, and a safe way to call functions that may raise an error. */
 export interface OpenCvRuntime {
   cv: OpenCv;
   /**
-   * Calls `work`; if OpenCV raises an error in it, all memory of the module goes back to where it
-   * was before, and the error comes out as an {@link OpenCvError}. `work` must neither create nor
-   * delete objects of OpenCV. The contents of matrices go back too, to an unspecified earlier state.
+   * Calls `work`. If OpenCV raises an error, the module's memory is restored, including the contents of
+   * matrices, to an unspecified earlier state. `work` must neither create nor delete OpenCV objects.
+   *
+   * @throws OpenCvError if OpenCV raises an error
    */
   attempt<T>(work: () => T): T;
-  /** To be called after objects of OpenCV were created or deleted: {@link attempt} keeps them. */
+  /** Must be called after OpenCV objects were created or deleted, so that {@link attempt} preserves them. */
   objectsChanged(): void;
 }
 
 let runtime: Promise<OpenCvRuntime> | undefined;
 
-/** Loads OpenCV into this thread, once: some 0.2 s. */
+/** Loads OpenCV into this thread, once; takes about 0.2 s. */
 export function loadOpenCv(): Promise<OpenCvRuntime> {
   runtime ??= new Promise((resolve) => {
     const events = ['uncaughtException', 'unhandledRejection'] as const;
     const before = events.map((event) => process.rawListeners(event));
     const cv = createRequire(import.meta.url)('@techstark/opencv-js') as OpenCv;
-    // Emscripten would take over this process's handling of every error, its own or not.
+    // Remove the handlers that Emscripten installs for all errors of the process.
     events.forEach((event, i) => {
       for (const listener of process.rawListeners(event)) {
         if (!before[i].includes(listener)) {
@@ -104,7 +105,7 @@ export function loadOpenCv(): Promise<OpenCvRuntime> {
         }
       }
     });
-    // `cv` has a `then` that resolves to `cv` again: a promise must never resolve to it.
+    // `cv` has a `then` that resolves to `cv` again, so a promise must never resolve to `cv`.
     cv.onRuntimeInitialized = () => {
       cv.setLogLevel(0);
       resolve(createRuntime(cv));
@@ -114,10 +115,9 @@ export function loadOpenCv(): Promise<OpenCvRuntime> {
 }
 
 /**
- * This build of OpenCV has no unwinding: an error leaves the calls between it and JavaScript as
- * they were, 3.5 kB of stack and 70 kB of heap each time for ECC. After 1500 of them the stack has
- * run into the static data, and OpenCV computes nonsense or never returns. A copy of its memory
- * (7 MB, 0.6 ms to put back) makes an error free of consequences instead.
+ * This build of OpenCV does not unwind the stack: each error in ECC leaks 3.5 kB of stack and 70 kB of
+ * heap. After about 1500 errors the stack overwrites static data, and OpenCV computes nonsense or never
+ * returns. Therefore a copy of its memory (7 MB, 0.6 ms to restore) is restored after each error.
  */
 function createRuntime(cv: OpenCv): OpenCvRuntime {
   let snapshot: Uint8Array | undefined;
@@ -129,7 +129,7 @@ function createRuntime(cv: OpenCv): OpenCvRuntime {
       try {
         return work();
       } catch (error) {
-        // OpenCV throws the address of its exception; anything else is a fault of the program.
+        // OpenCV throws the address of its exception; anything else is a bug.
         if (typeof error !== 'number') throw error;
         const { code, msg } = cv.exceptionFromPtr(error);
         cv.stackRestore(stack);
@@ -143,7 +143,7 @@ function createRuntime(cv: OpenCv): OpenCvRuntime {
   };
 }
 
-/** How much of the memory was ever written: the rest is still zero, as it came. */
+/** The length of the memory without trailing zeros, which were never written. */
 function usedBytes(memory: Uint8Array): number {
   const words = new Int32Array(memory.buffer);
   let used = words.length;

@@ -1,6 +1,6 @@
 import { loadOpenCv, OpenCvError } from './opencv.js';
 
-/** The shape of one image, rows of pixels of interleaved channels: 1 (grey) or 3 (RGB). */
+/** The shape of one image, row-major with interleaved channels: 1 (grey) or 3 (RGB). */
 export interface ImageShape {
   height: number;
   width: number;
@@ -10,11 +10,11 @@ export interface ImageShape {
 export interface Pass {
   /** The score, in [-1, 1]; 1 for identical images. */
   pass: number;
-  /** Whether the images could be aligned; if not, they were compared as they are. */
+  /** Whether the images could be aligned; if not, they were compared unaligned. */
   aligned: boolean;
 }
 
-/** Measures pairs of images of one shape in this thread. */
+/** Measures PASS of pairs of images of one shape, in this thread. */
 export interface PassMeter {
   /**
    * PASS of an image and its perturbed version, each height × width × channels.
@@ -22,18 +22,18 @@ export interface PassMeter {
    * @throws RangeError if an image has another size
    */
   measure(original: Uint8Array, adversarial: Uint8Array): Pass;
-  /** Gives the memory back; the meter is of no use afterwards. */
+  /** Frees the memory; the meter cannot be used afterwards. */
   close(): void;
 }
 
-// The alignment: as many iterations, and this much less gain of correlation, end it.
+// The alignment ends after this many iterations, or when the correlation improves by less than this.
 const ITERATIONS = 50;
 const TOLERANCE = 1e-3;
 const NO_SMOOTHING = 1;
-/** OpenCV's code for an ECC that does not converge. */
+/** OpenCV's error code if ECC does not converge. */
 const NO_CONVERGENCE = -7;
 
-// SSIM's constants: window, its standard deviation, and (K · L)² for K₁ = 0.01, K₂ = 0.03, L = 255.
+// SSIM's constants: the window's side and standard deviation in pixels, and (K · L)² for K₁ = 0.01, K₂ = 0.03, L = 255.
 const WINDOW = 11;
 const SIGMA = 1.5;
 const C1 = (0.01 * 255) ** 2;
@@ -42,12 +42,12 @@ const C2 = (0.03 * 255) ** 2;
 const IDENTITY = Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1);
 
 /**
- * The psychometric perceptual adversarial similarity score (PASS) of the paper's evaluation: the
- * original is aligned to the adversarial image by the homography that maximises the enhanced
- * correlation coefficient (ECC), both on grey levels, and the structural similarity (SSIM) of the
- * two is averaged over all pixels.
+ * The psychometric perceptual adversarial similarity score (PASS) of the paper's evaluation. Both images
+ * are converted to grey. The original is aligned to the adversarial image by the homography that
+ * maximises the enhanced correlation coefficient (ECC). PASS is the structural similarity (SSIM) of the
+ * two, averaged over all pixels.
  *
- * @throws RangeError if the shape is not one of images
+ * @throws RangeError if the shape is not that of a grey or RGB image
  */
 export async function createPassMeter(shape: ImageShape): Promise<PassMeter> {
   const { height, width, channels } = shape;
@@ -59,7 +59,7 @@ export async function createPassMeter(shape: ImageShape): Promise<PassMeter> {
   const { cv } = runtime;
   const pixels = height * width;
 
-  // One set of matrices for all pairs: OpenCV would otherwise spend its time in allocation.
+  // One set of matrices serves all pairs, because allocation in OpenCV is slow.
   const original = new cv.Mat(height, width, cv.CV_8UC1);
   const adversarial = new cv.Mat(height, width, cv.CV_8UC1);
   const aligned = new cv.Mat(height, width, cv.CV_8UC1);
@@ -100,7 +100,7 @@ export async function createPassMeter(shape: ImageShape): Promise<PassMeter> {
     }
   }
 
-  /** Mean SSIM of two grey images. The four blurs of it are one, of four interleaved channels. */
+  /** Mean SSIM of two grey images. Its four blurs are done as one, on four interleaved channels. */
   function meanSsim(x: Uint8Array, y: Uint8Array): number {
     const m = moments.data64F;
     for (let i = 0, k = 0; i < pixels; i++, k += 4) {
@@ -135,7 +135,7 @@ export async function createPassMeter(shape: ImageShape): Promise<PassMeter> {
       toGrey(originalImage, channels, original.data);
       toGrey(adversarialImage, channels, adversarial.data);
       if (align()) {
-        // ECC's homography leads from the adversarial image's pixels to the original's.
+        // ECC's homography maps pixels of the adversarial image to those of the original.
         const flags = cv.INTER_LINEAR | cv.WARP_INVERSE_MAP;
         cv.warpPerspective(original, aligned, homography, size, flags, cv.BORDER_CONSTANT, black);
         return { pass: meanSsim(aligned.data, adversarial.data), aligned: true };
@@ -152,14 +152,14 @@ export async function createPassMeter(shape: ImageShape): Promise<PassMeter> {
   };
 }
 
-/** Grey levels of an image: its own, or 0.299 R + 0.587 G + 0.114 B, rounded (half up). */
+/** Converts an image to grey: 0.299 R + 0.587 G + 0.114 B, rounded half up; grey images are copied. */
 function toGrey(image: Uint8Array, channels: number, grey: Uint8Array): void {
   if (channels === 1) {
     grey.set(image);
     return;
   }
   for (let i = 0, k = 0; i < grey.length; i++, k += 3) {
-    // In thousandths, so that ties are exact.
+    // In thousandths, so that rounding is exact.
     grey[i] = Math.floor((299 * image[k] + 587 * image[k + 1] + 114 * image[k + 2] + 500) / 1000);
   }
 }

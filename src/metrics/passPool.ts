@@ -5,12 +5,12 @@ import type { ImageShape } from './pass.js';
 import type { PassJob, PassMessage } from './passWorker.js';
 
 export interface PassOptions {
-  /** How many threads measure, at most. */
+  /** The maximum number of threads. */
   workers: number;
   progress?: Progress;
-  /** What the progress is called. */
+  /** The label of the progress; `PASS` by default. */
   label?: string;
-  /** Ends the work early. */
+  /** Stops the work. */
   signal?: AbortSignal;
 }
 
@@ -21,18 +21,18 @@ export interface PassScores {
   aligned: Uint8Array;
 }
 
-/** Pairs that a thread takes at once: some 30 ms of work, little for the others to wait for. */
+/** Pairs that a thread takes at once: about 30 ms of work, so that all threads finish almost together. */
 const CHUNK = 64;
 
 /**
- * PASS (protocol: grey levels, ECC homography, SSIM) of N pairs of images, in several threads. The
- * scores do not depend on their number.
+ * PASS of N pairs of images, in several threads; see `createPassMeter`. The scores do not depend on the
+ * number of threads.
  *
  * @param originals N × height × width × channels grey or RGB levels
  * @param adversarials the same
  * @throws RangeError if the sizes do not fit
- * @throws Interrupted if the signal came
- * @throws UserError if the system gives not even one thread
+ * @throws Interrupted if the signal aborts
+ * @throws UserError if the system cannot start even one thread
  */
 export async function passOf(
   originals: Uint8Array,
@@ -72,7 +72,7 @@ export async function passOf(
       options.signal?.addEventListener('abort', stop);
       for (let i = 0; i < threads; i++) {
         const worker = startWorker(job, i > 0);
-        // The others measure all pairs.
+        // The threads that were started measure all pairs.
         if (!worker) break;
         workers.push(worker);
         running++;
@@ -97,9 +97,9 @@ export async function passOf(
 }
 
 /**
- * A thread; or undefined where the system gives no more of them and there are `others`.
+ * Starts a thread. If the system refuses, returns undefined if there are `others`.
  *
- * @throws UserError if there are none
+ * @throws UserError if the system refuses and there are no others
  */
 function startWorker(job: PassJob, others: boolean): Worker | undefined {
   try {
@@ -113,7 +113,7 @@ function startWorker(job: PassJob, others: boolean): Worker | undefined {
   }
 }
 
-/** The same values where all threads see them. */
+/** A copy of the values in shared memory. */
 function shared(values: Uint8Array): Uint8Array {
   const copy = new Uint8Array(new SharedArrayBuffer(values.length));
   copy.set(values);

@@ -1,22 +1,22 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { createPassMeter, type ImageShape } from './pass.js';
 
-/** What a worker of {@link passOf} gets; all memory is shared. */
+/** The data of a worker of {@link passOf}; all memory is shared. */
 export interface PassJob {
   shape: ImageShape;
-  /** N images each, one after the other. */
+  /** N images each. */
   originals: Uint8Array;
   adversarials: Uint8Array;
-  /** N results, to be filled in. */
+  /** N results each, written by the workers. */
   pass: Float32Array;
   aligned: Uint8Array;
-  /** One number: the first pair that nobody has taken yet. */
+  /** One number: the first pair that no worker has taken. */
   next: Int32Array;
-  /** How many pairs a worker takes at once. */
+  /** The number of pairs that a worker takes at once. */
   chunk: number;
 }
 
-/** What a worker says after each chunk: how many pairs were in it. */
+/** A worker's message after each chunk: the number of pairs in it. */
 export type PassMessage = number;
 
 const { shape, originals, adversarials, pass, aligned, next, chunk } = workerData as PassJob;

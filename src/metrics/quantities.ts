@@ -3,31 +3,32 @@ import { ATTACKS } from '../attacks/attacks.js';
 import type { AttackSummary, Row } from './row.js';
 import { meanOf, sampleDeviation, type Spread } from './statistics.js';
 
-/** How a number is written. */
+/** How a number is formatted. */
 export interface NumberStyle {
   unit: '%' | 'pixels' | '';
   digits: number;
 }
 
-/** What is measured of a network: one column of a table. */
+/** A quantity that is measured for a network: one column of a table. */
 export interface Quantity extends NumberStyle {
-  /** As CSV headings have it: `accuracy`, `fgs_rate`, `fgs_linf`. */
+  /** The name as in CSV headings: `accuracy`, `fgs_rate`, `fgs_linf`. */
   name: string;
-  /** What speaks for the network: more of it, or less; null if neither does. */
+  /** Whether more or less of it is better for the network; null if neither. */
   better: 'more' | 'less' | null;
-  /** The attack that it is of, and whether it is of PASS: what it takes to measure it. */
+  /** The attack that has to be run to measure it. */
   attack?: AttackName;
+  /** Whether PASS has to be measured for it. */
   ofPass: boolean;
-  /** Whether it is a mean over images, beside which a standard deviation stands. */
+  /** Whether it is a mean over images, which has a standard deviation. */
   spreads: boolean;
-  /** Null where there is nothing to measure, such as a rate over no images. */
+  /** Null if there is nothing to measure, such as a rate over no images. */
   of(row: Row): Measured | null;
 }
 
-/** A measured number; accuracy and rates are in percent, L∞ in pixel units. */
+/** A measured number; accuracy and rates are in percent, L∞ in grey levels. */
 export interface Measured {
   value: number;
-  /** The standard deviation over images, of quantities that are means over images. */
+  /** The standard deviation over images, for quantities that are means over images. */
   std?: number;
 }
 
@@ -39,7 +40,7 @@ type OfAttack = Omit<Quantity, 'name' | 'attack' | 'of'> & {
   of: (summary: AttackSummary) => Measured | null;
 };
 
-/** What is measured of each attack, by the end of its name. */
+/** The quantities of each attack, by the suffix of their names. */
 const OF_ATTACK: Record<string, OfAttack> = {
   rate: {
     ...PERCENT,
@@ -48,7 +49,7 @@ const OF_ATTACK: Record<string, OfAttack> = {
     spreads: false,
     of: ({ attacked, rate }) => (attacked === 0 ? null : { value: rate }),
   },
-  // A perturbation that looks less like the original is easier to notice.
+  // A low PASS is better: the perturbation is easier to notice.
   pass: { ...SCORE, better: 'less', ofPass: true, spreads: true, of: ({ pass }) => mean(pass) },
   linf: { ...PIXELS, better: 'more', ofPass: false, spreads: true, of: ({ linf }) => mean(linf) },
   aligned_rate: {
@@ -60,7 +61,7 @@ const OF_ATTACK: Record<string, OfAttack> = {
   },
 };
 
-/** Everything that is measured of a network, by the name that it has wherever it is written. */
+/** All quantities that are measured for a network. */
 export const QUANTITIES: readonly Quantity[] = [
   {
     name: 'accuracy',
@@ -80,7 +81,7 @@ export const QUANTITIES: readonly Quantity[] = [
   },
   ...ATTACK_NAMES.flatMap((attack) =>
     Object.entries(OF_ATTACK)
-      // PASS is measured where the paper has it.
+      // PASS is measured only for the paper's attacks.
       .filter(([, { ofPass }]) => ATTACKS[attack].published || !ofPass)
       .map(([key, { of, ...quantity }]): Quantity => ({
         ...quantity,
@@ -102,7 +103,7 @@ function share(part: number, whole: number): Measured | null {
   return whole === 0 ? null : { value: (100 * part) / whole };
 }
 
-/** The quantities of the paper's tables, in their order, and after them those of FGS unmasked. */
+/** The quantities of the paper's tables, in their order, followed by those of unmasked FGS. */
 export const TABLE_QUANTITIES = [
   'accuracy',
   'fgs_rate',
@@ -122,7 +123,7 @@ export function quantity(name: TableQuantity): Quantity {
   return byName.get(name)!;
 }
 
-/** What is measured of a network, by quantity; null where there is nothing. */
+/** The measured values of a network's quantities; null if not measured. */
 export type Measures = Record<TableQuantity, Measured | null>;
 
 export function eachQuantity<T>(of: (name: TableQuantity) => T): Record<TableQuantity, T> {
@@ -131,10 +132,10 @@ export function eachQuantity<T>(of: (name: TableQuantity) => T): Record<TableQua
 }
 
 /**
- * The quantities of the tables.
+ * The quantities of the tables: means over seeds of the values and of the standard deviations over images.
+ * Seeds for which a quantity is unknown are left out of its means.
  *
- * @param rows one for each seed: of values, and of deviations over images, the means over those seeds
- *   that have them
+ * @param rows one per seed
  */
 export function measuresOf(rows: readonly Row[]): Measures {
   return eachQuantity((name) => {
@@ -146,17 +147,16 @@ export function measuresOf(rows: readonly Row[]): Measures {
   });
 }
 
-/** One number of a quantity: the quantity itself, or its mean and its deviation over images. */
+/** One number of a quantity: its value, or its mean or standard deviation over images. */
 export interface Scalar extends NumberStyle {
-  /** As CSV headings have it: `fgs_rate`, `fgs_linf_mean`, `fgs_linf_std`. */
+  /** The name as in CSV headings: `fgs_rate`, `fgs_linf_mean`, `fgs_linf_std`. */
   name: string;
   quantity: Quantity;
   of(row: Row): number | null;
 }
 
 /**
- * Every number of a row, by the names that CSV headings, `expect` blocks, baselines and `bang diff` have
- * for them.
+ * All numbers of a row, with the names used in CSV headings, `expect` blocks, baselines and `bang diff`.
  */
 export const SCALARS: readonly Scalar[] = QUANTITIES.flatMap((one): Scalar[] => {
   const { unit, digits, name } = one;
@@ -171,7 +171,7 @@ export const SCALARS: readonly Scalar[] = QUANTITIES.flatMap((one): Scalar[] => 
 
 const scalarsByName = new Map(SCALARS.map((one) => [one.name, one]));
 
-/** @throws RangeError if there is none of that name */
+/** @throws RangeError if no scalar has that name */
 export function scalar(name: string): Scalar {
   const found = scalarsByName.get(name);
   if (!found) throw new RangeError(`there is no quantity ${name}`);
@@ -179,8 +179,8 @@ export function scalar(name: string): Scalar {
 }
 
 /**
- * The names that `expect` blocks and baselines had for the scalars before they had those of CSV headings,
- * such as `fgsUnmasked.linfMean`, with the present ones.
+ * Maps the names of scalars in `expect` blocks and baselines of earlier versions, such as
+ * `fgsUnmasked.linfMean`, to the present ones.
  */
 export const OLD_NAMES: ReadonlyMap<string, string> = new Map(
   SCALARS.filter(({ name }) => name !== 'accuracy').map(({ name, quantity: { attack } }) => {
@@ -194,18 +194,18 @@ function camelCase(name: string): string {
   return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** How a number depends on the seed. */
+/** Statistics of a number over seeds. */
 export interface OverSeeds {
   mean: number;
-  /** The sample standard deviation (n − 1); null of a single seed. */
+  /** The sample standard deviation (n − 1); null for a single seed. */
   std: number | null;
-  /** The number of seeds that have it. */
+  /** The number of seeds for which the number is known. */
   n: number;
   min: number;
   max: number;
 }
 
-/** Over those rows, one for each seed, in which the number is known; null if it is in none. */
+/** Statistics over the rows, one per seed, in which the number is known; null if there are none. */
 export function overSeeds({ of }: Pick<Scalar, 'of'>, rows: readonly Row[]): OverSeeds | null {
   const values = rows.flatMap((row) => of(row) ?? []);
   if (values.length === 0) return null;
@@ -218,7 +218,7 @@ export function overSeeds({ of }: Pick<Scalar, 'of'>, rows: readonly Row[]): Ove
   };
 }
 
-/** The same of a quantity of the tables; null where fewer than two seeds have it. */
+/** The standard deviation over seeds of each table quantity; null if fewer than two seeds have it. */
 export function spreadOverSeeds(
   rows: readonly Row[],
 ): Record<TableQuantity, { value: number; seeds: number } | null> {

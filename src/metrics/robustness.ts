@@ -2,30 +2,30 @@ import { ATTACK_NAMES, STRONGER_ATTACKS, type AttackName } from '../attacks/atta
 import type { DataName } from '../data/sources.js';
 import type { Evaluation } from './evaluation.js';
 
-/** An attack, or for each image that which needs the smallest L∞. */
+/** An attack, or `worst`: for each image, the attack with the smallest L∞. */
 export type Attacker = AttackName | 'worst';
 
-/** How accuracy falls as a pixel may change by more; only of evaluations with a stronger attack. */
+/** Robust accuracy at several budgets; only for evaluations with a stronger attack. */
 export interface Robustness {
-  /** L∞ in pixel units, ascending. */
+  /** L∞ in grey levels, ascending. */
   budgets: number[];
   attacks: Partial<Record<Attacker, Robust>>;
 }
 
 export interface Robust {
-  /** Percent of all images that are classified correctly and not fooled within each budget. */
+  /** Percentage of all images that are classified correctly and not fooled, for each budget. */
   accuracy: number[];
-  /** Median L∞ over the correctly classified images; null if half of them or more are not fooled. */
+  /** Median L∞ over the correctly classified images; null if at least half of them are not fooled. */
   medianLinf: number | null;
 }
 
-/** MNIST's last is 0.3 of the range, CIFAR-10's 8 of 255 is between: what the literature compares at. */
+/** Include the usual budgets of the literature: 0.3 of the range for MNIST, 8 of 255 for CIFAR-10. */
 export const BUDGETS: Record<DataName, number[]> = {
   mnist: [8, 16, 32, 64, 77],
   cifar10: [1, 2, 4, 8, 16],
 };
 
-/** Whether an evaluation says more of robustness than the paper's attacks do. */
+/** Whether an evaluation includes an attack stronger than the paper's. */
 export function tellsRobustness({ attacks }: Evaluation): boolean {
   return STRONGER_ATTACKS.some((name) => attacks.has(name));
 }
@@ -56,7 +56,7 @@ export function robustnessOf(evaluation: Evaluation, budgets: readonly number[])
   };
 }
 
-/** The attacks that a robustness was measured with, in their order; the last is `worst`. */
+/** The attacks that a robustness was measured with, in the usual order; the last is `worst`. */
 export function attackersOf(robustness: Robustness | undefined): Attacker[] {
   const all = [...ATTACK_NAMES, 'worst'] as const;
   return all.filter((name) => robustness?.attacks[name]);

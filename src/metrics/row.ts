@@ -7,38 +7,38 @@ import { BUDGETS, type Robustness, robustnessOf, tellsRobustness } from './robus
 
 /** One attack in one row of a table. */
 export interface AttackSummary {
-  /** Images that were classified correctly: those attacked. */
+  /** Number of attacked images: those classified correctly. */
   attacked: number;
   succeeded: number;
-  /** Percent of the attacked. */
+  /** Percentage of the attacked images. */
   rate: number;
-  /** Over successful attacks, in pixel units; null if there is none. */
+  /** Over successful attacks, in grey levels; null if there are none. */
   linf: Spread | null;
-  /** Over successful attacks, of attacks in L2. */
+  /** Over successful attacks, in grey levels, for attacks in L2. */
   l2?: Spread | null;
   /** Over successful attacks; null if not measured. */
   pass: Spread | null;
-  /** Pairs that could be aligned for PASS; null if not measured. */
+  /** Number of pairs that could be aligned for PASS; null if not measured. */
   aligned: number | null;
   seconds: { attack: number; pass: number };
 }
 
-/** A row of figures, as Tables 1 and 2 have them. */
+/** The numbers of one network, as in Tables 1 and 2. */
 export interface Row {
   images: number;
   /** Percent. */
   accuracy: number;
   correct: number;
-  /** Correctly classified images whose float32 loss is exactly zero, so that FGS sees no gradient. */
+  /** Number of correctly classified images whose float32 loss is exactly zero, so that FGS has no gradient. */
   blank: number;
   protocol: Protocol;
   attacks: Partial<Record<AttackName, AttackSummary>>;
-  /** Where an attack was made that takes steps. */
+  /** Only if a stronger attack was run, as is `masking`. */
   robustness?: Robustness;
   masking?: MaskingStudy;
 }
 
-/** @param data whose budgets the robust accuracy is given at */
+/** @param data determines the budgets for robust accuracy */
 export function summarise(evaluation: Evaluation, data: DataName): Row {
   const { images, labels, predicted, blank, protocol } = evaluation;
   let correct = 0;

@@ -1,27 +1,28 @@
 import { meanOf, sampleVariance } from './statistics.js';
 
-/** What is drawn at random in a share of flipped copies, and how far it moves the share. */
+/** The share of flipped copies, with its standard errors. */
 export interface Rate {
   /** In percent of all copies of all images. */
   rate: number;
-  /** Standard error in percent over images: other images, and other noise. Null if not known. */
+  /** Standard error in percentage points for other images and other noise; null if unknown. */
   overImages: number | null;
-  /** Standard error in percent over copies alone: the same images, other noise. */
+  /** Standard error in percentage points for other noise on the same images; null for a single copy. */
   overCopies: number | null;
 }
 
 /**
- * A share over images that were drawn class by class, as many of each, and over copies of each.
+ * The share of flipped copies, for images sampled class by class, the same number of each.
  *
- * The unit of sampling is the image. Copies of one image are alike: counting all copies as drawn
- * independently (the binomial error) would make the figure look far surer than it is. As the classes
- * are given and not drawn, what varies is the images within each: the stratified estimator
- * Σ_c s_c² / n_c over the square of the number of classes, s_c² the sample variance of the images'
- * shares. The noise's part is in it. That part alone is Σ_i r_i (1 − r_i) / (copies − 1) over the
- * square of the number of images: what more copies would make smaller.
+ * The unit of sampling is the image. Copies of one image are correlated, so treating all copies as
+ * independent (the binomial error) would greatly underestimate the error. The classes are fixed, so only
+ * the images within each class vary. The squared error is given by the stratified estimator
+ * Σ_c s_c² / n_c divided by the square of the number of classes, where s_c² is the sample variance of the
+ * images' shares in class c. It includes the noise's part, which alone is
+ * Σ_i r_i (1 − r_i) / (copies − 1) divided by the square of the number of images. More copies reduce only
+ * that part.
  *
- * @param flips of `copies`, for each image
- * @param labels of the images; each class has as many
+ * @param flips the number of flipped copies of each image, of `copies`
+ * @param labels of the images; each class occurs equally often
  */
 export function rateOf(flips: ArrayLike<number>, labels: ArrayLike<number>, copies: number): Rate {
   const shares = Array.from(flips, (count) => count / copies);
@@ -34,8 +35,8 @@ export function rateOf(flips: ArrayLike<number>, labels: ArrayLike<number>, copi
 }
 
 /**
- * Standard error in percent of the mean over images drawn class by class, as many of each; null where
- * a class has a single image.
+ * Standard error, times 100, of the mean over images sampled class by class, the same number of each;
+ * null if a class has a single image.
  */
 export function stratifiedError(
   values: readonly number[],

@@ -4,7 +4,7 @@ export interface Spread {
   std: number;
 }
 
-/** Over the values that are numbers; null if there are none. */
+/** Mean and standard deviation of the values that are not NaN; null if there are none. */
 export function spreadOf(values: Iterable<number>): Spread | null {
   let count = 0;
   let sum = 0;
@@ -24,24 +24,24 @@ export function sumOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
 }
 
-/** The mean of some numbers, at least one. */
+/** The mean of at least one number. */
 export function meanOf(values: readonly number[]): number {
   return sumOf(values) / values.length;
 }
 
-/** The median of some numbers, at least one; of an even number the upper one. */
+/** The median of at least one number; the upper median if their number is even. */
 export function medianOf(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
-/** The sample variance (n − 1); null of fewer than two numbers. */
+/** The sample variance (n − 1); null for fewer than two numbers. */
 export function sampleVariance(values: readonly number[]): number | null {
   if (values.length < 2) return null;
   const mean = meanOf(values);
   return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
 }
 
-/** The sample standard deviation (n − 1); null of fewer than two numbers. */
+/** The sample standard deviation (n − 1); null for fewer than two numbers. */
 export function sampleDeviation(values: readonly number[]): number | null {
   const variance = sampleVariance(values);
   return variance === null ? null : Math.sqrt(variance);

@@ -1,22 +1,22 @@
 import type { AttackName } from '../attacks/attack.js';
 
-/** What perturbations that one network was attacked with do to another. */
+/** The effect on one network of perturbations made for another. */
 export interface Transfer {
   attack: AttackName;
-  /** The network they were made on, and the one they were tried on. */
+  /** The network that was attacked, and the one that the perturbations were tried on. */
   from: string;
   to: string;
   /** Test images that both classify correctly. */
   images: number;
-  /** Of these, fooling the one they were made on. */
+  /** Number of these whose perturbation fools the attacked network. */
   fooled: number;
-  /** Of the fooled, also misclassified by the other. */
+  /** Number of the fooled that the other network misclassifies too. */
   transferred: number;
-  /** Over the fooled, in pixel units. */
+  /** Over the fooled, in grey levels. */
   linf: { mean: number; std: number } | null;
 }
 
-/** Percent of the perturbations that fool their own network; undefined if none does. */
+/** The percentage of the fooled that transfers; undefined if none is fooled. */
 export function transferRate({ fooled, transferred }: Transfer): number | undefined {
   return fooled === 0 ? undefined : (100 * transferred) / fooled;
 }

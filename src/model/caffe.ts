@@ -3,7 +3,7 @@ import { quoted } from '../base/text.js';
 import { isTableOfTexts } from './safetensors.js';
 import type { NamedArray } from './tensors.js';
 
-/** The part of h5wasm's inner module that is used here; its own types leave half of it open. */
+/** The parts of h5wasm's Emscripten module used here; its own types are incomplete. */
 interface Hdf5Module {
   FS: {
     writeFile(path: string, bytes: Uint8Array): void;
@@ -31,12 +31,12 @@ type Group = InstanceType<H5wasm['Group']>;
 type Dataset = InstanceType<H5wasm['Dataset']>;
 
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
-/** Where the file lies in h5wasm's own file system, which is in memory. */
+/** The path of the file in h5wasm's in-memory file system. */
 const VIRTUAL_FILE = '/weights.h5';
-/** HDF5's numbers of the classes of types. */
+/** HDF5's type class numbers. */
 const INTEGER = 0;
 const FLOAT = 1;
-/** What `encodeCaffeHdf5` puts beside `/data`, where Caffe does not look. */
+/** What `encodeCaffeHdf5` stores outside `/data`, where Caffe ignores it. */
 const MEAN = 'mean';
 const METADATA = 'metadata';
 /** Caffe's names of a layer's parameters. */
@@ -52,10 +52,10 @@ export function isHdf5(bytes: Uint8Array): boolean {
 let loading: Promise<{ h5: H5wasm; module: Hdf5Module }> | undefined;
 
 function loadH5wasm(): Promise<{ h5: H5wasm; module: Hdf5Module }> {
-  // Only here, since it takes a tenth of a second.
+  // Loaded on demand, since it takes a tenth of a second.
   loading ??= import('h5wasm').then(async (h5) => {
     const module = (await h5.ready) as unknown as Hdf5Module;
-    // The HDF5 library writes a page to the standard error for each problem; we say it in a line.
+    // The HDF5 library prints a page to standard error for each problem; our own messages are enough.
     module.FS.close(module.FS.getStream(2));
     module.FS.open('/dev/null', 'w');
     return { h5, module };
@@ -63,7 +63,7 @@ function loadH5wasm(): Promise<{ h5: H5wasm; module: Hdf5Module }> {
   return loading;
 }
 
-/** What a Caffe HDF5 file holds. */
+/** The content of a Caffe HDF5 file. */
 export interface CaffeHdf5 {
   tensors: Map<string, NamedArray>;
   metadata: Record<string, string>;
@@ -71,10 +71,11 @@ export interface CaffeHdf5 {
 
 /**
  * Reads the parameters in a Caffe HDF5 file, `/data/<layer>/0` and `/1`, as `<layer>.weight` and
- * `<layer>.bias`, and what `encodeCaffeHdf5` puts beside them. Layers without parameters are left out.
+ * `<layer>.bias`, and the mean image and metadata that `encodeCaffeHdf5` adds. Layers without parameters
+ * are omitted.
  *
  * @param file the name of the file, for messages
- * @throws UserError if it is not such a file, or damaged
+ * @throws UserError if it is not a Caffe HDF5 file or is damaged
  */
 export async function readCaffeHdf5(bytes: Uint8Array, file: string): Promise<CaffeHdf5> {
   const { h5, module } = await loadH5wasm();
@@ -95,9 +96,9 @@ export async function readCaffeHdf5(bytes: Uint8Array, file: string): Promise<Ca
 }
 
 /**
- * A Caffe HDF5 file of the tensors `<layer>.weight` and `<layer>.bias`. Caffe reads nothing outside of
- * `/data`; so the mean image lies in `/mean`, C×H×W, and the metadata in `/metadata`, the bytes of a
- * JSON object.
+ * A Caffe HDF5 file of the tensors `<layer>.weight`, `<layer>.bias` and `mean`. Caffe reads only `/data`;
+ * the mean image is stored in `/mean`, C×H×W, and the metadata in `/metadata`, the bytes of a JSON
+ * object.
  *
  * @throws RangeError if a tensor has another name
  */
@@ -151,7 +152,7 @@ function readRoot(
     throw new UserError(`${file}: not a Caffe weight file: /data is not a group, or it is damaged`);
   }
   const tensors = new Map<string, NamedArray>();
-  // Links can make many layers of one dataset; together they cannot be larger than the file either.
+  // Links can make many layers from one dataset, so their total size is limited to that of the file.
   let room = fileSize;
   for (const layer of data.keys()) {
     const group = data.get(layer);
@@ -208,7 +209,7 @@ function readFloats(module: Hdf5Module, dataset: Dataset, room: number, place: s
   return { shape: [...shape], data };
 }
 
-/** A JSON object of texts, which is `/metadata` in our files. */
+/** The JSON object of strings in `/metadata`. */
 function readMetadata(
   module: Hdf5Module,
   dataset: Dataset,
@@ -224,7 +225,7 @@ function readMetadata(
     const metadata: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     if (isTableOfTexts(metadata)) return metadata;
   } catch {
-    // Not JSON: said below.
+    // Not JSON: reported below.
   }
   throw new UserError(`${place} is not a table of texts in JSON: the file is damaged`);
 }
@@ -243,7 +244,7 @@ function readBytes(
       `${place} has shape [${shape.join(', ')}], more than the file holds: it is damaged, or compressed, which is not supported`,
     );
   }
-  // Not through `dataset.value`: that returns whatever was in the memory when a read fails.
+  // Not `dataset.value`, which returns uninitialised memory when a read fails.
   const pointer = module._malloc(bytes);
   try {
     if (

@@ -8,10 +8,10 @@ import { rowNorms } from '../engine/ops/norms.js';
 import { clippedAt, type Sliding } from '../engine/ops/sliding.js';
 import { pool as poolImages, avgPoolGradient, maxPoolGradient } from '../engine/ops/pooling.js';
 
-/** How a layer's weights begin. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²). */
+/** How a layer's weights are initialised. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²). */
 export type Filler = { kind: 'xavier' } | { kind: 'gaussian'; std: number };
 
-/** A layer as it is written down, in Caffe's terms. Biases begin at zero. */
+/** The specification of a layer, in Caffe's terms. Biases are initialised to zero. */
 export type LayerSpec =
   | { kind: 'conv'; name: string; filters: number; size: number; pad?: number; filler: Filler }
   | { kind: 'innerProduct'; name: string; outputs: number; filler: Filler }
@@ -29,17 +29,17 @@ export interface Parameters {
   bias: tf.Tensor1D;
 }
 
-/** What a forward pass through a layer leaves: its input x [N, …input] and output y [N, …output]. */
+/** The results of a layer's forward pass: its input x [N, …input] and output y [N, …output]. */
 export interface Activations {
   x: tf.Tensor;
   y: tf.Tensor;
-  /** What else its backward functions need, if the layer is of that kind. */
+  /** Further data for the backward functions, if the layer needs any. */
   saved?: tf.Tensor;
 }
 
 /**
- * What a layer computes. kappa is the gradient of the loss with respect to the layer's output; `parameters` are
- * its own, if it is weighted; `mask` has dropout's factors (0 or 1 / (1 − rate)) in the shape of x, in training.
+ * A layer. kappa is the gradient of the loss with respect to its output; `parameters` are its own, if it is
+ * weighted; `mask` contains dropout's factors (0 or 1 / (1 − rate)) in the shape of x, during training.
  */
 export interface Layer {
   spec: LayerSpec;
@@ -53,22 +53,22 @@ export interface Layer {
     parameters?: Parameters,
     mask?: tf.Tensor,
   ): tf.Tensor;
-  /** The same as `forward` for a whole network in one kernel, outside of training. */
+  /** The operations of `forward` outside training, for a kernel that runs the whole network. */
   operations(parameters?: Parameters): ForwardOperation[];
 }
 
-/** A layer whose parameters are trained: here BANG acts. */
+/** A layer with trained parameters, to which BANG applies. */
 export interface WeightedLayer extends Layer {
   name: string;
   weightShape: number[];
-  /** Places at which the weights are used on one image: multiply-adds = windows · weights. */
+  /** How often the weights are applied per image: multiply-adds = windows · weights. */
   windows: number;
-  /** Inputs to one output: the xavier filler's fan-in. */
+  /** The number of inputs to one output, for the xavier filler. */
   fanIn: number;
   filler: Filler;
-  /** ‖κᵢ‖ [N]: the norm of the gradient with respect to what the weights of this layer output for element i. */
+  /** ‖κᵢ‖ [N]: the norm of element i's gradient with respect to this layer's output, before any pooling. */
   norms(kappa: tf.Tensor, activations: Activations): tf.Tensor1D;
-  /** into ← Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale, all count once. */
+  /** into ← Σᵢ scaleᵢ · (parameter gradient of batch element i); without scale [N], all factors are 1. */
   gradient(kappa: tf.Tensor, activations: Activations, into: Parameters, scale?: tf.Tensor1D): void;
 }
 
@@ -76,12 +76,12 @@ export function isWeighted(layer: Layer): layer is WeightedLayer {
   return 'gradient' in layer;
 }
 
-/** Weights and biases. */
+/** The number of weights and biases. */
 export function countParameters({ weightShape }: WeightedLayer): number {
   return tf.util.sizeFromShape(weightShape) + weightShape.at(-1)!;
 }
 
-/** A layer does not fit its input; `key` of its spec is to blame. */
+/** A layer does not fit its input, because of `key` of its spec. */
 export class ShapeError extends Error {
   constructor(
     readonly key: string,
@@ -92,7 +92,7 @@ export class ShapeError extends Error {
 }
 
 /**
- * The layer that `spec` describes, on inputs of this shape.
+ * Makes the layer that `spec` describes, for inputs of this shape.
  *
  * @throws ShapeError if the layer does not fit its input
  */
@@ -134,7 +134,7 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
   const pad = spec.pad ?? 0;
   const largest = Math.min(height, width) + 2 * pad;
   if (spec.size > largest) throw tooLarge('filter', spec.size, input, largest);
-  // Outputs that see nothing of the image; the kernels do not compute them either.
+  // Otherwise some windows would contain only padding, which the kernels do not support.
   if (pad >= spec.size) throw new ShapeError('pad', `expected less than the size, ${spec.size}`);
   const sliding: Sliding = { stride: 1, pad };
   const weightShape = [spec.size, spec.size, channels, spec.filters];
@@ -235,7 +235,7 @@ export function pool(
   };
 }
 
-/** How a pooling's windows move, and by how much the last ones reach beyond the image: there they are clipped. */
+/** How a pooling's windows move, and how far the last ones extend past the image, where they are clipped. */
 export function clipping(
   { size, stride }: Spec<'maxPool'> | Spec<'avgPool'>,
   [height, width]: [number, number, number],
@@ -248,8 +248,8 @@ export function clipping(
 }
 
 /**
- * How many windows Caffe places along an extent: rounded up, so that they see all of it, without a
- * last one that would begin beyond its end, where a stride larger than the window can lead.
+ * The number of windows that Caffe places along an extent: rounded up to cover all of it, but without a
+ * last window that would begin past its end, which can happen if the stride exceeds the window.
  */
 function windowsAlong(extent: number, size: number, stride: number): number {
   const count = Math.ceil((extent - size) / stride) + 1;

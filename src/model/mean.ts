@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 
-/** The mean of a data set's images, for each pixel and channel: [H,W,C], in pixel units. */
+/** The mean of a data set's images: [H,W,C], in grey levels. */
 export function meanImageOf({ count, height, width, channels, images }: Dataset): tf.Tensor3D {
   const size = height * width * channels;
-  // Sums of bytes: exact in double precision.
+  // Sums of bytes are exact in double precision.
   const sums = new Float64Array(size);
   for (let i = 0; i < count; i++) {
     const begin = i * size;

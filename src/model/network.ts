@@ -14,34 +14,38 @@ import {
 import type { NetworkSpec } from './networks.js';
 import { pooledConv } from './pooledConv.js';
 
-/** A network's layers, fitted to each other. Its parameters are elsewhere: it is only structure. */
+/** The structure of a network; its parameters are stored separately, in `Weights`. */
 export interface Network {
   spec: NetworkSpec;
   layers: Layer[];
   weighted: WeightedLayer[];
-  /** The mean training image [H,W,C], if the network subtracts it: found in the data, not trained. */
+  /** The mean training image [H,W,C] in grey levels, if the network subtracts it. */
   mean?: tf.Tensor3D;
 }
 
-/** A network's parameters; or as much of something else: their gradients, their velocities. */
+/** A network's parameters, or values of the same shapes: their gradients or velocities. */
 export interface Weights {
-  /** All of them, in two groups: the layers' weights, then their biases. */
+  /** All values, in two groups: the layers' weights, then their biases. */
   block: Block;
-  /** Those of each layer, by its name. */
+  /** The values of each layer, by its name. */
   layers: ReadonlyMap<string, Parameters>;
 }
 
-/** One forward pass, kept for the backward pass. */
+/** The results of a forward pass, for the backward pass. */
 export interface Trace {
-  /** Of each layer. */
+  /** By layer. */
   activations: Activations[];
   logits: tf.Tensor2D;
 }
 
-/** Dropout's factors for the layers that want them, by position. */
+/** Factors of the dropout layers, by position in the network. */
 export type Masks = Map<number, tf.Tensor>;
 
-/** @throws ShapeError if the layers do not fit each other */
+/**
+ * Makes a network; a convolution and the max pooling after it become one layer.
+ *
+ * @throws ShapeError if the layers do not fit each other
+ */
 export function makeNetwork(spec: NetworkSpec): Network {
   const layers: Layer[] = [];
   let shape: Shape = spec.input;
@@ -55,7 +59,7 @@ export function makeNetwork(spec: NetworkSpec): Network {
   return { spec, layers, weighted: layers.filter(isWeighted) };
 }
 
-/** Pixels [N,H,W,C] as the network wants them. */
+/** Subtracts the mean image from pixels [N,H,W,C], if the network does so, and scales them. */
 export function prepare(network: Network, pixels: tf.Tensor4D): tf.Tensor4D {
   return normalize(pixels, meanOf(network), network.spec.scale);
 }
@@ -65,7 +69,7 @@ function meanOf({ spec, mean }: Network): tf.Tensor3D | undefined {
   return mean;
 }
 
-/** The forward pass from pixels [N,H,W,C], all of its values kept. */
+/** The forward pass from pixels [N,H,W,C], with all intermediate values. */
 export function trace(
   network: Network,
   weights: Weights,
@@ -81,7 +85,7 @@ export function trace(
   return { activations, logits: x as tf.Tensor2D };
 }
 
-/** Logits [N,classes] for pixels [N,H,W,C]: those of `trace`, bit for bit, in half of the time. */
+/** Logits [N,classes] for pixels [N,H,W,C]: bit-identical to those of `trace`, in half the time. */
 export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D): tf.Tensor2D {
   const operations = network.layers.flatMap((layer) =>
     layer.operations(parametersOf(layer, weights)),
@@ -93,9 +97,10 @@ export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D
 }
 
 /**
- * The backward pass: kappa, the gradient with respect to the logits, is handed down from layer to layer.
+ * The backward pass: propagates kappa, at first the gradient with respect to the logits, from the last layer
+ * to the first.
  *
- * @param visit called for each layer with weights, the last first, with its kappa
+ * @param visit called with kappa for each layer with weights, the last first
  * @returns kappa of the first layer
  */
 export function backward(
@@ -116,7 +121,7 @@ export function backward(
   return kappa;
 }
 
-/** The gradient with respect to the pixels [N,H,W,C], but for the positive factor `spec.scale`. */
+/** The gradient with respect to the pixels [N,H,W,C], without the positive factor `spec.scale`. */
 export function pixelGradient(
   network: Network,
   weights: Weights,

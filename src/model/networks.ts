@@ -1,14 +1,14 @@
 import type { LayerSpec } from './layers.js';
 
-/** A network as it is written down: its input, how pixels are prepared, and its layers in order. */
+/** The specification of a network: its input, how pixels are prepared, and its layers in order. */
 export interface NetworkSpec {
   name: string;
-  /** Height, width, channels of an image whose values are pixels from 0 to 255. */
+  /** Height, width and channels of an image; its pixels are from 0 to 255. */
   input: [number, number, number];
   classes: number;
   /** Whether the mean training image is subtracted from the pixels. */
   subtractMean: boolean;
-  /** Pixels, or what is left of them, are multiplied by this. */
+  /** Factor on the pixels, after subtraction of the mean. */
   scale: number;
   layers: LayerSpec[];
 }
@@ -16,7 +16,7 @@ export interface NetworkSpec {
 const xavier = { kind: 'xavier' } as const;
 const gaussian = (std: number) => ({ kind: 'gaussian', std }) as const;
 
-/** The paper's networks, as Caffe's examples have them. */
+/** The paper's networks, as in Caffe's examples. */
 export const NETWORKS = {
   lenet: {
     name: 'lenet',

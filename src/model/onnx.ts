@@ -4,11 +4,11 @@ import { MEAN } from './parameters.js';
 import { bytes, integer, message, text } from './protobuf.js';
 import type { NamedArray } from './tensors.js';
 
-/** The operators of ONNX 1.12: what all of today's readers know. */
+/** The operator set of ONNX 1.12, which all current readers support. */
 const OPSET = 17;
 const IR_VERSION = 8;
 
-/** The fields of onnx.proto that are written, by message. */
+/** The numbers of the fields of onnx.proto that are written, by message. */
 const MODEL = {
   irVersion: 1,
   producerName: 2,
@@ -35,10 +35,10 @@ const FLOAT = 1;
 /** The names of the graph's input and output. */
 export const INPUT = 'pixels';
 export const OUTPUT = 'logits';
-/** The name of the factor on the pixels among the initializers. */
+/** The initializer with the factor on the pixels. */
 const SCALE = 'scale';
 
-/** An operation; its inputs are the output of the one before it, and these initializers. */
+/** An operation; its inputs are the previous operation's output and these initializers. */
 interface Operation {
   type: string;
   name: string;
@@ -48,11 +48,10 @@ interface Operation {
 
 /**
  * A network as an ONNX model, from float32 pixels [N,C,H,W], 0 to 255, RGB, to logits [N,classes]. The
- * mean image and the scale are part of the graph; dropout, which does nothing outside of training, is
- * not. N is whatever the user feeds.
+ * graph includes the mean image and the scale, but not dropout. N is arbitrary.
  *
- * @param tensors the network's parameters and, if it subtracts it, its mean image, in Caffe's layout,
- *   which is ONNX's as well
+ * @param tensors the network's parameters and, if it subtracts one, its mean image, in Caffe's layout,
+ *   which is also ONNX's
  * @throws RangeError if a tensor is missing
  */
 export function encodeOnnx(
@@ -68,7 +67,7 @@ export function encodeOnnx(
     if (!tensor) throw new RangeError(`${spec.name} has no tensor ${name}`);
     initializers.set(name, tensor);
   }
-  // A name that none of the network's own can be, whatever they are.
+  // Names that differ from those of all tensors.
   const valueAfter = (i: number): string =>
     i < 0 ? INPUT : i === operations.length - 1 ? OUTPUT : `${i}_${operations[i].name}`;
   const nodes = operations.map(({ type, name, initializers = [], attributes = {} }, i) =>
@@ -106,10 +105,10 @@ export function encodeOnnx(
   ]);
 }
 
-/** What is done to the pixels, in order. */
+/** The operations of the graph, in order. */
 function operationsOf(spec: NetworkSpec): Operation[] {
   const operations: Operation[] = [];
-  // Names that no layer has.
+  // No layer has these names.
   if (spec.subtractMean) operations.push({ type: 'Sub', name: '/mean', initializers: [MEAN] });
   if (spec.scale !== 1) operations.push({ type: 'Mul', name: '/scale', initializers: [SCALE] });
   let input: Shape = spec.input;
@@ -126,7 +125,7 @@ function operationsOf(spec: NetworkSpec): Operation[] {
   return operations;
 }
 
-/** A layer as an operation, under this name if it has none of its own; none for dropout. */
+/** A layer as an operation, named `name` unless the layer is named; undefined for dropout. */
 function operationOf(
   layer: LayerSpec,
   name: string,
@@ -144,7 +143,7 @@ function operationOf(
     case 'maxPool':
       return { type: 'MaxPool', name, attributes: windowsOf(layer, input, output) };
     case 'avgPool':
-      // Divided by what is left of a window at the border: ONNX does not count what it pads.
+      // Divides by the size of the clipped window: by default ONNX does not count padding.
       return { type: 'AveragePool', name, attributes: windowsOf(layer, input, output) };
     case 'relu':
       return { type: 'Relu', name };
@@ -164,7 +163,7 @@ function windowsOf(
     (axis) => output[axis] === Math.ceil((input[axis] - size) / stride) + 1,
   );
   if (roundedUp) return { ...windows, ceil_mode: 1 };
-  // Without a window that would begin beyond the image, about which ONNX's readers disagree.
+  // Avoids a window that would begin past the image, which ONNX readers treat differently.
   const beyond = axes.map((axis) => Math.max(0, (output[axis] - 1) * stride + size - input[axis]));
   return { ...windows, pads: [0, 0, ...beyond] };
 }
@@ -190,7 +189,7 @@ function initializerOf(name: string, { shape, data }: NamedArray): Uint8Array {
     ...shape.map((extent) => integer(TENSOR.dims, extent)),
     integer(TENSOR.dataType, FLOAT),
     text(TENSOR.name, name),
-    // Little-endian, as is every machine that this program runs on.
+    // ONNX requires little-endian; so are all machines that this program supports.
     bytes(TENSOR.rawData, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
   );
 }

@@ -8,7 +8,7 @@ import { quoted } from '../base/text.js';
 import type { Network, Weights } from './network.js';
 import type { NamedArray, WeightFile } from './tensors.js';
 
-/** Parameters with these values: those of each layer, from the first on. */
+/** Parameters with these values, given for each weighted layer in order. */
 export function makeWeights(
   { weighted }: Network,
   values: readonly { weight: Float32Array; bias: Float32Array }[],
@@ -24,7 +24,7 @@ export function makeWeights(
   return { block, layers: new Map(layers) };
 }
 
-/** Zeros, as many as a network has parameters. */
+/** Zeros in the shapes of a network's parameters. */
 export function zeroWeights(network: Network): Weights {
   const zeros = network.weighted.map(({ weightShape }) => ({
     weight: new Float32Array(tf.util.sizeFromShape(weightShape)),
@@ -33,7 +33,7 @@ export function zeroWeights(network: Network): Weights {
   return makeWeights(network, zeros);
 }
 
-/** Fresh parameters by the layers' fillers; biases are zero. */
+/** Initial parameters, drawn by the layers' fillers; biases are zero. */
 export function initialWeights(network: Network, seed: number): Weights {
   const weights = network.weighted.map((layer) => {
     const random = makeRandom(seed, `weights/${layer.name}`);
@@ -55,16 +55,16 @@ export function disposeWeights({ block }: Weights): void {
   disposeBlock(block);
 }
 
-/** Disposes of all that makes a network: its parameters and, if it has one, its mean image. */
+/** Disposes of a network's parameters and, if it has one, its mean image. */
 export function disposeNetwork({ mean }: Network, weights: Weights): void {
   disposeWeights(weights);
   mean?.dispose();
 }
 
-/** The name of the mean image in a file, where it lies in Caffe's layout, C×H×W. */
+/** The name of the mean image in a file, C×H×W. */
 export const MEAN = 'mean';
 
-/** All that makes a network, as files hold it: its parameters and, if it has one, its mean image. */
+/** The tensors of a network file: its parameters and, if it has one, its mean image, in Caffe's layout. */
 export function exportNetwork(network: Network, weights: Weights): Map<string, NamedArray> {
   const tensors = exportWeights(network, weights);
   if (network.mean) {
@@ -78,7 +78,7 @@ export function exportNetwork(network: Network, weights: Weights): Map<string, N
 /**
  * The mean image in a file, [H,W,C]; undefined if there is none.
  *
- * @throws UserError if it has another shape than the network's images
+ * @throws UserError if its shape is not that of the network's images
  */
 export function importMean(
   network: Network,
@@ -104,7 +104,7 @@ function misshapen(
   return `${file}: tensor ${tensor} has shape [${has.join(', ')}], the network ${network.spec.name} needs [${needs.join(', ')}]`;
 }
 
-/** The parameters as files hold them: Caffe's layout, `conv1.weight` and so on. */
+/** The parameters in Caffe's layout, by name (`conv1.weight`), as stored in files. */
 export function exportWeights(network: Network, weights: Weights): Map<string, NamedArray> {
   const tensors = new Map<string, NamedArray>();
   for (const layer of network.weighted) {
@@ -145,7 +145,7 @@ export function importWeights(network: Network, file: WeightFile, name: string):
     }
     return found.data;
   };
-  // All of them are looked at before the first is made, so that a bad file leaves nothing behind.
+  // All tensors are checked before any is created, so that a bad file leaks none.
   const arrays = network.weighted.map((layer) => ({
     layer,
     outer: find(`${layer.name}.weight`, caffeShape(layer)),
@@ -170,7 +170,7 @@ export function caffeShape(layer: WeightedLayer): number[] {
 export function caffeOrder(layer: WeightedLayer): Uint32Array {
   const { weightShape, input } = layer;
   const outputs = weightShape.at(-1)!;
-  // An inner product reads its input flattened, in Caffe as C×H×W: like a filter as large as it.
+  // Caffe flattens the input of an inner product as C×H×W, so its weights are like a filter of that size.
   const [height, width, channels] =
     weightShape.length === 4 ? (weightShape as [number, number, number]) : extents(input);
   const order = new Uint32Array(outputs * height * width * channels);

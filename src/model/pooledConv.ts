@@ -20,9 +20,9 @@ import {
 } from './layers.js';
 
 /**
- * A convolution and the max pooling that follows it as one layer, which never needs the full-size map;
- * undefined where the two are something else. `backward` and `gradient` take kappa of the pooled output; `norms`
- * are those of the gradient with respect to the convolution's output, as equation 3 has it.
+ * A convolution and the max pooling after it as one layer, which need not store the convolution's output;
+ * undefined for other pairs of layers. `backward` and `gradient` take kappa of the pooled output; `norms`
+ * are those of the gradient with respect to the convolution's output, as in equation 3 of the paper.
  */
 export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
   if (!isWeighted(first) || first.spec.kind !== 'conv') return undefined;

@@ -6,32 +6,37 @@ import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Network, type Weights } from './network.js';
 
-/** On a processor: large enough to be efficient, small enough for the caches. */
+/** Images per batch on a CPU: large enough to be efficient, small enough for the caches. */
 const CPU_BATCH = 512;
-/** On a GPU each pass costs a round trip: as much as this memory holds, in bytes, but no more images. */
+/** On a GPU each pass costs a round trip, so batches are as large as this memory in bytes allows. */
 const GPU_MEMORY = 2 ** 30;
+/** The largest batch on a GPU. */
 const MOST_IMAGES = 8192;
 
-/** Images that one pass through the network takes in an evaluation, on the engine in use. */
+/** The batch size for evaluation on the engine in use. */
 export function evaluationBatch({ spec, layers }: Network, gpu = usesGpu()): number {
   if (!gpu) return CPU_BATCH;
   const shapes = [spec.input, ...layers.map(({ output }) => output)];
   const values = shapes.reduce((sum, shape) => sum + tf.util.sizeFromShape([...shape]), 0);
-  // A pass keeps all values, fused layers those between them, and as many come back as gradients.
+  // A pass stores all values, including those inside fused layers, and as many gradients.
   const images = GPU_MEMORY / (4 * 4 * values);
   return Math.min(Math.max(2 ** Math.floor(Math.log2(images)), CPU_BATCH), MOST_IMAGES);
 }
 
-/** What the network says of each image. */
+/** The network's results for each image. */
 export interface Predictions {
-  /** The class with the first largest logit. */
+  /** The class with the largest logit; the first of equal ones. */
   predicted: Uint8Array;
   /** 1 where the float32 loss is exactly zero, so that its gradient is blank. */
   blank: Uint8Array;
   correct: number;
 }
 
-/** Classifies all images of a data set. */
+/**
+ * Classifies all images of a data set.
+ *
+ * @throws Interrupted if the signal aborts
+ */
 export async function predict(
   network: Network,
   weights: Weights,

@@ -1,13 +1,13 @@
 /**
- * The wire format of protocol buffers, as far as a writer of ONNX needs it. A message is its fields,
- * one after the other. A field is a key, `number · 8 + wire type`, and a value: an integer in base
- * 128, its lowest digit first and the top bit of each byte saying that more follow (type 0); or a
- * length in base 128 and as many bytes, which are text, numbers or a message (type 2).
+ * The parts of the protocol buffer wire format needed to write ONNX. A message is the concatenation of
+ * its fields. A field is a key, `number · 8 + wire type`, and a value: either an integer in base 128,
+ * lowest digit first, where the top bit of each byte marks that more follow (type 0); or a length in
+ * base 128 and that many bytes, which are text, numbers or a message (type 2).
  */
 const INTEGER = 0;
 const BYTES = 2;
 
-/** A field that is an integer from 0 to 2⁵³. */
+/** An integer field, 0 ≤ value < 2⁵³. */
 export function integer(field: number, value: number): Uint8Array {
   return Uint8Array.from([...base128(field * 8 + INTEGER), ...base128(value)]);
 }
@@ -21,7 +21,7 @@ export function text(field: number, value: string): Uint8Array {
   return bytes(field, Buffer.from(value));
 }
 
-/** A field that is itself a message, of these fields. */
+/** A message field, made of the fields `members`. */
 export function message(field: number, ...members: Uint8Array[]): Uint8Array {
   return bytes(field, Buffer.concat(members));
 }

@@ -14,7 +14,7 @@ export type TensorData =
   | BigInt64Array
   | BigUint64Array;
 
-/** A tensor of any type; F16 and BF16 come as the same values in 32 bits. */
+/** A tensor of any type; F16 and BF16 values are converted to float32. */
 export interface TypedTensor {
   dtype: Dtype;
   shape: number[];
@@ -26,7 +26,7 @@ export interface Safetensors {
   metadata: Record<string, string>;
 }
 
-// The format is little-endian, and so is every machine that Node's WebAssembly runs on.
+// The format is little-endian, as are all machines that this program supports.
 const DTYPES = {
   F64: { bytes: 8, decode: (b: ArrayBuffer) => new Float64Array(b) },
   F32: { bytes: 4, decode: (b: ArrayBuffer) => new Float32Array(b) },
@@ -45,20 +45,20 @@ const DTYPES = {
 
 export type Dtype = keyof typeof DTYPES;
 
-/** Bytes of the length of the header, a 64-bit number, in front of it. */
+/** The header is preceded by its length, a 64-bit number. */
 const PREFIX = 8;
-/** Far more than the names of a network need; JSON of this size is parsed in no time. */
+/** Far more than a network needs, yet quick to parse. */
 const MAX_HEADER = 16 * 2 ** 20;
 const METADATA = '__metadata__';
 
-/** Whether a file can only be safetensors, or something that begins like it. */
+/** Whether a file begins like a safetensors file. */
 export function looksLikeSafetensors(bytes: Uint8Array): boolean {
-  // The header is a JSON object, and its length has less than 2⁴⁸.
+  // The header is a JSON object, and its length is below 2⁴⁸.
   return bytes.length > PREFIX && bytes[PREFIX] === 0x7b && bytes[6] === 0 && bytes[7] === 0;
 }
 
 /**
- * A safetensors file of float32 tensors: the same bytes for the same content, whatever its order.
+ * Encodes float32 tensors as a safetensors file. The bytes do not depend on the order of the entries.
  *
  * @throws RangeError if a shape does not fit its data
  */
@@ -66,7 +66,7 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, NamedArray>,
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array {
-  // Written member by member, since an object would put names that are numbers first.
+  // Written member by member, since a JavaScript object would put numeric names first.
   const members: string[] = [];
   const keys = Object.keys(metadata).sort();
   if (keys.length > 0) {
@@ -86,7 +86,7 @@ export function encodeSafetensors(
     members.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   }
   const json = Buffer.from(`{${members.join(',')}}`);
-  // Spaces after the header, so that the data begins where eight bytes do.
+  // Spaces after the header align the data to 8 bytes.
   const start = Math.ceil((PREFIX + json.length) / 8) * 8;
   const bytes = new Uint8Array(start + end).fill(0x20, PREFIX + json.length, start);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(start - PREFIX), true);
@@ -101,11 +101,11 @@ export function encodeSafetensors(
 }
 
 /**
- * Reads a safetensors file, as strictly as the format's own implementation: the tensors cover the
- * data without gap or overlap, and nothing is named twice.
+ * Reads a safetensors file, as strictly as the reference implementation: the tensors must cover the data
+ * without gaps or overlaps, and no name may occur twice.
  *
  * @param file the name of the file, for messages
- * @throws UserError if it is not one, or damaged
+ * @throws UserError if it is not a safetensors file or is damaged
  */
 export function decodeSafetensors(bytes: Uint8Array, file: string): Safetensors {
   const fail = (problem: string): never => {
@@ -147,7 +147,7 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): Safetensors 
 
   const tensors = new Map<string, TypedTensor>();
   for (const { name, dtype, shape, begin, end, decode } of entries) {
-    // A copy, since a file need not align its tensors.
+    // A copy, since tensors in a file may be unaligned.
     const { buffer } = new Uint8Array(bytes.subarray(start + begin, start + end));
     tensors.set(name, { dtype, shape, data: decode(buffer) });
   }
@@ -180,7 +180,7 @@ function parseHeader(
   return { tensors, metadata };
 }
 
-/** Colons outside of strings: as many as JSON has keys. */
+/** The number of colons outside strings, which is the number of keys. */
 function countColons(json: string): number {
   let count = 0;
   let inString = false;
@@ -193,7 +193,7 @@ function countColons(json: string): number {
   return count;
 }
 
-/** An entry of the header, or undefined if it is not as it should be. */
+/** An entry of the header, or undefined if it is malformed. */
 function checkEntry(
   value: unknown,
 ): { dtype: string; shape: number[]; begin: number; end: number } | undefined {
@@ -208,7 +208,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether a value out of JSON is an object whose members are all strings: what metadata are. */
+/** Whether a JSON value is an object whose members are all strings, as metadata must be. */
 export function isTableOfTexts(value: unknown): value is Record<string, string> {
   return isObject(value) && Object.values(value).every((member) => typeof member === 'string');
 }
@@ -221,12 +221,12 @@ function isDtype(dtype: string): dtype is Dtype {
   return Object.hasOwn(DTYPES, dtype);
 }
 
-/** How many values a shape has: 0 if any extent is 0, however large the others are. */
+/** The number of elements of a shape; 0 if any extent is 0, even if the product of the others overflows. */
 function elements(shape: number[]): number {
   return shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, 1);
 }
 
-/** The value of an IEEE half: sign, 5 bits of exponent, 10 of fraction. */
+/** The value of an IEEE half: sign, 5 exponent bits, 10 fraction bits. */
 function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;

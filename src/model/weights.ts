@@ -6,15 +6,15 @@ import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
 import { decodeSafetensors, looksLikeSafetensors } from './safetensors.js';
 
-/** A thousand times the largest network here. */
+/** About a thousand times the size of the largest network here. */
 const MAX_BYTES = 2 ** 30;
 const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
 
 /**
- * Reads a weight file of either format; what it holds decides, not its name.
+ * Reads a weight file, safetensors or Caffe HDF5; the format is detected from its content.
  *
- * @throws UserError in one sentence that names the file, if it cannot be read, is of another kind,
- * is damaged, or holds numbers that are no weights
+ * @throws UserError that names the file, if it cannot be read, is of another kind, is damaged, or contains
+ *   values that are not finite
  */
 export async function readWeights(file: string): Promise<WeightFile> {
   const bytes = await readBytes(file);
@@ -37,7 +37,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
   if (found.isDirectory()) {
     throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);
   }
-  // Neither devices, which never end, nor what fills the memory.
+  // Refuse devices, which may never end, and files that would fill the memory.
   if (!found.isFile()) throw new UserError(`${file} is not a file`);
   if (found.size > MAX_BYTES) throw new UserError(`${file} is too large for a weight file`);
   return readUserFile(file);

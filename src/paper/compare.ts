@@ -9,7 +9,7 @@ import {
 import type { Row } from '../metrics/row.js';
 import type { PublishedRow } from './published.js';
 
-/** A published row as the quantities of the tables; the paper has no FGS unmasked. */
+/** A published row as the quantities of the tables; the paper has no unmasked FGS. */
 export function publishedMeasures({ accuracy, fgs, hc1 }: PublishedRow): Measures {
   return {
     accuracy: { value: accuracy },
@@ -24,7 +24,7 @@ export function publishedMeasures({ accuracy, fgs, hc1 }: PublishedRow): Measure
   };
 }
 
-/** Ours minus published, of values and of deviations; null where one of them is not known. */
+/** Ours minus published, for values and standard deviations; null where either is unknown. */
 export function difference(ours: Measures, published: Measures): Measures {
   return eachQuantity((name) => {
     const [a, b] = [ours[name], published[name]];
@@ -36,12 +36,12 @@ export function difference(ours: Measures, published: Measures): Measures {
 
 const FEWEST_SEEDS_TO_JUDGE = 3;
 
-/** What sums of a few decimal numbers may be off by. */
+/** Tolerance for the rounding errors of sums of a few decimal numbers. */
 const ROUNDING = 1e-9;
 
 /**
- * The quantities of which the published value lies further from ours than two standard deviations over
- * seeds. Fewer than three seeds tell nothing.
+ * The quantities whose published value differs from ours by more than two standard deviations over seeds.
+ * Quantities measured with fewer than three seeds are not judged.
  */
 export function outsideSeeds(rows: readonly Row[], published: PublishedRow): Set<TableQuantity> {
   const apart = difference(measuresOf(rows), publishedMeasures(published));

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { packageRoot } from '../base/files.js';
 
-/** What the paper prints of one attack: rate in percent, L∞ in pixel units, mean ± deviation. */
+/** The paper's numbers for one attack: rate in percent, PASS, and L∞ in grey levels; mean ± standard deviation. */
 export interface PublishedAttack {
   rate: number;
   passMean: number;
@@ -30,15 +30,16 @@ export interface PublishedTable {
   rows: PublishedRow[];
 }
 
-/** The pairs of networks whose random distortions the paper quotes. */
+/** The pairs of networks for which the paper reports random distortions. */
 export const NOISE_PAIRS = ['lenet', 'cifar10'] as const;
 export type NoisePair = (typeof NOISE_PAIRS)[number];
 
-/** What the paper quotes of a pair: the share of distortions, at one σ, that flip each network. */
+/** The paper's numbers for a pair: the percentage of distortions with noise of σ that each network misclassifies. */
 export interface PublishedNoise {
-  /** Rows of the tables. */
+  /** The rows of the two networks in the tables. */
   regular: string;
   bang: string;
+  /** In grey levels. */
   sigma: number;
   regularPercent: number;
   bangPercent: number;
@@ -52,12 +53,12 @@ interface Published {
 
 let published: Published | undefined;
 
-/** The paper's Table 1 (LeNet) or 2 (CIFAR-10 quick), its rows in the paper's order. */
+/** Table 1 (LeNet) or 2 (CIFAR-10 quick), with its rows in the paper's order. */
 export function publishedTable(table: 1 | 2): PublishedTable {
   return all()[`table${table}`];
 }
 
-/** What the paper quotes of random distortions, at the end of training. */
+/** The paper's numbers for random distortions, at the end of training. */
 export function publishedNoise(pair: NoisePair): PublishedNoise {
   return all().noise[pair];
 }
@@ -74,7 +75,7 @@ function all(): Published {
   return published;
 }
 
-/** A row of the paper's Table 1 or 2 by its name (`R0`, `B1`, …), or undefined if it has none. */
+/** A row of Table 1 or 2 by its name (`R0`, `B1`, …), or undefined if there is none. */
 export function publishedRow(table: 1 | 2, row: string): PublishedRow | undefined {
   return publishedTable(table).rows.find(({ id }) => id === row);
 }

@@ -2,22 +2,22 @@ import * as tf from '@tensorflow/tfjs-core';
 import { times } from '../engine/ops/elementwise.js';
 import { fusedEta } from '../engine/ops/norms.js';
 
-/** BANG's parameters; β and ε the same for all layers, or one for each by name. */
+/** BANG's parameters; β and ε are either one value for all layers or values by layer name. */
 export interface Bang {
   beta: number | Record<string, number>;
   epsilon: number | Record<string, number>;
-  /** ε of a batch element that is misclassified, relative to ε of one that is not. */
+  /** Factor on ε for misclassified batch elements. */
   ratio: number;
 }
 
 /**
- * The factors by which BANG weighs the batch elements in one layer's weight gradient: equations 3
- * to 6 of arXiv 1612.00138. The regular gradient is Σᵢ κᵢ·∂yᵢ/∂w, where κᵢ is the gradient of the
+ * The factors on the batch elements in BANG's weight gradient of one layer: equations 3 to 6 of the
+ * paper, arXiv 1612.00138. The regular gradient is Σᵢ κᵢ·∂yᵢ/∂w, where κᵢ is the gradient of the
  * loss with respect to the layer's output yᵢ; BANG's is
  *
  *     β · Σᵢ ηᵢ · κᵢ·∂yᵢ/∂w        ηᵢ = (m / ‖κᵢ‖) ^ (ε̂ᵢ · (1 − ‖κᵢ‖ / m))        m = maxᵢ ‖κᵢ‖
  *
- * What is handed down to the layer below is κ itself, unscaled; β does not touch weight decay.
+ * The layer below receives κ unscaled; β does not affect weight decay.
  *
  * @param norm [N] ‖κᵢ‖, accumulated in float32
  * @param epsilonHat [N] from `epsilonHat`
@@ -33,10 +33,10 @@ export function balance(
 }
 
 /**
- * ηᵢ = (m / nᵢ) ^ (ε̂ᵢ · (1 − nᵢ / m)), and 1 where nᵢ = 0: such an element is left alone. The
- * largest gradient keeps its size, since its exponent is 0.
+ * ηᵢ [N] = (m / nᵢ) ^ (ε̂ᵢ · (1 − nᵢ / m)), and 1 where nᵢ = 0. The largest gradient is unchanged, since
+ * its exponent is 0.
  *
- * @param norm [N] nᵢ = ‖κᵢ‖, accumulated in float32: one whose square underflows counts as 0
+ * @param norm [N] nᵢ = ‖κᵢ‖, accumulated in float32; 0 if its square underflows
  */
 export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
   const kernel = fusedEta(norm, epsilonHat);
@@ -46,7 +46,7 @@ export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
   return tf.where(tf.greater(norm, 0), tf.pow(tf.div(m, norm), exponent), tf.onesLike(norm));
 }
 
-/** ε̂ᵢ: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
+/** ε̂ᵢ [N]: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
 export function epsilonHat(correct: tf.Tensor1D, epsilon: number, ratio: number): tf.Tensor1D {
   return ratio === 1
     ? tf.tensor1d(new Float32Array(correct.shape[0]).fill(epsilon))

@@ -1,21 +1,21 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { BatchMetrics } from './step.js';
 
-/** One line of `training.csv`: what happened since the line before. */
+/** One line of `training.csv`: statistics since the previous line. */
 export interface LogRow {
   iteration: number;
   learningRate: number;
   /** Mean over the batches since the last row. */
   loss: number;
-  /** Share of training images classified correctly in passing, in percent. */
+  /** Percentage of training images classified correctly in the forward passes of training. */
   trainAccuracy: number;
-  /** In percent; null where there are no validation images. */
+  /** In percent; null without validation images. */
   validationAccuracy: number | null;
   /** Mean and largest η by layer; empty in regular training. */
   eta: Record<string, { mean: number; max: number }>;
 }
 
-/** What has been added up since the last row. Plain data: it is part of a checkpoint. */
+/** Sums since the last row, stored in checkpoints. */
 export interface Interval {
   batches: number;
   images: number;

@@ -1,11 +1,11 @@
 import { makeRandom, permutation } from '../base/random.js';
 
-/** Names the images of each iteration's batch, so that any iteration can be the first. */
+/** The positions of the images in an iteration's batch; iterations can be queried in any order. */
 export type Order = (iteration: number) => Uint32Array;
 
 /**
- * The order of training. Caffe reads its database round and round, and makes batches across the end
- * of an epoch; with `shuffle` each epoch has an order of its own.
+ * The order of the training images. As in Caffe, the data are read cyclically and a batch may span two
+ * epochs. With `shuffle` each epoch has a different order.
  */
 export function trainingOrder(count: number, batch: number, shuffle: boolean, seed: number): Order {
   const orders = new Map<number, Uint32Array>();

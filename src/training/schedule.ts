@@ -1,10 +1,10 @@
-/** How the learning rate falls, by Caffe's names. */
+/** Learning rate schedules, with Caffe's names. */
 export type LearningRate =
   | { policy: 'fixed'; base: number }
   | { policy: 'inv'; base: number; gamma: number; power: number }
   | { policy: 'step'; base: number; factor: number; at: number[] };
 
-/** The learning rate of iteration t, from 0. */
+/** The learning rate at iteration t, counted from 0. */
 export function learningRateAt(schedule: LearningRate, t: number): number {
   switch (schedule.policy) {
     case 'fixed':

@@ -14,28 +14,29 @@ import {
 import { makeRandom } from '../base/random.js';
 import { balance, type Bang, epsilonHat, inLayer } from './bang.js';
 
-/** What SGD needs to know, as Caffe does it. */
+/** Parameters of SGD, as defined by Caffe. */
 export interface Sgd {
   rate: number;
   momentum: number;
   weightDecay: number;
 }
 
-/** What is known of a batch beside its gradient. */
+/** Results for a batch other than its gradient. */
 export interface BatchMetrics {
   /** Loss of each element [N]. */
   loss: tf.Tensor1D;
+  /** 1 for elements classified correctly, else 0 [N]. */
   correct: tf.Tensor1D;
   /** BANG's η of each element [N], by layer; none in regular training. */
   eta: Map<string, tf.Tensor1D>;
 }
 
 /**
- * One forward and one backward pass: the gradient of a batch's mean loss, BANG's if asked. The caller
- * tidies.
+ * One forward and one backward pass: the gradient of a batch's mean loss, or BANG's gradient. The caller
+ * disposes of the tensors with a tidy.
  *
- * @param gradients what it is written to
- * @param bang β, ε and ratio; undefined for regular training, whose gradient costs nothing more
+ * @param gradients receives the gradient
+ * @param bang β, ε and ratio; undefined for regular training
  */
 export function computeGradients(
   network: Network,
@@ -54,11 +55,11 @@ export function computeGradients(
 }
 
 /**
- * The backward pass from the logits: each layer's weight gradient, BANG's if asked.
+ * The backward pass from the logits: the weight gradients of all layers, with BANG's factors if given.
  *
- * @param gradients what they are written to
+ * @param gradients receives them
  * @param logitsGradient [N,C] gradient of the batch's mean loss with respect to the logits
- * @param options.seen called with each layer's kappa, for those who want to look
+ * @param options.seen called with each weighted layer's kappa, for inspection
  * @returns BANG's η by layer
  */
 export function layerGradients(
@@ -99,10 +100,10 @@ export function layerGradients(
   return etas;
 }
 
-/** Caffe's multipliers of the learning rate, for weights and for biases; those of the decay are 1. */
+/** Caffe's learning rate multipliers for weights and biases; the decay multipliers are 1. */
 const RATES = [1, 2];
 
-/** Moves weights and velocities, in place, by one step of SGD. */
+/** One step of SGD; changes weights and velocities in place. */
 export function applyGradients(
   weights: Weights,
   velocities: Weights,
@@ -119,8 +120,8 @@ export function applyGradients(
 }
 
 /**
- * Inverted dropout's factors for one iteration: 0 with probability `rate`, else 1 / (1 − rate). One
- * generator an iteration, so that a resumed run draws what the whole one drew.
+ * Inverted dropout's factors for one iteration: 0 with probability `rate`, else 1 / (1 − rate). They
+ * depend only on seed, layer and iteration, so a resumed run draws the same ones.
  */
 export function dropoutMasks(
   network: Network,
@@ -135,7 +136,7 @@ export function dropoutMasks(
     const mask = new Float32Array(batch * tf.util.sizeFromShape(input));
     const kept = 1 / (1 - spec.rate);
     if (spec.rate === 0.5) {
-      // One random bit decides: a number is enough for 32 elements.
+      // One random bit per element, so one number serves 32 elements.
       const asBits = new Uint32Array(mask.buffer);
       const [two] = new Uint32Array(Float32Array.of(kept).buffer);
       for (let begin = 0; begin < asBits.length; begin += 32) {

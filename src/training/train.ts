@@ -14,7 +14,7 @@ import { trainingOrder } from './order.js';
 import { type LearningRate, learningRateAt } from './schedule.js';
 import { applyGradients, computeGradients, dropoutMasks } from './step.js';
 
-/** How to train; the `training` block of a config. */
+/** The `training` block of a configuration. */
 export interface TrainingSettings {
   iterations: number;
   batch: number;
@@ -24,14 +24,14 @@ export interface TrainingSettings {
   shuffle: boolean;
   logEvery: number;
   checkpointEvery: number;
-  /** Iterations between two snapshots; undefined: there are none. */
+  /** Iterations between snapshots; undefined for none. */
   snapshots?: number;
   bang?: Bang;
 }
 
-/** All that an iteration depends on besides settings, seed and data: what a checkpoint holds. */
+/** The content of a checkpoint: everything that training depends on besides settings, seed and data. */
 export interface TrainingState {
-  /** Iterations done. */
+  /** Number of completed iterations. */
   iteration: number;
   weights: Weights;
   velocities: Weights;
@@ -40,13 +40,13 @@ export interface TrainingState {
 }
 
 export interface TrainingHooks {
-  /** An iteration at which to checkpoint and return; left out: the last. */
+  /** The iteration at which to checkpoint and return; by default the last. */
   until?: number;
   /** Called every `snapshots` iterations, before a checkpoint of the same iteration. */
   snapshot?: (state: TrainingState) => void;
   /** Called every `checkpointEvery` iterations and when the run is interrupted. */
   checkpoint?: (state: TrainingState) => void;
-  /** Called with all rows so far whenever one is added. */
+  /** Called with all rows whenever one is added. */
   log?: (rows: LogRow[]) => void;
   progress?: Progress;
   signal?: AbortSignal;
@@ -63,12 +63,12 @@ export function initialState(network: Network, seed: number): TrainingState {
 }
 
 /**
- * Trains by section 1 of the protocol, from `state` on, which it changes: at the end it holds the
- * model of the last iteration, or of `until`. The same settings, seed and data give the same weights
- * bit for bit on one machine, whatever the number of threads and wherever the run was interrupted.
+ * Trains according to section 1 of the protocol, starting from `state`, which is updated in place. On
+ * one machine, the same settings, seed and data give bit-identical weights, regardless of the number of
+ * threads and of interruptions.
  *
- * @throws ExperimentError if the loss or, at a line of the log, a weight is no longer a number, or the
- *   loss stays at chance
+ * @throws ExperimentError if the loss or, when a log row is written, a weight is not finite, or if the
+ *   loss diverges or stays at chance
  * @throws Interrupted if the signal aborts; the state has been checkpointed
  */
 export async function train(
@@ -106,7 +106,7 @@ export async function train(
 
       if (state.iteration % settings.logEvery === 0 || state.iteration === iterations) {
         const { weights, interval } = state;
-        // The loss is of the weights before this step, and max pooling can hide a NaN from it.
+        // The loss was computed before this step, so it does not reflect the new weights.
         if (!allFinite(weights.block)) {
           throw new ExperimentError(divergence('a weight', t, settings));
         }
@@ -176,16 +176,16 @@ function remedy({ learningRate, bang }: TrainingSettings): string {
   return `lower ${keys} (the base rate is ${learningRate.base})`;
 }
 
-/** With a loss ten times that of guessing, the network no longer learns. */
+/** At ten times the loss of random guessing, training has diverged. */
 function refuseDivergence(row: LogRow, classes: number, settings: TrainingSettings): void {
   if (row.loss > 10 * Math.log(classes)) {
     throw new ExperimentError(
-      `${row.loss.toPrecision(3)} is the mean loss by iteration ${row.iteration}, far above that of guessing (${Math.log(classes).toFixed(2)}): ${remedy(settings)}`,
+      `the mean loss at iteration ${row.iteration} is ${row.loss.toPrecision(3)}, far above that of guessing (${Math.log(classes).toFixed(2)}): ${remedy(settings)}`,
     );
   }
 }
 
-/** A network that has learnt nothing in a fifth of its time will not, and the rest costs hours. */
+/** A network that has learnt nothing after a fifth of the iterations is not worth hours of training. */
 function refuseChance(row: LogRow, classes: number, { iterations, bang }: TrainingSettings): void {
   const atChance = row.loss > 0.98 * Math.log(classes) && row.trainAccuracy < 150 / classes;
   if (!atChance || row.iteration < Math.max(1000, iterations / 5)) return;

@@ -11,9 +11,9 @@ import {
   type Kernel,
 } from './arguments.js';
 
-/** Kernels that tfjs does not have. On engines without them, `engine/ops/` composes tfjs's operations. */
+/** Kernels that tfjs does not have. On engines without them, `engine/ops/` composes tfjs operations. */
 export const ADDITIONS: Record<string, Kernel> = {
-  /** tfjs's own AvgPoolGrad divides by the whole window, not by the clipped one. */
+  /** tfjs's AvgPoolGrad divides by the size of the whole window, not of the clipped one. */
   BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs;
     const { info, values } = backend.output(x.shape);
@@ -23,7 +23,7 @@ export const ADDITIONS: Record<string, Kernel> = {
 
   /**
    * `pooling`: attributes of the max pooling. Outputs the pooled values and, as bytes (tfjs's type bool),
-   * which pixel of each window was the first maximum.
+   * the position of the first maximum in each window.
    */
   BangConvMaxPool: ({ inputs, attrs, backend }) => {
     const { x, filter, bias } = inputs;
@@ -59,7 +59,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** Writes to weight and bias. With `winner`, kappa is that of the pooled output. */
+  /** Writes to weight and bias. With `winner`, kappa is the gradient with respect to the pooled output. */
   BangConvWeightGradient: ({ inputs, attrs, backend }) => {
     const { x, kappa, weight, bias } = inputs;
     const { scale, winner } = inputs as Partial<Inputs>;
@@ -77,7 +77,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return [];
   },
 
-  /** Norms of kappa of the convolution's output, which has this `shape`, given kappa of the pooled output. */
+  /** Norms of the gradient with respect to the convolution's output, of this `shape`; kappa is that of the pooled output. */
   BangPooledNorms: ({ inputs, attrs, backend }) => {
     const { kappa, winner } = inputs;
     const { shape, pooling } = attrs as unknown as { shape: number[]; pooling: Attributes };
@@ -191,7 +191,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     return info;
   },
 
-  /** `program`: for each layer its kind, 1 if ReLU follows, and its geometry. */
+  /** `program`: for each layer its kind, 1 if ReLU follows (else 0), and its geometry. */
   BangForward: ({ inputs, attrs, backend }) => {
     const { x } = inputs;
     const { mean } = inputs as Partial<Inputs>;

@@ -2,24 +2,24 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { NativeBackend } from './backend.js';
 
 export type Attributes = Record<string, unknown>;
-/** By name; those that may be missing are read as `Partial<Inputs>`. */
+/** By name; optional inputs are read as `Partial<Inputs>`. */
 export type Inputs = Record<string, tf.TensorInfo>;
 
-/** What tfjs hands to a kernel. */
+/** The arguments that tfjs passes to a kernel. */
 export interface Call {
   inputs: Inputs;
   attrs: Attributes;
   backend: NativeBackend;
 }
 
-/** A kernel; it returns undefined for a call that the CPU kernel has to compute. */
+/** A kernel; it returns undefined for calls that it leaves to the CPU kernel. */
 export type Kernel = (call: Call) => tf.TensorInfo | tf.TensorInfo[] | undefined;
 
 export function allFloat(...tensors: (tf.TensorInfo | undefined)[]): boolean {
   return tensors.every((tensor) => tensor === undefined || tensor.dtype === 'float32');
 }
 
-/** The values of a tensor, not a copy: kernels write to those of a block. */
+/** The values of a tensor, not a copy, because kernels write to the tensors of a block. */
 export function floats(backend: NativeBackend, tensor: tf.TensorInfo): Float32Array {
   const values = backend.values(tensor);
   // The CPU backend's Cast can call a tensor float32 although its values are still bytes.
@@ -30,7 +30,7 @@ export function floatsOrNull(backend: NativeBackend, tensor?: tf.TensorInfo): Fl
   return tensor ? floats(backend, tensor) : null;
 }
 
-/** The `geometry` of `NativeBinding`, or undefined for one that the kernels do not support. */
+/** The `geometry` of `NativeKernels`, or undefined if the kernels do not support it. */
 function geometryOf(info: tf.backend_util.Conv2DInfo): Int32Array | undefined {
   const usual =
     info.dataFormat === 'channelsLast' &&

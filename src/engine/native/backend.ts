@@ -4,7 +4,7 @@ import type { NativeBinding } from './binding.js';
 
 type DataId = tf.DataId;
 
-/** Memory for tensors of up to `floats` values, beginning at a cache line. */
+/** Memory for a tensor of up to `floats` values, aligned to a cache line. */
 interface Block {
   buffer: ArrayBuffer;
   offset: number;
@@ -12,9 +12,9 @@ interface Block {
 }
 
 /**
- * tfjs's CPU backend with the kernels of `native/` in place of its hot ones (`kernels.ts`), and with
- * memory that is reused: a training step takes the blocks that the previous step released, so in the
- * steady state nothing is allocated.
+ * tfjs's CPU backend with its hot kernels replaced by those of `native/` (see `kernels.ts`), and with a
+ * memory pool: a training step reuses the blocks that the previous step released, so that in the steady
+ * state no tensor memory is allocated.
  */
 export class NativeBackend extends MathBackendCPU {
   readonly #free = new Map<number, Block[]>();
@@ -22,11 +22,11 @@ export class NativeBackend extends MathBackendCPU {
 
   constructor(readonly binding: NativeBinding) {
     super();
-    // On first use the base class would print advice to install another backend.
+    // Suppresses the advice that the base class prints on first use.
     (this as unknown as { firstUse: boolean }).firstUse = false;
   }
 
-  /** A new float32 tensor from pooled memory, its values uninitialised. */
+  /** A new float32 tensor in pooled memory, uninitialised. */
   output(shape: readonly number[]): { info: tf.TensorInfo; values: Float32Array } {
     const count = shape.reduce((product, extent) => product * extent, 1);
     const block = this.#take(count);
@@ -36,7 +36,7 @@ export class NativeBackend extends MathBackendCPU {
     return { info, values };
   }
 
-  /** A new tensor of bytes (tfjs's type bool) from pooled memory, uninitialised. */
+  /** A new tensor of bytes (tfjs's type bool) in pooled memory, uninitialised. */
   outputBytes(shape: readonly number[]): { info: tf.TensorInfo; values: Uint8Array } {
     const count = shape.reduce((product, extent) => product * extent, 1);
     const block = this.#take(Math.ceil(count / 4));
@@ -51,12 +51,12 @@ export class NativeBackend extends MathBackendCPU {
     return this.data.get(tensor.dataId).values as tf.TypedArray;
   }
 
-  /** Whether the tensor's memory goes back to the pool when it is disposed of. */
+  /** Whether the tensor's memory returns to the pool when it is disposed of. */
   isPooled(tensor: tf.TensorInfo): boolean {
     return this.#blocks.has(tensor.dataId);
   }
 
-  /** A copy for pooled tensors, because the values may be kept longer than the tensor, whose memory is reused. */
+  /** Copies the values of pooled tensors, because the caller may keep them after the memory is reused. */
   override readSync(dataId: DataId): tf.backend_util.BackendValues {
     const values = super.readSync(dataId);
     return this.#blocks.has(dataId) ? (values as tf.TypedArray).slice() : values;
@@ -73,7 +73,7 @@ export class NativeBackend extends MathBackendCPU {
     return true;
   }
 
-  /** The pool's blocks: those that tensors hold, and free ones. */
+  /** The number of blocks in use and free, and their total size in floats. */
   poolSize(): { used: number; free: number; floats: number } {
     let free = 0;
     let floats = 0;
@@ -96,7 +96,7 @@ export class NativeBackend extends MathBackendCPU {
   }
 }
 
-/** The block size for `count` floats: four steps between powers of two waste a fifth at most. */
+/** The block size for `count` floats: with four sizes per power of two, at most a fifth is wasted. */
 function sizeClass(count: number): number {
   if (count <= 64) return 64;
   const step = 2 ** (Math.floor(Math.log2(count)) - 2);

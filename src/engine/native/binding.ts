@@ -5,8 +5,8 @@ import { messageOf } from '../../base/errors.js';
 type Floats = Float32Array;
 
 /**
- * The kernels of `native/kernels.def`, which says what they compute. The border (`native/border_*.cc`)
- * throws a TypeError for an argument that does not fit. Outputs come last and are written in place.
+ * The kernels, which `native/kernels.def` documents. `native/border_*.cc` checks the arguments and throws
+ * a TypeError for an invalid one. Outputs come last and are written in place.
  * `geometry` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft].
  */
 export interface NativeKernels {
@@ -28,7 +28,7 @@ export interface NativeKernels {
     y: Floats,
     winner: Uint8Array,
   ): void;
-  /** `pool` and `winner` null: kappa is that of the convolution's output, not of the pooled output. */
+  /** If `pool` and `winner` are null, kappa refers to the convolution's output instead of the pooled output. */
   conv2dInputGradient(
     geometry: Int32Array,
     pool: Int32Array | null,
@@ -99,7 +99,7 @@ export interface NativeKernels {
     y: Floats,
   ): void;
   overLargest(batch: number, values: number, x: Floats, y: Floats): void;
-  /** `rows`: for each output, which of the images it is made from. */
+  /** `rows`: for each output, the index of its source image. */
   perturb(
     images: number,
     batch: number,
@@ -112,7 +112,8 @@ export interface NativeKernels {
   ): void;
   /**
    * `program`: for each layer its kind (0 convolution, 1 inner product, 2 max and 3 average pooling),
-   * 1 if ReLU follows, and its geometry. Weight and bias of each layer that has them come last.
+   * 1 if ReLU follows (else 0), and its geometry. The weights and biases of all layers follow as
+   * `parameters`.
    */
   forward(
     layers: number,
@@ -138,13 +139,13 @@ export interface NativeKernels {
   ): void;
 }
 
-/** What the addon exports. */
+/** The exports of the addon. */
 export interface NativeBinding extends NativeKernels {
   kernelNames(): string[];
   setThreads(count: number): void;
-  /** Multiply-adds per second of all threads together, in registers alone. */
+  /** Multiply-adds per second of all threads together, on values in registers. */
   peak(seconds: number): number;
-  /** Bytes from the start of the buffer to the first cache line that begins in it. */
+  /** Bytes from the start of the buffer to the first cache-line boundary in it. */
   alignment(buffer: ArrayBuffer): number;
   scratchBytes(): number;
   level(): string;
@@ -156,7 +157,7 @@ export type LoadedBinding = { binding: NativeBinding } | { problem: string };
 
 let loaded: LoadedBinding | undefined;
 
-/** Loads the kernels that `npm ci` built or that came prebuilt, or says in a clause why there are none. */
+/** Loads the kernels, built by `npm ci` or prebuilt, or returns a clause that says why it cannot. */
 export function loadBinding(): LoadedBinding {
   return (loaded ??= load());
 }

@@ -6,7 +6,7 @@ import { REPLACEMENTS } from './replacements.js';
 /** The name under which the backend is registered. */
 export const NATIVE = 'native';
 
-/** Registers every CPU kernel for the native backend, the hot ones replaced. */
+/** Registers every CPU kernel for the native backend, with the hot ones replaced, and the additions. */
 export function registerNativeKernels(): void {
   for (const cpu of tf.getKernelsForBackend('cpu')) {
     const fast = REPLACEMENTS[cpu.kernelName];
@@ -27,8 +27,8 @@ export function registerNativeKernels(): void {
 }
 
 /**
- * Some CPU kernels, such as Slice, return a view of their input's memory. Here that memory is reused once
- * the input is disposed of, so such an output is copied.
+ * Copies outputs that are views of their input's memory, as some CPU kernels such as Slice return them.
+ * This backend reuses that memory once the input is disposed of.
  */
 function withoutAliases(kernel: tf.KernelFunc): tf.KernelFunc {
   return (call) => {

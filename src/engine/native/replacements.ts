@@ -11,7 +11,7 @@ import {
   type Kernel,
 } from './arguments.js';
 
-/** Kernels of tfjs that run in native code instead. */
+/** Native kernels that replace tfjs kernels. */
 export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
   [tf.Conv2D]: convolution,
   [tf.FusedConv2D]: convolution,
@@ -97,7 +97,7 @@ function pooling(name: 'maxPool' | 'avgPool'): Kernel {
   };
 }
 
-/** Conv2D, and FusedConv2D with a bias for each channel and no activation but ReLU. */
+/** Conv2D, and FusedConv2D with a bias per channel and either ReLU or no activation. */
 function convolution({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
   const { x, filter } = inputs;
   const { bias } = inputs as Partial<Inputs>;
@@ -127,7 +127,7 @@ function isSimpleEpilogue(
   return biasFits && (!activation || activation === 'linear' || activation === 'relu');
 }
 
-/** BatchMatMul and _FusedMatMul of equal batch extents. */
+/** BatchMatMul and _FusedMatMul without broadcasting. */
 function matrixProduct({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
   const { a, b } = inputs;
   const { bias } = inputs as Partial<Inputs>;

@@ -13,7 +13,7 @@ export function conv2d(
   return run(tf.FusedConv2D, { x, filter, bias }, slidingAttributes(sliding)) as tf.Tensor4D;
 }
 
-/** The gradient with respect to x of a convolution whose output has the gradient kappa. */
+/** The gradient [N,H,W,I] with respect to x, from kappa [N,oH,oW,O], that with respect to the output. */
 export function conv2dInputGradient(
   inputShape: number[],
   kappa: tf.Tensor4D,
@@ -24,7 +24,7 @@ export function conv2dInputGradient(
   return run(tf.Conv2DBackpropInput, { dy: kappa, filter }, attributes) as tf.Tensor4D;
 }
 
-/** What the gradients of a layer's weight and bias are written to: tensors of a block, in their shapes. */
+/** Receives the gradients of a layer's weight and bias: tensors of a block, of the same shapes. */
 export interface WeightGradient {
   weight: tf.Tensor;
   bias: tf.Tensor1D;

@@ -3,13 +3,13 @@ import { assign } from '../block.js';
 import type { WeightGradient } from './convolution.js';
 import { fused, run } from './kernel.js';
 
-/** x [N,I] · weight [I,O] + bias [O]. */
+/** x [N,I] · weight [I,O] + bias [O], as [N,O]. */
 export function dense(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
   const attributes = { transposeA: false, transposeB: false, activation: 'linear' };
   return run(tf._FusedMatMul, { a: x, b: weight, bias }, attributes) as tf.Tensor2D;
 }
 
-/** The gradient with respect to x of a dense layer whose output has the gradient kappa [N,O]. */
+/** The gradient [N,I] with respect to x, from kappa [N,O], that with respect to the output. */
 export function denseInputGradient(kappa: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
   const attributes = { transposeA: false, transposeB: true };
   return run(tf.BatchMatMul, { a: kappa, b: weight }, attributes) as tf.Tensor2D;

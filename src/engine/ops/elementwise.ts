@@ -17,7 +17,7 @@ export function multiply<T extends tf.Tensor>(a: T, b: T): T {
   return run(tf.Multiply, { a, b }) as T;
 }
 
-/** (x − mean) · factor, for x [N,…] and mean […] (none: zero). */
+/** (x − mean) · factor, for x [N,…] and mean […], zero if omitted. */
 export function normalize<T extends tf.Tensor>(
   x: T,
   mean: tf.Tensor | undefined,

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { fused } from './kernel.js';
 
-/** One operation of a forward pass, as `forwardPass` takes it. */
+/** One operation of a forward pass. */
 export type ForwardOperation =
   | { kind: 'relu' }
   | {
@@ -20,10 +20,11 @@ export type ForwardOperation =
 const KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'];
 
 /**
- * A whole forward pass in one kernel, which keeps nothing for a backward pass. Undefined on engines without
- * this kernel, and for operations that it does not support. Bit for bit what the layers compute one by one.
+ * A whole forward pass in one kernel, which stores nothing for a backward pass. The logits [N,classes] are
+ * bit-identical to those computed layer by layer. Undefined on engines without this kernel, and for
+ * operations that it does not support.
  *
- * @param x pixels [N,H,W,C], before `normalize`, which the kernel applies with this mean and factor
+ * @param x pixels [N,H,W,C]; the kernel applies `normalize` to them with this mean and factor
  */
 export function forwardPass(
   x: tf.Tensor4D,

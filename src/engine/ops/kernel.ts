@@ -1,21 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * The operations of this folder are those that the experiment needs beyond tfjs's own. Each runs a fused
- * kernel on an engine that has one, and is composed of ordinary tfjs operations on every other, with the
- * same meaning. This file runs the kernels.
+ * The operations in this folder use a fused kernel on engines that have one; elsewhere they compose
+ * ordinary tfjs operations with the same meaning. This file runs the kernels.
  */
 
 /**
- * Runs the kernel `name` if the engine in use has one; otherwise returns undefined. It is called directly,
- * because tfjs's dispatch (gradient tape, profiler, checks) costs a tenth of a training step of LeNet.
+ * Runs the kernel `name`; undefined if the engine in use does not have it. The kernel is called directly,
+ * because tfjs's dispatch (gradient tape, profiler, checks) takes a tenth of a LeNet training step.
  */
 export function fused(
   name: string,
   inputs: Record<string, tf.Tensor | undefined>,
   attributes: Record<string, unknown> = {},
 ): tf.Tensor[] | undefined {
-  // The types omit that there may be none.
+  // The declared type omits undefined.
   const kernel = tf.getKernel(name, tf.getBackend()) as tf.KernelConfig | undefined;
   if (!kernel) return undefined;
   const engine = tf.engine();

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { fused } from './kernel.js';
 
-/** Each element's loss [N], its gradient with respect to the logits [N,C], and 1 if it is classified correctly, else 0. */
+/** The loss of each element [N], its gradient with respect to the logits [N,C], and 1 if correct, else 0 [N]. */
 export interface Loss {
   loss: tf.Tensor1D;
   gradient: tf.Tensor2D;

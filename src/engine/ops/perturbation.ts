@@ -3,13 +3,14 @@ import { countersOf, noisyCopies, type NoiseSource, type RoundedNormal } from '.
 import { fused } from './kernel.js';
 
 /**
- * The line that attacks move along: clip(round(x + scale · direction), 0, 255), in pixel units, for
+ * Points on the lines that attacks search: clip(round(x + scale · direction), 0, 255), in grey levels, for
  * the images in `rows`.
  *
  * @param x images [M,H,W,C]
  * @param direction [M,H,W,C]
  * @param rows int32 [N], each below M
  * @param scale [N]
+ * @returns [N,H,W,C]
  */
 export function perturb(
   x: tf.Tensor4D,
@@ -23,7 +24,7 @@ export function perturb(
   return tf.clipByValue(tf.round(tf.add(tf.gather(x, rows), along)), 0, 255);
 }
 
-/** Each image of x [N,H,W,C] divided by its largest magnitude; an image of zeros is left unchanged. */
+/** Each image of x [N,H,W,C] divided by its largest absolute value; an image of zeros is unchanged. */
 export function overLargest(x: tf.Tensor4D): tf.Tensor4D {
   const own = fused('BangOverLargest', { x });
   if (own) return own[0] as tf.Tensor4D;
@@ -31,7 +32,7 @@ export function overLargest(x: tf.Tensor4D): tf.Tensor4D {
 }
 
 /**
- * Copies of an image with noise: clip(x + round(z), 0, 255), z normal; the same on every engine.
+ * Noisy copies of an image: clip(x + round(z), 0, 255), z normal; the same on every engine.
  *
  * @param x an image [H,W,C] of integers from 0 to 255
  * @returns [copies,H,W,C]

@@ -11,26 +11,27 @@ import { maxPoolGradient, pool } from './pooling.js';
 import { poolingAttributes, slidingAttributes, type MaxPooling, type Sliding } from './sliding.js';
 
 /**
- * Convolution and max pooling in one. With native kernels the full-size output of the convolution is never
- * stored; other engines run one operation after the other.
+ * Convolution fused with max pooling. The native kernels never store the full-size output of the
+ * convolution; other engines run the two operations in sequence.
  */
 
 /** The result of a convolution followed by max pooling. */
 export interface Pooled {
   /** [N,pH,pW,O] */
   y: tf.Tensor4D;
-  /** What the backward pass needs: which pixel of each window won, or the convolution's whole output. */
+  /** For the backward pass: the position of each window's maximum, or the convolution's whole output. */
   saved: tf.Tensor4D;
 }
 
-/** The largest pooling window, in pixels, that the kernels take: a byte says which pixel won. */
+/** The largest pooling window, in pixels, that the kernels support: a byte stores the maximum's position. */
 const MOST_PIXELS = 256;
 
+/** Whether the kernels support a pooling window of this size. */
 export function isPoolable({ size }: Pick<MaxPooling, 'size'>): boolean {
   return size ** 2 <= MOST_PIXELS;
 }
 
-/** Whether `saved` contains winners. If so, there are kernels that take kappa of the pooled output. */
+/** Whether `saved` contains positions of maxima, for the kernels that take kappa of the pooled output. */
 function hasWinners({ saved }: Pooled): boolean {
   return saved.dtype === 'bool';
 }
@@ -50,7 +51,7 @@ export function conv2dMaxPool(
   return { y: pool('maxPool', whole, pooling.size, pooling.sliding), saved: whole };
 }
 
-/** The gradient with respect to the convolution's output, from kappa, that with respect to the pooled output. */
+/** The gradient with respect to the convolution's output; kappa is that with respect to the pooled output. */
 function outputGradient(
   { y, saved }: Pooled,
   kappa: tf.Tensor4D,

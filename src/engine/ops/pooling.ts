@@ -3,8 +3,8 @@ import { fused, run } from './kernel.js';
 import { poolingAttributes, type Sliding } from './sliding.js';
 
 /**
- * Max or average pooling over size × size windows; averages divide by the size of the clipped window. Both
- * give NaN where a window has one.
+ * Max or average pooling over size × size windows. Averages divide by the size of the clipped window. The
+ * result is NaN if a window contains NaN.
  */
 export function pool(
   kind: 'maxPool' | 'avgPool',
@@ -22,14 +22,14 @@ export function pool(
   });
 }
 
-/** tfjs's own kernel passes over NaN, and so does TensorFlow's on some devices. */
+/** tfjs's own kernel ignores NaN, as does TensorFlow's on some devices. */
 function maxPoolKeepsNaN(): boolean {
   return Boolean(tf.getKernel('BangConvMaxPool', tf.getBackend()));
 }
 
 /**
- * The gradient of max pooling, which goes to the first maximum of each window; NaN counts as the largest value.
- * x is its input, y its output.
+ * The gradient of max pooling with respect to its input x, routed to the first maximum of each window. NaN
+ * counts as the largest value. y is the output, kappa the gradient with respect to it.
  */
 export function maxPoolGradient(
   x: tf.Tensor4D,
@@ -47,7 +47,7 @@ export function maxPoolGradient(
 }
 
 /**
- * The gradient of average pooling, which divides by the size of the window clipped to the image.
+ * The gradient of average pooling with respect to its input; each window is clipped to the image.
  *
  * @param x its input
  * @param kappa the gradient with respect to its output
@@ -63,8 +63,8 @@ export function avgPoolGradient(
   const attributes = { filterSize: [size, size], strides: [stride, stride], pad };
   const own = fused('BangAvgPoolGradient', { dy: kappa, x }, attributes);
   if (own) return own[0] as tf.Tensor4D;
-  // On some engines tfjs's AvgPoolGrad always divides by the whole window. So it gets whole windows of a
-  // larger image, and kappa is scaled to compensate where they are clipped.
+  // On some engines tfjs's AvgPoolGrad always divides by the whole window. So it is given a larger image
+  // without clipped windows, and kappa is scaled to compensate.
   const [batch, height, width, channels] = x.shape;
   const [rows, columns] = [kappa.shape[1], kappa.shape[2]];
   const share = (at: number, extent: number): number => size / Math.min(size, extent - at * stride);

@@ -5,7 +5,7 @@ import { fused } from './kernel.js';
 /**
  * One step of SGD as Caffe does it, in place: v ← momentum·v + rate·(g + decay·w), w ← w − v.
  *
- * @param weight a tensor of a block, as is the velocity: what shares their memory changes with them
+ * @param weight a tensor of a block, like `velocity`; tensors that share their memory change too
  */
 export function sgdStep(
   weight: tf.Tensor,

@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 /** How a window slides over an image: its stride and the zero padding around the image, in pixels. */
 export interface Sliding {
   stride: number;
-  /** In tfjs's terms; explicit for a pooling whose last windows are clipped. */
+  /** As in tfjs; explicit for poolings whose last windows are clipped. */
   pad: 'valid' | 'same' | number | tf.backend_util.ExplicitPadding;
 }
 
@@ -13,7 +13,7 @@ export interface MaxPooling {
   sliding: Sliding;
 }
 
-/** Padding below and to the right of an image only, where Caffe's poolings clip. */
+/** Padding only below and to the right of an image, where Caffe's pooling windows are clipped. */
 export function clippedAt(below: number, right: number): tf.backend_util.ExplicitPadding {
   return [
     [0, 0],

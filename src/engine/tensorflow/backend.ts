@@ -5,22 +5,22 @@ import path from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Where the stand-in for `@tensorflow/tfjs` in the folder finds the program's tfjs-core. */
+/** The global symbol under which the folder's stand-in for `@tensorflow/tfjs` finds the program's tfjs-core. */
 export const SHARED_CORE = 'bang.tfjs-core';
 
 /**
- * TensorFlow reads its settings from the environment when it is loaded; what is there already is the
- * user's wish.
+ * Sets the environment variables that TensorFlow reads when it is loaded, except those that the user has
+ * set.
  */
 function prepareEnvironment(threads: number): void {
   const settings = {
     TF_NUM_INTRAOP_THREADS: String(threads),
     TF_NUM_INTEROP_THREADS: '1',
-    // Silent but for what ends the process.
+    // Only fatal errors are logged.
     TF_CPP_MIN_LOG_LEVEL: '3',
-    // Eigen's kernels, which sum in one order at every position: the ties of max pooling need that.
+    // Eigen's kernels sum in the same order at every position, which max pooling needs for its ties.
     TF_ENABLE_ONEDNN_OPTS: '0',
-    // On a GPU: the same result each time, whole float32, and no more memory than it takes.
+    // On a GPU: deterministic results, full float32 precision, and memory allocated as needed.
     TF_DETERMINISTIC_OPS: '1',
     NVIDIA_TF32_OVERRIDE: '0',
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
@@ -28,7 +28,7 @@ function prepareEnvironment(threads: number): void {
   for (const [name, value] of Object.entries(settings)) process.env[name] ??= value;
 }
 
-/** What tfjs-node 4.22 calls, and Node warns of since 22 and has not had since 23. */
+/** Restores functions that tfjs-node 4.22 calls, which Node deprecated in 22 and removed in 23. */
 function restoreUtil(): void {
   Object.assign(util, {
     isArray: Array.isArray,
@@ -39,12 +39,12 @@ function restoreUtil(): void {
 let backend: TensorFlowBackend | undefined;
 
 /**
- * tfjs-node-gpu's backend and kernels on the libraries in `folder`, registered for this process. Its
- * entry point is left aside: that brings all of `@tensorflow/tfjs`, with a tfjs-core of its own. What
- * it needs of that is the program's own instance of tfjs-core, which the folder's stand-in hands it.
+ * Registers tfjs-node-gpu's backend and kernels, with the libraries in `folder`. Its entry point is not
+ * used, because that loads all of `@tensorflow/tfjs` with a second tfjs-core. Instead, the folder's
+ * stand-in gives it the program's own instance of tfjs-core.
  *
- * @param threads only the first call of a process can choose
- * @throws an error of the system if it cannot be loaded
+ * @param threads takes effect only in the first call of a process
+ * @throws an error if the libraries cannot be loaded
  */
 export function loadTensorFlow(folder: string, threads: number): TensorFlowBackend {
   if (backend) return backend;

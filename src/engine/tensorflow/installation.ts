@@ -2,39 +2,39 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { cacheFolder } from '../../base/cacheFolder.js';
 
-/** The library, of which any Python wheel carries the part that is needed. */
+/** The version of TensorFlow; any of its Python wheels contains the libraries needed. */
 export const TENSORFLOW_VERSION = '2.21.0';
 
-/** What `bang setup tensorflow` made, as its `setup.json` says. */
+/** An installation by `bang setup tensorflow`, as recorded in its `setup.json`. */
 export interface Installation {
   /** Of TensorFlow. */
   version: string;
-  /** Whether it was made with `--gpu`. */
+  /** Whether it was set up with `--gpu`. */
   gpu: boolean;
-  /** The Python package whose libraries these are. */
+  /** The Python package that the libraries come from. */
   wheel: string;
-  /** The npm package that computes with them. */
+  /** The npm package that uses them. */
   package: string;
   /** Operating system and processor, as Node names them. */
   platform: string;
   python: string;
   compiler: string;
-  /** Largest difference from the CPU kernels that its check found, as a share of the largest value. */
+  /** Largest difference from the CPU kernels found during setup, relative to the largest value. */
   difference: number;
-  /** When, as ISO 8601. */
+  /** Time of the setup, in ISO 8601. */
   made: string;
 }
 
-/** Beside the data sets; `$BANG_CACHE` moves it with them. */
+/** The folder of the installation, in the cache. */
 export function tensorflowFolder(root = cacheFolder()): string {
   return path.join(root, 'tensorflow');
 }
 
-/** The files in it. */
+/** The paths in this folder. */
 export const INSIDE = {
   record: 'setup.json',
   binding: 'tfjs_binding.node',
-  /** The libraries, beside those of CUDA if it was made with `--gpu`, as in a wheel. */
+  /** The libraries, laid out as in a wheel; with `--gpu`, those of CUDA are beside them. */
   libraries: path.join('lib', 'tensorflow'),
   package: path.join('node_modules', '@tensorflow', 'tfjs-node-gpu'),
 } as const;
@@ -43,7 +43,7 @@ export type Installed = { installation: Installation } | { problem: string };
 
 export const SETUP_COMMAND = 'bang setup tensorflow';
 
-/** What is set up, or a clause that says why it cannot be used. */
+/** The installation in `folder`, or a clause that says why it cannot be used. */
 export function readInstallation(folder = tensorflowFolder()): Installed {
   const record = path.join(folder, INSIDE.record);
   if (!existsSync(record)) return { problem: 'it is not set up' };
@@ -68,7 +68,7 @@ export function platform(): string {
   return `${process.platform} ${process.arch}`;
 }
 
-/** Whether the driver of an NVIDIA GPU is here: on Linux, or in its subsystem of Windows. */
+/** Whether an NVIDIA GPU driver is present, on Linux or in the Windows Subsystem for Linux. */
 export function hasGpuDriver(): boolean {
   return existsSync('/proc/driver/nvidia/version') || existsSync('/dev/dxg');
 }

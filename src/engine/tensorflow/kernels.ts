@@ -12,10 +12,10 @@ export interface Attribute {
   value: unknown;
 }
 
-/** Of tfjs-node's backend, what is used here. */
+/** The parts of tfjs-node's backend used here. */
 export interface TensorFlowBackend extends tf.KernelBackend {
   isUsingGpuDevice: boolean;
-  /** The addon: the numbers of TensorFlow's types among much else. */
+  /** The addon, with TensorFlow's type constants. */
   binding: Record<'TF_ATTR_INT' | 'TF_ATTR_STRING' | 'TF_ATTR_TYPE' | 'TF_FLOAT', number> & {
     TF_Version: string;
   };
@@ -26,8 +26,8 @@ export interface TensorFlowBackend extends tf.KernelBackend {
 export const TENSORFLOW = 'tensorflow';
 
 /**
- * Puts kernels in the place of tfjs-node's that take no paddings but `valid` and `same`, though
- * TensorFlow's operations, but for average pooling, take any.
+ * Replaces the kernels of tfjs-node that accept only the paddings `valid` and `same`. TensorFlow's own
+ * operations accept any padding, except average pooling.
  */
 export function registerPaddedKernels(): void {
   for (const [kernelName, kernelOf] of Object.entries(KERNELS)) {
@@ -83,7 +83,7 @@ const KERNELS: Record<string, (theirs: tf.KernelFunc) => tf.KernelFunc> = {
 
 const PADDED_SIDES = ['top', 'bottom', 'left', 'right'] as const;
 
-/** Their convolution knows explicit paddings, but not those that are one number for all sides. */
+/** tfjs-node's convolution supports explicit paddings, but not one number for all sides. */
 function withExplicitPadding(theirs: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { pad } = call.attrs as { pad: unknown };
@@ -98,7 +98,7 @@ function withExplicitPadding(theirs: tf.KernelFunc): tf.KernelFunc {
   };
 }
 
-/** Means of windows without what lies outside of the image, by those of whole windows. */
+/** Means over windows clipped to the image, computed from zero-padded means and the covered share. */
 function clippedAverages(x: tf.Tensor4D, info: Info): tf.Tensor {
   const { padInfo, filterHeight, filterWidth, strideHeight, strideWidth } = info;
   const { top, bottom, left, right } = padInfo;
@@ -131,7 +131,7 @@ function poolingInfo({ attrs }: Call, x: tf.TensorInfo, padding?: 'same'): Info 
   return tf.backend_util.computePool2DInfo(shape, filterSize, strides, 1, padded, dimRoundingMode);
 }
 
-/** TensorFlow takes a shape as a tensor. */
+/** Passes a shape as a tensor, as TensorFlow expects. */
 function withShape(shape: Shape, work: (shape: tf.Tensor) => tf.TensorInfo): tf.TensorInfo {
   const tensor = tf.tensor1d(shape, 'int32');
   const result = work(tensor);
@@ -139,7 +139,7 @@ function withShape(shape: Shape, work: (shape: tf.Tensor) => tf.TensorInfo): tf.
   return result;
 }
 
-/** Runs an operation of TensorFlow in which a window moves over images. */
+/** Runs a TensorFlow convolution or pooling operation. */
 function execute(call: Call, name: string, info: Info, inputs: tf.TensorInfo[]): tf.TensorInfo {
   const backend = call.backend as unknown as TensorFlowBackend;
   const { TF_ATTR_INT, TF_ATTR_STRING, TF_ATTR_TYPE, TF_FLOAT } = backend.binding;
