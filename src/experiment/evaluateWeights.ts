@@ -95,7 +95,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
 
 function publishedIn(model: Config['model'], row: string): Config['published'] {
   if (isOwn(model)) {
-    throw new UserError(`--row ${row}: the paper has no row of a network of your own`);
+    throw new UserError(`--row ${row}: the paper has no row for a network of your own`);
   }
   const table = tableOf[model];
   if (publishedRow(table, row)) return { table, row };

@@ -56,11 +56,11 @@ describe('expect', () => {
   it.each([
     [
       'fgs_raet: {max: 5}',
-      'expect.fgs_raet: no such figure, did you mean fgs_rate? (there are accuracy, blank_rate, fgs_rate,',
+      'expect.fgs_raet: no such number, did you mean fgs_rate? (there are accuracy, blank_rate, fgs_rate,',
     ],
-    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such figure, did you mean fgs_rate? (there are '],
-    ['linf: {max: 5}', 'expect.linf: no such figure, did you mean fgs_linf_mean? (there are '],
-    ['speed: {max: 5}', 'expect.speed: no such figure (there are accuracy, '],
+    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such number, did you mean fgs_rate? (there are '],
+    ['linf: {max: 5}', 'expect.linf: no such number, did you mean fgs_linf_mean? (there are '],
+    ['speed: {max: 5}', 'expect.speed: no such number (there are accuracy, '],
     ['accuracy: {mni: 5}', 'expect.accuracy.mni: unknown key, did you mean min?'],
     ['accuracy: {min: high}', 'expect.accuracy.min: expected a number, found "high"'],
     ['accuracy: {min: .nan}', 'expect.accuracy.min: expected a number, found NaN'],
@@ -69,7 +69,7 @@ describe('expect', () => {
       'expect.accuracy: expected a band, such as {min: 1, max: 2}, found an empty mapping',
     ],
     ['accuracy: 99', 'expect.accuracy: expected a mapping, found 99'],
-    ['accuracy: {min: 3, max: 2}', 'expect.accuracy: nothing is in the band: min 3 is above max 2'],
+    ['accuracy: {min: 3, max: 2}', 'expect.accuracy: the band is empty: min 3 is above max 2'],
     [
       'accuracy: {deviations: 4}',
       'expect.accuracy: deviations is relative to a baseline: name its file with expect.baseline',
@@ -117,14 +117,14 @@ describe('expect', () => {
       tinyConfig('expect: {fgs.rate: {min: 2}, fgs_rate: {max: 5}}'),
     );
     await expect(loadConfig(twice)).rejects.toThrow(
-      'fgs.rate is the old name of fgs_rate, which is given, too: leave out one of them',
+      'fgs.rate is the old name of fgs_rate, which is given too: leave out one of them',
     );
   });
 
   it('of PASS where it is not measured is not a figure', async () => {
     const file = space.write('x.yaml', tinyConfig('expect: {fgs_unmasked_pass_mean: {min: 0}}'));
     await expect(loadConfig(file)).rejects.toThrow(
-      /expect\.fgs_unmasked_pass_mean: no such figure/,
+      /expect\.fgs_unmasked_pass_mean: no such number/,
     );
   });
 });

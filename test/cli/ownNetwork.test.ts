@@ -86,7 +86,7 @@ describe('a network of your own', () => {
     expect(result('runs/eval-net').config.model).toEqual(result('runs/own').config.model);
     expectRefusal(
       await bang([...args, '--row', 'B1'], { cwd: space.folder }),
-      /^bang: --row B1: the paper has no row of a network of your own\n$/,
+      /^bang: --row B1: the paper has no row for a network of your own\n$/,
     );
     expectRefusal(
       await bang([...args, '--model', 'lenet', '--out', 'never'], { cwd: space.folder }),

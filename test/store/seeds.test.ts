@@ -57,7 +57,7 @@ describe('seeds', () => {
   });
 
   it.each([
-    ['seed: 1\nseeds: [1, 2]', [], 'x.yaml:5:8: seeds: seed is given, too: leave out one of them'],
+    ['seed: 1\nseeds: [1, 2]', [], 'x.yaml:5:8: seeds: seed is given too: leave out one of them'],
     [
       'seeds: []',
       [],
