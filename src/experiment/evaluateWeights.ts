@@ -25,9 +25,10 @@ export interface EvalOptions extends RunOptions {
 }
 
 /**
- * Evaluates weights that exist already: ours, or Caffe's HDF5.
+ * Evaluates a file of weights: ours, or Caffe's HDF5.
  *
- * @throws UserError if the file holds no weights of the network
+ * @throws UserError if the file has no weights of the network, the paper has no such row, or the folder
+ *   holds another experiment; Interrupted if the signal aborts
  */
 export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
   const { progress, signal, evaluation, force } = options;

@@ -12,7 +12,11 @@ import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenanc
 import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
 import type { RunOptions } from './runOptions.js';
 
-/** The result that the folder holds already, if it was made on the data that is asked for. */
+/**
+ * The result that the folder already has; undefined if it has none or is to start over.
+ *
+ * @throws UserError if the result was made on other data
+ */
 export async function finishedResult(
   folder: ResultFolder,
   name: Config['data'],
@@ -21,7 +25,7 @@ export async function finishedResult(
   if (force || !folder.has('result')) return undefined;
   const result = folder.result();
   if (!isResult(result)) {
-    progress.note(`note: ${folder.file('result')} is damaged; it is made again`);
+    progress.note(`note: ${folder.file('result')} is damaged; making it again`);
     return undefined;
   }
   if (dataDir === undefined && result.data.folder === null) return result;
@@ -30,7 +34,7 @@ export async function finishedResult(
   return result;
 }
 
-/** Evaluates a network into a folder, where finished parts are kept until all is done. */
+/** Evaluates a network into a folder, which keeps finished parts until `finish`. */
 export async function evaluateInto(
   folder: ResultFolder,
   network: Network,

@@ -16,17 +16,16 @@ import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 
 /**
- * The one story: data → train → evaluate → report. What the folder already holds of this experiment
- * is not done again.
+ * Loads data, trains, evaluates and writes the result. Skips steps whose results the folder has.
  *
- * @throws UserError, ExperimentError, Interrupted as their steps do
+ * @throws UserError, ExperimentError or Interrupted from its steps
  */
 export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
   threadCount(options.threads);
   const { force, inputs } = options;
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL, force, inputs });
   const finished = await finishedResult(folder, config.data, options);
-  // What is printed beside the figures is the current config's.
+  // The name and other incidental keys come from the current config.
   const known = finished && { ...finished, name: config.name, config };
   if (known && hasSnapshots(config, folder, known.data)) return known;
 
@@ -62,10 +61,10 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
 }
 
 /**
- * Trains up to an iteration and leaves a checkpoint there, from which `runExperiment` goes on to the
- * result that it would have made without. What is trained further already stays as it is.
+ * Trains up to an iteration and leaves a checkpoint there, from which `runExperiment` continues to the
+ * same result as without a stop. A finished training stays as it is.
  *
- * @throws UserError, ExperimentError, Interrupted as their steps do
+ * @throws UserError, ExperimentError or Interrupted from its steps
  */
 export async function trainUntil(
   config: Config,
@@ -80,7 +79,7 @@ export async function trainUntil(
   disposeWeights(velocities);
 }
 
-/** Prepares all that an experiment needs, and its folder. */
+/** Starts the engine, loads the data, and prepares the network and the folder of an experiment. */
 async function subjectIn(
   folder: ResultFolder,
   config: Config,

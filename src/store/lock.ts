@@ -12,7 +12,7 @@ import { hostname } from 'node:os';
 import { codeOf, messageOf, UserError } from '../base/errors.js';
 import { isAlive, reason } from '../base/files.js';
 
-/** Who works in a folder. */
+/** The process that holds a lock. */
 export interface Holder {
   pid: number;
   host: string;
@@ -24,21 +24,21 @@ export interface Lock {
   release(): void;
 }
 
-/** The marks of this process: one with its number but not among them is of a process before it. */
+/** The tokens of this process. A lock with its pid but another token is an earlier process's. */
 const ours = new Set<string>();
 
 const BEAT_MS = 10_000;
-/** A holder that has not been heard of for so long is gone, whatever its number says. */
+/** A holder that has not renewed its lock for this long is gone, even if its pid is alive. */
 const SILENT_MS = 120_000;
 
 /**
- * Makes this process the only one that works in a folder, which it goes on saying every ten seconds.
- * What a process left that was killed is taken over: its machine knows that it is gone, and others
- * notice that it is silent.
+ * Makes this process the only one that works in a folder, and renews the lock every ten seconds. The
+ * lock of a killed process is taken over: on the same machine at once, elsewhere when it has not been
+ * renewed for two minutes.
  *
- * @param who what holds a folder of this kind, for the message: a sweep
- * @param lost called if another process has taken the folder, as after a long suspension
- * @throws UserError that names who holds it
+ * @param who the kind of holder for the message, such as `sweep`
+ * @param lost called if another process has taken the lock, as after a long suspension
+ * @throws UserError with the holder if the lock is held; UserError if it cannot be written
  */
 export function takeLock(file: string, who: string, lost: () => void): Lock {
   const holder: Holder = {
@@ -51,7 +51,7 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
   const own = `${file}.${process.pid}.tmp`;
   try {
     writeFileSync(own, JSON.stringify(holder));
-    // A link is made only where nothing is, and has its content from the first moment on.
+    // A link is created only if the file does not exist, and never without its content.
     while (!linked(own, file)) {
       const found = readLock(file);
       if (found?.live === true) throw new UserError(occupied(file, who, found.holder));
@@ -74,7 +74,7 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
         utimesSync(file, new Date(), new Date());
       }
     } catch {
-      // A disk that does not answer now may do so in ten seconds.
+      // The next beat tries again.
     }
   }, BEAT_MS);
   beat.unref();
@@ -87,7 +87,11 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
   };
 }
 
-/** Who holds a folder, and whether it still does; undefined if nobody. */
+/**
+ * The holder of a lock, and whether it is still there; undefined if there is no lock.
+ *
+ * @throws UserError if the file cannot be read
+ */
 export function readLock(file: string): { holder: Holder; live: boolean } | undefined {
   try {
     const age = Date.now() - statSync(file).mtimeMs;
@@ -101,7 +105,7 @@ export function readLock(file: string): { holder: Holder; live: boolean } | unde
   }
 }
 
-/** A container that starts again has the same name, and its processes the same numbers. */
+/** A restarted container has the same host name and the same pids; tokens tell its processes apart. */
 function isGone({ host, pid, token }: Holder): boolean {
   if (host !== hostname()) return false;
   return pid === process.pid ? !ours.has(token) : !isAlive(pid);
@@ -117,7 +121,7 @@ function linked(own: string, file: string): boolean {
   }
 }
 
-/** Removes the lock of a holder that is gone, and only that: another process may be faster. */
+/** Removes the lock of a holder that is gone, but not that of a process which took over meanwhile. */
 function setAside(file: string, gone: Holder): void {
   const aside = `${file}.${process.pid}.old.tmp`;
   try {
@@ -132,5 +136,5 @@ function setAside(file: string, gone: Holder): void {
 }
 
 function occupied(file: string, who: string, { pid, host, since }: Holder): string {
-  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it; ${file} is its mark`;
+  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it; its lock is ${file}`;
 }

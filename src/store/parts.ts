@@ -10,8 +10,10 @@ export interface Parts {
   write(name: string, value: unknown): void;
 }
 
-/** Parts of a result as JSON files, each with a hash of it and of what it depends on; those for which
- *  it does not hold are as if they were not there. */
+/**
+ * Parts of a result as JSON files, each with a hash of its value and of the key that it depends on.
+ * Files with another hash are ignored.
+ */
 export function partsIn(folder: string, key: Identity): Parts {
   const digestOf = (value: unknown): string =>
     createHash('sha256')

@@ -126,7 +126,7 @@ describe('a network of your own', () => {
     // A machine that is quick enough is done before the signal comes.
     expect([0, 130]).toContain(stopped.code);
     const { stderr } = await run('own.yaml', ...half);
-    if (stopped.code === 130) expect(stderr).toMatch(/training goes on at iteration \d+/);
+    if (stopped.code === 130) expect(stderr).toMatch(/training continues at iteration \d+/);
     expect(tensors(space, 'stopped')).toEqual(tensors(space, 'runs/own'));
   });
 });

@@ -28,7 +28,7 @@ function foreign(holder: Record<string, unknown>): void {
   writeFileSync(file, JSON.stringify({ pid: 1, host: 'elsewhere', since, token: 'x', ...holder }));
 }
 
-it('is held by one at a time, and free afterwards', () => {
+it('has one holder at a time, and is free after release', () => {
   const lock = takeLock(file, 'sweep', never);
   expect(readLock(file)).toMatchObject({ live: true, holder: { pid: process.pid } });
   expect(() => takeLock(file, 'sweep', never)).toThrow(UserError);
@@ -39,7 +39,7 @@ it('is held by one at a time, and free afterwards', () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it('is taken over from a process of this machine that is gone', () => {
+it('is taken over from a process on this machine that has ended', () => {
   const { pid } = spawnSync(process.execPath, ['-e', '']);
   const { holder } = ((lock) => {
     const found = readLock(file)!;
@@ -52,8 +52,8 @@ it('is taken over from a process of this machine that is gone', () => {
   lock.release();
 });
 
-it('is taken over from a process that had this number before', () => {
-  // In a container that starts again everything is called as before.
+it('is taken over from an earlier process with the same pid', () => {
+  // A restarted container has the same host name and pids.
   const own = takeLock(file, 'worker', never);
   const { holder } = readLock(file)!;
   own.release();
@@ -64,7 +64,7 @@ it('is taken over from a process that had this number before', () => {
   lock.release();
 });
 
-it('is taken over from another machine only when nothing has been heard for minutes', () => {
+it('is taken over from another machine only if it has not been renewed for minutes', () => {
   foreign({});
   expect(() => takeLock(file, 'sweep', never)).toThrow(/process 1 on elsewhere/);
   const longAgo = new Date(Date.now() - 5 * 60_000);
@@ -73,7 +73,7 @@ it('is taken over from another machine only when nothing has been heard for minu
   expect(existsSync(file)).toBe(false);
 });
 
-it('of another is not removed by who had it before', () => {
+it('is not removed by a holder from which it was taken over', () => {
   const lock = takeLock(file, 'sweep', () => undefined);
   foreign({});
   lock.release();
