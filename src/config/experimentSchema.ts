@@ -56,12 +56,12 @@ const learningRateSchema = z
       mapping({
         policy: z
           .literal('step')
-          .describe('Drops in steps: multiplied by factor at each iteration listed in at.'),
+          .describe('Changes in steps: multiplied by factor at each iteration listed in at.'),
         base: positive().describe('The learning rate at iteration 0.'),
         factor: positive().describe('Factor on the learning rate at each step.'),
         at: z
           .array(integer(0), { error: 'a list of iterations' })
-          .describe('The iterations of the steps.'),
+          .describe('The iterations from which each step holds.'),
       }),
       mapping({
         policy: z.literal('fixed').describe('Stays at base.'),

@@ -229,7 +229,7 @@ function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {
     return twice === undefined ? { sigmas: given } : wrong(`${twice} is in the list twice`);
   }
   const { from, to, step } = given;
-  // Slightly more, since (0.4 - 0.1) / 0.1 may be slightly below 3.
+  // Slightly more, since 0.3 / 0.1 is slightly below 3.
   const count = Math.floor((to - from) / step + 1e-9) + 1;
   if (count < 1) return wrong(`expected from to be at most to, found ${from} and ${to}`);
   if (count > MAX_SIGMAS) return wrong(`expected at most ${MAX_SIGMAS} values, found ${count}`);

@@ -13,7 +13,7 @@ import { type DataSource, entryOf, isResult, type Result } from '../store/result
 import type { RunOptions } from './runOptions.js';
 
 /**
- * The result that the folder already has; undefined if it has none or is to start over.
+ * The result that the folder already has; undefined if there is none, it is damaged, or `force` is set.
  *
  * @throws UserError if the result was made on other data
  */

@@ -144,7 +144,7 @@ function seedOf({ result }: FoundRun): number {
   return result.config.seed ?? 0;
 }
 
-/** A key of all that a run's numbers, except for the seed, and its line of a table depend on. */
+/** A key of everything except the seed on which a run's numbers and its line of a table depend. */
 function keyOf({ name, config, row, weights, data }: Result): string {
   return JSON.stringify([
     name,
