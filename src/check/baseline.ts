@@ -29,20 +29,20 @@ const baselineSchema = z.object({
 /** A number over at least two seeds. */
 export type BaselineNumber = OverSeeds & { std: number };
 
-/** What an experiment's figures were over several seeds, and where they come from. */
+/** An experiment's numbers over several seeds, and where they come from. */
 export interface Baseline {
   format: 1;
   name: string;
   seeds: number[];
-  /** By their names; those that were known for all seeds. */
+  /** Numbers by name; only those that are known for all seeds. */
   figures: Partial<Record<string, BaselineNumber>>;
   data: { name: string; sha256: string };
-  /** All that the figures depend on but the seed. */
+  /** All that the numbers depend on, except for the seed. */
   config: Record<string, unknown>;
   provenance: Omit<Provenance, 'seconds'>;
 }
 
-/** @param results one for each seed */
+/** @param results one for each of at least two seeds */
 export function baselineOf(results: readonly Result[]): Baseline {
   const [{ name, config, data }] = results;
   const { provenance } = results[results.length - 1];
@@ -64,7 +64,7 @@ export function baselineOf(results: readonly Result[]): Baseline {
   };
 }
 
-/** @throws UserError if there is none or it is damaged */
+/** @throws UserError if the file cannot be read or is not a baseline */
 export async function readBaseline(file: string): Promise<Baseline> {
   const value = parseJson((await readUserFile(file)).toString('utf8'));
   if (value === undefined) {
@@ -83,7 +83,7 @@ export async function readBaseline(file: string): Promise<Baseline> {
   return { ...baseline, figures: Object.fromEntries(figures) as Baseline['figures'] };
 }
 
-/** @throws UserError if it is of another experiment */
+/** @throws UserError if the baseline is of another experiment */
 export function refuseOtherConfig(baseline: Baseline, file: string, config: Config): void {
   const difference = differenceOf(baseline.config, config, BESIDE);
   if (difference === undefined) return;
@@ -92,7 +92,7 @@ export function refuseOtherConfig(baseline: Baseline, file: string, config: Conf
   );
 }
 
-/** @throws UserError if it was made on other data */
+/** @throws UserError if the baseline was made on other data */
 export function refuseOtherDataThan(baseline: Baseline, file: string, { data }: Result): void {
   if (baseline.data.sha256 === data.sha256) return;
   throw new UserError(

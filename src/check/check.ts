@@ -24,28 +24,28 @@ import type { RunOptions } from '../experiment/runOptions.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
 
-/** What one band says of one figure. */
+/** Whether a number is within its band. */
 export interface Verdict {
   figure: Scalar;
-  /** The mean over seeds, if there are several; null where there was nothing to measure. */
+  /** The mean over seeds if there are several; null if it could not be measured for all seeds. */
   value: number | null;
-  /** The ends of the band, which belong to it; null where it is open. */
+  /** The ends of the band, which are allowed; null if there is none. */
   min: number | null;
   max: number | null;
-  /** What the band is around, if it is relative to a baseline. */
+  /** The baseline's number, if the band is relative to it. */
   baseline?: BaselineNumber;
-  /** How far inside of the nearer end the value is; negative outside; null as the value is. */
+  /** The distance from the value to the nearer end, negative outside the band; null if `value` is. */
   margin: number | null;
   holds: boolean;
 }
 
-/** What became of one config. */
+/** The outcome of checking one config. */
 export interface Outcome {
   file: string;
-  /** The config's; the file's where it cannot be read. */
+  /** The config's name, or the file's path if the config cannot be read. */
   name: string;
   verdicts: Verdict[];
-  /** Why there are no verdicts: the experiment ran and failed, or it could not be run. */
+  /** Why there are no verdicts: the experiment ran and failed, or could not run. */
   problem?: { kind: 'failed' | 'unable'; message: string };
   seconds: number;
 }
@@ -54,13 +54,13 @@ export interface CheckOptions extends Pick<
   RunOptions,
   'force' | 'dataDir' | 'threads' | 'progress' | 'signal'
 > {
-  /** The folder that gets one for each config. */
+  /** The folder for the result folders of the configs. */
   out: string;
 }
 
 /**
- * Runs what configs describe and holds their figures against their `expect` blocks. What goes wrong
- * with one is its outcome, and the others are run all the same.
+ * Runs experiments and checks their numbers against their `expect` blocks. An error of one config is its
+ * outcome and does not stop the others.
  *
  * @param done called with each outcome as soon as it is known
  * @throws Interrupted if the signal aborts
@@ -79,7 +79,7 @@ export async function checkFiles(
       const loaded = await loadConfig(file);
       ({ name } = loaded.config);
       if (names.has(name)) {
-        throw new UserError(`another of the configs is named ${name}: give each a name of its own`);
+        throw new UserError(`another config is also named ${name}: give each a different name`);
       }
       names.add(name);
       verdicts = await check(loaded, options);
@@ -123,14 +123,14 @@ function problemOf(error: unknown): Outcome['problem'] {
   };
 }
 
-/** Differences of sums of a few decimal figures that are none. */
+/** Differences up to this size are rounding errors. */
 const ROUNDING = 1e-9;
 
 /**
- * Holds figures against bands.
+ * Checks numbers against bands.
  *
  * @param rows one for each seed
- * @throws UserError if the baseline lacks a figure
+ * @throws UserError if the baseline lacks a number that a band is relative to
  */
 export function judge(
   { bands, baseline: file }: Pick<Expectation, 'bands' | 'baseline'>,
@@ -140,12 +140,12 @@ export function judge(
   return [...bands].map(([name, band]) => {
     const figure = scalar(name);
     const over = overSeeds(figure, rows);
-    // A band is about all seeds: one that could not be measured cannot show that it holds.
+    // A band is about all seeds, so it does not hold if one could not be measured.
     const value = over?.n === rows.length ? over.mean : null;
     const around = isRelative(band) ? baseline?.figures[name] : undefined;
     if (isRelative(band) && !around) {
       throw new UserError(
-        `${file} has no ${name}, which could not be measured for each of its seeds: expect no deviations or margin of it`,
+        `${file} has no ${name}, which could not be measured for all its seeds: leave out deviations and margin`,
       );
     }
     const { min, max } = endsOf(band, around);
@@ -157,7 +157,7 @@ export function judge(
       max: max === Infinity ? null : max,
       baseline: around,
       margin,
-      // Of NaN nothing holds.
+      // False for NaN.
       holds: margin !== null && margin >= -ROUNDING,
     };
   });
@@ -167,7 +167,7 @@ function isRelative({ deviations, margin }: Band): boolean {
   return deviations !== undefined || margin !== undefined;
 }
 
-/** Within the limits, and within the wider of the two tolerances around the baseline's mean. */
+/** The limits, narrowed to the wider of the two tolerances around the baseline's mean. */
 function endsOf(
   { min = -Infinity, max = Infinity, deviations = 0, margin = 0 }: Band,
   around?: BaselineNumber,
@@ -180,7 +180,7 @@ function endsOf(
   };
 }
 
-/** A baseline that was written, and what it was before. */
+/** A baseline that was written, and the one before it. */
 export interface Update {
   file: string;
   baseline: Baseline;
@@ -188,9 +188,9 @@ export interface Update {
 }
 
 /**
- * Runs what a config describes for each of the seeds and writes its baseline.
+ * Runs a config for each seed and writes its baseline.
  *
- * @throws UserError, ExperimentError, Interrupted as the runs do; then nothing is written
+ * @throws UserError, ExperimentError or Interrupted from the runs, without writing anything
  */
 export async function updateBaseline(
   file: string,
@@ -223,8 +223,8 @@ async function resultsOf(
 }
 
 /**
- * Empties a result folder unless it was begun by this very program: a result of yesterday's code says
- * nothing about today's. What this program has begun may go on, or be finished.
+ * Empties a result folder unless the same program began it, since results of older code say nothing
+ * about the current code. Runs that the same program began continue, and finished ones are kept.
  */
 function startAfresh(
   config: Config,
@@ -235,7 +235,7 @@ function startAfresh(
   const mark = `${folder}.program`;
   const program = programDigest();
   if (!force && existsSync(mark) && readFileSync(mark, 'utf8') === program) return;
-  // In this order: no mark, and then no results, of which the new one could be believed.
+  // The mark is removed first, so that it never stands beside results of another program.
   rmSync(mark, { force: true });
   const emptied = openFolder(folder, config, { force: true, inputs });
   emptied.begin();
@@ -245,7 +245,7 @@ function startAfresh(
 
 let digest: string | undefined;
 
-/** A hash of all that computes: this program, its kernels, its dependencies and Node. */
+/** A hash of everything that computes: this program, its kernels, its dependencies and Node. */
 function programDigest(): string {
   if (digest !== undefined) return digest;
   const hash = createHash('sha256').update(process.version);

@@ -10,37 +10,37 @@ import { FILES } from '../store/resultFolder.js';
 import { readPerImage, type ImageLine } from '../store/perImage.js';
 import { isResult, type Result } from '../store/result.js';
 
-/** The runs of one experiment: one, or one for each seed. */
+/** The runs of one experiment: a single run, or one for each seed. */
 export interface Side {
   runs: FoundRun[];
   /** A sentence for each run that is left out. */
   notes: string[];
 }
 
-/** How one figure moved. */
+/** The change of a number. */
 export interface FigureChange {
   figure: Scalar;
   a: OverSeeds | null;
   b: OverSeeds | null;
-  /** b − a; null where one of them is not known. */
+  /** b − a; null if one of them is not known. */
   difference: number | null;
-  /** The difference in standard deviations that it has by chance; null where these are not known. */
+  /** The difference divided by its standard deviation over seeds; null if that is not known. */
   deviations: number | null;
 }
 
-/** How one column of `per-image.csv` moved. */
+/** The changes of a column of `per-image.csv`. */
 export interface ColumnChange {
   column: string;
-  /** Images whose value is another. */
+  /** The number of images with another value. */
   changed: number;
-  /** Of these, the ones that had no value and have one, and the other way round. */
+  /** Of these, images that have a value only in the second run, or only in the first. */
   gained: number;
   lost: number;
-  /** The largest change of those that have a value in both. */
+  /** The largest change of images with a value in both runs. */
   most: number;
 }
 
-/** What happened to the single images, in all pairs of runs of one seed. */
+/** The changes of single images, summed over all pairs of runs with the same seed. */
 export interface ImageChanges {
   images: number;
   predicted: { changed: number; toWrong: number; toRight: number };
@@ -51,23 +51,23 @@ export interface ImageChanges {
 export interface RunDiff {
   config: Difference[];
   provenance: Difference[];
-  /** Whether the weights are the same, bit for bit; null if no seed is in both. */
+  /** Whether the weights are equal bit for bit; null if no seed is in both. */
   sameWeights: boolean | null;
   figures: FigureChange[];
-  /** From where it is known what is chance; null if it is not. */
+  /** The source of the standard deviations over seeds; null if they are not known. */
   noise: string | null;
   images: ImageChanges | null;
   notes: string[];
 }
 
-/** Differences up to twice those that arise by chance are not news. */
+/** Differences up to this many standard deviations may be due to chance. */
 export const NOISE = 2;
 
 /**
  * Reads the runs of one experiment.
  *
  * @param place a result folder, its `result.json`, or a folder with a run for each seed
- * @throws UserError if there is no result, or more than one experiment
+ * @throws UserError if there is no result, or if there is more than one experiment
  */
 export function readSide(place: string): Side {
   if (statSync(place, { throwIfNoEntry: false })?.isFile()) {
@@ -88,9 +88,11 @@ export function readSide(place: string): Side {
 }
 
 /**
- * What moved from one run to another.
+ * The changes from one experiment to another.
  *
- * @param baseline knows how far figures scatter over seeds; without it the sides' own seeds may tell
+ * @param baseline gives the standard deviations over seeds; without it they are computed from the runs
+ *   if there are enough
+ * @throws UserError if `per-image.csv` of a run cannot be read
  */
 export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
   const [first, second] = [a.runs[0].result, b.runs[0].result];
@@ -115,12 +117,12 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
 }
 
 function provenanceOf({ runs: [{ result }] }: Side): Record<string, unknown> {
-  // Of a result that is read, only the figures are sure to be there.
+  // Provenance is optional in results that are read.
   const { bang, node, platform, cpu, engine } = (result as Partial<Result>).provenance ?? {};
   return { bang, node, platform, cpu, engine, data: result.data.sha256 };
 }
 
-/** Runs of the same seed; two single runs are a pair, whatever their seeds. */
+/** Pairs of runs with the same seed; two single runs are a pair whatever their seeds. */
 function pairsOf(a: Side, b: Side): [FoundRun, FoundRun][] {
   if (a.runs.length === 1 && b.runs.length === 1) return [[a.runs[0], b.runs[0]]];
   return a.runs.flatMap((one): [FoundRun, FoundRun][] => {
@@ -150,7 +152,7 @@ function figureChange(
   return { figure, a, b, difference, deviations };
 }
 
-/** The deviation over seeds that two groups have in common, if there are enough of them. */
+/** The pooled standard deviation of two groups of seeds, if there are enough of them. */
 function pooledStd(a: OverSeeds, b: OverSeeds): number | undefined {
   const freedom = a.n + b.n - 2;
   if (freedom < 2) return undefined;

@@ -14,7 +14,7 @@ import { type ModelName, modelNames, TRAIN_ON } from './experimentSchema.js';
 import { type Config, fits, isOwn, layersOf, tableOf } from './experiment.js';
 
 interface ImageCounts {
-  /** By what `trainOn` may be. */
+  /** By the value of `trainOn`. */
   train: Partial<Record<(typeof TRAIN_ON)[number], number>>;
   test: number;
 }
@@ -25,7 +25,7 @@ const images: Record<DataName, ImageCounts> = {
   cifar10: { train: { '50k': 50_000 }, test: 10_000 },
 };
 
-/** What is odd about a valid experiment, a sentence each: it runs, but maybe not as meant. */
+/** A sentence for each oddity of a valid experiment, which runs but perhaps not as meant. */
 export function configNotes(config: Config): string[] {
   const { learningRate, iterations } = config.training;
   if (learningRate.policy !== 'step') return [];
@@ -43,7 +43,7 @@ export function configNotes(config: Config): string[] {
   return notes;
 }
 
-/** What can only be told from more than one key. Says nothing where the shape is wrong already. */
+/** Problems that involve more than one key. Skips values whose shape is already wrong. */
 export function problemsAcross(root: unknown): Problem[] {
   const value = (...path: string[]) => valueAt(root, path);
   const problems: Problem[] = [];
@@ -80,7 +80,7 @@ export function problemsAcross(root: unknown): Problem[] {
 
   const seeds = value('seeds');
   if (seeds !== undefined && value('seed') !== undefined) {
-    wrong(['seeds'], 'seed is given, too: leave out one of them');
+    wrong(['seeds'], 'seed is given too: leave out one of them');
   }
   if (Array.isArray(seeds)) {
     seeds.forEach((seed: unknown, i) => {
@@ -110,7 +110,7 @@ export function problemsAcross(root: unknown): Problem[] {
     );
     if (value('published') !== undefined) {
       const message =
-        'the paper has no row of a network of your own; if it is inherited, drop it with published: null';
+        'the paper has no row for a network of your own; if it is inherited, drop it with published: null';
       problems.push({ path: ['published'], at: 'key', message });
     }
   }

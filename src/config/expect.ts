@@ -8,28 +8,32 @@ import { nearest } from '../base/text.js';
 const limit = z.number({ error: 'a number' });
 
 const bandSchema = mapping({
-  min: limit.optional().describe('The least that it may be.'),
-  max: limit.optional().describe('The most that it may be.'),
+  min: limit.optional().describe('The smallest value allowed.'),
+  max: limit.optional().describe('The largest value allowed.'),
   deviations: positive()
     .optional()
-    .describe("How many of the baseline's standard deviations it may be off the baseline's mean."),
+    .describe(
+      "The largest distance allowed from the baseline's mean, in standard deviations of the baseline.",
+    ),
   margin: positive()
     .optional()
-    .describe("How far it may be off the baseline's mean at least, whatever the deviations say."),
+    .describe(
+      "A distance always allowed from the baseline's mean, even if the deviations allow less.",
+    ),
 });
 
-/** What a figure may be: all that is given must hold; `deviations` and `margin` are one, the wider. */
+/** The limits of a number. All must hold, but of `deviations` and `margin` only the wider counts. */
 export type Band = z.output<typeof bandSchema>;
 
 const NAMES = SCALARS.map(({ name }) => name);
 
-/** The scalar that a key of an `expect` block names, by its present name or its old one. */
+/** The scalar that a key of an `expect` block names, by its current or its old name. */
 function scalarAt(key: string): Scalar | undefined {
   const name = OLD_NAMES.get(key) ?? key;
   return SCALARS.find((one) => one.name === name);
 }
 
-/** The `expect` block of a config: a band for each number of a row, by its name. */
+/** The `expect` block of a config: bands by the names of the numbers. */
 export const expectSchema = mapping({
   baseline: text
     .optional()
@@ -50,7 +54,7 @@ export const expectSchema = mapping({
   ),
 }) as z.ZodObject<{ baseline: z.ZodOptional<z.ZodString> }, z.core.$strict>;
 
-/** What is expected of the numbers of an experiment. */
+/** What a config expects of the numbers of its experiment. */
 export interface Expectation {
   /** The path of the baseline's file. */
   baseline?: string;
@@ -59,7 +63,7 @@ export interface Expectation {
   notes: string[];
 }
 
-/** @param parsed what `expectSchema` gave, and `problemsOfExpect` found nothing wrong with */
+/** @param parsed an output of `expectSchema` in which `problemsOfExpect` finds no problem */
 export function expectationOf(parsed: z.output<typeof expectSchema>): Expectation {
   const { baseline, ...bands } = parsed as { baseline?: string } & Record<string, Band>;
   const given = new Map(
@@ -67,7 +71,7 @@ export function expectationOf(parsed: z.output<typeof expectSchema>): Expectatio
   );
   return {
     baseline,
-    // In the order of the register, whatever order they are written in.
+    // In the order of `SCALARS`, not of the file.
     bands: new Map(NAMES.flatMap((name) => (given.has(name) ? [[name, given.get(name)!]] : []))),
     notes: Object.keys(bands).flatMap((key) => {
       const name = OLD_NAMES.get(key);
@@ -76,7 +80,7 @@ export function expectationOf(parsed: z.output<typeof expectSchema>): Expectatio
   };
 }
 
-/** What is wrong with an `expect` block that its shape does not tell. */
+/** The problems of an `expect` block that its schema cannot find. */
 export function problemsOfExpect(root: unknown): Problem[] {
   const block = valueAt(root, ['expect']);
   if (!isMapping(block)) return [];
@@ -90,14 +94,14 @@ export function problemsOfExpect(root: unknown): Problem[] {
       problems.push({ path, at, message });
 
     if (found.name !== name && Object.hasOwn(block, found.name)) {
-      wrong(`${name} is the old name of ${found.name}, which is given, too: leave out one of them`);
+      wrong(`${name} is the old name of ${found.name}, which is given too: leave out one of them`);
     }
     const given = Object.keys(band);
     if (given.length === 0)
       wrong('expected a band, such as {min: 1, max: 2}, found an empty mapping', 'value');
     const { min, max } = band;
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
-      wrong(`nothing is in the band: min ${min} is above max ${max}`);
+      wrong(`the band is empty: min ${min} is above max ${max}`);
     }
     const relative = ['deviations', 'margin'].find((key) => Object.hasOwn(band, key));
     if (relative !== undefined && block.baseline === undefined) {
@@ -113,9 +117,9 @@ export function problemsOfExpect(root: unknown): Problem[] {
   return problems;
 }
 
-/** Of a key in `expect` that names nothing: the one that was meant, and all there are. */
+/** The message for an unknown key in `expect`, with the closest name and all names. */
 export function unknownFigure(name: string): string {
   const near = nearest(name, NAMES) ?? NAMES.find((one) => one.split('_').includes(name));
   const meant = near === undefined ? '' : `, did you mean ${near}?`;
-  return `no such figure${meant} (there are ${NAMES.join(', ')})`;
+  return `no such number${meant} (there are ${NAMES.join(', ')})`;
 }

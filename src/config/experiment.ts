@@ -8,21 +8,21 @@ import type { ModelName, Parsed } from './experimentSchema.js';
 
 export type { DataName };
 
-/** The table of the paper that has each model's rows. */
+/** The table of the paper with each model's rows. */
 export const tableOf: Record<ModelName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 };
 
-/** A checked experiment: plain data, keys in one fixed order, every default filled in. */
+/** A checked experiment: plain data, keys in a fixed order, all defaults filled in. */
 export type Config = Omit<Parsed, 'evaluation' | 'seeds' | 'expect'> & {
   evaluation: Parsed['evaluation'] & Protocol;
 };
 
-/** Whether the training is BANG's: β = 0 is regular training, like no `bang` block at all. */
+/** Whether training uses BANG: β = 0 everywhere is regular training, as is no `bang` block. */
 export function isBang({ training }: Pick<Config, 'training'>): boolean {
   const beta = training.bang?.beta ?? 0;
   return typeof beta === 'number' ? beta > 0 : Object.values(beta).some((value) => value > 0);
 }
 
-/** The iterations of which a run keeps snapshots; the network of the last is its weights. */
+/** The iterations at which a run keeps snapshots, without the last one, whose network is the result. */
 export function snapshotIterations({
   iterations,
   snapshots,
@@ -32,7 +32,7 @@ export function snapshotIterations({
   return Array.from({ length: count }, (_, i) => (i + 1) * snapshots);
 }
 
-/** Whether a network takes the images of a data set and tells as many classes apart. */
+/** Whether a network has the image shape and the number of classes of a data set. */
 export function fits(model: ModelName, data: DataName): boolean {
   const { input, classes } = NETWORKS[model];
   const shape = SHAPES[data];
@@ -40,12 +40,12 @@ export function fits(model: ModelName, data: DataName): boolean {
   return input.join() === [height, width, channels].join() && classes === shape.classes;
 }
 
-/** Whether a model is a network of the user's own, and not one of those that have a name. */
+/** Whether a model is a network of the user's own rather than a named one. */
 export function isOwn(model: Config['model']): model is OwnNetwork {
   return typeof model !== 'string';
 }
 
-/** The network that an experiment is about. */
+/** The network that an experiment trains. */
 export function networkOf({
   name,
   model,

@@ -32,7 +32,7 @@ export type ModelName = NetworkName;
 
 export const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
 
-/** A number for every layer, or a mapping from each weighted layer to its own. */
+/** One number for all layers, or a mapping with a number for each weighted layer. */
 function perLayer() {
   return z.union([notNegative(), z.record(z.string(), notNegative())], {
     error: 'a number, 0 or more, or a mapping with one for each weighted layer',
@@ -46,16 +46,22 @@ const learningRateSchema = z
       mapping({
         policy: z.literal('inv').describe('Decays smoothly: base · (1 + gamma·t)^−power.'),
         base: positive().describe('The learning rate at iteration 0.'),
-        gamma: notNegative().describe('How soon the learning rate of policy inv falls.'),
-        power: notNegative().describe('How steeply the learning rate of policy inv falls.'),
+        gamma: notNegative().describe(
+          'The decay per iteration: larger values lower the learning rate sooner.',
+        ),
+        power: notNegative().describe(
+          'The exponent of the decay: larger values lower the learning rate faster.',
+        ),
       }),
       mapping({
-        policy: z.literal('step').describe('Is multiplied by factor at each of the iterations at.'),
+        policy: z
+          .literal('step')
+          .describe('Changes in steps: multiplied by factor at each iteration listed in at.'),
         base: positive().describe('The learning rate at iteration 0.'),
-        factor: positive().describe('What the learning rate is multiplied by at each step.'),
+        factor: positive().describe('Factor on the learning rate at each step.'),
         at: z
           .array(integer(0), { error: 'a list of iterations' })
-          .describe('The iterations from which each further step of policy step holds.'),
+          .describe('The iterations from which each step holds.'),
       }),
       mapping({
         policy: z.literal('fixed').describe('Stays at base.'),
@@ -101,14 +107,14 @@ const trainingSchema = mapping({
   weightDecay: notNegative().describe('L2 decay of weights and biases: 0 or more.'),
   shuffle: trueOrFalse
     .default(false)
-    .describe('Whether every epoch has an order of its own; the paper keeps one fixed order.'),
+    .describe('Whether to reshuffle the images for every epoch; the paper keeps one fixed order.'),
   logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
   checkpointEvery: integer(1)
     .default(1000)
-    .describe('Iterations between two checkpoints, from which a stopped run goes on.'),
+    .describe('Iterations between two checkpoints, from which a stopped run continues.'),
   snapshots: integer(1)
     .optional()
-    .describe('Iterations between two snapshots of the network, which stay; left out: none.'),
+    .describe('Iterations between two snapshots of the network, which are kept; left out: none.'),
   bang: bangSchema
     .optional()
     .describe('Batch Adjusted Network Gradients; left out: regular training.'),
@@ -118,10 +124,10 @@ const evaluationSchema = mapping({
   images: z
     .union([z.literal('all'), integer(1)], { error: 'all or an integer, 1 or more' })
     .default('all')
-    .describe('The test images to evaluate: all, or the first so many.'),
+    .describe('The test images to evaluate: all, or a number of images from the start.'),
   attacks: z
     .array(oneOf(ATTACK_NAMES), { error: 'a list of attacks' })
-    // One order, so that equal experiments have equal hashes.
+    // In a fixed order, so that equal experiments have equal hashes.
     .overwrite((chosen) => ATTACK_NAMES.filter((name) => chosen.includes(name)))
     .default([...DEFAULT_ATTACKS])
     .describe(
@@ -132,7 +138,9 @@ const evaluationSchema = mapping({
     steps: integer(1).default(EFFORT.pgd.steps).describe('Gradient steps from each start.'),
     restarts: integer(1)
       .default(EFFORT.pgd.restarts)
-      .describe('Starts for each of the two losses: the image itself, further ones random.'),
+      .describe(
+        'Starts for each of the two losses: the first is the image itself, the others are random.',
+      ),
   })
     .optional()
     .describe('How hard pgd tries.'),
@@ -144,19 +152,21 @@ const evaluationSchema = mapping({
   protocol: oneOf(PROTOCOLS)
     .default('paper')
     .describe(
-      'What search and channels are where they are left out: paper, as the published rows were made (bisection, reversed), or corrected (scan, kept).',
+      'Sets search and channels where they are left out: paper (bisection, reversed), as for the published rows, or corrected (scan, kept).',
     ),
   channels: oneOf(CHANNELS)
     .optional()
     .describe(
-      'Whether fgs and hc1 are applied with their colour channels reversed, as in the published rows of CIFAR-10, or kept. No matter for grey images.',
+      'Whether fgs and hc1 are applied with colour channels reversed, as in the published rows of CIFAR-10, or kept. Makes no difference for grey images.',
     ),
   search: oneOf(SEARCHES)
     .optional()
     .describe('Line search: bisection as in the paper, or scan, which tries every step (slow).'),
   pass: trueOrFalse
     .default(true)
-    .describe('Whether to compute PASS, the perceptual similarity of adversarial and original.'),
+    .describe(
+      'Whether to compute PASS, the perceptual similarity of adversarial and original images.',
+    ),
 });
 
 const publishedSchema = mapping({
@@ -166,12 +176,12 @@ const publishedSchema = mapping({
   row: text.describe('The row of the table: R0, R1, B0 … B5.'),
 });
 
-/** The shape of an experiment. `parseConfig` checks further what it takes two keys to tell. */
+/** The shape of an experiment. `parseConfig` also checks what involves more than one key. */
 export const configSchema = mapping({
   name: runName
     .default('unnamed')
-    .describe("Names the run and its folder; left out: the file's name without its ending."),
-  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+    .describe("Names the run and its folder; left out: the file's name without its extension."),
+  description: text.optional().describe('A sentence for readers, which the program only repeats.'),
   model: z
     .union([oneOf(modelNames), ownNetworkSchema], {
       error: `${modelNames.join(', ')} or a mapping with the layers of a network of your own`,
@@ -180,13 +190,13 @@ export const configSchema = mapping({
   data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
   seed: seed
     .default(1)
-    .describe('Seeds initial weights, dropout and order: an integer from 0 to 4294967295.'),
+    .describe('Seeds initial weights, dropout and shuffling: an integer from 0 to 4294967295.'),
   seeds: z
     .array(seed, { error: 'a list of seeds' })
     .min(1, { error: 'a list of one seed or more' })
     .optional()
     .describe(
-      'Several seeds instead of one: a run for each, in a folder of its own, and a table of their means.',
+      'Several seeds instead of one: a run in a separate folder for each, and a table of their means.',
     )
     .meta({ uniqueItems: true }),
   engine,
@@ -194,15 +204,15 @@ export const configSchema = mapping({
   evaluation: evaluationSchema.prefault({}).describe('What is measured afterwards.'),
   published: publishedSchema
     .optional()
-    .describe("The paper's row that is printed beside the result; left out: none."),
+    .describe('The row of the paper to print beside the result; left out: none.'),
   expect: expectSchema
     .optional()
-    .describe('What bang check demands of the figures, by name; bang run takes no notice of it.'),
+    .describe('The bands that bang check holds the numbers to, by name; bang run ignores them.'),
 });
 
 export type Parsed = z.output<typeof configSchema>;
 
-/** Every key there is, as `training.bang.beta`, parents before children. */
+/** All keys, such as `training.bang.beta`, parents before children. */
 export function configKeys(): string[] {
   return keysOf(configSchema);
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ENGINE_CHOICES } from '../engine/engine.js';
 import { inWords } from '../base/text.js';
 
-// A schema's `error` is the end of a sentence, "expected …"; `problemsOf` writes the rest of it.
+// A schema's `error` completes a sentence that begins with "expected"; `problemsOf` writes the rest.
 
 export function integer(min: number, max?: number): z.ZodInt {
   const error =
@@ -36,7 +36,7 @@ export const seed = integer(0, 2 ** 32 - 1);
 const runNameInWords =
   "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit";
 
-/** A run's name is also a folder's: nothing hidden, no `..`, nothing that looks like an option. */
+/** A run's name is also its folder's: it cannot be hidden, `..` or look like an option. */
 export const runName = z
   .string({ error: runNameInWords })
   .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: runNameInWords });
@@ -44,5 +44,5 @@ export const runName = z
 export const engine = oneOf(ENGINE_CHOICES)
   .default('auto')
   .describe(
-    'What computes: tensorflow (after bang setup tensorflow), native (C++), cpu (plain JavaScript, slow), or auto, the best there is.',
+    'What computes: tensorflow (after bang setup tensorflow), native (C++), cpu (plain JavaScript, slow), or auto, the best one available.',
   );

@@ -18,10 +18,10 @@ import {
 import { type KeyPath, type Problem, problemsOf } from './problems.js';
 import type { Tree } from './yamlTree.js';
 
-/** The networks of the paper's pairs. */
+/** The model of each pair of networks in the paper. */
 const MODELS: Record<NoisePair, string> = { lenet: 'lenet', cifar10: 'cifar10-quick' };
 
-/** More would be no study that anybody waits for. */
+/** A study with more copies or values of σ would never finish. */
 const MAX_COPIES = 1_000_000;
 const MAX_SIGMAS = 1000;
 
@@ -32,8 +32,8 @@ export const noiseSchema = mapping({
   study: z.literal('noise', { error: 'noise' }).describe('What kind of study the file describes.'),
   name: runName
     .default('unnamed')
-    .describe("Names the study and its folder; left out: the file's name without its ending."),
-  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+    .describe("Names the study and its folder; left out: the file's name without its extension."),
+  description: text.optional().describe('A sentence for readers, which the program only repeats.'),
   regular: text.describe(
     'The configuration of the network with regular training, relative to this file.',
   ),
@@ -43,7 +43,7 @@ export const noiseSchema = mapping({
     .describe('Seeds the noise and the choice of images: an integer from 0 to 4294967295.'),
   engine,
   every: integer(1).describe(
-    'Iterations between two stages of training at which the networks are distorted; the last iteration is one.',
+    'Iterations between two stages of training at which distortions are measured; the last iteration is always a stage.',
   ),
   sigmas: z
     .union(
@@ -55,16 +55,16 @@ export const noiseSchema = mapping({
         mapping({
           from: positive().describe('The first σ.'),
           to: positive().describe('The last σ.'),
-          step: positive().describe('From one σ to the next.'),
+          step: positive().describe('The difference between two values of σ.'),
         }),
       ],
       { error: 'a list of numbers above 0, or a mapping with from, to and step' },
     )
-    .describe('Standard deviations of the noise in pixel units: a list, or from, to and step.'),
+    .describe('Standard deviations of the noise in grey levels: a list, or from, to and step.'),
   images: integer(1)
     .default(100)
     .describe(
-      'How many test images of each class, of those that both networks always get right; fewer where a class has fewer.',
+      'The most test images of each class to use, of those that both networks classify correctly at every stage.',
     ),
   copies: mapping({
     last: integer(1, MAX_COPIES)
@@ -72,45 +72,48 @@ export const noiseSchema = mapping({
       .describe('Distortions of each image and σ at the end of training.'),
     before: integer(1, MAX_COPIES)
       .default(100)
-      .describe('Distortions of each image and σ at the stages before.'),
+      .describe('Distortions of each image and σ at the earlier stages.'),
   })
     .prefault({})
     .describe('How many distortions.'),
   published: oneOf(NOISE_PAIRS)
     .optional()
-    .describe("The paper's pair of networks whose figures are printed beside; left out: none."),
+    .describe(
+      "The paper's pair of networks whose numbers are printed beside the results; left out: none.",
+    ),
 });
 
-/** A checked noise study: plain data, every default filled in. */
+/** A checked noise study: plain data, all defaults filled in. */
 export interface NoiseStudy {
   name: string;
   description?: string;
   seed: number;
   engine: Config['engine'];
-  /** What trains the networks; with snapshots at the stages. */
+  /** How the networks are trained, with snapshots at the stages. */
   networks: OfPair<Config>;
-  /** The iterations at which the networks are distorted, ascending; the last is the last of all. */
+  /** The iterations at which distortions are measured, ascending; the last ends the training. */
   stages: number[];
-  /** In pixel units. */
+  /** In grey levels. */
   sigmas: number[];
-  /** Of each class. */
+  /** The most images of each class. */
   images: number;
   copies: { last: number; before: number };
   published?: NoisePair;
 }
 
-/** A noise study as its files, and what the command line changes in them, say it. */
+/** A noise study from its files and the overrides of the command line. */
 export interface LoadedNoise {
   study: NoiseStudy;
   file: string;
-  /** The file, what it extends, and the same of the networks' configurations. */
+  /** The study's file, the networks' files, and all files that they extend. */
   sources: string[];
 }
 
 /**
  * Reads a noise study and the configurations of its networks.
  *
- * @throws ConfigError with a line for each problem; UserError if a file cannot be read
+ * @throws ConfigError with a line for each problem; UserError if a file cannot be read or is not a
+ *   noise study
  */
 export async function loadNoise(
   file: string,
@@ -133,7 +136,7 @@ export async function loadNoise(
   return { study, file, sources: [...sources, ...networkSources] };
 }
 
-/** Whether a file says that it is a study, in its key `study`; false if it cannot be read. */
+/** Whether a file has the key `study`; false if it cannot be read. */
 export async function isStudy(file: string): Promise<boolean> {
   try {
     return Object.hasOwn(plainOf(await readYaml(file, [])).value, 'study');
@@ -162,7 +165,7 @@ async function check(
     try {
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
-      if (seeds) wrong(key, `expected a configuration of one seed, found one of ${seeds.length}`);
+      if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
       const training = { ...config.training, snapshots: parsed.every };
       return { ...config, training };
     } catch (error) {
@@ -182,12 +185,12 @@ async function check(
   if (bang.training.iterations !== iterations) {
     wrong(
       'bang',
-      `expected ${iterations} iterations, as regular has them, found ${bang.training.iterations}`,
+      `expected ${iterations} iterations, as for regular, found ${bang.training.iterations}`,
     );
   }
   const { published } = parsed;
   if (published !== undefined && regular.model !== MODELS[published]) {
-    wrong('published', `the paper's figures of ${published} are of ${MODELS[published]}`);
+    wrong('published', `the paper's numbers for ${published} are for ${MODELS[published]}`);
   }
   if (problems.length > 0) return { problems };
   const { name, description, seed, engine, images, copies } = parsed;
@@ -207,7 +210,7 @@ async function check(
   return { study };
 }
 
-/** The folder of the file that says what a key is, which may be one that the study's own extends. */
+/** The folder of the file that sets a key: the study's file or one that it extends. */
 function folderOf({ tree, file }: { tree: Tree; file: string }, key: string): string {
   const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
   return path.dirname(at && 'file' in at ? at.file : file);
@@ -226,9 +229,9 @@ function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {
     return twice === undefined ? { sigmas: given } : wrong(`${twice} is in the list twice`);
   }
   const { from, to, step } = given;
-  // A hair more, since 0.3 / 0.1 is a hair below 3.
+  // Slightly more, since 0.3 / 0.1 is slightly below 3.
   const count = Math.floor((to - from) / step + 1e-9) + 1;
-  if (count < 1) return wrong(`expected from not above to, found ${from} and ${to}`);
+  if (count < 1) return wrong(`expected from to be at most to, found ${from} and ${to}`);
   if (count > MAX_SIGMAS) return wrong(`expected at most ${MAX_SIGMAS} values, found ${count}`);
   const sigmas = Array.from({ length: count }, (_, i) => Number((from + i * step).toPrecision(12)));
   return { sigmas };

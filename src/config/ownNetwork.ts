@@ -14,24 +14,24 @@ import {
 import { integer, mapping, positive, trueOrFalse } from './fields.js';
 import type { KeyPath, Problem } from './problems.js';
 
-/** Bounds that no network for these images needs to reach, and no machine need fear. */
+/** Bounds that are ample for these images and safe for any machine. */
 const MAX_LAYERS = 100;
 const MAX_PARAMETERS = 2 ** 24;
-/** Values that the layers give for one image, and for a whole batch in training. */
+/** Outputs of all layers for one image, and for a batch in training. */
 const MAX_VALUES = 2 ** 19;
 const MAX_BATCH_VALUES = 2 ** 28;
 
-/** A column of the training log, a key in a config and a part of a tensor's name. */
+/** A layer's name is also a column of the training log, a key in a config and part of a tensor's name. */
 const layerName = /^[A-Za-z][A-Za-z0-9_]{0,39}$/;
 const layerNameInWords = "a name of letters, digits and '_' that begins with a letter";
-/** Files use the first two for something else; the rest is what every object of JavaScript has. */
+/** Files use the first two for other purposes; the rest are properties of every JavaScript object. */
 const isReserved = (name: string): boolean => ['mean', 'velocity'].includes(name) || name in {};
 
 function name() {
   return z
     .string({ error: layerNameInWords })
     .regex(layerName, { error: layerNameInWords, abort: true })
-    .refine((value) => !isReserved(value), { error: 'a name that means nothing else yet' })
+    .refine((value) => !isReserved(value), { error: 'a name that is not reserved' })
     .describe('Names the layer, in beta, epsilon, the training log and files of weights.');
 }
 
@@ -44,7 +44,7 @@ const fillerSchema = z
       }),
       mapping({
         kind: z.literal('gaussian').describe('Normal with mean 0.'),
-        std: positive().describe('The standard deviation of filler gaussian.'),
+        std: positive().describe('The standard deviation.'),
       }),
     ],
     {
@@ -53,7 +53,7 @@ const fillerSchema = z
     },
   )
   .default(() => ({ kind: 'xavier' as const }))
-  .describe('How the weights begin; left out: xavier. Biases begin at 0.');
+  .describe('How the weights are initialized; left out: xavier. Biases start at 0.');
 
 function pool<const K extends 'maxPool' | 'avgPool'>(kind: K, what: string) {
   return mapping({
@@ -74,17 +74,19 @@ const layerSchema = z.discriminatedUnion(
       pad: integer(0, 63).default(0).describe('Zeros around the image, in pixels.'),
       filler: fillerSchema,
     }),
-    pool('maxPool', 'The largest value of each window; the last windows are clipped.'),
-    pool('avgPool', 'The mean of each window; the last windows are clipped.'),
+    pool('maxPool', 'The largest value of each window; windows at the border are clipped.'),
+    pool('avgPool', 'The mean of each window; windows at the border are clipped.'),
     mapping({
-      kind: z.literal('innerProduct').describe('A fully connected layer, which gives a vector.'),
+      kind: z.literal('innerProduct').describe('A fully connected layer; its output is a vector.'),
       name: name(),
-      outputs: integer(1, 4096).describe('How many outputs; in the last such layer, the classes.'),
+      outputs: integer(1, 4096).describe(
+        'How many outputs; in the last such layer, one for each class.',
+      ),
       filler: fillerSchema,
     }),
     mapping({ kind: z.literal('relu').describe('The larger of the value and 0.') }),
     mapping({
-      kind: z.literal('dropout').describe('In training sets values to 0 at random.'),
+      kind: z.literal('dropout').describe('Sets random values to 0 in training.'),
       rate: z
         .number({ error: 'a number from 0 to below 1' })
         .min(0, { error: 'a number from 0 to below 1' })
@@ -104,9 +106,7 @@ const layersInWords = `a list of 1 to ${MAX_LAYERS} layers`;
 
 /** A network of the user's own. */
 export const ownNetworkSchema = mapping({
-  scale: positive()
-    .default(1)
-    .describe('Factor on the pixels, which are 0 to 255: above 0; left out: 1.'),
+  scale: positive().default(1).describe('Factor on the pixels (0 to 255), above 0; left out: 1.'),
   subtractMean: trueOrFalse
     .default(false)
     .describe('Whether the mean training image is subtracted from the pixels.'),
@@ -119,16 +119,17 @@ export const ownNetworkSchema = mapping({
 
 export type OwnNetwork = z.output<typeof ownNetworkSchema>;
 
-/** The names of the layers that have weights, from the image to the logits. */
+/** The names of the layers with weights, from the image to the logits. */
 export function weightedLayersOf(layers: readonly LayerSpec[]): string[] {
   return layers.flatMap((layer) => ('name' in layer ? [layer.name] : []));
 }
 
 /**
- * What is wrong with layers of which each for itself is right.
+ * Problems of layers that are valid one by one: equal names, shapes that do not fit, networks that are
+ * too large.
  *
- * @param data the images, if they are known
- * @param batch how many of them a batch has, if that is known
+ * @param data undefined if the config does not give it correctly: then shapes are not checked
+ * @param batch images in a batch, or undefined in the same way
  */
 export function problemsOfNetwork(
   { layers }: OwnNetwork,
@@ -154,7 +155,7 @@ export function problemsOfNetwork(
       layer = makeLayer(spec, shape);
     } catch (error) {
       if (!(error instanceof ShapeError)) throw error;
-      // Where one layer does not fit, nothing can be said of those after it.
+      // If a layer does not fit, the shapes after it are unknown.
       wrong([i, error.key], error.message);
       return problems;
     }

@@ -7,16 +7,16 @@ import { type Config, layersOf } from './experiment.js';
 import { configSchema, type Parsed } from './experimentSchema.js';
 import { problemsAcross } from './acrossKeys.js';
 
-/** A config, and what is said beside it: no figure depends on that. */
+/** A config, and the keys beside it that change none of its numbers. */
 export interface Checked {
   config: Config;
-  /** The seeds for which it is to be run, if there is a list: `config` has the first. */
+  /** The seeds to run, if there is a list; `config` has the first. */
   seeds?: number[];
   expect?: Expectation;
 }
 
 /**
- * Checks an experiment that a program made.
+ * Checks an experiment that comes from a program, not from a file.
  *
  * @throws UserError with a line `training.bang.betta: …` for each problem
  */
@@ -33,9 +33,9 @@ export function parseConfig(value: unknown): Config {
 }
 
 /**
- * Checks an experiment and says everything that is wrong with it.
+ * Checks an experiment and returns all its problems.
  *
- * @param removed paths that a file sets to null, to drop what it inherits: they must be real keys
+ * @param removed paths that a file sets to null to drop inherited values: they must be existing keys
  */
 export function checkConfig(
   value: unknown,
@@ -56,7 +56,7 @@ export function checkConfig(
   };
 }
 
-/** A key of `expect` that does not exist is a figure that does not. */
+/** Gives an unknown key of `expect` a message about numbers rather than keys. */
 function namingFigures(problem: Problem): Problem {
   const [block, name] = problem.path;
   const isFigure = block === 'expect' && problem.path.length === 2;
@@ -65,8 +65,8 @@ function namingFigures(problem: Problem): Problem {
 }
 
 /**
- * What a protocol says of the line search holds where the config does not. How hard an attack tries
- * is there if the attack is made, and only then.
+ * Fills in search and channels from the protocol where the config leaves them out. Keeps `pgd` and
+ * `square` only for attacks that are made.
  */
 function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
   const { images, attacks, pgd, square, protocol, pass } = parsed.evaluation;
@@ -82,7 +82,7 @@ function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
   };
 }
 
-/** The order in which layers are named says nothing, so it shall not show in a hash either. */
+/** Puts layers in the network's order, so that the order in the file does not change hashes. */
 function orderLayers(config: Config): Config {
   const { bang } = config.training;
   if (!bang) return config;

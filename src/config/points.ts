@@ -5,15 +5,14 @@ import type { KeyPath, Problem } from './problems.js';
 import type { Place, Tree } from './yamlTree.js';
 import { makeRandom, type Random } from '../base/random.js';
 
-/** What a point says of one key. */
+/** The value of a point for one key. */
 export interface Setting {
   key: string;
-  /** Where it is written. */
   at: Place;
   value: Tree;
 }
 
-/** What makes one experiment of a sweep unlike its base: a value for each key. */
+/** The values in which an experiment of a sweep differs from its base. */
 export type Point = Setting[];
 
 const number = z.number({ error: 'a number' });
@@ -22,24 +21,24 @@ const notEmpty = values.min(1, { error: 'a list of values' });
 
 const range = mapping({
   from: number.describe('The first value.'),
-  to: number.describe('The last value, which the steps must meet.'),
-  step: positive().describe('From one value to the next.'),
+  to: number.describe('The last value, a whole number of steps from the first.'),
+  step: positive().describe('The difference between two values.'),
 });
 const interval = mapping({
   from: number.describe('The smallest value.'),
   to: number.describe('The largest value.'),
   scale: oneOf(['linear', 'log'])
     .default('linear')
-    .describe('Whether values or their logarithms are drawn evenly.'),
+    .describe('Whether values or their logarithms are drawn uniformly.'),
 });
 
-/** A range in words, as errors expect it. */
+/** A range, as error messages describe it. */
 const RANGE = 'a list of values or {from, to, step}';
 
 const gridAxis = z.union([range, notEmpty], { error: RANGE });
 const randomAxis = z.union([range, interval, notEmpty], { error: `${RANGE} or {from, to}` });
 
-/** More experiments than anyone runs: a slip of the pen. */
+/** More experiments than this are a mistake. */
 const MAX_CELLS = 100_000;
 
 export const pointKeys = {
@@ -56,7 +55,9 @@ export const pointKeys = {
     .describe('Instead of grid: the points one by one, each a mapping of keys to values.'),
   random: mapping({
     cells: integer(1, MAX_CELLS).describe('How many points are drawn.'),
-    seed: integer(0).default(1).describe('Seeds the draws: the same points every time.'),
+    seed: integer(0)
+      .default(1)
+      .describe('Seeds the draws: the same seed always draws the same points.'),
     keys: z
       .record(text, randomAxis, { error: 'a mapping of keys to values' })
       .describe('For each key a list, {from, to, step}, or {from, to} to draw from.'),
@@ -67,14 +68,14 @@ export const pointKeys = {
 
 type Axis = z.output<typeof randomAxis>;
 
-/** The part of a sweep's configuration that says which points it has. */
+/** The part of a sweep's configuration that defines its points. */
 export interface PointSource {
   grid?: Record<string, z.output<typeof gridAxis>>;
   list?: Record<string, unknown>[];
   random?: { cells: number; seed: number; keys: Record<string, Axis> };
 }
 
-/** What a valid shape may still have wrong. */
+/** The problems of a source that its schema cannot find. */
 export function problemsOfPoints(source: PointSource): Problem[] {
   const problems: Problem[] = [];
   const wrong = (path: KeyPath, message: string, at: Problem['at'] = 'value') =>
@@ -113,7 +114,7 @@ export function problemsOfPoints(source: PointSource): Problem[] {
   if (source.grid && problems.length === 0) {
     const count = Object.values(source.grid).reduce((all, axis) => all * sizeOf(axis), 1);
     if (Object.keys(source.grid).length === 0)
-      wrong(['grid'], 'expected a key or more, found none');
+      wrong(['grid'], 'expected at least one key, found none');
     if (count > MAX_CELLS) {
       wrong(['grid'], `expected at most ${MAX_CELLS} combinations, found ${count}`);
     }
@@ -121,15 +122,15 @@ export function problemsOfPoints(source: PointSource): Problem[] {
   return problems;
 }
 
-/** Why a sweep cannot vary a key, or undefined if it may: an experiment's own checks say the rest. */
+/** Why a sweep cannot vary a key, or undefined if it can. Does not check that the key exists. */
 export function problemOfKey(key: string): string | undefined {
   const keys = keysIn(key);
   if (!keys) return 'expected the name of a key, such as training.bang.beta';
   if (keys[0] === 'seed' || keys[0] === 'seeds') {
-    return 'is not varied here: seeds: [1, 2, 3] beside it repeats every point';
+    return 'cannot be varied here; seeds: [1, 2, 3] at the top level repeats every point';
   }
   if (keys[0] === 'extends') return 'only a file can extend another';
-  if (keys[0] === 'name') return 'names are given by the sweep';
+  if (keys[0] === 'name') return 'the sweep names its cells itself';
   return undefined;
 }
 
@@ -137,7 +138,8 @@ function problemOfRange(
   axis: Exclude<Axis, unknown[]>,
 ): { key: 'from' | 'to' | 'step'; message: string } | undefined {
   const { from, to } = axis;
-  if (to < from) return { key: 'to', message: `expected ${from} or more, as from is, found ${to}` };
+  if (to < from)
+    return { key: 'to', message: `expected at least ${from}, the value of from, found ${to}` };
   if (!('step' in axis)) {
     return axis.scale === 'log' && from <= 0
       ? { key: 'from', message: `expected a number above 0, as the scale is log, found ${from}` }
@@ -145,18 +147,18 @@ function problemOfRange(
   }
   const { step } = axis;
   const whole = inUnits([from, to, step]);
-  if (!whole) return { key: 'step', message: 'expected numbers of fewer digits' };
+  if (!whole) return { key: 'step', message: 'expected numbers with fewer digits' };
   const [first, last, by] = whole.integers;
   const remainder = (last - first) % by;
   if (remainder === 0) return undefined;
   const nearest = (last - remainder) / whole.unit;
   return {
     key: 'to',
-    message: `expected a number that steps of ${step} from ${from} meet, such as ${nearest}, found ${to}`,
+    message: `expected ${from} plus a multiple of ${step}, such as ${nearest}, found ${to}`,
   };
 }
 
-/** Decimal numbers as multiples of their smallest decimal place: what adds up exactly. */
+/** Decimal numbers as integer multiples of their smallest decimal place, which add up exactly. */
 function inUnits(numbers: readonly number[]): { integers: number[]; unit: number } | undefined {
   const digits = Math.max(...numbers.map(decimals));
   if (digits > 15) return undefined;
@@ -165,7 +167,7 @@ function inUnits(numbers: readonly number[]): { integers: number[]; unit: number
   return integers.every(Number.isSafeInteger) ? { integers, unit } : undefined;
 }
 
-/** Digits after the point of a number as it is written: 3 of 0.005, 6 of 2e-6. */
+/** Digits after the decimal point of a number: 3 for 0.005, 6 for 2e-6. */
 function decimals(value: number): number {
   const [, fraction = '', exponent = '0'] =
     /^-?\d+(?:\.(\d+))?(?:e(.+))?$/.exec(String(value)) ?? [];
@@ -173,8 +175,8 @@ function decimals(value: number): number {
 }
 
 /**
- * `from`, `from + step`, … `to`, each the number that its decimals say: 0.815, not 0.8150000000000001.
- * A quotient of integers is rounded once, as a number in a file is.
+ * `from`, `from + step`, … `to` without rounding errors: 0.815, not 0.8150000000000001. A quotient of
+ * integers is rounded only once, like a decimal number in a file.
  */
 export function rangeValues(axis: z.output<typeof range>): number[] {
   const { integers, unit } = inUnits([axis.from, axis.to, axis.step])!;
@@ -189,9 +191,10 @@ function sizeOf(axis: z.output<typeof gridAxis>): number {
 }
 
 /**
- * The points of a sweep, of a source without problems.
+ * The points of a sweep.
  *
- * @param tree of the same: `grid`, `list` or `random`, where each value is written
+ * @param source without problems
+ * @param tree the file of `source`, with the places of its values
  */
 export function pointsOf(source: PointSource, tree: Tree): Point[] {
   const { grid, list, random } = source;
@@ -205,10 +208,10 @@ export function pointsOf(source: PointSource, tree: Tree): Point[] {
   const axes = axesOf(keys, inner(inner(tree, 'random'), 'keys'));
   const seen = new Set<string>();
   return Array.from({ length: cells }, (_, i) => {
-    // A generator of its own for each point: a longer sweep begins with the shorter one's.
+    // One generator per point: a longer sweep begins with the points of a shorter one.
     const draw = makeRandom(seed, 'sweep', i);
     let point = drawnPoint(axes, draw);
-    // Not the same point twice; where there are no others left, the sweep's own checks say so.
+    // No point twice. If no others are left, `refuseTwins` reports it.
     for (let again = 0; again < MOST_DRAWS && seen.has(nameOf(point)); again++) {
       point = drawnPoint(axes, draw);
     }
@@ -217,7 +220,7 @@ export function pointsOf(source: PointSource, tree: Tree): Point[] {
   });
 }
 
-/** With one point left of a thousand it is found in all but one of e¹⁰ cases. */
+/** If one point in a thousand is left, the draws miss it with a probability of e⁻¹⁰. */
 const MOST_DRAWS = 10_000;
 
 function drawnPoint(axes: readonly AxisValues[], draw: Random): Point {
@@ -234,7 +237,7 @@ function nameOf(point: Point): string {
   return JSON.stringify(point.map(({ value }) => plain(value)));
 }
 
-/** A tree as plain data, null and all. */
+/** A tree as plain data, including nulls. */
 export function plain(tree: Tree): unknown {
   switch (tree.kind) {
     case 'scalar':
@@ -272,7 +275,7 @@ function combinations([axis, ...others]: readonly AxisValues[]): Point[] {
   return axis.choices.flatMap((value) => rest.map((point) => [{ key, at, value }, ...point]));
 }
 
-/** Of six digits, so that it can be read and typed. */
+/** Rounded to six digits, which are easy to read and type. */
 function drawn({ from, to, scale }: z.output<typeof interval>, random: Random): number {
   const u = random.uniform();
   const value = scale === 'log' ? from * (to / from) ** u : from + (to - from) * u;
@@ -295,7 +298,7 @@ function itemsOf(tree: Tree): Tree[] {
   return tree.kind === 'list' ? tree.items : [];
 }
 
-/** A value as a configuration has it; empty where a point says nothing of the key. */
+/** A value as text in a configuration; empty if undefined. */
 export function valueText(value: unknown): string {
   if (value === undefined) return '';
   return typeof value === 'string' ? value : JSON.stringify(value);

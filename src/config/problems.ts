@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { inWords, nearest, quoted } from '../base/text.js';
 
-/** Where in a configuration: keys of mappings and indices of lists. */
+/** A place in a configuration: keys of mappings and indices of lists. */
 export type KeyPath = readonly (string | number)[];
 
-/** Something wrong, and whether the key itself is, its value, or that there is none. */
+/** Something wrong with a key, its value, or its absence. */
 export interface Problem {
   path: KeyPath;
   at: 'key' | 'value' | 'missing';
@@ -12,10 +12,9 @@ export interface Problem {
 }
 
 /**
- * What a value breaks of a schema, in sentences. The schema's `error` messages are the part after
- * "expected".
+ * The problems of a value according to a schema, whose `error` messages are the part after "expected".
  *
- * @param removed paths that a file sets to null, to drop what it inherits: they must be real keys
+ * @param removed paths that a file sets to null to drop inherited values: they must be existing keys
  */
 export function problemsOf(
   schema: z.ZodType,
@@ -28,7 +27,7 @@ export function problemsOf(
       return issue.keys.map((key) => unknownKey(schema, value, [...path, key]));
     }
     if (issue.code === 'invalid_union') {
-      // A mapping with one wrong value was surely meant as a mapping: say what is wrong inside.
+      // A mapping with wrong contents was meant as a mapping: report what is wrong inside.
       const isInside = ({ path, code }: z.core.$ZodIssue) =>
         path.length > 0 || code === 'unrecognized_keys';
       const inside = issue.errors.find((issues) => issues.every(isInside));
@@ -56,13 +55,13 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   const shapes = shapesAt(schema, parent);
   const chosen = chosenOf(shapes, valueAt(root, parent));
   const keys = [...new Set((chosen ? [chosen.shape] : shapes).flatMap((one) => Object.keys(one)))];
-  // Every kind of file can extend another, and what it extends is read before the rest is checked.
+  // Any file may have `extends`, which is resolved before the schema is checked.
   if (parent.length === 0) keys.push('extends');
   const wrong = (message: string): Problem => ({ path, at: 'key', message });
   if (chosen && mayBeKey(schema, path)) {
-    // One member of a union has this key, but not the member that was chosen.
+    // Another member of the union has this key.
     const foreign = `not a key of ${chosen.by} ${chosen.name}`;
-    // Lists are not merged with what is inherited.
+    // Lists are replaced as a whole, so this key cannot be inherited.
     if (parent.some((part) => typeof part === 'number')) {
       const own = keys.filter((one) => one !== chosen.by);
       return wrong(own.length > 0 ? `${foreign}, which has ${inWords(own)}` : foreign);
@@ -75,7 +74,7 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   return wrong(`unknown key, ${hint}`);
 }
 
-/** The one of several mappings that a value's `policy` or `kind` chooses. */
+/** The member of a union that a value's `policy` or `kind` selects. */
 function chosenOf(
   shapes: readonly Shape[],
   value: unknown,
@@ -91,7 +90,7 @@ function chosenOf(
   return undefined;
 }
 
-/** Every key of a schema, as `training.bang.beta` or `model.layers[].kind`, parents first. */
+/** All keys of a schema, such as `training.bang.beta` or `model.layers[].kind`, parents first. */
 export function keysOf(schema: z.ZodType): string[] {
   const keys = new Set<string>();
   const visit = (inner: z.core.$ZodType, at: string) => {
@@ -114,11 +113,11 @@ type Shape = Readonly<Record<string, z.core.$ZodType>>;
 function mayBeKey(schema: z.ZodType, path: KeyPath): boolean {
   const shapes = shapesAt(schema, path.slice(0, -1));
   const key = path[path.length - 1];
-  // Where there is no shape, any key may stand: the layers of `beta`.
+  // Without a shape any key is allowed, such as the layers in `beta`.
   return shapes.length === 0 || shapes.some((shape) => Object.hasOwn(shape, key));
 }
 
-/** The mappings that may stand at a path: none, one, or one for each member of a union. */
+/** The shapes that a mapping at a path may have: none, one, or one for each member of a union. */
 function shapesAt(schema: z.ZodType, path: KeyPath): Shape[] {
   let members = membersOf(schema);
   for (const key of path) {
@@ -134,7 +133,7 @@ function shapesAt(schema: z.ZodType, path: KeyPath): Shape[] {
   );
 }
 
-/** A schema, or the members of a union, without what makes them optional. */
+/** A schema, or the members of a union, without the wrappers that make them optional. */
 function membersOf(schema: z.core.$ZodType): z.core.$ZodType[] {
   if (schema instanceof z.ZodUnion) return schema.options.flatMap(membersOf);
   if (
@@ -147,7 +146,7 @@ function membersOf(schema: z.core.$ZodType): z.core.$ZodType[] {
   return [schema];
 }
 
-/** What lies at a path, or undefined. Never looks into prototypes. */
+/** The value at a path, or undefined. Ignores prototypes. */
 export function valueAt(root: unknown, path: KeyPath): unknown {
   let value = root;
   for (const key of path) {
@@ -161,7 +160,7 @@ export function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A value as it fits in a sentence. */
+/** A value in short, for a sentence. */
 export function inBrief(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (isMapping(value)) return 'a mapping';

@@ -31,38 +31,38 @@ import { type Complaint, Complaints, type Tree } from './yamlTree.js';
 
 /** One experiment of a sweep: a point and a seed. */
 export interface Cell {
-  /** Unique in its sweep, and a folder's name: `beta-1.05_epsilon-0.785`. */
+  /** Unique in its sweep and the name of its folder: `beta-1.05_epsilon-0.785`. */
   id: string;
-  /** The value of each key that the sweep varies; undefined where a listed point says nothing. */
+  /** The value of each key that the sweep varies; undefined if the point does not set it. */
   values: unknown[];
   seed: number;
-  /** Whether it is what the others are compared with, and no point of the sweep. */
+  /** Whether this is the reference that the others are compared with, not a point of the sweep. */
   reference: boolean;
   config: Config;
 }
 
-/** What can be kept of a finished cell besides its config, result and row of the table. */
+/** What can be kept of a finished cell besides its config, result and table row. */
 export const KEEPABLE = ['weights', 'per-image', 'training'] as const;
 export type Keepable = (typeof KEEPABLE)[number];
 
-/** Cells that fall behind while they train are not trained to the end. */
+/** Successive halving: cells that do worse than others stop early. */
 export interface Halving {
-  /** Iterations at which they are compared, ascending. */
+  /** Iterations at which cells are compared, ascending. */
   rungs: number[];
-  /** The share that goes on at each. */
+  /** The share of cells that continues after each rung. */
   keep: number;
 }
 
-/** A sweep, complete: what its file, its base and the command line say. */
+/** A complete sweep: its file, its base and the overrides of the command line. */
 export interface Plan {
   name: string;
   /** The keys that it varies. */
   keys: string[];
-  /** In the order in which they are run: the reference first, seed by seed. */
+  /** In the order of running: seed by seed, the reference first. */
   cells: Cell[];
   halving?: Halving;
   keep: readonly Keepable[];
-  /** The same sweep as one file that needs no other; reading it makes the same cells. */
+  /** The same sweep as one self-contained file; reading it makes the same cells. */
   record: Record<string, unknown>;
 }
 
@@ -73,26 +73,26 @@ export const sweepSchema = mapping({
     .string({ error: name })
     .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: name })
     .optional()
-    .describe("Names the sweep and its folder; left out: the file's name without its ending."),
-  description: text.optional().describe('A sentence for people; the program only repeats it.'),
+    .describe("Names the sweep and its folder; left out: the file's name without its extension."),
+  description: text.optional().describe('A sentence for readers, which the program only repeats.'),
   base: z
     .union([text.min(1, { error: 'the path of a file' }), z.record(z.string(), z.unknown())], {
       error: 'the path of a configuration, relative to this file, or a configuration itself',
     })
     .describe(
-      'The experiment that every cell is, but for what the sweep varies: the path of its file, or its keys.',
+      'The experiment that the cells share except for the varied keys: the path of its file, or its keys.',
     ),
   ...pointKeys,
   seeds: z
     .array(integer(0, 2 ** 32 - 1), { error: 'a list of seeds' })
     .min(1, { error: 'a list of one seed or more' })
     .optional()
-    .describe('Every point is run with each of them; left out: the seed, or the seeds, of base.'),
+    .describe('Seeds with which to run every point; left out: the seed or seeds of base.'),
   reference: z
     .record(text, z.unknown(), { error: 'a mapping of keys to values' })
     .optional()
     .describe(
-      'A cell to compare the others with: what it changes in base, such as {training.bang: null}.',
+      'The cell to compare the others with, as changes of base, such as {training.bang: null}.',
     ),
   halving: mapping({
     rungs: z
@@ -103,10 +103,10 @@ export const sweepSchema = mapping({
       .number({ error: 'a number above 0 and below 1' })
       .gt(0, { error: 'a number above 0 and below 1' })
       .lt(1, { error: 'a number above 0 and below 1' })
-      .describe('The share of cells that goes on at each; the others stop there.'),
+      .describe('The share of cells that continues after each rung; the others stop.'),
   })
     .optional()
-    .describe('Successive halving: stop cells early that fall behind; left out: none.'),
+    .describe('Successive halving: stop cells early that do worse than others; left out: none.'),
   keep: z
     .array(oneOf(KEEPABLE), { error: `a list of ${KEEPABLE.join(', ')}` })
     .default([])
@@ -118,7 +118,7 @@ type SweepConfig = z.output<typeof sweepSchema>;
 /**
  * Reads a sweep from a YAML file, what it extends, and its base.
  *
- * @param overrides `evaluation.images=1000`, changes of the base
+ * @param overrides changes of the base, such as `evaluation.images=1000`
  * @throws ConfigError with a line for each problem; UserError if a file cannot be read
  */
 export async function loadPlan(file: string, overrides: readonly string[] = []): Promise<Plan> {
@@ -165,7 +165,7 @@ function problemsBeside({ seeds = [], reference = {}, halving }: SweepConfig): P
   return problems;
 }
 
-/** The experiment that a sweep varies: in a file of its own, or among the keys of the sweep. */
+/** The experiment that a sweep varies, from another file or from the sweep's key `base`. */
 async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
   const base = new Map(entriesOf(tree)).get('base')!;
   if (base.kind !== 'scalar') return base;
@@ -174,13 +174,13 @@ async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
   try {
     return await readYaml(path.isAbsolute(named) ? named : path.join(folder, named), sources);
   } catch (error) {
-    // A base that cannot be read is a mistake in the line that names it.
+    // If the base cannot be read, the mistake is in the line that names it.
     if (!(error instanceof UserError)) throw error;
     throw new Complaints([{ at: base.at, text: `base: ${error.message}` }]);
   }
 }
 
-/** A change of the base that every cell would undo, or a part of it, is a mistake. */
+/** Refuses a change of the base that the cells would overwrite, at least in part. */
 function refuseVaried(override: string, { grid = {}, list = [], random }: SweepConfig): void {
   const key = override.split('=')[0];
   const varied = [grid, ...list, random?.keys ?? {}]
@@ -208,7 +208,7 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
       return [{ ...one, values: valuesOf(point, keys), ...experimentAt(point, base, config) }];
     } catch (error) {
       if (!(error instanceof Complaints)) throw error;
-      // Hundreds of cells have the same few mistakes.
+      // Many cells have the same few mistakes.
       if (complaints.length < 1000) complaints.push(...error.complaints);
       return [];
     }
@@ -219,7 +219,7 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
     made.map(({ name, values, reference, config }): Cell => {
       const id = seeds.length > 1 ? `${name}_seed-${seed}` : name;
       const cell = { ...config, name: id, seed };
-      // What the paper has of the base it has not of the cells.
+      // The paper's row belongs to the base, not to the cells.
       delete cell.published;
       delete cell.description;
       return { id, values, seed, reference, config: cell };
@@ -260,7 +260,7 @@ function valuesOf(point: Point, keys: readonly string[]): unknown[] {
 
 const MAX_NAME = 80;
 
-/** A name for each point, from its values where they are short words; else numbers. */
+/** A name for each point: its values if all are short and unique, else a number. */
 function namesOf(points: readonly Point[], keys: readonly string[]): string[] {
   const last = (key: string): string => key.split('.').at(-1)!;
   const alone = (key: string) => keys.filter((other) => last(other) === last(key)).length === 1;
@@ -283,14 +283,14 @@ function wordOf(value: unknown): string {
   return typeof value === 'object' ? ' ' : valueText(value);
 }
 
-/** A sweep of which more is kept. */
+/** The same sweep with more kept of each cell. */
 export function keeping(plan: Plan, more: readonly Keepable[]): Plan {
   const keep = KEEPABLE.filter((name) => plan.keep.includes(name) || more.includes(name));
   if (keep.length === plan.keep.length) return plan;
   return { ...plan, keep, record: { ...plan.record, keep } };
 }
 
-/** The same experiment twice would only cost time. */
+/** Refuses a sweep in which two points are the same experiment. */
 function refuseTwins(cells: readonly Cell[]): void {
   const seen = new Map<string, Cell>();
   for (const cell of cells) {
@@ -302,7 +302,7 @@ function refuseTwins(cells: readonly Cell[]): void {
   }
 }
 
-/** Halving compares by validation accuracy, which must be known at the rungs. */
+/** Refuses rungs at which the validation accuracy, by which cells are compared, is not measured. */
 function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tree): void {
   if (!halving) return;
   const problems = cells.flatMap(({ config: { training, data } }): Problem[] => {

@@ -6,10 +6,10 @@ import { checkConfig, type Checked } from './parse.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
 import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
 
-/** An experiment as its files, and what the command line changes in them, say it. */
+/** An experiment from its files and the overrides of the command line. */
 export interface LoadedConfig extends Checked {
   file: string;
-  /** The file and the bases that it extends, nearest first. */
+  /** The file and all files that it extends, nearest first. */
   sources: string[];
 }
 
@@ -29,8 +29,9 @@ const MAX_BYTES = 1_000_000;
 /**
  * Reads an experiment from a YAML file and the files it extends.
  *
- * @param overrides `training.bang.beta=1.2`, the value in YAML; null removes the key
- * @throws ConfigError with a line for each problem; UserError if the file cannot be read
+ * @param overrides such as `training.bang.beta=1.2`, the value in YAML; null removes the key
+ * @throws ConfigError with a line for each problem; UserError if the file cannot be read or is of
+ *   another kind
  */
 export async function loadConfig(
   file: string,
@@ -46,10 +47,10 @@ export async function loadConfig(
 }
 
 /**
- * Refuses a file of another kind, of which every key would be said to be unknown.
+ * Refuses a file of another kind, for which every key would be reported as unknown.
  *
- * @param own the key that all files of the kind that is expected have
- * @throws UserError that names the command for the file
+ * @param own a key of all files of the expected kind
+ * @throws UserError with the right command for the file
  */
 export function refuseOtherKind(own: 'model' | 'base', tree: Tree, file: string): void {
   const { value } = plainOf(tree);
@@ -62,7 +63,7 @@ export function refuseOtherKind(own: 'model' | 'base', tree: Tree, file: string)
   if (has('model')) throw describes('an experiment', `run ${file}`);
 }
 
-/** Does work that throws `Complaints`, and names their places in files as they were read. */
+/** Turns `Complaints` that work throws into a `ConfigError`, in the order of the sources. */
 export async function naming<T>(sources: readonly string[], work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -73,7 +74,7 @@ export async function naming<T>(sources: readonly string[], work: () => Promise<
 }
 
 /**
- * A YAML file of keys and values with all that it extends, which is added to `sources`.
+ * Reads a YAML file of keys and values with all files that it extends. Adds their paths to `sources`.
  *
  * @throws Complaints; UserError if the file cannot be read
  */
@@ -83,7 +84,7 @@ export async function readYaml(file: string, sources: string[]): Promise<Tree> {
 }
 
 /**
- * @param name of the experiment, if it has none
+ * @param name the experiment's name if the tree has none
  * @throws Complaints
  */
 export function checkTree(tree: Tree, name: string): Checked {
@@ -94,7 +95,7 @@ export function checkTree(tree: Tree, name: string): Checked {
   throw complaintsOf(tree, checked.problems);
 }
 
-/** A mapping as plain data without the keys that are set to null, which are `removed`. */
+/** A mapping as plain data, without the keys that are set to null: their paths are `removed`. */
 export function plainOf(tree: Tree): { value: Record<string, unknown>; removed: KeyPath[] } {
   const removed: KeyPath[] = [];
   return { value: toValue(tree, [], removed) as Record<string, unknown>, removed };
@@ -104,7 +105,7 @@ export function complaintsOf(tree: Tree, problems: readonly Problem[]): Complain
   return new Complaints(problems.map((problem) => locate(tree, problem)));
 }
 
-/** Reads a file and, beneath it, what it extends. Adds the bases to `sources`. */
+/** Reads a file and the files that it extends, and adds the latter to `sources`. */
 async function readChain(file: string, sources: string[], chain: string[]): Promise<Tree> {
   const tree = await readTree(file);
   placeBaseline(tree, file);
@@ -127,12 +128,12 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   try {
     return replaceIn(await readChain(below, sources, [...chain, id]), tree);
   } catch (error) {
-    // A base that cannot be read is a mistake in the line that names it.
+    // If the base cannot be read, the mistake is in the line that names it.
     throw error instanceof UserError ? fail(error.message) : error;
   }
 }
 
-/** A baseline's path is relative to the file that names it, not to one that inherits it. */
+/** Makes a baseline's path relative to the file that sets it, not to a file that inherits it. */
 function placeBaseline(tree: Tree, file: string): void {
   const expect = tree.kind === 'mapping' ? tree.entries.get('expect') : undefined;
   const baseline = expect?.kind === 'mapping' ? expect.entries.get('baseline') : undefined;
@@ -178,12 +179,16 @@ function decode(bytes: Buffer): string | undefined {
   }
 }
 
-/** One name for a file, however links lead to it, so that circles end. */
+/** A file's path without links, by which circles are found. */
 async function identity(file: string): Promise<string> {
   return realpath(file).catch(() => path.resolve(file));
 }
 
-/** A tree with the one value of `a.b.c=value` in it. */
+/**
+ * A tree with only the value of an override such as `training.batch=8`.
+ *
+ * @throws Complaints
+ */
 export function parseOverride(override: string): Tree {
   const equals = override.indexOf('=');
   const key = equals < 0 ? override : override.slice(0, equals);
@@ -198,13 +203,13 @@ export function parseOverride(override: string): Tree {
   return change(keys, at, value);
 }
 
-/** The keys of `training.bang.beta`; undefined if a text is none that way. */
+/** The keys of a path such as `training.bang.beta`; undefined if it is not one. */
 export function keysIn(text: string): string[] | undefined {
   const keys = text.split('.');
   return keys.includes('') || keys.length > 20 ? undefined : keys;
 }
 
-/** A tree with one value in it, at those keys. */
+/** A tree with only one value, at a path of keys. */
 export function change(keys: readonly string[], at: Place, value: Tree): Tree {
   const outer = { at, keyAt: at, kind: 'mapping', partial: true } as const;
   return keys.reduceRight<Tree>(
@@ -213,10 +218,10 @@ export function change(keys: readonly string[], at: Place, value: Tree): Tree {
   );
 }
 
-/** What replaces another key of the same meaning that a file inherits. */
+/** Keys that replace an inherited key with the same meaning. */
 const REPLACES: Record<string, string> = { seeds: 'seed', seed: 'seeds' };
 
-/** A whole configuration changed by another. */
+/** A configuration with the changes of another, which extends it. */
 export function replaceIn(base: Tree, over: Tree): Tree {
   if (base.kind !== 'mapping' || over.kind !== 'mapping') return over;
   const entries = new Map(base.entries);
@@ -235,12 +240,12 @@ function merge(base: Tree, over: Tree): Tree {
     const inherited = entries.get(key);
     entries.set(key, inherited ? merge(inherited, value) : value);
   }
-  // What a mapping lacks is to be mended where it is written, not in what changes a part of it.
+  // A missing key is reported where the mapping is written, not where a part of it is changed.
   const changes = 'set' in over.at || over.partial === true;
   return { ...(changes ? base : over), kind: 'mapping', entries };
 }
 
-/** The tree as plain data, without the keys that are set to null, which go to `removed`. */
+/** A tree as plain data, without the keys that are set to null: their paths go to `removed`. */
 function toValue(tree: Tree, at: KeyPath, removed: KeyPath[]): unknown {
   switch (tree.kind) {
     case 'scalar':
@@ -253,7 +258,7 @@ function toValue(tree: Tree, at: KeyPath, removed: KeyPath[]): unknown {
         if (value.kind === 'scalar' && value.value === null) removed.push([...at, key]);
         else entries.push([key, toValue(value, [...at, key], removed)]);
       }
-      // Makes `__proto__` a key like any other, which assignment would not.
+      // Unlike assignment, this makes `__proto__` an ordinary key.
       return Object.fromEntries(entries);
     }
   }
@@ -276,7 +281,7 @@ function locate(tree: Tree, { path: keys, at, message }: Problem): Complaint {
   return text(at === 'value' ? node.at : node.keyAt);
 }
 
-/** The complaints as lines, in the order of reading: file by file, then the command line. */
+/** The complaints as lines, file by file in the order of `sources`, then the command line. */
 function linesOf(complaints: readonly Complaint[], sources: readonly string[]): string[] {
   const rank = ({ at }: Complaint) =>
     'set' in at ? [sources.length, 0, 0] : [sources.indexOf(at.file), at.line, at.column];
@@ -291,7 +296,7 @@ function linesOf(complaints: readonly Complaint[], sources: readonly string[]): 
   return [...new Set(lines)];
 }
 
-/** The file's name without its ending, as far as it can be a run's name. */
+/** A file's name without its extension, made a valid name for a run. */
 export function stem(file: string): string {
   const name = path.basename(file, path.extname(file)).replace(/[^A-Za-z0-9._-]+/g, '-');
   return name.replace(/^[.-]+/, '').slice(0, 100) || 'unnamed';

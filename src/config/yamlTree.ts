@@ -14,49 +14,49 @@ import {
 import { messageOf } from '../base/errors.js';
 import { pathText } from './problems.js';
 
-/** Where something is written: in a file, lines and columns from 1, or on the command line. */
+/** A place in a file, with line and column from 1, or on the command line. */
 export type Place = { file: string; line: number; column: number } | { set: string };
 
 export type Scalar = string | number | boolean | null;
 
-/** A YAML value that knows where it and its key are written. Null is a scalar. */
+/** A YAML value with the places of itself and of its key. Null is a scalar. */
 export type Tree = { at: Place; keyAt: Place } & (
   | { kind: 'scalar'; value: Scalar }
   | { kind: 'list'; items: Tree[] }
-  /** `partial`: made around a value, to change it; nobody has written it. */
+  /** `partial`: made by `change` around a value, not written in a file. */
   | { kind: 'mapping'; entries: Map<string, Tree>; partial?: true }
 );
 
-/** Something wrong with a file or an option, such as `x.yaml:7:5: …`. */
+/** Something wrong with a file or an override; printed as `x.yaml:7:5: …`. */
 export interface Complaint {
   at: Place;
   text: string;
 }
 
-/** Thrown inside the loader; the person who typed the file sees the lines, never this object. */
+/** Thrown inside the loader, which turns it into a `ConfigError`. */
 export class Complaints extends Error {
   constructor(readonly complaints: Complaint[]) {
     super('complaints');
   }
 }
 
-/** Deeper or larger than any experiment: a mistake, or aliases that multiply. */
+/** A deeper or larger file is a mistake, or has aliases that multiply. */
 const MAX_DEPTH = 20;
 const MAX_VALUES = 10_000;
-/** Of syntax, which nests more than values do; `MAX_DEPTH` gives the better message. */
+/** For tokens, which nest deeper than values; `MAX_DEPTH` gives the more exact message. */
 const MAX_TOKEN_DEPTH = 100;
-/** The first errors of a broken file say what is wrong; the rest follow from them. */
+/** Further errors in a broken file usually follow from the first. */
 const MAX_SYNTAX_ERRORS = 10;
 
 const KEY_EXPECTED = 'expected a word as the key';
 
 /**
- * Reads one YAML 1.2 document. The library parses; what it cannot do is done here: it expands aliases
- * only in plain values (`toJS`, `maxAliasCount`), which have no places; its `uniqueKeys` compares all pairs
- * of keys and does not say where the first one is; and `tooDeep` says what it does with deep nesting.
+ * Parses one YAML 1.2 document. Some things are done here instead of by the library. It expands aliases
+ * only in plain values (`toJS`, `maxAliasCount`), which have no places. Its `uniqueKeys` compares all pairs
+ * of keys and does not report where the first one is. Deep nesting crashes it (see `tooDeep`).
  *
- * @param placeOf the place of the character that many lines and columns into the text
- * @returns the tree, or undefined if there is nothing but space and comments
+ * @param placeOf the place for a line and a column of the text, both from 1
+ * @returns the tree, or undefined if the text has only space and comments
  * @throws Complaints
  */
 export function parseYaml(
@@ -122,7 +122,7 @@ export function parseYaml(
       throw fail(here, `more than ${MAX_VALUES} values, aliases counted each time`);
     }
     if (isAlias(node)) {
-      // Not `node.resolve`, which goes through the whole document for each alias.
+      // Not `node.resolve`, which searches the whole document for each alias.
       const target = anchors.get(node.source);
       if (!target) throw fail(here, `there is no anchor &${node.source} before this alias`);
       aliases++;
@@ -130,7 +130,7 @@ export function parseYaml(
       aliases--;
       return tree;
     }
-    // An alias means the latest anchor above it, whatever anchors its target contains.
+    // Anchors inside an alias's target do not count: an alias means the latest anchor above it.
     if (node.anchor !== undefined && aliases === 0) anchors.set(node.anchor, node);
     if (isMap(node)) return { at: here, keyAt, kind: 'mapping', entries: entriesOf(node, depth) };
     if (isSeq(node)) {
@@ -140,7 +140,7 @@ export function parseYaml(
     if (isScalar(node) && isPlain(node.value)) {
       return { at: here, keyAt, kind: 'scalar', value: node.value };
     }
-    throw fail(here, 'expected a text, a number, true, false, null, a list or a mapping');
+    throw fail(here, 'expected text, a number, true, false, null, a list or a mapping');
   }
 
   function entriesOf(node: YAMLMap.Parsed, depth: number): Map<string, Tree> {
@@ -166,9 +166,9 @@ export function parseYaml(
 }
 
 /**
- * A token that lies too deep. The library composes nested values by recursion, and where that meets the
- * end of the stack, Node aborts while it compiles one of the library's regular expressions; so this
- * looks before it does, and without recursion.
+ * A token that is nested too deeply. The library composes nested values recursively; when the stack
+ * overflows, Node may abort while compiling one of the library's regular expressions. So this checks
+ * first, without recursion.
  */
 function tooDeep(root: CST.Token): CST.Token | undefined {
   const pending: { token: CST.Token; depth: number }[] = [{ token: root, depth: 0 }];

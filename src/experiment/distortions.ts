@@ -9,10 +9,14 @@ import { type Chosen } from './noiseImages.js';
 import { ofPair } from '../metrics/noise.js';
 import type { RunOptions } from './runOptions.js';
 
-/** What is kept of one σ at one stage: flipped copies of each image. */
+/** The part that is kept for a stage and a σ: the number of flipped copies of each image. */
 type Flips = OfPair<number[]>;
 
-/** Counts, for each σ and stage, which noisy copies of the images flip. */
+/**
+ * Counts the noisy copies of each image that flip, for each stage and σ. Skips parts that the folder has.
+ *
+ * @throws Interrupted if the signal aborts
+ */
 export async function distort(
   study: NoiseStudy,
   stages: readonly NoiseStage[],

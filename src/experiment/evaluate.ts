@@ -8,11 +8,11 @@ import type { Progress } from '../base/progress.js';
 import type { AttackOutcome, Evaluation } from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
 
-/** What to measure; the `evaluation` block of a config. */
+/** What to measure: the `evaluation` block of a config. */
 export interface EvaluationSettings extends Protocol, GivenEffort {
   images: number | 'all';
   attacks: AttackName[];
-  /** Whether PASS of the adversarial examples is measured. */
+  /** Whether to measure PASS of the adversarial examples. */
   pass: boolean;
 }
 
@@ -25,8 +25,8 @@ export interface EvaluateOptions {
 }
 
 /**
- * Measures a network on test images by section 2 of the protocol: accuracy, and for each attack, on
- * the correctly classified images, the perturbation's L∞ and PASS.
+ * Measures a network on test images as in section 2 of the protocol: accuracy and, for each attack on
+ * the correctly classified images, the L∞ and PASS of the perturbation.
  *
  * @throws Interrupted if the signal aborts
  */

@@ -27,9 +27,10 @@ export interface EvalOptions extends RunOptions {
 }
 
 /**
- * Evaluates weights that exist already: ours, or Caffe's HDF5.
+ * Evaluates a file of weights: ours, or Caffe's HDF5.
  *
- * @throws UserError if the file holds no weights of the network
+ * @throws UserError if the file has no weights of the network, the paper has no such row, or the folder
+ *   holds another experiment; Interrupted if the signal aborts
  */
 export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
   const { progress, signal, evaluation, force } = options;
@@ -108,7 +109,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
 
 function publishedIn(model: Config['model'], row: string): Config['published'] {
   if (isOwn(model)) {
-    throw new UserError(`--row ${row}: the paper has no row of a network of your own`);
+    throw new UserError(`--row ${row}: the paper has no row for a network of your own`);
   }
   const table = tableOf[model];
   if (publishedRow(table, row)) return { table, row };

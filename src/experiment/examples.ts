@@ -16,31 +16,31 @@ import { loadModel, type Model, type OpenedModel, openModel } from './models.js'
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
 
-/** A test image that fools several networks of one data set, each after a change of its own. */
+/** A test image with an adversarial example of it for each of several networks. */
 export interface FigureExample {
   data: DataName;
   shape: ImageShape;
-  /** In the test set. */
+  /** Position in the test set. */
   index: number;
   label: number;
   /** height × width × channels. */
   original: Uint8Array;
-  /** For each network, in the order in which they were given. */
+  /** One for each network, in the order given. */
   adversarials: Adversarial[];
 }
 
 export interface Adversarial {
   network: string;
-  /** `BANG` or `regular`; empty where the weights do not say. */
+  /** `BANG` or `regular`; empty if the weights' file does not say. */
   training: string;
   predicted: number;
-  /** In pixel units. */
+  /** In grey levels. */
   linf: number;
   pass: number;
   image: Uint8Array;
 }
 
-/** How adversarial examples are made; other figures have no options. */
+/** How to make a figure of adversarial examples; other figures have no options. */
 export interface FigureOptions extends Pick<
   RunOptions,
   'dataDir' | 'threads' | 'progress' | 'signal'
@@ -48,17 +48,18 @@ export interface FigureOptions extends Pick<
   attack: AttackName;
 }
 
-/** Images that are classified at once, and tried of each class at once. */
+/** Images to classify at once, and images of each class to attack at once. */
 const CHUNK = 500;
 const TRIES = 4;
 
 /**
- * Adversarial examples for a figure: for each data set and class, the first test image that all
- * networks of it classify correctly and on which the attack, by the paper's protocol, succeeds for
- * each. Classes without one are left out.
+ * Adversarial examples for a figure: for each data set and class, the first test image that all its
+ * networks classify correctly and on which the attack succeeds for all of them, with the paper's
+ * protocol. Classes without such an image are left out.
  *
  * @param files weights, or result folders with weights in them
- * @throws UserError if there is no example at all; Interrupted if the signal aborts
+ * @throws UserError if weights cannot be read or no class has an example; Interrupted if the signal
+ *   aborts
  */
 export async function adversarialExamples(
   files: readonly string[],
@@ -77,7 +78,7 @@ export async function adversarialExamples(
   }
   if (examples.length === 0) {
     throw new UserError(
-      `${inWords(files)}: there is no test image with which ${ATTACKS[options.attack].title} fools each network`,
+      `${inWords(files)}: there is no test image with which ${ATTACKS[options.attack].title} fools all networks`,
     );
   }
   return examples;
@@ -140,7 +141,7 @@ async function examplesOn(
   return [...found.values()].sort((a, b) => a.label - b.label);
 }
 
-/** Positions of the images that each network classifies correctly. */
+/** Positions of the images that all networks classify correctly. */
 async function classifiedByAll(
   models: readonly Model[],
   images: Dataset,
@@ -154,7 +155,7 @@ async function classifiedByAll(
   return right;
 }
 
-/** As many of each class as are tried at once. */
+/** The first `TRIES` images of each class. */
 function firstOfEachClass(positions: readonly number[], labels: Uint8Array): number[] {
   const taken = new Map<number, number>();
   return positions.filter((i) => {
@@ -164,7 +165,7 @@ function firstOfEachClass(positions: readonly number[], labels: Uint8Array): num
   });
 }
 
-/** What the attack finds for each network, and what each says of its adversarial images. */
+/** For each network the results of the attack and the predictions for the adversarial images. */
 async function attackAll(
   models: readonly Model[],
   images: Dataset,
@@ -181,8 +182,7 @@ async function attackAll(
 }
 
 /**
- * What an attack finds for images that a network classifies correctly, and which class the network sees in
- * each of the perturbed ones.
+ * Attacks images that a network classifies correctly, and classifies the adversarial images.
  *
  * @throws Interrupted if the signal aborts
  */
@@ -210,7 +210,7 @@ export async function attackAndClassify(
   return { ...found, predicted };
 }
 
-/** The row of the paper or the name of each network; where it is, if that is not enough. */
+/** The row of the paper or the name of each network, or its path if that is not unique. */
 function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[] {
   const own = opened.map(({ file, subject }) => configIn(file)?.published?.row ?? subject.name);
   return opened.map(({ given }, i) => {

@@ -20,23 +20,23 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 export interface ExportOptions {
   to: ExportFormat;
   model?: NetworkName;
-  /** The data set's own files, instead of the cache. */
+  /** A folder with the data set's files, instead of the cache. */
   dataDir?: string;
   progress: Progress;
   signal?: AbortSignal;
 }
 
-/** A weight file in another format, and the network that it is of. */
+/** A weight file in another format, and its network. */
 export interface Exported {
   bytes: Uint8Array;
   spec: NetworkSpec;
 }
 
 /**
- * Converts a weight file. What the network needs beside its weights comes with them: a mean image that
- * the file lacks, as Caffe's do, is taken from the training images.
+ * Converts a weight file. If the network subtracts a mean image that the file lacks, as Caffe's files
+ * do, it is computed from the training images.
  *
- * @throws UserError if the file holds no weights of the network, or the data cannot be had;
+ * @throws UserError if the file has no weights of the network, or the data cannot be loaded;
  *   Interrupted if `signal` aborts
  */
 export async function exportWeightFile(file: string, options: ExportOptions): Promise<Exported> {
@@ -44,7 +44,7 @@ export async function exportWeightFile(file: string, options: ExportOptions): Pr
   const weightFile = await readWeights(file);
   const subject = subjectOf(weightFile, file, options.model);
   const bare = makeNetwork(networkOf(subject));
-  // Nothing is computed: values only change their order.
+  // Any engine will do: the values are only reordered.
   await startEngine({ engine: 'cpu' });
   const weights = importWeights(bare, weightFile, file);
   try {

@@ -8,19 +8,18 @@ import type { Progress } from '../base/progress.js';
 import { attackAndClassify } from './examples.js';
 import { loadModel, type Model, openModel } from './models.js';
 
-/** A network whose adversarial examples are wanted. */
+/** A network to make adversarial examples for. */
 export interface ExampleSource {
-  /** What it is called. */
   name: string;
-  /** Weights, or the folder of a run with weights in it. */
+  /** A file of weights, or the folder of a run that has one. */
   weights: string;
   attacks: readonly AttackName[];
   settings: Protocol & GivenEffort;
-  /** How many test images it was evaluated on. */
+  /** The number of test images that it was evaluated on. */
   images: number;
 }
 
-/** Test images, and what attacks on each of the networks made of them. */
+/** Test images and the adversarial examples of them for each network. */
 export interface Examples {
   originals: Original[];
   /** One for each source. */
@@ -28,7 +27,7 @@ export interface Examples {
 }
 
 export interface Original {
-  /** In the test set. */
+  /** Index in the test set. */
   position: number;
   label: number;
   /** height × width × channels. */
@@ -37,30 +36,30 @@ export interface Original {
 
 export interface NetworkExamples {
   name: string;
-  /** The class that it sees in each of the originals. */
+  /** The predicted class of each original. */
   predicted: number[];
-  /** Whether the float32 loss of each of the originals is exactly zero, so that FGS sees no gradient. */
+  /** Whether the loss gradient of each original is exactly zero in float32, so that FGS has no direction. */
   blank: boolean[];
-  /** For each of the originals that it classifies correctly and each attack, in this order. */
+  /** One for each original that is classified correctly and each attack, sorted by original. */
   examples: Example[];
 }
 
 export interface Example {
-  /** Of the original in its list. */
+  /** Index in `originals`. */
   original: number;
   attack: AttackName;
-  /** Null where the attack failed. */
+  /** Null if the attack failed. */
   found: Perturbed | null;
 }
 
 export interface Perturbed {
   /** height × width × channels. */
   pixels: Uint8Array;
-  /** The class that the network sees. */
+  /** The class that the network predicts. */
   predicted: number;
-  /** Largest change of a pixel, in pixel units. */
+  /** The largest change of a pixel, in grey levels. */
   linf: number;
-  /** Of the pair, whatever the attack. */
+  /** Measured for all attacks. */
   pass: number;
 }
 
@@ -73,13 +72,13 @@ export interface ExampleOptions {
   signal?: AbortSignal;
 }
 
-/** Among so many test images they are looked for. */
+/** Originals are chosen among at most this many test images. */
 const MOST_CANDIDATES = 1000;
 
 /**
- * Adversarial examples of several networks, all on the same few test images: of each class the first
- * that all of the networks classify correctly, or most of them where there are too few. What is found for
- * an image is what an evaluation finds.
+ * Adversarial examples for several networks on the same test images: for each class, the first images
+ * that all networks classify correctly, then those that most do. The examples are the same as those of an
+ * evaluation.
  *
  * @throws UserError if weights cannot be read; Interrupted if the signal aborts
  */
@@ -119,7 +118,7 @@ export async function examplesOf(
   }
 }
 
-/** Of each class the images that most networks classify correctly, the first of them; by class. */
+/** For each class the first of the images that most networks classify correctly, sorted by class. */
 function chosen(
   { labels, count }: Dataset,
   predicted: readonly Uint8Array[],
@@ -172,7 +171,7 @@ async function attacked(
   return examples.sort((a, b) => a.original - b.original);
 }
 
-/** All pairs at once: starting the threads takes longer than their work. */
+/** Measures all pairs at once, since starting the threads takes longer than their work. */
 async function measurePass(
   originals: readonly Original[],
   networks: readonly NetworkExamples[],

@@ -11,40 +11,41 @@ import { subjectOf } from './weightFile.js';
 import { withMean } from './training.js';
 import path from 'node:path';
 
-/** A trained network that is to be attacked; its weights belong to the engine. */
+/** A trained network whose weights are in the engine. */
 export interface Model {
   network: Network;
   weights: Weights;
 }
 
-/** A file of weights that is read, and what it is of. */
+/** The contents of a weight file and the network that they belong to. */
 export interface OpenedModel {
-  /** The file's name. */
+  /** The file's path. */
   name: string;
   file: WeightFile;
   subject: ReturnType<typeof subjectOf>;
 }
 
 /**
- * Reads weights.
+ * Reads weights from a file or the folder of a run.
  *
- * @param given their file, or the folder of a run
- * @throws UserError if there are none
+ * @throws UserError if the folder has no weights or the file cannot be read
  */
 export async function openModel(given: string): Promise<OpenedModel> {
   const isFolder = existsSync(given) && statSync(given).isDirectory();
   const name = isFolder ? path.join(given, FILES.weights) : given;
   if (isFolder && !existsSync(name)) {
-    throw new UserError(`${given} holds no ${FILES.weights}: give weights, or the folder of a run`);
+    throw new UserError(
+      `${given} holds no ${FILES.weights}: give a file of weights or the folder of a run`,
+    );
   }
   const file = await readWeights(name);
   return { name, file, subject: subjectOf(file, name) };
 }
 
 /**
- * Gives weights to the engine, which must have been started.
+ * Loads weights into the engine, which must have been started. The caller disposes of the network.
  *
- * @throws UserError if they do not fit their network
+ * @throws UserError if the weights do not fit their network
  */
 export function loadModel({ name, file, subject }: OpenedModel, data: DataSplits): Model {
   const bare = makeNetwork(networkOf(subject));

@@ -28,11 +28,10 @@ import { choose, type Chosen, imagesCsv } from './noiseImages.js';
 import { distort } from './distortions.js';
 
 /**
- * Random distortions: trains both networks, chooses the images that they always classify correctly,
- * and counts which noisy copies of these they do not. What the folder holds already is not done
- * again.
+ * Runs a study of random distortions: trains both networks, chooses images that both classify correctly
+ * at all stages, and counts their noisy copies that are not. Skips steps whose results the folder has.
  *
- * @throws UserError, Interrupted as its steps do; UserError if a class has no such image
+ * @throws UserError or Interrupted from its steps; UserError if a class has no such image
  */
 export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<NoiseResult> {
   const { progress, signal, force, inputs } = options;
@@ -102,7 +101,7 @@ async function runInto(
   return result;
 }
 
-/** What a folder belongs to: the networks and their stages. The rest names the parts in it. */
+/** The identity of a study's folder. Other keys of the study only distinguish the parts in it. */
 function identityOf({ seed, stages, networks }: NoiseStudy): Identity {
   const trainings = ofPair((key) => {
     const { model, data, seed, training } = networks[key];
@@ -111,7 +110,7 @@ function identityOf({ seed, stages, networks }: NoiseStudy): Identity {
   return JSON.parse(JSON.stringify({ seed, stages, ...trainings })) as Identity;
 }
 
-/** The result that a folder holds, if it is of this study and not of other images, σ or copies. */
+/** The result in a folder, unless it is of another number of images or copies or other values of σ. */
 function finishedResult(folder: StudyFolder, study: NoiseStudy): NoiseResult | undefined {
   const result = folder.result();
   if (!isNoiseResult(result)) return undefined;

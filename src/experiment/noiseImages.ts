@@ -6,10 +6,12 @@ import type { NoiseStudy } from '../config/noise.js';
 import { type DataSource } from '../store/result.js';
 
 /**
- * As many images of each class as the study wants, or the scarcest class has, drawn by the study's
- * seed, in ascending order.
+ * Draws the same number of images of each class, by the study's seed: as many as the study asks for or
+ * the scarcest class has.
  *
- * @throws UserError if a class has none
+ * @param both 1 for each image that both networks classify correctly at all stages
+ * @returns positions in ascending order
+ * @throws UserError if a class has no such image
  */
 export function choose(
   { seed, images, stages }: NoiseStudy,
@@ -24,10 +26,12 @@ export function choose(
   const least = Math.min(...candidates.map(({ length }) => length));
   if (least < images) {
     const scarce = `class ${candidates.findIndex(({ length }) => length === least)}`;
-    const such = `test images that both networks classify correctly at all of the ${stages.length} stages`;
+    const such = `test images that both networks classify correctly at all ${stages.length} stages`;
     if (least === 0)
       throw new UserError(`${scarce} has no ${such}: choose fewer stages with --set every=N`);
-    progress.note(`${scarce} has only ${least} ${such}: ${least} of each class, not ${images}`);
+    progress.note(
+      `${scarce} has only ${least} ${such}: ${least} of each class are used, not ${images}`,
+    );
   }
   const chosen = candidates.flatMap((positions, label) => {
     const order = permutation(positions.length, makeRandom(seed, 'noise/images', label));

@@ -75,14 +75,14 @@ export function dispose(stage: OfPair<Trained>): void {
   for (const key of PAIR) disposeWeights(stage[key].weights);
 }
 
-/** What is kept of a stage's classification of all test images. */
+/** The part that is kept of the classification of all test images at a stage. */
 interface Classified {
   correct: OfPair<number>;
-  /** A byte for each image in base64: 1 where both are right. */
+  /** Base64 of a byte for each image: 1 if both networks classify it correctly. */
   both: string;
 }
 
-/** The accuracy at each stage, and which images both networks get right at all of them. */
+/** The accuracy at each stage, and the images that both networks classify correctly at all stages. */
 export async function classifyAll(
   study: NoiseStudy,
   networks: OfPair<Network>,

@@ -28,7 +28,7 @@ export async function finishedResult(
   if (force || !folder.has('result')) return undefined;
   const result = folder.result();
   if (!isResult(result)) {
-    progress.note(`note: ${folder.file('result')} is damaged; it is made again`);
+    progress.note(`note: ${folder.file('result')} is damaged; making it again`);
     return undefined;
   }
   const other = difference(result);
@@ -43,7 +43,7 @@ export async function finishedResult(
   return result;
 }
 
-/** Evaluates a network into a folder, where finished parts are kept until all is done. */
+/** Evaluates a network into a folder, which keeps finished parts until `finish`. */
 export async function evaluateInto(
   folder: ResultFolder,
   network: Network,

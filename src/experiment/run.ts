@@ -18,10 +18,9 @@ import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 
 /**
- * The one story: data → train → evaluate → report. What the folder already holds of this experiment
- * is not done again.
+ * Loads data, trains, evaluates and writes the result. Skips steps whose results the folder has.
  *
- * @throws UserError, ExperimentError, Interrupted as their steps do
+ * @throws UserError, ExperimentError or Interrupted from its steps
  */
 export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
   threadCount(options.threads);
@@ -90,10 +89,10 @@ async function runInto(
 }
 
 /**
- * Trains up to an iteration and leaves a checkpoint there, from which `runExperiment` goes on to the
- * result that it would have made without. What is trained further already stays as it is.
+ * Trains up to an iteration and leaves a checkpoint there, from which `runExperiment` continues to the
+ * same result as without a stop. A finished training stays as it is.
  *
- * @throws UserError, ExperimentError, Interrupted as their steps do
+ * @throws UserError, ExperimentError or Interrupted from its steps
  */
 export async function trainUntil(
   config: Config,

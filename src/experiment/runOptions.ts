@@ -5,18 +5,18 @@ import { type Config } from '../config/experiment.js';
 export interface RunOptions {
   /** The result folder. */
   out: string;
-  /** Starts over in a folder that holds something already. */
+  /** Whether to start over in a folder that already holds an experiment. */
   force?: boolean;
   /** The files that the experiment was read from, which starting over must not remove. */
   inputs?: readonly string[];
-  /** The data set's own files, instead of the cache. */
+  /** A folder with the data set's files, instead of the cache. */
   dataDir?: string;
   threads?: number;
   progress: Progress;
   signal?: AbortSignal;
 }
 
-/** Starts the engine that an experiment wants, and says what there is to know about it. */
+/** Starts an engine, and prints its warning if it has one. */
 export async function announceEngine(
   wanted: Config['engine'],
   options: Pick<RunOptions, 'threads' | 'progress'>,

@@ -17,7 +17,7 @@ import { refuseOtherData, sha256, version } from '../store/provenance.js';
 import type { DataSource } from '../store/result.js';
 import { encodeSnapshot, isSnapshot, snapshotName } from '../store/snapshots.js';
 
-/** What an experiment is done with. */
+/** What an experiment works with. */
 export interface Subject {
   engine: Engine;
   network: Network;
@@ -30,19 +30,19 @@ export interface TrainingOptions {
   signal?: AbortSignal;
 }
 
-/** The network that a config trains, with the mean of its training images if it subtracts it. */
+/** The network that a config trains, with the mean training image if the network subtracts it. */
 export function networkFor(config: Config, data: DataSplits): Network {
   const { train: images } = splitOf(data.train, config.training.trainOn);
   return withMean(makeNetwork(networkOf(config)), undefined, images);
 }
 
 /**
- * The trained weights of a config: from the folder if they are there, else from its checkpoint on or
- * from the beginning. Snapshots that are asked for and not there, or damaged, are made by training
- * again as far as the last of them: a seed names one training.
+ * The trained weights of a config: from the folder if it has them, else by training from its checkpoint
+ * or from the beginning. Missing or damaged snapshots are made by training again up to the last of them,
+ * which is the same training, since the seed is the same.
  *
- * @returns also the seconds that it took; null if the weights were there
- * @throws UserError if the folder holds another training
+ * @returns also the seconds of training; null if the folder had the weights
+ * @throws UserError if the folder holds another training or other data; Interrupted if the signal aborts
  */
 export async function trainedWeights(
   subject: Subject,
@@ -81,16 +81,14 @@ async function repairSnapshots(
   const last = missing.at(-1);
   if (last === undefined) return;
   const what = missing.length === 1 ? 'a snapshot is' : `${missing.length} snapshots are`;
-  options.progress.note(
-    `${folder.path}: ${what} not there; training again up to iteration ${last}`,
-  );
+  options.progress.note(`${folder.path}: ${what} missing; training again up to iteration ${last}`);
   const { weights, velocities } = await trainedState(subject, config, folder, options, last);
   disposeWeights(weights);
   disposeWeights(velocities);
   folder.remove('checkpoint');
 }
 
-/** From the checkpoint in the folder, or from the beginning, to the end or to `until`. */
+/** Trains from the checkpoint in the folder or from the beginning, to the end or to `until`. */
 export async function trainedState(
   { network, data, source }: Subject,
   config: Config,
@@ -124,12 +122,12 @@ export async function trainedState(
   return state;
 }
 
-/** What of a training its weights depend on; as JSON, what is undefined is left out. */
+/** The keys of a training on which its weights depend; others are undefined, which JSON leaves out. */
 export function decisive(training: Config['training']): object {
   return { ...training, checkpointEvery: undefined, snapshots: undefined };
 }
 
-/** What a training state or a snapshot belongs to. */
+/** The training to which a state or a snapshot of this config belongs. */
 function originOf({ model, seed, training }: Config, source: Pick<DataSource, 'sha256'>): Origin {
   return {
     settings: sha256(JSON.stringify({ model, seed, training: decisive(training) })),
@@ -142,7 +140,7 @@ export function hasSnapshots(config: Config, folder: ResultFolder, source: DataS
   return missingSnapshots(config, folder, originOf(config, source)).length === 0;
 }
 
-/** The iterations of the snapshots that are not there, or damaged, in ascending order. */
+/** The iterations of missing or damaged snapshots, in ascending order. */
 function missingSnapshots({ training }: Config, folder: ResultFolder, origin: Origin): number[] {
   return snapshotIterations(training).filter(
     (iteration) =>
@@ -150,7 +148,7 @@ function missingSnapshots({ training }: Config, folder: ResultFolder, origin: Or
   );
 }
 
-/** Where a stopped training goes on, if it can do so before the first snapshot that is missing. */
+/** The state of a stopped training, unless a snapshot before it is missing. */
 function resumedState(
   network: Network,
   folder: ResultFolder,
@@ -170,17 +168,17 @@ function resumedState(
   const lost = missing.find((iteration) => iteration <= state.iteration);
   if (lost !== undefined) {
     progress.note(
-      `note: ${folder.file('snapshots', snapshotName(lost))} is not there; training starts over`,
+      `note: ${folder.file('snapshots', snapshotName(lost))} is missing; training starts over`,
     );
     disposeWeights(state.weights);
     disposeWeights(state.velocities);
     return undefined;
   }
-  progress.note(`training goes on at iteration ${state.iteration}`);
+  progress.note(`training continues at iteration ${state.iteration}`);
   return state;
 }
 
-/** @throws UserError that says how to mend it, if they are damaged or of another training */
+/** @throws UserError with a remedy if the weights are damaged or of another training */
 async function finishedWeights(
   { network, source }: Subject,
   config: Config,
@@ -189,9 +187,9 @@ async function finishedWeights(
   try {
     const file = await readWeights(name);
     const { config: trained, data } = file.metadata;
-    // Two processes may have been at work in one folder.
+    // Two processes may have worked in the same folder.
     if (trained !== undefined && !isOfTraining(trained, originOf(config, source))) {
-      throw new UserError(`${name} is of another training`);
+      throw new UserError(`${name} is from another training`);
     }
     return { weights: importWeights(network, file, name), data };
   } catch (error) {
@@ -200,7 +198,7 @@ async function finishedWeights(
   }
 }
 
-/** Whether a configuration, as weights have it, is of this training. */
+/** Whether the config in a weight file's metadata is of this training. */
 function isOfTraining(text: string, { settings, data }: Origin): boolean {
   try {
     return originOf(JSON.parse(text) as Config, { sha256: data }).settings === settings;
@@ -209,7 +207,7 @@ function isOfTraining(text: string, { settings, data }: Origin): boolean {
   }
 }
 
-/** The network with the mean image that it subtracts: the given one, else that of these images. */
+/** The network with the mean image that it subtracts: the given one, or the mean of the images. */
 export function withMean(
   network: Network,
   mean: tf.Tensor3D | undefined,
@@ -219,7 +217,7 @@ export function withMean(
   return { ...network, mean: mean ?? meanImageOf(images) };
 }
 
-/** The paper's split: the first 50 000 images train, the last 10 000 validate; or all train. */
+/** The paper's split: the first 50 000 images for training and the rest for validation, or all for training. */
 function splitOf(all: Dataset, trainOn: '50k' | '60k'): { train: Dataset; validation?: Dataset } {
   const count = trainOn === '50k' ? 50_000 : 60_000;
   if (count >= all.count) return { train: all };

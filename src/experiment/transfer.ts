@@ -27,11 +27,12 @@ export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
 }
 
 /**
- * Attacks each of two networks on the test images that both classify correctly, and tries what fools
- * it on the other. What the folder already holds is not done again.
+ * Attacks each of two networks on the test images that both classify correctly, and tries its
+ * adversarial examples on the other. Skips attacks whose results the folder has.
  *
  * @param files weights, or result folders with weights in them
- * @throws UserError if the two are not of the same data; Interrupted if the signal aborts
+ * @throws UserError if the networks are for different data, weights cannot be read, or the folder holds
+ *   another transfer; Interrupted if the signal aborts
  */
 export async function transfer(
   files: readonly [string, string],
@@ -43,7 +44,7 @@ export async function transfer(
   const [a, b] = opened;
   if (a.subject.data !== b.subject.data) {
     throw new UserError(
-      `${files[0]} is of ${a.subject.data} and ${files[1]} of ${b.subject.data}: give two networks on the same data`,
+      `${files[0]} is for ${a.subject.data} and ${files[1]} for ${b.subject.data}: give two networks for the same data`,
     );
   }
   const names = namesOf(opened, files);
@@ -162,7 +163,7 @@ async function tried(
   return { ...which, ...counts, linf: spreadOf(linf) };
 }
 
-/** What each of the two is called: its own name, or where it is, if the names are equal. */
+/** The names of the two networks, or their paths if the names are equal. */
 function namesOf(opened: readonly OpenedModel[], files: readonly string[]): string[] {
   const own = opened.map(({ subject }) => subject.name);
   return (own[0] === own[1] ? files : own).map(printable);

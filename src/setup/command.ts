@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { Interrupted } from '../base/errors.js';
 
-/** A program that could not be started, or ended badly. */
+/** A program could not be started, or failed. */
 export class CommandFailed extends Error {
   constructor(
     readonly command: string,
-    /** All that it said on either stream. */
+    /** Its standard output and standard error. */
     readonly output: string,
-    /** The signal that ended it, if one did. */
+    /** The signal that killed it, if any. */
     readonly signal: NodeJS.Signals | null = null,
   ) {
     super(`${command} failed: ${lastLine(output)}`);
@@ -16,7 +16,7 @@ export class CommandFailed extends Error {
 
 export interface CommandOptions {
   env?: Record<string, string>;
-  /** Told of each line as it comes. */
+  /** Called with the last line of each piece of output. */
   said?: (line: string) => void;
   signal?: AbortSignal;
 }
@@ -24,7 +24,8 @@ export interface CommandOptions {
 /**
  * Runs a program to its end and returns its standard output.
  *
- * @throws CommandFailed; Interrupted if `signal` aborts, once the program has ended
+ * @throws CommandFailed if it cannot be started or fails; Interrupted if `signal` aborts, after the program
+ *   has ended
  */
 export function runCommand(
   command: string,
@@ -63,7 +64,7 @@ export function runCommand(
   });
 }
 
-/** The last line that says something. */
+/** The last line that is not blank. */
 export function lastLine(text: string): string {
   return text
     .trim()

@@ -5,7 +5,7 @@ import type { Progress } from '../base/progress.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
 import { TENSORFLOW_VERSION } from '../engine/tensorflow/installation.js';
 
-/** A Python for which there is a wheel. */
+/** A Python for which TensorFlow has a wheel. */
 export interface Python {
   command: string;
   /** Such as 3.11.7. */
@@ -15,16 +15,16 @@ export interface Python {
 /** The minor versions of Python 3 for which this TensorFlow has wheels. */
 const SUPPORTED = { first: 10, last: 13 };
 
-/** What Python says of itself, isolated from the user's own modules and settings. */
+/** Prints Python's version, and whether it has venv and pip. */
 const PROBE = `
 import json, platform, importlib.util as u
 print(json.dumps([platform.python_version(), bool(u.find_spec("venv") and u.find_spec("ensurepip"))]))
 `;
 
 /**
- * The first Python that will do: `$PYTHON` alone if that is set, else what is usual.
+ * The first suitable Python: `$PYTHON` if that is set, else one with a usual name.
  *
- * @throws UserError that says what is missing
+ * @throws UserError with what is missing; Interrupted if `signal` aborts
  */
 export async function findPython(signal?: AbortSignal): Promise<Python> {
   const { PYTHON } = process.env;
@@ -51,7 +51,7 @@ export async function findPython(signal?: AbortSignal): Promise<Python> {
   }
   throw new UserError(
     PYTHON
-      ? `PYTHON is set to ${PYTHON}, which is not a Python: set it to ${supported}, or to nothing`
+      ? `PYTHON is set to ${PYTHON}, which is not a Python: set it to ${supported}, or unset it`
       : `there is no Python: install ${supported} with venv (on Debian and Ubuntu: apt install python3-venv)`,
   );
 }
@@ -70,17 +70,17 @@ async function probe(
   }
 }
 
-/** What is fetched: with CUDA and what it needs, or the library alone, which runs no Python. */
+/** The wheels: with CUDA and its dependencies, or the library alone, since no Python code is run. */
 export const WHEELS = {
   gpu: { name: 'tensorflow[and-cuda]', options: [], downloadMB: 3600, diskGB: 12 },
   cpu: { name: 'tensorflow-cpu', options: ['--no-deps'], downloadMB: 274, diskGB: 2 },
 } as const;
 
 /**
- * Installs the wheel into a virtual environment of its own and returns the folder of its packages.
+ * Installs the wheel into a new virtual environment and returns the folder of its packages.
  *
- * @param folder exists; everything that is fetched and unpacked stays in it
- * @throws UserError that says what is wrong, if pip fails; Interrupted if `signal` aborts
+ * @param folder an existing folder for everything that is fetched and unpacked
+ * @throws UserError with the reason if pip fails; Interrupted if `signal` aborts
  */
 export async function installWheel(
   { command, version }: Python,
@@ -90,7 +90,7 @@ export async function installWheel(
 ): Promise<string> {
   const environment = path.join(folder, 'venv');
   const settings = {
-    // pip downloads into it: there its progress can be seen, and there it is removed.
+    // pip downloads into this folder, where the progress is measured and from which it is removed.
     TMPDIR: folder,
     PIP_DISABLE_PIP_VERSION_CHECK: '1',
     PIP_NO_INPUT: '1',
@@ -100,7 +100,7 @@ export async function installWheel(
   let [said, highest] = ['', 0];
   const watch = setInterval(() => {
     void megabytesOfWheels(folder, 'venv').then((now) => {
-      // What is unpacked then is counted no more.
+      // Files are unpacked from here on, which does not count.
       if (said.startsWith('Installing')) return;
       highest = Math.max(highest, Math.min(now, wheel.downloadMB));
       task.update(highest, said.slice(0, 60));
@@ -130,26 +130,26 @@ export async function installWheel(
   return path.join(environment, 'lib', `python${major}.${minor}`, 'site-packages');
 }
 
-/** A failure of pip or venv in one sentence, by what it said. */
+/** A sentence about a failure of pip or venv, from its output. */
 export function pipProblem(output: string, wheel: string): string {
   const cannot = `cannot install ${wheel} ${TENSORFLOW_VERSION}`;
   if (/No space left on device|Errno 28|Disk quota exceeded/.test(output)) {
     return `${cannot}: the disk is full; make room or set BANG_CACHE to a folder with more`;
   }
-  // Before the next: without a network pip says both.
+  // Before the next test: without a network pip prints both errors.
   const network =
     /NewConnectionError|NameResolutionError|Name or service not known|name resolution|Connection refused|Network is unreachable|ConnectTimeout|ReadTimeout|timed out|ProxyError|SSLError|SSLCertVerificationError|Connection aborted|IncompleteRead/;
   if (network.test(output)) {
     return `${cannot}: the package index cannot be reached; check the network and pip's index and proxy settings (pip config list)`;
   }
   if (/No matching distribution|Could not find a version/.test(output)) {
-    return `${cannot}: pip's package index has no wheel of it for this Python and system; set pip's index to one that has`;
+    return `${cannot}: pip's package index has no wheel of it for this Python and system; use an index that has one`;
   }
   const error = output.split(/[\r\n]+/).findLast((line) => line.startsWith('ERROR:'));
   return `${cannot}: pip failed (${(error ?? lastLine(output)).replace(/^ERROR: /, '')})`;
 }
 
-/** Megabytes of the wheels in a folder and those in it, but for one. */
+/** The megabytes of all wheels in a folder and its subfolders, except for the subfolder `but`. */
 async function megabytesOfWheels(folder: string, but: string): Promise<number> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   const sizes = entries.map(async ({ name }) => {

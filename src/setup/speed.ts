@@ -6,8 +6,8 @@ import { disposeWeights, initialWeights } from '../model/parameters.js';
 import { read } from '../engine/ops/read.js';
 
 /**
- * Floating-point operations a second of LeNet's forward pass on the engine in use, measured for about
- * half a second.
+ * The speed of LeNet's forward pass on the current engine, in floating-point operations per second.
+ * Takes about half a second.
  */
 export async function forwardSpeed(): Promise<number> {
   const network = makeNetwork(NETWORKS.lenet);
@@ -28,7 +28,7 @@ export async function forwardSpeed(): Promise<number> {
   return operations / medianOf(times);
 }
 
-/** Multiply-adds of one image's forward pass. */
+/** The number of multiply-adds in the forward pass of one image. */
 export function multiplications({ weighted }: ReturnType<typeof makeNetwork>): number {
   return weighted.reduce(
     (sum, { windows, weightShape }) => sum + windows * tf.util.sizeFromShape(weightShape),

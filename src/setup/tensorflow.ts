@@ -19,7 +19,7 @@ import {
 import { findPython, installWheel, WHEELS } from './python.js';
 import path from 'node:path';
 
-/** The package that computes, and the one of its dependencies that its kernels load beside tfjs. */
+/** The package with the kernels, and their only dependency besides tfjs. */
 export const PACKAGES = {
   tfjs: {
     name: '@tensorflow/tfjs-node-gpu',
@@ -35,12 +35,12 @@ export const PACKAGES = {
   },
 } as const satisfies Record<string, NpmPackage>;
 
-/** How far float32 sums in another order may lie apart, as a share of the largest value. */
+/** The largest difference between float32 sums in another order, as a share of the largest value. */
 const TOLERANCE = 1e-4;
 
 export interface SetupOptions {
   gpu?: boolean;
-  /** The folder of the cache; `cacheFolder()` unless told. */
+  /** The folder of the cache; default: `cacheFolder()`. */
   root?: string;
   progress?: Progress;
   signal?: AbortSignal;
@@ -48,16 +48,16 @@ export interface SetupOptions {
 
 export interface SetUp {
   installation: Installation;
-  /** Whether it was there already. */
+  /** Whether it already existed. */
   already: boolean;
 }
 
 /**
- * Makes the `tensorflow` engine: TensorFlow's library out of its Python wheel, tfjs-node-gpu out of
- * its npm package, and between them the package's addon, compiled here. Made beside its place,
- * compared with the CPU kernels, and put there in one step. What is there and computes is kept.
+ * Sets up the `tensorflow` engine: TensorFlow's library from its Python wheel, tfjs-node-gpu from its npm
+ * package, and the package's addon, compiled here. It is built in another folder, compared with the CPU
+ * kernels, and moved to its place in one step. An installation that works is kept.
  *
- * @throws UserError that says what is missing or wrong; Interrupted if `signal` aborts
+ * @throws UserError with what is missing or wrong; Interrupted if `signal` aborts
  */
 export async function setUpTensorFlow({
   gpu = false,
@@ -73,13 +73,13 @@ export async function setUpTensorFlow({
       return { installation: found.installation, already: true };
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      progress.note(`${messageOf(error)}; it is made again`);
+      progress.note(`${messageOf(error)}; setting it up again`);
     }
   }
   requirePlatform();
   if (gpu && !hasGpuDriver()) {
     throw new UserError(
-      'there is no driver of an NVIDIA GPU: install it, or set up without --gpu to compute on the CPU',
+      'there is no driver for an NVIDIA GPU: install one, or set up without --gpu to compute on the CPU',
     );
   }
   const compiler = await requireCompiler();
@@ -118,19 +118,20 @@ export async function setUpTensorFlow({
   } catch (error) {
     throw cacheError(error, root);
   } finally {
-    // What cannot be removed now is a leftover, which the next time removes.
+    // Whatever cannot be removed now is removed next time.
     if (own !== undefined) await rm(own, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
 /**
- * Removes what `setUpTensorFlow` made, and says whether there was anything.
+ * Removes the installation of `setUpTensorFlow`.
  *
+ * @returns whether there was one
  * @throws UserError if it cannot be removed
  */
 export async function removeTensorFlow(root = cacheFolder()): Promise<boolean> {
   try {
-    // In one step out of its place, so that no half of it can be found there.
+    // Moved away in one step, so that nobody finds half of it.
     const own = await ownFolder(root);
     const removed = await putAway(tensorflowFolder(root), own);
     await rm(own, { recursive: true, force: true });
@@ -140,7 +141,7 @@ export async function removeTensorFlow(root = cacheFolder()): Promise<boolean> {
   }
 }
 
-/** Moves what lies there into `own`; false if nothing does. */
+/** Moves a folder into `own`; false if it does not exist. */
 async function putAway(folder: string, own: string): Promise<boolean> {
   try {
     await rename(folder, path.join(own, 'old'));
@@ -151,14 +152,14 @@ async function putAway(folder: string, own: string): Promise<boolean> {
   }
 }
 
-/** @throws UserError where there is no wheel, or none that this Node could load */
+/** @throws UserError on platforms without a wheel that this Node can load */
 function requirePlatform(): void {
   const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
   const { glibcVersionRuntime } = report.header;
   if (process.platform !== 'linux' || process.arch !== 'x64' || !glibcVersionRuntime) {
     const here = `${platform()}${process.platform === 'linux' && !glibcVersionRuntime ? ' without glibc' : ''}`;
     throw new UserError(
-      `the tensorflow engine needs Linux on x64 with glibc, and this is ${here}: use the native engine`,
+      `the tensorflow engine needs Linux on x64 with glibc, but this is ${here}: use the native engine`,
     );
   }
 }
@@ -173,7 +174,7 @@ async function requireSpace(root: string, gigabytes: number): Promise<void> {
   );
 }
 
-/** The npm packages, and stand-ins that hand them the program's own tfjs-core. */
+/** Fetches the npm packages, and adds stand-ins that give them this program's tfjs-core. */
 async function fetchPackages(folder: string, signal: AbortSignal | undefined): Promise<void> {
   for (const each of Object.values(PACKAGES)) {
     await extractPackage(each, path.join(folder, 'node_modules', each.name), signal);
@@ -186,7 +187,7 @@ async function fetchPackages(folder: string, signal: AbortSignal | undefined): P
   }
 }
 
-/** Of the wheel's gigabytes, the libraries: TensorFlow's own, and CUDA's where they find it. */
+/** Moves the libraries out of the wheel: TensorFlow's, and CUDA's to where TensorFlow finds them. */
 async function moveLibraries(packages: string, folder: string): Promise<void> {
   const libraries = path.join(folder, INSIDE.libraries);
   await mkdir(libraries, { recursive: true });
@@ -201,15 +202,15 @@ async function moveLibraries(packages: string, folder: string): Promise<void> {
   if (isThere) await rename(cuda, path.join(path.dirname(libraries), 'nvidia'));
 }
 
-/** What the comparison with the CPU kernels says. */
+/** The result of the comparison with the CPU kernels. */
 export interface Checked {
   version: string;
   gpu: boolean;
-  /** The largest difference, as a share of its tensor's largest value. */
+  /** The largest difference as a share of the largest value of its tensor. */
   difference: number;
 }
 
-/** @throws UserError if it cannot be loaded, computes something else, or sees no GPU but should */
+/** @throws UserError if it cannot be loaded, computes other values, or sees no GPU with `gpu` */
 async function checked(
   folder: string,
   gpu: boolean,
@@ -231,10 +232,10 @@ async function checked(
   } finally {
     task.finish(summary);
   }
-  // Written so that a NaN fails, too.
+  // Written so that NaN fails too.
   if (!(found.difference <= TOLERANCE)) {
     throw new UserError(
-      `tfjs-node-gpu computes something else than the CPU kernels: they differ by ${found.difference.toExponential(1)} of the largest value`,
+      `tfjs-node-gpu does not agree with the CPU kernels: they differ by ${found.difference.toExponential(1)} of the largest value`,
     );
   }
   if (gpu && !found.gpu) {
@@ -246,7 +247,7 @@ async function checked(
 }
 
 function complaint({ output, signal }: CommandFailed): string {
-  if (signal !== null) return `it was ended by ${signal}`;
+  if (signal !== null) return `it was killed by ${signal}`;
   const error = output.split('\n').find((line) => /^\w*Error/.test(line));
   return error ?? lastLine(output);
 }

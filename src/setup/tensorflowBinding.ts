@@ -6,7 +6,7 @@ import { UserError } from '../base/errors.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
 import { INSIDE } from '../engine/tensorflow/installation.js';
 
-/** @throws UserError if there is none */
+/** @throws UserError if there is no C++ compiler */
 export async function requireCompiler(): Promise<string> {
   try {
     const [compiler] = await findCompiler();
@@ -15,21 +15,21 @@ export async function requireCompiler(): Promise<string> {
     const { CXX } = process.env;
     throw new UserError(
       CXX
-        ? `CXX is set to ${CXX}, which is not a C++ compiler: set it to one, or to nothing`
+        ? `CXX is set to ${CXX}, which is not a C++ compiler: set it to one, or unset it`
         : 'there is no C++ compiler: install g++ or clang++ (on Debian and Ubuntu: apt install g++)',
     );
   }
 }
 
-/** The library that has the C interface of TensorFlow. */
+/** The library with TensorFlow's C interface. */
 const LIBRARY = 'libtensorflow_cc.so.2';
 
 /**
- * Builds tfjs-node's addon, which is Node-API and needs nothing of node-gyp.
+ * Builds tfjs-node's addon, which uses Node-API and so does not need node-gyp.
  *
- * @param folder in which the package lies and the addon will
- * @param headers TensorFlow's
- * @param scratch a folder for what is needed meanwhile
+ * @param folder the folder of the package and of the addon
+ * @param headers the folder of TensorFlow's headers
+ * @param scratch a folder for temporary files
  * @throws UserError if the compiler fails; Interrupted if `signal` aborts
  */
 export async function buildBinding(
@@ -39,8 +39,8 @@ export async function buildBinding(
 ): Promise<void> {
   const nodeHeaders = createRequire(import.meta.url).resolve('node-api-headers/package.json');
   const source = path.join(folder, INSIDE.package);
-  // Linking with the library itself means reading 80 MB of its symbols. All that matters of it is
-  // its name; the symbols are found when the addon is loaded.
+  // Linking with the library itself would read 80 MB of symbols. An empty library with the same name
+  // is enough, as symbols are resolved when the addon is loaded.
   const named = path.join(scratch, LIBRARY);
   const empty = path.join(scratch, 'empty.cc');
   await mkdir(scratch, { recursive: true });

@@ -11,11 +11,11 @@ import { TENSORFLOW } from '../engine/tensorflow/kernels.js';
 import type { Checked } from './tensorflow.js';
 
 /**
- * Compares loss and BANG gradients of a network on TensorFlow with those on the CPU kernels of tfjs. A
- * process of its own, run by `tensorflow.ts`: what it loads may crash.
+ * Compares the loss and BANG gradients of a network on TensorFlow with those on the CPU kernels of tfjs.
+ * `tensorflow.ts` runs this in a separate process, because the addon may crash.
  */
 
-/** Small, with a layer of every kind that has a kernel. */
+/** A small network with every kind of layer that has a kernel. */
 const NETWORK: NetworkSpec = {
   name: 'check',
   input: [16, 16, 3],
@@ -49,7 +49,7 @@ async function check(folder: string): Promise<Checked> {
   };
 }
 
-/** The loss of a batch of noise, and all gradients. */
+/** The loss and all gradients for a batch of noise. */
 function valuesOf(): tf.TypedArray[] {
   const network = makeNetwork(NETWORK);
   const weights = initialWeights(network, 1);

@@ -9,13 +9,13 @@ import type { TrainingState } from '../training/train.js';
 
 const VELOCITY = 'velocity.';
 
-/** What a training state belongs to: hashes of the settings and of the data. */
+/** The training that a state belongs to: hashes of its settings and data. */
 export interface Origin {
   settings: string;
   data: string;
 }
 
-/** A training state as one safetensors file: from it training goes on bit for bit. */
+/** A training state as a safetensors file, from which training continues bit for bit. */
 export function encodeCheckpoint(
   network: Network,
   state: TrainingState,
@@ -37,8 +37,8 @@ export interface Checkpoint {
 }
 
 /**
- * The training state in a checkpoint file, or undefined if there is none, it is damaged, or it
- * belongs to other settings: then training starts over.
+ * The training state in a checkpoint file; undefined if the file does not exist, is damaged or
+ * belongs to other settings.
  */
 export function readCheckpoint(
   network: Network,
@@ -80,7 +80,7 @@ export function readCheckpoint(
   }
 }
 
-/** A flipped bit would be a network that nobody trained, and the format has no sum of its own. */
+/** A checksum of tensors and metadata, which safetensors files do not have, to detect damage. */
 export function hashOf(tensors: Map<string, NamedArray>, content: Record<string, string>): string {
   return createHash('sha256').update(encodeSafetensors(tensors, content)).digest('hex');
 }

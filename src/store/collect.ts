@@ -9,7 +9,7 @@ import { FILES, STUDY_FILE } from './resultFolder.js';
 import { entryOf, BESIDE, isResult, type Result } from './result.js';
 import path from 'node:path';
 
-/** A finished run and where it lies. */
+/** A finished run and its folder. */
 export interface FoundRun {
   folder: string;
   result: Result;
@@ -17,17 +17,17 @@ export interface FoundRun {
 
 export interface Found {
   runs: FoundRun[];
-  /** Folders that hold something of a run, but no result. */
+  /** Folders of runs without a result. */
   unfinished: string[];
-  /** A sentence for each of these, and for each result that cannot be read. */
+  /** A sentence for each unfinished folder and for each result or folder that cannot be read. */
   notes: string[];
 }
 
 /**
  * The finished runs in folders and below them, in the order of their names.
  *
- * @param isOther says of a folder that it, and what is below it, does not concern runs
- * @throws UserError if one of the folders is none
+ * @param isOther whether to skip a folder and everything below it
+ * @throws UserError if one of the folders does not exist or cannot be read
  */
 export function findRuns(
   folders: readonly string[],
@@ -50,17 +50,17 @@ export function findRuns(
   return found;
 }
 
-/** Whether a folder is that of a study: its networks may be trained, but are not evaluated. */
+/** Whether a folder is a study's. The networks in it are trained, but not evaluated. */
 export function isStudy(folder: string): boolean {
   return existsSync(path.join(folder, STUDY_FILE));
 }
 
-/** That a folder has no result. */
+/** The note about a folder without a result. */
 export function unfinishedNote(folder: string): string {
   return `${folder} is not finished: it is left out`;
 }
 
-/** @throws UserError if there is no folder of that name, or none that can be read */
+/** @throws UserError if a folder does not exist, is not a folder or cannot be read */
 export function refuseNoFolder(folder: string): void {
   try {
     if (statSync(folder).isDirectory()) {
@@ -93,12 +93,12 @@ function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   }
 }
 
-/** Whether a folder is one that a single run has made, finished or not. */
+/** Whether a folder is that of a single run, finished or not. */
 export function isRunFolder(folder: string): boolean {
   return [FILES.identity, FILES.result].some((name) => existsSync(path.join(folder, name)));
 }
 
-/** Links are not followed, and what is hidden is not looked into. */
+/** The names of subfolders, without links and hidden folders. */
 function subfoldersOf(folder: string, { notes }: Found): string[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
@@ -111,14 +111,14 @@ function subfoldersOf(folder: string, { notes }: Found): string[] {
   }
 }
 
-/** The runs of one experiment: alike in all but the seed. */
+/** Runs of one experiment, which differ only in the seed. */
 export type Group = FoundRun[];
 
 /**
- * Puts runs together that differ only in the seed, and sorts them by it. Other data, another
- * protocol or number of images make another group.
+ * Groups runs that differ only in the seed, in the order of seeds. Runs with different data, protocols
+ * or numbers of images are in different groups.
  *
- * @returns also a sentence for each run that is left out because there is one of the same seed
+ * @returns also a note for each run that is left out because another has the same seed
  */
 export function groupRuns(runs: readonly FoundRun[]): { groups: Group[]; notes: string[] } {
   const groups = new Map<string, Group>();
@@ -144,7 +144,7 @@ function seedOf({ result }: FoundRun): number {
   return result.config.seed ?? 0;
 }
 
-/** All that the figures depend on but the seed, and what a line of the table says besides. */
+/** A key of everything except the seed on which a run's numbers and its line of a table depend. */
 function keyOf({ name, config, row, weights, data }: Result): string {
   return JSON.stringify([
     name,
@@ -152,13 +152,13 @@ function keyOf({ name, config, row, weights, data }: Result): string {
     row.protocol,
     row.images,
     data.sha256,
-    // Of weights from elsewhere nobody knows by what training and seed they were made.
+    // The training and seed of weights from elsewhere are unknown.
     config.seed === undefined ? weights : null,
     sorted(config, BESIDE),
   ]);
 }
 
-/** A value as JSON of which the order of keys says nothing. */
+/** A value with the keys of its mappings in a fixed order, as lists. */
 function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
   if (Array.isArray(value)) return value.map((item) => sorted(item, []));
   if (typeof value !== 'object' || value === null) return value;
@@ -170,8 +170,8 @@ function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
 }
 
 /**
- * Groups as tables in the paper's order: in each row, first what was measured as in the paper; rows
- * without a run are there, too. What is not in the paper comes after them.
+ * Groups as tables in the paper's order, with entries for rows without a run. Groups of one row are
+ * sorted: those measured as in the paper come first. Groups that are not in the paper come last.
  */
 export function tablesOf(groups: readonly Group[]): CollectedPart[] {
   const named = distinct(groups);
@@ -195,13 +195,13 @@ export function tablesOf(groups: readonly Group[]): CollectedPart[] {
   return parts;
 }
 
-/** A table with its title: one of the paper's, or of what belongs to neither. */
+/** A table with its title: one of the paper's, or a table of experiments that are in neither. */
 export interface TablePart {
   title: string;
   entries: Entry[];
 }
 
-/** A table, and the runs that each of its entries is of; none of an entry without a run. */
+/** A table, and the runs of each of its entries. */
 export interface CollectedPart extends TablePart {
   groups: Group[];
 }
@@ -219,7 +219,7 @@ interface Named {
   entry: Entry;
 }
 
-/** The groups as entries; those that look alike are labelled with their folders. */
+/** The groups as entries. Entries that would look alike are labelled with their folders. */
 function distinct(groups: readonly Group[]): Named[] {
   const all = groups.map((group) => ({ group, entry: entryOf(group.map(({ result }) => result)) }));
   const look = ({ name, labels, beta, epsilon, published }: Entry): string =>
@@ -260,10 +260,10 @@ function byName(a: string, b: string): number {
   return a.localeCompare(b, 'en', { numeric: true });
 }
 
-/** @throws UserError that says where nothing was found */
+/** @throws UserError if there are no runs */
 export function refuseNothing({ runs, notes }: Found, folders: readonly string[]): void {
   if (runs.length > 0) return;
   const unfinished =
-    notes.length === 0 ? '' : ` (${notes.length} not finished, damaged or not to be read)`;
+    notes.length === 0 ? '' : ` (${notes.length} not finished, damaged or unreadable)`;
   throw new UserError(`no finished run in ${inWords(folders)} or below${unfinished}`);
 }

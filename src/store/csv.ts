@@ -17,7 +17,7 @@ import {
 /** Columns about a run, which a published row leaves empty. */
 const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
 
-/** `table.csv`: the lines of the console table, each figure in a column of its own. */
+/** `table.csv`: the lines of the console table, with a column for each number. */
 export function tableCsv(entries: readonly Entry[]): string {
   const lines = entries.flatMap((entry) => {
     const { name, beta, epsilon, rows, seeds, published } = entry;
@@ -58,7 +58,7 @@ export const TABLE_COLUMNS = TABLE_QUANTITIES.flatMap((name) =>
   name === 'fgs_unmasked_linf' ? (['fgs_unmasked_pass', name] as const) : [name],
 );
 
-/** Each quantity as a column; those that spread over images have two, mean and standard deviation. */
+/** Each quantity as a column, or two (mean and standard deviation) if it spreads over images. */
 export function flat(measures: Measures): Record<string, number | string> {
   return Object.fromEntries(
     TABLE_COLUMNS.flatMap((name) => {
@@ -80,12 +80,12 @@ export function csvNumber(name: TableQuantity, value: number): number {
   return Number(value.toFixed(quantity(name).ofPass ? 6 : 4));
 }
 
-/** The same; an empty field where it is not known. */
+/** A quantity rounded as in CSV files; an empty field if undefined. */
 export function csvText(name: TableQuantity, value: number | undefined): number | string {
   return value === undefined ? '' : csvNumber(name, value);
 }
 
-/** `training.csv`: one line every `logEvery` iterations. */
+/** `training.csv`: a line for every `logEvery` iterations. */
 export function trainingCsv(rows: LogRow[]): string {
   const lines = rows.map((row) => ({
     iteration: row.iteration,
@@ -127,12 +127,12 @@ export function robustnessCsv(entries: readonly Entry[]): string {
   return stringify(lines, { header: true });
 }
 
-/** A number with at most 4 decimals; an empty field where it is not known. */
+/** A number with at most 4 decimals; an empty field if it is not known. */
 export function rounded(value: number | null | undefined): number | '' {
   return value === null || value === undefined ? '' : Number(value.toFixed(4));
 }
 
-/** `masking.csv`: a line for each attack, with numbers of images. */
+/** `masking.csv`: a line for each attack; its numbers count images. */
 export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingStudy): string {
   const lines = (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(
     ([attack, found]) => ({

@@ -2,23 +2,23 @@ import { PROTOCOL, type Protocol } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import type { PublishedRow } from '../paper/published.js';
 
-/** One experiment in a table: its own lines and, where its row is in the paper, the paper's. */
+/** One experiment in a table, with the published row if the paper has it. */
 export interface Entry {
   /** Empty for an experiment that has not been run. */
   name: string;
-  /** In what it is unlike the published rows: the protocol, the number of images. */
+  /** How its measurement differs from the published rows: the protocol, the number of images. */
   labels: string[];
   /** A number, or one for each layer; empty for regular training. */
   beta: string;
   epsilon: string;
-  /** One for each seed; none of an experiment that has not been run. */
+  /** One for each seed; none if the experiment has not been run. */
   rows: Row[];
-  /** What is known of them. */
+  /** Those that are known. */
   seeds: number[];
   published?: PublishedRow;
 }
 
-/** How many images the published rows are of. */
+/** The number of test images in the published rows. */
 const PUBLISHED_IMAGES = 10_000;
 
 export function labelsOf({ protocol, images }: Row): string[] {
@@ -30,7 +30,7 @@ export function labelsOf({ protocol, images }: Row): string[] {
   return labels;
 }
 
-/** The protocol that goes along its lines like this; undefined if none does. */
+/** The name of the protocol with this search and these channels; undefined if none has them. */
 export function protocolName({ search, channels }: Protocol): keyof typeof PROTOCOL | undefined {
   return (Object.keys(PROTOCOL) as (keyof typeof PROTOCOL)[]).find(
     (key) => PROTOCOL[key].search === search && PROTOCOL[key].channels === channels,

@@ -6,16 +6,17 @@ import { reason } from '../base/files.js';
 import { briefJson } from '../base/text.js';
 import { isMapping, valueAt } from '../config/problems.js';
 
-/** What an experiment is: plain data that says all its figures depend on. */
+/** What identifies an experiment: plain data on which all its numbers depend. */
 export type Identity = Record<string, unknown>;
 
+/** @throws UserError if the file cannot be read or is not a mapping */
 export function readIdentity(file: string): Identity {
   let problem = 'it is not a configuration';
   try {
     const found: unknown = parse(readFileSync(file, 'utf8'));
     if (isMapping(found)) return found;
   } catch (error) {
-    // Behind the first line YAML draws where it is.
+    // The lines after the first show the place in the file.
     problem = error instanceof YAMLParseError ? error.message.split(/:?\n/)[0] : reason(error);
   }
   throw new UserError(
@@ -23,7 +24,7 @@ export function readIdentity(file: string): Identity {
   );
 }
 
-/** A key whose value is another, both as texts. */
+/** A key with different values, as text. */
 export interface Difference {
   key: string;
   was: string;
@@ -31,9 +32,9 @@ export interface Difference {
 }
 
 /**
- * In what one experiment is another than it was.
+ * The differences between two identities.
  *
- * @param ignored keys, as `training.checkpointEvery`, that do not count, nor what is below them
+ * @param ignored keys to ignore with all keys below them, such as `training.checkpointEvery`
  */
 export function differencesIn(
   was: Identity,
@@ -46,7 +47,7 @@ export function differencesIn(
     .map((key) => ({ key, was: textAt(was, key), is: textAt(plain, key) }));
 }
 
-/** The first of them in one line, such as `seed was 1, is 2`; undefined if there is none. */
+/** The first differences in one line, such as `seed was 1, is 2`; undefined if there are none. */
 export function differenceOf(
   was: Identity,
   is: Identity,

@@ -80,7 +80,7 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
       clearInterval(beat);
       lost();
     } catch {
-      // A disk that does not answer now may do so in ten seconds.
+      // The next beat tries again.
     }
   }, BEAT_MS);
   beat.unref();

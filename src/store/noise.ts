@@ -19,7 +19,7 @@ export const NOISE_FILES = {
   result: 'result.json',
 } as const;
 
-/** `result.json` of a noise study: the rates at the end of training, and how they were made. */
+/** `result.json` of a noise study: the rates at the end of training, and how they were measured. */
 export interface NoiseResult {
   format: 1;
   kind: 'noise';
@@ -27,7 +27,7 @@ export interface NoiseResult {
   config: NoiseStudy;
   classes: number;
   stages: NoiseStage[];
-  /** Of the last stage; `noise.csv` has every stage. */
+  /** The last stage only; `noise.csv` has all stages. */
   rows: NoiseRow[];
   data: DataSource;
   provenance: Provenance;
@@ -42,7 +42,7 @@ const rate = z.object({
 
 const named = z.object({ name: z.string() });
 
-/** The part of a result that is read back. */
+/** The parts of a result that are read back. */
 const resultSchema = z.object({
   format: z.literal(1),
   kind: z.literal('noise'),
@@ -70,7 +70,7 @@ const resultSchema = z.object({
   data: z.object({ folder: z.string().nullable(), sha256: z.string() }),
 });
 
-/** Checks only what is read back. */
+/** Whether a value is the result of a noise study. Checks only the parts that are read back. */
 export function isNoiseResult(value: unknown): value is NoiseResult {
   return resultSchema.safeParse(value).success;
 }
@@ -97,7 +97,7 @@ export function noiseCsv(rows: readonly NoiseRow[]): string {
   return stringify(lines, { header: true });
 }
 
-/** `surfaces.csv`: the rates of both networks and their difference, over stage and σ. */
+/** `surfaces.csv`: the rates of both networks and their difference, for each stage and σ. */
 export function noiseSurfacesCsv(rows: readonly NoiseRow[]): string {
   const lines = rows.map(({ stage, iteration, sigma, networks, difference }) => ({
     stage,
@@ -111,7 +111,7 @@ export function noiseSurfacesCsv(rows: readonly NoiseRow[]): string {
   return stringify(lines, { header: true });
 }
 
-/** `stages.csv`: the accuracy of both networks over their training. */
+/** `stages.csv`: the accuracy of both networks at each stage. */
 export function stagesCsv(stages: readonly NoiseStage[]): string {
   const lines = stages.map(({ stage, iteration, accuracy }) => ({
     stage,

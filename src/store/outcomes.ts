@@ -2,13 +2,13 @@ import type { AttackName } from '../attacks/attack.js';
 import type { AttackOutcome } from '../metrics/evaluation.js';
 import type { Parts } from './parts.js';
 
-/** Where finished attacks are kept, so that an interrupted evaluation goes on after them. */
+/** Keeps finished attacks, so that an interrupted evaluation can continue after them. */
 export interface OutcomeStore {
   read(attack: AttackName): AttackOutcome | undefined;
   write(attack: AttackName, outcome: AttackOutcome): void;
 }
 
-/** Finished attacks among the parts that are kept. */
+/** A store of finished attacks in the parts of a result. */
 export function outcomesIn(parts: Parts): OutcomeStore {
   return {
     read(attack) {
@@ -29,7 +29,7 @@ interface StoredOutcome {
   seconds: AttackOutcome['seconds'];
 }
 
-// Base64 keeps NaN and every bit, which JSON's numbers do not.
+// Unlike numbers in JSON, base64 keeps NaN and every bit.
 function encode({ linf, l2, pass, aligned, seconds }: AttackOutcome): StoredOutcome {
   const text = (array: Float32Array | Uint8Array) =>
     Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');

@@ -8,19 +8,19 @@ import { reason } from '../base/files.js';
 import type { Evaluation } from '../metrics/evaluation.js';
 import { FILES } from './resultFolder.js';
 
-/** A column about an attack, and which array of its outcome it shows. */
+/** A column with an array of an attack's outcome. */
 interface Column {
   heading: string;
   attack: AttackName;
   array: 'linf' | 'l2' | 'pass' | 'aligned';
-  /** The line search by which the L∞ was found; the column stays empty where the other was used. */
+  /** The column is empty if the evaluation used another line search. */
   search?: Protocol['search'];
 }
 
 /** Each line begins with these. */
 const IMAGE_HEADINGS = ['index', 'label', 'predicted', 'blank'];
 
-/** Every file has these columns, whether the attack was made or not. */
+/** All files have these columns, even without the attacks. */
 const LINE_COLUMNS: readonly Column[] = [
   { heading: 'fgs_linf', attack: 'fgs', array: 'linf', search: 'bisection' },
   { heading: 'fgs_pass', attack: 'fgs', array: 'pass' },
@@ -46,7 +46,7 @@ const STRONGER_COLUMNS: readonly Column[] = STRONGER_ATTACKS.flatMap((attack) =>
 /** Decimals. */
 const DIGITS: Record<Column['array'], number> = { linf: 6, l2: 4, pass: 4, aligned: 0 };
 
-/** `per-image.csv`: a line for each image; a field is empty where an attack failed or was not made. */
+/** `per-image.csv`: a line for each image. A field is empty if the attack failed or was not made. */
 export function perImageCsv(evaluation: Evaluation): string {
   const { images, labels, predicted, blank, attacks } = evaluation;
   const made = STRONGER_COLUMNS.filter(({ attack, array }) => attacks.get(attack)?.[array]);
@@ -65,7 +65,7 @@ function fieldOf(
 ): number | '' {
   const outcome = attacks.get(attack);
   const value = outcome?.[array]?.[image];
-  // `aligned` cannot be NaN: where the attack failed it is 0.
+  // `aligned` is 0, not NaN, where the attack failed.
   if (value === undefined || Number.isNaN(value) || Number.isNaN(outcome!.linf[image])) return '';
   if (search && search !== protocol.search) return '';
   return Number(value.toFixed(DIGITS[array]));
@@ -95,14 +95,15 @@ export function readPerImage(folder: string): ImageLine[] | undefined {
   }
 }
 
-/** The heading of an attack's L∞ in an evaluation that searches lines in this way. */
+/** The heading of an attack's L∞ in an evaluation with this line search. */
 export function linfHeading(attack: AttackName, search: Protocol['search']): string {
   return linfColumns(attack).find((column) => (column.search ?? search) === search)!.heading;
 }
 
 /**
- * The L∞ of an attack on the images of these lines, in pixel units, NaN where a field is empty: for each
- * column that the file has of it.
+ * The L∞ of an attack for each image, in grey levels; NaN where a field is empty.
+ *
+ * @returns one list for each column that the file has for the attack
  */
 export function linfValues(lines: readonly ImageLine[], attack: AttackName): number[][] {
   return linfColumns(attack)

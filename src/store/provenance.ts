@@ -14,7 +14,7 @@ import type { DataSource, Provenance } from './result.js';
 import os from 'node:os';
 import path from 'node:path';
 
-/** @throws UserError if what a folder holds was made on other data than are there now */
+/** @throws UserError if the hash of the data of a folder is not that of the current data */
 export function refuseOtherData(folder: { path: string }, was: string, is: string): void {
   if (was === is) return;
   throw new UserError(
@@ -22,7 +22,7 @@ export function refuseOtherData(folder: { path: string }, was: string, is: strin
   );
 }
 
-/** Which data there are, fetched first if they are in no folder and not in the cache. */
+/** Loads a data set, fetching it if necessary, and describes it. */
 export async function loadSource(
   name: DataName,
   { dataDir, ...options }: LoadOptions,
@@ -30,14 +30,14 @@ export async function loadSource(
   return sourceOf(name, await loadData(name, { dataDir, ...options }), dataDir);
 }
 
-/** Which data these are, from a folder of the user's if there is one. */
+/** Describes data by their hash and the user's folder, if they are from one. */
 export function sourceOf(name: DataName, { train, test }: DataSplits, folder?: string): DataSource {
   const hash = createHash('sha256');
   for (const { images, labels } of [train, test]) hash.update(images).update(labels);
   return { name, folder: folder ?? null, sha256: hash.digest('hex') };
 }
 
-/** sha256 of a network as its file would hold it, without metadata. */
+/** The sha256 of a network's weight file without metadata. */
 export function digestOfWeights(network: Network, weights: Weights): string {
   return digestOfTensors({ tensors: exportNetwork(network, weights) });
 }
@@ -53,7 +53,12 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** What computed, where and how long; `begun` is of `performance.now()`. */
+/**
+ * What computed, where and for how long.
+ *
+ * @param begun a time of `performance.now()`, in milliseconds
+ * @param training seconds of training; null if nothing was trained
+ */
 export function provenance(engine: Engine, begun: number, training: number | null): Provenance {
   return {
     bang: version(),
@@ -67,7 +72,6 @@ export function provenance(engine: Engine, begun: number, training: number | nul
   };
 }
 
-/** This package's version. */
 export function version(): string {
   const text = readFileSync(path.join(packageRoot, 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;

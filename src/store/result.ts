@@ -7,19 +7,19 @@ import { type Entry, labelsOf } from './entry.js';
 import { printable } from '../base/text.js';
 import { type Config, isBang } from '../config/experiment.js';
 
-/** `result.json`: the figures and all that is needed to know where they come from. */
+/** `result.json`: the numbers of an experiment and where they come from. */
 export interface Result {
   format: 1;
   name: string;
   config: Partial<Config>;
   row: Row;
-  /** sha256 of the weights as a safetensors file holds them, tensors only. */
+  /** The sha256 of the weights as a safetensors file without metadata. */
   weights: string;
   data: DataSource;
   provenance: Provenance;
 }
 
-/** Which data: a package that is checked, or a folder of the user's and the hash of what was in it. */
+/** A data set: the published package, or a folder of the user's; with a hash of its contents. */
 export interface DataSource {
   name: DataName;
   folder: string | null;
@@ -37,8 +37,7 @@ export interface Provenance {
   seconds: { training: number | null; total: number };
 }
 
-/** Keys of a config on which no figure depends, but for the last bits of those that another engine
- *  computes. */
+/** Keys of a config on which no number depends, except that engines differ in the last bits. */
 export const INCIDENTAL = [
   'name',
   'description',
@@ -48,8 +47,10 @@ export const INCIDENTAL = [
   'training.snapshots',
 ] as const;
 
-/** Keys in which runs of one experiment may differ: the protocol's name only says again what the
- *  keys beside it do. */
+/**
+ * Keys in which runs of one experiment may differ. The protocol's name only repeats the keys `search`
+ * and `channels`.
+ */
 export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
 
 const count = z.int().min(0);
@@ -65,7 +66,7 @@ const attack = z.object({
 
 const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
 
-/** As much of a result as is read again. */
+/** The parts of a result that are read back. */
 const resultSchema = z.object({
   format: z.literal(1),
   name: z.string().min(1),
@@ -119,16 +120,16 @@ const resultSchema = z.object({
   data: z.object({ name: z.enum(DATA_NAMES), folder: z.string().nullable(), sha256: z.string() }),
 });
 
-/** Whether a value is a result that this program wrote, as far as it is read again. */
+/** Whether a value is a result. Checks only the parts that are read back. */
 export function isResult(value: unknown): value is Result {
   return resultSchema.safeParse(value).success;
 }
 
 /**
- * The runs of one experiment, one for each seed, as lines of a table, beside the published one if
- * the config names it.
+ * The runs of one experiment, one for each seed, as an entry of a table, with the published row if the
+ * config names it.
  *
- * @param results at least one; what is not of a seed is taken from the first
+ * @param results at least one; the first provides what does not depend on the seed
  */
 export function entryOf(results: readonly Result[]): Entry {
   const [{ name, config }] = results;

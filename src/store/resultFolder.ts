@@ -13,7 +13,7 @@ export const FILES = {
   identity: 'config.yaml',
   training: 'training.csv',
   checkpoint: 'checkpoint.safetensors',
-  /** A folder: the network at several iterations. */
+  /** A folder with the network at several iterations. */
   snapshots: 'snapshots',
   weights: 'weights.safetensors',
   perImage: 'per-image.csv',
@@ -21,22 +21,22 @@ export const FILES = {
   robustness: 'robustness.csv',
   masking: 'masking.csv',
   result: 'result.json',
-  /** Attacks that are finished while the evaluation is not. */
+  /** A folder with finished attacks of an unfinished evaluation. */
   parts: 'stages',
 } as const;
 
-/** What says in a study's folder what it is of. */
+/** The file in a study's folder that identifies the study. */
 export const STUDY_FILE = 'study.yaml';
 
-/** What sweeps and noise studies leave to be drawn: values over two others. */
+/** Surfaces for figures, written by sweeps and noise studies: values over two others. */
 export const SURFACES_FILE = 'surfaces.csv';
 
-/** The names that every kind of result folder has, and those of its own. */
+/** The names that all kinds of result folders have. */
 type FileNames = Record<'identity' | 'result' | 'parts', string>;
 
 /**
- * A folder that holds one experiment and nothing else, so that no figure of one is ever taken for
- * another's. Each file in it is whole or absent.
+ * A folder that holds only one experiment, so that its numbers cannot be mistaken for another's. Each
+ * file in it is complete or absent.
  */
 export interface ResultFolder<Name extends string = keyof typeof FILES> {
   path: string;
@@ -56,25 +56,25 @@ export interface ResultFolder<Name extends string = keyof typeof FILES> {
   write(name: Name, content: string | Uint8Array, inner?: string): void;
   /** @throws UserError if another process has taken the folder */
   remove(name: Name): void;
-  /** What `result.json` holds; undefined if there is none or it is damaged. */
+  /** The content of `result.json`; undefined if it is absent or damaged. */
   result(): unknown;
-  /** What is kept of an experiment that is not finished, if it was made with the same key. */
+  /** The kept parts of an unfinished experiment that were made with the same key. */
   parts(key: Identity): Parts;
 }
 
 export interface FolderOptions {
-  /** Keys of the identity, as `training.checkpointEvery`, on which no figure depends. */
+  /** Keys of the identity on which no number depends, such as `training.checkpointEvery`. */
   ignored?: readonly string[];
-  /** Whether to empty a folder that holds something of an experiment. */
+  /** Whether to empty the folder if it already holds an experiment. */
   force?: boolean;
-  /** Files that the experiment is made of: they shall not be lost in emptying the folder. */
+  /** Files that the experiment is read from, which `force` must not remove. */
   inputs?: readonly string[];
 }
 
 /**
- * The folder of an experiment, there or yet to be made.
+ * The folder of an experiment, which need not exist yet.
  *
- * @throws UserError if it holds another experiment
+ * @throws UserError if it holds another experiment, or if `force` would remove one of the inputs
  */
 export function openFolder<Files extends FileNames = typeof FILES>(
   folder: string,
@@ -145,10 +145,10 @@ function refuseToLose(
     const place = realpathSync(file);
     const isIn = (input: string) => input === place || input.startsWith(place + path.sep);
     const lost = inputs.find((input) => isIn(realpathSync(input)));
-    // The folder's own record of the experiment is written again as it is.
+    // The folder's record of this experiment is written again unchanged.
     if (lost === undefined || readFileSync(lost, 'utf8') === stringify(identity)) continue;
     throw new UserError(
-      `--force would remove ${lost}, which the experiment is made of: choose another folder with --out`,
+      `--force would remove ${lost}, from which the experiment is read: choose another folder with --out`,
     );
   }
 }
@@ -165,7 +165,7 @@ function refuseOther(
     const stranger = names.find((one) => existsSync(path.join(folder, one)));
     if (stranger === undefined) return;
     throw new UserError(
-      `${folder} holds a ${stranger}, but no ${name} that says what it is of: choose another folder with --out, or --force to start over`,
+      `${folder} holds ${stranger}, but no ${name} that says which experiment it belongs to: choose another folder with --out, or --force to start over`,
     );
   }
   const found = readIdentity(file);

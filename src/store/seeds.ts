@@ -6,18 +6,18 @@ import type { Checked } from '../config/parse.js';
 import type { Config } from '../config/experiment.js';
 import { FILES } from './resultFolder.js';
 
-/** An experiment of one seed, and the folder that is its own. */
+/** An experiment with one seed, and its folder. */
 export interface SeedRun {
   config: Config;
   folder: string;
 }
 
 /**
- * The runs of which an experiment is made: itself, or, of a list of seeds, one for each, in a folder
- * `seed-N` of its own, the same as a run with that `seed` would make.
+ * The runs of an experiment: the experiment itself, or one run for each of a list of seeds, in a folder
+ * `seed-N`, which equals a run with that `seed`.
  *
- * @throws UserError if there is to be a list of seeds in the folder of a single run, or the reverse: a
- *   table would take the two for one experiment
+ * @throws UserError if a list of seeds would go into the folder of a single run or the reverse, which a
+ *   table would take for one experiment
  */
 export function runsOf({ config, seeds }: Checked, folder: string): SeedRun[] {
   if (!seeds) {
@@ -35,7 +35,7 @@ export function runsOf({ config, seeds }: Checked, folder: string): SeedRun[] {
   }));
 }
 
-/** @throws UserError if the folder, which is to hold a single run, holds one for each of several seeds */
+/** @throws UserError if a folder for a single run already holds runs for several seeds */
 export function refuseSeeds(folder: string): void {
   const isSeed = (name: string): boolean =>
     /^seed-\d+$/.test(name) && isRunFolder(path.join(folder, name));
@@ -49,7 +49,7 @@ function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
-    // There is none, or one that cannot be read or written, which is said where it is opened.
+    // If the folder exists but cannot be read, opening it reports that.
     return [];
   }
 }

@@ -12,8 +12,8 @@ export function snapshotName(iteration: number): string {
 }
 
 /**
- * A network in the middle of its training, as a weight file. It is what a run of so many iterations
- * ends with, and the config that it holds is that run's.
+ * A network in the middle of training as a weight file. A run of `iteration` iterations ends with the
+ * same network; the file holds that run's config.
  */
 export function encodeSnapshot(
   network: Network,
@@ -22,14 +22,14 @@ export function encodeSnapshot(
   config: Config,
   { settings, data }: Origin,
 ): Uint8Array {
-  // As JSON what is undefined is left out.
+  // JSON leaves out undefined values.
   const training = { ...config.training, iterations: iteration, snapshots: undefined };
   const tensors = exportNetwork(network, weights);
   const content = { config: JSON.stringify({ ...config, training }), settings, data };
   return encodeSafetensors(tensors, { ...content, sha256: hashOf(tensors, content) });
 }
 
-/** Whether a file is a whole snapshot of a training with these settings and data. */
+/** Whether a file is an undamaged snapshot of a training with these settings and data. */
 export function isSnapshot(file: string, iteration: number, { settings, data }: Origin): boolean {
   try {
     const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);

@@ -10,11 +10,11 @@ export const TRANSFER_FILES = {
   identity: STUDY_FILE,
   table: 'transfer.csv',
   result: 'result.json',
-  /** Finished attacks, while others are still to be made. */
+  /** A folder with finished attacks of an unfinished transfer. */
   parts: 'stages',
 } as const;
 
-/** One attack in one direction. */
+/** The counts of one attack in one direction. */
 export const transferSchema = z.object({
   attack: z.enum(ATTACK_NAMES),
   from: z.string(),

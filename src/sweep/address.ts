@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
 
-/** How a Redis server is reached. */
+/** How to connect to a Redis server. */
 export interface Server {
   host: string;
   port: number;
@@ -13,19 +13,21 @@ export interface Server {
   tls?: { servername?: string };
 }
 
-/** Where a queue is, and how its keys begin. */
+/** The server of a queue, and the prefix of its keys. */
 export interface QueueAddress {
   redis: Server;
   prefix: string;
-  /** For people: no user, no password. */
+  /** For messages: without user and password. */
   text: string;
 }
 
 /**
- * The address of a queue, with what is secret from places that nobody else reads.
+ * The address of a queue. The password comes from a file or the environment, which other users cannot
+ * read.
  *
- * @param url `redis://host:port/db` or `rediss://…`; left out: `$BANG_QUEUE`
- * @throws UserError if there is none, or it is none, or the command line holds a password
+ * @param url `redis://host:port/db` or `rediss://…`; undefined: `$BANG_QUEUE`
+ * @throws UserError if the address is missing or invalid, has a password on the command line, or the
+ *   password's file cannot be read
  */
 export function queueAddress(
   url: string | undefined,
@@ -34,7 +36,7 @@ export function queueAddress(
 ): QueueAddress {
   const text = url ?? env.BANG_QUEUE;
   if (text === undefined || text === '') {
-    throw new UserError('which queue? --queue redis://HOST:PORT, or the same in BANG_QUEUE');
+    throw new UserError('no queue is given: use --queue redis://HOST:PORT or set BANG_QUEUE');
   }
   const source = url === undefined ? 'BANG_QUEUE' : '--queue';
   let parsed: URL;
@@ -74,7 +76,7 @@ export function queueAddress(
       db: Number(database),
       ...(username !== '' && { username }),
       ...(password !== '' && { password }),
-      // A number is not the name of a server: the certificate has to have it as an address.
+      // An IP address is not a server name: the certificate must contain it as an address.
       ...(protocol === 'rediss:' && { tls: isIP(host) === 0 ? { servername: host } : {} }),
     },
     prefix,

@@ -1,4 +1,4 @@
-/** The process in which one cell of a sweep is computed; `pool.ts` starts it. */
+/** The program of a process that computes one cell of a sweep; `pool.ts` starts it. */
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { runExperiment, trainUntil } from '../experiment/run.js';
 import type { Progress } from '../base/progress.js';
@@ -12,10 +12,10 @@ process.on('message', (message: ToCell) => {
   if (message === 'stop') controller.abort();
   else void compute(message);
 });
-// Ctrl-C reaches every process of a terminal; the one that started this says whether to stop.
+// Ctrl-C reaches every process of a terminal; the parent process decides whether to stop.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
-// Without that process nobody wants the result, and another sweep may begin in the folder.
+// Without the parent nobody needs the result, and another sweep may begin in the folder.
 process.on('disconnect', () => process.exit(1));
 
 function send(message: FromCell): void {
@@ -39,7 +39,7 @@ function kindOf(error: unknown): 'experiment' | 'other' {
   return error instanceof ExperimentError ? 'experiment' : 'other';
 }
 
-/** What is sent last must have left before the process may end. */
+/** Sends the last message, and ends the process after it has left. */
 function end(message: FromCell): void {
   process.send?.(message, undefined, undefined, () => process.exit(0));
 }

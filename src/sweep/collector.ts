@@ -43,20 +43,20 @@ import {
   type SweepOptions,
 } from './sweep.js';
 
-/** Events say at once what has ended; what they miss is found by looking, every so often. */
+/** Events report at once what has ended; polling finds what they miss. */
 const LOOK_EVERY_MS = 15_000;
-/** A server that starts again, or whose disk is full, refuses for a while. */
+/** A server that restarts, or whose disk is full, refuses requests for a while. */
 const PATIENCE_MS = 600_000;
-/** A server that loses what it is given would make workers compute for ever. */
+/** Otherwise a server that loses results would make workers compute for ever. */
 const MOST_DAMAGED = 3;
-/** A cell is not given up because its worker is killed again and again. */
+/** High, so that a cell is not given up because its worker is killed several times. */
 export const MOST_STALLS = 100;
 
 /**
- * The same as `runSweep`, but that workers compute the cells, wherever they are: this process hands
- * them out, collects what comes back into the folder, and sees that each is there exactly once.
+ * Like `runSweep`, but workers on any machine compute the cells: this process puts them into the queue
+ * and collects the results into the folder, each exactly once.
  *
- * @throws UserError, Interrupted as `runSweep` does; UserError if the queue cannot be reached
+ * @throws UserError or Interrupted like `runSweep`; UserError if the queue cannot be reached
  */
 export async function runQueuedSweep(
   wanted: Plan,
@@ -78,11 +78,11 @@ export async function runQueuedSweep(
   try {
     if (/^aof_enabled:0/m.test(await client.info('persistence'))) {
       progress.note(
-        `${address.text} has no append-only file: what is not collected when it ends is computed again`,
+        `${address.text} has no append-only file: results that are not collected before it ends are computed again`,
       );
     }
     const compute: Compute = (cells, _, hooks) => {
-      // One machine's results may be in the folder already: the others shall be of its engine.
+      // If the folder already has results, the other cells must use the same engine.
       const engines = plan.cells.flatMap((cell) => {
         const found = folder.state(cell);
         return found.state === 'done' ? [found.result.provenance.engine] : [];
@@ -99,18 +99,18 @@ export async function runQueuedSweep(
   }
 }
 
-/** Of a sweep that is being collected. */
+/** The state of collecting a sweep. */
 interface Collecting {
   queue: CellQueue;
   store: ContentStore;
   folder: SweepFolder;
   hooks: ComputeHooks;
   retries: number;
-  /** What has not ended yet, by the name of its job. */
+  /** Cells that have not ended, by the ids of their jobs. */
   open: Map<string, CellToDo>;
-  /** Of which is known that a worker has it. */
+  /** Ids of jobs that a worker is known to have. */
   begun: Set<string>;
-  /** How often something came back that could not be used. */
+  /** How many unusable results have come back, by job id. */
   damaged: Map<string, number>;
 }
 
@@ -119,7 +119,7 @@ interface Wanted {
   folder: SweepFolder;
   client: Redis;
   prefix: string;
-  /** What all cells are to be computed by, if that is known. */
+  /** The engine that all cells must use, if it is known. */
   engine: string | undefined;
   hooks: ComputeHooks;
   options: SweepOptions;
@@ -150,13 +150,13 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
     while (open.size > 0) {
       if (signal.aborted) {
         if (signal.reason !== CANCELLED) {
-          throw new Interrupted('stopped collecting; workers go on with what is in the queue');
+          throw new Interrupted('stopped collecting; workers continue with the cells in the queue');
         }
         const left = await drop(queue, [...open.keys()]);
-        // Where nothing is left of a sweep, any engine may start it over.
+        // If nothing of the sweep is left, any engine may start it over.
         if (left === 0 && engine === undefined) await client.unlink(engineKey(prefix, sweep));
         throw new Interrupted(
-          `stopped; ${left === 0 ? 'nothing of it is left in the queue' : `what workers have begun or finished (cells: ${left}) is kept for whoever goes on`}`,
+          `stopped; ${left === 0 ? 'nothing of it is left in the queue' : `cells that workers have begun or finished (${left}) are kept for resuming`}`,
         );
       }
       looking.throwIfFailed();
@@ -168,13 +168,13 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
     }
     await looking.done();
   } finally {
-    // A poll that has begun writes nothing more to the folder, which may soon belong to another sweep.
+    // So that a poll in progress does not write to the folder, which another sweep may soon use.
     open.clear();
     await closeAll([queue, events]);
   }
 }
 
-/** Tells of each job that a worker begins or ends, and how far it is. */
+/** Events of jobs: asks to look at each that begins or ends, and reports progress. */
 function eventsOf(
   { open, hooks }: Collecting,
   client: Redis,
@@ -195,7 +195,7 @@ function eventsOf(
   return events;
 }
 
-/** Looks at jobs one after the other: the end of one is told by an event and found by looking, too. */
+/** Looks at jobs one at a time, since events and polling may ask for the same one. */
 function lookInTurn(collecting: Collecting) {
   let failure: unknown;
   let refusedSince: number | undefined;
@@ -203,7 +203,7 @@ function lookInTurn(collecting: Collecting) {
   const waiting = new Set<string>();
   return {
     ask: (id: string): void => {
-      // A round of looks may take longer than the time between two.
+      // Looking at all jobs may take longer than the time between two polls.
       if (!collecting.open.has(id) || waiting.has(id)) return;
       waiting.add(id);
       last = last
@@ -218,7 +218,7 @@ function lookInTurn(collecting: Collecting) {
           if (error instanceof UserError || long) failure ??= error;
         });
     },
-    /** @throws what cannot be mended by waiting */
+    /** @throws an error that waiting cannot resolve */
     throwIfFailed: (): void => {
       if (failure !== undefined) throw failure as Error;
     },
@@ -226,20 +226,20 @@ function lookInTurn(collecting: Collecting) {
   };
 }
 
-/** Takes what a job has left, once. */
+/** Handles a job according to its state, and its end only once. */
 async function look(id: string, collecting: Collecting): Promise<void> {
   const { queue, store, open, begun, hooks, retries } = collecting;
   const wanted = open.get(id);
   if (!wanted) return;
-  // The state first: what a job has left is there before its state says so.
+  // The state is read first: the result of a job is stored before its state changes.
   const state = await queue.getJobState(id);
   const job = await queue.getJob(id);
   if (!open.has(id)) return;
   if (state === 'unknown') {
-    // The server lost it in a crash before it was on its disk.
+    // The server lost the job in a crash before it was written to disk.
     await handOut(queue, [wanted], retries);
   } else if (!job) {
-    // Lost just now: the next look hands it out again.
+    // Lost just now: the next look puts it into the queue again.
   } else if (state === 'completed') {
     await takeResult(job, wanted, collecting);
   } else if (state === 'failed') {
@@ -255,7 +255,7 @@ async function look(id: string, collecting: Collecting): Promise<void> {
   }
 }
 
-/** Puts a result into the folder; what cannot be used is computed again. */
+/** Puts a result into the folder, or has the cell computed again if the result is unusable. */
 async function takeResult(
   job: QueuedJob,
   wanted: CellToDo,
@@ -271,10 +271,10 @@ async function takeResult(
   } else {
     const times = (damaged.get(id) ?? 0) + 1;
     damaged.set(id, times);
-    hooks.note(cell, 'what came back was damaged, lost or of another experiment');
+    hooks.note(cell, 'the result was damaged, lost or of another experiment');
     if (times > MOST_DAMAGED) {
       open.delete(id);
-      const error = 'what workers sent back was damaged, lost or of another experiment';
+      const error = 'the results from workers were damaged, lost or of another experiment';
       hooks.ended(cell, { kind: 'failed', error, failure: 'other' }, times);
     }
   }
@@ -282,10 +282,10 @@ async function takeResult(
   if (open.has(id)) await handOut(queue, [wanted], retries);
 }
 
-/** How the message of an experiment that failed begins on its way through the queue. */
+/** The prefix in the queue of the error message of a failed experiment. */
 export const EXPERIMENT = 'experiment: ';
 
-/** The files of a cell, if all of them came as they left, and are of this cell. */
+/** The files of a cell; undefined if any is missing, damaged or of another cell. */
 async function carried(
   manifest: unknown,
   { id, cell, data }: CellToDo,
@@ -313,7 +313,7 @@ async function carried(
   }
 }
 
-/** What comes back of a cell: what a local sweep has in its folder. */
+/** The files that come back from a worker: those that a local sweep has in a cell's folder. */
 export function carriedFiles({ row }: Result, keep: readonly Keepable[]): CarriedFile[] {
   return [
     'result',
@@ -324,7 +324,7 @@ export function carriedFiles({ row }: Result, keep: readonly Keepable[]): Carrie
   ];
 }
 
-/** Writes the folder of a cell; the result last, as it means that the rest is there. */
+/** Writes the folder of a cell. The result is last: it means that the cell is complete. */
 function put(folder: string, cell: Cell, files: ReadonlyMap<CarriedFile, Buffer>): void {
   writeFileAtomic(path.join(folder, FILES.identity), stringify(cell.config));
   for (const [name, content] of files) {

@@ -7,27 +7,27 @@ import { valueColumns } from './sweepCsv.js';
 import { csvText, TABLE_COLUMNS } from '../store/csv.js';
 import { meanOf } from '../metrics/statistics.js';
 
-/** Two sweeps, point by point. */
+/** A comparison of two sweeps, point by point. */
 export interface Comparison {
-  /** Points that are done in both. */
+  /** The number of points that are done in both. */
   common: number;
   onlyFirst: number;
   onlySecond: number;
-  /** Cells of the same seed with the same weights and figures, bit for bit, of so many. */
+  /** Of all cells with the same point and seed in both: those with weights and numbers equal bit for bit. */
   identical: { cells: number; of: number };
-  /** Second minus first, of each quantity that both have. */
+  /** Second minus first, for each quantity that both have. */
   changes: Partial<Record<TableQuantity, Change>>;
   csv: string;
 }
 
 export interface Change {
   mean: number;
-  /** The largest by amount, with its sign, and where. */
+  /** The change with the largest absolute value, with its sign, and its point. */
   most: number;
   where: SweepPoint;
 }
 
-/** @param keys of both sweeps, which vary the same */
+/** @param keys those that both sweeps vary */
 export function compareSweeps(
   keys: readonly string[],
   first: readonly SweepCell[],
@@ -86,7 +86,7 @@ export function compareSweeps(
   };
 }
 
-/** Whether all figures are the same; how long it took is none of them. */
+/** Whether all numbers except for durations are equal. */
 function sameRow(a: Row, b: Row): boolean {
   const figures = (row: Row): string =>
     JSON.stringify(row, (key, value: unknown) => (key === 'seconds' ? undefined : value));

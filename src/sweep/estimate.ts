@@ -9,19 +9,21 @@ import { disposeWeights, zeroWeights } from '../model/parameters.js';
 import { applyGradients, computeGradients, dropoutMasks } from '../training/step.js';
 import { initialState } from '../training/train.js';
 
-/** Seconds for a pair of images on one thread, about; the size matters little. */
+/** Rough seconds for a pair of images on one thread; their size matters little. */
 const PASS_SECONDS = 0.001;
-/** Of 255 or 350 scales of the exhaustive search about half are tried before one fools. */
+/** About half of the 255 or 350 scales of the exhaustive search are tried before one succeeds. */
 const SCAN_ROUNDS = 130;
-/** Starting the process, reading the data, writing the files. */
+/** For starting the process, reading the data and writing the files. */
 const START_SECONDS = 2;
 const TEST_IMAGES = 10_000;
 
 /**
- * How long cells will take where none has been finished yet, in seconds: training steps and forward
- * passes of each kind of network are timed for a moment, on images of noise.
+ * Estimates how long cells will take before any is finished: times a training step and a forward pass on
+ * images of noise for each kind of network.
  *
- * @param threads of each process; others that run beside it are not reckoned with
+ * @param threads threads of each process; the estimate assumes that no other process is running
+ * @returns seconds for each config
+ * @throws UserError if an engine cannot be started
  */
 export async function estimateSeconds(
   configs: readonly Config[],
@@ -52,7 +54,7 @@ export async function estimateSeconds(
   return seconds;
 }
 
-/** On a line: doublings up to the limit and halvings down to the width, half of both. */
+/** Forward passes for each image. On a line: half of the doublings to the limit and halvings to the width. */
 function roundsOf(attack: Attack, { search, pgd, square }: Config['evaluation']): number {
   if (attack.kind !== 'line') {
     return attack.passes({ pgd: pgd ?? EFFORT.pgd, square: square ?? EFFORT.square });
@@ -88,7 +90,7 @@ async function measure(config: Config, threads: number): Promise<Unit> {
     const masks = dropoutMasks(network, batch, seed, 0);
     const images = { pixels, labels };
     const { loss } = computeGradients(network, weights, gradients, images, bang, masks);
-    // Rate 0: the weights of noise would soon no longer be finite.
+    // Rate 0: training on noise would soon make the weights infinite.
     applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
     loss.dataSync();
   });
@@ -98,7 +100,7 @@ async function measure(config: Config, threads: number): Promise<Unit> {
   return { step, forward: forward / batch };
 }
 
-/** The least of what fits into half a second, but of three at least: what else runs here only adds. */
+/** The shortest of at least three repetitions in half a second, since other processes only add time. */
 async function time(work: () => void): Promise<number> {
   const times: number[] = [];
   tf.tidy(work);

@@ -22,21 +22,25 @@ import type { SweepOptions } from './sweep.js';
 export type CellQueue = Queue<CellJob, Manifest, 'cell'>;
 export type QueuedJob = Job<CellJob, Manifest, 'cell'>;
 
-/** The queue on a connection; what there is to say of that is said there. */
+/** The queue on a connection, which reports its own errors. */
 export function cellQueue(client: Redis, prefix: string): CellQueue {
   const queue: CellQueue = new Queue(QUEUE, { connection: client, prefix });
   queue.on('error', () => undefined);
   return queue;
 }
 
-/** A cell that is to be computed, and the job that says so to workers. */
+/** A cell to compute, and its job for workers. */
 export interface CellToDo {
   id: string;
   cell: Cell;
   data: CellJob;
 }
 
-/** The jobs of some cells of a sweep; those of equal cells, versions, data and wishes have equal names. */
+/**
+ * The jobs of some cells of a sweep. The same sweep, version of bang, data and kept files give the same ids.
+ *
+ * @throws UserError if the data cannot be loaded; Interrupted if the signal aborts
+ */
 export async function jobsOf(
   cells: readonly Cell[],
   plan: Plan,
@@ -50,7 +54,7 @@ export async function jobsOf(
   }
   const hashes = [...data].sort();
   const bang = version();
-  // What is kept is part of it: a job of another wish would bring other files.
+  // The id depends on `keep`, since other jobs would bring other files.
   const keep = [...plan.keep];
   const sweep = sha256Of([bang, hashes, configsOf(plan), keep]);
   const idOf = jobNames(plan);
@@ -68,7 +72,7 @@ export async function jobsOf(
   }));
 }
 
-/** The second part of a job's name: of a sweep and its cell, whatever version hands it out. */
+/** The second part of a job's id, which depends on the sweep and the cell but not on the version. */
 function jobNames(plan: Plan): (cell: Cell) => string {
   const whole = sha256Of(configsOf(plan));
   return ({ config }) => `-${sha256Of([whole, config]).slice(0, 24)}`;
@@ -82,7 +86,7 @@ function sha256Of(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
-/** Puts jobs into the queue that are not there yet. */
+/** Puts jobs into the queue unless they are already there. */
 export async function handOut(
   queue: CellQueue,
   jobs: readonly CellToDo[],
@@ -102,7 +106,7 @@ export async function handOut(
   );
 }
 
-/** Jobs whose results are in the folder: this process was killed before it could say so. */
+/** Removes jobs whose results are in the folder, left when this process was killed. */
 export async function removeCollected(
   queue: CellQueue,
   store: ContentStore,
@@ -118,22 +122,22 @@ export async function removeCollected(
   }
 }
 
-/** What failed before is tried again. */
+/** Removes a job that failed before, so that it can be tried again. */
 export async function removeFailed(queue: CellQueue, id: string): Promise<void> {
   const job = await queue.getJob(id);
   if (job && (await job.isFailed())) await job.remove();
 }
 
 export async function forget(job: QueuedJob, store: ContentStore): Promise<void> {
-  // The job goes last: as long as it is there, what it left can be found.
+  // The job is removed last: its files can be found as long as it exists.
   await store.remove(job.id!);
   await job.remove();
 }
 
 /**
- * Removes what no worker has begun; what one has is left to it, and what is done to whoever goes on.
+ * Removes jobs that no worker has begun. Jobs that are begun or finished stay.
  *
- * @returns how many cells are left
+ * @returns the number of jobs that are left
  */
 export async function drop(queue: CellQueue, ids: readonly string[]): Promise<number> {
   let left = 0;
@@ -141,7 +145,7 @@ export async function drop(queue: CellQueue, ids: readonly string[]): Promise<nu
     const job = await queue.getJob(id);
     if (!job) continue;
     const waits = (await job.getState()) === 'waiting';
-    // A worker may be faster: then it is locked.
+    // If a worker is faster, the job is locked.
     const removed =
       waits &&
       (await job.remove().then(
@@ -154,9 +158,9 @@ export async function drop(queue: CellQueue, ids: readonly string[]): Promise<nu
 }
 
 /**
- * Takes the cells of a sweep out of a queue that no worker has begun, whatever version put them there.
+ * Takes a sweep's cells that no worker has begun out of a queue, whatever version put them there.
  *
- * @returns how many were taken out, and how many workers have begun or finished
+ * @returns how many cells were taken out, and how many workers have begun or finished
  * @throws UserError if the queue cannot be reached
  */
 export async function withdraw(

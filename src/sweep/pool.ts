@@ -3,14 +3,14 @@ import { fileURLToPath } from 'node:url';
 import { Interrupted } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
 
-/** What one process computes: an experiment, into its folder. */
+/** The work of one process: an experiment and its folder. */
 export interface Job {
   config: Config;
   /** The result folder. */
   out: string;
   threads: number;
   dataDir?: string;
-  /** An iteration at which to stop training, with a checkpoint; left out: all of the experiment. */
+  /** The iteration at which to stop training with a checkpoint; undefined: the whole experiment. */
   until?: number;
 }
 
@@ -23,14 +23,14 @@ export type FromCell =
   | { kind: 'stopped' }
   | { kind: 'failed'; error: string; failure: 'experiment' | 'other' };
 
-/** How a job ended. `stopped`: on request, after saving. */
+/** How a job ended; `stopped`: on request, after saving. */
 export type Ended =
   | { kind: 'done' }
   | { kind: 'stopped' }
   | { kind: 'failed'; error: string; failure: 'experiment' | 'other' };
 
 export interface JobHooks {
-  /** `fraction` of the whole job is done, roughly. */
+  /** @param fraction roughly the share of the job that is done, from 0 to 1 */
   progress?: (fraction: number) => void;
   note?: (line: string) => void;
   signal?: AbortSignal;
@@ -39,14 +39,13 @@ export interface JobHooks {
 const MODULE = fileURLToPath(new URL('./cellProcess.js', import.meta.url));
 
 /**
- * Computes a job in a process of its own, so that one that crashes takes nothing else with it, and
- * so that its memory is given back. Never throws: whatever happens to the process is its end.
+ * Computes a job in a separate process, so that a crash affects nothing else and its memory is freed.
+ * Never throws: whatever happens to the process is returned.
  */
 export async function runInProcess(job: Job, hooks: JobHooks = {}): Promise<Ended> {
   const { signal } = hooks;
   if (signal?.aborted) return { kind: 'stopped' };
-  // Options of this process, such as an inspector's port, are not the cell's.
-  // Nor are the secrets of a worker.
+  // The process gets neither this one's Node options, such as an inspector's port, nor its secrets.
   const env = { ...process.env, BANG_QUEUE: undefined, BANG_QUEUE_PASSWORD: undefined };
   const child = fork(MODULE, [], { execArgv: [], env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   const stop = (): void => {
@@ -80,7 +79,7 @@ export async function runInProcess(job: Job, hooks: JobHooks = {}): Promise<Ende
   }
 }
 
-/** A process that has just ended hears nothing, which its end says anyway. */
+/** Sends a message, unless the process has just ended. */
 function tell(child: ChildProcess, message: ToCell): void {
   if (child.connected) child.send(message, () => undefined);
 }
@@ -96,9 +95,9 @@ function crashText(code: number | null, killer: NodeJS.Signals | null, complaint
   return `its process ${how}${memory}${complaints.trim() === '' ? '' : `: ${last}`}`;
 }
 
-/** What the training takes of a cell, about: 0.78 on LeNet, 0.85 on CIFAR-10 quick. */
+/** The share of training in a cell's time, roughly: 0.78 on LeNet, 0.85 on CIFAR-10 quick. */
 const TRAINING = 0.8;
-/** What comes after it: predictions, three attacks, PASS of two of them. */
+/** Tasks after training: predictions, three attacks, PASS of two of them. */
 const TASKS_AFTER = 6;
 
 function fractionOf({ label, task, done, total }: FromCell & { kind: 'progress' }): number {
@@ -118,10 +117,10 @@ export interface PoolHooks<T> {
 }
 
 /**
- * Computes jobs, so many at once, each in a process of its own. What fails is tried again `retries`
- * times, unless it is the experiment that fails: that does so every time.
+ * Computes jobs in separate processes, several at once. A failed job is tried again up to `retries`
+ * times, unless the experiment failed, which it would do every time.
  *
- * @throws Interrupted if the signal aborts, when all jobs that ran have saved what they had
+ * @throws Interrupted if the signal aborts, after all running jobs have saved; errors of hooks
  */
 export async function runPool<T>(
   items: readonly T[],
@@ -130,7 +129,7 @@ export async function runPool<T>(
   hooks: PoolHooks<T>,
 ): Promise<void> {
   const waiting = [...items];
-  // A disk that takes no more results ends the other processes, too.
+  // If results cannot be written, the other processes stop too.
   const broken = new AbortController();
   const signal = AbortSignal.any([broken.signal, ...(hooks.signal ? [hooks.signal] : [])]);
   const work = async (): Promise<void> => {
@@ -144,7 +143,7 @@ export async function runPool<T>(
           signal,
         });
         if (end.kind === 'stopped' || signal.aborted) {
-          // A job that was done before it heard of the stop is done.
+          // The job may have finished before the stop reached it.
           if (end.kind === 'done') hooks.ended(current, end, attempt);
           return;
         }

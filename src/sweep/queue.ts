@@ -8,13 +8,15 @@ import type { Progress } from '../base/progress.js';
 import type { QueueAddress, Server } from './address.js';
 import { KEEPABLE } from '../config/sweep.js';
 
-/** The queue of all sweeps of a prefix. */
+/** The queue of all sweeps with a prefix. */
 export const QUEUE = 'cells';
 
 /**
- * A connection that lasts: requests wait for as long as a restart of the server, or a cut, takes.
+ * A connection that survives restarts of the server and network failures: requests wait until it is back.
  *
- * @throws UserError if the server cannot be reached, or would lose what it is given
+ * @param options.beatMs milliseconds after which a silent connection is replaced
+ * @param options.answerMs milliseconds to wait for the first answer
+ * @throws UserError if the server cannot be reached, or may drop data when its memory is full
  */
 export async function connect(
   { redis, text }: QueueAddress,
@@ -35,7 +37,7 @@ export async function connect(
   return client;
 }
 
-/** The first attempt decides: an address that is wrong is not to be tried for ever. */
+/** Tries once, so that a wrong address is not tried for ever. */
 async function refuseUnfit(redis: Server, text: string, answerMs: number): Promise<void> {
   const once = new Redis({ ...redis, lazyConnect: true, retryStrategy: () => null });
   let problem = '';
@@ -47,7 +49,7 @@ async function refuseUnfit(redis: Server, text: string, answerMs: number): Promi
   let info: string;
   try {
     await once.connect();
-    // A number that the server does not have would silently be database 0.
+    // Otherwise a number that the server does not have would silently mean database 0.
     await once.select(redis.db);
     info = await once.info();
   } catch (error) {
@@ -64,18 +66,18 @@ async function refuseUnfit(redis: Server, text: string, answerMs: number): Promi
   );
 }
 
-/** For the first answer. */
+/** The time limit for the first answer. */
 const ANSWER_MS = 15_000;
-/** A result with weights may take this long on a slow line, and a request waits for it. */
+/** A result with weights may take this long on a slow line, and a ping waits for it. */
 const BEAT_MS = 30_000;
 
 /**
- * Makes a connection again that has gone silent without being closed, as when a firewall forgets it:
- * the operating system takes a quarter of an hour to notice. Requests are then sent again.
+ * Replaces a connection that has gone silent without being closed, as when a firewall drops it; the
+ * operating system would take a quarter of an hour to notice. Pending requests are sent again.
  */
 function replaceSilent(client: Redis, beatMs: number): void {
   let asked = false;
-  /** To end what is silent takes a moment. */
+  /** Ending a silent connection takes a moment, in which it must not be replaced again. */
   let replaced: unknown;
   const timer = setInterval(() => {
     if (client.status === 'end') clearInterval(timer);
@@ -93,21 +95,21 @@ function replaceSilent(client: Redis, beatMs: number): void {
   timer.unref();
 }
 
-/** What the server says is wrong with a request, as a sentence; other errors as they are. */
+/** A UserError for an error reply of the server; other errors unchanged. */
 export function refusalInWords(error: unknown, text: string): unknown {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return error;
   return new UserError(`the queue ${text} refuses: ${error.message}`);
 }
 
-/** What travels to a worker: an experiment and nothing else. No path, and no name that becomes one. */
+/** A job for a worker: an experiment without any path, or name that becomes one. */
 export const cellJobSchema = z.strictObject({
   format: z.literal(1),
-  /** Of all cells of a sweep the same. */
+  /** The same for all cells of a sweep. */
   sweep: z.string().regex(/^[0-9a-f]{64}$/),
   /** Checked by `checkConfig`. */
   config: z.unknown(),
   data: z.strictObject({ name: z.enum(DATA_NAMES), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
-  /** The version whose meaning of the config holds. */
+  /** The version of bang that made the job. */
   bang: z.string().max(100),
   keep: z.array(z.enum(KEEPABLE)).max(KEEPABLE.length),
 });
@@ -116,7 +118,7 @@ export type CellJob = z.output<typeof cellJobSchema>;
 
 const sha = z.string().regex(/^[0-9a-f]{64}$/);
 
-/** What a worker says of a finished cell: its files, each by the hash of its content. */
+/** A worker's reply for a finished cell: its files, by the hashes of their contents. */
 export const manifestSchema = z.strictObject({
   files: z.partialRecord(
     z.enum(['result', 'table', 'robustness', 'masking', 'weights', 'perImage', 'training']),
@@ -127,22 +129,22 @@ export const manifestSchema = z.strictObject({
 export type Manifest = z.output<typeof manifestSchema>;
 export type CarriedFile = keyof Manifest['files'];
 
-/** What nobody collects is removed by the server after so long. */
+/** After this time the server removes results that nobody collects. */
 export const KEPT_SECONDS = 14 * 24 * 3600;
 
-/** Both or nothing: what has no time to live would stay for ever. */
+/** A script, so that content is never stored without an expiry, which would keep it for ever. */
 const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])`;
 const ROOM_MS = 2000;
 
 /**
- * The files that the workers of a job send back, by the hash of their content: what two workers send
- * is both there until the job is forgotten, and the manifest says which of it counts.
+ * The files that workers of a job send back, by the hash of their content. If two workers send files, both
+ * are stored until the job is removed, and the manifest says which count.
  */
 export function contentStore(client: Redis, prefix: string) {
   const key = (job: string): string => `${prefix}:content:${job}`;
   return {
-    /** Waits while the server's memory is full, until the signal aborts. */
+    /** Waits while the server's memory is full, unless the signal aborts. */
     async put(
       job: string,
       content: Buffer,
@@ -161,7 +163,7 @@ export function contentStore(client: Redis, prefix: string) {
         }
       }
     },
-    /** Undefined if it is not there, or not what its name says. */
+    /** Undefined if the content is missing or does not have this hash. */
     async get(
       job: string,
       { sha256, bytes }: { sha256: string; bytes: number },
@@ -185,9 +187,9 @@ export function contentStore(client: Redis, prefix: string) {
 export type ContentStore = ReturnType<typeof contentStore>;
 
 /**
- * The engine of a sweep: that of the worker that asks first, so that all its cells have one.
+ * Claims an engine for a sweep unless it has one, so that all its cells use the same.
  *
- * @returns the engine that the sweep has
+ * @returns the engine of the sweep
  */
 export async function claimEngine(
   client: Redis,
@@ -197,7 +199,7 @@ export async function claimEngine(
 ): Promise<string> {
   const key = engineKey(prefix, sweep);
   await client.set(key, engine, 'EX', KEPT_SECONDS, 'NX');
-  // Kept for as long as workers ask for it.
+  // Each request renews its expiry.
   return (await client.getex(key, 'EX', KEPT_SECONDS)) ?? engine;
 }
 
@@ -205,7 +207,7 @@ export function engineKey(prefix: string, sweep: string): string {
   return `${prefix}:engine:${sweep}`;
 }
 
-/** A note for the first of many errors of a connection, and one when it is back. */
+/** Notes when a connection is lost, once, and when it is back. */
 function watchConnection(client: Redis, text: string, progress: Progress): void {
   let lost = false;
   client.on('error', () => undefined);
@@ -227,12 +229,12 @@ interface Closable {
 
 const CLOSE_MS = 5000;
 
-/** Ends connections in order, but waits only for a moment for a server that is away. */
+/** Closes connections, but waits only `CLOSE_MS` for a server that is away. */
 export async function closeAll(parts: readonly Closable[]): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const soon = new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_MS)));
   await Promise.race([Promise.allSettled(parts.map((part) => part.close())), soon]);
   clearTimeout(timer);
-  // What is closed takes no harm.
+  // Harmless for those that are closed.
   for (const part of parts) part.disconnect().catch(() => undefined);
 }

@@ -2,43 +2,43 @@ import { type Measures, measuresOf, quantity, type TableQuantity } from '../metr
 import type { Row } from '../metrics/row.js';
 import { valueText } from '../config/points.js';
 
-/** One cell of a sweep as reports need it. */
+/** A cell of a sweep for reports. */
 export interface SweepCell {
   id: string;
-  /** One for each key that the sweep varies. */
+  /** A value for each key that the sweep varies. */
   values: readonly unknown[];
   seed: number;
   reference: boolean;
   state: 'done' | 'failed' | 'stopped' | 'open';
   row?: Row;
-  /** Where the figures come from; absent without them. */
+  /** Where the numbers come from; absent if there are none. */
   origin?: CellOrigin;
   error?: string;
 }
 
 export interface CellOrigin {
-  /** sha256. */
+  /** The sha256 of the weights. */
   weights: string;
   bang: string;
   engine: string;
   cpu: string;
   threads: number;
-  /** Of the whole cell, and of its training; null where it was trained before. */
+  /** Seconds of the whole cell and of its training, which is null if it was trained before. */
   seconds: { training: number | null; total: number };
   finished: string;
 }
 
-/** The cells that differ in the seed only. */
+/** A point of a sweep: cells that differ only in the seed. */
 export interface SweepPoint {
   values: readonly unknown[];
   reference: boolean;
   cells: SweepCell[];
-  /** Of the cells that are done. */
+  /** Rows of the cells that are done. */
   rows: Row[];
   measures: Measures;
 }
 
-/** The points of a sweep in its order, each with all its seeds. */
+/** The points of a sweep in the order of its cells. */
 export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
   const points = new Map<string, SweepCell[]>();
   for (const cell of cells) {
@@ -52,13 +52,13 @@ export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
   });
 }
 
-/** What the paper draws over β and ε, and what its figures leave out. */
+/** The quantities that the paper draws over β and ε, and unmasked FGS, which it does not have. */
 export const SURFACES = ['accuracy', 'fgs_rate', 'hc1_pass', 'fgs_unmasked_linf'] as const;
 export type Surface = (typeof SURFACES)[number];
 
 /**
- * The points of which no other is both more accurate and more robust: robust by the mean L∞ that
- * unmasked FGS needs. The most accurate first.
+ * The points that no other point dominates in accuracy and robustness, which is the mean L∞ of unmasked
+ * FGS. The most accurate point is first; the reference is left out.
  */
 export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
   const measured = points.flatMap((point) => {
@@ -75,7 +75,7 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
   });
 }
 
-/** The last part of each key, or all of it where two have the same: for people. */
+/** The last part of each key, or the whole key if two have the same last part. */
 export function shortKeys(keys: readonly string[]): string[] {
   const last = (key: string): string => key.split('.').at(-1)!;
   return keys.map((key) => {
@@ -84,7 +84,7 @@ export function shortKeys(keys: readonly string[]): string[] {
   });
 }
 
-/** `beta 1.05, epsilon 0.785`. */
+/** A point in words: `beta 1.05, epsilon 0.785`. */
 export function pointText(keys: readonly string[], { values, reference }: SweepPoint): string {
   if (reference) return 'reference';
   return shortKeys(keys)
@@ -92,7 +92,7 @@ export function pointText(keys: readonly string[], { values, reference }: SweepP
     .join(', ');
 }
 
-/** The best points so far, by accuracy and by unmasked robustness: a clause for each. */
+/** The best points so far by accuracy and by L∞ of unmasked FGS: a phrase for each. */
 export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): string[] {
   const points = pointsOf(cells).filter(({ reference }) => !reference);
   const best = (name: TableQuantity, say: (value: number) => string): string[] => {

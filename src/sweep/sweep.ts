@@ -14,20 +14,20 @@ import { type Ended, type Job, runPool } from './pool.js';
 export interface SweepOptions {
   /** The folder of the sweep. */
   out: string;
-  /** Starts over in a folder that holds a sweep. */
+  /** Whether to start over in a folder that holds a sweep. */
   force?: boolean;
-  /** Processes at once; left out: one for each thread. */
+  /** Processes at once; default: one for each thread. */
   jobs?: number;
-  /** Computing threads of all processes together; left out: `$BANG_THREADS`, else all cores. */
+  /** Computing threads of all processes together; default: `$BANG_THREADS`, else all cores. */
   threads?: number;
   dataDir?: string;
-  /** How often a cell is tried again that fails otherwise than its experiment. */
+  /** How often to retry a cell that fails for another reason than its experiment. */
   retries: number;
   progress: Progress;
   signal: AbortSignal;
 }
 
-/** Computes cells and says how they end; one way for each place where they can be computed. */
+/** Computes cells, up to iteration `until` if given, and reports their ends: locally or by a queue. */
 export type Compute = (
   cells: readonly Cell[],
   until: number | undefined,
@@ -42,7 +42,11 @@ export interface ComputeHooks {
   signal: AbortSignal;
 }
 
-/** How many processes, and threads of each: a process for each thread, if there are cells enough. */
+/**
+ * The number of processes and of threads of each: one process for each thread if there are enough cells.
+ *
+ * @throws UserError if `jobs` or `threads` is invalid
+ */
 export function sharing(
   cells: number,
   { jobs, threads }: Pick<SweepOptions, 'jobs' | 'threads'>,
@@ -56,10 +60,10 @@ export function sharing(
 }
 
 /**
- * Does what is missing or failed of a sweep, and leaves its tables in the folder.
+ * Computes the missing and failed cells of a sweep, and writes its tables into the folder.
  *
- * @throws UserError if the folder holds another sweep, or one is at work there; Interrupted if the
- *   signal aborts, when all that was computed has been saved
+ * @throws UserError if the folder holds another sweep or a sweep is running there; Interrupted if the
+ *   signal aborts, after everything computed has been saved
  */
 export async function runSweep(wanted: Plan, options: SweepOptions): Promise<SweepCell[]> {
   const { force = false, signal, progress, dataDir, retries } = options;
@@ -76,7 +80,7 @@ export async function runSweep(wanted: Plan, options: SweepOptions): Promise<Swe
   return carryOut(plan, folder, local, { ...options, force, signal, progress });
 }
 
-/** A sweep from where it is to its end, wherever its cells are computed. */
+/** Continues a sweep to its end, wherever its cells are computed. */
 export async function carryOut(
   plan: Plan,
   folder: SweepFolder,
@@ -84,7 +88,7 @@ export async function carryOut(
   options: Omit<SweepOptions, 'out' | 'jobs' | 'threads' | 'retries'> & { force: boolean },
 ): Promise<SweepCell[]> {
   const { force, dataDir, progress } = options;
-  // Another process, or `bang sweep cancel`, can stop this one as Ctrl-C does.
+  // Another process or `bang sweep cancel` can stop this one like Ctrl-C.
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
   const lock = folder.begin({
@@ -113,7 +117,7 @@ export async function carryOut(
       if (states.get(cell)!.state === 'done') folder.prune(cell);
     }
     if (open.length > 0) {
-      // Fetched once, before many processes want it.
+      // Fetched once, before several processes need it.
       for (const name of new Set(plan.cells.map(({ config }) => config.data))) {
         const { sha256 } = await loadSource(name, { dataDir, progress, signal });
         refuseOtherData(folder, states, name, sha256);
@@ -136,10 +140,10 @@ export async function carryOut(
   }
 }
 
-/** Why the signal aborts where `bang sweep cancel` asked for it: then nothing is left in a queue. */
+/** The signal's reason if `bang sweep cancel` stops a sweep, which also empties its queue. */
 export const CANCELLED = 'cancelled';
 
-/** Does work not every time, so that it takes a twentieth of the time at most: tables grow long. */
+/** Skips work so that it takes at most a twentieth of the time, since tables grow long. */
 function sparingly<T>(work: () => T): () => T | undefined {
   let next = -Infinity;
   return () => {
@@ -203,7 +207,7 @@ async function computeAll(
   whole.finish();
 }
 
-/** Who goes on after a rung; what was open and does not is marked as stopped there. */
+/** The cells that continue after a rung. Open cells that do not are marked as stopped. */
 function afterRung(
   rung: number,
   going: readonly Cell[],
@@ -211,7 +215,7 @@ function afterRung(
   folder: SweepFolder,
   states: States,
 ): Cell[] {
-  // A training that failed at the rung, or before, has a log, too.
+  // Failed cells are left out, although they may have a log at this rung.
   const sound = going.filter((cell) => states.get(cell)!.state !== 'failed');
   const left = survivors(sound, (cell) => folder.validationAt(cell, rung), plan.halving!.keep);
   for (const cell of sound) {
@@ -222,8 +226,8 @@ function afterRung(
 }
 
 /**
- * The cells that go on: the best share by validation accuracy, one at least, and of a tie the first.
- * References always do.
+ * The cells that continue: the best share by validation accuracy, at least one, the first ones of ties,
+ * and always references.
  */
 export function survivors(
   cells: readonly Cell[],
@@ -250,7 +254,7 @@ function refuseOtherData(folder: SweepFolder, states: States, name: string, sha2
   }
 }
 
-/** The cells with what is known of each, as reports want them. */
+/** The cells and their states, for reports. */
 export function cellsOf(plan: Plan, states: States): SweepCell[] {
   return plan.cells.map((cell): SweepCell => {
     const { id, values, seed, reference } = cell;
@@ -274,7 +278,7 @@ function originOf({ weights, provenance }: Result): NonNullable<SweepCell['origi
   return { weights, bang, engine, cpu, threads, seconds, finished };
 }
 
-/** What a folder knows of its cells now; those that halving stopped are told by their logs. */
+/** The states of cells in a folder. Cells that halving stopped are derived from the logs. */
 export function statesIn(plan: Plan, folder: SweepFolder): States {
   const states: States = new Map(plan.cells.map((cell) => [cell, folder.state(cell)]));
   let going = plan.cells;
@@ -287,7 +291,7 @@ export function statesIn(plan: Plan, folder: SweepFolder): States {
   return states;
 }
 
-/** The progress of a whole sweep: one task, cells as its unit, what is begun counted in part. */
+/** The progress of a sweep: one task that counts cells, and running cells in part. */
 function watchCells(plan: Plan, states: States, progress: Progress) {
   const task: Task = progress.start('sweep', plan.cells.length, 'cells');
   const running = new Map<Cell, number>();

@@ -28,14 +28,12 @@ export function sweepCsv(keys: readonly string[], cells: readonly SweepCell[]): 
   return stringify(lines, { header: true });
 }
 
-/** A column of a CSV file for each key. */
+/** The columns of the keys in a line of a CSV file. */
 export function valueColumns(keys: readonly string[], values: readonly unknown[]) {
   return Object.fromEntries(keys.map((key, i) => [key, valueText(values[i])]));
 }
 
-/**
- * `surfaces.csv`: a line for each point, means over seeds, and how far above the reference each is.
- */
+/** `surfaces.csv`: a line for each point with means over seeds and their differences from the reference. */
 export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]): string {
   const points = pointsOf(cells);
   const level = points.find(({ reference }) => reference)?.measures;
@@ -56,7 +54,7 @@ export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]
   return stringify(lines, { header: true });
 }
 
-/** `pareto.csv`: the front, the most accurate point first. */
+/** `pareto.csv`: a line for each point of the Pareto front, the most accurate first. */
 export function paretoCsv(keys: readonly string[], cells: readonly SweepCell[]): string {
   const lines = paretoFront(pointsOf(cells)).map(({ values, rows, measures }) => ({
     ...valueColumns(keys, values),

@@ -18,7 +18,7 @@ import {
   type Plan,
 } from '../config/sweep.js';
 
-/** The files of a sweep's folder, beside `cells/`, which has a result folder for each cell. */
+/** The files in a sweep's folder; its subfolder `cells` has a result folder for each cell. */
 export const SWEEP_FILES = {
   record: 'sweep.yaml',
   table: 'sweep.csv',
@@ -28,7 +28,7 @@ export const SWEEP_FILES = {
   cancel: 'sweep.cancel',
 } as const;
 
-/** Where a cell is. `open`: not begun, or begun and not finished. */
+/** The state of a cell; `open`: not finished. */
 export type CellState =
   | { state: 'done'; result: Result }
   | { state: 'failed'; failure: Failure }
@@ -38,7 +38,7 @@ export type CellState =
 /** Why a cell has no result. */
 export interface Failure {
   error: string;
-  /** `experiment`: the same seed would fail in the same way; `other`: another attempt may succeed. */
+  /** `experiment`: every attempt would fail in the same way; `other`: another attempt may succeed. */
   kind: 'experiment' | 'other';
   attempts: number;
   time: string;
@@ -54,25 +54,29 @@ export interface SweepFolder {
   path: string;
   file(name: keyof typeof SWEEP_FILES): string;
   cell(cell: Cell): string;
-  /** Makes the folder ready and takes its lock; nothing on the disk changes before. */
+  /**
+   * Prepares the folder and takes its lock. Nothing on the disk changes before this.
+   *
+   * @throws UserError if another sweep is running there or the folder cannot be written
+   */
   begin(options: { force: boolean; lost: () => void }): Lock;
   state(cell: Cell): CellState;
   /**
-   * Validation accuracy at an iteration, of a cell that has come so far.
+   * The validation accuracy of a cell at an iteration, in percent; undefined if it has not got there.
    *
-   * @throws UserError if all images train
+   * @throws UserError if no images are left for validation
    */
   validationAt(cell: Cell, iteration: number): number | undefined;
   fail(cell: Cell, failure: Failure): void;
-  /** Makes a failed cell one that is still to be done. */
+  /** Makes a failed cell open again. */
   reopen(cell: Cell): void;
-  /** Removes what is not kept of a cell that is finished. */
+  /** Removes the files of a finished cell that are not kept. */
   prune(cell: Cell): void;
 }
 
 const FAILURE = 'failure.json';
 
-/** The folder of a sweep, there or yet to be made. */
+/** The folder of a sweep, which need not exist yet. */
 export function sweepFolder(folder: string, plan: Plan): SweepFolder {
   const file = (name: keyof typeof SWEEP_FILES): string => path.join(folder, SWEEP_FILES[name]);
   const cells = path.join(folder, 'cells');
@@ -90,7 +94,7 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
         removeLeftovers(folder, Object.values(SWEEP_FILES));
         remove(file('cancel'));
         const record = stringify(plan.record);
-        // It differs where more is kept than before.
+        // The record changes if more is kept than before.
         if (!existsSync(file('record')) || readFileSync(file('record'), 'utf8') !== record) {
           writeFileAtomic(file('record'), record);
         }
@@ -114,22 +118,20 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
       const row = rows.map((line) => line.split(',')).find(([at]) => Number(at) === iteration);
       if (row === undefined) return undefined;
       if (row[column] !== '') return Number(row[column]);
-      throw new UserError(
-        `${log} has no validation accuracy: halving needs images that do not train`,
-      );
+      throw new UserError(`${log} has no validation accuracy: halving needs images for validation`);
     },
     fail(cell, failure) {
       writeFileAtomic(inCell(cell, FAILURE), `${JSON.stringify(failure, null, 2)}\n`);
     },
     reopen(cell) {
       remove(inCell(cell, FAILURE));
-      // A log of a training that failed says nothing of how good it is at a rung.
+      // The log of a failed training must not count at a rung.
       if (!plan.halving || existsSync(inCell(cell, FILES.weights))) return;
       remove(inCell(cell, FILES.training));
       remove(inCell(cell, FILES.checkpoint));
     },
     prune(cell) {
-      // Where cells stop early, the log says how far each came: it is the record of that.
+      // With halving, the logs record where each cell stopped.
       const keep = plan.halving ? [...plan.keep, 'training'] : plan.keep;
       for (const name of KEEPABLE) {
         if (!keep.includes(name)) remove(inCell(cell, FILES[KEPT_FILE[name]]));
@@ -140,15 +142,14 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
   };
 }
 
-/** What starting over removes, the record last: without it nobody knows what the rest is of. */
+/** The files that starting over removes; the record is last, since it identifies the others. */
 const RESULTS = ['table', 'surfaces', 'pareto', 'record'] as const;
 
 /**
- * The sweep as a folder has it: what was once to be kept there is kept on. Refuses a folder that holds
- * another sweep, as the results of two would be mixed.
+ * The sweep with all kinds of files kept that are already kept in the folder.
  *
- * @param force the sweep starts over, and may do so only where there is a sweep or nothing
- * @throws UserError that says what differs
+ * @param force whether to start over, which is allowed only in a folder with a sweep or without results
+ * @throws UserError if the folder holds another sweep or other results
  */
 export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Plan> {
   const choose = 'choose another folder with --out, or --force to start over';
@@ -157,7 +158,7 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     for (const stranger of ['cells', FILES.identity]) {
       if (!existsSync(path.join(folder, stranger))) continue;
       throw new UserError(
-        `${folder} holds ${stranger}, but no ${SWEEP_FILES.record} that says what it is of: choose another folder with --out`,
+        `${folder} holds ${stranger}, but no ${SWEEP_FILES.record} that says which sweep it belongs to: choose another folder with --out`,
       );
     }
     return plan;
@@ -192,7 +193,7 @@ function differenceOfPlans(was: Plan, is: Plan): string | undefined {
 /**
  * The sweep that a folder holds.
  *
- * @throws UserError if it holds none, or cannot be read
+ * @throws UserError if it holds no sweep or cannot be read
  */
 export async function planIn(folder: string): Promise<Plan> {
   refuseNoFolder(folder);

@@ -4,19 +4,19 @@ import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
 
 /**
- * A figure over all points of a sweep: how much of it is a plane over the keys, and how much is scatter, as
- * another seed would give.
+ * A quantity over all points of a sweep: how much of it a plane over the keys explains, and how much is
+ * scatter, as between seeds.
  */
 export interface Trend {
   quantity: TableQuantity;
-  /** Points that have the figure, without the reference. */
+  /** The number of points with the quantity, without the reference. */
   points: number;
   mean: number;
-  /** The reference's figure, and how many points lie above it. */
+  /** The reference's value, and the number of points above it. */
   reference?: { value: number; above: number };
-  /** For each key that varies: how much the plane rises from its least value to its greatest. */
+  /** For each key that varies: the rise of the plane from the key's least value to its greatest. */
   rise: number[];
-  /** The plane's share of the variance, from 0 to 1; undefined if there is none. */
+  /** The share of the variance that the plane explains, from 0 to 1; undefined if the variance is 0. */
   explained: number | undefined;
   /** The standard deviation about the plane. */
   scatter: number;
@@ -28,12 +28,12 @@ export interface Trends {
   trends: Trend[];
 }
 
-/** What the plane leaves to the scatter: with fewer degrees of freedom it says nothing. */
+/** The fewest degrees of freedom left for the scatter with which a plane means anything. */
 const FEWEST_LEFT = 5;
 
 /**
- * Least squares over the points of a sweep, each the mean over its seeds. Undefined where a key varies that is
- * no number, where the points are too few, or where the keys do not vary by themselves.
+ * Planes by least squares over the points of a sweep, each the mean over its seeds. Undefined if a key with
+ * values other than numbers varies, there are too few points, or the keys do not vary independently.
  */
 export function trendsOf(keys: readonly string[], cells: readonly SweepCell[]): Trends | undefined {
   const all = pointsOf(cells);
@@ -80,7 +80,7 @@ function areNumbers(values: readonly unknown[]): values is number[] {
   return values.every((value) => typeof value === 'number');
 }
 
-/** y = a + rise · x by least squares, x from 0 to 1. */
+/** Fits y = a + rise · x by least squares, x from 0 to 1. */
 function planeThrough(
   points: readonly { x: number[]; y: number }[],
 ): Pick<Trend, 'rise' | 'explained' | 'scatter'> | undefined {
@@ -106,7 +106,7 @@ function planeThrough(
   };
 }
 
-/** Gaussian elimination with pivots; undefined if the matrix is singular, but for rounding. */
+/** Gaussian elimination with pivots; undefined if the matrix is singular up to rounding. */
 function solve(matrix: number[][], right: number[]): number[] | undefined {
   const rows = matrix.map((row, i) => [...row, right[i]]);
   const n = rows.length;

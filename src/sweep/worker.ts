@@ -30,27 +30,27 @@ import {
 import { sharing } from './sweep.js';
 
 export interface WorkerOptions {
-  /** The folder in which cells are computed; nothing outside of it is read but data. */
+  /** The folder in which cells are computed; only data are read from elsewhere. */
   work: string;
   jobs?: number;
   threads?: number;
   dataDir?: string;
-  /** Takes cells of another version, or of sweeps that have another engine, too. */
+  /** Whether to also take cells of another version, or of sweeps with another engine. */
   allowMixed: boolean;
-  /** Ends after so many seconds in which there was no cell; left out: never. */
+  /** Seconds without a cell after which the worker ends; undefined: never. */
   idle?: number;
   progress: Progress;
   signal: AbortSignal;
 }
 
 /**
- * Works off the cells of a queue until the signal aborts, or nothing is left for a while. Each cell
- * is computed in a process of its own, so that this one can go on saying that it lives. Cells that
- * were begun are put back into the queue when it stops.
+ * Computes the cells of a queue until the signal aborts or the queue has been empty for a while. Each cell
+ * is computed in a separate process, so that this one can keep renewing its locks. Unfinished cells are put
+ * back into the queue at the end.
  *
- * @returns how many cells were computed
- * @throws UserError if the queue cannot be reached, or holds what this worker must not compute, or
- *   another worker computes in its folder
+ * @returns the number of cells computed
+ * @throws UserError if the queue cannot be reached or has cells that this worker must not compute, or if
+ *   another worker uses its folder
  */
 export async function work(address: QueueAddress, options: WorkerOptions): Promise<number> {
   const { work: folder, progress } = options;
@@ -91,7 +91,7 @@ async function workOff(
   let refusal: unknown;
   let done = 0;
   let active = 0;
-  // Between cells the next may be on its way, for long on a busy machine: only the server knows.
+  // Between cells the next may be on its way for long on a busy machine; only the server knows.
   let empty = false as boolean;
   let since = performance.now();
   const worker = new Worker<CellJob, Manifest>(
@@ -104,7 +104,7 @@ async function workOff(
         if (error instanceof UserError) refusal ??= error;
         if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
         stopping.abort();
-        // Whoever takes it next begins at once.
+        // The next worker can take the cell at once.
         await job.moveToWait(token);
         throw new WaitingError();
       } finally {
@@ -116,7 +116,7 @@ async function workOff(
       connection: client,
       prefix: address.prefix,
       concurrency: processes,
-      // A worker that is killed is noticed within a minute.
+      // A killed worker is noticed within a minute.
       lockDuration: LOCK_MS,
       stalledInterval: LOCK_MS,
       maxStalledCount: MOST_STALLS,
@@ -133,25 +133,27 @@ async function workOff(
     empty = true;
     since = performance.now();
   });
-  // What there is to say of the connection is said of `client`.
+  // Errors of the connection are reported for `client`.
   let late = '';
   worker.on('error', (error) => {
     const { code, message } = error as { code?: ErrorCode; message: string };
-    // Of one cell it comes twice: as an end, and as a failure to end.
+    // The error comes twice for a cell: when it ends, and when that fails.
     if (code === undefined || !LOST.includes(code) || message === late) return;
     late = message;
-    progress.note('a cell ended too late to count: it was taken for lost, and is given to others');
+    progress.note(
+      'a cell ended too late to count: it was considered lost and given to another worker',
+    );
   });
   signal.addEventListener('abort', () => {
     worker.pause(true).catch(() => undefined);
   });
   progress.note(
-    `waiting for cells of ${address.text}: ${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each, ${description}`,
+    `waiting for cells from ${address.text}: ${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each, ${description}`,
   );
   try {
     while (!signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, 100));
-      // A server that is away for good has no cell either.
+      // A server that is away has no cells either.
       const nothing = active === 0 && (empty || client.status !== 'ready');
       const idle = nothing ? (performance.now() - since) / 1000 : 0;
       if (options.idle !== undefined && idle > options.idle) break;
@@ -168,11 +170,11 @@ async function workOff(
   return done;
 }
 
-/** Somebody else has the job of a cell by now, or had it, and its result was collected. */
+/** Errors if another worker has the job of a cell, or had it and its result was collected. */
 const LOST = [ErrorCode.JobNotExist, ErrorCode.JobLockNotExist, ErrorCode.JobLockMismatch];
 
 const LOCK_MS = 15_000;
-/** A configuration has some thousand; what it has comes back in the result. */
+/** A configuration has some thousand characters, which come back in the result. */
 const MOST_CHARACTERS = 1e6;
 const SAVE_MS = 60_000;
 
@@ -182,9 +184,9 @@ interface Context {
   options: WorkerOptions;
   signal: AbortSignal;
   threads: number;
-  /** Of the data here, by name. */
+  /** The hashes of the local data by name. */
   hashes: Map<string, Promise<string>>;
-  /** What is computed now, by the folder in which it is. */
+  /** The cells that are being computed, by folder. */
   running: Map<string, Promise<CellFiles>>;
 }
 
@@ -202,10 +204,10 @@ async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promis
   refuseOtherVersion(data, options);
   const config = checkedConfig(data);
   await refuseMixed(data, config, context);
-  // Named by its content, and by nothing that the job says.
+  // The folder's name is a hash, so that a job cannot choose a path.
   const hash = createHash('sha256').update(text).digest('hex');
   const out = path.join(options.work, `cell-${hash.slice(0, 24)}`);
-  // After a cut, a cell may come again to whom computes it already.
+  // After a network failure, a worker may get a cell that it is already computing.
   const again = running.get(out);
   const files = again ?? computeFiles(job, { data, config, out }, context);
   running.set(out, files);
@@ -258,7 +260,7 @@ function nameOf({ config }: CellJob): string {
   return (config as Config).name;
 }
 
-/** @throws UnrecoverableError if the configuration of a job is not one that this version makes */
+/** @throws UnrecoverableError if a job's configuration is not as this version would write it */
 function checkedConfig({ config, data }: CellJob): Config {
   const checked = checkConfig(config);
   const plain = 'config' in checked ? (JSON.parse(JSON.stringify(checked.config)) as unknown) : {};
@@ -268,26 +270,26 @@ function checkedConfig({ config, data }: CellJob): Config {
   if (checked.config.data !== data.name) {
     throw new UnrecoverableError('the job names other data than its configuration');
   }
-  // They would fill the disk, and are not sent back.
+  // Snapshots would fill the disk and are not sent back.
   if (checked.config.training.snapshots !== undefined) {
     throw new UnrecoverableError('the cell asks for training.snapshots, which workers do not make');
   }
   return checked.config;
 }
 
-const ALLOW = '--allow-mixed takes it all the same';
+const ALLOW = '--allow-mixed computes them anyway';
 
 function refuseOtherVersion({ bang }: CellJob, { allowMixed }: WorkerOptions): void {
   if (bang === version() || allowMixed) return;
   throw new UserError(
-    `the queue holds cells of bang ${bang}, this is ${version()}: ${ALLOW}, bang sweep cancel FOLDER --queue removes them`,
+    `the queue holds cells of bang ${bang}, but this is ${version()}: ${ALLOW}, bang sweep cancel FOLDER --queue removes them`,
   );
 }
 
 /**
- * Figures of another engine or other data are not those that the sweep is about.
+ * Refuses cells with other data, or of a sweep with another engine, which would give other numbers.
  *
- * @throws UserError that says what differs
+ * @throws UserError with the difference
  */
 async function refuseMixed(
   { sweep, data }: CellJob,
@@ -300,21 +302,21 @@ async function refuseMixed(
     loadSource(data.name, { dataDir, progress, signal }).then(({ sha256 }) => sha256);
   hashes.set(data.name, hash);
   if ((await hash) !== data.sha256) {
-    throw new UserError(`the data ${data.name} are not those of the sweep: see --data-dir`);
+    throw new UserError(`the data ${data.name} differ from those of the sweep: see --data-dir`);
   }
-  // Last: who cannot compute the sweep shall not say what computes it.
+  // Last, so that a worker that cannot compute the sweep does not claim its engine.
   const { description: here } = await startEngine({ engine: config.engine, threads });
   const claimed = await claimEngine(client, address.prefix, sweep, here);
   if (claimed !== here && !allowMixed) {
     throw new UserError(
-      `a sweep in the queue is computed by ${claimed}, this is ${here}: ${ALLOW}`,
+      `cells of a sweep in the queue are computed by ${claimed}, but this is ${here}: ${ALLOW}`,
     );
   }
 }
 
 const PROGRESS_MS = 10_000;
 
-/** At most every ten seconds; what cannot be sent does not matter. */
+/** Sends progress at most every ten seconds, and ignores failures. */
 function throttled(send: (fraction: number) => Promise<void>): (fraction: number) => void {
   let last = -Infinity;
   return (fraction) => {

@@ -28,7 +28,7 @@ async function complaint(block: string): Promise<string> {
 }
 
 describe('expect', () => {
-  it('is read beside the experiment, whose identity it does not touch', async () => {
+  it('is read with the experiment, but is not part of its identity', async () => {
     const loaded = await load('  hc1_linf_mean: {min: 180}\n  accuracy: {min: 99, max: 100}');
     expect([...loaded.expect!.bands]).toEqual([
       ['accuracy', { min: 99, max: 100 }],
@@ -39,7 +39,7 @@ describe('expect', () => {
     expect(without.expect).toBeUndefined();
   });
 
-  it('is inherited band by band, and its baseline lies beside the file that names it', async () => {
+  it('is inherited band by band, and its baseline is relative to the file that sets it', async () => {
     space.write(
       'below/base.yaml',
       tinyConfig('expect: {baseline: b.json, accuracy: {min: 5}, fgs_rate: {max: 5}}'),
@@ -56,11 +56,11 @@ describe('expect', () => {
   it.each([
     [
       'fgs_raet: {max: 5}',
-      'expect.fgs_raet: no such figure, did you mean fgs_rate? (there are accuracy, blank_rate, fgs_rate,',
+      'expect.fgs_raet: no such number, did you mean fgs_rate? (there are accuracy, blank_rate, fgs_rate,',
     ],
-    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such figure, did you mean fgs_rate? (there are '],
-    ['linf: {max: 5}', 'expect.linf: no such figure, did you mean fgs_linf_mean? (there are '],
-    ['speed: {max: 5}', 'expect.speed: no such figure (there are accuracy, '],
+    ['fgs: {rate: {max: 5}}', 'expect.fgs: no such number, did you mean fgs_rate? (there are '],
+    ['linf: {max: 5}', 'expect.linf: no such number, did you mean fgs_linf_mean? (there are '],
+    ['speed: {max: 5}', 'expect.speed: no such number (there are accuracy, '],
     ['accuracy: {mni: 5}', 'expect.accuracy.mni: unknown key, did you mean min?'],
     ['accuracy: {min: high}', 'expect.accuracy.min: expected a number, found "high"'],
     ['accuracy: {min: .nan}', 'expect.accuracy.min: expected a number, found NaN'],
@@ -69,7 +69,7 @@ describe('expect', () => {
       'expect.accuracy: expected a band, such as {min: 1, max: 2}, found an empty mapping',
     ],
     ['accuracy: 99', 'expect.accuracy: expected a mapping, found 99'],
-    ['accuracy: {min: 3, max: 2}', 'expect.accuracy: nothing is in the band: min 3 is above max 2'],
+    ['accuracy: {min: 3, max: 2}', 'expect.accuracy: the band is empty: min 3 is above max 2'],
     [
       'accuracy: {deviations: 4}',
       'expect.accuracy: deviations is relative to a baseline: name its file with expect.baseline',
@@ -85,7 +85,7 @@ describe('expect', () => {
     expect(complained).toMatch(/^x\.yaml:\d+:\d+: |^\d problems/);
   });
 
-  it('of an attack that is not carried out is refused', async () => {
+  it('with an attack that is not made is refused', async () => {
     const file = space.write(
       'x.yaml',
       tinyConfig('expect: {hc1_rate: {min: 1}}').replace(
@@ -98,7 +98,7 @@ describe('expect', () => {
     await expect(loadConfig(other)).rejects.toThrow('pgd is not among evaluation.attacks');
   });
 
-  it('goes on reading the old names, and says what they are called now', async () => {
+  it('may use the old names, with a note of the new ones', async () => {
     const file = space.write(
       'x.yaml',
       tinyConfig('expect: {fgsUnmasked.linfMean: {min: 2}, blank.rate: {max: 5}}'),
@@ -117,14 +117,14 @@ describe('expect', () => {
       tinyConfig('expect: {fgs.rate: {min: 2}, fgs_rate: {max: 5}}'),
     );
     await expect(loadConfig(twice)).rejects.toThrow(
-      'fgs.rate is the old name of fgs_rate, which is given, too: leave out one of them',
+      'fgs.rate is the old name of fgs_rate, which is given too: leave out one of them',
     );
   });
 
-  it('of PASS where it is not measured is not a figure', async () => {
+  it('with a PASS that is never measured is refused', async () => {
     const file = space.write('x.yaml', tinyConfig('expect: {fgs_unmasked_pass_mean: {min: 0}}'));
     await expect(loadConfig(file)).rejects.toThrow(
-      /expect\.fgs_unmasked_pass_mean: no such figure/,
+      /expect\.fgs_unmasked_pass_mean: no such number/,
     );
   });
 });
@@ -140,7 +140,7 @@ const provenance = {
   seconds: { training: 1, total: 2 },
 };
 
-/** Of a baseline that has 50 ± `std` for the figure. */
+/** The verdict with a baseline of 50 ± `std` for the number. */
 const verdict = (name: string, band: Band, rows: Row[], std = 0.5): Verdict => {
   const around = { mean: 50, std, n: 5, min: 49, max: 51 };
   const baseline = {
@@ -169,36 +169,36 @@ describe('a band', () => {
     [{ margin: 1 }, 51.5, false, -0.5],
     [{ deviations: 4, min: 49.5 }, 49, false, -0.5],
     [{ deviations: 4, max: 60 }, 53, false, -1],
-  ])('%j around 50 ± 0.5 says of %d %s, by %d', (band, value, holds, margin) => {
+  ])('%j around 50 ± 0.5: %d holds: %s, margin %d', (band, value, holds, margin) => {
     const found = accuracy(band, value);
     expect(found.holds).toBe(holds);
     expect(found.margin).toBeCloseTo(margin, 9);
   });
 
-  it('of percents has its ends where they are written, for every count of images', () => {
+  it('of a percentage includes its ends exactly, for every number of images', () => {
     for (let images = 1; images <= 300; images++) {
       for (const correct of [0, 1, Math.floor(images / 3), images - 1, images]) {
         const value = (100 * correct) / images;
-        // As a person would write it after reading it.
+        // As a user would write the number that was printed.
         const written = Number(value.toPrecision(15));
         expect(accuracy({ min: written, max: written }, value).holds).toBe(true);
       }
     }
   });
 
-  it('around a figure that never varies is one value, unless there is a margin', () => {
+  it('around a number that never varies is a single value, unless there is a margin', () => {
     expect(accuracy({ deviations: 9 }, 50, 0).holds).toBe(true);
     expect(accuracy({ deviations: 9 }, 50.1, 0).holds).toBe(false);
     expect(accuracy({ deviations: 9, margin: 0.1 }, 50.1, 0).holds).toBe(true);
   });
 
-  it('does not hold of what is NaN', () => {
+  it('does not hold for NaN', () => {
     expect(accuracy({ min: 0, max: 100 }, NaN).holds).toBe(false);
     expect(accuracy({ min: 0 }, NaN)).toMatchObject({ value: NaN, holds: false });
   });
 
   it.each(['fgs_rate', 'fgs_linf_mean', 'fgs_aligned_rate', 'blank_rate'])(
-    'does not hold of %s over no images',
+    'does not hold for %s without images',
     (name) => {
       const none = attackWith(0, { attacked: 0, aligned: 0 });
       const row = rowWith({ correct: 0, accuracy: 0, attacks: { fgs: none } });
@@ -207,7 +207,7 @@ describe('a band', () => {
     },
   );
 
-  it('of several seeds is one around their mean', () => {
+  it('is checked against the mean of several seeds', () => {
     const rows = [49, 50, 54].map((value) => rowWith({ accuracy: value }));
     expect(verdict('accuracy', { deviations: 2 }, rows)).toMatchObject({ value: 51, holds: true });
     const unknown = rowWith({ attacks: { fgs: attackWith(0) } });
@@ -216,8 +216,8 @@ describe('a band', () => {
   });
 });
 
-describe('the figures', () => {
-  it('are those of a real row', () => {
+describe('the numbers', () => {
+  it('are those of the row', () => {
     const { row } = realResult('lenet-b1');
     const value = (name: string) => scalar(name).of(row);
     const { fgs, hc1 } = row.attacks;
@@ -230,8 +230,8 @@ describe('the figures', () => {
     expect(new Set(SCALARS.map(({ name }) => name)).size).toBe(SCALARS.length);
   });
 
-  it('over seeds have the mean and the sample deviation', () => {
-    // Of 2, 4, 4, 4, 5, 5, 7, 9 the mean is 5 and the sum of squares 32.
+  it('over seeds have the mean and the sample standard deviation', () => {
+    // The mean is 5, and the sum of squared deviations 32.
     const rows = [2, 4, 4, 4, 5, 5, 7, 9].map((value) => rowWith({ accuracy: value }));
     const found = overSeeds(scalar('accuracy'), rows);
     expect(found).toMatchObject({ mean: 5, n: 8, min: 2, max: 9 });
@@ -244,7 +244,7 @@ describe('a baseline', () => {
   const baseline = () =>
     baselineOf([1, 2].map((seed) => resultWith('lenet-b1', { config: { seed }, provenance })));
 
-  it('is read as it is written', async () => {
+  it('is read as it was written', async () => {
     const written = baseline();
     const file = space.write('b.json', JSON.stringify(written));
     expect(await readBaseline(file)).toEqual(written);
@@ -258,19 +258,19 @@ describe('a baseline', () => {
     ['{', /is not JSON: write it again with bang check --update-baseline$/],
     ['[]', /is not a baseline/],
     ['{"format": 2}', /is not a baseline/],
-  ])('that holds %s is refused', async (text, message) => {
+  ])('with the content %s is refused', async (text, message) => {
     const file = space.write('b.json', text);
     await expect(readBaseline(file)).rejects.toThrow(message);
     await expect(readBaseline(file)).rejects.toBeInstanceOf(UserError);
   });
 
-  it('that is not there is refused', async () => {
+  it('that does not exist is refused', async () => {
     await expect(readBaseline(space.file('none.json'))).rejects.toThrow(
       /^cannot read .*none\.json: there is no such file$/,
     );
   });
 
-  it('fits its config with any seed and name, and no other', () => {
+  it('fits its config with any seed and name, and no other config', () => {
     const mine = config();
     const refuse = (other: Config) => () => {
       refuseOtherConfig(baseline(), 'b.json', other);
@@ -288,7 +288,7 @@ describe('a baseline', () => {
     expect(refuse(fewer)).toThrow(/evaluation\.images was "all", is 10/);
   });
 
-  it('that lacks a figure cannot judge it', () => {
+  it('that lacks a number cannot be used for its band', () => {
     const bands = new Map([['hc1_pass_mean', { deviations: 3 }]]);
     const lacking = { ...baseline(), figures: {} };
     expect(() => judge({ bands, baseline: 'b.json' }, [rowWith()], lacking)).toThrow(

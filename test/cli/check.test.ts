@@ -78,10 +78,10 @@ describe('bang check', () => {
     const found = (start: RegExp) => lines.filter((line) => start.test(line)).length;
     expect(found(/^ok {3}good: /)).toBe(1);
     expect(found(/^FAIL bad: accuracy is .* out of band by /)).toBe(1);
-    expect(found(/^ERROR .*misspelt.*no such figure, did you mean accuracy\?/)).toBe(1);
+    expect(found(/^ERROR .*misspelt.*no such number, did you mean accuracy\?/)).toBe(1);
     expect(found(/^ERROR empty: .*expects nothing/)).toBe(1);
     expect(found(/^ERROR lost: cannot read .*none\.json: there is no such file$/)).toBe(1);
-    expect(found(/^ERROR bad: another of the configs is named bad/)).toBe(1);
+    expect(found(/^ERROR bad: another config is also named bad/)).toBe(1);
     expect(found(/^::error file=/)).toBe(5);
     expect(stderr).toMatch(
       /^bang: 1 of 2 figures is out of band, 4 configs could not be checked\n$/m,

@@ -108,7 +108,7 @@ describe('bang eval on weights of our own', () => {
     );
     expectRefusal(
       emptied,
-      /^bang: --force would remove runs\/tiny\/weights\.safetensors, which the experiment is made of: choose another folder with --out\n$/,
+      /^bang: --force would remove runs\/tiny\/weights\.safetensors, from which the experiment is read: choose another folder with --out\n$/,
     );
     expect(space.contents('runs/tiny')).toEqual(before);
   });

@@ -229,7 +229,11 @@ describe('bang figure refuses', () => {
     ['surfaces', ['empty', 'line'], /give the folder of one sweep/],
     ['surfaces', ['line'], /is not of a grid over two keys \(it varies a, b\)/],
     ['noise', ['run'], /holds no noise\.csv: give the folder of a noise study/],
-    ['examples', ['run'], /holds no weights\.safetensors: give weights, or the folder of a run/],
+    [
+      'examples',
+      ['run'],
+      /holds no weights\.safetensors: give a file of weights or the folder of a run/,
+    ],
     ['examples', ['nothing'], /cannot read .*none: there is no such file/],
     ['examples', ['remote'], /remote\.csv: line 2 has "http:.* as image/],
     ['training --format svg,gif', ['run'], /--format: expected svg or png, found "gif"/],

@@ -159,7 +159,7 @@ describe('bang noise', () => {
     const part = 'stages/iteration-10-sigma-40-copies-3.json';
     space.write(`${out}/${part}`, space.read(out, part).replace('"bang":[', '"bang":[1'));
     const more = await noiseInside(out, '--copies', '2');
-    expect(more.stderr).toMatch(/a snapshot is not there; training again up to iteration 20$/m);
+    expect(more.stderr).toMatch(/a snapshot is missing; training again up to iteration 20$/m);
     // And nothing else is trained.
     expect(more.stderr.match(/^training: stopped at iteration 20$/gm)).toHaveLength(1);
     expect(more.stderr).not.toMatch(/^training: 25 iterations/m);
@@ -175,7 +175,7 @@ describe('bang noise', () => {
     const out = copyOf('whole');
     const { code, stderr, stdout } = await noiseInside(out, '--set', 'images=9');
     const [, few] =
-      /^class \d has only (\d) test images that both networks classify correctly at all of the 3 stages: \1 of each class, not 9$/m.exec(
+      /^class \d has only (\d) test images that both networks classify correctly at all 3 stages: \1 of each class are used, not 9$/m.exec(
         stderr,
       ) ?? [];
     expect(code).toBe(0);
@@ -245,7 +245,7 @@ describe('training.snapshots of bang run', () => {
     expect(existsSync(space.file('without', 'snapshots'))).toBe(false);
     const before = space.contents('without');
     const { stderr } = await run('without', '--set', 'training.snapshots=10');
-    expect(stderr).toMatch(/2 snapshots are not there; training again up to iteration 20$/m);
+    expect(stderr).toMatch(/2 snapshots are missing; training again up to iteration 20$/m);
     expect(space.contents('without')).toEqual(before);
     expect(snapshots('without')).toEqual(snapshots('whole/bang'));
     expect((await run('without', '--set', 'training.snapshots=10')).stderr).toBe('');

@@ -86,7 +86,7 @@ describe('a network of your own', () => {
     expect(result('runs/eval-net').config.model).toEqual(result('runs/own').config.model);
     expectRefusal(
       await bang([...args, '--row', 'B1'], { cwd: space.folder }),
-      /^bang: --row B1: the paper has no row of a network of your own\n$/,
+      /^bang: --row B1: the paper has no row for a network of your own\n$/,
     );
     expectRefusal(
       await bang([...args, '--model', 'lenet', '--out', 'never'], { cwd: space.folder }),
@@ -126,7 +126,7 @@ describe('a network of your own', () => {
     // A machine that is quick enough is done before the signal comes.
     expect([0, 130]).toContain(stopped.code);
     const { stderr } = await run('own.yaml', ...half);
-    if (stopped.code === 130) expect(stderr).toMatch(/training goes on at iteration \d+/);
+    if (stopped.code === 130) expect(stderr).toMatch(/training continues at iteration \d+/);
     expect(tensors(space, 'stopped')).toEqual(tensors(space, 'runs/own'));
   });
 });

@@ -69,7 +69,7 @@ describe('an interrupted run', () => {
     ]);
     cpSync(space.file('stopped'), space.file('resumed'), { recursive: true });
     const { stderr } = await bangOk(args('resumed'), { cwd: space.folder });
-    expect(Number(/goes on at iteration (\d+)/.exec(stderr)?.[1])).toBeGreaterThanOrEqual(20);
+    expect(Number(/continues at iteration (\d+)/.exec(stderr)?.[1])).toBeGreaterThanOrEqual(20);
     expectWhole('resumed');
   });
 
@@ -79,7 +79,7 @@ describe('an interrupted run', () => {
     // Above every process id there is.
     space.write('killed/weights.safetensors.99999999.tmp', 'half of it');
     const { stderr } = await bangOk(args('killed'), { cwd: space.folder });
-    const iteration = Number(/goes on at iteration (\d+)/.exec(stderr)?.[1]);
+    const iteration = Number(/continues at iteration (\d+)/.exec(stderr)?.[1]);
     expect(iteration).toBeGreaterThanOrEqual(10);
     expect(iteration % 10).toBe(0);
     expectWhole('killed');
@@ -151,7 +151,7 @@ describe('a damaged result folder', () => {
   it.each(['{', 'null'])('makes a result.json that is %j again', async (text) => {
     const out = damaged(`result-${text.length}`, [], { 'result.json': text });
     const { code, stderr } = await runIn(out);
-    expect(stderr).toMatch(/^note: .*result\.json is damaged; it is made again\nclassifying: /);
+    expect(stderr).toMatch(/^note: .*result\.json is damaged; making it again\nclassifying: /);
     expect(code).toBe(0);
     const { row } = JSON.parse(space.read(out, 'result.json')) as Result;
     expect(row.images).toBe(60);
@@ -177,12 +177,12 @@ describe('a damaged result folder', () => {
     cpSync(space.file('strange/weights.safetensors'), space.file('of-two/weights.safetensors'));
     expectRefusal(
       await runIn(out),
-      /weights\.safetensors is of another training; --force trains again\n$/,
+      /weights\.safetensors is from another training; --force trains again\n$/,
     );
   });
 
   it.each([
-    ['there is none', undefined, /holds a training\.csv, but no config\.yaml that says/],
+    ['there is none', undefined, /holds training\.csv, but no config\.yaml that says/],
     ['it is empty', '', /cannot read .*config\.yaml \(it is not a configuration\): choose another/],
     ['it is no YAML', 'a: [b', /cannot read .*config\.yaml \(.+\): choose another folder/],
   ])(

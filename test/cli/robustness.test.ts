@@ -108,11 +108,11 @@ describe('bang transfer', () => {
     const out = ['--out', space.file('never')];
     expectRefusal(
       await bangInside(['transfer', AUTHORS, cifar, ...out]),
-      /is of mnist and .* of cifar10: give two networks on the same data/,
+      /is for mnist and .* for cifar10: give two networks for the same data/,
     );
     expectRefusal(
       await bangInside(['transfer', AUTHORS, space.folder, ...out]),
-      /holds no weights\.safetensors: give weights, or the folder of a run/,
+      /holds no weights\.safetensors: give a file of weights or the folder of a run/,
     );
   });
 });

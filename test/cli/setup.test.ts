@@ -122,7 +122,7 @@ describe('bang setup tensorflow says in a sentence', () => {
 
   it('that there is no driver of a GPU', async () => {
     const driver = ['/proc/driver/nvidia/version', '/dev/dxg'].some(existsSync);
-    const message = driver ? /there is no Python/ : /there is no driver of an NVIDIA GPU: install/;
+    const message = driver ? /there is no Python/ : /there is no driver for an NVIDIA GPU: install/;
     expectRefusal(await setup('--gpu'), message);
   });
 
@@ -213,7 +213,7 @@ describe('the tensorflow engine', () => {
     python('3.11.2', { pip: 'echo ERROR: no; exit 1' });
     const { code, stderr } = await setup();
     expect(stderr).toMatch(
-      /^tfjs-node-gpu does not run on this machine \(.*\); it is made again$/m,
+      /^tfjs-node-gpu does not run on this machine \(.*\); setting it up again$/m,
     );
     expect(stderr).toMatch(/pip failed \(no\)/);
     expect(code).toBe(2);

@@ -184,7 +184,10 @@ list:
   it('starts over only where there is a sweep', async () => {
     space.write('mine/cells/notes.txt', 'not of a sweep');
     const over = await inside(['@sweep.yaml', ...SHORT, '--out', '@mine', '--force']);
-    expectRefusal(over, /mine holds cells, but no sweep\.yaml that says what it is of: choose/);
+    expectRefusal(
+      over,
+      /mine holds cells, but no sweep\.yaml that says which sweep it belongs to: choose/,
+    );
     expect(space.read('mine/cells/notes.txt')).toBe('not of a sweep');
   });
 

@@ -19,11 +19,11 @@ training:
     epsilon: 0.815
 `;
 
-/** Configurations in a folder of their own, and what loading says about them. */
+/** A temporary folder of configurations, and functions that load them. */
 export interface ConfigFiles {
   folder: string;
   write: (name: string, content: string | Uint8Array) => string;
-  /** What loading says about a file, with the folder taken out of the paths. */
+  /** The lines of the error that loading a file throws, without the folder in paths. */
   complaints: (file: string, overrides?: string[]) => Promise<string[]>;
   load: (text: string, overrides?: string[]) => Promise<Config>;
   remove: () => void;

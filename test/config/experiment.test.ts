@@ -17,14 +17,14 @@ const configs = path.join(packageRoot, 'configs');
 const { write, complaints, load, remove } = configFiles();
 afterAll(remove);
 
-/** What loading says about the valid text with one part replaced. */
+/** The lines of the error that loading the valid text with one part replaced throws. */
 function changed(from: string, to: string): Promise<string[]> {
   expect(valid).toContain(from);
   return complaints(write('x.yaml', valid.replace(from, to)));
 }
 
 describe('the committed configurations', () => {
-  it.each(publishedRowNames(1))('row %s trains as the paper says', async (row) => {
+  it.each(publishedRowNames(1))('row %s is trained as in the paper', async (row) => {
     const file = path.join(configs, `lenet-${row.toLowerCase()}.yaml`);
     const { config, sources } = await loadConfig(file);
     const published = publishedRow(1, row)!;
@@ -67,7 +67,7 @@ describe('the committed configurations', () => {
     });
   });
 
-  it('R0 and R1 differ in the seed only', async () => {
+  it('R0 and R1 differ only in the seed', async () => {
     const [r0, r1] = await Promise.all(
       ['r0', 'r1'].map(
         async (row) => (await loadConfig(path.join(configs, `lenet-${row}.yaml`))).config,
@@ -80,7 +80,7 @@ describe('the committed configurations', () => {
 
   it('all load', async () => {
     const files = readdirSync(configs, { recursive: true, encoding: 'utf8' });
-    // Grids and noise studies have schemas of their own.
+    // Grids and noise studies have other schemas.
     const own = files.filter((file) => file.endsWith('.yaml') && !/^(grids|noise)/.test(file));
     for (const file of own) await loadConfig(path.join(configs, file));
     expect(own.length).toBeGreaterThanOrEqual(9);
@@ -88,7 +88,7 @@ describe('the committed configurations', () => {
 });
 
 describe('a valid file', () => {
-  it('gives plain data in one order of keys, whatever the order in the file', async () => {
+  it('becomes plain data with a fixed order of keys, whatever the order in the file', async () => {
     const one = await load(`seed: 3\n${valid}evaluation: {attacks: [hc1, fgs]}\n`);
     const other = await load(
       `evaluation: {attacks: [fgs, hc1]}\n${valid}seed: 3.0\n`.replace('1.0', '1'),
@@ -101,7 +101,7 @@ describe('a valid file', () => {
     expect(one.evaluation.attacks).toEqual(['fgs', 'hc1']);
   });
 
-  it('takes a number for each layer, in the order of the model', async () => {
+  it('may give a number for each layer, which is put in the order of the model', async () => {
     const layers = '{ip2: 4, ip1: 3, conv2: 2, conv1: 1}';
     const { training } = await load(valid.replace('beta: 1.0', `beta: ${layers}`));
     expect(JSON.stringify(training.bang?.beta)).toBe('{"conv1":1,"conv2":2,"ip1":3,"ip2":4}');
@@ -114,12 +114,12 @@ describe('a valid file', () => {
       '{policy: step, base: 1e-3, factor: 0.1, at: [1800, 1900]}',
       { policy: 'step', base: 0.001, factor: 0.1, at: [1800, 1900] },
     ],
-  ])('takes the learning rate %s', async (text, expected) => {
+  ])('may have the learning rate %s', async (text, expected) => {
     const { training } = await load(valid.replace(/\{policy: inv.*/, text));
     expect(training.learningRate).toEqual(expected);
   });
 
-  it('is named after its file, as far as that can name a run', async () => {
+  it('is named after its file, without characters that a name cannot have', async () => {
     for (const [file, name] of [
       ['my run (2).yaml', 'my-run-2-'],
       ['.hidden.yml', 'hidden'],
@@ -130,7 +130,7 @@ describe('a valid file', () => {
     }
   });
 
-  it('may use anchors, which are YAML 1.2, and a byte order mark', async () => {
+  it('may use anchors and a byte order mark', async () => {
     const text = valid.replace('beta: 1.0', 'beta: &one 0.8').replace('0.815', '*one');
     expect((await load(`\uFEFF${text}`)).training.bang).toEqual({
       beta: 0.8,
@@ -139,7 +139,7 @@ describe('a valid file', () => {
     });
   });
 
-  it('has notes if its steps are odd', async () => {
+  it('has notes about steps that are out of order or too late', async () => {
     const steps = (at: string) =>
       load(valid.replace(/\{policy: inv.*/, `{policy: step, base: 1, factor: 1, at: ${at}}`));
     expect(configNotes(await steps('[100, 200]'))).toEqual([]);
@@ -155,12 +155,12 @@ describe('a valid file', () => {
     ['', false],
     ['bang: {beta: 0, epsilon: 1}', false],
     ['bang: {beta: {conv1: 0, conv2: 0, ip1: 0, ip2: 0.1}, epsilon: 1}', true],
-  ])('knows whether %j is BANG', async (bang, expected) => {
+  ])('with %j: BANG is %s', async (bang, expected) => {
     expect(isBang(await load(valid.replace(/bang:[^]*/, bang)))).toBe(expected);
   });
 });
 
-describe('a mistake is named with its place', () => {
+describe('a mistake is reported with its place', () => {
   it.each([
     [
       'beta: 1.0',
@@ -295,7 +295,7 @@ describe('a mistake is named with its place', () => {
       'data: mnist\nbang: {beta: 1}',
       ['x.yaml:3:1: bang: unknown key, did you mean training.bang?'],
     ],
-    // A misspelt removal would leave what it means to remove.
+    // A misspelt removal would keep what it should remove.
     [
       'data: mnist',
       'data: mnist\nevaluaton: null',
@@ -347,7 +347,7 @@ describe('a mistake is named with its place', () => {
     expect(await changed(from, to)).toEqual(expected);
   });
 
-  it('all of a file at once, in the order of the file', async () => {
+  it('all mistakes of a file at once, in the order of the file', async () => {
     const text = valid.replace('beta', 'betta').replace('lenet', 'lennet').replace('64', '0');
     const lines = await complaints(write('x.yaml', `${text}enginee: cpu\n`));
     expect(lines.map((line) => line.split(': ')[0])).toEqual([
@@ -359,7 +359,7 @@ describe('a mistake is named with its place', () => {
     ]);
   });
 
-  it('harms no prototype', async () => {
+  it('changes no prototype', async () => {
     await complaints(write('x.yaml', `${valid}__proto__: {polluted: 1}\n`), [
       '__proto__.polluted=1',
       'constructor.prototype.polluted=1',
@@ -369,7 +369,7 @@ describe('a mistake is named with its place', () => {
 });
 
 describe('parseConfig', () => {
-  it('takes what loadConfig gives, unchanged', async () => {
+  it('accepts the config of loadConfig and returns it unchanged', async () => {
     const config = await load(valid);
     expect(parseConfig(config)).toEqual(config);
   });
@@ -384,14 +384,14 @@ describe('parseConfig', () => {
   });
 
   it.each([undefined, null, 1, 'x', [], new Date(0), () => 1, { training: [] }])(
-    'answers %s with a UserError',
+    'throws a UserError for %s',
     (value) => {
       expect(() => parseConfig(value)).toThrow(UserError);
     },
   );
 });
 
-it('knows every key', () => {
+it('configKeys lists nested keys', () => {
   expect(configKeys()).toEqual(
     expect.arrayContaining(['name', 'training', 'training.bang.beta', 'training.learningRate.at']),
   );

@@ -14,7 +14,7 @@ describe('the committed noise studies', () => {
   it.each([
     ['lenet', 'lenet-r0', 'lenet-b1', 500],
     ['cifar10', 'cifar10-r0', 'cifar10-b0', 1000],
-  ] as const)('%s is as the paper has it', async (name, regular, bang, every) => {
+  ] as const)('%s is as in the paper', async (name, regular, bang, every) => {
     const { study: found, sources } = await loadNoise(study(name));
     const load = async (file: string) =>
       (await loadConfig(path.join(configs, `${file}.yaml`))).config;
@@ -47,7 +47,7 @@ describe('a noise study', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('ends with the last iteration, and may list its σ', async () => {
+  it('ends with the last iteration, and may list its values of σ', async () => {
     const { study: found } = await loadNoise(study('lenet'), ['every=4000', 'sigmas=[7,0.5]']);
     expect(found.stages).toEqual([4000, 8000, 10000]);
     expect(found.sigmas).toEqual([7, 0.5]);
@@ -61,21 +61,24 @@ describe('a noise study', () => {
     [['sigmas=[]'], /^--set sigmas: expected a list of 1 to 1000 numbers above 0, found an empty/],
     [['sigmas=[1,0]'], /sigmas\[1\]: expected a number above 0, found 0$/],
     [['sigmas=[5,5]'], /^--set sigmas: 5 is in the list twice$/],
-    [['sigmas.to=3'], /lenet\.yaml:8:9: sigmas: expected from not above to, found 10 and 3$/],
+    [['sigmas.to=3'], /lenet\.yaml:8:9: sigmas: expected from to be at most to, found 10 and 3$/],
     [['sigmas.step=0.001'], /sigmas: expected at most 1000 values, found 90001$/],
     [['copies.last=0'], /^--set copies\.last: expected an integer from 1 to 1000000, found 0$/],
     [['regular=../lenet-b0.yaml'], /^--set regular: expected regular training, found BANG$/],
     [['bang=../lenet-r0.yaml'], /^--set bang: expected training with BANG, found regular/],
     [['bang=none.yaml'], /^--set bang: cannot read .*none\.yaml: there is no such file$/],
     [['bang=../cifar10-b0.yaml'], /^--set bang: expected mnist, the data of regular, found cifar/m],
-    [['bang=../cifar10-b0.yaml'], /^--set bang: expected 10000 iterations, as regular has them/m],
-    [['published=cifar10'], /^--set published: the paper's figures of cifar10 are of cifar10-qui/],
+    [['bang=../cifar10-b0.yaml'], /^--set bang: expected 10000 iterations, as for regular/m],
+    [
+      ['published=cifar10'],
+      /^--set published: the paper's numbers for cifar10 are for cifar10-qui/,
+    ],
     [['study=noses'], /^--set study: expected noise, found "noses"$/],
-  ])('is refused in a sentence: %j', async (overrides, message) => {
+  ])('is refused with a message: %j', async (overrides, message) => {
     await expect(loadNoise(study('lenet'), overrides)).rejects.toThrow(message);
   });
 
-  it('may extend one of another folder, and finds the networks beside that', async () => {
+  it('may extend one in another folder, to which the paths of its networks are relative', async () => {
     const file = path.join(folder, 'mine.yaml');
     writeFileSync(file, `extends: ${study('lenet')}\nimages: 7\n`);
     const { study: found } = await loadNoise(file);
@@ -83,7 +86,7 @@ describe('a noise study', () => {
     expect(found).toEqual({ ...original, name: 'mine', images: 7 });
   });
 
-  it('names what is wrong with the configuration of a network where that is written', async () => {
+  it('reports a mistake in the configuration of a network with its place there', async () => {
     const network = path.join(folder, 'broken.yaml');
     writeFileSync(network, `extends: ${configs}/lenet-r0.yaml\ntraining: { batch: 0 }\n`);
     await expect(loadNoise(study('lenet'), [`regular=${network}`])).rejects.toThrow(
@@ -91,11 +94,11 @@ describe('a noise study', () => {
     );
     writeFileSync(network, `extends: ${configs}/lenet-r0.yaml\nseeds: [1, 2]\n`);
     await expect(loadNoise(study('lenet'), [`regular=${network}`])).rejects.toThrow(
-      /^--set regular: expected a configuration of one seed, found one of 2$/,
+      /^--set regular: expected a configuration with one seed, found 2 seeds$/,
     );
   });
 
-  it('and an experiment are not taken for each other', async () => {
+  it('is not mistaken for an experiment, nor the other way round', async () => {
     await expect(loadConfig(study('lenet'))).rejects.toThrow(/lenet\.yaml describes a noise study/);
     await expect(loadNoise(path.join(configs, 'lenet-r0.yaml'))).rejects.toThrow(
       /not a noise study/,

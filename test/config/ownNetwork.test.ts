@@ -51,7 +51,7 @@ async function complaints(text: string): Promise<string[]> {
 }
 
 describe('a network of your own', () => {
-  it('is its layers, with the input and classes of the data', async () => {
+  it('has its layers, and the input and classes of the data', async () => {
     const config = await load(valid);
     const spec = networkOf(config);
     expect(spec).toEqual({
@@ -80,7 +80,7 @@ describe('a network of your own', () => {
   it.each([
     ['lenet', 'mnist'],
     ['cifar10-quick', 'cifar10'],
-  ] as const)('can be %s, written down', async (model, data) => {
+  ] as const)('can be %s, written out', async (model, data) => {
     const { layers, scale, subtractMean } = NETWORKS[model];
     const named = await load(valid.replace(/model:[^]*(?=\ndata)/, `model: ${model}`), [
       `data=${data}`,
@@ -91,7 +91,7 @@ describe('a network of your own', () => {
     expect(networkOf(named)).toBe(NETWORKS[model]);
   });
 
-  it('is of its layers only: the order of keys and defaults say nothing', async () => {
+  it('does not depend on the order of keys or on whether defaults are written', async () => {
     const one = await load(valid);
     const other = await load(
       valid
@@ -103,7 +103,7 @@ describe('a network of your own', () => {
     expect(JSON.stringify(other)).toBe(JSON.stringify(one));
   });
 
-  it('takes beta and epsilon for its layers, in their order', async () => {
+  it('may have beta and epsilon by layer, which are put in the order of the layers', async () => {
     const { training } = await load(valid.replace('beta: 1', 'beta: {ip2: 3, conv1: 1, ip1: 2}'));
     expect(JSON.stringify(training.bang?.beta)).toBe('{"conv1":1,"ip1":2,"ip2":3}');
   });
@@ -120,7 +120,7 @@ describe('a network of your own', () => {
   });
 });
 
-describe('a mistake in it is named with its place', () => {
+describe('a mistake in it is reported with its place', () => {
   const NAME = `expected a name of letters, digits and '_' that begins with a letter`;
   it.each<[string | RegExp, string, string[]]>([
     // Keys and values.
@@ -232,22 +232,20 @@ describe('a mistake in it is named with its place', () => {
     [
       'ip2',
       'mean',
-      [
-        `x.yaml:10:34: model.layers[6].name: expected a name that means nothing else yet, found "mean"`,
-      ],
+      [`x.yaml:10:34: model.layers[6].name: expected a name that is not reserved, found "mean"`],
     ],
     [
       'ip2',
       'velocity',
       [
-        `x.yaml:10:34: model.layers[6].name: expected a name that means nothing else yet, found "velocity"`,
+        `x.yaml:10:34: model.layers[6].name: expected a name that is not reserved, found "velocity"`,
       ],
     ],
     [
       'ip2',
       'constructor',
       [
-        `x.yaml:10:34: model.layers[6].name: expected a name that means nothing else yet, found "constructor"`,
+        `x.yaml:10:34: model.layers[6].name: expected a name that is not reserved, found "constructor"`,
       ],
     ],
     ['ip2', '__proto__', [`x.yaml:10:34: model.layers[6].name: ${NAME}, found "__proto__"`]],
@@ -339,7 +337,7 @@ describe('a mistake in it is named with its place', () => {
       'data: mnist',
       'data: mnist\npublished: {table: 1, row: B1}',
       [
-        'x.yaml:12:1: published: the paper has no row of a network of your own; if it is inherited, drop it with published: null',
+        'x.yaml:12:1: published: the paper has no row for a network of your own; if it is inherited, drop it with published: null',
       ],
     ],
     ['data: mnist', 'data: mnits', ['x.yaml:11:7: data: expected mnist or cifar10, found "mnits"']],
@@ -352,7 +350,7 @@ describe('a mistake in it is named with its place', () => {
 describe('random lists of layers', () => {
   const kinds = ['conv', 'conv', 'maxPool', 'avgPool', 'relu', 'dropout', 'innerProduct'] as const;
 
-  it('are refused with a reason, or are networks that give the classes', async () => {
+  it('are refused with a reason, or make networks with an output for each class', async () => {
     const base = await load(valid);
     let good = 0;
     for (let seed = 0; seed < 2000; seed++) {

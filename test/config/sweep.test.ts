@@ -78,7 +78,7 @@ describe('the grids of the paper', () => {
 });
 
 describe('ranges', () => {
-  it('hold the numbers that a file would, whatever the step', () => {
+  it('have exactly the numbers that a file would have, whatever the step', () => {
     const random = randomOf(1);
     for (let i = 0; i < 500; i++) {
       const digits = random(7);
@@ -101,7 +101,7 @@ describe('ranges', () => {
 });
 
 describe('points', () => {
-  it('are all combinations of a grid, the last key fastest', async () => {
+  it('are all combinations of a grid; the last key changes fastest', async () => {
     const text = 'grid: {training.bang.beta: [1, 2], training.batch: {from: 16, to: 48, step: 16}}';
     expect(await valuesOf(text)).toEqual([
       [1, 16],
@@ -113,7 +113,7 @@ describe('points', () => {
     ]);
   });
 
-  it('of a list may set different keys, to anything', async () => {
+  it('of a list may set different keys to any values', async () => {
     const file = sweep(
       'list:\n  - {training.bang: null, training.momentum: 0.5}\n  - {training.bang.beta: {conv1: 1, conv2: 1, ip1: 2, ip2: 1}}',
     );
@@ -125,7 +125,7 @@ describe('points', () => {
     expect(cells[1].config.training.bang?.beta).toMatchObject({ ip1: 2 });
   });
 
-  it('are drawn at random, the same ones every time, more after the first', async () => {
+  it('are drawn at random, the same ones every time; a larger number only adds points', async () => {
     const text = (count: number) => `random:
   cells: ${count}
   seed: 5
@@ -142,18 +142,18 @@ describe('points', () => {
     expect(new Set(column(0)).size).toBeGreaterThan(190);
     expect(new Set(column(2))).toEqual(new Set([32, 64]));
     expect(new Set(column(3))).toEqual(new Set([0.5, 0.6, 0.7, 0.8, 0.9]));
-    // Evenly over four powers of ten: half lie below the second. Five deviations are 35.
+    // Uniform over four powers of ten: half lie below 0.01. Five standard deviations are 35.
     expect(Math.abs(column(1).filter((rate) => rate < 0.01).length - 100)).toBeLessThan(35);
     for (const value of column(0)) expect(String(value).length).toBeLessThanOrEqual(7);
   });
 
-  it('drawn at random from lists are not the same twice, down to the last', async () => {
+  it('drawn at random from lists are all different, even if all combinations are drawn', async () => {
     const text = 'random: {cells: 65, keys: {training.batch: {from: 1, to: 13, step: 1}, X}}';
     const found = await valuesOf(text.replace('X', 'training.bang.beta: [1, 2, 3, 4, 5]'));
     expect(new Set(found.map(String)).size).toBe(65);
   });
 
-  it('are repeated for each seed, the reference, too', async () => {
+  it('are repeated for each seed, as is the reference', async () => {
     const { cells } = await loadPlan(
       sweep('grid: {training.bang.beta: [1, 2]}\nseeds: [7, 8]\nreference: {training.bang: null}'),
     );
@@ -167,14 +167,14 @@ describe('points', () => {
     ]);
   });
 
-  it('take the changes of the command line', async () => {
+  it('have the overrides of the command line', async () => {
     const file = sweep('grid: {training.bang.beta: [1, 2]}');
     const { cells } = await loadPlan(file, ['evaluation.images=100', 'seeds=[1,2]']);
     expect(cells).toHaveLength(4);
     for (const { config } of cells) expect(config.evaluation.images).toBe(100);
   });
 
-  it('come back from the record of a sweep', async () => {
+  it('are the same when read from the record of a sweep', async () => {
     write(
       'base.yaml',
       `extends: ${path.join(configs, 'lenet-b1.yaml')}\nevaluation: {protocol: corrected}`,
@@ -205,7 +205,7 @@ describe('a mistake', () => {
     [
       'a range that misses its end',
       'grid:\n  training.bang.beta: {from: 1, to: 1.62, step: 0.05}',
-      /sweep\.yaml:3:37: grid\."training\.bang\.beta"\.to: expected a number that steps of 0\.05 from 1 meet, such as 1\.6, found 1\.62$/,
+      /sweep\.yaml:3:37: grid\."training\.bang\.beta"\.to: expected 1 plus a multiple of 0\.05, such as 1\.6, found 1\.62$/,
     ],
     [
       'a range without a step',
@@ -221,7 +221,7 @@ describe('a mistake', () => {
     [
       'a seed among the keys',
       'grid: {seed: [1, 2]}',
-      /seed: is not varied here: seeds: \[1, 2, 3\]/,
+      /seed: cannot be varied here; seeds: \[1, 2, 3\]/,
     ],
     [
       'equal points',
@@ -254,7 +254,7 @@ describe('a mistake', () => {
       /cell-\d and cell-7 of the sweep are the same experiment$/,
     ],
     [
-      'a file to keep that is not one',
+      'a file to keep that does not exist',
       'grid: {training.batch: [1, 2]}\nkeep: [wieghts]',
       /:3:8: keep\[0\]: expected weights, per-image or training, found "?wieghts/,
     ],
@@ -263,13 +263,13 @@ describe('a mistake', () => {
       'grid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [700], keep: 0.5}',
       /rungs\[0\]: expected a multiple of training\.logEvery \(500\) below .*, found 700$/,
     ],
-  ])('is named with its place: %s', async (_, text, message) => {
+  ])('is reported with its place: %s', async (_, text, message) => {
     const error: unknown = await loadPlan(sweep(text)).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(UserError);
     expect((error as UserError).message).toMatch(message);
   });
 
-  it('in the base is named there, and a base that is missing in the line that names it', async () => {
+  it('in the base is reported there, and a missing base in the line that names it', async () => {
     write('wrong.yaml', 'model: lenet\ndata: mnits');
     const file = write('sweep.yaml', 'base: wrong.yaml\ngrid: {training.batch: [1, 2]}');
     await expect(loadPlan(file)).rejects.toThrow(
@@ -281,7 +281,7 @@ describe('a mistake', () => {
     );
   });
 
-  it('on the command line is to change what the sweep varies', async () => {
+  it('is to override a key that the sweep varies', async () => {
     const file = sweep('grid: {training.bang.beta: [1, 2]}');
     await expect(loadPlan(file, ['training.bang.beta=3'])).rejects.toThrow(
       '--set training.bang.beta: the sweep varies this key: change it in the file',

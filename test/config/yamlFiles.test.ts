@@ -9,7 +9,7 @@ import { configFiles, valid } from './configFiles.js';
 const { folder, write, complaints, load, remove } = configFiles();
 afterAll(remove);
 
-describe('YAML that is broken', () => {
+describe('broken YAML', () => {
   it.each([
     ['model: [lenet\ndata: mnist\n', /^x\.yaml:2:1: flow sequence in block collection must/],
     ['a: 1\n\tb: 2\n', /^x\.yaml:2:1: tabs are not allowed as indentation$/],
@@ -43,14 +43,14 @@ describe('YAML that is broken', () => {
     expect(lines[0]).toContain('more than 10000 values, aliases counted each time');
   });
 
-  it('finds duplicates among very many keys in no time', async () => {
+  it('finds duplicates among very many keys quickly', async () => {
     const keys = Array.from({ length: 9000 }, (_, i) => `k${i}: 1\n`).join('');
     expect(await complaints(write('x.yaml', `${keys}k0: 2\n`))).toEqual([
       'x.yaml:9001:1: k0: duplicate key, first in line 1',
     ]);
   });
 
-  it('refuses what is not a text file', async () => {
+  it('refuses files that are not text', async () => {
     expect(await complaints(path.join(folder, 'none.yaml'))).toEqual([
       'cannot read none.yaml: there is no such file',
     ]);
@@ -94,7 +94,7 @@ describe('extends', () => {
     );
   });
 
-  it('does not bring back what lay beneath a null', async () => {
+  it('does not restore the contents of a key that a base sets to null', async () => {
     write('a.yaml', valid);
     write('b.yaml', 'extends: a.yaml\ntraining: {bang: null}\n');
     const file = write('c.yaml', 'extends: b.yaml\ntraining:\n  bang: {beta: 2}\n');
@@ -103,7 +103,7 @@ describe('extends', () => {
     ]);
   });
 
-  it('names the file in which a mistake is', async () => {
+  it('reports the file of each mistake', async () => {
     write('base.yaml', valid.replace('beta', 'betta').replace('64', 'many'));
     const file = write('x.yaml', 'extends: base.yaml\ntraining: {bang: {beta: 1}}\nsead: 2\n');
     expect(await complaints(file)).toEqual([
@@ -120,7 +120,7 @@ describe('extends', () => {
     expect(training.learningRate).toEqual({ policy: 'fixed', base: 0.5 });
   });
 
-  it('does not go round in circles, not even through links', async () => {
+  it('refuses circles, even through links', async () => {
     write('a.yaml', 'extends: b.yaml\n');
     write('b.yaml', 'extends: ./a.yaml\n');
     expect(await complaints(path.join(folder, 'a.yaml'))).toEqual([
@@ -144,7 +144,7 @@ describe('extends', () => {
     expect(line).toMatch(expected);
   });
 
-  it('may be null, or lead to a broken base', async () => {
+  it('may be null, and reports errors in the base', async () => {
     expect((await load(`extends: null\n${valid}`)).model).toBe('lenet');
     write('broken.yaml', 'a: [');
     const [line] = await complaints(write('x.yaml', 'extends: broken.yaml'));
@@ -190,13 +190,13 @@ describe('--set', () => {
     ['seed=', '--set seed: expected a value after =; seed=null removes the key'],
     ['seed=[1', '--set seed: '],
     ['extends=base.yaml', '--set extends: only a file can extend another'],
-  ])('%.60j is answered', async (override, expected) => {
+  ])('%.60j is refused with a message', async (override, expected) => {
     const lines = await complaints(write('x.yaml', valid), [override]);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain(expected);
   });
 
-  it('leaves the place of what a file lacks to the file', async () => {
+  it('reports a key that the file lacks with its place in the file', async () => {
     const file = write('x.yaml', valid.replace('  momentum: 0.9\n', ''));
     expect(await complaints(file, ['training.batch=8'])).toEqual([
       'x.yaml:3:1: training.momentum: missing, expected a number from 0 to below 1',
@@ -205,7 +205,7 @@ describe('--set', () => {
 });
 
 describe('random mutations of a valid file', () => {
-  /** A small generator of its own, so that a failing seed can be repeated. */
+  /** Seeded, so that a failure can be repeated. */
   function random(seed: number): (below: number) => number {
     let state = seed;
     return (below) => {
@@ -287,7 +287,7 @@ describe('random mutations of a valid file', () => {
     return result;
   }
 
-  it('give an experiment or a UserError', async () => {
+  it('result in an experiment or a UserError', async () => {
     let good = 0;
     for (let seed = 0; seed < 1500; seed++) {
       const text = mutate(valid, random(seed));

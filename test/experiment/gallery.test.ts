@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 describe('adversarial examples', () => {
   it.each(['mnist', 'cifar10'] as const)(
-    "agree with an independent implementation's scores of the authors' weights on %s",
+    "agree with an independent implementation's scores for the authors' weights on %s",
     async (name) => {
       const [weights, scores] = AUTHORS[name];
       const reference = readCsv(fixture(scores));
@@ -35,7 +35,7 @@ describe('adversarial examples', () => {
       const { originals, networks } = await examplesOf([source], data, options);
       expect(tf.memory().numTensors).toBe(tensors);
 
-      // The first two of each class that the network classifies correctly.
+      // The first two images of each class that the network classifies correctly.
       const expected = Array.from({ length: 10 }, (_, label) =>
         reference
           .filter((line) => line.label === String(label) && line.predicted === line.label)
@@ -54,7 +54,7 @@ describe('adversarial examples', () => {
           continue;
         }
         expect(found!.linf).toBe(Number(line[`${attack}_linf`]));
-        // Their alignment ends at another gain of correlation in the last digits.
+        // The other implementation's alignment stops at a slightly different correlation.
         expect(Math.abs(found!.pass - Number(line[`${attack}_pass`]))).toBeLessThan(0.005);
         expect(found!.predicted).not.toBe(label);
         const changes = found!.pixels.map((value, i) => Math.abs(value - pixels[i]));
@@ -63,7 +63,7 @@ describe('adversarial examples', () => {
     },
   );
 
-  it('are of the same images for all networks, among those that all were evaluated on', async () => {
+  it('use the same images for all networks, among those that all were evaluated on', async () => {
     const data = await loadData('mnist');
     const source = sourceOf('few', AUTHORS.mnist[0], ['fgs-unmasked']);
     const two = [source, { ...source, name: 'fewer', images: 12 }];

@@ -14,7 +14,7 @@ function seed(name: Parameters<typeof realResult>[0], number: number): Result {
 }
 
 describe('grouping', () => {
-  it('puts the seeds of one experiment together, in order', () => {
+  it('groups the seeds of one experiment, in order', () => {
     const runs = [3, 1, 2].map((n) => found(seed('lenet-b1', n), `x/seed-${n}`));
     const { groups, notes } = groupRuns([...runs, found(seed('lenet-b0', 1), 'y/seed-1')]);
     expect(groups.map((group) => group.map(({ folder }) => folder))).toEqual([
@@ -24,7 +24,7 @@ describe('grouping', () => {
     expect(notes).toEqual([]);
   });
 
-  it('keeps R0 and R1 apart, which differ in the seed only', () => {
+  it('does not group R0 and R1, which differ only in the seed', () => {
     const r0 = realResult('lenet-r0');
     const published = { table: 1, row: 'R1' } as const;
     const r1 = resultWith('lenet-r0', {
@@ -34,7 +34,7 @@ describe('grouping', () => {
     expect(groupRuns([found(r0, 'r0'), found(r1, 'r1')]).groups).toHaveLength(2);
   });
 
-  it('takes no notice of what no figure depends on', () => {
+  it('ignores keys on which no number depends', () => {
     const { config, ...rest } = realResult('lenet-b1');
     const other = {
       ...Object.fromEntries(Object.entries(config).reverse()),
@@ -67,7 +67,7 @@ describe('grouping', () => {
     expect(groupRuns(runs).groups).toHaveLength(runs.length);
   });
 
-  it('tells weights from elsewhere apart by what they are', () => {
+  it('distinguishes weights from elsewhere by their contents', () => {
     const { model, data, evaluation } = realResult('lenet-b1').config;
     const foreign = (weights: string): Result => ({
       ...realResult('lenet-b1'),
@@ -116,7 +116,7 @@ describe('the tables', () => {
   const tables = (...results: Result[]) =>
     tablesOf(groupRuns(results.map((result, i) => found(result, `folder/${i}`))).groups);
 
-  it('have the rows in the order of the paper, with those that are missing', () => {
+  it('have the rows in the order of the paper, including those without a run', () => {
     const own = resultWith('lenet-b1', {
       name: 'mine',
       config: { ...realResult('lenet-b1').config, published: undefined },
@@ -133,7 +133,7 @@ describe('the tables', () => {
     ]);
   });
 
-  it('have lines of their own for another protocol, after the one as published', () => {
+  it('have a separate line for another protocol, after the line measured as in the paper', () => {
     const corrected = resultWith('lenet-b1', {
       row: { protocol: { search: 'scan', channels: 'kept' } },
     });
@@ -142,14 +142,14 @@ describe('the tables', () => {
     expect(lines.map(({ labels }) => labels)).toEqual([[], ['protocol corrected']]);
   });
 
-  it('label what would look alike with its folder', () => {
+  it('label entries that would look alike with their folders', () => {
     const other = resultWith('lenet-b1', { data: { ...realResult('lenet-b1').data, sha256: 'x' } });
     const [{ entries }] = tables(realResult('lenet-b1'), other);
     const lines = entries.filter(({ name }) => name === 'lenet-b1');
     expect(lines.map(({ labels }) => labels)).toEqual([['in folder/0'], ['in folder/1']]);
   });
 
-  it('are none of the paper where nothing is in it', () => {
+  it('are not of the paper if no run is in it', () => {
     const config = { ...realResult('lenet-b1').config, published: undefined } as Partial<Config>;
     const [table] = tables(resultWith('lenet-b1', { config }));
     expect(table.title).toBe('Not in the paper');
@@ -175,7 +175,7 @@ describe('finding runs', () => {
     space.remove();
   });
 
-  it('finds each once, and names what is damaged or not finished', () => {
+  it('finds each once, and reports damaged and unfinished ones', () => {
     const all = space.file('all');
     const { runs, notes } = findRuns([all, space.file('all', 'b1'), all]);
     const short = (text: string) => text.replaceAll(all, 'all').replaceAll('\\', '/');
@@ -187,14 +187,14 @@ describe('finding runs', () => {
     ]);
   });
 
-  it('refuses what is not a folder', () => {
+  it('refuses paths that are not folders', () => {
     expect(() => findRuns([space.file('none')])).toThrow(/none: there is no such folder$/);
     expect(() => findRuns([space.file('file')])).toThrow(/file: it is not a folder$/);
   });
 });
 
 describe('a result', () => {
-  it('is known, and anything else is not', () => {
+  it('is recognized, and anything else is not', () => {
     const real = realResult('lenet-b1');
     expect(isResult(real)).toBe(true);
     const damages: ((copy: Record<string, unknown>) => void)[] = [

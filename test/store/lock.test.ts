@@ -39,7 +39,7 @@ function foreign(holder: Record<string, unknown>): void {
   writeFileSync(file, JSON.stringify({ pid: 1, host: 'elsewhere', since, token: 'x', ...holder }));
 }
 
-it('is held by one at a time, and free afterwards', () => {
+it('has one holder at a time, and is free after release', () => {
   const lock = takeLock(file, 'sweep', never);
   expect(readLock(file)).toMatchObject({ live: true, holder: { pid: process.pid } });
   expect(() => takeLock(file, 'sweep', never)).toThrow(UserError);
@@ -50,7 +50,7 @@ it('is held by one at a time, and free afterwards', () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it('is taken over from a process of this machine that is gone', () => {
+it('is taken over from a process on this machine that has ended', () => {
   const { pid } = spawnSync(process.execPath, ['-e', '']);
   const { holder } = ((lock) => {
     const found = readLock(file)!;
@@ -160,7 +160,7 @@ it('is had by one of many that take over the same dead lock', async () => {
   expect(outputs.filter(({ stdout }) => stdout === 'taken')).toHaveLength(1);
 });
 
-it('is taken over from another machine only when nothing has been heard for minutes', () => {
+it('is taken over from another machine only if it has not been renewed for minutes', () => {
   foreign({});
   expect(() => takeLock(file, 'sweep', never)).toThrow(/process 1 on elsewhere/);
   const longAgo = new Date(Date.now() - 5 * 60_000);
@@ -169,7 +169,7 @@ it('is taken over from another machine only when nothing has been heard for minu
   expect(existsSync(file)).toBe(false);
 });
 
-it('of another is not removed by who had it before', () => {
+it('is not removed by a holder from which it was taken over', () => {
   const lock = takeLock(file, 'sweep', () => undefined);
   foreign({});
   lock.release();

@@ -23,7 +23,7 @@ async function complaint(more: string, set: string[] = []): Promise<string> {
 }
 
 describe('seeds', () => {
-  it('are a run for each, the same as with that seed alone', async () => {
+  it('make one run each, the same as with that seed alone', async () => {
     const loaded = await load('seeds: [3, 0, 4294967295]');
     const runs = runsOf(loaded, 'here');
     expect(runs.map(({ folder }) => folder.replaceAll('\\', '/'))).toEqual([
@@ -38,7 +38,7 @@ describe('seeds', () => {
     expect(runsOf(alone, 'here')).toEqual([{ config: alone.config, folder: 'here' }]);
   });
 
-  it('and seed replace each other on the way from the base to the command line', async () => {
+  it('and seed replace each other, from the base to the command line', async () => {
     space.write('one.yaml', tinyConfig('seed: 5'));
     space.write('many.yaml', 'extends: one.yaml\nseeds: [1, 2]\n');
     space.write('again.yaml', 'extends: many.yaml\nseed: 6\n');
@@ -57,7 +57,7 @@ describe('seeds', () => {
   });
 
   it.each([
-    ['seed: 1\nseeds: [1, 2]', [], 'x.yaml:5:8: seeds: seed is given, too: leave out one of them'],
+    ['seed: 1\nseeds: [1, 2]', [], 'x.yaml:5:8: seeds: seed is given too: leave out one of them'],
     [
       'seeds: []',
       [],
@@ -71,11 +71,11 @@ describe('seeds', () => {
       'x.yaml:4:12: seeds[1]: expected an integer from 0 to 4294967295, found -1',
     ],
     ['', ['seeds=[]'], '--set seeds: expected a list of one seed or more, found an empty list'],
-  ])('%j %j is wrong', async (more, set, message) => {
+  ])('%j %j is refused', async (more, set, message) => {
     expect(await complaint(more, set)).toBe(message);
   });
 
-  it('do not go into a folder that is a single run', async () => {
+  it('are refused in the folder of a single run', async () => {
     const loaded = await load('seeds: [1]');
     space.write('single/config.yaml', 'model: lenet\n');
     expect(() => runsOf(loaded, space.file('single'))).toThrow(
@@ -83,7 +83,7 @@ describe('seeds', () => {
     );
   });
 
-  it('are nothing for a program that asks for one experiment', async () => {
+  it('are refused by parseConfig, which returns one experiment', async () => {
     const { config } = await load('');
     const { seed, ...rest } = config;
     expect(parseConfig({ ...rest, seed })).toEqual(config);

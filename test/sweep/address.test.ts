@@ -26,7 +26,7 @@ it('is read from a URL', () => {
   expect(queueAddress('rediss://host', { prefix }, {}).redis.tls).toEqual({ servername: 'host' });
 });
 
-it('takes the password from the environment or a file, and prints it nowhere', () => {
+it('has the password from the environment or a file, but not in its text', () => {
   const file = path.join(folder, 'password');
   writeFileSync(file, 'p@ss w:rd\n');
   for (const address of [
@@ -40,10 +40,15 @@ it('takes the password from the environment or a file, and prints it nowhere', (
 });
 
 it.each<[string, string | undefined, Parameters<typeof queueAddress>[1], RegExp]>([
-  ['none', undefined, { prefix }, /^which queue\? --queue redis:\/\/HOST:PORT, or .* BANG_QUEUE$/],
+  [
+    'none',
+    undefined,
+    { prefix },
+    /^no queue is given: use --queue redis:\/\/HOST:PORT or .* BANG_QUEUE$/,
+  ],
   ['no URL', 'host:6379', { prefix }, /^--queue is not an address such as redis:/],
   ['another protocol', 'http://host', { prefix }, /^--queue is not an address such as redis:/],
-  ['a password for all to see', 'redis://:secret@host', { prefix }, /BANG_QUEUE_PASSWORD/],
+  ['a password that all can see', 'redis://:secret@host', { prefix }, /BANG_QUEUE_PASSWORD/],
   [
     'a password elsewhere',
     'redis://host?password=secret',

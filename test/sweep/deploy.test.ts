@@ -41,7 +41,7 @@ describe('the files for Kubernetes', () => {
   const named = (kind: string, name: string) =>
     all.find((one) => one.kind === kind && one.metadata.name === name);
 
-  it('are YAML, and what they name is there', () => {
+  it('are YAML, and all names in them exist', () => {
     for (const { errors, warnings } of documents) expect([...errors, ...warnings]).toEqual([]);
     expect(all.map(({ kind }) => kind)).toEqual(['Secret', 'Service', 'StatefulSet', 'Deployment']);
     const redis = named('StatefulSet', 'bang-redis')!;
@@ -69,7 +69,7 @@ describe('the files for Kubernetes', () => {
     expect(ports).toContain(service.ports![0].targetPort);
   });
 
-  it('give the worker options that it has', async () => {
+  it('use options that the worker has', async () => {
     const { args } = named('Deployment', 'bang-worker')!.spec!.template!.spec.containers[0];
     const { stdout } = await bangOk(['worker', '--help'], { cwd: deploy });
     const options = args.filter((arg) => arg.startsWith('--'));
@@ -80,7 +80,7 @@ describe('the files for Kubernetes', () => {
 describe('the array job for Slurm', () => {
   const file = path.join(deploy, 'slurm.sh');
 
-  it('is a script that bash reads, with options that the worker has', async () => {
+  it('is a script that bash can parse, with options that the worker has', async () => {
     expect(spawnSync('bash', ['-n', file], { encoding: 'utf8' })).toMatchObject({
       status: 0,
       stderr: '',

@@ -46,7 +46,7 @@ afterAll(async () => {
   space.remove();
 });
 
-/** Of each test its own; keys, folders and all. */
+/** Each test has its own prefix of keys and its own folder. */
 let name = '';
 let count = 0;
 let stopping: AbortController;
@@ -77,7 +77,7 @@ function startWorker({ port = redis.port, threads = 1, jobs = 1 } = {}) {
   const options = { work: folder, dataDir: space.file('data'), jobs, threads, allowMixed: false };
   const ended = work(address(port), { ...options, progress, signal: stopping.signal });
   workers.push(ended);
-  /** Whether a cell was computed to its end there, be it sent back or not. */
+  /** Whether a cell was finished in its folder, sent back or not. */
   const computed = (): boolean =>
     readdirSync(folder).some((cell) => existsSync(path.join(folder, cell, FILES.result)));
   return { said, begun: () => said.filter((line) => line.endsWith(': begun')).length, computed };
@@ -103,7 +103,7 @@ function makeQueue(): Queue<CellJob> {
   return new Queue(QUEUE, { connection: { port: redis.port, password }, prefix: name });
 }
 
-/** What the server does by itself when it has not heard of a worker for long, now. */
+/** Makes the server take the worker's cell for lost now, without waiting for a timeout. */
 async function takeForLost(): Promise<void> {
   const queue = makeQueue();
   const [job] = await queue.getActive();
@@ -131,7 +131,7 @@ async function keysOfJobs(): Promise<string[]> {
   return keys.filter((key) => /content|:[0-9a-f]{24}-/.test(key));
 }
 
-it('loses nothing in a cut of the network, and counts nothing twice', async () => {
+it('loses nothing when the network is cut, and counts nothing twice', async () => {
   const collector = collect(two, proxy);
   const worker = startWorker({ port: proxy.port });
   await until(() => worker.begun() > 0);
@@ -145,7 +145,7 @@ it('loses nothing in a cut of the network, and counts nothing twice', async () =
   expect(await keysOfJobs()).toEqual([]);
 });
 
-it('counts the result of whoever has the cell when it ends, and tells the other that it is late', async () => {
+it('counts the result of the worker that has the cell when it ends, and tells the other that it is late', async () => {
   const collector = collect(one);
   const cut = startWorker({ port: proxy.port });
   await until(() => cut.begun() > 0);
@@ -154,7 +154,7 @@ it('counts the result of whoever has the cell when it ends, and tells the other 
   const other = startWorker({ threads: 2 });
   const [{ id, state }] = await collector.ended;
   expect(state).toBe('done');
-  // The two are of different content, as they say how they were made.
+  // The two results differ in the number of threads.
   const before = space.contents(path.join(name, 'out', 'cells', id));
   expect(resultOf(id).provenance.threads).toBe(2);
   await until(cut.computed);
@@ -164,14 +164,14 @@ it('counts the result of whoever has the cell when it ends, and tells the other 
   expect([cut.begun(), other.begun()]).toEqual([1, 1]);
   stopping.abort();
   expect(await Promise.all(workers)).toEqual([0, 1]);
-  // What came late to nobody goes by itself.
+  // Late results that nobody collects expire.
   for (const key of await keysOfJobs()) {
     expect(await client.ttl(key)).toBeGreaterThan(0);
     expect(await client.ttl(key)).toBeLessThanOrEqual(KEPT_SECONDS);
   }
 });
 
-it('computes once what comes twice to one worker', async () => {
+it('computes a cell once that a worker gets twice', async () => {
   const queue = makeQueue();
   const nothing = new AbortController();
   const begun = collect(one, { signal: nothing.signal });
@@ -189,7 +189,7 @@ it('computes once what comes twice to one worker', async () => {
   await queue.close();
 });
 
-it('leaves what workers do when it is stopped, and takes what nobody has begun when cancelled', async () => {
+it('leaves cells in the queue when stopped, and takes out those that nobody has begun when cancelled', async () => {
   const queue = makeQueue();
   const counts = () => queue.getJobCounts('waiting', 'active', 'completed', 'failed');
   const done = new AbortController();
@@ -197,10 +197,10 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
   await until(async () => (await counts()).waiting === 2);
   done.abort();
   await expect(begun.ended).rejects.toThrow(Interrupted);
-  await expect(begun.ended).rejects.toThrow('workers go on with what is in the queue');
+  await expect(begun.ended).rejects.toThrow('workers continue with the cells in the queue');
   expect(await counts()).toMatchObject({ waiting: 2 });
 
-  // A worker finishes one while nobody collects; another has begun the other.
+  // One worker finishes a cell while nobody collects; another has begun the other cell.
   const only = startWorker();
   await until(async () => (await counts()).completed === 1);
   stopping.abort();
@@ -210,18 +210,20 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
     prefix: name,
     autorun: false,
   });
-  // What the first has begun after that, it has put back.
+  // The first worker has put back the cell that it began after that.
   const job = await nobody.getNextJob('a token');
   stopping = new AbortController();
   const again = collect(two);
   await until(() => existsSync(space.file(name, 'out', 'bang.lock')));
   const cancel = bangInside(['sweep', 'cancel', space.file(name, 'out')]);
-  await expect(again.ended).rejects.toThrow(/^stopped; what workers have begun .* is kept for/);
+  await expect(again.ended).rejects.toThrow(
+    /^stopped; cells that workers have begun .* are kept for/,
+  );
   expect(await cancel).toMatchObject({ code: 0 });
   expect(await counts()).toMatchObject({ waiting: 0, active: 1 });
   await job.moveToWait('a token');
 
-  // Where nothing is left, any engine may begin the sweep anew; what is done is not computed again.
+  // If nothing is left, any engine may start the sweep over; finished cells are not computed again.
   const cancelled = collect(two);
   await until(() => existsSync(space.file(name, 'out', 'bang.lock')));
   const stopped = expect(cancelled.ended).rejects.toThrow(/^stopped; nothing of it is left/);
@@ -237,7 +239,7 @@ it('leaves what workers do when it is stopped, and takes what nobody has begun w
   expect(last.begun()).toBe(1);
 });
 
-it('takes the cells of a sweep that no longer runs out of the queue, of any version', async () => {
+it('takes the cells of a sweep that no longer runs out of the queue, whatever their version', async () => {
   const queue = makeQueue();
   const done = new AbortController();
   const begun = collect(two, { signal: done.signal });
@@ -250,7 +252,7 @@ it('takes the cells of a sweep that no longer runs out of the queue, of any vers
     await queue.add('cell', { ...job.data, sweep: other, bang: '99.0.0' }, { jobId });
   }
   await client.set(`${name}:engine:${other}`, 'another engine');
-  // Those are of another sweep, which has the same cell and one more, and of none.
+  // These belong to another sweep, which has the same cells and one more, and to none.
   const [{ data }] = await queue.getWaiting();
   const larger = new AbortController();
   const out = space.file(name, 'larger');
@@ -275,7 +277,7 @@ it('takes the cells of a sweep that no longer runs out of the queue, of any vers
   await queue.close();
 });
 
-it('takes what is there of a cell that fails while it is looked at', async () => {
+it('handles a cell that fails while the collector looks at it', async () => {
   const nobody = new Worker<CellJob>(QUEUE, undefined, {
     connection: { port: redis.port, password },
     prefix: name,
@@ -287,7 +289,7 @@ it('takes what is there of a cell that fails while it is looked at', async () =>
     id: string,
   ) {
     const job = await Job.fromId<CellJob>(this, id);
-    // What is read of it then is not there yet in what was read before.
+    // The job that was read before does not have the failure yet.
     if (!fails && (await job?.isActive())) {
       fails = true;
       const same = await Job.fromId<CellJob>(this, id);
@@ -309,7 +311,7 @@ it('takes what is there of a cell that fails while it is looked at', async () =>
   await nobody.close();
 });
 
-it('puts its cells back into the queue if it is stopped while it fetches data', async () => {
+it('puts cells back into the queue if a worker is stopped while fetching data', async () => {
   let asked = false;
   const deaf = createServer(() => (asked = true)).listen(0, '127.0.0.1');
   await once(deaf, 'listening');
@@ -340,7 +342,7 @@ it('puts its cells back into the queue if it is stopped while it fetches data', 
   await queue.close();
 });
 
-it('lets no two workers compute in one folder', async () => {
+it('does not let two workers compute in one folder', async () => {
   startWorker();
   const folder = space.file(name, 'work0');
   await until(() => existsSync(path.join(folder, 'bang.lock')));
@@ -349,7 +351,7 @@ it('lets no two workers compute in one folder', async () => {
   await expect(second).rejects.toThrow(/^another worker works there \(process /);
 });
 
-it('computes again what does not come as it left', async () => {
+it('computes a cell again if its result is damaged', async () => {
   const queue = makeQueue();
   const before = new AbortController();
   const begun = collect(one, { signal: before.signal });
@@ -367,7 +369,7 @@ it('computes again what does not come as it left', async () => {
   await queue.close();
 });
 
-it('replaces a connection that has gone silent, and does not wait for a server that always is', async () => {
+it('replaces a connection that has gone silent, and does not wait for a server that never answers', async () => {
   const { progress, said } = listening();
   const silenced = await connect(address(proxy.port), progress, { beatMs: 100 });
   proxy.silence();
@@ -384,7 +386,7 @@ it('replaces a connection that has gone silent, and does not wait for a server t
   deaf.close();
 });
 
-it('refuses a server that forgets, waits for one that is full, and warns of one without a disk', async () => {
+it('refuses a server that may drop data, waits for one that is full, and warns of one that stores nothing on disk', async () => {
   await client.config('SET', 'maxmemory-policy', 'volatile-lru');
   const forgetful = connect(address(), silent);
   await expect(forgetful).rejects.toThrow(UserError);

@@ -3,16 +3,16 @@ import { connect, createServer, type Socket } from 'node:net';
 
 export interface Proxy {
   port: number;
-  /** Breaks what is connected and refuses what comes, until `heal`. */
+  /** Breaks all connections and refuses new ones until `heal`. */
   cut(): void;
-  /** Passes nothing on of what is connected now, in either direction, and says so to nobody. */
+  /** Silently holds back all data of the present connections, in both directions. */
   silence(): void;
-  /** Goes on with what was cut or silent; what was sent meanwhile arrives. */
+  /** Ends `cut` and `silence`; data that were held back arrive. */
   heal(): void;
   stop(): Promise<void>;
 }
 
-/** A network between a client and a server on this machine, which can fail in two ways. */
+/** A proxy between clients and a server on this machine that simulates failures of the network. */
 export async function startProxy(target: number): Promise<Proxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   const silent = new Set<readonly [Socket, Socket]>();

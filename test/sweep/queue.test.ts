@@ -48,7 +48,7 @@ afterAll(async () => {
 
 const env = { BANG_QUEUE_PASSWORD: password };
 
-/** A worker as a process of its own; `said` is what it has written. */
+/** Starts a worker as a separate process; `said` returns its output. */
 function startWorker(work: string): { child: ChildProcess; said: () => string } {
   const args = ['worker', '--queue', redis.url, '--data-dir', 'data', '--work', work];
   const child = spawn(process.execPath, [executable(), ...args], {
@@ -64,12 +64,12 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-/** A dozen processes one after the other, and half a minute until a dead worker is missed. */
+/** For a dozen processes one after the other, and half a minute until a dead worker is noticed. */
 const PATIENCE = 600_000;
 
 describe('workers of a queue', () => {
   it(
-    'do what a local sweep does, each cell once, through kill -9 and a restart of Redis',
+    'give the results of a local sweep, each cell once, despite kill -9 and a restart of Redis',
     async () => {
       space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
       const set = [
@@ -81,13 +81,13 @@ describe('workers of a queue', () => {
       const queued = [...args, '--queue', redis.url, '--out', 'queued'];
       const options = { cwd: space.folder, env };
 
-      // Of what is collected before and after the collector is killed, nothing is counted twice.
+      // The collector is killed, too, and must count nothing twice.
       const workers = ['one', 'two', 'three'].map(startWorker);
       let restarted: Promise<void> | undefined;
       const done = () => existsSync(space.file('queued/sweep.csv'));
       try {
         const first = bang(queued, { ...options, when: done, signal: 'SIGKILL' });
-        // Any that has begun: on a busy machine a late one may find nothing to begin.
+        // Any worker that has begun: on a busy machine a late one may find no cell.
         const busy = () => workers.find(({ said }) => said().includes('begun'));
         await until(() => busy() !== undefined);
         busy()!.child.kill('SIGKILL');
@@ -129,7 +129,7 @@ describe('workers of a queue', () => {
         const result = JSON.parse(space.read(far, 'result.json')) as Result;
         expect(result.provenance.bang).toBe(version());
       }
-      // Nothing of the sweep, and no secret, is left behind.
+      // Nothing of the sweep is left in the queue.
       const client = new Redis({ port: redis.port, password });
       expect((await client.keys('*')).filter((key) => /content|:[0-9a-f]{24}-/.test(key))).toEqual(
         [],
@@ -154,7 +154,7 @@ describe('a worker', () => {
     dataDir: space.file('data'),
     threads: 1,
     allowMixed: false,
-    // Ends as soon as nothing is left, however long it takes to fetch what is there.
+    // Ends as soon as the queue is empty, however long fetching a cell takes.
     idle: 0,
     progress: silent,
     signal: new AbortController().signal,
@@ -170,11 +170,11 @@ describe('a worker', () => {
 
   interface Offer {
     allowMixed: boolean;
-    /** Does something to the jobs in Redis, by their keys. */
+    /** Changes the jobs in Redis, by their keys. */
     change: (client: Redis, keys: string[]) => Promise<unknown>;
   }
 
-  /** Puts jobs into the queue, lets a worker look at them, and says what became of them. */
+  /** Puts jobs into the queue, lets a worker handle them, and returns their states and results. */
   async function offered(
     jobs: readonly unknown[],
     { change, ...more }: Partial<Offer> = {},
@@ -210,7 +210,7 @@ describe('a worker', () => {
     }
   }
 
-  it('refuses what is not a valid experiment, and touches nothing for it', async () => {
+  it('refuses jobs that are not valid experiments, without touching any file', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
     const training = config.training as object;
@@ -235,7 +235,7 @@ describe('a worker', () => {
     expect(readdirSync(space.file('work'))).toEqual([]);
   });
 
-  it('goes on after what is monstrous or not data at all', async () => {
+  it('continues after jobs that are huge or not JSON', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
     const training = { ...(config.training as object), iterations: 2 };
@@ -260,12 +260,12 @@ describe('a worker', () => {
     expect(states[4]).toBe('completed');
     expect(results[4]).toMatchObject({ config: { training } });
     for (const state of states.slice(0, 3)) expect(state).toMatch(/^failed \S/);
-    // Nobody can read it, so that it is taken and left behind until it has been so too often.
+    // It cannot be read, so it is taken and abandoned until that has happened too often.
     expect(states[3]).toBe('active');
     expect(readdirSync(space.file('work'))).toEqual([]);
   });
 
-  it('takes cells of another version and engine only if it is told to, and says what it is', async () => {
+  it('computes cells of another version and engine with allowMixed, and records its own', async () => {
     const valid = await validJob();
     const config = valid.config as Record<string, unknown>;
     const training = { ...(config.training as object), iterations: 2 };
@@ -285,19 +285,19 @@ describe('a worker', () => {
     [
       'another version',
       (job) => ({ ...job, bang: '99.0.0' }),
-      /^the queue holds cells of bang 99\.0\.0, this is .*: --allow-mixed takes it all the same, bang sweep cancel FOLDER --queue removes them$/,
+      /^the queue holds cells of bang 99\.0\.0, but this is .*: --allow-mixed computes them anyway, bang sweep cancel FOLDER --queue removes them$/,
     ],
     [
       'another engine',
       (job) => ({ ...job, sweep: 'b'.repeat(64) }),
-      /^a sweep in the queue is computed by another engine, this is .*: --allow-mixed/,
+      /^cells of a sweep in the queue are computed by another engine, but this is .*: --allow-mixed/,
     ],
     [
       'other data',
       (job) => ({ ...job, data: { ...job.data, sha256: 'c'.repeat(64) } }),
-      /^the data mnist are not those of the sweep/,
+      /^the data mnist differ from those of the sweep/,
     ],
-  ])('leaves to others what is of %s, and says so', async (_, change, message) => {
+  ])('leaves cells of %s to others, and says so', async (_, change, message) => {
     const { redis: server, prefix } = address();
     const client = new Redis(server);
     await claimEngine(client, prefix, 'b'.repeat(64), 'another engine');
@@ -309,7 +309,7 @@ describe('a worker', () => {
     expect(readdirSync(space.file('work'))).toEqual([]);
   });
 
-  it('says so if the queue cannot be reached, or not with this password', async () => {
+  it('says so if the queue cannot be reached or refuses the password', async () => {
     const wrong = { ...address(), redis: { ...address().redis, password: 'wrong' } };
     await expect(work(wrong, options())).rejects.toThrow(/^cannot reach .*: WRONGPASS/);
     const nobody = { ...address(), redis: { host: '127.0.0.1', port: 1, db: 0 } };

@@ -10,19 +10,19 @@ import { Redis } from 'ioredis';
 export interface Certificate {
   key: string;
   cert: string;
-  /** The certificate of who signed it. */
+  /** The certificate of the authority that signed it. */
   ca: string;
 }
 
 export interface RedisServer {
   url: string;
   port: number;
-  /** Ends it as a power cut would, and starts it again from its append-only file. */
+  /** Kills it, like a power cut, and starts it again from its append-only file. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** A Redis server of the tests' own, on a free port, append-only file on. */
+/** Starts a Redis server for tests on a free port, with an append-only file. */
 export async function startRedis(password: string, tls?: Certificate): Promise<RedisServer> {
   const folder = mkdtempSync(path.join(tmpdir(), 'bang-redis-'));
   const port = await freePort();

@@ -8,7 +8,7 @@ import { attackWith, rowWith } from '../report/entries.js';
 
 const keys = ['training.bang.beta', 'training.bang.epsilon'];
 
-/** A cell with these figures. */
+/** A cell with these numbers. */
 function cell(
   values: number[],
   accuracy: number,
@@ -33,7 +33,7 @@ function records(csv: string): Record<string, string>[] {
 }
 
 describe('the Pareto front', () => {
-  it('holds exactly the points that no other dominates', () => {
+  it('has exactly the points that no other dominates', () => {
     const random = randomOf(3);
     for (let trial = 0; trial < 50; trial++) {
       // Few values, so that there are ties.
@@ -65,7 +65,7 @@ describe('the tables', () => {
     cell([2, 0.8], 0, 0, { state: 'failed', row: undefined, error: 'the loss, "oh",\nis NaN' }),
   ];
 
-  it('have a line for each cell, with what failed', () => {
+  it('have a line for each cell, with the errors of failed ones', () => {
     const csv = sweepCsv(keys, cells);
     expect(csv).toContain('"the loss, ""oh"",\nis NaN"');
     const [reference, first] = records(csv);
@@ -81,7 +81,7 @@ describe('the tables', () => {
     });
   });
 
-  it('have means over seeds against the reference', () => {
+  it('have means over seeds and their differences from the reference', () => {
     const [first, second, failed] = records(surfacesCsv(keys, cells));
     expect(first).toMatchObject({
       seeds: '2',
@@ -103,7 +103,7 @@ describe('the map', () => {
   cells[5] = { ...cells[5], state: 'failed', row: undefined };
   cells[6] = { ...cells[6], state: 'open', row: undefined };
 
-  it.each([Infinity, 120, 80, 60])('fits into %s columns, with every cell in it', (width) => {
+  it.each([Infinity, 120, 80, 60])('fits into %s columns and has every point', (width) => {
     const maps = sweepReport(keys, cells, width).split('\n\n');
     // HC1 was not measured.
     expect(maps.map((map) => map.split(':')[0])).toEqual([
@@ -114,7 +114,7 @@ describe('the map', () => {
     for (const map of maps) {
       const [, head, ...rows] = map.split('\n');
       expect(Math.max(head.length, ...rows.map(({ length }) => length))).toBeLessThanOrEqual(
-        // The heads of thirteen columns are as narrow as it gets.
+        // Thirteen columns cannot be narrower than their headings.
         Math.max(width, 14 + 13 * 5),
       );
       expect(head).toMatch(/^beta \\ epsilon +1 +1\.05 /);
@@ -124,7 +124,7 @@ describe('the map', () => {
     }
   });
 
-  it('shows numbers where there is room, and shades in their order', () => {
+  it('shows numbers if there is room, and shades in order', () => {
     const [accuracy] = sweepReport(keys, cells).split('\n\n');
     expect(accuracy).toMatch(/^Accuracy %: 90\.00 ·░▒▓█ 98\.40\n/);
     const rows = accuracy.split('\n').slice(2).join('');
@@ -133,7 +133,7 @@ describe('the map', () => {
     expect(order).toEqual([...order].sort());
   });
 
-  it('is a table of points where not two keys vary', () => {
+  it('is a table of points unless exactly two keys vary', () => {
     const one = [1, 1.5, 2].map((beta) => cell([beta, 0.8], 97, beta));
     const table = sweepReport(keys, one);
     expect(table).toMatch(/│ beta 1\.5, epsilon 0\.8 +│ +97\.00 /);
@@ -141,7 +141,7 @@ describe('the map', () => {
 });
 
 describe('a comparison', () => {
-  it('finds what moved, where, and what did not', () => {
+  it('finds changes, their points and identical cells', () => {
     const origin = (weights: string): SweepCell['origin'] => ({
       ...{ weights, bang: '1', engine: 'e', cpu: 'c', threads: 1, finished: '' },
       seconds: { training: 1, total: 2 },

@@ -44,7 +44,7 @@ afterAll(async () => {
 const queue = (url: string) => ['--queue', url, '--queue-password-file', 'password'];
 const worker = (url: string) => ['worker', ...queue(url), '--data-dir', 'data'];
 
-it('computes by TLS with a server whose certificate it can check, and a password from a file', async () => {
+it('connects by TLS to a server whose certificate it can check, with a password from a file', async () => {
   const options = { cwd: space.folder, env: { NODE_EXTRA_CA_CERTS: space.file('ca.pem') } };
   const set = ['training.iterations=3', 'evaluation.images=5', 'evaluation.attacks=[fgs]'];
   const settings = set.flatMap((one) => ['--set', one]);
@@ -64,7 +64,7 @@ it('computes by TLS with a server whose certificate it can check, and a password
   }
 });
 
-it('refuses a server that it cannot be sure of, and says why', async () => {
+it('refuses a server whose identity it cannot check, and says why', async () => {
   const env = { NODE_EXTRA_CA_CERTS: space.file('ca.pem') };
   const [unknown, other, plain] = await Promise.all([
     bang(worker(redis.url), { cwd: space.folder }),

@@ -8,13 +8,13 @@ import { rowWith } from '../report/entries.js';
 
 const keys = ['training.bang.beta', 'training.bang.epsilon', 'training.bang.ratio'];
 
-/** A cell of which accuracy alone is measured. */
+/** A cell in which only accuracy is measured. */
 function cell(values: unknown[], accuracy: number, more: Partial<SweepCell> = {}): SweepCell {
   const row = rowWith({ accuracy, attacks: {} });
   return { id: values.join(), values, seed: 1, reference: false, state: 'done', row, ...more };
 }
 
-/** Evenly in [0, 1). */
+/** Uniform numbers in [0, 1). */
 function evenly(seed: number): () => number {
   const random = randomOf(seed);
   return () => random(1 << 24) / (1 << 24);
@@ -24,7 +24,7 @@ function accuracyTrend(names: readonly string[], cells: readonly SweepCell[]): T
   return trendsOf(names, cells)?.trends.find(({ quantity }) => quantity === 'accuracy');
 }
 
-it('finds a plane that is there, whatever the keys, with a rise for the range of each', () => {
+it('finds an exact plane, whatever the keys, with its rise over the range of each', () => {
   const random = evenly(1);
   for (let trial = 0; trial < 100; trial++) {
     const names = keys.slice(0, 1 + (trial % keys.length));
@@ -49,7 +49,7 @@ it('finds a plane that is there, whatever the keys, with a rise for the range of
   }
 });
 
-it('leaves residuals in which no key has a part, and tells their size', () => {
+it('leaves residuals that are uncorrelated with the keys, and reports their size', () => {
   const random = evenly(2);
   for (let trial = 0; trial < 50; trial++) {
     const names = keys.slice(0, 2);
@@ -77,7 +77,7 @@ function accuracyOf({ row }: SweepCell): number {
   return row!.accuracy;
 }
 
-it('explains of mere noise what chance does: the number of keys by that of points', () => {
+it('explains as much of mere noise as expected: the number of keys divided by points − 1', () => {
   const random = evenly(3);
   const shares = Array.from({ length: 400 }, () => {
     const cells = Array.from({ length: 21 }, (_, i) =>
@@ -94,10 +94,10 @@ const grid = (accuracy: (beta: number, epsilon: number) => number): SweepCell[] 
     [0.8, 0.82, 0.84].map((epsilon) => cell([beta, epsilon, 1], accuracy(beta, epsilon))),
   );
 
-it('has a line for each figure, against the reference, which is not a point of the plane', () => {
+it('has a line for each quantity, compared with the reference, which is not a point of the plane', () => {
   const cells = [
     cell([undefined, undefined, undefined], 90.5, { reference: true }),
-    // Too little a fall to be seen.
+    // A fall that is too small to show.
     ...grid((beta, epsilon) => 90 + beta / 2 - epsilon / 1e6),
   ];
   const found = trendsOf(keys, cells)!;
@@ -128,7 +128,7 @@ it('has a line for each figure, against the reference, which is not a point of t
   expect(trendReport(keys, cells)).toContain(drawGrid(trendGrid(found)));
 });
 
-it('counts the mean over seeds as one point, and leaves out what has no figures', () => {
+it('counts the mean over seeds as one point, and leaves out points without numbers', () => {
   const [first, ...others] = grid(() => 90);
   const cells = [
     { ...first, row: rowWith({ accuracy: 89, attacks: {} }) },
@@ -156,11 +156,11 @@ it('counts the mean over seeds as one point, and leaves out what has no figures'
   ]);
 });
 
-it('says nothing where a plane would say nothing', () => {
+it('reports nothing if a plane would be meaningless', () => {
   const nothing: Record<string, SweepCell[]> = {
     'too few points': grid((beta) => beta).slice(0, 7),
     'no point at all': [],
-    'a key that is no number': grid(() => 90).map((one, i) => ({
+    'a key that is not a number': grid(() => 90).map((one, i) => ({
       ...one,
       values: [one.values[0], one.values[1], i % 2 === 0 ? 'inv' : 'fixed'],
     })),

@@ -110,7 +110,7 @@ export function refuseEmpty({
 }: Collected): void {
   if ([parts, sweeps, studies, transfers].some((list) => list.length > 0)) return;
   const others = unfinished.length + notes.length;
-  const why = others === 0 ? '' : ` (${others} not finished, damaged or not to be read)`;
+  const why = others === 0 ? '' : ` (${others} not finished, damaged or unreadable)`;
   throw new UserError(`no finished run, sweep or study in ${inWords(folders)} or below${why}`);
 }
 
