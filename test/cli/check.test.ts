@@ -54,7 +54,7 @@ describe('bang check', () => {
     const good = config('good', '{accuracy: {min: 0}, fgs_rate: {min: 0, max: 100}}');
     const { code, stdout } = await check(good);
     expect(stdout).toMatch(
-      /^ok {3}good: accuracy is [\d.]+ %, expected at least 0\.00 %: holds with [\d.]+ to spare\nok {3}good: fgs_rate is .* %, expected 0\.00 to 100\.00 %: holds .*\nall 2 figures are in their bands\n$/,
+      /^ok {3}good: accuracy is [\d.]+ %, expected at least 0\.00 %: holds with [\d.]+ to spare\nok {3}good: fgs_rate is .* %, expected 0\.00 to 100\.00 %: holds .*\nall 2 numbers are in their bands\n$/,
     );
     expect(code).toBe(0);
     expect(existsSync('runs')).toBe(false);

@@ -152,7 +152,7 @@ describe('a value that does not fit', () => {
     [[...tiny, '--set', 'seed'], /^bang: --set seed: expected key=value, such as seed=2\n$/],
     [
       ['run', '@/tiny.yaml', '@/same/tiny.yaml'],
-      /^bang: two of the configs are named tiny: give each a name of its own\n$/,
+      /^bang: two of the configs are named tiny: give each a different name\n$/,
     ],
     ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
       [...tiny, `--threads=${count}`],

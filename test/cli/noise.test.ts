@@ -143,7 +143,7 @@ describe('bang noise', () => {
         // On a busy machine it may be over before this process sees the file.
       } while (stopped.code === 0);
       expect(stopped).toMatchObject({ code: 130, stdout: '' });
-      expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+      expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
       expect(existsSync(space.file(out, 'result.json'))).toBe(false);
       expect((await noiseInside(out, ...more)).code).toBe(0);
     }

@@ -170,7 +170,7 @@ describe('bang report', () => {
     await refused([file('tiny.yaml'), ...out], /cannot read .*tiny\.yaml: it is not a folder/);
     await refused(
       [file('runs'), '--out', file('runs')],
-      /--out .*runs: that is a folder, give the name of a file/,
+      /--out .*runs is a folder: give the name of a file/,
     );
     await refused(
       [file('runs'), ...out, '--examples', 'many'],

@@ -50,7 +50,7 @@ describe('an interrupted run', () => {
     expect(stopped).toMatchObject({ code: 130, stdout: '' });
     expect(stopped.stderr).toMatch(/^stopping after saving \(once more to stop at once\)$/m);
     expect(stopped.stderr).toMatch(/^training: stopped at iteration \d+$/m);
-    expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
   });
 
   function expectWhole(folder: string): void {

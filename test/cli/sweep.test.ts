@@ -141,7 +141,7 @@ list:
   it('says how far a folder is', async () => {
     const { stdout, code } = await inside(['status', '@some']);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^sweep: 2 of 3 cells done, 1 failed, nothing runs\nbest accuracy /);
+    expect(stdout).toMatch(/^sweep: 2 of 3 cells done, 1 failed, not running\nbest accuracy /);
     expect(stdout).toMatch(/^base-1000000 failed: .*loss/m);
   });
 
@@ -203,7 +203,7 @@ list:
       /--keep: expected weights, per-image, training, found wieghts/,
     ],
     [['status', '@data'], /data is not the folder of a sweep/],
-    [['cancel', '@some'], /no sweep is at work in \S+some/],
+    [['cancel', '@some'], /no sweep is running in \S+some/],
   ])('refuses %j', async (args, message) => {
     expectRefusal(await inside(args), message);
   });
@@ -231,7 +231,7 @@ it.each([
     ...['sweep', 'status', path.join(packageRoot, 'results', 'grids', grid.name)],
   ]);
   expect(code).toBe(0);
-  const done = `${grid.cells} of ${grid.cells} cells done, nothing runs`;
+  const done = `${grid.cells} of ${grid.cells} cells done, not running`;
   expect(stdout.split('\n')[0]).toBe(`${grid.name}: ${done}`);
   expect(stdout).toMatch(grid.map);
   expect(stdout).toMatch(/^HC1-PASS: 0\.\d{3} ·░▒▓█ 0\.\d{3}, reference 0\.\d{3}$/m);
@@ -276,7 +276,7 @@ describe('a sweep that is stopped', () => {
 
     const stopped = await sweep(args, { when: begun(one) });
     expect(stopped.code).toBe(130);
-    expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
     expect(existsSync(space.file('long', 'sweep.lock'))).toBe(false);
     expect(existsSync(space.file(one, 'result.json'))).toBe(false);
     const checkpoint = statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs;

@@ -194,7 +194,7 @@ describe('bang table', () => {
     expect(stdout).toContain('lenet-b0');
     expect(stderr).toBe(
       'note: apart/two/seed-1 is of the same experiment and seed as apart/one: only the latter counts\n' +
-        'note: of several folders, no files are written: --out FOLDER says where\n',
+        'note: for several folders, no files are written: --out FOLDER says where\n',
     );
     const out = await table('apart', 'elsewhere', '--out', 'new/place');
     expect(out.code).toBe(0);
@@ -207,7 +207,7 @@ describe('bang table', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('protocol corrected');
     expect(stderr).toBe(
-      'note: runs/scans/tiny is the folder of a run, no files are written: --out FOLDER says where\n',
+      'note: runs/scans/tiny is the folder of a run, so no files are written: --out FOLDER says where\n',
     );
     expect(space.contents('runs/scans/tiny')).toEqual(before);
     expectRefusal(
