@@ -84,7 +84,7 @@ describe('bang check', () => {
     expect(found(/^ERROR bad: another of the configs is named bad/)).toBe(1);
     expect(found(/^::error file=/)).toBe(5);
     expect(stderr).toMatch(
-      /^bang: 1 of 2 figures is out of band, 4 configs could not be checked\n$/m,
+      /^bang: 1 of 2 numbers is out of band, 4 configs could not be checked\n$/m,
     );
     expect(space.read('j.xml')).toMatch(/<testsuites [^>]*tests="6" failures="1" errors="4"/);
     expect(JSON.parse(space.read('j.json'))).toMatchObject({ holds: false });

@@ -72,10 +72,10 @@ describe('bang diff', () => {
       ]) as unknown,
     });
     const { stdout, code } = await diff('@/a', '@/b/result.json');
-    expect(stdout).toMatch(/the prediction of 3 changed: 2 are wrong now, 1 are right now$/m);
+    expect(stdout).toMatch(/the prediction of 3 changed: 2 are now wrong, 1 are now right$/m);
     expect(stdout).toMatch(/^fgs_linf: changed on 2 images, 1 new, 0 gone, by at most 3/m);
     expect(stdout).toMatch(/│ accuracy +│ +99\.00 % +│ +98\.50 % +│ +-0\.50 │/);
-    expect(stdout).toMatch(/^\d+ figures are the same$/m);
+    expect(stdout).toMatch(/^\d+ numbers are the same$/m);
     expect(code).toBe(0);
   });
 

@@ -227,7 +227,7 @@ describe('bang figure refuses', () => {
     ['linf', ['empty'], /no finished run/],
     ['surfaces', ['empty'], /empty holds no surfaces\.csv: give the folder of a sweep/],
     ['surfaces', ['empty', 'line'], /give the folder of one sweep/],
-    ['surfaces', ['line'], /is not of a grid over two keys \(it varies a, b\)/],
+    ['surfaces', ['line'], /is not a grid over two keys \(it varies a, b\)/],
     ['noise', ['run'], /holds no noise\.csv: give the folder of a noise study/],
     ['examples', ['run'], /holds no weights\.safetensors: give weights, or the folder of a run/],
     ['examples', ['nothing'], /cannot read .*none: there is no such file/],

@@ -63,7 +63,7 @@ describe('a sentence', () => {
     ],
     [
       verdict('fgs_pass_mean', { value: null, margin: null, holds: false }),
-      'fgs_pass_mean has no value, as there was nothing to measure it on; expected at most 5.0000',
+      'fgs_pass_mean has no value, as there was nothing to measure; expected at most 5.0000',
     ],
   ])('%#', (one, text) => {
     expect(verdictSentence(one)).toBe(text);
@@ -71,7 +71,7 @@ describe('a sentence', () => {
 
   it('sums up what is wrong', () => {
     expect(tallySentence(tallyOf(OUTCOMES))).toBe(
-      '3 of 4 figures are out of band, 1 experiment failed, 1 config could not be checked',
+      '3 of 4 numbers are out of band, 1 experiment failed, 1 config could not be checked',
     );
     expect(tallySentence(tallyOf([outcome({ verdicts: [verdict('accuracy')] })]))).toBe('');
   });
@@ -159,7 +159,7 @@ describe('annotations', () => {
 
 it('the summary is one table, whatever the texts are', () => {
   const lines = markdownSummary(OUTCOMES).trim().split('\n');
-  expect(lines[0]).toMatch(/^### bang check: 3 of 4 figures are out of band/);
+  expect(lines[0]).toMatch(/^### bang check: 3 of 4 numbers are out of band/);
   const table = lines.slice(2);
   expect(table).toHaveLength(2 + 6);
   for (const line of table) expect(line.match(/(?<!\\)\|/g)).toHaveLength(6);

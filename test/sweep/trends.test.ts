@@ -113,7 +113,7 @@ it('has a line for each figure, against the reference, which is not a point of t
   });
   const { columns, rows } = trendGrid(found);
   expect(columns.map(({ title }) => title.join(' '))).toEqual([
-    'figure',
+    'quantity',
     'reference',
     'points above',
     'mean of points',
