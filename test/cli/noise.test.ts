@@ -69,7 +69,7 @@ function copyOf(folder: string): string {
 }
 
 describe('bang noise', () => {
-  it('prints the end of training next to the paper's numbers', () => {
+  it('prints the end of training next to the published numbers', () => {
     const { stdout } = whole;
     expect(stdout).toMatch(/│ +σ │ +tiny-r │ +tiny-b │ +difference │/);
     expect(stdout).toMatch(/│ +120 │ +[\d.]+ ± [\d.]+ │ +[\d.]+ ± [\d.]+ │ +-?[\d.]+ ± [\d.]+ │/);
