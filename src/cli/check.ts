@@ -41,13 +41,13 @@ interface CheckArguments {
   force: boolean;
 }
 
-/** For a new baseline: so many that a deviation of them can be believed. */
+/** For a new baseline: enough for a reliable standard deviation. */
 const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 const FEWEST_SEEDS = 3;
 
 export const checkCommand: CommandModule<object, CheckArguments> = {
   command: 'check <configs..>',
-  describe: 'run configs and hold their figures against what they expect',
+  describe: 'run configs and check their numbers against their expect blocks',
   builder: (yargs) =>
     yargs
       .positional('configs', {
@@ -63,7 +63,7 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         requiresArg: true,
         coerce: once('out'),
         describe:
-          'keep the result folders here, one for each config, and go on with those that were stopped (default: a temporary folder)',
+          'keep the result folders here, one for each config, and continue stopped ones (default: a temporary folder)',
       })
       .option('update-baseline', {
         type: 'boolean',
@@ -74,23 +74,26 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         type: 'string',
         requiresArg: true,
         coerce: seedList,
-        describe: `of a new baseline (default: ${SEEDS.join(',')})`,
+        describe: `seeds of a new baseline (default: ${SEEDS.join(',')})`,
       })
       .options({ ...shared, force: { ...shared.force, describe: 'start over in --out' } })
-      .example('$0 check configs/ci/*.yaml', 'exit code 0 if all is in its bands, 1 if not')
+      .example(
+        '$0 check configs/ci/*.yaml',
+        'exit code 0 if all numbers are in their bands, 1 if not',
+      )
       .example('$0 check configs/ci/*.yaml --junit bang.xml', 'the same for a CI service')
       .example(
         '$0 check configs/ci/lenet-b1.yaml --update-baseline --seeds 1,2,3,4,5',
-        'measure what is normal, and how much it varies',
+        'measure what is normal, and its scatter',
       )
       .epilog(
-        'Everything is computed again, but for what --out holds from this very build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked. See docs/ci.md.',
+        'Everything is computed again, except for what --out holds from the same build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked. See docs/ci.md.',
       ) as never,
   handler: async ({ configs, out, junit, json, seeds, force, dataDir, threads, ...chosen }) => {
     if (seeds !== undefined && !chosen.updateBaseline) {
       throw new UserError('--seeds is for --update-baseline');
     }
-    // What cannot be written is better known before hours of computing than after them.
+    // Better to fail before hours of computing than after.
     for (const file of [junit, json]) if (file !== undefined) makeWritable(path.dirname(file));
     const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
       inFolder(out, (folder) =>
@@ -137,7 +140,7 @@ function seedList(text: string | string[] | undefined): number[] | undefined {
   return seeds;
 }
 
-/** Work in the folder that is asked for, or in one that is gone afterwards, even if the process is ended. */
+/** Works in the given folder, or in a temporary one that is removed even if the process exits. */
 async function inFolder<T>(
   out: string | undefined,
   work: (folder: string) => Promise<T>,
@@ -157,9 +160,9 @@ async function inFolder<T>(
 }
 
 /**
- * Writes what was asked for, and what GitHub Actions reads, if it is what runs this.
+ * Writes the requested files, and under GitHub Actions its annotations and summary.
  *
- * @throws UserError if a config could not be checked; ExperimentError if a figure is out of its band
+ * @throws UserError if a config could not be checked; ExperimentError if a number is out of its band
  */
 function report(
   outcomes: readonly Outcome[],
@@ -174,7 +177,7 @@ function report(
   const sentence = tallySentence(tally);
   if (tally.unable > 0) throw new UserError(sentence);
   if (sentence !== '') throw new ExperimentError(sentence);
-  print(`all ${tally.bands} figures are in their bands`);
+  print(`all ${tally.bands} numbers are in their bands`);
 }
 
 function append(file: string, text: string): void {
@@ -193,5 +196,5 @@ function printUpdate({ file, baseline, before }: Update): void {
       `${telling(mean, digits)} ± ${telling(std, digits)}`;
     if (now) print(`${baseline.name}: ${name} ${text(now)}${was ? `, was ${text(was)}` : ''}`);
   }
-  print(`wrote ${file}, of ${baseline.seeds.length} seeds`);
+  print(`wrote ${file}, over ${baseline.seeds.length} seeds`);
 }

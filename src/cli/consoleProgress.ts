@@ -2,15 +2,15 @@ import { MultiBar, type SingleBar } from 'cli-progress';
 import { printableText } from '../base/text.js';
 import { duration, type Progress, type Task } from '../base/progress.js';
 
-/** A line every so many seconds where bars cannot be drawn (a log file, a CI job). */
+/** Interval between lines where bars cannot be drawn (a log file, a CI job). */
 const LINE_EVERY_MS = 15_000;
 
 export interface ConsoleProgress extends Progress {
-  /** Takes down the bars of tasks that will not be finished: they would keep the process alive. */
+  /** Removes the bars of unfinished tasks, which would keep the process alive. */
   close(): void;
 }
 
-/** Progress on stderr: bars on a terminal, otherwise a line now and then. */
+/** Progress on stderr: bars on a terminal, otherwise occasional lines. */
 export function consoleProgress(stream: NodeJS.WriteStream = process.stderr): ConsoleProgress {
   return stream.isTTY ? bars(stream) : lines(stream);
 }
@@ -51,7 +51,7 @@ function bars(stream: NodeJS.WriteStream): ConsoleProgress {
     note(line) {
       const [bar] = open.values();
       const text = `${printableText(line)}\n`;
-      // Above the bar, which is drawn again below.
+      // Above the bar, which is redrawn below.
       if (bar as MultiBar | undefined) bar.log(text);
       else stream.write(text);
     },
@@ -91,7 +91,7 @@ function remainingTime(total: number): (done: number) => string {
   const begun = performance.now();
   let first: number | undefined;
   return (done) => {
-    // What was done before this process began (a resumed run) says nothing about its speed.
+    // Work done before this process began (a resumed run) says nothing about its speed.
     first ??= done;
     const fresh = done - first;
     if (fresh <= 0) return '…';

@@ -14,7 +14,7 @@ const pullCommand: CommandModule<object, { name: DataName }> = {
     yargs
       .positional('name', { ...name, demandOption: true })
       .example('$0 data pull mnist', 'then runs need no network')
-      .example('BANG_CACHE=/data/bang $0 data pull mnist', 'keep it somewhere else'),
+      .example('BANG_CACHE=/data/bang $0 data pull mnist', 'with the cache somewhere else'),
   handler: (args) => pull(args.name),
 };
 
@@ -27,18 +27,18 @@ const listCommand: CommandModule = {
 
 const verifyCommand: CommandModule<object, { name?: DataName }> = {
   command: 'verify [name]',
-  describe: 'check every byte of what the cache holds; exit code 1 if it is damaged',
+  describe: 'check every byte in the cache; exit code 1 if any is damaged',
   builder: (yargs) =>
     yargs
       .positional('name', name)
       .example('$0 data verify', 'all that is cached')
-      .example('$0 data verify mnist', 'must be cached, too'),
+      .example('$0 data verify mnist', 'exit code 1 also if MNIST is not cached'),
   handler: (args) => verify(args.name),
 };
 
 export const dataActions = [pullCommand, listCommand, verifyCommand];
 
-/** `bang data`: what the cache holds, and filling it before the network is gone. */
+/** `bang data`: shows, checks and fills the cache. */
 export const dataCommand: CommandModule = {
   command: 'data <action>',
   describe: 'fetch, list and verify the data sets in the cache',
@@ -79,7 +79,7 @@ function sizeOf(source: Source): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** A data set that was never fetched is an error only if it is asked for by name. */
+/** A data set that was never fetched is an error only if it is named. */
 async function verify(dataName: DataName | undefined): Promise<void> {
   const faults: string[] = [];
   for (const each of dataName === undefined ? DATA_NAMES : [dataName]) {

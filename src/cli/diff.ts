@@ -14,7 +14,7 @@ interface DiffArguments {
 
 export const diffCommand: CommandModule<object, DiffArguments> = {
   command: 'diff <a> <b>',
-  describe: 'say what moved from one run to another',
+  describe: 'show what changed between two runs',
   builder: (yargs) =>
     yargs
       .positional('a', {
@@ -22,17 +22,21 @@ export const diffCommand: CommandModule<object, DiffArguments> = {
         demandOption: true,
         describe: 'a result folder, its result.json, or a folder with a run for each seed',
       })
-      .positional('b', { type: 'string', demandOption: true, describe: 'another' })
+      .positional('b', {
+        type: 'string',
+        demandOption: true,
+        describe: 'the same for the other run',
+      })
       .option('baseline', {
         type: 'string',
         requiresArg: true,
         coerce: once('baseline'),
-        describe: 'a baseline of bang check, which knows how far the figures scatter over seeds',
+        describe: 'a baseline of bang check, for the scatter of the numbers over seeds',
       })
       .option('json', { type: 'boolean', default: false, describe: 'print it as JSON' })
-      .example('$0 diff runs/before runs/after', 'config, figures, and how many images changed')
+      .example('$0 diff runs/before runs/after', 'config, numbers, and how many images changed')
       .example('$0 diff results/table1/lenet-b1 runs/lenet-b1', 'several seeds on either side')
-      .epilog('The exit code is 0 whatever moved; bang check is what fails.'),
+      .epilog('The exit code is 0 whatever changed; use bang check to fail on changes.'),
   handler: async ({ a, b, baseline: file, json }) => {
     const [before, after] = [readSide(a), readSide(b)];
     const baseline = file === undefined ? undefined : await readBaseline(file);

@@ -23,12 +23,12 @@ interface DoctorArguments {
 
 export const doctorCommand: CommandModule<object, DoctorArguments> = {
   command: 'doctor',
-  describe: 'say which engine computes here, why, how fast, and what would make it faster',
+  describe: 'show which engine is used here, how fast it is, and what would make it faster',
   builder: (yargs) =>
     yargs
       .option('engine', engineOption)
       .option('threads', shared.threads)
-      .example('$0 doctor', 'what computes here')
+      .example('$0 doctor', 'the engine of this machine')
       .example('$0 doctor --threads 1', 'the same with one thread') as never,
   handler: async ({ engine: wanted, threads }) => {
     const options = threads === undefined ? {} : { threads };
@@ -60,7 +60,7 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
   },
 };
 
-/** Whether that engine is set up, and, where another computes, how fast it is. */
+/** Whether TensorFlow is set up, and, if another engine is in use, how fast it is. */
 async function tensorFlowState({ name }: Engine, options: { threads?: number }): Promise<string> {
   const installed = tensorFlowInstalled();
   if ('problem' in installed) return `${installed.problem} (${SETUP_COMMAND})`;
@@ -97,7 +97,9 @@ function advices({ name, description, threads, warning }: Engine, cores: number)
   }
   const binding = nativeBinding();
   if (binding && process.arch === 'x64' && binding.level() === 'baseline') {
-    found.push('this processor has neither AVX2 nor AVX-512: one that has is several times faster');
+    found.push(
+      'this processor has neither AVX2 nor AVX-512; one with them is several times faster',
+    );
   }
-  return found.length > 0 ? found : ['nothing: this is as fast as it gets on this machine'];
+  return found.length > 0 ? found : ['none: this is as fast as this machine gets'];
 }

@@ -35,7 +35,7 @@ interface EvalArguments extends ProtocolArguments {
 
 export const evalCommand: CommandModule<object, EvalArguments> = {
   command: 'eval <weights>',
-  describe: 'attack a network that is trained already, and print its row',
+  describe: 'attack a trained network, and print its row',
   builder: (yargs) =>
     yargs
       .positional('weights', {
@@ -45,13 +45,13 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       })
       .option('model', {
         choices: Object.keys(NETWORKS) as NetworkName[],
-        describe: 'the network (default: the one that the file fits)',
+        describe: 'the network (default: the one that fits the file)',
       })
       .option('row', {
         type: 'string',
         requiresArg: true,
         coerce: once('row'),
-        describe: 'the published row to print beside: R0, R1, B0 … B5',
+        describe: 'the published row to compare with: R0, R1, B0 … B5',
       })
       .option('out', {
         type: 'string',
@@ -64,7 +64,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('engine', engineOption)
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
-      .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights beside their row")
+      .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights next to their row")
       .example(
         '$0 eval weights.safetensors --search scan --set evaluation.images=1000',
         'the exhaustive search, on the first 1000 test images',
@@ -101,15 +101,15 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
   },
 };
 
-/** What a folder for results on these weights is called after. */
+/** The name for the folder of results on these weights. */
 export function nameOfWeights(file: string): string {
   const parts = path.resolve(file).split(path.sep);
   const stem = parts.at(-1)!.replace(/\..*$/, '');
-  // Every run's weights have the same name: their folder's says more.
+  // All runs' weights have this name, so use the folder's.
   return stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
 }
 
-/** A config's defaults with `--set`, of which only what concerns an evaluation makes sense here. */
+/** A config's defaults with `--set`, of which only the evaluation and the engine apply here. */
 export async function settingsOf(set: string[]): Promise<Config> {
   const foreign = set.find((one) => !/^(evaluation\.|engine=)/.test(one));
   if (foreign !== undefined) {

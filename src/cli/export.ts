@@ -44,13 +44,13 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         type: 'string',
         requiresArg: true,
         coerce: once('out'),
-        describe: 'the file to write (default: beside WEIGHTS, with the ending of the format)',
+        describe: 'the file to write (default: next to WEIGHTS, with the extension of the format)',
       })
       .option('model', {
         choices: Object.keys(NETWORKS) as NetworkName[],
         requiresArg: true,
         coerce: once('model'),
-        describe: 'the network (default: the one that the file fits)',
+        describe: 'the network (default: the one that fits the file)',
       })
       .option('data-dir', shared['data-dir'])
       .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
@@ -80,7 +80,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
   },
 };
 
-/** Beside the weights, named after them. */
+/** Next to the weights, named after them. */
 function defaultOut(weights: string, to: ExportFormat): string {
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);

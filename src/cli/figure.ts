@@ -37,7 +37,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'folders of results, or the CSV file of a figure, to draw it again',
+        describe: 'folders of results, or the CSV file of a figure to redraw',
       })
       .option('out', {
         type: 'string',
@@ -56,14 +56,14 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       .option('attack', {
         choices: ATTACK_NAMES,
         default: 'hc1' as const,
-        describe: 'by which attack examples are made',
+        describe: 'the attack that makes the examples',
       })
       .options({ threads: shared.threads, 'data-dir': shared['data-dir'] })
       .example('$0 figure training runs/lenet-r0 runs/lenet-b1', 'loss and accuracy of two runs')
       .example('$0 figure examples runs/lenet-r0 runs/lenet-b1', "the paper's Figure 1")
       .example('$0 figure surfaces runs/lenet --out paper', "a sweep, as the paper's Figure 2")
       .example('$0 figure linf figures/linf.csv', 'the same figure again')
-      .epilog('NAME.csv holds what the figure is drawn from.') as never,
+      .epilog('NAME.csv holds the numbers in the figure.') as never,
   handler: async ({ name, results, out, format, attack, threads, dataDir }) => {
     const { svg, csv, notes } = await interruptible(
       (signal, progress) =>

@@ -44,12 +44,12 @@ export const startingConfig = `# An experiment of bang: train a network, attack 
 # Editors complete the keys after  bang schema > bang.schema.json  if this file begins with
 #   "# yaml-language-server: $schema=bang.schema.json"
 
-# extends: base.yaml       # another file, relative to this one, whose keys hold where this one has
+# extends: base.yaml       # another file, relative to this one, whose keys apply where this one has
 #                          # none; a key set to null here is dropped
 
 # name: my-lenet           # names the run and its folder: letters, digits, '.', '_' and '-';
 #                          # left out: the name of this file
-description: LeNet on MNIST with BANG   # a sentence for people; may be left out
+description: LeNet on MNIST with BANG   # a sentence for people; optional
 
 model: lenet               # the network: lenet, cifar10-quick, or one of your own, such as
 # model:
@@ -78,10 +78,10 @@ training:
   learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
   momentum: 0.9            # 0 to below 1
   weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
-  shuffle: false           # true: every epoch in an order of its own; the paper: false
+    shuffle: false           # true: a different order in every epoch; the paper: false
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
-  # snapshots: 500         # iterations between two snapshots of the network, which stay; left out: none
+  # snapshots: 500         # iterations between two snapshots of the network, which are kept; left out: none
   # Batch Adjusted Network Gradients. Leave out the whole block, or set beta to 0, for regular
   # training. beta and epsilon are one number, or one for each layer that has weights:
   #   beta: {conv1: 1, conv2: 1, ip1: 1.2, ip2: 1}
@@ -91,42 +91,42 @@ training:
                            # 0 or more; the paper: 0.78 to 0.84
     ratio: 1               # factor on epsilon for misclassified images: 0 to 1
 
-evaluation:                # may be left out, as each of its keys may
-  images: all              # all, or the first so many test images, such as 1000
+evaluation:                # optional, as is each of its keys
+  images: all              # all, or the number of test images, from the first, such as 1000
   # fgs            fast gradient sign, as in the paper
   # fgs-unmasked   the same along a gradient that never underflows to zero: what fgs hides
   # hc1            hot/cold with the closest class, as in the paper
   # Slower and stronger, with robust accuracy in the results:
   # pgd            projected gradient descent, from several starts
   # deepfool-l2, deepfool-linf   to the nearest boundary of the linearised network
-  # square         random search that sees no gradients
+    # square         random search without gradients
   attacks: [fgs, fgs-unmasked, hc1]
   # pgd:                   # how hard pgd tries, if it is among the attacks
   #   steps: 40            # gradient steps from each start: 1 or more
   #   restarts: 2          # starts for each of its two losses: 1 or more
   # square:                # the same for square
   #   queries: 1000        # forward passes for each image: 1 or more
-  protocol: paper          # paper: attacks as the published rows were made; corrected: as they are meant
+    protocol: paper          # paper: attacks as for the published rows; corrected: as intended
   # search: scan           # left out: as the protocol has it; bisection (paper), or scan, which tries
   #                        # every step and is slower (corrected)
   # channels: kept         # left out: as the protocol has it; reversed (paper) or kept (corrected): the
   #                        # colour channels of the direction of fgs and hc1
   pass: true               # whether to compute PASS, the perceptual similarity: true or false
 
-# The paper's row to print beside the result: table 1, row R0, R1 or B0 to B5. May be left out.
+# The paper's row to compare with: table 1, row R0, R1 or B0 to B5. Optional.
 published: {table: 1, row: B1}
 
-# What  bang check THIS-FILE  demands of the figures, a band for each; bang run takes no notice.
+# The bands in which  bang check THIS-FILE  requires the numbers to be; ignored by bang run.
 # expect:
 #   baseline: lenet.baseline.json   # relative to this file; bang check --update-baseline writes it
 #   accuracy: {min: 98.5}           # percent; at least, and at most:
 #   fgs_rate: {max: 5}              # of any attack: fgs, fgs_unmasked, hc1, pgd, deepfool_l2,
 #                                   # deepfool_linf, square
 #   blank_rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
-#   hc1_linf_mean: {deviations: 5, margin: 2}   # around the baseline's mean: so many of its standard
-#                                   # deviations over seeds, or so much, whichever is the wider
+#   hc1_linf_mean: {deviations: 5, margin: 2}   # around the baseline's mean: 5 of its standard
+#                                   # deviations over seeds, or 2, whichever is wider
 #   hc1_linf_std: {margin: 5}       # the deviation over images
-#   hc1_pass_mean: {deviations: 5}  # of PASS, too, but only of fgs and hc1:
+#   hc1_pass_mean: {deviations: 5}  # PASS, too, but only for fgs and hc1:
 #   hc1_pass_std: {deviations: 5}
 #   hc1_aligned_rate: {min: 90}     # percent of the pairs that could be aligned
 `;

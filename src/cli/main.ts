@@ -67,9 +67,9 @@ export async function main(args: string[]): Promise<number> {
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
     .command(COMMANDS as CommandModule[])
     .example('$0 run configs/lenet-b1.yaml', 'train, evaluate, print the row of Table 1')
-    .example('$0 eval weights.safetensors', 'attack a network that exists already')
-    .example('$0 table runs', 'the tables of the paper, of all runs in a folder')
-    .example('$0 doctor', 'which engine computes here, and how fast')
+    .example('$0 eval weights.safetensors', 'attack an existing network')
+    .example('$0 table runs', "all runs in a folder, as the paper's tables")
+    .example('$0 doctor', 'which engine is used here, and how fast it is')
     .demandCommand(1, 'which command?')
     .strict()
     .updateStrings(YARGS_STRINGS as never)
@@ -80,7 +80,7 @@ export async function main(args: string[]): Promise<number> {
     .wrap(Math.min(100, process.stdout.columns || 100))
     .fail((message: string | null, error: Error | undefined) => {
       if (error && error.name !== 'YError') throw error;
-      // Public, but not among the types.
+      // Public, but missing from the types.
       const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
       const usage = { commands: USAGES, options: Object.keys(key) };
       throw new UserError(usageProblem(message ?? 'the arguments do not fit', args, usage));
@@ -109,8 +109,8 @@ function report(error: unknown): number {
 let surviving = false;
 
 /**
- * A reader that goes away (`| head`) does not stop the work: what is not read is in the files. A full disk
- * does make it fail.
+ * A reader that goes away (`| head`) does not stop the work, since the files hold everything. A full disk
+ * makes it fail.
  */
 function surviveClosedPipes(): void {
   if (surviving) return;

@@ -25,7 +25,7 @@ interface NoiseArguments {
 
 export const noiseCommand: CommandModule<object, NoiseArguments> = {
   command: 'noise <study>',
-  describe: 'distort images at random, over the training of a network without and one with BANG',
+  describe: 'measure the effect of noise over training, without and with BANG',
   builder: (yargs) =>
     yargs
       .positional('study', {
@@ -34,7 +34,7 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
         describe: 'YAML file of a noise study',
       })
       .option('copies', {
-        // Not a number's type, so that what is none is refused as it was typed.
+        // A string, so that a wrong value is quoted as it was typed.
         type: 'string',
         requiresArg: true,
         coerce: once('copies'),
@@ -56,7 +56,7 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
         'two σ at five stages',
       )
       .epilog(
-        'A study that is stopped goes on where it was. With more copies later, the networks and what was measured with as many copies are used again.',
+        'A stopped study continues where it was. A later study with more copies reuses the networks, and what was measured with as many copies.',
       ) as never,
   handler: async ({ study: file, copies, out, set, engine, threads, dataDir, force }) => {
     const settings = [...engineSetting(engine), ...set];

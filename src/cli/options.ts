@@ -6,7 +6,7 @@ import type { Progress } from '../base/progress.js';
 import { quoted } from '../base/text.js';
 import { consoleProgress } from './consoleProgress.js';
 
-/** For `coerce`: yargs makes a list of an option that is given twice, whatever its type says. */
+/** For `coerce`: yargs makes a list of an option that is given twice, whatever its type. */
 export function once(name: string): (value: string | string[] | undefined) => string | undefined {
   return (value) => {
     if (Array.isArray(value)) throw new UserError(`--${name} is given more than once`);
@@ -18,7 +18,7 @@ export function once(name: string): (value: string | string[] | undefined) => st
 /** Options that several commands share. */
 export const shared = {
   threads: {
-    // No type, so that what is not a number comes as it was typed: `threadCount` checks it.
+    // No type, so that a wrong value arrives as it was typed: `threadCount` checks it.
     describe: 'computing threads (default: $BANG_THREADS, else all cores)',
     requiresArg: true,
   },
@@ -31,16 +31,16 @@ export const shared = {
   force: {
     type: 'boolean',
     default: false,
-    describe: 'start over in a folder that holds results already',
+    describe: 'start over in a folder that already holds results',
   },
 } as const satisfies Record<string, Options>;
 
 /**
- * Runs work that shows its progress, and that Ctrl-C and SIGTERM stop in order: the first signal
- * lets it save what it has, the second ends the process at once.
+ * Runs work that shows its progress and that Ctrl-C and SIGTERM stop: the first signal lets it save
+ * its state, the second ends the process at once.
  *
- * @param options.resumes whether the same command goes on with what was saved
- * @throws Interrupted that says how to go on
+ * @param options.resumes whether the same command continues from the saved state
+ * @throws Interrupted that says how to continue
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal, progress: Progress) => Promise<T>,
@@ -62,7 +62,7 @@ export async function interruptible<T>(
   } catch (error) {
     if (!(error instanceof Interrupted) || !resumes) throw error;
     throw new Interrupted(
-      `${error.message}; the same command goes on from there${force ? ' without --force' : ''}`,
+      `${error.message}; the same command continues from there${force ? ' without --force' : ''}`,
     );
   } finally {
     process.off('SIGINT', stop);
@@ -73,15 +73,15 @@ export async function interruptible<T>(
 
 export const engineOption = {
   choices: ENGINE_CHOICES,
-  describe: 'what computes; auto: the best there is (default: as configured, else auto)',
+  describe: 'the engine; auto: the best available (default: as configured, else auto)',
 } as const satisfies Options;
 
-/** The same as `--set` has it. */
+/** The option as a `--set`. */
 export function engineSetting(engine: EngineChoice | undefined): string[] {
   return engine === undefined ? [] : [`engine=${engine}`];
 }
 
-/** Which attacks are made and by which protocol, of which a part can be set alone. */
+/** The attacks, their protocol, and its two parts. */
 export const protocolOptions = {
   attacks: {
     type: 'string',
@@ -91,7 +91,7 @@ export const protocolOptions = {
   },
   protocol: {
     choices: PROTOCOLS,
-    describe: 'paper: attacks as the published rows were made; corrected: scan, channels kept',
+    describe: 'paper: attacks as for the published rows; corrected: scan, channels kept',
   },
   search: { choices: SEARCHES, describe: "the line search (default: the protocol's)" },
   channels: {
@@ -104,7 +104,7 @@ export type ProtocolArguments = {
   [Key in 'protocol' | 'search' | 'channels']?: (typeof protocolOptions)[Key]['choices'][number];
 } & { attacks?: string };
 
-/** The same as `--set` has it. */
+/** The options as `--set` has them. */
 export function protocolSettings({ attacks, ...chosen }: ProtocolArguments): string[] {
   const settings = (['protocol', 'search', 'channels'] as const).flatMap((key) =>
     chosen[key] === undefined ? [] : [`evaluation.${key}=${chosen[key]}`],
@@ -112,7 +112,7 @@ export function protocolSettings({ attacks, ...chosen }: ProtocolArguments): str
   return attacks === undefined ? settings : [`evaluation.attacks=[${attacks}]`, ...settings];
 }
 
-/** For `coerce`: names of attacks with commas between them. */
+/** For `coerce`: comma-separated names of attacks. */
 function attackList(value: string | string[] | undefined): string | undefined {
   const list = once('attacks')(value);
   const names = list?.split(',').map((name) => name.trim());

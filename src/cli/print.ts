@@ -6,8 +6,8 @@ import { robustnessTable } from '../report/robustness.js';
 import { consoleTable } from '../report/consoleTable.js';
 
 /**
- * The console table, how it was measured, and what the FGS column hides; with robust accuracy and
- * what masks it where that was measured.
+ * Prints the table, how it was measured, what the FGS column hides and, if measured, robust accuracy
+ * and masking.
  */
 export function printEntries(entries: readonly Entry[]): void {
   print(consoleTable(entries, terminalWidth()));
@@ -27,12 +27,12 @@ export function printEntries(entries: readonly Entry[]): void {
   }
 }
 
-/** A line, or several, on the standard output. */
+/** Prints one or more lines on standard output. */
 export function print(text: string): void {
   process.stdout.write(`${printableText(text)}\n`);
 }
 
-/** Columns of the terminal; what goes elsewhere is as wide as it is. */
+/** Columns of the terminal; unlimited for files and pipes. */
 export function terminalWidth(stream: NodeJS.WriteStream = process.stdout): number {
   return stream.isTTY ? stream.columns || Infinity : Infinity;
 }

@@ -2,7 +2,7 @@ import type { Options } from 'yargs';
 import { queueAddress, type QueueAddress } from '../sweep/address.js';
 import { once } from './options.js';
 
-/** Options of what works with a queue. */
+/** Options of commands that use a queue. */
 export const queueOptions = {
   queue: {
     type: 'string',
@@ -14,13 +14,13 @@ export const queueOptions = {
     type: 'string',
     requiresArg: true,
     default: 'bang',
-    describe: 'what all keys in that server begin with',
+    describe: 'prefix of all keys on that server',
   },
   'queue-password-file': {
     type: 'string',
     requiresArg: true,
     coerce: once('queue-password-file'),
-    describe: 'a file with the password of the server (or: BANG_QUEUE_PASSWORD)',
+    describe: 'a file with the password of the server (or set BANG_QUEUE_PASSWORD)',
   },
 } as const satisfies Record<string, Options>;
 
@@ -30,7 +30,7 @@ export interface QueueArguments {
   queuePasswordFile?: string;
 }
 
-/** The queue that was asked for, if one was. */
+/** The queue of `--queue`, if given. */
 export function addressIn(args: QueueArguments): QueueAddress | undefined {
   if (args.queue === undefined) return undefined;
   return requiredAddress(args);

@@ -12,7 +12,7 @@ interface ReportArguments extends GalleryArguments {
   out: string;
 }
 
-/** Options of what computes the examples of a page. */
+/** Options for computing the examples of a page. */
 export interface GalleryArguments {
   examples: string;
   engine?: EngineChoice;
@@ -22,29 +22,28 @@ export interface GalleryArguments {
 
 export const galleryOptions = {
   examples: {
-    // Not a number's type, so that what is none is refused as it was typed.
+    // A string, so that a wrong value is quoted as it was typed.
     type: 'string',
     default: '2',
     requiresArg: true,
     coerce: once('examples'),
-    describe: 'images of each class in the gallery; 0: no gallery, nothing is computed',
+    describe: 'images of each class in the gallery; 0: no gallery',
   },
   engine: engineOption,
   threads: shared.threads,
   'data-dir': shared['data-dir'],
 } as const satisfies Record<string, Options>;
 
-/** What a page shows. */
 export const pageResults = {
   type: 'string',
   array: true,
   demandOption: true,
-  describe: 'folders of runs, sweeps and studies, or with such folders in them',
+  describe: 'folders of runs, sweeps and studies, or folders that contain them',
 } as const;
 
 const MOST_EXAMPLES = 100;
 
-/** @throws UserError if that is not a number of images */
+/** @throws UserError if it is not a number of images */
 export function perClassIn(examples: string): number {
   const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
   if (count <= MOST_EXAMPLES) return count;
@@ -67,16 +66,16 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
         describe: 'the file',
       })
       .options(galleryOptions)
-      .example('$0 report runs', 'all that was run here, in report.html')
+      .example('$0 report runs', 'all results in runs, in report.html')
       .example('$0 report runs/table1 --out table1.html --examples 5', 'with more examples')
-      .example('$0 view runs', 'the same in a browser, while runs go on')
+      .example('$0 view runs', 'the same in a browser, kept up to date')
       .epilog(
         'The file needs no network and no other file. The gallery is computed from the weights in the folders.',
       ) as never,
   handler: async ({ results, out, examples, engine, threads, dataDir }) => {
     const perClass = perClassIn(examples);
     if (existsSync(out) && statSync(out).isDirectory()) {
-      throw new UserError(`--out ${out}: that is a folder, give the name of a file`);
+      throw new UserError(`--out ${out} is a folder: give the name of a file`);
     }
     const { collectResults, refuseEmpty } = await import('../report/page/contents.js');
     const { galleriesOf } = await import('../report/page/galleries.js');

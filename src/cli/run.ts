@@ -32,7 +32,7 @@ interface RunArguments extends ProtocolArguments {
 
 export const runCommand: CommandModule<object, RunArguments> = {
   command: 'run <config..>',
-  describe: 'train and evaluate what a config describes, and print its row of the table',
+  describe: 'train and evaluate the network of a config, and print its row of the table',
   builder: (yargs) =>
     yargs
       .positional('config', {
@@ -46,7 +46,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
         requiresArg: true,
         coerce: once('out'),
         describe:
-          'result folder (default: runs/NAME, after the config); with several configs, the folder that gets one for each',
+          'result folder (default: runs/NAME, after the config); with several configs, the parent of their folders',
       })
       .option('set', setOption)
       .options(protocolOptions)
@@ -63,7 +63,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
         'three runs, in runs/lenet-b1/seed-1 and so on, and a table of their means',
       )
       .epilog(
-        'What a result folder holds already is not computed again: a stopped run goes on where it was, a finished one prints its table at once.',
+        'Nothing is computed twice: a stopped run continues where it was, and a finished one prints its table at once.',
       ) as never,
   handler: async ({ config: files, out, set = [], engine, threads, dataDir, force, ...chosen }) => {
     const overrides = [...engineSetting(engine), ...protocolSettings(chosen), ...set];
@@ -76,7 +76,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
     const names = experiments.map(({ config }) => config.name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) {
-      throw new UserError(`two of the configs are named ${twice}: give each a name of its own`);
+      throw new UserError(`two of the configs are named ${twice}: give each a different name`);
     }
     const planned = experiments.map((experiment) => ({
       runs: runsOf(experiment, folderOf(experiment.config.name)),

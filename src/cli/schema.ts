@@ -35,7 +35,7 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
         default: 'experiment' as const,
         describe: 'of experiments, noise studies or sweeps',
       })
-      .example('$0 schema > bang.schema.json', 'then begin a configuration with the line')
+      .example('$0 schema > bang.schema.json', 'then begin a configuration with this line:')
       .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys')
       .example('$0 schema noise > noise.schema.json', 'the same for noise studies'),
   handler: ({ kind }) => {
@@ -57,7 +57,7 @@ export function configJsonSchema(kind: Kind = 'experiment'): JsonSchema {
   const { schema: shape, title } = SCHEMAS[kind];
   const { $schema, ...schema } = z.toJSONSchema(shape, options) as JsonSchema;
   const { properties = {}, ...rest } = loosen(schema);
-  // The default of a name is the file's, not the one that the program falls back to.
+  // The default is the name of the file, not the schema's fallback.
   const name = { ...properties.name };
   delete name.default;
   return {
@@ -76,11 +76,11 @@ export function configJsonSchema(kind: Kind = 'experiment'): JsonSchema {
   };
 }
 
-/** Requires no key, and lets every key be null that may be absent. */
+/** Requires no key, and allows null for every optional key. */
 function loosen(schema: JsonSchema): JsonSchema {
   const { required = [], oneOf, ...rest } = schema;
   const loose: JsonSchema = rest;
-  // The largest integer of JavaScript is no bound that anyone would want to read.
+  // JavaScript's largest integer is not a meaningful bound.
   if (loose.maximum === Number.MAX_SAFE_INTEGER) delete loose.maximum;
   if (loose.anyOf) loose.anyOf = loose.anyOf.map(loosen);
   if (loose.items) loose.items = loosen(loose.items);

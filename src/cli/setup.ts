@@ -29,17 +29,17 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
       .option('uninstall', {
         type: 'boolean',
         default: false,
-        describe: 'remove it again',
+        describe: 'remove the engine',
       })
       .example('$0 setup tensorflow', 'on the CPU: needs Python with venv, and a C++ compiler')
-      .example('$0 setup tensorflow --gpu', 'on the GPU: its driver, too')
+      .example('$0 setup tensorflow --gpu', 'on the GPU: also needs its driver')
       .example('$0 setup tensorflow --uninstall', 'remove it')
       .epilog(
-        'It is put beside the data sets ($BANG_CACHE, or bang in the folder for caches) and nowhere else. What is there and computes is kept.',
+        "It is installed only next to the data sets ($BANG_CACHE, or bang in the system's cache folder). A working installation is kept.",
       ),
   handler: async ({ gpu, uninstall }) => {
     if (uninstall) {
-      if (gpu) throw new UserError('--uninstall removes all there is: leave out --gpu');
+      if (gpu) throw new UserError('--uninstall removes everything: leave out --gpu');
       const removed = await removeTensorFlow();
       print(removed ? 'tensorflow is removed' : 'tensorflow is not set up');
       return;

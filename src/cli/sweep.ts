@@ -18,7 +18,7 @@ import { listSweep } from './sweepList.js';
 import { folderArgument, type InFolder, printPoints, statusCommand } from './sweepStatus.js';
 import { setOption } from './validate.js';
 
-/** Options of what computes cells. */
+/** Options for computing cells. */
 const computing = {
   jobs: {
     describe: 'processes at once, a cell in each (default: one for each thread)',
@@ -38,7 +38,7 @@ const computing = {
   keep: {
     type: 'string',
     requiresArg: true,
-    describe: `what to keep of each cell besides config, result and table row, such as weights,per-image (${KEEPABLE.join(', ')})`,
+    describe: `files of each cell to keep besides config, result and table row, such as weights,per-image (${KEEPABLE.join(', ')})`,
   },
 } as const;
 
@@ -63,24 +63,24 @@ interface RetryArguments extends InFolder, Computing, QueueArguments {}
 
 const startCommand: CommandModule<object, SweepArguments> = {
   command: '$0 <config>',
-  describe: 'run what a sweep describes; what its folder holds already is not computed again',
+  describe: 'run a sweep; finished cells in its folder are not computed again',
   builder: (yargs) => options(yargs) as never,
   handler: run,
 };
 
 const retryCommand: CommandModule<object, RetryArguments> = {
   command: 'retry <folder>',
-  describe: 'compute what is missing or failed of a sweep, from its folder alone',
+  describe: 'compute the missing and failed cells of a sweep, from its folder alone',
   builder: (yargs) =>
     yargs
       .positional('folder', folderArgument)
       .options(computing)
       .options(queueOptions)
-      .example('$0 sweep retry runs/lenet', 'what failed, once more') as never,
+      .example('$0 sweep retry runs/lenet', 'failed cells once more') as never,
   handler: retry,
 };
 
-/** What is done with the folder of a sweep. */
+/** Commands on the folder of a sweep. */
 export const sweepActions = [
   statusCommand,
   retryCommand,
@@ -114,7 +114,7 @@ function options(args: Argv): Argv {
     .option('dry-run', {
       type: 'boolean',
       default: false,
-      describe: 'only list the cells, and how long they will take',
+      describe: 'only list the cells, and estimate how long they take',
     })
     .option('force', shared.force)
     .options(queueOptions)
@@ -125,9 +125,9 @@ function options(args: Argv): Argv {
       '$0 sweep configs/grids/lenet.yaml --queue redis://host:6379',
       'the same, computed by every bang worker of that queue',
     )
-    .example('$0 sweep status runs/lenet', 'how far it is; also: retry, cancel, compare')
+    .example('$0 sweep status runs/lenet', 'its progress; also: retry, cancel, compare')
     .epilog(
-      'Stopped at any time, the same command goes on: finished cells are kept, unfinished ones go on from their last checkpoint. Each cell gives the same figures, bit for bit, as bang run on its config.yaml.',
+      'The same command continues a stopped sweep: finished cells are kept, unfinished ones continue from their last checkpoint. Each cell gives the same results, bit for bit, as bang run on its config.yaml.',
     );
 }
 
@@ -199,7 +199,7 @@ function report(plan: Plan, cells: readonly SweepCell[]): void {
   for (const note of mixtures(cells)) process.stderr.write(`note: ${printable(note)}\n`);
 }
 
-/** Figures of different engines or versions can differ in their last bits, or in more. */
+/** Numbers of different engines or versions can differ in their last bits, or more. */
 function mixtures(cells: readonly SweepCell[]): string[] {
   const notes: string[] = [];
   const of = (what: string, values: (string | undefined)[]): void => {

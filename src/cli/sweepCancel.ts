@@ -10,15 +10,15 @@ import { folderArgument, type InFolder } from './sweepStatus.js';
 
 export const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
   command: 'cancel <folder>',
-  describe: 'stop a sweep that runs, wherever it was started; it can be gone on with',
+  describe: 'stop a running sweep, wherever it was started; it can be continued',
   builder: (yargs) =>
     yargs
       .positional('folder', folderArgument)
       .options(queueOptions)
-      .example('$0 sweep cancel runs/lenet', 'as Ctrl-C does where it runs')
+      .example('$0 sweep cancel runs/lenet', 'like Ctrl-C where it runs')
       .example(
         '$0 sweep cancel runs/lenet --queue redis://host:6379',
-        'and take its cells out of the queue, also where it does not run any more',
+        'and remove its cells from the queue, even if it is not running',
       ) as never,
   handler: cancel,
 };
@@ -31,14 +31,14 @@ async function cancel({ folder: out, ...args }: InFolder & QueueArguments): Prom
   const folder = sweepFolder(out, plan);
   const working = (): boolean => readLock(folder.file('lock'))?.live === true;
   const runs = working();
-  if (!runs && !address) throw new UserError(`no sweep is at work in ${out}`);
+  if (!runs && !address) throw new UserError(`no sweep is running in ${out}`);
   if (runs) await stop(out, folder, working);
   if (address) {
     const { withdraw } = await import('../sweep/jobs.js');
     const { taken, left } = await withdraw(plan, address, consoleProgress());
-    print(`taken out of the queue: ${taken} cells; begun or finished by workers: ${left}`);
+    print(`removed from the queue: ${taken} cells; begun or finished by workers: ${left}`);
   }
-  print(`${runs ? 'stopped' : 'nothing was at work'}; bang sweep retry ${out} goes on`);
+  print(`${runs ? 'stopped' : 'nothing was running'}; bang sweep retry ${out} continues`);
 }
 
 async function stop(out: string, folder: SweepFolder, working: () => boolean): Promise<void> {
@@ -46,7 +46,7 @@ async function stop(out: string, folder: SweepFolder, working: () => boolean): P
   const begun = Date.now();
   while (working()) {
     if (Date.now() - begun > WAIT_MS) {
-      throw new ExperimentError(`the sweep in ${out} was told to stop, but is still at work`);
+      throw new ExperimentError(`the sweep in ${out} was told to stop, but is still running`);
     }
     await new Promise((resolve) => setTimeout(resolve, 200));
   }

@@ -21,7 +21,7 @@ interface CompareArguments {
 
 export const compareCommand: CommandModule<object, CompareArguments> = {
   command: 'compare <first> <second>',
-  describe: 'what moved from one sweep to another, point by point',
+  describe: 'show what changed between two sweeps, point by point',
   builder: (yargs) =>
     yargs
       .positional('first', folderArgument)
@@ -47,7 +47,7 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
   const cellsIn = (folder: string, plan: Plan): SweepCell[] =>
     cellsOf(plan, statesIn(plan, sweepFolder(folder, plan))).map((cell) => ({
       ...cell,
-      // Both in one order of keys.
+      // Both in the same order of keys.
       values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
     }));
   const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));

@@ -13,7 +13,7 @@ interface ListArguments {
   threads?: number;
 }
 
-/** `--dry-run`: the cells, what is done of each, and how long the rest will take. */
+/** `--dry-run`: the cells, their states, and how long the rest will take. */
 export async function listSweep(plan: Plan, out: string, args: ListArguments): Promise<void> {
   await planFor(out, plan, args.force);
   const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
@@ -25,7 +25,7 @@ export async function listSweep(plan: Plan, out: string, args: ListArguments): P
   );
   const estimated =
     known.length > 0
-      ? open.map(() => medianOf(known)) // not the mean: some were stopped and gone on with
+      ? open.map(() => medianOf(known)) // not the mean: some were stopped and continued
       : await estimateSeconds(
           open.map(({ cell }) => cell.config),
           threads,
@@ -37,7 +37,7 @@ export async function listSweep(plan: Plan, out: string, args: ListArguments): P
     print(`${cell.id}: ${text}`);
   }
   const total = estimated.reduce((sum, seconds) => sum + seconds, 0) / processes;
-  const how = known.length > 0 ? 'as the finished ones took' : 'a rough estimate';
+  const how = known.length > 0 ? 'judging by the finished ones' : 'a rough estimate';
   const done = cells.length - open.length;
   print(
     `${cells.length} cells in ${out}, ${done} done: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +

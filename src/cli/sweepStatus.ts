@@ -20,7 +20,7 @@ export const folderArgument = {
 
 export const statusCommand: CommandModule<object, InFolder> = {
   command: 'status <folder>',
-  describe: 'how far a sweep is, and its best cells',
+  describe: 'show the progress of a sweep, and its best cells',
   builder: (yargs) =>
     yargs
       .positional('folder', folderArgument)
@@ -40,8 +40,8 @@ async function status({ folder: out }: InFolder): Promise<void> {
   if (count('stopped') > 0) words.push(`${count('stopped')} stopped early`);
   words.push(
     lock?.live === true
-      ? `process ${lock.holder.pid} on ${lock.holder.host} is at work since ${lock.holder.since}`
-      : 'nothing runs',
+      ? `process ${lock.holder.pid} on ${lock.holder.host} has been running since ${lock.holder.since}`
+      : 'not running',
   );
   print(`${plan.name}: ${words.join(', ')}`);
   bestOf(plan.keys, cells).forEach(print);

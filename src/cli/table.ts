@@ -17,20 +17,20 @@ interface TableArguments {
 
 export const tableCommand: CommandModule<object, TableArguments> = {
   command: 'table <folders..>',
-  describe: 'print all results in a folder as the tables of the paper',
+  describe: "print all results in a folder as the paper's tables",
   builder: (yargs) =>
     yargs
       .positional('folders', {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'folders with result folders in them, at any depth',
+        describe: 'folders that contain result folders, at any depth',
       })
       .option('out', {
         type: 'string',
         requiresArg: true,
         coerce: once('out'),
-        describe: 'where table.csv and table.md go (default: the folder, if it is one)',
+        describe: 'where table.csv and table.md go (default: the folder, if there is only one)',
       })
       .option('write', {
         type: 'boolean',
@@ -41,7 +41,7 @@ export const tableCommand: CommandModule<object, TableArguments> = {
       .example('$0 table runs --no-write', 'only print it')
       .example('$0 table here there --out both', 'seeds computed in two places, in one table')
       .epilog(
-        'Runs that differ only in the seed make one line: the mean of their figures, and below it the standard deviation over seeds.',
+        'Runs that differ only in the seed make one line: the mean of their numbers, and below it the standard deviation over seeds.',
       ),
   handler: ({ folders, out, write }) => {
     const place = write ? placeOf(folders, out) : { notes: [] };
@@ -71,20 +71,20 @@ export const tableCommand: CommandModule<object, TableArguments> = {
   },
 };
 
-/** Where the files go; what a run has left in its folder stays as it is. */
+/** Where the files go; never the folder of a run, whose files must not change. */
 function placeOf(
   folders: readonly string[],
   out: string | undefined,
 ): { folder?: string; notes: string[] } {
   if (out !== undefined) {
     if (!isRunFolder(out)) return { folder: out, notes: [] };
-    throw new UserError(`--out ${out}: that is the folder of a run, which has a table of its own`);
+    throw new UserError(`--out ${out}: that is the folder of a run, which has its own table`);
   }
   const how = '--out FOLDER says where';
   if (folders.length > 1) {
-    return { notes: [`of several folders, no files are written: ${how}`] };
+    return { notes: [`for several folders, no files are written: ${how}`] };
   }
   const [folder] = folders;
   if (!isRunFolder(folder)) return { folder, notes: [] };
-  return { notes: [`${folder} is the folder of a run, no files are written: ${how}`] };
+  return { notes: [`${folder} is the folder of a run, so no files are written: ${how}`] };
 }

@@ -67,7 +67,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
         'on the first 1000 test images',
       )
       .epilog(
-        'Attacked are the test images that both networks classify correctly. Perturbations are the smallest that each attack finds.',
+        'The attacks run on the test images that both networks classify correctly. Each finds the smallest perturbations that it can.',
       ) as never,
   handler: async ({ a, b, out, set = [], threads, dataDir, force, ...chosen }) => {
     const { attacks = DEFAULT_ATTACKS, ...rest } = chosen;

@@ -4,23 +4,23 @@ import { keysOf } from '../config/problems.js';
 import { inWords, nearest } from '../base/text.js';
 
 /**
- * Our strings in place of yargs' English: what is wrong, then what yargs inserts, with tabs between,
- * so that `usageProblem` can word it as the command line has it.
+ * Our strings in place of yargs' English: the kind of mistake and the values that yargs inserts,
+ * separated by tabs, for `usageProblem` to put into words.
  */
 export const YARGS_STRINGS = {
   'Not enough arguments following: %s': 'no value\t%s',
-  'Invalid values:': ' ', // y18n takes the empty string for no string
+  'Invalid values:': ' ', // y18n treats the empty string as missing
   'Argument: %s, Given: %s, Choices: %s': 'no choice\t%s\t%s\t%s',
   'Unknown argument: %s': both('unexpected\t%s'),
   'Missing required argument: %s': both('missing option\t%s'),
   'Not enough non-option arguments: got %s, need at least %s': both('missing\t%s\t%s'),
 };
 
-/** What a command line could have been. */
+/** The commands and options that a command line may have. */
 export interface Usage {
-  /** As yargs has them, and what commands have below them: `run <config..>`, `data list`. */
+  /** Commands and subcommands with their arguments, as in yargs: `run <config..>`, `data list`. */
   commands: readonly string[];
-  /** The options of the command that was found, without dashes. */
+  /** The options of the recognised command, without dashes. */
   options: readonly string[];
 }
 
@@ -46,7 +46,7 @@ export function usageProblem(
     if (kind === 'no value') return `--${said[0]} needs a value`;
     if (kind === 'no choice') return notAmong(said);
     if (command === undefined && words.length > 0) return unknownCommand(words[0]);
-    // yargs finds what is missing first: that may be what a mistyped option was meant to be.
+    // yargs reports missing arguments first, but the cause may be a mistyped option.
     const unknown = args.find(isUnknownOption);
     if (unknown !== undefined) return unknownOption(unknown);
     if (kind === 'unexpected') return unexpectedArgument(said[0].split(', ')[0]);
@@ -94,7 +94,7 @@ export function usageProblem(
   }
 }
 
-/** As yargs keeps the strings that depend on a number. */
+/** The form in which yargs keeps strings that depend on a number. */
 function both(text: string) {
   return { one: text, other: text };
 }
@@ -104,7 +104,7 @@ function nameIn(arg: string): string {
   return arg.replace(/^-+/, '').split('=')[0];
 }
 
-/** yargs takes options in camel case, too. */
+/** yargs also accepts options in camel case. */
 function inDashes(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

@@ -15,13 +15,13 @@ interface ValidateArguments {
 /** `--set key=value`, any number of times, for every command that reads a configuration. */
 export const setOption = setOptionSuchAs('training.bang.beta=1.2');
 
-/** @param example of what the command takes */
+/** @param example a key and value that the command takes */
 export function setOptionSuchAs(example: string) {
   return {
     type: 'string',
     requiresArg: true,
     describe: `change a key, such as ${example}; null removes it; may be repeated`,
-    // Not yargs' array type: that would take the file names after it, too.
+    // Not yargs' array type, which would also take the file names that follow.
     coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
     default: [] as string[],
     defaultDescription: 'nothing',
@@ -30,7 +30,7 @@ export function setOptionSuchAs(example: string) {
 
 export const validateCommand: CommandModule<object, ValidateArguments> = {
   command: 'validate <files..>',
-  describe: 'check configurations, without running anything',
+  describe: 'check configurations without running anything',
   builder: (yargs) =>
     yargs
       .positional('files', {

@@ -11,7 +11,7 @@ interface ViewArguments extends GalleryArguments {
 
 export const viewCommand: CommandModule<object, ViewArguments> = {
   command: 'view <results..>',
-  describe: 'show results in a browser, while runs or a sweep go on',
+  describe: 'show results in a browser, while runs or a sweep are in progress',
   builder: (yargs) =>
     yargs
       .positional('results', pageResults)
@@ -19,13 +19,13 @@ export const viewCommand: CommandModule<object, ViewArguments> = {
         type: 'string',
         requiresArg: true,
         coerce: once('port'),
-        describe: 'the port on 127.0.0.1 (default: any that is free)',
+        describe: 'the port on 127.0.0.1 (default: any free one)',
       })
       .options(galleryOptions)
       .example('$0 view runs', 'prints an address to open')
-      .example('$0 view runs/lenet --port 8000', 'a sweep that goes on in another terminal')
+      .example('$0 view runs/lenet --port 8000', 'a sweep that is running in another terminal')
       .epilog(
-        'The page is what bang report writes, and changes with the folders. Only this machine can read it. Ctrl-C ends it.',
+        'The page is that of bang report, and changes with the folders. Only this machine can read it. Ctrl-C ends it.',
       ) as never,
   handler: async ({ results, port, examples, engine, threads, dataDir }) => {
     const options = {

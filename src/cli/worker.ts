@@ -18,7 +18,7 @@ interface WorkerArguments extends QueueArguments {
 
 export const workerCommand: CommandModule<object, WorkerArguments> = {
   command: 'worker',
-  describe: 'compute cells of sweeps from a queue, here for whoever hands them out',
+  describe: 'compute cells of sweeps from a queue on this machine',
   builder: (yargs) =>
     yargs
       .options(queueOptions)
@@ -37,7 +37,7 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
         requiresArg: true,
         coerce: once('work'),
         describe:
-          'the folder to compute in; what is begun there goes on after a restart (default: a temporary one)',
+          'the folder to compute in; cells begun there continue after a restart (default: a temporary folder)',
       })
       .option('idle', {
         requiresArg: true,
@@ -46,12 +46,12 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
       .option('allow-mixed', {
         type: 'boolean',
         default: false,
-        describe: 'take cells of another version of bang, or of a sweep of another engine, too',
+        describe: 'also take cells of another version of bang, or of a sweep with another engine',
       })
       .example('$0 worker --queue redis://host:6379', 'until Ctrl-C')
       .example('BANG_QUEUE=rediss://host:6380 $0 worker --idle 60', 'until nothing is left to do')
       .epilog(
-        'Stopped with Ctrl-C or SIGTERM it puts the cells that it has begun back into the queue; killed, the queue notices it within a minute. BANG_QUEUE is the address where --queue is not given, BANG_QUEUE_PASSWORD the password.',
+        'When stopped with Ctrl-C or SIGTERM, a worker puts its cells back into the queue; if it is killed, the queue notices within a minute. BANG_QUEUE is the default of --queue, and BANG_QUEUE_PASSWORD the password.',
       ) as never,
   handler: async (args) => {
     const { jobs, threads, dataDir, work: given, allowMixed } = args;

@@ -4,7 +4,7 @@ import { printable } from '../base/text.js';
 import { escaped } from './markdown.js';
 import { numberText, telling } from './numbers.js';
 
-/** One band in a sentence: the value, the band, and how far it is from its edge. */
+/** One band in a sentence: the value, the band, and the distance from its edge. */
 export function verdictSentence({
   figure,
   value,
@@ -18,7 +18,7 @@ export function verdictSentence({
     : '';
   const expected = `${bandText(band, figure)}${around}`;
   if (value === null || margin === null) {
-    return `${figure.name} has no value, as there was nothing to measure it on; expected ${expected}`;
+    return `${figure.name} has no value, as there was nothing to measure; expected ${expected}`;
   }
   const is = `${figure.name} is ${numberText(value, figure)}, expected ${expected}`;
   const by = telling(Math.abs(margin), figure.digits);
@@ -31,7 +31,7 @@ function bandText({ min, max }: Pick<Verdict, 'min' | 'max'>, figure: Verdict['f
   return `${telling(min, figure.digits)} to ${numberText(max, figure)}`;
 }
 
-/** A line for each band, or for what went wrong. */
+/** A line for each band, or for the problem. */
 export function outcomeLines({ name, verdicts, problem }: Outcome): string[] {
   if (problem) return [`${problemMark(problem)} ${printable(name)}: ${problem.message}`];
   return verdicts.map(
@@ -43,7 +43,6 @@ function problemMark({ kind }: NonNullable<Outcome['problem']>): string {
   return kind === 'failed' ? 'FAIL' : 'ERROR';
 }
 
-/** How many of each kind there are. */
 export interface Tally {
   bands: number;
   out: number;
@@ -65,18 +64,18 @@ export function tallyOf(outcomes: readonly Outcome[]): Tally {
   };
 }
 
-/** `2 of 9 figures are out of band, 1 config could not be run`; empty if all is well. */
+/** `2 of 9 numbers are out of band, 1 config could not be checked`; empty if all is well. */
 export function tallySentence({ bands, out, failed, unable }: Tally): string {
   const count = (n: number, one: string, many: string): string[] =>
     n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
   return [
-    ...count(out, `of ${bands} figures is out of band`, `of ${bands} figures are out of band`),
+    ...count(out, `of ${bands} numbers is out of band`, `of ${bands} numbers are out of band`),
     ...count(failed, 'experiment failed', 'experiments failed'),
     ...count(unable, 'config could not be checked', 'configs could not be checked'),
   ].join(', ');
 }
 
-/** What `--json` writes. */
+/** The output of `--json`. */
 export function verdictJson(outcomes: readonly Outcome[], version: string): string {
   const value = {
     format: 1,
@@ -102,7 +101,7 @@ export function verdictJson(outcomes: readonly Outcome[], version: string): stri
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** As JUnit has it and CI services read it: a suite for each config, a test case for each band. */
+/** JUnit XML, as CI services read it: a suite for each config, a test case for each band. */
 export function junitXml(outcomes: readonly Outcome[]): string {
   const document = new DOMImplementation().createDocument(null, 'testsuites');
   const root = document.documentElement!;
@@ -142,12 +141,12 @@ export function junitXml(outcomes: readonly Outcome[]): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n${text}\n`;
 }
 
-/** Text with line ends as spaces, and nothing in it that XML cannot say. */
+/** Text with line ends as spaces, without characters that XML cannot represent. */
 function xmlText(value: string | number): string {
   return printable(String(value).replace(/\s+/g, ' ')).replace(/[\p{Cs}\uFFFE\uFFFF]/gu, '\uFFFD');
 }
 
-/** Annotations as GitHub Actions reads them from the output of a step: one for each thing that is wrong. */
+/** Annotations that GitHub Actions reads from the output of a step, one for each problem. */
 export function githubAnnotations(outcomes: readonly Outcome[]): string[] {
   return outcomes.flatMap(({ file, name, verdicts, problem }) => {
     const error = (title: string, message: string): string =>
@@ -169,7 +168,7 @@ function property(text: string): string {
   return annotationText(text).replaceAll(':', '%3A').replaceAll(',', '%2C');
 }
 
-/** The same as a Markdown section, for the summary of a step. */
+/** The outcomes as a Markdown section, for the summary of a step. */
 export function markdownSummary(outcomes: readonly Outcome[]): string {
   const sentence = tallySentence(tallyOf(outcomes));
   const lines = outcomes.flatMap(({ name, verdicts, problem }) => [
@@ -184,9 +183,9 @@ export function markdownSummary(outcomes: readonly Outcome[]): string {
   ]);
   const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;
   return [
-    `### bang check: ${sentence === '' ? 'all figures are in their bands' : escaped(sentence)}`,
+    `### bang check: ${sentence === '' ? 'all numbers are in their bands' : escaped(sentence)}`,
     '',
-    row(['config', 'figure', 'value', 'band', '']),
+    row(['config', 'quantity', 'value', 'band', '']),
     '| --- | --- | ---: | ---: | --- |',
     ...lines.map(row),
     '',

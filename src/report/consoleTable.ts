@@ -23,13 +23,13 @@ const RESULTS: readonly Column[] = COLUMNS.map(({ title }, i) => ({
   },
 }));
 
-/** Accuracy and FGS, which with β and ε are half of the width. */
+/** Accuracy and FGS, which together with β and ε take half of the width. */
 const FIRST_HALF = 4;
 
 /**
  * The table for a console, in the layout of the paper's Tables 1 and 2.
  *
- * @param width how many characters fit; where the table does not, it becomes two, one above the other
+ * @param width in characters; a wider table is split into two, one above the other
  */
 export function consoleTable(entries: readonly Entry[], width = Infinity): string {
   const all = entries.map(linesOf);
@@ -39,7 +39,7 @@ export function consoleTable(entries: readonly Entry[], width = Infinity): strin
   return parts.map((columns) => draw(all, columns, width)).join('\n');
 }
 
-/** Names are broken as far as that helps. */
+/** Breaks names if that makes the table fit. */
 function draw(entries: readonly Line[][], columns: readonly Column[], width: number): string {
   const { least, most } = NAME_WIDTH;
   const drawn = drawWith(entries, columns, most);
@@ -71,12 +71,12 @@ function drawWith(
   return table.toString();
 }
 
-/** The name, and what makes the line unlike others below it. */
+/** The name and, below it, the labels that distinguish the line from others. */
 function namesOf({ name, labels }: Line, width: number): string[] {
   return [name, ...labels].flatMap((text) => broken(text, width));
 }
 
-/** In lines of at most so many characters, at spaces and hyphens where that is possible. */
+/** Breaks text into lines of at most `width` characters, at spaces and hyphens where possible. */
 function broken(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text;

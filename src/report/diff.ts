@@ -4,7 +4,7 @@ import { printable } from '../base/text.js';
 import { numberText, telling } from './numbers.js';
 import type { OverSeeds } from '../metrics/quantities.js';
 
-/** What moved, for a console. */
+/** The changes as text for a console. */
 export function diffText(a: string, b: string, diff: RunDiff): string {
   const { config, provenance, sameWeights, figures, noise, images, notes } = diff;
   const moved = figures.filter((change) => change.difference !== 0);
@@ -18,13 +18,13 @@ export function diffText(a: string, b: string, diff: RunDiff): string {
     ...changes('provenance:', provenance),
     ...(sameWeights === null
       ? []
-      : [sameWeights ? 'weights: the same, bit for bit' : 'weights: not the same']),
+      : [sameWeights ? 'weights: the same, bit for bit' : 'weights: different']),
   ];
   const rest = [
-    ...(same === 0 ? [] : [`${same} ${same === 1 ? 'figure is' : 'figures are'} the same`]),
+    ...(same === 0 ? [] : [`${same} ${same === 1 ? 'number is' : 'numbers are'} the same`]),
     ...(noise === null || moved.length === 0
       ? []
-      : [`± and what is within noise (${NOISE} standard deviations) are told by ${noise}`]),
+      : [`what is within noise (${NOISE} standard deviations) is judged by ${noise}`]),
     ...(images ? imageLines(images) : []),
     ...notes.map((note) => printable(`note: ${note}`)),
   ];
@@ -57,7 +57,7 @@ function figureTable(moved: readonly FigureChange[], withNoise: boolean): string
 function imageLines({ images, predicted, blank, columns }: ImageChanges): string[] {
   const { changed, toWrong, toRight } = predicted;
   const lines = [
-    `of ${images} images, the prediction of ${changed} changed: ${toWrong} are wrong now, ${toRight} are right now`,
+    `of ${images} images, the prediction of ${changed} changed: ${toWrong} are now wrong, ${toRight} are now right`,
     `blank gradients: ${blank.became} more, ${blank.ceased} less`,
   ];
   for (const { column, changed, gained, lost, most } of columns) {
@@ -73,7 +73,7 @@ function signed(value: number, digits: number): string {
   return value > 0 ? `+${text}` : text;
 }
 
-/** What `bang diff --json` prints. */
+/** The output of `bang diff --json`. */
 export function diffJson(a: string, b: string, { figures, ...rest }: RunDiff): string {
   const value = {
     format: 1,

@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 
-/** A table before it is drawn: as plain texts for a console, with exact numbers for a page. */
+/** A table that can be drawn on a console or on a page; it has the exact numbers for the latter. */
 export interface Grid {
   columns: Column[];
   rows: (readonly GridCell[])[];
@@ -9,21 +9,21 @@ export interface Grid {
 export interface Column {
   /** Lines of the heading. */
   title: readonly string[];
-  /** Texts stand left, numbers right, which is where they stand if it is left out. */
+  /** `left` for texts; right if left out, for numbers. */
   align?: 'left';
 }
 
 export interface GridCell {
   /** One line, or several. */
   text: string;
-  /** The number that the text is of, as the CSV file has it. */
+  /** The number behind the text, as in the CSV file. */
   value?: number;
 }
 
-/** What is not measured, or has nothing to measure. */
+/** Not measured, or nothing to measure. */
 export const NOTHING: GridCell = { text: '–' };
 
-/** A table of cli-table3 without lines between its rows. */
+/** For cli-table3: no lines between rows. */
 const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
 
 /** The table for a console. */
@@ -43,7 +43,7 @@ export function countCell(value: number): GridCell {
   return { text: String(value), value };
 }
 
-/** A number as the tables have it, and as their CSV files do. */
+/** A number, rounded as in the tables and as in their CSV files. */
 export function numberCell(value: number, digits: number): GridCell {
   return { text: value.toFixed(digits), value: Number(value.toFixed(4)) };
 }

@@ -11,7 +11,7 @@ import {
 import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
 import { protocolName, type Entry } from '../store/entry.js';
 
-/** A line of a table as texts, whatever it is drawn with. */
+/** A line of a table as texts, for any output format. */
 export interface Line {
   kind: 'ours' | 'seeds' | 'published' | 'difference';
   name: string;
@@ -23,9 +23,9 @@ export interface Line {
 
 export interface NumberCell {
   text: string;
-  /** `± 0.1079`, the deviation that belongs to the number. */
+  /** The deviation of the number, such as `± 0.1079`. */
   spread?: string;
-  /** What the texts are of; absent where there is none. */
+  /** The number behind the texts, if there is one. */
   measured?: Measured;
 }
 
@@ -104,7 +104,7 @@ function cellsOf(measures: Measures): NumberCell[] {
   });
 }
 
-/** What the signs of a table mean, as far as they are in it. */
+/** The meaning of the signs that occur in a table. */
 export function legendOf(entries: readonly Entry[]): string[] {
   const several = entries.filter(({ rows }) => rows.length > 1);
   const legend = ['± and what follows it is the standard deviation over images, as in the paper.'];
@@ -122,7 +122,7 @@ export function legendOf(entries: readonly Entry[]): string[] {
   return legend;
 }
 
-/** How the attacks went along their lines, a sentence for each way. */
+/** The protocols of the entries, a sentence for each. */
 export function protocolSentences(entries: readonly Entry[]): string[] {
   const rows = entries.flatMap((entry) => entry.rows.slice(0, 1));
   return [...new Set(rows.map(({ protocol }) => protocolSentence(protocol)))];

@@ -26,7 +26,7 @@ export function markdownGrid({ columns, rows }: Grid): string {
   );
 }
 
-/** The first column stands left, all others right. */
+/** The first column is left-aligned, all others right-aligned. */
 function markdownOf(titles: readonly string[], rows: readonly (readonly string[])[]): string {
   const width = (i: number) => Math.max(3, ...[titles, ...rows].map((row) => row[i].length));
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
@@ -42,7 +42,7 @@ function bold(text: string): string {
   return `**${escaped(text)}**`;
 }
 
-/** Text in which nothing means anything to Markdown. */
+/** Text with Markdown's special characters escaped. */
 export function escaped(text: string): string {
   return text.replace(/[\\`*_~[\]<>|&$]/g, '\\$&').replace(/\s+/g, ' ');
 }

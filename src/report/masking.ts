@@ -15,7 +15,6 @@ export function maskingTable(study: MaskingStudy): string {
   return `${blankSentence(study)}\n${drawGrid(maskingGrid(study))}`;
 }
 
-/** How many gradients are blank. */
 export function blankSentence({ attacked, blank }: MaskingStudy): string {
   return `${blank} of ${attacked} gradients are blank in float32`;
 }
@@ -44,7 +43,7 @@ export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
   };
 }
 
-/** What the FGS column hides, in one sentence; undefined where nothing was measured. */
+/** What the FGS column hides, in one sentence; undefined if nothing was measured. */
 export function maskingSentence(rows: readonly Row[]): string | undefined {
   const found = hiddenByFgs(rows);
   if (!found) return undefined;

@@ -4,7 +4,7 @@ import type { PublishedNoise } from '../paper/published.js';
 import { type NoiseRow, type OfPair, PAIR } from '../metrics/noise.js';
 
 /**
- * The end of training as a table, beside the figures that the paper quotes.
+ * The last stage as a table, followed by the numbers that the paper quotes.
  *
  * @param rows of one stage
  */
@@ -19,7 +19,7 @@ export function noiseTable(
     style: { head: [], border: [] },
     colAligns: columns.map(() => 'right' as const),
   });
-  // A rule before what is published, and none elsewhere.
+  // A rule only before the published line.
   for (const part of [lines.slice(0, rows.length), lines.slice(rows.length)]) {
     if (part.length === 0) continue;
     table.push(columns.map((_, i) => part.map((line) => line[i].text).join('\n')));
@@ -27,7 +27,7 @@ export function noiseTable(
   return table.toString();
 }
 
-/** The table before it is drawn, what is published last. */
+/** The table before it is drawn; the published line is last. */
 export function noiseGrid(
   rows: readonly NoiseRow[],
   titles: OfPair<string>,
@@ -70,8 +70,8 @@ export function noiseSentences(
   const noise = rows.flatMap(({ networks }) => PAIR.map((name) => networks[name].overCopies ?? 0));
   const largest = Math.max(...noise);
   return [
-    `Share of random distortions that are classified wrongly at iteration ${iteration}: ${images} images that both networks always classified correctly (${images / classes} of each class), ${copies} ${copies === 1 ? 'copy' : 'copies'} of each with Gaussian noise of σ pixel units.`,
-    '± is the standard error over images, the noise included' +
-      (copies > 1 ? `; that of the noise alone is ${largest.toFixed(2)} at most.` : '.'),
+    `Share of random distortions that are misclassified at iteration ${iteration}: ${images} images that both networks always classified correctly (${images / classes} of each class), ${copies} ${copies === 1 ? 'copy' : 'copies'} of each with Gaussian noise of σ grey levels.`,
+    '± is the standard error over images, including the noise' +
+      (copies > 1 ? `; that of the noise alone is at most ${largest.toFixed(2)}.` : '.'),
   ];
 }

@@ -7,7 +7,7 @@ export function numberText(value: number, { unit, digits }: NumberStyle): string
   return unit === '' ? text : `${text} ${unit}`;
 }
 
-/** With more digits where so few would hide all of it. */
+/** With more digits if the given number of them would round it to zero. */
 export function telling(value: number, digits: number): string {
   const text = fixed(value, digits);
   if (Number(text) !== 0 || Math.abs(value) < 1e-9) return text;

@@ -11,14 +11,14 @@ import { valueText } from '../config/points.js';
 import { countCell, type Grid, type GridCell, NOTHING } from './grid.js';
 import { COLUMNS } from './lines.js';
 
-/** What stands where there are nothing is measured. */
+/** The state of a point, shown where nothing was measured. */
 export function stateText(point: SweepPoint | undefined): string {
   const states = point?.cells.map(({ state }) => state) ?? [];
   if (states.includes('failed')) return 'fail';
   return states.includes('stopped') ? 'stop' : '-';
 }
 
-/** All points of a sweep, a column for each key, means over seeds. */
+/** All points of a sweep with a column for each key; means over seeds. */
 export function pointGrid(keys: readonly string[], points: readonly SweepPoint[]): Grid {
   return {
     columns: [
@@ -39,7 +39,7 @@ function valueCell(value: unknown): GridCell {
   return value === undefined ? NOTHING : { text: valueText(value) };
 }
 
-/** What was measured at a point, a cell for each column of the tables. */
+/** The numbers of a point, a cell for each column of the tables. */
 export function measureCells({ measures }: SweepPoint): GridCell[] {
   return COLUMNS.map(({ quantity, digits }) => {
     const value = measures[quantity]?.value;

@@ -4,8 +4,7 @@ import { meanOf } from '../metrics/statistics.js';
 import type { Entry } from '../store/entry.js';
 import { drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
 
-/** The table for a console: accuracy by attack and budget, means over seeds; undefined if nothing
- *  was measured. */
+/** Accuracy by attack and budget, means over seeds, for a console; undefined if nothing was measured. */
 export function robustnessTable(entry: Entry): string | undefined {
   const grid = robustnessGrid(entry);
   return grid && drawGrid(grid);
@@ -37,9 +36,9 @@ export function robustnessGrid({ rows }: Entry): Grid | undefined {
 }
 
 /**
- * Networks beside each other, means over seeds: the accuracy that FGS leaves at the largest L∞, and that which
- * is left at each where every image meets the attack that needs least. A table for each list of budgets;
- * none where nothing was measured.
+ * Compares networks, with means over seeds: the accuracy under FGS at the largest L∞, and at each L∞ under the
+ * attack that needs the smallest change on each image. A table for each list of budgets; none if nothing was
+ * measured.
  */
 export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   const known = entries.flatMap((entry) => {
@@ -76,7 +75,7 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   });
 }
 
-/** The mean over seeds; ∞ if it is that of one. */
+/** The mean over seeds; ∞ if any seed has ∞. */
 function medianCell(each: readonly Robust[]): GridCell {
   const medians = each.flatMap(({ medianLinf }) => medianLinf ?? []);
   if (medians.length < each.length) return { text: '∞' };

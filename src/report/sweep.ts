@@ -14,10 +14,7 @@ import { valueText } from '../config/points.js';
 
 const SHADES = ['·', '░', '▒', '▓', '█'];
 
-/**
- * The sweep for a console: a map of each surface where two keys are varied over a few values each, else
- * a table of the points.
- */
+/** The sweep for a console: maps if exactly two keys vary on a grid, else a table of the points. */
 export function sweepReport(
   keys: readonly string[],
   cells: readonly SweepCell[],
@@ -28,7 +25,7 @@ export function sweepReport(
   if (!axes) return pointTable(keys, points);
   const isMeasured = (quantity: TableQuantity): boolean =>
     points.some(({ measures }) => measures[quantity] !== null);
-  // Accuracy in any case: it says what is not done.
+  // Accuracy in any case: its map shows which cells are not done.
   const maps = SURFACES.filter((quantity) => quantity === 'accuracy' || isMeasured(quantity));
   return maps.map((quantity) => heatMap(quantity, keys, points, axes, width)).join('\n\n');
 }
@@ -40,7 +37,7 @@ interface MapAxes {
   columns: string[];
 }
 
-/** Of two keys that vary, of which each combination is there at most once. */
+/** The axes if exactly two keys vary and every combination occurs once. */
 function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | undefined {
   const points = all.filter(({ reference }) => !reference);
   if (points.some(({ values }) => values.includes(undefined))) return undefined;
@@ -55,7 +52,7 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
   return { keys: [varied[0], varied[1]], rows, columns };
 }
 
-/** Numbers and, beside them, shades: '·' is the least, '█' the most. */
+/** Numbers followed by shades: '·' is the least, '█' the most. */
 function heatMap(
   quantity: TableQuantity,
   keys: readonly string[],
@@ -113,7 +110,7 @@ function heatMap(
   return [`${title}: ${scale}`, ...(lines ?? choices.at(-1)!)].join('\n');
 }
 
-/** Points beyond this many are in the files only. */
+/** Further points are only in the files. */
 const MOST_LINES = 40;
 
 function pointTable(keys: readonly string[], points: readonly SweepPoint[]): string {

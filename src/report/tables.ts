@@ -7,7 +7,7 @@ import { robustnessComparisons } from './robustness.js';
 import { consoleTable } from './consoleTable.js';
 import type { TablePart } from '../store/collect.js';
 
-/** Tables for a console, and beneath them what there is to know about them. */
+/** Tables for a console, followed by the legend, what FGS-Rate hides, and comparisons. */
 export function consoleReport(parts: readonly TablePart[], width = Infinity): string {
   const entries = parts.flatMap((part) => part.entries);
   return [
@@ -34,7 +34,7 @@ export function markdownReport(parts: readonly TablePart[]): string {
   return `${[...blocks, ...compared].join('\n\n')}\n`;
 }
 
-/** The networks of each table under the worst of all attacks, where stronger ones were made. */
+/** The networks of each table under the worst of all attacks, if stronger ones were made. */
 export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
   return parts.flatMap(({ title, entries }) =>
     robustnessComparisons(entries).map((grid) => ({
@@ -44,7 +44,7 @@ export function comparisons(parts: readonly TablePart[]): { title: string; grid:
   );
 }
 
-/** What the FGS column hides: a title, and a line for each experiment; nothing if none knows. */
+/** What the FGS column hides: a title, and a line for each experiment for which this is known. */
 export function hiddenByFgs(entries: readonly Entry[]): string[][] {
   const lines = entries.flatMap(({ name, labels, rows }) => {
     const brief = maskingInBrief(rows);

@@ -4,14 +4,14 @@ import { trendsOf, type Trends } from '../sweep/trends.js';
 import { drawGrid, NOTHING, numberCell, type Grid } from './grid.js';
 import { COLUMNS } from './lines.js';
 
-/** The trends as a table, a line for each figure. */
+/** The trends as a table, a line for each quantity. */
 export function trendGrid({ keys, trends }: Trends): Grid {
   const short = shortKeys(keys.map(({ key }) => key));
   const digitsOf = new Map(COLUMNS.map(({ quantity, digits }) => [quantity, digits]));
   const titleOf = new Map(COLUMNS.map(({ quantity, title }) => [quantity, title.join(' ')]));
   return {
     columns: [
-      { title: ['figure'], align: 'left' },
+      { title: ['quantity'], align: 'left' },
       { title: ['reference'] },
       { title: ['points', 'above'] },
       { title: ['mean of', 'points'] },
@@ -38,9 +38,9 @@ export function trendGrid({ keys, trends }: Trends): Grid {
 
 /** How to read the table. */
 export const TRENDS =
-  'A plane over the keys, by least squares: how far each figure rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
+  'A plane over the keys, by least squares: how far each quantity rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
 
-/** The same for a console; undefined where there is none. */
+/** The trends for a console; undefined if there are none. */
 export function trendReport(
   keys: readonly string[],
   cells: readonly SweepCell[],

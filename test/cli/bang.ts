@@ -29,7 +29,7 @@ export interface BangOptions {
   deaf?: boolean;
 }
 
-/** What the tests' own environment shall not change; the files run beside each other. */
+/** Must not be changed by the environment of the tests; test files run in parallel. */
 const UNSET = { BANG_THREADS: '1', BANG_DEBUG: '', NODE_OPTIONS: '' };
 
 /** The file that a shell would start. */
@@ -37,7 +37,7 @@ export function executable(program = packageRoot): string {
   return path.join(program, 'bin', 'bang.js');
 }
 
-/** Runs `bang` as a process of its own, as a shell would. */
+/** Runs `bang` in a separate process, as a shell would. */
 export function bang(
   args: readonly string[],
   { cwd, env = {}, program = packageRoot, when, signal = 'SIGINT', deaf = false }: BangOptions,
@@ -85,7 +85,7 @@ export async function bangInside(args: string[]): Promise<Finished> {
   }
 }
 
-/** Does work as somebody whom permissions hold back, which root is not. */
+/** Does work as a user to whom file permissions apply, unlike root. */
 export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
   if (process.getuid?.() !== 0) return work();
   process.seteuid!(65_534);
@@ -96,7 +96,7 @@ export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Runs what must go well. */
+/** Runs a command that must succeed. */
 export async function bangOk(args: readonly string[], options: BangOptions): Promise<Finished> {
   const finished = await bang(args, options);
   expect(finished.stderr).not.toMatch(/^ +at /m);
@@ -132,7 +132,7 @@ export interface Workspace {
   write: (name: string, content: string | Uint8Array) => string;
   /** The names in a folder, sorted. */
   list: (folder: string) => string[];
-  /** The files of a folder with all their bytes, to see that nothing is changed. */
+  /** The files of a folder with all their bytes, to check that nothing changes. */
   contents: (folder: string) => Record<string, string>;
   remove: () => void;
 }

@@ -24,7 +24,7 @@ afterAll(() => {
   space.remove();
 });
 
-/** A config of a moment, with these expectations; `@` in arguments stands for the workspace. */
+/** A quick config with these expectations; `@` in arguments stands for the workspace. */
 function config(name: string, expectations: string, more = ''): string {
   const text = tinyConfig(`expect: ${expectations}\n${more}`)
     .replace('iterations: 40', 'iterations: 8')
@@ -34,7 +34,7 @@ function config(name: string, expectations: string, more = ''): string {
 }
 
 function check(...args: string[]): Promise<Finished> {
-  // What the service that runs the tests sets shall not be written to.
+  // The tests must not write to the files of the CI service that runs them.
   for (const name of ['GITHUB_ACTIONS', 'GITHUB_STEP_SUMMARY']) {
     if (process.env[name] !== undefined && !stubbed.has(name)) vi.stubEnv(name, '');
   }
@@ -50,17 +50,17 @@ function stub(name: string, value: string): void {
 }
 
 describe('bang check', () => {
-  it('says of each figure that it holds, and leaves nothing', async () => {
+  it('reports that each number is in its band, and leaves no files', async () => {
     const good = config('good', '{accuracy: {min: 0}, fgs_rate: {min: 0, max: 100}}');
     const { code, stdout } = await check(good);
     expect(stdout).toMatch(
-      /^ok {3}good: accuracy is [\d.]+ %, expected at least 0\.00 %: holds with [\d.]+ to spare\nok {3}good: fgs_rate is .* %, expected 0\.00 to 100\.00 %: holds .*\nall 2 figures are in their bands\n$/,
+      /^ok {3}good: accuracy is [\d.]+ %, expected at least 0\.00 %: holds with [\d.]+ to spare\nok {3}good: fgs_rate is .* %, expected 0\.00 to 100\.00 %: holds .*\nall 2 numbers are in their bands\n$/,
     );
     expect(code).toBe(0);
     expect(existsSync('runs')).toBe(false);
   });
 
-  it('goes on with the others where one cannot be run, and then fails with 2', async () => {
+  it('runs the others if one cannot be run, and exits with 2', async () => {
     const files = [
       config('misspelt', '{acuracy: {min: 0}}'),
       config('empty', '{}'),
@@ -84,14 +84,14 @@ describe('bang check', () => {
     expect(found(/^ERROR bad: another config is also named bad/)).toBe(1);
     expect(found(/^::error file=/)).toBe(5);
     expect(stderr).toMatch(
-      /^bang: 1 of 2 figures is out of band, 4 configs could not be checked\n$/m,
+      /^bang: 1 of 2 numbers is out of band, 4 configs could not be checked\n$/m,
     );
     expect(space.read('j.xml')).toMatch(/<testsuites [^>]*tests="6" failures="1" errors="4"/);
     expect(JSON.parse(space.read('j.json'))).toMatchObject({ holds: false });
     expect(space.read('summary.md')).toMatch(/^before\n### bang check: 1 of 2/);
   });
 
-  it('fails with 1 where an experiment does, and writes no annotations where nobody reads them', async () => {
+  it('exits with 1 if an experiment fails, and writes no annotations outside of CI', async () => {
     const diverging = config('diverging', '{accuracy: {min: 0}}', '').replace('@', space.folder);
     space.write(
       'diverging.yaml',
@@ -106,7 +106,7 @@ describe('bang check', () => {
     expect(code).toBe(1);
   });
 
-  it('computes again by default, and with --out what another program has computed', async () => {
+  it('computes again by default, and with --out if another program computed it', async () => {
     const good = config('good', '{accuracy: {min: 0}}');
     const first = await check(good, '--out', '@/kept');
     expect(first.stderr).toMatch(/^training: 8 iterations/m);
@@ -166,7 +166,7 @@ describe('bang check', () => {
 describe('a baseline', () => {
   const expectations = '{baseline: b.json, accuracy: {deviations: 9, margin: 60}}';
 
-  it('is measured over seeds, and judges any of them', async () => {
+  it('is measured over seeds, and holds for each of them', async () => {
     const file = config('based', expectations);
     const { stdout, code } = await check(file, '--update-baseline', '--seeds', '1,2,3');
     expect(stdout).toMatch(/^based: accuracy [\d.]+ ± [\d.]+$/m);

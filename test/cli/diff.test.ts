@@ -72,14 +72,14 @@ describe('bang diff', () => {
       ]) as unknown,
     });
     const { stdout, code } = await diff('@/a', '@/b/result.json');
-    expect(stdout).toMatch(/the prediction of 3 changed: 2 are wrong now, 1 are right now$/m);
+    expect(stdout).toMatch(/the prediction of 3 changed: 2 are now wrong, 1 are now right$/m);
     expect(stdout).toMatch(/^fgs_linf: changed on 2 images, 1 new, 0 gone, by at most 3/m);
     expect(stdout).toMatch(/│ accuracy +│ +99\.00 % +│ +98\.50 % +│ +-0\.50 │/);
-    expect(stdout).toMatch(/^\d+ figures are the same$/m);
+    expect(stdout).toMatch(/^\d+ numbers are the same$/m);
     expect(code).toBe(0);
   });
 
-  it('finds nothing between a run and itself', async () => {
+  it('finds no difference between a run and itself', async () => {
     const same = await json('@/a', '@/a');
     expect(same.config).toEqual([]);
     expect(same.sameWeights).toBe(true);
@@ -103,7 +103,7 @@ describe('bang diff', () => {
     expect(found.images).toMatchObject({ images: 10_000 });
   });
 
-  it('tells what is chance from the seeds', async () => {
+  it('judges chance by the seeds', async () => {
     // 95, 97 and 99 have the deviation 2; so have the others; of two means of three, 2·√(2/3).
     [95, 97, 99].forEach((value, i) => {
       run(`many-a/seed-${i + 1}`, value, i + 1);
@@ -116,7 +116,7 @@ describe('bang diff', () => {
     expect(accuracy).toMatchObject({ figure: 'accuracy', difference: -3, withinNoise: true });
     expect(accuracy.deviations).toBeCloseTo(-3 / (2 * Math.sqrt(2 / 3)), 12);
     expect(found.notes).toContainEqual(expect.stringContaining('no per-image.csv'));
-    // One against three: the three know.
+    // One against three: the scatter of the three counts.
     run('one', 88, 9);
     const alone = await json('@/many-a', '@/one');
     expect(alone.figures[0].deviations).toBeCloseTo(-9 / (2 * Math.sqrt(1 + 1 / 3)), 12);
@@ -125,7 +125,7 @@ describe('bang diff', () => {
     expect(alone.notes).toContainEqual(expect.stringContaining('no seed is in both'));
   });
 
-  it('or from a baseline', async () => {
+  it('or by a baseline', async () => {
     const spread = { mean: 50, std: 0.25, n: 5, min: 49, max: 51 };
     const baseline = {
       format: 1,

@@ -35,7 +35,7 @@ afterAll(() => {
 /** `@` stands for the workspace. */
 const inside = (...args: string[]) => bangInside(args.map((arg) => arg.replace('@', space.folder)));
 
-describe('a command line that does not fit', () => {
+describe('a wrong command line', () => {
   it.each<[string[], RegExp]>([
     [[], /^bang: which command\? \(see bang --help\)$/m],
     [
@@ -107,7 +107,7 @@ describe('a command line that does not fit', () => {
   });
 });
 
-describe('a value that does not fit', () => {
+describe('a wrong value', () => {
   beforeAll(() => {
     space.write('bad.yaml', tinyConfig().replace('batch: 16', 'bathc: 16'));
     space.write('same/tiny.yaml', tinyConfig());
@@ -152,7 +152,7 @@ describe('a value that does not fit', () => {
     [[...tiny, '--set', 'seed'], /^bang: --set seed: expected key=value, such as seed=2\n$/],
     [
       ['run', '@/tiny.yaml', '@/same/tiny.yaml'],
-      /^bang: two of the configs are named tiny: give each a name of its own\n$/,
+      /^bang: two of the configs are named tiny: give each a different name\n$/,
     ],
     ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
       [...tiny, `--threads=${count}`],
@@ -207,7 +207,7 @@ describe('a value that does not fit', () => {
 });
 
 describe('help', () => {
-  it('is there for the program and for each command, with examples', async () => {
+  it('is available for the program and for each command, with examples', async () => {
     const help = await bangOk(['--help'], { cwd: space.folder });
     for (const command of [
       'run',
@@ -239,7 +239,7 @@ describe('help', () => {
     expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
   });
 
-  it('is shown by -h, too, and is there for what commands have below them', async () => {
+  it('is also shown by -h, and for subcommands', async () => {
     for (const command of [
       'data pull <name>',
       'data list',
@@ -261,7 +261,7 @@ describe('help', () => {
     expect(stdout.replace(/\s+/g, ' ')).toContain(`such as ${example};`);
   });
 
-  it('says the version', async () => {
+  it('prints the version', async () => {
     expect((await bangOk(['--version'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
   });
 });
@@ -281,8 +281,8 @@ describe('a reader that goes away', () => {
   });
 });
 
-describe('what may not be read or written', () => {
-  it('is said to be so', async () => {
+describe('files without permission', () => {
+  it('are reported', async () => {
     space.write('locked/tiny/result.json', '{}');
     chmodSync(space.folder, 0o755);
     chmodSync(space.file('locked'), 0o000);
@@ -355,7 +355,7 @@ describe('engines', () => {
 });
 
 describe('bang doctor', () => {
-  it('says what computes, with how many threads, how fast, and where the data are', async () => {
+  it('shows the engine, the threads, the speed, and where the data are', async () => {
     const env = { BANG_CACHE: space.file('cache') };
     const { stdout, stderr } = await bangOk(['doctor', '--threads', '1'], {
       cwd: space.folder,

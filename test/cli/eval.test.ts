@@ -46,7 +46,7 @@ function otherwise(folder: string, column: string): number {
 }
 
 describe("bang eval on the authors' weights", () => {
-  it('finds for each image what the reference finds, by bisection', async () => {
+  it('agrees with the reference on each image, by bisection', async () => {
     const settings = evaluation('images=200', 'pass=false', 'attacks=[fgs,hc1]');
     const { stdout, stderr } = await bangOk(['eval', AUTHORS, '--row', 'R0', ...settings], {
       cwd: space.folder,
@@ -58,11 +58,11 @@ describe("bang eval on the authors' weights", () => {
     for (const column of ['index', 'label', 'predicted', 'blank', 'fgs_linf']) {
       expect(otherwise('runs/eval-lenet', column), column).toBe(0);
     }
-    // Sums of another order move one image in a thousand.
+    // Summing in another order changes one image in a thousand.
     expect(otherwise('runs/eval-lenet', 'hc1_linf')).toBeLessThanOrEqual(1);
   });
 
-  it('finds it by the exhaustive search, too', async () => {
+  it('agrees by the exhaustive search, too', async () => {
     const settings = evaluation('images=100', 'pass=false', 'attacks=[fgs,hc1]', 'search=scan');
     await bangOk(['eval', AUTHORS, '--out', 'scan', ...settings], { cwd: space.folder });
     expect(otherwise('scan', 'fgs_linf_scan')).toBe(0);
@@ -81,7 +81,7 @@ describe('bang eval on weights of our own', () => {
     ({ row } = result('runs/tiny'));
   });
 
-  it('finds what the run found, and prints it beside the row that is asked for', async () => {
+  it('gives the same results as the run, and prints the chosen row next to them', async () => {
     const { stdout } = await bangOk([...args, ...settings], { cwd: space.folder });
     expect(stdout).toMatch(/│ tiny .*│ published B1 /s);
     expect(space.list('runs/eval-tiny')).toEqual(EVALUATED);

@@ -27,7 +27,7 @@ afterAll(() => {
   space.remove();
 });
 
-/** Runs `bang export`, which must go well; returns the file. */
+/** Runs `bang export`, which must succeed; returns the file. */
 async function exported(weights: string, to: string, name: string): Promise<string> {
   const out = space.file(name);
   const finished = await bangInside(['export', weights, '--to', to, '--out', out]);
@@ -64,7 +64,7 @@ describe('bang export', () => {
     });
   });
 
-  it('writes beside the weights, and says what', async () => {
+  it('writes next to the weights, and names the file', async () => {
     const weights = space.write('runs/x/weights.safetensors', await lenet());
     const { stdout, code } = await bangInside(['export', weights, '--to', 'onnx']);
     const out = space.file('runs/x/weights.onnx');
@@ -90,7 +90,7 @@ describe('bang export', () => {
     return encodeSafetensors((await readWeights(LENET)).tensors, {});
   }
 
-  it('refuses in a sentence what cannot be done', async () => {
+  it('refuses impossible exports in one sentence', async () => {
     const weights = space.write('w.safetensors', await lenet());
     const none = space.write('none.safetensors', encodeSafetensors(new Map(), {}));
     const evil = space.write(

@@ -56,7 +56,7 @@ describe('bang figure', () => {
     for (const text of ['Loss (cross entropy)', 'Training accuracy (%)', 'iteration', 'R0', 'B1']) {
       expect(svg).toContain(`>${text}</text>`);
     }
-    // The log's own figures, regular training first.
+    // The numbers of the log, regular training first.
     const log = readCsv(results('table2', 'cifar10-r0', 'seed-1', 'training.csv'));
     expect(csvOf('training').slice(0, log.length)).toEqual(
       log.map(({ iteration, loss, train_accuracy, validation_accuracy }) => ({
@@ -87,7 +87,7 @@ describe('bang figure', () => {
     }
   });
 
-  it('surfaces: of a sweep over β and ε, another key of which stands still', async () => {
+  it('surfaces: of a sweep over β and ε, with another key constant', async () => {
     const key = (name: string) => `training.bang.${name}`;
     const lines = [1, 1.5].flatMap((beta) =>
       [0.8, 0.9].map((epsilon, i) => [
@@ -125,7 +125,7 @@ describe('bang figure', () => {
     expect(svg).not.toContain('FGS-Rate');
   });
 
-  it('noise: of a study, with the figures that the paper quotes', async () => {
+  it('noise: of a study, with the numbers that the paper quotes', async () => {
     const stages = [
       [1, 500],
       [2, 1000],
@@ -179,7 +179,7 @@ describe('bang figure', () => {
       )!;
       expect(original.index).toBe(theirs.index);
       expect(adversarial.index).toBe(theirs.index);
-      // Ours and theirs round in other places: HC1's L∞ is the same on 98.5 % of the images.
+      // Ours and theirs round differently: HC1's L∞ is the same on 98.5 % of the images.
       expect(Math.abs(Number(adversarial.linf) - Number(theirs.hc1_linf))).toBeLessThanOrEqual(1);
       expect(Math.abs(Number(adversarial.pass) - Number(theirs.hc1_pass))).toBeLessThan(0.02);
       expect(adversarial.predicted).not.toBe(original.label);
@@ -227,7 +227,7 @@ describe('bang figure refuses', () => {
     ['linf', ['empty'], /no finished run/],
     ['surfaces', ['empty'], /empty holds no surfaces\.csv: give the folder of a sweep/],
     ['surfaces', ['empty', 'line'], /give the folder of one sweep/],
-    ['surfaces', ['line'], /is not of a grid over two keys \(it varies a, b\)/],
+    ['surfaces', ['line'], /is not a grid over two keys \(it varies a, b\)/],
     ['noise', ['run'], /holds no noise\.csv: give the folder of a noise study/],
     [
       'examples',

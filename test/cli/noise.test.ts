@@ -69,7 +69,7 @@ function copyOf(folder: string): string {
 }
 
 describe('bang noise', () => {
-  it('prints the end of training beside what the paper quotes', () => {
+  it('prints the end of training next to the published numbers', () => {
     const { stdout } = whole;
     expect(stdout).toMatch(/│ +σ │ +tiny-r │ +tiny-b │ +difference │/);
     expect(stdout).toMatch(/│ +120 │ +[\d.]+ ± [\d.]+ │ +[\d.]+ ± [\d.]+ │ +-?[\d.]+ ± [\d.]+ │/);
@@ -78,7 +78,7 @@ describe('bang noise', () => {
     expect(stdout).toMatch(/^Files: whole$/m);
   });
 
-  it('writes what the figures are drawn from', () => {
+  it('writes the numbers of the figures', () => {
     const rows = readCsv(space.file('whole', 'noise.csv'));
     expect(rows.length).toBe(3 * 2 * 2);
     for (const row of rows) {
@@ -106,7 +106,7 @@ describe('bang noise', () => {
     expect(result.provenance.seconds.training).toBeGreaterThan(0);
   });
 
-  it('takes as many images of each class', () => {
+  it('takes equally many images of each class', () => {
     const images = readCsv(space.file('whole', 'images.csv'));
     const counts = Array<number>(10).fill(0);
     for (const { label } of images) counts[Number(label)]++;
@@ -115,7 +115,7 @@ describe('bang noise', () => {
     expect(positions).toEqual([...new Set(positions)].sort((a, b) => a - b));
   });
 
-  it('is named by its seed, bit for bit', async () => {
+  it('is determined by its seed, bit for bit', async () => {
     await noiseInside('again', '--threads', '1');
     expect(contents('again')).toEqual(contents('whole'));
     await noiseInside('seed', '--set', 'seed=2');
@@ -130,7 +130,7 @@ describe('bang noise', () => {
     expect(space.read('whole', 'result.json')).toBe(before);
   });
 
-  it('goes on where it was stopped, in training and in noise', async () => {
+  it('continues where it was stopped, in training and in noise', async () => {
     const files = ['regular/snapshots/iteration-10.safetensors', 'stages/iteration-20.json'];
     for (const file of files) {
       const out = `stopped-${path.basename(file)}`;
@@ -143,7 +143,7 @@ describe('bang noise', () => {
         // On a busy machine it may be over before this process sees the file.
       } while (stopped.code === 0);
       expect(stopped).toMatchObject({ code: 130, stdout: '' });
-      expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+      expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
       expect(existsSync(space.file(out, 'result.json'))).toBe(false);
       expect((await noiseInside(out, ...more)).code).toBe(0);
     }
@@ -152,7 +152,7 @@ describe('bang noise', () => {
     expect(one[3]).toBe(space.read('whole', 'images.csv'));
   });
 
-  it('uses the networks again for other copies, and repairs what was lost or damaged', async () => {
+  it('reuses the networks for other copies, and repairs lost or damaged files', async () => {
     const out = copyOf('whole');
     const lost = ['bang', 'snapshots', 'iteration-20.safetensors'] as const;
     rmSync(space.file(out, ...lost));
@@ -171,7 +171,7 @@ describe('bang noise', () => {
     expect(space.read(out, part)).toBe(space.read('whole', part));
   });
 
-  it('takes fewer of each class where one has fewer, and says so', async () => {
+  it('takes fewer of each class if one has fewer, and says so', async () => {
     const out = copyOf('whole');
     const { code, stderr, stdout } = await noiseInside(out, '--set', 'images=9');
     const [, few] =
@@ -186,7 +186,7 @@ describe('bang noise', () => {
     expect(again.stderr).not.toMatch(/training|noise/);
   });
 
-  it('refuses another study in the folder, and what is not a number of copies', async () => {
+  it('refuses another study in the folder, and a wrong number of copies', async () => {
     expectRefusal(
       await noiseInside('whole', '--set', 'seed=3'),
       /whole holds another experiment \(seed was 1, is 3\): choose another folder/,
@@ -197,7 +197,7 @@ describe('bang noise', () => {
     expect(existsSync(space.file('new'))).toBe(false);
   });
 
-  it('leaves nothing to bang table, and says what it is to bang validate', async () => {
+  it('is ignored by bang table, and described by bang validate', async () => {
     const { code, stderr } = await bangInside(['table', space.file('whole'), '--no-write']);
     expect(code).toBe(2);
     expect(stderr).not.toMatch(/damaged|not finished/);
@@ -240,7 +240,7 @@ describe('training.snapshots of bang run', () => {
     expect(read('evaluated').config.training?.iterations).toBe(10);
   });
 
-  it('are made later, too, and change nothing else', async () => {
+  it('can be added later, and change nothing else', async () => {
     await run('without');
     expect(existsSync(space.file('without', 'snapshots'))).toBe(false);
     const before = space.contents('without');

@@ -94,7 +94,7 @@ describe('a network of your own', () => {
     );
   });
 
-  it('is what its result folder records: the same command, and config.yaml, find it done', async () => {
+  it('is recorded in its result folder: the same command, and config.yaml, find it done', async () => {
     const before = space.contents('runs/own');
     expect((await run('own.yaml')).stderr).toBe('');
     expect((await run('runs/own/config.yaml', '--out', 'runs/own')).stderr).toBe('');
@@ -114,7 +114,7 @@ describe('a network of your own', () => {
     expect(refused.stderr).toMatch(difference);
   });
 
-  it('goes on from its checkpoint', async () => {
+  it('continues from its checkpoint', async () => {
     const half = ['--set', 'training.iterations=60', '--out', 'stopped'];
     const stopped = await bang(
       ['run', 'own.yaml', ...half, '--set', 'training.checkpointEvery=1', '--data-dir', 'data'],

@@ -42,7 +42,7 @@ afterAll(() => {
 const results = (name: string): string => path.join(packageRoot, 'results', name);
 
 describe('bang report', () => {
-  it('writes one file that allows nothing but itself, the same every time', async () => {
+  it('writes one file that loads nothing, the same every time', async () => {
     const { stdout, stderr } = await bangOk(['report', 'runs', '--data-dir', 'data'], {
       cwd: space.folder,
     });
@@ -104,7 +104,7 @@ describe('bang report', () => {
       { cwd: space.folder },
     );
     expect(changed.stderr).toMatch(
-      /^note: no examples of tiny .*weights\.safetensors is not what the result is of$/m,
+      /^note: no examples of tiny .*weights\.safetensors does not belong to the result$/m,
     );
     space.write('other/tiny/weights.safetensors', 'damaged');
     const damaged = await bangOk(
@@ -115,7 +115,7 @@ describe('bang report', () => {
     expect(space.read('damaged.html')).toMatch(/Left out/);
   });
 
-  it('shows what is not finished, and names what is damaged', async () => {
+  it('shows unfinished runs, and names damaged ones', async () => {
     cpSync(space.file('runs/tiny'), space.file('mixed/tiny'), { recursive: true });
     space.write('mixed/open/config.yaml', 'name: waiting\ntraining: { iterations: 50 }\n');
     space.write(
@@ -145,7 +145,7 @@ describe('bang report', () => {
     expect(again.stderr).toMatch(/^note: the study in mixed\/study is left out: cannot read /m);
   });
 
-  it('shows two sweeps of one name beside each other', async () => {
+  it('shows two sweeps with the same name', async () => {
     const text = `name: Same\nbase: ${space.file('tiny.yaml')}\ngrid: {training.batch: [1, 2]}\n`;
     space.write('sweeps/a/sweep.yaml', text);
     space.write('sweeps/b/sweep.yaml', text);
@@ -158,7 +158,7 @@ describe('bang report', () => {
     expect(ids).toEqual(expect.arrayContaining(['sweep-same', 'sweep-same_2', 'sweep-same_3']));
   });
 
-  it('refuses what makes no page, in a sentence, and writes nothing', async () => {
+  it('refuses input without results in one sentence, and writes nothing', async () => {
     const refused = async (args: string[], message: RegExp): Promise<void> => {
       expectRefusal(await bangInside(['report', ...args]), message);
     };
@@ -170,7 +170,7 @@ describe('bang report', () => {
     await refused([file('tiny.yaml'), ...out], /cannot read .*tiny\.yaml: it is not a folder/);
     await refused(
       [file('runs'), '--out', file('runs')],
-      /--out .*runs: that is a folder, give the name of a file/,
+      /--out .*runs is a folder: give the name of a file/,
     );
     await refused(
       [file('runs'), ...out, '--examples', 'many'],
@@ -199,7 +199,7 @@ describe('bang view', () => {
     }
   });
 
-  it('explains itself, and bang report does', async () => {
+  it('has help, as bang report does', async () => {
     for (const command of ['report', 'view']) {
       const { stdout, code } = await bang([command, '--help'], { cwd: space.folder });
       expect(code).toBe(0);

@@ -50,7 +50,7 @@ describe('an interrupted run', () => {
     expect(stopped).toMatchObject({ code: 130, stdout: '' });
     expect(stopped.stderr).toMatch(/^stopping after saving \(once more to stop at once\)$/m);
     expect(stopped.stderr).toMatch(/^training: stopped at iteration \d+$/m);
-    expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
   });
 
   function expectWhole(folder: string): void {
@@ -61,7 +61,7 @@ describe('an interrupted run', () => {
     }
   }
 
-  it('goes on after Ctrl-C and ends as if nothing had been', async () => {
+  it('continues after Ctrl-C, with the same results as without it', async () => {
     expect(space.list('stopped')).toEqual([
       'checkpoint.safetensors',
       'config.yaml',
@@ -73,7 +73,7 @@ describe('an interrupted run', () => {
     expectWhole('resumed');
   });
 
-  it('goes on after kill -9 from the last checkpoint, and clears up', async () => {
+  it('continues after kill -9 from the last checkpoint, and cleans up', async () => {
     const killed = await stopAt(args('killed'), 'killed/checkpoint.safetensors', 'SIGKILL');
     expect(killed.code).toBeNull();
     // Above every process id there is.
@@ -98,7 +98,7 @@ describe('an interrupted run', () => {
     expectWhole(how);
   });
 
-  it('refuses to go on with other data', async () => {
+  it('refuses to continue with other data', async () => {
     writeSmallData(space, 'strange', { seed: 3 });
     const before = space.contents('stopped');
     const strange = args('stopped').map((arg) => (arg === 'data' ? 'strange' : arg));
@@ -107,7 +107,7 @@ describe('an interrupted run', () => {
     expect(space.contents('stopped')).toEqual(before);
   });
 
-  it('goes on after finished attacks, unless what is kept of them is damaged', async () => {
+  it('continues after finished attacks, unless their files are damaged', async () => {
     // 350 scales an image are enough to be interrupted in.
     const scan = ['--set', 'evaluation.search=scan', '--set', 'evaluation.attacks=[fgs,hc1]'];
     const command = ['run', 'tiny.yaml', '--data-dir', 'data', ...scan, '--out', 'halfway'];

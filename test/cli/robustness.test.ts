@@ -66,7 +66,7 @@ describe('bang eval with budget and minimisation attacks', () => {
 });
 
 describe('bang transfer', () => {
-  it('finds that all transfers to the same network', async () => {
+  it('finds that everything transfers to the same network', async () => {
     copyFileSync(AUTHORS, space.file('copy.h5'));
     const args = ['transfer', AUTHORS, 'copy.h5', ...QUICK, '--attacks', 'fgs-unmasked,pgd'];
     const { stdout } = await bangOk([...args, '--out', 'both'], { cwd: space.folder });
@@ -88,7 +88,7 @@ describe('bang transfer', () => {
     expect(space.list('both')).toEqual(['result.json', 'study.yaml', 'transfer.csv']);
   });
 
-  it('goes on after finished attacks when it was stopped', async () => {
+  it('continues after finished attacks when it was stopped', async () => {
     const args = ['transfer', AUTHORS, 'copy.h5', ...QUICK, '--attacks', 'fgs,fgs-unmasked,pgd'];
     const out = ['--out', 'stopped'];
     const stopped = await bang([...args, ...out], {

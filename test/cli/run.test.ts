@@ -41,7 +41,7 @@ describe('bang run', () => {
     first = await run('tiny.yaml', '--set', 'evaluation.pass=true');
   });
 
-  it('prints the published row beneath its own, and the difference', () => {
+  it('prints the published row below ours, and the difference', () => {
     const rows = first.stdout.split('\n').map((line) => line.split('│').map((cell) => cell.trim()));
     const cells = (name: string) => rows.find((row) => row[1] === name)!;
     const [ours, published, difference] = ['tiny', 'published B1', 'difference'].map(cells);
@@ -57,20 +57,20 @@ describe('bang run', () => {
     expect(first.stderr).toMatch(/^HC1: \d+ of \d+ images, [\d.]+ s$/m);
   });
 
-  it('leaves its files, whole ones only', () => {
+  it('writes its files, and only complete ones', () => {
     expect(space.list('runs/tiny')).toEqual(FILES);
     const log = readCsv(space.file('runs', 'tiny', 'training.csv'));
     expect(log.map((row) => row.iteration)).toEqual(['10', '20', '30', '40']);
     expect(Object.keys(log[0])).toContain('eta_mean_conv1');
   });
 
-  it('names the columns of per-image.csv like the reference', () => {
+  it('has the same columns of per-image.csv as the reference', () => {
     const [line] = readCsv(space.file('runs', 'tiny', 'per-image.csv'));
     const [reference] = readCsv(fixture('authors-lenet-r0.per-image.csv'));
     expect(Object.keys(line)).toEqual(expect.arrayContaining(Object.keys(reference)));
   });
 
-  it('sums up what is in per-image.csv', () => {
+  it('summarises per-image.csv', () => {
     const lines = readCsv(space.file('runs', 'tiny', 'per-image.csv'));
     const { row, data } = result('runs/tiny');
     const correct = lines.filter((line) => line.label === line.predicted);
@@ -94,7 +94,7 @@ describe('bang run', () => {
     }
   });
 
-  it('prints a finished result at once, and beside it the row that is asked for now', async () => {
+  it('prints a finished result at once, next to the row chosen now', async () => {
     const before = space.contents('runs/tiny');
     const changed = statSync(space.file('runs', 'tiny', 'result.json')).mtimeMs;
     const again = await run('tiny.yaml', '--set', 'evaluation.pass=true');

@@ -167,7 +167,7 @@ it('Ctrl-C ends pip and leaves nothing', async () => {
     when: () => existsSync(begun),
   });
   expect(code).toBe(130);
-  expect(stderr).toMatch(/setting up tensorflow was stopped; the same command goes on/);
+  expect(stderr).toMatch(/setting up tensorflow was stopped; the same command continues/);
   expect(ms).toBeLessThan(50_000);
   expectNothingLeft();
 });

@@ -127,7 +127,7 @@ list:
     expect(again.stderr).toMatch(/^base-1000000: failed: /m);
     expect(again.stderr).not.toMatch(/^beta-/m);
     expect(times()).toEqual(before);
-    // What was once to be kept is kept on, without being asked for again.
+    // A file that was once kept is kept from then on.
     expect(space.list(`some/${good[0]}`)).toEqual([
       'config.yaml',
       'per-image.csv',
@@ -138,10 +138,10 @@ list:
     expect(space.read('some', 'sweep.yaml')).toMatch(/^keep:\n +- weights\n +- per-image$/m);
   });
 
-  it('says how far a folder is', async () => {
+  it('shows the progress of a folder', async () => {
     const { stdout, code } = await inside(['status', '@some']);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^sweep: 2 of 3 cells done, 1 failed, nothing runs\nbest accuracy /);
+    expect(stdout).toMatch(/^sweep: 2 of 3 cells done, 1 failed, not running\nbest accuracy /);
     expect(stdout).toMatch(/^base-1000000 failed: .*loss/m);
   });
 
@@ -169,7 +169,7 @@ list:
     expect(space.contents('some')).toEqual(before);
   });
 
-  it('ends with a sentence, and lets others in, if a cell cannot be read', async () => {
+  it('ends with a message, and releases the lock, if a cell cannot be read', async () => {
     const broken = space.file('some', good[1], 'result.json');
     const before = space.read('some', good[1], 'result.json');
     rmSync(broken);
@@ -206,7 +206,7 @@ list:
       /--keep: expected weights, per-image, training, found wieghts/,
     ],
     [['status', '@data'], /data is not the folder of a sweep/],
-    [['cancel', '@some'], /no sweep is at work in \S+some/],
+    [['cancel', '@some'], /no sweep is running in \S+some/],
   ])('refuses %j', async (args, message) => {
     expectRefusal(await inside(args), message);
   });
@@ -234,7 +234,7 @@ it.each([
     ...['sweep', 'status', path.join(packageRoot, 'results', 'grids', grid.name)],
   ]);
   expect(code).toBe(0);
-  const done = `${grid.cells} of ${grid.cells} cells done, nothing runs`;
+  const done = `${grid.cells} of ${grid.cells} cells done, not running`;
   expect(stdout.split('\n')[0]).toBe(`${grid.name}: ${done}`);
   expect(stdout).toMatch(grid.map);
   expect(stdout).toMatch(/^HC1-PASS: 0\.\d{3} ·░▒▓█ 0\.\d{3}, reference 0\.\d{3}$/m);
@@ -273,7 +273,7 @@ describe('a sweep that is stopped', () => {
       });
   }
 
-  it('goes on after Ctrl-C, kill -9 and bang sweep cancel, and ends as if nothing had been', async () => {
+  it('continues after Ctrl-C, kill -9 and bang sweep cancel, with the same results as without', async () => {
     space.write('long.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.5]}\n');
     const begun = (cell: string) => () => existsSync(space.file(cell, 'training.csv'));
 
@@ -284,7 +284,7 @@ describe('a sweep that is stopped', () => {
     expect(existsSync(space.file(one, 'result.json'))).toBe(false);
     const checkpoint = statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs;
 
-    // Nobody can clear up after this.
+    // Nothing can clean up after this.
     const moved = () =>
       existsSync(space.file(two, 'config.yaml')) ||
       statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs !== checkpoint;

@@ -81,7 +81,7 @@ describe('bang run with seeds', () => {
     expect(three.stdout).toMatch(/^Files: runs\/paper\/tiny$/m);
   });
 
-  it('runs only those that are new', async () => {
+  it('runs only the new ones', async () => {
     cpSync(space.file('runs/paper/tiny'), space.file('more'), { recursive: true });
     const before = space.contents('more/seed-1');
     const four = await run('tiny.yaml', '--set', 'seeds=[1,2,3,9]', '--out', 'more');
@@ -105,7 +105,7 @@ describe('bang run with seeds', () => {
     expectRefusal(empty, /^bang: --set seeds: expected a list of one seed or more/);
   });
 
-  it('is said by bang validate', async () => {
+  it('is shown by bang validate', async () => {
     const { stdout } = await bangInside([
       'validate',
       space.file('tiny.yaml'),
@@ -171,7 +171,7 @@ describe('bang table', () => {
     const rates = [1, 2, 3].map((n) => result(`runs/paper/tiny/seed-${n}`).row.attacks.fgs!.rate);
     expect(Number(ours.fgs_rate)).toBeCloseTo((rates[0] + rates[1] + rates[2]) / 3, 3);
     expect(Number(apart.fgs_rate)).toBeCloseTo(Number(ours.fgs_rate) - 1.68, 3);
-    // Whether a figure is marked can be told from the two lines above.
+    // Whether a number is marked follows from the two lines above.
     const isMarked = Math.abs(Number(apart.accuracy)) > 2 * Number(spread.accuracy);
     expect(apart.outside.split(' ').includes('accuracy')).toBe(isMarked);
 
@@ -194,20 +194,20 @@ describe('bang table', () => {
     expect(stdout).toContain('lenet-b0');
     expect(stderr).toBe(
       'note: apart/two/seed-1 is of the same experiment and seed as apart/one: only the latter counts\n' +
-        'note: of several folders, no files are written: --out FOLDER says where\n',
+        'note: for several folders, no files are written: --out FOLDER says where\n',
     );
     const out = await table('apart', 'elsewhere', '--out', 'new/place');
     expect(out.code).toBe(0);
     expect(space.list('new/place')).toEqual(['table.csv', 'table.md']);
   });
 
-  it('leaves what a run has made as it is', async () => {
+  it('does not change the files of a run', async () => {
     const before = space.contents('runs/scans/tiny');
     const { code, stdout, stderr } = await table('runs/scans/tiny');
     expect(code).toBe(0);
     expect(stdout).toContain('protocol corrected');
     expect(stderr).toBe(
-      'note: runs/scans/tiny is the folder of a run, no files are written: --out FOLDER says where\n',
+      'note: runs/scans/tiny is the folder of a run, so no files are written: --out FOLDER says where\n',
     );
     expect(space.contents('runs/scans/tiny')).toEqual(before);
     expectRefusal(
@@ -216,7 +216,7 @@ describe('bang table', () => {
     );
   });
 
-  it('says how to do without files where none can be written', async () => {
+  it('says how to avoid writing if files cannot be written', async () => {
     space.write('taken/table.csv/file', '');
     const { code, stderr } = await table('runs', '--out', 'taken');
     expect(code).toBe(2);
@@ -248,7 +248,7 @@ describe('bang table', () => {
     expect(Math.max(...drawn.map((line) => line.length))).toBeLessThanOrEqual(80);
   });
 
-  it('explains itself', async () => {
+  it('has help', async () => {
     const { stdout } = await bangOk(['table', '--help'], { cwd: space.folder });
     expect(stdout).toMatch(/Examples:/);
     expect(stdout).toMatch(/--no-write/);

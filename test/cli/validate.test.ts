@@ -94,13 +94,13 @@ describe('bang validate', () => {
     expect(printed).toEqual([`${b1}: ok (lenet on mnist, BANG beta 1, epsilon 0.815)\n`]);
   });
 
-  it('says one problem in one line', async () => {
+  it('reports one problem in one line', async () => {
     await expect(bang('validate', b1, '--set', 'training.bang.betta=1')).rejects.toThrow(
       new UserError('--set training.bang.betta: unknown key, did you mean beta?'),
     );
   });
 
-  it('notes what is odd', async () => {
+  it('notes unusual settings', async () => {
     const rate =
       'training.learningRate={policy: step, factor: 1, at: [99999], gamma: null, power: null}';
     expect(await bang('validate', r0, '--set', rate)).toContain(
@@ -116,7 +116,7 @@ describe('bang validate', () => {
     );
   });
 
-  it('counts what a network of your own learns', async () => {
+  it('counts the parameters of your own network', async () => {
     const file = path.join(packageRoot, 'configs', 'examples', 'own-network.yaml');
     const { config } = await loadConfig(file, ['training.bang=null']);
     // 5²·8+8, 3²·8·16+16, 6²·16·64+64, 64·10+10

@@ -30,7 +30,7 @@ const outcome = (more: Partial<Outcome> = {}): Outcome => ({
   ...more,
 });
 
-/** Nothing that a line, a tag, a command or a table could be broken out of with. */
+/** Characters that could break out of a line, a tag, a command or a table. */
 const NASTY = 'a "b" <c> & \'d\' 100 % | x: y, z\r\n::error::]]> \u0000\u001b[31m\ud800\ufffe é';
 const baseline = { mean: 3, std: 0.25, n: 10, min: 2, max: 4 };
 const OUTCOMES: Outcome[] = [
@@ -63,20 +63,20 @@ describe('a sentence', () => {
     ],
     [
       verdict('fgs_pass_mean', { value: null, margin: null, holds: false }),
-      'fgs_pass_mean has no value, as there was nothing to measure it on; expected at most 5.0000',
+      'fgs_pass_mean has no value, as there was nothing to measure; expected at most 5.0000',
     ],
   ])('%#', (one, text) => {
     expect(verdictSentence(one)).toBe(text);
   });
 
-  it('sums up what is wrong', () => {
+  it('summarises the problems', () => {
     expect(tallySentence(tallyOf(OUTCOMES))).toBe(
-      '3 of 4 figures are out of band, 1 experiment failed, 1 config could not be checked',
+      '3 of 4 numbers are out of band, 1 experiment failed, 1 config could not be checked',
     );
     expect(tallySentence(tallyOf([outcome({ verdicts: [verdict('accuracy')] })]))).toBe('');
   });
 
-  it('begins a line that says how it is', () => {
+  it('begins with ok, FAIL or ERROR', () => {
     const marks = OUTCOMES.flatMap(outcomeLines).map((line) => line.slice(0, 5).trim());
     expect(marks).toEqual(['ok', 'FAIL', 'FAIL', 'FAIL', 'ERROR', 'FAIL']);
   });
@@ -143,7 +143,7 @@ function annotationOf(line: string): { properties: Record<string, string>; messa
 }
 
 describe('annotations', () => {
-  it('are one line for each thing that is wrong, and say it in full', () => {
+  it('are one line for each problem, and complete', () => {
     const found = githubAnnotations(OUTCOMES).map(annotationOf);
     expect(found).toHaveLength(5);
     expect(found[0]).toEqual({
@@ -159,7 +159,7 @@ describe('annotations', () => {
 
 it('the summary is one table, whatever the texts are', () => {
   const lines = markdownSummary(OUTCOMES).trim().split('\n');
-  expect(lines[0]).toMatch(/^### bang check: 3 of 4 figures are out of band/);
+  expect(lines[0]).toMatch(/^### bang check: 3 of 4 numbers are out of band/);
   const table = lines.slice(2);
   expect(table).toHaveLength(2 + 6);
   for (const line of table) expect(line.match(/(?<!\\)\|/g)).toHaveLength(6);

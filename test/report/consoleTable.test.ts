@@ -19,7 +19,7 @@ function entry(more: Partial<Entry> = {}): Entry {
   return { name: 'mine', labels: [], ...numbers, rows: [rowWith()], seeds: [1], ...more };
 }
 
-/** Three seeds of a run with real figures, a little apart. */
+/** Three seeds of a run with real numbers, slightly different. */
 const seeds = entryOf(
   [0, 0.1, 0.3].map((more, i) => {
     const { config, row } = realResult('lenet-b1');
@@ -69,7 +69,7 @@ describe('the lines of an experiment', () => {
     expect(legendOf([r0]).join()).not.toMatch(/seeds|\*/);
   });
 
-  it('say how many seeds, where not all have a figure', () => {
+  it('give the number of seeds, if not all have a number', () => {
     const rows = [900, 0, 800].map((n) => rowWith({ attacks: { fgs: attackWith(n) } }));
     const line = lineOf(consoleTable([entry({ rows })]), 'over 3 seeds');
     expect([line[4], line[6]]).toEqual([expect.stringMatching(/^±[\d.]+$/), '±0.00 (2)']);
@@ -92,7 +92,7 @@ describe('the lines of an experiment', () => {
     ]);
   });
 
-  it('are labelled where they are not measured as the published ones are', () => {
+  it('are labelled if they are measured differently from the published ones', () => {
     const labels = (row: Partial<Row>) => entryOf([resultWith('lenet-b1', { row })]).labels;
     expect(labels({})).toEqual([]);
     const corrected = { search: 'scan', channels: 'kept' } as const;
@@ -168,7 +168,7 @@ describe('the Markdown table', () => {
     expect(escaped(text).replace(/\\[_\W]/g, '')).not.toMatch(/[\\`*_~[\]<>|&$]/);
   });
 
-  it('has all of the console table, each figure with its deviation', () => {
+  it('has all of the console table, each number with its deviation', () => {
     const table = markdownTable([seeds]);
     expect(lines(table)).toHaveLength(6);
     expect(table).toMatch(/\| \*\*lenet-b1\*\* +\| +1 \| 0\.815 \|/);
@@ -208,7 +208,7 @@ describe('what FGS-Rate hides', () => {
     expect(maskingInBrief([found])).toMatch(brief);
   });
 
-  it('is not said where nothing was measured', () => {
+  it('is left out if nothing was measured', () => {
     for (const rows of [
       [],
       [rowWith({ correct: 0 })],
@@ -226,7 +226,7 @@ describe('what FGS-Rate hides', () => {
   });
 });
 
-it('prints no sign that a terminal would obey', () => {
+it('prints no control characters', () => {
   const random = randomOf(3);
   const name = `a\u001b[31m\u009b${String.fromCharCode(random(32))}\u202eb`;
   const hostile = entryOf([resultWith('lenet-b1', { name })]);

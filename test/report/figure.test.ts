@@ -115,7 +115,7 @@ describe.each(NAMES)('the figure %s', (name) => {
     expect(await renderSvg(spec(readRows(lines, row, 'figure.csv')))).toBe(first);
   });
 
-  it('needs nothing from elsewhere, and says what it is', async () => {
+  it('needs no other file, and has a description', async () => {
     const svg = await draw(name);
     expect(svg).toMatch(/^<svg role="img" aria-label="[^"]{10,}"/);
     expect(svg.replaceAll(/xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|url\(["']?(?!#)/);
@@ -159,7 +159,7 @@ describe('what the figures show', () => {
     );
   });
 
-  it('noise: dots where BANG is worse by two standard errors, and the quoted figures', async () => {
+  it('noise: dots where BANG is worse by two standard errors, and the quoted numbers', async () => {
     const svg = await draw('noise');
     const worse = (ROWS.noise as { difference: number }[]).filter(
       ({ difference }) => difference >= 2,

@@ -270,8 +270,8 @@ it('takes the cells of a sweep that no longer runs out of the queue, whatever th
   const told = await bangInside([...cancel, '--queue-prefix', name]);
   vi.unstubAllEnvs();
   expect(told).toMatchObject({ code: 0 });
-  expect(told.stdout).toMatch(/^taken out of the queue: 4 cells; begun .* by workers: 0$/m);
-  expect(told.stdout).toMatch(/^nothing was at work; bang sweep retry .* goes on$/m);
+  expect(told.stdout).toMatch(/^removed from the queue: 4 cells; begun .* by workers: 0$/m);
+  expect(told.stdout).toMatch(/^nothing was running; bang sweep retry .* continues$/m);
   expect(await queue.getWaitingCount()).toBe(3 + 1);
   expect(await client.keys(`${name}:engine:*`)).toEqual([`${name}:engine:${'d'.repeat(64)}`]);
   await queue.close();

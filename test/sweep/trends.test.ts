@@ -113,7 +113,7 @@ it('has a line for each quantity, compared with the reference, which is not a po
   });
   const { columns, rows } = trendGrid(found);
   expect(columns.map(({ title }) => title.join(' '))).toEqual([
-    'figure',
+    'quantity',
     'reference',
     'points above',
     'mean of points',

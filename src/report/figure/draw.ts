@@ -53,8 +53,8 @@ const READERS: Record<
 /**
  * Draws a figure of results.
  *
- * @param results folders of results, or the CSV file that lay beside a figure
- * @throws UserError if they do not hold what the figure is drawn from
+ * @param results folders of results, or the CSV file written with a figure
+ * @throws UserError if they lack the data for the figure
  */
 export async function drawFigure(
   name: FigureKindName,
@@ -67,7 +67,7 @@ export async function drawFigure(
   return { svg: await renderSvg(kind.spec(rows)), csv: rowsCsv(rows), notes };
 }
 
-/** The rows in the CSV file beside a figure; undefined if that is not what was given. */
+/** The rows of a figure's CSV file; undefined if `results` is not such a file. */
 async function ownRows(
   name: FigureKindName,
   results: readonly string[],
@@ -152,7 +152,7 @@ function runsWith(
   return { runs: distinct(named), notes: found.notes };
 }
 
-/** Adds to names that occur twice what differs in the paths of their folders. */
+/** Makes equal names distinct by the differing parts of their folders' paths. */
 function distinct(runs: readonly NamedRun[]): NamedRun[] {
   return runs.map((run) => {
     const alike = runs.filter(({ network, seed }) => network === run.network && seed === run.seed);
@@ -165,7 +165,7 @@ function distinct(runs: readonly NamedRun[]): NamedRun[] {
   });
 }
 
-/** A folder's path without the beginning and end that all of these share. */
+/** A folder's path without the beginning and end that all share. */
 function difference(folder: string, all: readonly string[]): string {
   const parts = path.resolve(folder).split(path.sep);
   const others = all.map((other) => path.resolve(other).split(path.sep));
@@ -282,7 +282,7 @@ async function surfaceRows(results: readonly string[]): Promise<Found> {
   const across = (key: string): number => new Set(lines.map((line) => line[key])).size;
   if (varied.length !== 2 || points.size < across(x_key) * across(y_key)) {
     throw new UserError(
-      `${file} is not of a grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
+      `${file} is not a grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
     );
   }
   const rows = SURFACES.flatMap((surface) => {

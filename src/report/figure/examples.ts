@@ -8,7 +8,7 @@ import { textWidth } from './font.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 import { INK, TEXT } from './theme.js';
 
-/** An image of the figure: a test image, or what an attack made of it to fool a network. */
+/** An image of the figure: a test image, or one perturbed by an attack to fool a network. */
 export const exampleRow = z.object({
   data: z.enum(DATA_NAMES),
   attack: z.enum(ATTACK_NAMES),
@@ -19,7 +19,7 @@ export const exampleRow = z.object({
   network: z.string(),
   /** `BANG`, `regular`, or empty where it is not known. */
   training: z.string(),
-  /** All null for the test image itself; L∞ in pixel units. */
+  /** All null for the test image itself; L∞ in grey levels. */
   predicted: optionalNumber,
   linf: optionalNumber,
   pass: optionalNumber,
@@ -38,7 +38,7 @@ export function imageUrl(
 }
 
 const TITLES: Record<DataName, string> = { mnist: 'MNIST', cifar10: 'CIFAR-10' };
-/** Such that each pixel of an image is a whole number of pixels in the PNG. */
+/** Chosen so that each pixel of an image is a whole number of pixels in the PNG. */
 const SIZES: Record<DataName, number> = { mnist: 56, cifar10: 48 };
 /** From image to image. */
 const STEP = 58;
@@ -118,7 +118,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
           height: size,
           align: 'left' as const,
           baseline: 'top' as const,
-          // Of Vega, which Vega-Lite hands on: pixels stay squares.
+          // A Vega property that Vega-Lite passes on: pixels stay squares.
           ...{ smooth: false },
         },
         encoding: { x: place('left'), y: place('top'), url: { field: 'image' } },

@@ -2,9 +2,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 /**
- * The letters of all figures. Arimo has the widths of Arial and Liberation Sans and a free licence, so
- * an SVG that is drawn with any of the three has its text where it was measured to be, and a PNG is
- * drawn with Arimo wherever it is made.
+ * The font of all figures. Arimo has the same widths as Arial and Liberation Sans, so the text of an SVG is
+ * laid out correctly with any of the three. It has a free licence, so PNGs are always drawn with it.
  */
 export const FONT_FAMILY = 'Arimo, Arial, Liberation Sans, Helvetica, sans-serif';
 

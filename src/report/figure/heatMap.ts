@@ -32,7 +32,7 @@ export interface HeatCell {
 
 export type Panel = Extract<TopLevelSpec, { hconcat: unknown }>['hconcat'][number];
 
-/** So many columns leave room for a number in each cell. */
+/** The most columns that leave room for a number in each cell. */
 const NUMBERED = 6;
 const HEIGHT = 170;
 /** Between two panels: the legend of the first and the axis of the second. */
@@ -54,7 +54,7 @@ export function heatGrid(description: string, panels: readonly Panel[]): TopLeve
   };
 }
 
-/** The values of an axis that have a label: as many as there is room for, the last among them. */
+/** The values of an axis that get a label: as many as there is room for, including the last. */
 function labelled(
   values: readonly string[],
   room: number,
@@ -92,7 +92,7 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
     return `${value < 0 ? '−' : scale.diverging ? '+' : ''}${digits}`;
   };
   const middle = (low + high) / 2;
-  // Of the sequential colours the low ones are dark, of the diverging ones both ends.
+  // Sequential colours are dark at the low end, diverging ones at both ends.
   const onDark = scale.diverging ? `abs(datum.value) > ${0.6 * high}` : `datum.value < ${middle}`;
   return {
     title: { text: title, ...(subtitle !== undefined && { subtitle }) },

@@ -6,8 +6,8 @@ import { number, optionalNumber, type FigureKind } from './rows.js';
 import { chunks, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';
 
 /**
- * How many of the correctly classified images an attack fools with an L∞ of `from` ≤ L∞ < `to` pixel
- * units at least; those that it does not fool have neither.
+ * How many of the correctly classified images have a smallest L∞ of `from` ≤ L∞ < `to` grey levels under an
+ * attack; `from` and `to` are null for images that it does not fool.
  */
 export const linfRow = z.object({
   network: z.string(),
@@ -19,12 +19,10 @@ export const linfRow = z.object({
 });
 export type LinfRow = z.infer<typeof linfRow>;
 
-/** Half octaves of the whole numbers: what is large among small values is small among large ones. */
+/** Half octaves of the integers. */
 const EDGES = [1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256];
 
-/**
- * @param linf in pixel units, of every attacked image; NaN where the attack failed
- */
+/** @param linf of every attacked image, in grey levels; NaN where the attack failed */
 export function linfBins(linf: readonly number[]): Pick<LinfRow, 'from' | 'to' | 'images'>[] {
   const bins = EDGES.slice(1).map((to, i) => ({
     from: EDGES[i],
@@ -42,7 +40,7 @@ const COLUMNS = 4;
 const SPACE = 14;
 /** Longer ones are cut. */
 const LONGEST_NAME = 240;
-/** Names may be wider by this share of theirs where a viewer has no font of Arial's widths. */
+/** By this share, names may be wider in a viewer without a font of Arial's widths. */
 const WIDER_FONT = 0.25;
 
 /** Histograms of the smallest L∞: a row for each network, a column for each attack. */
@@ -77,7 +75,7 @@ export const linf: FigureKind<LinfRow> = {
         fooled: (width * (100 - panel.percent)) / 100,
         text: panel.images === 0 ? 'all fooled' : `${panel.percent.toFixed(2)} % not fooled`,
       }));
-    // Facets place what there is one after the other: without these, others would slide in their places.
+    // Facets close gaps: without these placeholders, other panels would move into the empty places.
     const absent = (block: readonly (typeof attacks)[number][]) => {
       const titles = block.map((name) => ATTACKS[name].title);
       const there = failures.filter(({ attack }) => titles.includes(attack));
@@ -180,7 +178,7 @@ export const linf: FigureKind<LinfRow> = {
   },
 };
 
-/** What each network is called, with the number of its seeds, whose images are counted together. */
+/** The label of each network, with the number of its seeds, whose images are counted together. */
 function namesOf(rows: readonly LinfRow[]): (row: LinfRow) => string {
   const seeds = new Map<string, Set<number | null>>();
   for (const { network, seed } of rows) {

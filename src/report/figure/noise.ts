@@ -3,12 +3,12 @@ import { HEAT_SIZE, heatGrid, heatPanel, type Panel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 import { INK, lineScales, TEXT } from './theme.js';
 
-/** What noise of one σ does to both networks at a stage of their training, in percent. */
+/** The effect of noise of one σ on both networks at a stage of their training, in percent. */
 export const noiseRow = z.object({
   iteration: number,
-  /** In pixel units. */
+  /** In grey levels. */
   sigma: number,
-  /** The share of noisy copies that are classified wrongly. */
+  /** The share of noisy copies that are misclassified. */
   regular: number,
   bang: number,
   /** Standard errors over images; null with one image of each class. */

@@ -3,28 +3,28 @@ import { UserError } from '../../base/errors.js';
 import { fontFiles, FONT_FAMILY, textWidth } from './font.js';
 import { TEXT, THEME } from './theme.js';
 
-/** How many pixels a PNG has for one of the figure. */
+/** Pixels of a PNG per pixel of the figure. */
 const ZOOM = 2;
 
-/** What Vega knows of a text that it asks the width of. */
+/** What Vega passes to ask for the width of a text. */
 interface TextItem {
   fontSize?: number;
   fontWeight?: string | number;
 }
 
-/** Public, but not among Vega's types. */
+/** Public, but missing from Vega's types. */
 interface Untyped {
   textMetrics: { width: (item: TextItem, line?: string | number | null) => number };
   resetSVGDefIds: () => void;
 }
 
 /**
- * Draws a specification: the same bytes for the same one, on every machine. Nothing is fetched.
+ * Draws a specification. Gives the same bytes on every machine, and fetches nothing.
  *
  * @returns an SVG that needs no other file
  */
 export async function renderSvg(spec: TopLevelSpec): Promise<string> {
-  // Loaded only here: they take as long as all else that a command loads.
+  // Loaded only here: they take as long to load as everything else.
   const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
   const { textMetrics, resetSVGDefIds } = vega as unknown as Untyped;
   // Without a browser or canvas, Vega guesses.
@@ -45,7 +45,7 @@ export async function renderSvg(spec: TopLevelSpec): Promise<string> {
   }
 }
 
-/** With three decimals of a pixel: less to read, and no last bits, which processors differ in. */
+/** With three decimals of a pixel: shorter, and without the last bits, which differ between processors. */
 function rounded(svg: string): string {
   return svg.replace(/<[^>]*>/g, (tag) =>
     tag.replace(/\d+\.\d{4,}/g, (number) => String(Number(Number(number).toFixed(3)))),
@@ -56,7 +56,7 @@ function escaped(text: string): string {
   return text.replace(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`);
 }
 
-/** It is compiled for each system, and not for all of them. */
+/** It is compiled for each system, and not available on all. */
 async function loadResvg(): Promise<typeof import('@resvg/resvg-js')> {
   try {
     return await import('@resvg/resvg-js');
@@ -78,7 +78,7 @@ export async function renderPng(svg: string): Promise<Uint8Array> {
       fontFiles: fontFiles(),
       defaultFontFamily: FONT_FAMILY.split(',')[0],
     },
-    // Where it says nothing else, and for `pixelated`, which this renderer does not know: no smoothing.
+    // No smoothing by default, nor for `pixelated`, which this renderer does not know.
     imageRendering: 1,
     fitTo: { mode: 'zoom', value: ZOOM },
   });

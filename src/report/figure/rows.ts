@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
 import { briefJson } from '../../base/text.js';
 
-/** A figure: the rows that it is drawn from, which are also the CSV file beside it, and how. */
+/** A figure: the schema of its rows, which are also its CSV file, and how they are drawn. */
 export interface FigureKind<Row> {
   row: z.ZodType<Row>;
   spec: (rows: readonly Row[]) => TopLevelSpec;
@@ -21,15 +21,15 @@ export const optionalNumber = z.preprocess(
   z.number().nullable(),
 );
 
-/** Rows as CSV; what is null is empty. */
+/** Rows as CSV; null is an empty field. */
 export function rowsCsv(rows: readonly object[]): string {
   return stringify([...rows], { header: true });
 }
 
 /**
- * Rows from the lines of a CSV file; columns that they do not have are left out.
+ * Rows from the lines of a CSV file; other columns are dropped.
  *
- * @throws UserError if a column is missing or a field is not what belongs there
+ * @throws UserError if a column is missing or a field is invalid
  */
 export function readRows<Row>(
   lines: readonly Record<string, unknown>[],
@@ -42,7 +42,7 @@ export function readRows<Row>(
     const [column] = error.issues[0].path as [string];
     throw new UserError(
       column in line
-        ? `${file}: line ${i + 2} has ${briefJson(line[column])} as ${column}, which does not belong there`
+        ? `${file}: line ${i + 2} has ${briefJson(line[column])} as ${column}, which is not valid`
         : `${file} has no column ${column}`,
     );
   });
@@ -51,7 +51,7 @@ export function readRows<Row>(
 /**
  * The lines of a CSV file by the names of their columns.
  *
- * @throws UserError if it is none, or has no line
+ * @throws UserError if it is not CSV, or has no line
  */
 export function csvLines(text: string, file: string): Record<string, string>[] {
   let lines: Record<string, string>[];

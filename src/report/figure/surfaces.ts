@@ -10,7 +10,7 @@ const PANELS: Record<Surface, { title: string; digits: number }> = {
   fgs_unmasked_linf: { title: 'Mean L∞ of unmasked FGS (pixels)', digits: 1 },
 };
 
-/** A figure of the table at a point of a sweep over two keys, the mean over the seeds. */
+/** A number of the table at a point of a sweep over two keys, as the mean over seeds. */
 export const surfaceRow = z.object({
   surface: z.enum(SURFACES),
   x_key: z.string(),
@@ -69,7 +69,7 @@ function symbolOf(key: string): string {
   return SYMBOLS[key] ?? key;
 }
 
-/** Numbers by size, other values as they come. */
+/** Numbers ascending, other values in their order. */
 function inOrder(all: readonly string[]): string[] {
   const values = [...new Set(all)];
   return values.some((value) => Number.isNaN(Number(value)))

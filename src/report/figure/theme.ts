@@ -1,7 +1,7 @@
 import type { Config } from 'vega-lite';
 import { FONT_FAMILY } from './font.js';
 
-/** The one look of all figures. Lengths are pixels of 1/96 inch: the width is that of a text column. */
+/** The look of all figures. Lengths are pixels of 1/96 inch; the width is that of a text column. */
 
 export const WIDTH = 640;
 export const TEXT = { label: 10, title: 11, panel: 12 } as const;
@@ -12,10 +12,7 @@ export const FAINT = '#8c8c8c';
 export const FILL = '#0072b2';
 const GRID = '#e6e6e6';
 
-/**
- * Colours of Okabe and Ito, which people see apart however they see colours, each with a pattern of
- * its own, by which lines are told apart in grey.
- */
+/** Colours of Okabe and Ito, which colour-blind people can tell apart, each with a pattern for lines in grey. */
 const LINES = [
   { colour: '#000000', dash: [1, 0] },
   { colour: '#0072b2', dash: [6, 2] },
@@ -27,7 +24,7 @@ const LINES = [
   { colour: '#7f7f7f', dash: [8, 2, 2, 2] },
 ] as const;
 
-/** The scales of lines that belong to these names, in this order: colour and pattern. */
+/** The colour and pattern scales of lines with these names, in this order. */
 export function lineScales(all: readonly string[]) {
   const names = [...new Set(all)];
   const style = (i: number) => LINES[i % LINES.length];
@@ -41,15 +38,15 @@ export function lineScales(all: readonly string[]) {
 export const BESIDE = 48;
 
 /**
- * How wide each of so many panels is that are side by side with a space between.
+ * The width of each of several panels side by side.
  *
- * @param before what else is left of them, beside the axis
+ * @param before space to the left of them, besides the axis
  */
 export function panelWidth(panels: number, space = BESIDE, before = 0): number {
   return Math.floor((WIDTH - before - BESIDE + space) / panels - space);
 }
 
-/** A list in pieces of a length, the last maybe shorter. */
+/** Splits a list into pieces of a length; the last may be shorter. */
 export function chunks<T>(list: readonly T[], length: number): T[][] {
   return Array.from({ length: Math.ceil(list.length / length) }, (_, i) =>
     list.slice(i * length, (i + 1) * length),
@@ -96,18 +93,18 @@ export const iterationAxis = {
   tickCount: 4,
 } as const;
 
-/** From little to much: as even to colour-blind readers, and in grey from dark to light. */
+/** Sequential: even also for colour-blind readers, and from dark to light in grey. */
 export const SEQUENTIAL = 'cividis';
-/** From less to more than nothing, by which nothing is lightest. */
+/** Diverging around zero, which is lightest. */
 export const DIVERGING = 'blueorange';
 
 export const THEME: Config = {
   background: '#ffffff',
   padding: 6,
-  // Each mark would be read out; the figure has one description.
+  // Otherwise a screen reader would read out each mark; the figure has one description.
   aria: false,
   font: FONT_FAMILY,
-  // Plots have the size that is asked for; what is written around them makes the figure larger.
+  // Sizes are those of the plots; text around them makes the figure larger.
   autosize: { type: 'pad' },
   view: { stroke: null },
   axis: {

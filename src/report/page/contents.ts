@@ -23,7 +23,7 @@ import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
 import path from 'node:path';
 
-/** All that a page shows of result folders, but for what is computed from weights. */
+/** Everything that a page shows of result folders, except what is computed from weights. */
 export interface Collected {
   folders: readonly string[];
   parts: CollectedPart[];
@@ -40,7 +40,7 @@ export interface FoundSweep {
   name: string;
   keys: readonly string[];
   cells: SweepCell[];
-  /** Whether a process is at work on it. */
+  /** Whether a process is working on it. */
   running: boolean;
 }
 
@@ -54,7 +54,7 @@ export interface FoundTransfer {
   transfers: Transfer[];
 }
 
-/** How far a run is that has no result yet; what is not known is left out. */
+/** The progress of a run without a result; unknown values are left out. */
 export interface UnfinishedRun {
   folder: string;
   name?: string;
@@ -62,15 +62,14 @@ export interface UnfinishedRun {
   /** The last line of the training log. */
   last?: { iteration: number; loss: number; validation: number | undefined };
   isTrained: boolean;
-  /** Attacks that are finished. */
+  /** Finished attacks. */
   attacks: string[];
 }
 
 /**
- * What there is in folders and below them: runs, sweeps, studies. The cells of a sweep are no runs of
- * their own.
+ * The runs, sweeps and studies in folders and below them. Cells of a sweep do not count as runs.
  *
- * @throws UserError if one of the folders is none
+ * @throws UserError if one of the paths is not a folder
  */
 export async function collectResults(folders: readonly string[]): Promise<Collected> {
   const places = { sweeps: [] as string[], studies: [] as string[] };
@@ -90,7 +89,7 @@ export async function collectResults(folders: readonly string[]): Promise<Collec
     studies: [],
     transfers: [],
     unfinished: found.unfinished.map(unfinishedRun),
-    // What is not finished is shown, not left out.
+    // Unfinished runs are shown, not left out.
     notes: [...found.notes.filter((note) => !open.includes(note)), ...notes],
   };
   for (const folder of places.sweeps) await addSweep(folder, collected);
@@ -178,7 +177,7 @@ function unfinishedRun(folder: string): UnfinishedRun {
 
 type LogLine = Partial<Record<string, string>>;
 
-/** What is being written now may be missing for a moment. */
+/** A file that is being written may be missing for a moment. */
 function tried<T>(read: () => T): T | undefined {
   try {
     return read();

@@ -8,20 +8,20 @@ import { Html, html } from './html.js';
 import { type PageContent, sectionsOf } from './sections.js';
 import path from 'node:path';
 
-/** Where the style lies in `src/`, and the compiled script in `dist/`. */
+/** The folder of the style in `src/`, and of the compiled script in `dist/`. */
 const BROWSER = ['report', 'page', 'browser'];
 
 export interface Page {
   html: string;
-  /** The Content-Security-Policy, which a server sends and the page repeats. */
+  /** The Content-Security-Policy, which the server sends and the page repeats. */
   policy: string;
 }
 
 /**
- * A page of results in one file, which loads nothing: styles, script and images are in it. The same
- * results make the same page.
+ * A page of results in one file, with styles, script and images embedded, so that it loads nothing. The same
+ * results give the same page.
  *
- * @param live whether the page is served, and asks the server for news
+ * @param live whether the page is served, and listens for updates
  */
 export function pageOf(content: PageContent, live = false): Page {
   const style = readFileSync(path.join(packageRoot, 'src', ...BROWSER, 'style.css'), 'utf8');
@@ -90,7 +90,7 @@ export function pageOf(content: PageContent, live = false): Page {
   return { html: document.text, policy };
 }
 
-/** Adds no white space: the policy allows only a text with exactly this digest. */
+/** Adds no white space: the policy allows only text with exactly this digest. */
 function asElement(name: 'style' | 'script', text: string): Html {
   return new Html(`<${name}${name === 'script' ? ' type="module"' : ''}>${text}</${name}>`);
 }

@@ -25,7 +25,7 @@ export interface Gallery {
   examples: Examples;
   /** Examples whose L∞ differs from `per-image.csv`. */
   differing: number;
-  /** Examples that `per-image.csv` has. */
+  /** Examples that were compared with `per-image.csv`. */
   compared: number;
 }
 
@@ -49,14 +49,14 @@ export interface Galleries {
 
 export const NO_GALLERIES: Galleries = { galleries: [], notes: [] };
 
-/** A network whose weights are at hand, with its name in the tables. */
+/** A network whose weights are available, with its name in the tables. */
 interface Exhibit {
   name: string;
   run: FoundRun;
 }
 
 /**
- * Examples of each network in the tables whose folder holds its weights; of several seeds, the first.
+ * Examples of each network in the tables whose folder holds its weights; for several seeds, the first.
  *
  * @throws Interrupted if the signal aborts
  */
@@ -110,7 +110,7 @@ function exhibitsOf(parts: readonly CollectedPart[]): Exhibit[] {
   );
 }
 
-/** Only those whose weights are the ones that were evaluated; the others get a note. */
+/** Only networks whose weights are the evaluated ones; the others get a note. */
 async function sound(exhibits: readonly Exhibit[], notes: string[]): Promise<Exhibit[]> {
   const good: Exhibit[] = [];
   for (const exhibit of exhibits) {
@@ -118,7 +118,7 @@ async function sound(exhibits: readonly Exhibit[], notes: string[]): Promise<Exh
     try {
       const { file, name } = await openModel(folder);
       if (digestOfTensors(file) === result.weights) good.push(exhibit);
-      else notes.push(`no examples of ${exhibit.name}: ${name} is not what the result is of`);
+      else notes.push(`no examples of ${exhibit.name}: ${name} does not belong to the result`);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       notes.push(`no examples of ${exhibit.name}: ${error.message}`);
@@ -169,7 +169,7 @@ function attacksOf(attacks: Partial<Record<AttackName, unknown>>): AttackName[] 
   return ATTACK_NAMES.filter((name) => attacks[name]);
 }
 
-/** Compares the examples with what the evaluation found. */
+/** Compares the examples with the evaluation. */
 function agreement(
   exhibits: readonly Exhibit[],
   { originals, networks }: Examples,

@@ -50,7 +50,7 @@ function galleryBody(gallery: Gallery, id: string): Html {
     compared > 0 &&
     (differing === 0
       ? ` Their L∞ is that of per-image.csv, for all ${compared}.`
-      : ` The L∞ of ${differing} of ${compared} is not that of per-image.csv: another engine may have computed that.`);
+      : ` The L∞ of ${differing} of ${compared} differs from per-image.csv, which another engine may have computed.`);
   return html`<div class="gallery" id="${id}">
     <h3>${DATA_TITLES[data]}</h3>
     <p>
@@ -139,7 +139,7 @@ function exampleCard(
   const factor = times < 10 ? times.toFixed(1) : times.toFixed(0);
   const [alt, altAdded] = [
     `Test image ${original.position} after ${title} on ${name}: taken for ${after}`,
-    `What ${title} added to it, times ${factor}`,
+    `The perturbation of ${title}, times ${factor}`,
   ];
   return html`<figure data-attack="${attack}">
     <img src="${pictureOf(pixels, shape)}" width="84" height="84" alt="${alt}" /><img

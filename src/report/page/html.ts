@@ -1,14 +1,14 @@
-/** Markup that is known to be markup: all other text is escaped where it is put in. */
+/** Markup; any other text is escaped when it is inserted. */
 export class Html {
   constructor(readonly text: string) {}
 }
 
-/** What can be put into a template. */
+/** What a template can contain. */
 export type Content = string | number | Html | false | undefined | readonly Content[];
 
 /**
- * A template of markup. What is put into it is escaped, for elements and for quoted attributes, but for
- * what came out of such a template.
+ * A template of markup. Inserted values are escaped, for elements and for quoted attributes, except those
+ * that come from such a template.
  */
 export function html(parts: TemplateStringsArray, ...contents: Content[]): Html {
   const text = parts.map((part, i) => (i === 0 ? part : textOf(contents[i - 1]) + part)).join('');
@@ -30,7 +30,7 @@ const ENTITIES: Record<string, string> = {
   "'": '&#39;',
 };
 
-/** Text in which nothing means anything to HTML; what is no character of it is replaced. */
+/** Text escaped for HTML; characters that HTML does not allow are replaced. */
 export function escaped(text: string): string {
   return text
     .replace(/[&<>"']/g, (character) => ENTITIES[character])

@@ -5,10 +5,10 @@ import type { Column, Grid, GridCell } from '../grid.js';
 import { type Content, html, type Html } from './html.js';
 
 /**
- * A table in a box of its own, so that it scrolls and the page does not.
+ * A table in a box, so that the table scrolls and not the page.
  *
- * @param id names the table, for links and for what a reader has sorted it by
- * @param groups whether its bodies are what is sorted, not its rows
+ * @param id names the table, for links and for remembering how the reader sorted it
+ * @param groups whether its bodies are sorted rather than its rows
  */
 function tableOf(
   id: string,
@@ -42,7 +42,7 @@ function lines(title: readonly string[]): Content {
   return title.map((line, i) => (i === 0 ? line || 'what' : html`<br />${line}`));
 }
 
-/** A table as Tables 1 and 2 are: for each experiment its own lines and the published one. */
+/** A table like Tables 1 and 2: for each experiment our lines and the published one. */
 export function entriesTable(id: string, caption: Content, entries: readonly Entry[]): Html {
   const columns: Column[] = [
     { title: ['Experiment'], align: 'left' },

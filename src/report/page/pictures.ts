@@ -1,7 +1,7 @@
 import { encode } from 'fast-png';
 import type { ImageShape } from '../../metrics/pass.js';
 
-/** Grey: where a perturbation is nothing. */
+/** Grey: no perturbation. */
 const MIDDLE = 128;
 
 /** An image as a `data:` address. */
@@ -15,7 +15,7 @@ export function magnification(linf: number): number {
   return (MIDDLE - 1) / linf;
 }
 
-/** What was added to an image, magnified, on grey. */
+/** The perturbation of an image, magnified, on grey. */
 export function perturbationOf(
   original: Uint8Array,
   perturbed: Uint8Array,

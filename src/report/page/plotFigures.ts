@@ -1,10 +1,10 @@
 import { type Html, html } from './html.js';
 import type { Plot } from './plots.js';
 
-/** The caption of each figure, and its text for those who do not see it. */
+/** The caption of each figure, and its alternative text. */
 const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
   linf: [
-    'The smallest L∞ that fools each network, a histogram for each attack; the bar above each tells how many images are fooled at all.',
+    'The smallest L∞ that fools each network, a histogram for each attack; the bar above each shows how many images are fooled at all.',
     'Histograms of the smallest L∞, a row for each network and a column for each attack',
   ],
   training: [
@@ -20,8 +20,8 @@ const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
     'Heat maps of accuracy, FGS and HC1 over the two keys of the sweep',
   ],
   noise: [
-    'Distortions that are classified wrongly, over training and σ.',
-    'Heat maps of the share of distortions that are classified wrongly, over training and σ',
+    'Share of misclassified distortions over training and σ.',
+    'Heat maps of the share of misclassified distortions over training and σ',
   ],
 };
 

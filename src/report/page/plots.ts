@@ -3,7 +3,7 @@ import { drawFigure } from '../figure/draw.js';
 import type { FigureKindName } from '../figure/figures.js';
 import type { Collected } from './contents.js';
 
-/** All but the figure of examples, of which there is a gallery. */
+/** All except the figure of examples, which the gallery replaces. */
 export type PlotName = Exclude<FigureKindName, 'examples'>;
 
 /** A figure as an SVG, and the data behind it as CSV. */
@@ -18,7 +18,7 @@ export type Plots = ReadonlyMap<string, readonly Plot[]>;
 
 const OF_RUNS = ['linf', 'training', 'eta'] as const;
 
-/** Every figure for which the folders hold the data; of several seeds, the first. */
+/** Every figure for which the folders hold the data; for several seeds, the first. */
 export async function plotsOf({ parts, sweeps, studies }: Collected): Promise<Plots> {
   const plots = new Map<string, readonly Plot[]>();
   for (const { title, groups } of parts) {
@@ -37,7 +37,7 @@ async function drawn(names: readonly PlotName[], folders: readonly string[]): Pr
       const { svg, csv } = await drawFigure(name, folders);
       plots.push({ name, svg, csv });
     } catch (error) {
-      // The data are not there: committed results may be without logs, sweeps keep none.
+      // No data: committed results may lack logs, and sweeps keep none.
       if (!(error instanceof UserError)) throw error;
     }
   }

@@ -14,12 +14,12 @@ export function provenanceSection(groups: readonly Group[]): Section | undefined
   if (runs.length === 0) return undefined;
   return {
     id: 'provenance',
-    title: 'Where the figures come from',
+    title: 'Where the numbers come from',
     body: runs.map(provenanceOf),
   };
 }
 
-/** How a run was made, in a box that unfolds. */
+/** The provenance of a run, in a box that unfolds. */
 function provenanceOf({ folder, result }: FoundRun): Html {
   const { name, config, weights, data } = result;
   // Results of another program may lack it.
@@ -27,7 +27,7 @@ function provenanceOf({ folder, result }: FoundRun): Html {
   const seed = config.seed === undefined ? '' : `, seed ${config.seed}`;
   const facts: [string, Content][] = [
     ['folder', html`<code>${printable(folder)}</code>`],
-    ['to make it again', html`<code>${printable(commandFor(folder, config))}</code>`],
+    ['to reproduce it', html`<code>${printable(commandFor(folder, config))}</code>`],
     ['seed', config.seed ?? 'not known'],
     ...(made ? factsOf(made) : []),
     [
@@ -62,7 +62,7 @@ function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
   ];
 }
 
-/** The command that makes such a folder. */
+/** The command that reproduces the folder. */
 function commandFor(folder: string, { evaluation, published }: Partial<Config>): string {
   const config = path.join(folder, FILES.identity);
   if (!isEvaluation(config)) return `bang run ${quoted(config)} --out FOLDER`;

@@ -50,7 +50,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     beside.map(({ title, grid }, i) =>
       gridTable(
         `compared-${i}`,
-        html`${title}. “worst” meets each image with the attack that needs least.`,
+        html`${title}. “worst” is the attack that needs the smallest change on each image.`,
         grid,
       ),
     ),

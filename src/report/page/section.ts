@@ -2,7 +2,7 @@ import { type Content, type Html, html } from './html.js';
 
 /** A part of the page, with an entry in the table of contents. */
 export interface Section {
-  /** Must not change while runs go on: by it a browser finds the section to replace. */
+  /** Must not change during runs: the browser uses it to find the section to replace. */
   id: string;
   title: string;
   body: Content;
@@ -14,7 +14,7 @@ export function list(items: readonly Content[]): Html {
   </ul>`;
 }
 
-/** A name as a part of an `id`: letters, digits and hyphens. */
+/** A name as part of an `id`: letters, digits and hyphens. */
 export function slug(name: string): string {
   return name
     .toLowerCase()

@@ -18,7 +18,7 @@ export interface PageContent {
   plots: Plots;
 }
 
-/** The sections of a page, in the order in which they are read. */
+/** The sections of a page, in order. */
 export function sectionsOf({ collected, galleries, plots }: PageContent): Section[] {
   const { parts, sweeps, studies, transfers, unfinished, notes } = collected;
   const sweepIds = idsOf(
@@ -43,7 +43,7 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   return all.flatMap((section) => section ?? []);
 }
 
-/** An `id` for each name; where names are alike, all but the first get a number. */
+/** An `id` for each name; if names are equal, all but the first get a number. */
 function idsOf(kind: string, names: readonly string[]): string[] {
   const slugs = names.map(slug);
   return slugs.map((one, i) => {

@@ -5,25 +5,24 @@ import { codeOf, UserError } from '../../base/errors.js';
 import { reason } from '../../base/files.js';
 import type { Page } from './document.js';
 
-/** A server of one page, for this machine alone. */
+/** A server of one page, for this machine only. */
 export interface PageServer {
   url: string;
-  /** Serves this page from now on, and tells every browser that has another. */
+  /** Serves this page from now on, and notifies every browser that has another. */
   show(page: Page): void;
   close(): Promise<void>;
 }
 
 const LOOPBACK = '127.0.0.1';
-/** Proxies, and browsers asleep, take a silent connection for a dead one. */
+/** Proxies and sleeping browsers treat a silent connection as dead. */
 const SIGN_OF_LIFE_MS = 15_000;
 
 /**
- * Serves a page on the loopback address. Requests under another name than this machine's are refused:
- * a page from elsewhere whose name was made to mean 127.0.0.1 could read the results otherwise (DNS
- * rebinding).
+ * Serves a page on the loopback address. Requests under other host names are refused: otherwise a foreign
+ * page whose name resolves to 127.0.0.1 could read the results (DNS rebinding).
  *
- * @param port 0: any that is free
- * @throws UserError if the port cannot be had
+ * @param port 0: any free one
+ * @throws UserError if the port is not available
  */
 export async function serve(port: number): Promise<PageServer> {
   let current: { page: Page; version: string } | undefined;
@@ -38,7 +37,7 @@ export async function serve(port: number): Promise<PageServer> {
       refuse(response, 403, `this server is ${LOOPBACK}:${own}, and answers to no other name`);
     } else if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD');
-      refuse(response, 405, 'there is nothing to do here but to read');
+      refuse(response, 405, 'this server only answers GET and HEAD');
     } else if (request.url === '/events') {
       response.writeHead(200, { ...HEADERS, 'Content-Type': 'text/event-stream' });
       response.write(':\n\n');
@@ -54,7 +53,7 @@ export async function serve(port: number): Promise<PageServer> {
       });
       response.end(request.method === 'HEAD' ? undefined : html);
     } else {
-      refuse(response, 404, 'there is nothing here');
+      refuse(response, 404, 'not found');
     }
   });
   await listening(server, port);
@@ -93,7 +92,7 @@ function isOurs({ headers: { host } }: IncomingMessage, port: number): boolean {
   return host !== undefined && namesAt(port).includes(host);
 }
 
-/** What a request may call this server, as browsers do. */
+/** The host names that a request may use for this server. */
 export function namesAt(port: number): string[] {
   const names = [LOOPBACK, 'localhost'];
   const full = names.map((name) => `${name}:${port}`);

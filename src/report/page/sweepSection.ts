@@ -21,7 +21,7 @@ export function sweepSection(
     `${count('done')} of ${cells.length} cells are done`,
     ...(count('failed') > 0 ? [`${count('failed')} failed`] : []),
     ...(count('stopped') > 0 ? [`${count('stopped')} were stopped early`] : []),
-    ...(running ? ['a process is at work'] : []),
+    ...(running ? ['a process is running'] : []),
   ];
   const failed = cells.filter(({ state }) => state === 'failed');
   const front = paretoLines(keys, cells);

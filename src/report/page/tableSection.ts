@@ -20,7 +20,7 @@ export function tableSection(
     body: [
       entriesTable(
         `${id}-table`,
-        'Ours, published, and the difference. Press a heading to sort.',
+        'Ours, published, and the difference. Click a heading to sort.',
         entries,
       ),
       html`<div class="notes">

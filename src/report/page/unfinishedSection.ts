@@ -5,7 +5,7 @@ import type { FoundSweep, UnfinishedRun } from './contents.js';
 import { html } from './html.js';
 import { list, type Section } from './section.js';
 
-/** Runs without a result, and sweeps that a process works on. */
+/** Runs without a result, and sweeps that are running. */
 export function unfinishedSection(
   unfinished: readonly UnfinishedRun[],
   sweeps: readonly FoundSweep[],
@@ -42,7 +42,7 @@ function stateOf({ iterations, last, isTrained, attacks }: UnfinishedRun): strin
     const done = attacks.flatMap((name) =>
       name in ATTACKS ? ATTACKS[name as AttackName].title : [],
     );
-    return `is trained; attacks that are finished: ${done.length === 0 ? 'none yet' : done.join(', ')}`;
+    return `is trained; finished attacks: ${done.length === 0 ? 'none yet' : done.join(', ')}`;
   }
   if (!last) return 'has begun';
   const of = iterations === undefined ? '' : ` of ${iterations}`;

@@ -9,21 +9,21 @@ import { plotsOf } from './plots.js';
 import { serve } from './serve.js';
 
 export interface ViewOptions extends GalleryOptions {
-  /** 0: any that is free. */
+  /** 0: any free one. */
   port: number;
   signal: AbortSignal;
-  /** Told where the page is, as soon as it is there. */
+  /** Gets the address of the page as soon as it is served. */
   ready: (url: string) => void;
 }
 
-/** Between two looks; more where making the page takes long, so that runs have the machine. */
+/** Between two looks; longer if making the page takes long, to leave the machine to the runs. */
 const LOOK_EVERY_MS = { least: 1000, most: 10_000 };
 const REST = 4;
 
 /**
- * Serves results as a page that follows what happens in their folders, until the signal aborts.
+ * Serves results as a page that follows changes in their folders, until the signal aborts.
  *
- * @throws Interrupted then; UserError if a folder or the port cannot be had
+ * @throws Interrupted then; UserError if a folder or the port is not available
  */
 export async function view(folders: readonly string[], options: ViewOptions): Promise<never> {
   const { port, signal, ready } = options;
@@ -47,7 +47,7 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
     server.show(pageOf({ collected, galleries, plots }, true));
   };
 
-  // A folder that is not there is told before there is a server.
+  // A missing folder is reported before the server starts.
   await collectResults(folders);
   const server = await serve(port);
   try {
@@ -68,7 +68,7 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
   }
 }
 
-/** Files come and go while runs go on: what could not be read then is read when it has changed. */
+/** Files come and go during runs: what could not be read is read when it changes. */
 async function triedAgainLater(build: () => Promise<void>, isFirst: boolean): Promise<void> {
   try {
     await build();
@@ -87,7 +87,7 @@ function stateOf(folders: readonly string[]): string {
       if (entry.isDirectory()) {
         visit(file);
       } else if (file.endsWith('.lock')) {
-        // Its time is that of whoever holds it, who says every few seconds that it lives.
+        // The holder of a lock renews its time every few seconds.
         hash.update(file);
       } else if (!file.endsWith('.tmp')) {
         const found = statSync(file, { throwIfNoEntry: false });

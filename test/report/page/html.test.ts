@@ -17,7 +17,7 @@ function parsed(markup: string): string[] {
 }
 
 describe('markup', () => {
-  it('carries any text as it is, in elements and in attributes', () => {
+  it('keeps any text unchanged, in elements and in attributes', () => {
     const random = makeRandom(1, 'html test', 0);
     const pieces = [
       '<',
@@ -52,7 +52,7 @@ describe('markup', () => {
     );
   });
 
-  it('takes templates for markup, in lists, too, and leaves out what is not there', () => {
+  it('treats templates as markup, also in lists, and leaves out missing values', () => {
     const inner = html`<b>${'<'}</b>`;
     expect(html`<p>${[inner, ' ', 1, false, undefined]}</p>`.text).toBe('<p><b>&lt;</b> 1</p>');
     expect(inner).toBeInstanceOf(Html);

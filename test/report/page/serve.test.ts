@@ -46,7 +46,7 @@ function ask(
 }
 
 describe('the server of a page', () => {
-  it('is on the loopback address, and gives the page with its policy', async () => {
+  it('listens on the loopback address, and serves the page with its policy', async () => {
     expect(server.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
     const { status, headers, body } = await ask('/');
     expect([status, body]).toEqual([200, '<p>first']);
@@ -74,12 +74,12 @@ describe('the server of a page', () => {
     }
   });
 
-  it('has names that browsers give it, which leave out port 80', () => {
+  it('has the names that browsers use, which leave out port 80', () => {
     expect(namesAt(8000)).toEqual(['127.0.0.1:8000', 'localhost:8000']);
     expect(namesAt(80)).toEqual(['127.0.0.1:80', 'localhost:80', '127.0.0.1', 'localhost']);
   });
 
-  it('has nothing but the page, to read', async () => {
+  it('serves nothing but the page, read-only', async () => {
     for (const path of ['/../../etc/passwd', '/%2e%2e/package.json', '/page', '/?x']) {
       expect((await ask(path)).status).toBe(404);
     }
@@ -88,7 +88,7 @@ describe('the server of a page', () => {
     }
   });
 
-  it('tells who listens of another page, and not of the same', async () => {
+  it('notifies listeners of another page, but not of the same one', async () => {
     const version = /data: (\w+)\n\n/;
     const first = version.exec((await ask('/events', { until: version })).body)![1];
     const listening = new AbortController();

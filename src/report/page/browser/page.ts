@@ -1,4 +1,4 @@
-/** Sorts and filters a page of results, and follows runs that go on. The page can be read without it. */
+/** Sorts and filters a page of results, and follows runs in progress. The page can be read without it. */
 
 type Direction = 'ascending' | 'descending';
 
@@ -11,7 +11,7 @@ interface Sorting {
 const sortings = new Map<string, Sorting>();
 const filters = new Map<string, Map<string, string>>();
 const unfolded = new Set<string>();
-/** The rows or bodies of tables in the order in which they came. */
+/** The rows or bodies of tables in their original order. */
 const originals = new WeakMap<HTMLTableElement, HTMLElement[]>();
 
 const numbers = new Intl.Collator('en', { numeric: true });
@@ -82,10 +82,10 @@ function pressHeading(head: HTMLTableCellElement): void {
   applySorting(table);
   const now = sortings.get(table.id);
   const title = head.innerText.replace(/\s+/g, ' ').trim();
-  announce(now ? `sorted by ${title}, ${now.direction}` : 'in its own order');
+  announce(now ? `sorted by ${title}, ${now.direction}` : 'in the original order');
 }
 
-/** At first only one class: all of them make a long page. */
+/** Initially only one class: all of them make a long page. */
 function chosenIn(gallery: HTMLElement): Map<string, string> {
   const known = filters.get(gallery.id);
   if (known) return known;
@@ -240,7 +240,7 @@ function follow(live: HTMLElement): void {
   });
   events.addEventListener('error', () => {
     live.dataset.state = 'lost';
-    live.textContent = 'the server does not answer: what you see may be old';
+    live.textContent = 'the server does not answer: this page may be out of date';
   });
   events.addEventListener('open', () => {
     live.dataset.state = 'connected';
