@@ -78,7 +78,7 @@ training:
   learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
   momentum: 0.9            # 0 to below 1
   weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
-    shuffle: false           # true: a different order in every epoch; the paper: false
+  shuffle: false           # true: a different order in every epoch; the paper: false
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
   # snapshots: 500         # iterations between two snapshots of the network, which are kept; left out: none
@@ -99,14 +99,14 @@ evaluation:                # optional, as is each of its keys
   # Slower and stronger, with robust accuracy in the results:
   # pgd            projected gradient descent, from several starts
   # deepfool-l2, deepfool-linf   to the nearest boundary of the linearised network
-    # square         random search without gradients
+  # square         random search without gradients
   attacks: [fgs, fgs-unmasked, hc1]
   # pgd:                   # how hard pgd tries, if it is among the attacks
   #   steps: 40            # gradient steps from each start: 1 or more
   #   restarts: 2          # starts for each of its two losses: 1 or more
   # square:                # the same for square
   #   queries: 1000        # forward passes for each image: 1 or more
-    protocol: paper          # paper: attacks as for the published rows; corrected: as intended
+  protocol: paper          # paper: attacks as for the published rows; corrected: as intended
   # search: scan           # left out: as the protocol has it; bisection (paper), or scan, which tries
   #                        # every step and is slower (corrected)
   # channels: kept         # left out: as the protocol has it; reversed (paper) or kept (corrected): the

@@ -213,5 +213,5 @@ function occupied(file: string, who: string, state: LockState | undefined): stri
     left === undefined
       ? ''
       : `, or, if it is gone, start again in ${Math.max(1, Math.ceil(left / 1000))} s`;
-  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it${gone}; ${file} is its mark`;
+  return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it${gone}; its lock is ${file}`;
 }

@@ -170,7 +170,7 @@ describe('a baseline', () => {
     const file = config('based', expectations);
     const { stdout, code } = await check(file, '--update-baseline', '--seeds', '1,2,3');
     expect(stdout).toMatch(/^based: accuracy [\d.]+ ± [\d.]+$/m);
-    expect(stdout).toMatch(/^wrote .*b\.json, of 3 seeds$/m);
+    expect(stdout).toMatch(/^wrote .*b\.json, over 3 seeds$/m);
     expect(code).toBe(0);
     const baseline = JSON.parse(space.read('b.json')) as Baseline;
     expect(baseline).toMatchObject({ format: 1, name: 'based', seeds: [1, 2, 3] });

@@ -279,7 +279,7 @@ describe('a sweep that is stopped', () => {
 
     const stopped = await sweep(args, { when: begun(one) });
     expect(stopped.code).toBe(130);
-    expect(stopped.stderr).toMatch(/^bang: stopped; the same command goes on from there$/m);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
     expect(existsSync(space.file('long', 'bang.lock'))).toBe(false);
     expect(existsSync(space.file(one, 'result.json'))).toBe(false);
     const checkpoint = statSync(space.file(one, 'checkpoint.safetensors')).mtimeMs;
