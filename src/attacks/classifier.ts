@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { read } from '../engine/ops/read.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
-import { evaluationBatch } from '../model/predict.js';
+import { classesOf, evaluationBatch, readLogits } from '../model/predict.js';
+import { ExperimentError } from '../base/errors.js';
 
 /** Correctly classified images, N×H×W×C, and their positions in the data set. */
 export interface Originals {
@@ -50,25 +51,37 @@ export function classifierOf(network: Network, weights: Weights): Classifier {
   return {
     classes,
     batch: evaluationBatch(network),
-    logits: (pixels) => floats(() => logitsOf(network, weights, tensorOf(pixels))),
-    predict: (pixels) => read(() => tf.argMax(logitsOf(network, weights, pixels()), 1)),
+    logits: (pixels) =>
+      tf.tidy(() => readLogits(logitsOf(network, weights, tensorOf(pixels))).slice()),
+    predict: (pixels) =>
+      tf.tidy(() => classesOf(readLogits(logitsOf(network, weights, pixels())), classes)),
     gradients(pixels, fromLogits, each) {
       let values: Float32Array = new Float32Array();
       tf.tidy(() => {
         const pass = trace(network, weights, tensorOf(pixels));
-        values = pass.logits.dataSync() as Float32Array;
+        values = readLogits(pass.logits);
         let index = 0;
         for (const vector of fromLogits(pass.logits)) {
           // `pixelGradient` omits this factor, on which the length of a step may depend.
           const gradient = floats(() =>
             pixelGradient(network, weights, pass, tf.mul<tf.Tensor2D>(vector, scale)),
           );
+          refuseNotFinite(gradient);
           each(gradient, index++);
         }
       });
       return values;
     },
   };
+}
+
+/** @throws ExperimentError if a value of a gradient is not finite: an attack along it would prove nothing */
+export function refuseNotFinite(gradient: Float32Array): void {
+  const wrong = gradient.find((value) => !Number.isFinite(value));
+  if (wrong === undefined) return;
+  throw new ExperimentError(
+    `a gradient with respect to a pixel is ${wrong}: the network's weights are too large or damaged, so it cannot be attacked`,
+  );
 }
 
 function floats(compute: () => tf.Tensor): Float32Array {
@@ -87,11 +100,4 @@ export function originalsOf(data: Dataset, positions: Uint32Array): Originals {
   });
   const shape = [height, width, channels] as const;
   return { count: positions.length, size, shape, images, labels, positions };
-}
-
-/** The class with the largest of the `classes` logits from `begin` on; of equal ones the first. */
-export function classOf(logits: Float32Array, begin: number, classes: number): number {
-  let best = 0;
-  for (let k = 1; k < classes; k++) if (logits[begin + k] > logits[begin + best]) best = k;
-  return best;
 }

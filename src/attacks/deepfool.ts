@@ -6,7 +6,8 @@ import type { MinimisationAttack, Norm } from './attack.js';
 import { hc1 } from './hc1.js';
 import { type LineSearch, searchLines } from './line.js';
 import { bisection, halfOf } from './search.js';
-import { type Classifier, classOf, type Originals } from './classifier.js';
+import type { Classifier, Originals } from './classifier.js';
+import { classOf } from '../model/predict.js';
 
 const STEPS = 50;
 const OVERSHOOT = 0.02;

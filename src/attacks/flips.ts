@@ -4,7 +4,7 @@ import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops/perturbation.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Network, type Weights } from '../model/network.js';
-import { evaluationBatch } from '../model/predict.js';
+import { classesOf, evaluationBatch, readLogits } from '../model/predict.js';
 
 /** A network and its parameters. */
 export interface Trained {
@@ -52,7 +52,8 @@ export async function flipsUnderNoise(
         const x = tf.tensor3d(Float32Array.from(bytes), [height, width, channels]);
         const noisy = addNoise(x, count, { seed, image, firstCopy: first }, distribution);
         networks.forEach(({ network, weights }, k) => {
-          const predicted = tf.argMax(logitsOf(network, weights, noisy), 1).dataSync<'int32'>();
+          const logits = readLogits(logitsOf(network, weights, noisy));
+          const predicted = classesOf(logits, network.spec.classes);
           for (const label of predicted) flips[k][i] += +(label !== data.labels[image]);
         });
       });

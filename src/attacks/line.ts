@@ -4,7 +4,7 @@ import { read } from '../engine/ops/read.js';
 import { breathe } from '../base/interrupt.js';
 import { type Network, pixelGradient, trace, type Weights } from '../model/network.js';
 import type { Adversarials, LineAttack } from './attack.js';
-import type { Classifier, Originals } from './classifier.js';
+import { type Classifier, type Originals, refuseNotFinite } from './classifier.js';
 import type { Probe, SearchOptions } from './search.js';
 
 /** Searches for the smallest scale of each image that fools; NaN if none does. */
@@ -81,6 +81,7 @@ export async function directionsOf(
       const fromLogits = attack.logitsGradient(pass.logits, y);
       return attack.direction(pixelGradient(network, weights, pass, fromLogits));
     });
+    refuseNotFinite(values as Float32Array);
     directions.set(values, start * size);
     await breathe(signal);
   }

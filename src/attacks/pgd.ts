@@ -3,7 +3,8 @@ import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
 import type { BudgetAttack, WithinBudgets } from './attack.js';
 import { logOddsGradient } from './fgsUnmasked.js';
-import { classOf, type Classifier, type Originals } from './classifier.js';
+import type { Classifier, Originals } from './classifier.js';
+import { classOf } from '../model/predict.js';
 
 /** The gradient [N,C] with respect to the logits of the loss that a run maximises; labels int32 [N]. */
 export type LossGradient = (logits: tf.Tensor2D, labels: tf.Tensor1D) => tf.Tensor2D;

@@ -1,7 +1,8 @@
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
 import type { BudgetAttack, WithinBudgets } from './attack.js';
-import { classOf, type Classifier, type Originals } from './classifier.js';
+import type { Classifier, Originals } from './classifier.js';
+import { classOf } from '../model/predict.js';
 
 /**
  * The L∞ Square Attack (Andriushchenko, Croce, Flammarion, Hein, 2020, arXiv 1912.00049), a random search

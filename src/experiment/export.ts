@@ -6,7 +6,7 @@ import { makeNetwork } from '../model/network.js';
 import type { NetworkName, NetworkSpec } from '../model/networks.js';
 import { encodeOnnx } from '../model/onnx.js';
 import { disposeWeights, exportNetwork, importMean, importWeights } from '../model/parameters.js';
-import { encodeSafetensors } from '../model/safetensors.js';
+import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
@@ -64,8 +64,12 @@ async function encode(
   to: ExportFormat,
   spec: NetworkSpec,
   tensors: Map<string, NamedArray>,
-  { metadata }: WeightFile,
+  file: WeightFile,
 ): Promise<Uint8Array> {
+  const given = file.metadata;
+  // Weights of Caffe have no metadata, and get none.
+  const metadata =
+    given.sha256 === undefined ? given : sealed(tensors, given as Record<string, string>);
   switch (to) {
     case 'onnx':
       return encodeOnnx(spec, tensors, { version: version(), metadata });

@@ -5,7 +5,7 @@ import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { meanImageOf } from '../model/mean.js';
 import { disposeWeights, exportNetwork, importWeights } from '../model/parameters.js';
-import { encodeSafetensors } from '../model/safetensors.js';
+import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
 import type { Progress } from '../base/progress.js';
 import { trainingCsv } from '../store/csv.js';
@@ -66,7 +66,8 @@ export async function trainedWeights(
     engine: engine.description,
     bang: version(),
   };
-  folder.write('weights', encodeSafetensors(exportNetwork(network, state.weights), metadata));
+  const tensors = exportNetwork(network, state.weights);
+  folder.write('weights', encodeSafetensors(tensors, sealed(tensors, metadata)));
   folder.remove('checkpoint');
   return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };
 }
@@ -103,7 +104,10 @@ export async function trainedState(
   const state =
     resumedState(network, folder, origin, missing, progress) ?? initialState(network, seed);
   const isRepeated = folder.has('weights');
-  await train(network, settings, seed, splitOf(data.train, training.trainOn), state, {
+  const split = splitOf(data.train, training.trainOn);
+  const note = splitNote(data.train, split);
+  if (note !== undefined) progress.note(note);
+  await train(network, settings, seed, split, state, {
     until,
     snapshot: ({ iteration, weights }) => {
       if (!missing.includes(iteration)) return;
@@ -219,7 +223,16 @@ export function withMean(
 
 /** The paper's split: the first 50 000 images for training and the rest for validation, or all for training. */
 function splitOf(all: Dataset, trainOn: '50k' | '60k'): { train: Dataset; validation?: Dataset } {
-  const count = trainOn === '50k' ? 50_000 : 60_000;
+  const count = trainOn === '50k' ? 50_000 : all.count;
   if (count >= all.count) return { train: all };
   return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
+}
+
+/** How a data set larger than the published one is split; undefined for the others, where it goes without saying. */
+function splitNote(all: Dataset, { train, validation }: ReturnType<typeof splitOf>) {
+  if (all.count <= 50_000 || all.count === 60_000) return undefined;
+  const rest = validation
+    ? `the first ${train.count} train and the other ${validation.count} validate`
+    : 'all of them train and none validate';
+  return `note: the data have ${all.count} training images: ${rest}`;
 }

@@ -3,6 +3,7 @@ import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { usesGpu } from '../engine/engine.js';
 import { softmaxCrossEntropy } from '../engine/ops/loss.js';
+import { ExperimentError } from '../base/errors.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Network, type Weights } from './network.js';
 
@@ -33,8 +34,39 @@ export interface Predictions {
 }
 
 /**
+ * Logits [N,classes] as numbers.
+ *
+ * @throws ExperimentError if one is not finite: then no class, loss or attack means anything
+ */
+export function readLogits(logits: tf.Tensor2D): Float32Array {
+  const values = logits.dataSync<'float32'>();
+  const wrong = values.findIndex((value) => !Number.isFinite(value));
+  if (wrong >= 0) {
+    throw new ExperimentError(
+      `the network gives a logit of ${values[wrong]}: its weights are too large or damaged, so it cannot be evaluated`,
+    );
+  }
+  return values;
+}
+
+/** The class with the largest of the `classes` logits from `begin` on; of equal ones the first. */
+export function classOf(logits: Float32Array, begin: number, classes: number): number {
+  let best = 0;
+  for (let k = 1; k < classes; k++) if (logits[begin + k] > logits[begin + best]) best = k;
+  return best;
+}
+
+/** The class of each image, from logits [N,classes]. */
+export function classesOf(logits: Float32Array, classes: number): Uint8Array {
+  return Uint8Array.from({ length: logits.length / classes }, (_, i) =>
+    classOf(logits, i * classes, classes),
+  );
+}
+
+/**
  * Classifies all images of a data set.
  *
+ * @throws ExperimentError if a logit is not finite
  * @throws Interrupted if the signal aborts
  */
 export async function predict(
@@ -53,7 +85,7 @@ export async function predict(
     tf.tidy(() => {
       const { pixels, labels } = batchOf(data, positions);
       const logits = logitsOf(network, weights, pixels);
-      predicted.set(tf.argMax(logits, 1).dataSync(), start);
+      predicted.set(classesOf(readLogits(logits), network.spec.classes), start);
       const loss = softmaxCrossEntropy(logits, labels, 1).loss.dataSync();
       for (let i = 0; i < count; i++) blank[start + i] = loss[i] === 0 ? 1 : 0;
     });

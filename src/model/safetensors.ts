@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { UserError } from '../base/errors.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray } from './tensors.js';
@@ -55,6 +56,25 @@ const METADATA = '__metadata__';
 export function looksLikeSafetensors(bytes: Uint8Array): boolean {
   // The header is a JSON object, and its length is below 2⁴⁸.
   return bytes.length > PREFIX && bytes[PREFIX] === 0x7b && bytes[6] === 0 && bytes[7] === 0;
+}
+
+/** Metadata with a digest of the tensors and of the rest of the metadata, in `sha256`. */
+export function sealed(
+  tensors: ReadonlyMap<string, NamedArray>,
+  metadata: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const content = { ...metadata };
+  delete content.sha256;
+  const bytes = encodeSafetensors(tensors, content);
+  return { ...content, sha256: createHash('sha256').update(bytes).digest('hex') };
+}
+
+/** Whether the digest of sealed metadata still fits: the format has no checksum of its own. */
+export function isIntact(
+  tensors: ReadonlyMap<string, NamedArray>,
+  metadata: Readonly<Record<string, string>>,
+): boolean {
+  return sealed(tensors, metadata).sha256 === metadata.sha256;
 }
 
 /**

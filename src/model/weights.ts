@@ -4,7 +4,7 @@ import { readUserFile, reason } from '../base/files.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
-import { decodeSafetensors, looksLikeSafetensors } from './safetensors.js';
+import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors.js';
 
 /** About a thousand times the size of the largest network here. */
 const MAX_BYTES = 2 ** 30;
@@ -26,6 +26,12 @@ export async function readWeights(file: string): Promise<WeightFile> {
         `${file}: tensor ${quoted(name)} has the value ${data[wrong]}, which is not a weight`,
       );
     }
+  }
+  const { config, sha256 } = content.metadata;
+  // Other programs may mean something else by this key.
+  const isOurs = config !== undefined && sha256 !== undefined;
+  if (isOurs && !isIntact(content.tensors, content.metadata as Record<string, string>)) {
+    throw new UserError(`${file} is damaged: its content does not fit its checksum`);
   }
   return content;
 }

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Network } from '../model/network.js';
 import { exportWeights, importWeights } from '../model/parameters.js';
-import { decodeSafetensors, encodeSafetensors } from '../model/safetensors.js';
+import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Interval, LogRow } from '../training/log.js';
 import type { TrainingState } from '../training/train.js';
@@ -27,7 +26,7 @@ export function encodeCheckpoint(
   }
   const { iteration, interval, rows } = state;
   const content = { settings, data, state: JSON.stringify({ iteration, interval, rows }) };
-  return encodeSafetensors(tensors, { ...content, sha256: hashOf(tensors, content) });
+  return encodeSafetensors(tensors, sealed(tensors, content));
 }
 
 /** A training state from a file, and the data that it was trained on. */
@@ -47,9 +46,8 @@ export function readCheckpoint(
 ): Checkpoint | undefined {
   try {
     const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);
-    const { sha256, ...content } = metadata;
     const floats = tensors as Map<string, NamedArray>;
-    if (sha256 !== hashOf(floats, content) || content.settings !== settings) return undefined;
+    if (!isIntact(floats, metadata) || metadata.settings !== settings) return undefined;
     const [weights, velocities] = [new Map<string, NamedArray>(), new Map<string, NamedArray>()];
     for (const [name, array] of floats) {
       const isVelocity = name.startsWith(VELOCITY);
@@ -62,7 +60,7 @@ export function readCheckpoint(
       metadata: {},
       format: 'safetensors',
     });
-    const state = JSON.parse(content.state) as {
+    const state = JSON.parse(metadata.state) as {
       iteration: number;
       interval: Interval;
       rows: LogRow[];
@@ -73,14 +71,9 @@ export function readCheckpoint(
         weights: importWeights(network, from(weights), file),
         velocities: importWeights(network, from(velocities), file),
       },
-      data: content.data,
+      data: metadata.data,
     };
   } catch {
     return undefined;
   }
-}
-
-/** A checksum of tensors and metadata, which safetensors files do not have, to detect damage. */
-export function hashOf(tensors: Map<string, NamedArray>, content: Record<string, string>): string {
-  return createHash('sha256').update(encodeSafetensors(tensors, content)).digest('hex');
 }

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { Network, Weights } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
-import { decodeSafetensors, encodeSafetensors } from '../model/safetensors.js';
+import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
 import type { NamedArray } from '../model/tensors.js';
-import { hashOf, type Origin } from './checkpoint.js';
+import type { Origin } from './checkpoint.js';
 import type { Config } from '../config/experiment.js';
 
 /** A snapshot's file in the folder `snapshots`. */
@@ -26,20 +26,19 @@ export function encodeSnapshot(
   const training = { ...config.training, iterations: iteration, snapshots: undefined };
   const tensors = exportNetwork(network, weights);
   const content = { config: JSON.stringify({ ...config, training }), settings, data };
-  return encodeSafetensors(tensors, { ...content, sha256: hashOf(tensors, content) });
+  return encodeSafetensors(tensors, sealed(tensors, content));
 }
 
 /** Whether a file is an undamaged snapshot of a training with these settings and data. */
 export function isSnapshot(file: string, iteration: number, { settings, data }: Origin): boolean {
   try {
     const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);
-    const { sha256, ...content } = metadata;
-    const { training } = JSON.parse(content.config) as Config;
+    const { training } = JSON.parse(metadata.config) as Config;
     return (
       training.iterations === iteration &&
-      content.settings === settings &&
-      content.data === data &&
-      sha256 === hashOf(tensors as Map<string, NamedArray>, content)
+      metadata.settings === settings &&
+      metadata.data === data &&
+      isIntact(tensors as Map<string, NamedArray>, metadata)
     );
   } catch {
     return false;

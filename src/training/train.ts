@@ -106,10 +106,7 @@ export async function train(
 
       if (state.iteration % settings.logEvery === 0 || state.iteration === iterations) {
         const { weights, interval } = state;
-        // The loss was computed before this step, so it does not reflect the new weights.
-        if (!allFinite(weights.block)) {
-          throw new ExperimentError(divergence('a weight', t, settings));
-        }
+        refuseNotFinite(state, settings);
         const validation = data.validation && (await accuracy(network, weights, data.validation));
         const row = rowOf(interval, state.iteration, rate, validation ?? null);
         state.interval = emptyInterval();
@@ -119,9 +116,11 @@ export async function train(
         refuseChance(row, network.spec.classes, settings);
       }
       if (settings.snapshots !== undefined && state.iteration % settings.snapshots === 0) {
+        refuseNotFinite(state, settings);
         hooks.snapshot?.(state);
       }
       if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
+        refuseNotFinite(state, settings);
         hooks.checkpoint?.(state);
       }
       const seconds = (performance.now() - begun.at) / 1000;
@@ -165,6 +164,12 @@ function validationText({ validationAccuracy }: LogRow): string {
   return validationAccuracy === null
     ? ''
     : `, validation accuracy ${validationAccuracy.toFixed(2)} %`;
+}
+
+/** Before weights are evaluated or kept. The loss was computed before the last step, so it does not show this. */
+function refuseNotFinite({ weights, iteration }: TrainingState, settings: TrainingSettings): void {
+  if (allFinite(weights.block)) return;
+  throw new ExperimentError(divergence('a weight', iteration - 1, settings));
 }
 
 function divergence(what: string, t: number, settings: TrainingSettings): string {

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
 import { encodeSafetensors } from '#bang/model/safetensors.js';
@@ -111,6 +112,31 @@ describe('bang eval on weights of our own', () => {
       /^bang: --force would remove runs\/tiny\/weights\.safetensors, from which the experiment is read: choose another folder with --out\n$/,
     );
     expect(space.contents('runs/tiny')).toEqual(before);
+  });
+});
+
+describe('bang eval of weights that are finite', () => {
+  // So large that products overflow: without a check, every image would count as robust.
+  it.each([
+    [
+      'ip2.weight',
+      /^bang: the network gives a logit of (NaN|-?Infinity): its weights are too large/m,
+    ],
+    ['conv1.weight', /^bang: (the network gives a logit|a gradient with respect to a pixel is) /m],
+  ])('but whose logits or gradients are not: %s', async (name, message) => {
+    const copy = new Map(tensors);
+    const { shape, data } = copy.get(name)!;
+    copy.set(name, { shape, data: data.map((value) => value * 1e38) });
+    const file = space.write(`huge-${name}`, encodeSafetensors(copy, {}));
+    for (const attack of ['fgs', 'hc1', 'pgd', 'square']) {
+      const out = space.file(`huge-${name}-${attack}`);
+      const few = ['--set', 'evaluation.images=40'];
+      const rest = ['--attacks', attack, ...few, '--out', out];
+      const { code, stdout, stderr } = await bangInside(['eval', file, ...rest]);
+      expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(message);
+      expect(existsSync(path.join(out, 'result.json'))).toBe(false);
+    }
   });
 });
 

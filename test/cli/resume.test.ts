@@ -1,7 +1,9 @@
-import { cpSync, existsSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
+import { readWeights } from '#bang/model/weights.js';
+import { randomOf } from '../data/idx-bytes.js';
 import {
   bang,
   bangOk,
@@ -28,6 +30,61 @@ afterAll(() => {
 function run(...args: string[]) {
   return bangOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
 }
+
+it('says how data of another size are split, and trains on all of them with 60k', async () => {
+  writeSmallData(space, 'large', { train: 60_001, test: 20 });
+  const [half, whole] = await Promise.all(
+    ['50k', '60k'].map((trainOn) => {
+      const few = ['training.iterations=1', `training.trainOn=${trainOn}`, 'evaluation.images=5'];
+      const args = ['run', 'tiny.yaml', ...few.flatMap((one) => ['--set', one])];
+      return bangOk([...args, '--data-dir', 'large', '--out', `split-${trainOn}`], {
+        cwd: space.folder,
+      });
+    }),
+  );
+  expect(half.stderr).toMatch(
+    /^note: the data have 60001 training images: the first 50000 train and the other 10001 validate$/m,
+  );
+  expect(whole.stderr).toMatch(
+    /^note: the data have 60001 training images: all of them train and none validate$/m,
+  );
+});
+
+it('refuses its own weights with a flipped bit, wherever they are read', async () => {
+  const snapshots = ['--set', 'training.snapshots=20'];
+  await run('tiny.yaml', '--out', 'sound');
+  const bytes = readFileSync(space.file('sound', 'weights.safetensors'));
+  const header = Number(bytes.readBigUInt64LE());
+  const random = randomOf(7);
+  const message = /is damaged: its content does not fit its checksum/;
+  for (let trial = 0; trial < 40; trial++) {
+    const place = 8 + header + random(bytes.length - 8 - header);
+    const damaged = Buffer.from(bytes);
+    // Not the sign and exponent: what is not finite is refused anyway.
+    damaged[place - (place % 4)] ^= 1 << random(8);
+    const file = space.write('damaged/weights.safetensors', damaged);
+    await expect(readWeights(file)).rejects.toThrow(message);
+    if (trial > 0) continue;
+    const [evaluated, exported] = await Promise.all([
+      bang(['eval', file, '--data-dir', 'data', '--out', 'of-damaged'], { cwd: space.folder }),
+      bang(['export', file, '--to', 'onnx', '--out', 'e.onnx'], { cwd: space.folder }),
+    ]);
+    expectRefusal(evaluated, message);
+    expectRefusal(exported, message);
+    cpSync(space.file('sound'), space.file('resume-damaged'), { recursive: true });
+    rmSync(space.file('resume-damaged', 'result.json'));
+    space.write('resume-damaged/weights.safetensors', damaged);
+    expectRefusal(
+      await bang(
+        ['run', 'tiny.yaml', ...snapshots, '--data-dir', 'data', '--out', 'resume-damaged'],
+        {
+          cwd: space.folder,
+        },
+      ),
+      /is damaged: its content does not fit its checksum; --force trains again/,
+    );
+  }
+});
 
 describe('an interrupted run', () => {
   const LONG = ['tiny.yaml', '--set', 'training.iterations=120', '--set', 'training.logEvery=20'];

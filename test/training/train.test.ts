@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Dataset } from '#bang/data/dataset.js';
 import { nativeBinding, startEngine } from '#bang/engine/engine.js';
 import type { NativeBackend } from '#bang/engine/native/backend.js';
@@ -144,6 +144,18 @@ describe('training', () => {
     last[9] = NaN;
     const one = train(network, { ...settings, iterations: 1 }, 1, { train: data }, state);
     await expect(one).rejects.toThrow(/^a weight is no longer finite at iteration 1: lower/);
+    // A snapshot or checkpoint between two lines of the log is not written with such weights.
+    for (const early of [{ snapshots: 1 }, { checkpointEvery: 1 }]) {
+      const begun = initialState(network, 1);
+      begun.velocities.layers.get('ip2')!.bias.dataSync()[9] = NaN;
+      const hooks = { snapshot: vi.fn(), checkpoint: vi.fn() };
+      const two = { ...settings, iterations: 2, logEvery: 2, ...early };
+      await expect(train(network, two, 1, { train: data }, begun, hooks)).rejects.toThrow(
+        /^a weight is no longer finite at iteration 1: lower/,
+      );
+      expect(hooks.snapshot).not.toHaveBeenCalled();
+      expect(hooks.checkpoint).not.toHaveBeenCalled();
+    }
     const still = { learningRate: { policy: 'fixed', base: 1e-12 }, bang: undefined } as const;
     const long = { iterations: 1000, batch: 2, logEvery: 500 };
     await expect(weightsAfter({ ...still, ...long })).rejects.toThrow(/still at chance/);
