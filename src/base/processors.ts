@@ -58,8 +58,8 @@ function hierarchies(root: string): Hierarchy[] {
     .split('\n')
     .flatMap((line): Pick<Hierarchy, 'group' | 'version'>[] => {
       const match = /^\d+:([^:]*):(\/.*)$/.exec(line);
-    if (!match) return [];
-    const [, controllers, group] = match;
+      if (!match) return [];
+      const [, controllers, group] = match;
       if (controllers === '') return [{ version: 2, group }];
       return controllers.split(',').includes('cpu') ? [{ version: 1, group }] : [];
     });

@@ -1,7 +1,7 @@
 import os from 'node:os';
 import type { CommandModule } from 'yargs';
 import { readCache } from '../data/cache.js';
-import { DATA_NAMES, sources } from '../data/sources.js';
+import { DATA_NAMES, sources, type DataName } from '../data/sources.js';
 import {
   nativeBinding,
   startEngine,
@@ -11,7 +11,7 @@ import {
 } from '../engine/engine.js';
 import { forwardSpeed } from '../setup/speed.js';
 import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
-import { messageOf } from '../base/errors.js';
+import { messageOf, UserError } from '../base/errors.js';
 import { processors } from '../base/processors.js';
 import { version } from '../store/provenance.js';
 import { cacheFolder } from '../base/cacheFolder.js';
@@ -56,13 +56,20 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
     print('speed', `LeNet forward ${gigaflops(forward)}${share}`);
     const advice = advices(engine, usable);
     print('tensorflow', await tensorFlowState(engine, options));
-    for (const name of DATA_NAMES) {
-      const { state } = await readCache(sources[name]);
-      print('data', `${name}: ${state}, in ${cacheFolder()}`);
-    }
+    for (const name of DATA_NAMES) print('data', `${name}: ${await dataState(name)}`);
     for (const line of advice) print('advice', line);
   },
 };
+
+/** Whether the data set is in the cache, and where that is. */
+async function dataState(name: DataName): Promise<string> {
+  try {
+    return `${(await readCache(sources[name])).state}, in ${cacheFolder()}`;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return error.message;
+  }
+}
 
 /** Whether TensorFlow is set up, and, if another engine is in use, how fast it is. */
 async function tensorFlowState({ name }: Engine, options: { threads?: number }): Promise<string> {

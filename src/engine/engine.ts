@@ -137,7 +137,12 @@ export function usesGpu(): boolean {
 
 /** The installation made by `bang setup tensorflow`, or why it cannot be used. */
 export function tensorFlowInstalled(): Installed {
-  return readInstallation(tensorflowFolder());
+  try {
+    return readInstallation(tensorflowFolder());
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { problem: error.message };
+  }
 }
 
 /** The native kernels, if the native engine is in use. */
