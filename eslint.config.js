@@ -63,4 +63,7 @@ export default tseslint.config(
     },
   },
   { files: ['**/*.{js,mjs}'], languageOptions: { globals: globals.node } },
+  { files: ['bin/*.js'], languageOptions: { sourceType: 'commonjs' } },
+  // Any Node must be able to read it.
+  { files: ['bin/bang.js'], languageOptions: { ecmaVersion: 5 } },
 );

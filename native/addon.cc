@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <exception>
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -27,7 +28,9 @@ void setThreads(const Napi::CallbackInfo& info) {
 
 /// Multiply-adds per second of all threads together; each runs for `seconds`.
 Napi::Value peak(const Napi::CallbackInfo& info) {
-  const float seconds = Arguments(info).number("seconds");
+  Arguments in(info);
+  const float seconds = in.number("seconds");
+  if (!(seconds > 0 && seconds <= 60)) in.fail("seconds must be more than 0 and at most 60");
   struct Peak {
     double seconds, each[256];
   } result = {seconds, {}};
@@ -69,7 +72,9 @@ Napi::Value levels(const Napi::CallbackInfo& info) {
 
 /// Selects a level by name, so that tests can run one below the best.
 void setLevel(const Napi::CallbackInfo& info) {
-  const std::string wanted = info[0].ToString().Utf8Value();
+  // Converting another type could call JavaScript, and that this addon again.
+  if (!info[0].IsString()) Arguments(info).fail("the level must be a string");
+  const std::string wanted = info[0].As<Napi::String>().Utf8Value();
   for (const Kernels* candidate : availableLevels()) {
     if (wanted != candidate->level) continue;
     kernels = candidate;
@@ -86,11 +91,19 @@ Napi::Value kernelNames(const Napi::CallbackInfo& info) {
   return names;
 }
 
+/// Each of Node's threads has an environment of its own, but they share the thread pool and the level: one call
+/// at a time.
+std::mutex oneAtATime;
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  kernels = availableLevels().front();
+  {
+    std::lock_guard<std::mutex> lock(oneAtATime);
+    if (!kernels) kernels = availableLevels().front();
+  }
   const auto define = [&](const char* name, auto function) {
     // Other exceptions than Node's, such as for lack of memory or threads, would end the process.
     const auto guarded = [function](const Napi::CallbackInfo& info) {
+      std::lock_guard<std::mutex> lock(oneAtATime);
       try {
         return function(info);
       } catch (const Napi::Error&) {

@@ -30,23 +30,53 @@ Napi::TypedArrayOf<T> Arguments::array(const char* name, napi_typedarray_type ty
   const Napi::Value value = info_[next_++];
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
     fail(std::string(name) + " must be " + expected);
+  // Another thread could change it after it has been checked.
+  if (!value.As<Napi::TypedArray>().ArrayBuffer().IsArrayBuffer())
+    fail(std::string(name) + " must not be in shared memory");
   return value.As<Napi::TypedArrayOf<T>>();
 }
 
 template <class T>
+T* Arguments::known(const char* name, T* data, size_t count, bool written, bool inPlace) {
+  if (count == 0) return data;
+  const char* begin = reinterpret_cast<const char*>(data);
+  const Range range = {name, begin, begin + count * sizeof(T), written};
+  for (const Range& other : ranges_) {
+    const bool apart = range.end <= other.begin || other.end <= range.begin;
+    const bool same = range.begin == other.begin && range.end == other.end;
+    if (apart || (!written && !other.written) || (inPlace && same && !other.written)) continue;
+    fail(std::string(name) + " shares memory with " + other.name);
+  }
+  ranges_.push_back(range);
+  return data;
+}
+
+template <class T>
 T* Arguments::array(const char* name, napi_typedarray_type type, const char* expected,
-                    std::initializer_list<int> shape) {
+                    std::initializer_list<int> shape, bool written, bool inPlace) {
   auto values = array<T>(name, type, expected);
   double length = 1;
   for (int extent : shape) length *= extent;
   if (static_cast<double>(values.ElementLength()) != length)
     fail(std::string(name) + " has " + std::to_string(values.ElementLength()) + " values, expected " +
          std::to_string(static_cast<long long>(length)));
-  return values.Data();
+  return known(name, values.Data(), values.ElementLength(), written, inPlace);
 }
 
 float* Arguments::floats(const char* name, std::initializer_list<int> shape) {
   return array<float>(name, napi_float32_array, "a Float32Array", shape);
+}
+
+float* Arguments::output(const char* name, std::initializer_list<int> shape, bool inPlace) {
+  return array<float>(name, napi_float32_array, "a Float32Array", shape, true, inPlace);
+}
+
+float* Arguments::outputOrNull(const char* name, std::initializer_list<int> shape) {
+  return skipNull() ? nullptr : output(name, shape);
+}
+
+uint8_t* Arguments::outputBytes(const char* name, std::initializer_list<int> shape) {
+  return array<uint8_t>(name, napi_uint8_array, "a Uint8Array", shape, true);
 }
 
 float* Arguments::floatsOrNull(const char* name, std::initializer_list<int> shape) {
@@ -68,7 +98,7 @@ uint32_t* Arguments::words(const char* name, int least, int most, int* count) {
     fail(std::string(name) + " has " + std::to_string(length) + " values, expected " +
          std::to_string(least) + " to " + std::to_string(most));
   if (count) *count = static_cast<int>(length);
-  return values.Data();
+  return known(name, values.Data(), length);
 }
 
 bool Arguments::skipNull() {

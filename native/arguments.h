@@ -4,6 +4,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "kernels.h"
 
@@ -21,6 +22,11 @@ class Arguments {
   bool flag();
 
   float* floats(const char* name, std::initializer_list<int> shape);
+  /// Arrays that the kernel writes. They share no memory with another argument, except that with `inPlace` one
+  /// may be an input itself.
+  float* output(const char* name, std::initializer_list<int> shape, bool inPlace = false);
+  float* outputOrNull(const char* name, std::initializer_list<int> shape);
+  uint8_t* outputBytes(const char* name, std::initializer_list<int> shape);
   float* floatsOrNull(const char* name, std::initializer_list<int> shape);
   uint8_t* bytes(const char* name, std::initializer_list<int> shape);
   int32_t* integers(const char* name, std::initializer_list<int> shape);
@@ -42,9 +48,19 @@ class Arguments {
   Napi::TypedArrayOf<T> array(const char* name, napi_typedarray_type type, const char* expected);
   template <class T>
   T* array(const char* name, napi_typedarray_type type, const char* expected,
-           std::initializer_list<int> shape);
+           std::initializer_list<int> shape, bool written = false, bool inPlace = false);
+
+  /// The memory of an argument.
+  struct Range {
+    const char *name, *begin, *end;
+    bool written;
+  };
+  /// Remembers an argument, and refuses one that overlaps with what is written.
+  template <class T>
+  T* known(const char* name, T* data, size_t count, bool written = false, bool inPlace = false);
 
   const Napi::CallbackInfo& info_;
+  std::vector<Range> ranges_;
   size_t next_ = 0;
 };
 

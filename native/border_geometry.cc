@@ -48,7 +48,7 @@ void conv2d(const Napi::CallbackInfo& info) {
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
   const float* bias = in.floatsOrNull("bias", {g.outC});
   const bool relu = in.flag();
-  kernels->conv2d(g, x, w, bias, relu, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
+  kernels->conv2d(g, x, w, bias, relu, in.output("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
 void conv2dMaxPool(const Napi::CallbackInfo& info) {
@@ -58,8 +58,8 @@ void conv2dMaxPool(const Napi::CallbackInfo& info) {
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
   const float* bias = in.floats("bias", {g.outC});
-  float* y = in.floats("y", {g.batch, pool.outH, pool.outW, pool.outC});
-  uint8_t* winner = in.bytes("winner", {g.batch, pool.outH, pool.outW, pool.outC});
+  float* y = in.output("y", {g.batch, pool.outH, pool.outW, pool.outC});
+  uint8_t* winner = in.outputBytes("winner", {g.batch, pool.outH, pool.outW, pool.outC});
   kernels->conv2dMaxPool(g, pool, x, w, bias, y, winner);
 }
 
@@ -69,7 +69,7 @@ void conv2dInputGradient(const Napi::CallbackInfo& info) {
   Geometry pool;
   const Kappa kappa = kappaOf(g, in, pool);
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
-  kernels->conv2dInputGradient(g, kappa, w, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+  kernels->conv2dInputGradient(g, kappa, w, in.output("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
 void conv2dWeightGradient(const Napi::CallbackInfo& info) {
@@ -79,8 +79,8 @@ void conv2dWeightGradient(const Napi::CallbackInfo& info) {
   Geometry pool;
   const Kappa kappa = kappaOf(g, in, pool);
   const float* scale = in.floatsOrNull("scale", {g.batch});
-  float* dw = in.floats("dw", {g.kH, g.kW, g.inC, g.outC});
-  float* db = in.floatsOrNull("db", {g.outC});
+  float* dw = in.output("dw", {g.kH, g.kW, g.inC, g.outC});
+  float* db = in.outputOrNull("db", {g.outC});
   kernels->conv2dWeightGradient(g, x, kappa, scale, dw, db);
 }
 
@@ -88,14 +88,14 @@ void pooledNorms(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Geometry pool = maxPooling(in);
   const Kappa kappa = pooledKappa(in, pool);
-  kernels->pooledNorms(kappa, in.floats("norm", {pool.batch}));
+  kernels->pooledNorms(kappa, in.output("norm", {pool.batch}));
 }
 
 void maxPool(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
-  kernels->maxPool(g, x, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
+  kernels->maxPool(g, x, in.output("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
 void maxPoolGradient(const Napi::CallbackInfo& info) {
@@ -103,21 +103,21 @@ void maxPoolGradient(const Napi::CallbackInfo& info) {
   const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
-  kernels->maxPoolGradient(g, x, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+  kernels->maxPoolGradient(g, x, dy, in.output("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
 void avgPool(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
-  kernels->avgPool(g, x, in.floats("y", {g.batch, g.outH, g.outW, g.outC}));
+  kernels->avgPool(g, x, in.output("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
 void avgPoolGradient(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const Geometry g = in.geometry(true);
   const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
-  kernels->avgPoolGradient(g, dy, in.floats("dx", {g.batch, g.inH, g.inW, g.inC}));
+  kernels->avgPoolGradient(g, dy, in.output("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
 /// program: for each layer its kind, 1 if ReLU follows (else 0), and its geometry. The logits are followed by
@@ -156,7 +156,7 @@ void forward(const Napi::CallbackInfo& info) {
   const float* x = in.floats("x", {first.batch, first.inH, first.inW, first.inC});
   const float* mean = in.floatsOrNull("mean", {first.inH, first.inW, first.inC});
   const float factor = in.number("factor");
-  float* logits = in.floats("logits", {last.batch, last.outC});
+  float* logits = in.output("logits", {last.batch, last.outC});
   for (int i = 0; i < count; i++) {
     const Geometry& g = layers[i].geometry;
     if (layers[i].kind == ForwardLayer::CONV)

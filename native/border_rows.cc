@@ -15,7 +15,7 @@ void matMul(const Napi::CallbackInfo& info) {
   const float* bias = in.floatsOrNull("bias", {N});
   const bool relu = in.flag();
   kernels->matMul(M, N, K, a, transposeA, b, transposeB, scale, bias, relu,
-                  in.floats("c", {M, N}));
+                  in.output("c", {M, N}));
 }
 
 void columnSums(const Napi::CallbackInfo& info) {
@@ -23,14 +23,14 @@ void columnSums(const Napi::CallbackInfo& info) {
   const int R = in.size("rows"), C = in.size("columns");
   const float* x = in.floats("x", {R, C});
   const float* scale = in.floatsOrNull("scale", {R});
-  kernels->columnSums(R, C, x, scale, in.floats("sums", {C}));
+  kernels->columnSums(R, C, x, scale, in.output("sums", {C}));
 }
 
 void relu(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const int count = in.size("count");
   const float* x = in.floats("x", {count});
-  kernels->relu(static_cast<size_t>(count), x, in.floats("y", {count}));
+  kernels->relu(static_cast<size_t>(count), x, in.output("y", {count}, true));
 }
 
 void reluGradient(const Napi::CallbackInfo& info) {
@@ -38,7 +38,7 @@ void reluGradient(const Napi::CallbackInfo& info) {
   const int count = in.size("count");
   const float* y = in.floats("y", {count});
   const float* dy = in.floats("dy", {count});
-  kernels->reluGradient(static_cast<size_t>(count), y, dy, in.floats("dx", {count}));
+  kernels->reluGradient(static_cast<size_t>(count), y, dy, in.output("dx", {count}, true));
 }
 
 void multiply(const Napi::CallbackInfo& info) {
@@ -46,7 +46,7 @@ void multiply(const Napi::CallbackInfo& info) {
   const int count = in.size("count");
   const float* a = in.floats("a", {count});
   const float* b = in.floats("b", {count});
-  kernels->multiply(static_cast<size_t>(count), a, b, in.floats("y", {count}));
+  kernels->multiply(static_cast<size_t>(count), a, b, in.output("y", {count}, true));
 }
 
 void softmaxCrossEntropy(const Napi::CallbackInfo& info) {
@@ -58,17 +58,17 @@ void softmaxCrossEntropy(const Napi::CallbackInfo& info) {
     if (labels[n] < 0 || labels[n] >= C)
       in.fail("label " + std::to_string(labels[n]) + " is not one of " + std::to_string(C) + " classes");
   const float factor = in.number("factor");
-  float* loss = in.floats("loss", {N});
-  float* gradient = in.floats("gradient", {N, C});
+  float* loss = in.output("loss", {N});
+  float* gradient = in.output("gradient", {N, C});
   kernels->softmaxCrossEntropy(N, C, logits, labels, factor, loss, gradient,
-                               in.floats("correct", {N}));
+                               in.output("correct", {N}));
 }
 
 void rowNorms(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const int N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {N, D});
-  kernels->rowNorms(N, D, x, in.floats("norm", {N}));
+  kernels->rowNorms(N, D, x, in.output("norm", {N}));
 }
 
 void eta(const Napi::CallbackInfo& info) {
@@ -76,7 +76,7 @@ void eta(const Napi::CallbackInfo& info) {
   const int N = in.size("batch");
   const float* norm = in.floats("norm", {N});
   const float* epsilonHat = in.floats("epsilonHat", {N});
-  kernels->eta(N, norm, epsilonHat, in.floats("eta", {N}));
+  kernels->eta(N, norm, epsilonHat, in.output("eta", {N}));
 }
 
 void sgd(const Napi::CallbackInfo& info) {
@@ -84,8 +84,8 @@ void sgd(const Napi::CallbackInfo& info) {
   SgdStep step;
   const int count = in.size("count");
   step.count = static_cast<size_t>(count);
-  step.weight = in.floats("weight", {count});
-  step.velocity = in.floats("velocity", {count});
+  step.weight = in.output("weight", {count});
+  step.velocity = in.output("velocity", {count});
   step.gradient = in.floats("gradient", {count});
   step.rate = in.number("rate");
   step.momentum = in.number("momentum");
@@ -99,14 +99,14 @@ void normalize(const Napi::CallbackInfo& info) {
   const float* x = in.floats("x", {N, D});
   const float* mean = in.floatsOrNull("mean", {D});
   const float factor = in.number("factor");
-  kernels->normalize(N, D, x, mean, factor, in.floats("y", {N, D}));
+  kernels->normalize(N, D, x, mean, factor, in.output("y", {N, D}, true));
 }
 
 void overLargest(const Napi::CallbackInfo& info) {
   Arguments in(info);
   const int N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {N, D});
-  kernels->overLargest(N, D, x, in.floats("y", {N, D}));
+  kernels->overLargest(N, D, x, in.output("y", {N, D}));
 }
 
 void perturb(const Napi::CallbackInfo& info) {
@@ -118,7 +118,7 @@ void perturb(const Napi::CallbackInfo& info) {
   for (int n = 0; n < N; n++)
     if (rows[n] < 0 || rows[n] >= M) in.fail("rows: not one of the images");
   const float* s = in.floats("scale", {N});
-  kernels->perturb(N, D, x, d, rows, s, in.floats("y", {N, D}));
+  kernels->perturb(N, D, x, d, rows, s, in.output("y", {N, D}));
 }
 
 void addNoise(const Napi::CallbackInfo& info) {
@@ -133,7 +133,7 @@ void addNoise(const Napi::CallbackInfo& info) {
   if (noise.thresholds[count - 1] != 0xffffffffu)
     in.fail("the last threshold must be 2^32-1");
   noise.lowest = -in.size("depth");
-  kernels->addNoise(N, D, x, noise, in.floats("y", {N, D}));
+  kernels->addNoise(N, D, x, noise, in.output("y", {N, D}));
 }
 
 }  // namespace border

@@ -11,7 +11,7 @@ int threads();
 
 /// Runs task(context, i) for every i in [0, count), on all threads, and returns when all are done.
 /// Which thread runs which i is unspecified. Each task must write only data that belongs to its i, so that
-/// results do not depend on the number of threads. Not reentrant; must be called from one thread only.
+/// results do not depend on the number of threads. Not reentrant; must be called from one thread at a time.
 /// Rethrows an exception of a task when no task is running.
 void parallelFor(int count, void (*task)(void* context, int i), void* context);
 

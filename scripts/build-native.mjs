@@ -18,11 +18,20 @@ import {
 
 const force = process.argv.includes('--force');
 
+/** Removes a file; where that fails, says so and goes on. */
+function removed(file) {
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch (error) {
+    process.stderr.write(`bang: cannot remove ${file} (${error.code}): remove it\n`);
+  }
+}
+
 async function haveKernels() {
   for (const file of kernelFiles()) {
     if (await work(file)) return true;
     // A damaged file may end the process that loads it, which must not be the program's.
-    rmSync(file);
+    removed(file);
   }
   return false;
 }
@@ -34,7 +43,7 @@ async function build() {
   await compileAddon(await findCompiler(), path.join(BUILD, name));
   // Those of earlier sources.
   for (const other of readdirSync(BUILD)) {
-    if (other.endsWith('.node') && other !== name) rmSync(path.join(BUILD, other));
+    if (other.endsWith('.node') && other !== name) removed(path.join(BUILD, other));
   }
 }
 

@@ -1,14 +1,18 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { createHash, randomUUID } from 'node:crypto';
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import path from 'node:path';
 import { codeOf, UserError } from './errors.js';
-import { reason } from './files.js';
+import { makeFolder, reason } from './files.js';
 import { isRunning, processSpace } from './processes.js';
 
 /** The cache of downloaded files, and how its folders are written without exposing partial contents. */
 
-/** `$BANG_CACHE`, or a folder `bang` in the platform's cache directory. */
+/**
+ * `$BANG_CACHE`, or a folder `bang` in the platform's cache directory.
+ *
+ * @throws UserError if neither is known
+ */
 export function cacheFolder(
   env: NodeJS.ProcessEnv = process.env,
   platform: NodeJS.Platform = process.platform,
@@ -18,11 +22,31 @@ export function cacheFolder(
 }
 
 function platformCache(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): string {
-  if (platform === 'win32') return env.LOCALAPPDATA ?? path.join(homedir(), 'AppData', 'Local');
-  if (platform === 'darwin') return path.join(homedir(), 'Library', 'Caches');
+  if (platform === 'win32') return env.LOCALAPPDATA ?? path.join(homeFolder(), 'AppData', 'Local');
+  if (platform === 'darwin') return path.join(homeFolder(), 'Library', 'Caches');
   const xdg = env.XDG_CACHE_HOME;
   // The XDG specification says to ignore relative paths.
-  return xdg && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache');
+  return xdg && path.isAbsolute(xdg) ? xdg : path.join(homeFolder(), '.cache');
+}
+
+/**
+ * The user's home folder.
+ *
+ * @throws UserError if it is not known
+ */
+export function homeFolder(): string {
+  for (const ask of [homedir, () => userInfo().homedir]) {
+    try {
+      const folder = ask();
+      if (path.isAbsolute(folder)) return folder;
+    } catch {
+      // A user without an entry in the system's list, as in some containers.
+    }
+  }
+  throw new UserError(
+    'no home folder is known, since HOME is not set and the system does not know this user: ' +
+      'set BANG_CACHE to a folder for what is fetched',
+  );
 }
 
 /**
@@ -32,7 +56,7 @@ function platformCache(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): strin
  * @throws the system's error if the folder cannot be created
  */
 export async function ownFolder(parent: string): Promise<string> {
-  await mkdir(parent, { recursive: true });
+  makeFolder(parent);
   await removeLeftovers(parent);
   return await mkdtemp(path.join(parent, `.fetch-${spaceName()}-${process.pid}-`));
 }

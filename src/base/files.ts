@@ -1,11 +1,12 @@
 import {
   closeSync,
-  fsyncSync,
   mkdirSync,
+  fsyncSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { codeOf, messageOf, UserError } from './errors.js';
@@ -24,7 +25,7 @@ export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 export function writeFileAtomic(file: string, content: string | Uint8Array): void {
   const temporary = `${file}.${process.pid}.tmp`;
   try {
-    mkdirSync(path.dirname(file), { recursive: true });
+    makeFolder(path.dirname(file));
     const descriptor = openSync(temporary, 'w');
     try {
       writeFileSync(descriptor, content);
@@ -36,6 +37,37 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
   } catch (error) {
     removeIfThere(temporary);
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+/**
+ * Creates a folder and those that contain it, where they are missing. Not by Node's own recursion, which never
+ * ends in folders such as /proc, where none can be created.
+ *
+ * @throws the system's error
+ */
+export function makeFolder(folder: string): void {
+  const make = (): void => {
+    try {
+      mkdirSync(folder);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST' || !statSync(folder).isDirectory()) throw error;
+    }
+  };
+  try {
+    make();
+  } catch (error) {
+    const parent = path.dirname(folder);
+    if (codeOf(error) !== 'ENOENT' || parent === folder) throw error;
+    if ((error as NodeJS.ErrnoException).syscall !== 'mkdir') throw error;
+    makeFolder(parent);
+    try {
+      make();
+    } catch (again) {
+      if (codeOf(again) !== 'ENOENT') throw again;
+      const message = `nothing can be created in ${parent}`;
+      throw Object.assign(new Error(message), { code: 'ENOTSUP', path: folder });
+    }
   }
 }
 
@@ -72,10 +104,25 @@ export function reason(error: unknown): string {
       return 'a part of the path is a file, not a folder';
     case 'EACCES':
     case 'EPERM':
-    case 'EROFS':
       return 'permission denied';
+    case 'EROFS':
+      return 'the disk is read-only';
     case 'ENOSPC':
       return 'the disk is full';
+    case 'EDQUOT':
+      return 'the disk quota is used up';
+    case 'EIO':
+      return 'the disk reports an error';
+    case 'ENAMETOOLONG':
+      return 'the name is too long';
+    case 'ELOOP':
+      return 'its symbolic links lead in a circle';
+    case 'EMFILE':
+      return 'this process may not open more files; raise the limit (ulimit -n) to 1024';
+    case 'ENFILE':
+      return 'the system has too many open files';
+    case 'ENOMEM':
+      return 'the system has no more memory to give';
     default:
       return messageOf(error);
   }

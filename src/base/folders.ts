@@ -1,6 +1,7 @@
-import { accessSync, constants, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { codeOf, UserError } from './errors.js';
-import { reason } from './files.js';
+import { makeFolder, reason } from './files.js';
 import path from 'node:path';
 
 /**
@@ -31,22 +32,19 @@ export function makeWritable(folder: string): void {
   }
 }
 
-/** Does not use Node's own recursion, which never ends in folders such as /proc where none can be created. */
-function makeFolder(folder: string): void {
-  const make = (): void => {
-    try {
-      mkdirSync(folder);
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST' || !statSync(folder).isDirectory()) throw error;
-    }
-  };
+/**
+ * Creates an empty folder for temporary files, which the caller removes.
+ *
+ * @throws UserError if it cannot be created
+ */
+export function temporaryFolder(prefix: string): string {
+  const parent = path.resolve(tmpdir());
   try {
-    make();
+    return mkdtempSync(path.join(parent, prefix));
   } catch (error) {
-    const parent = path.dirname(folder);
-    if (codeOf(error) !== 'ENOENT' || parent === folder) throw error;
-    makeFolder(parent);
-    make();
+    throw new UserError(
+      `cannot make a temporary folder in ${parent}: ${reason(error)}; set TMPDIR to a folder that can be written`,
+    );
   }
 }
 

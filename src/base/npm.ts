@@ -1,9 +1,6 @@
-import pacote from 'pacote';
 import { codeOf, Interrupted, messageOf, UserError } from './errors.js';
-import { reason } from './files.js';
-import { npmOptions } from './npmConfig.js';
-
-export { npmOptions } from './npmConfig.js';
+import { cacheFolder, homeFolder } from './cacheFolder.js';
+import { makeFolder, reason } from './files.js';
 
 /** One version of an npm package, and the subresource integrity of its tarball. */
 export interface NpmPackage {
@@ -24,8 +21,8 @@ export async function extractPackage(
   folder: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  const npm = await npmOptions();
   const spec = `${name}@${version}`;
+  const { pacote, npm } = await npmClient(spec);
   const over = new AbortController();
   try {
     const options = { ...npm, integrity, signal: over.signal };
@@ -40,6 +37,36 @@ export async function extractPackage(
     throw explain(error, spec, hostOf(npm.registry), NO_REMEDIES);
   } finally {
     over.abort();
+  }
+}
+
+/**
+ * npm's code and settings, for fetching `spec`. Loaded when something is fetched, because it is large.
+ *
+ * @throws UserError if npm would reject the settings, or its cache cannot be created
+ */
+export async function npmClient(spec: string) {
+  giveHome();
+  const [{ default: pacote }, { npmOptions }] = await Promise.all([
+    import('pacote'),
+    import('./npmConfig.js'),
+  ]);
+  const npm = await npmOptions();
+  try {
+    // npm's own way of creating it never ends in folders such as /proc.
+    makeFolder(npm.cache);
+  } catch (error) {
+    throw explain(error, spec, hostOf(npm.registry), NO_REMEDIES);
+  }
+  return { pacote, npm };
+}
+
+/** Parts of npm fail as soon as they are loaded where no home folder is known. */
+function giveHome(): void {
+  try {
+    homeFolder();
+  } catch {
+    process.env.HOME = cacheFolder();
   }
 }
 

@@ -6,6 +6,7 @@ import { messageOf, UserError } from './errors.js';
 
 /** Options of npm's libraries; those listed here are always present. */
 type NpmOptions = Options & {
+  cache: string;
   registry: string;
   retry: { retries: number; minTimeout: number; maxTimeout: number };
 };

@@ -1,5 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { ExperimentError, UserError } from '../base/errors.js';
 import {
@@ -10,7 +9,7 @@ import {
   updateBaseline,
 } from '../check/check.js';
 import { seed as seedSchema } from '../config/fields.js';
-import { makeWritable } from '../base/folders.js';
+import { makeWritable, temporaryFolder } from '../base/folders.js';
 import { version } from '../store/provenance.js';
 import { reason, writeFileAtomic } from '../base/files.js';
 import { SCALARS } from '../metrics/quantities.js';
@@ -146,7 +145,7 @@ async function inFolder<T>(
   work: (folder: string) => Promise<T>,
 ): Promise<T> {
   if (out !== undefined) return work(out);
-  const folder = mkdtempSync(path.join(tmpdir(), 'bang-check-'));
+  const folder = temporaryFolder('bang-check-');
   const remove = (): void => {
     rmSync(folder, { recursive: true, force: true });
   };

@@ -1,7 +1,7 @@
 import os from 'node:os';
 import type { CommandModule } from 'yargs';
 import { readCache } from '../data/cache.js';
-import { DATA_NAMES, sources } from '../data/sources.js';
+import { DATA_NAMES, sources, type DataName } from '../data/sources.js';
 import {
   nativeBinding,
   startEngine,
@@ -11,7 +11,8 @@ import {
 } from '../engine/engine.js';
 import { forwardSpeed } from '../setup/speed.js';
 import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
-import { messageOf } from '../base/errors.js';
+import { messageOf, UserError } from '../base/errors.js';
+import { processors } from '../base/processors.js';
 import { version } from '../store/provenance.js';
 import { cacheFolder } from '../base/cacheFolder.js';
 import { engineOption, shared } from './options.js';
@@ -36,12 +37,15 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
     const print = (name: string, value: string): void => {
       process.stdout.write(`${name.padEnd(11)} ${value}\n`);
     };
-    const cores = os.availableParallelism();
+    const { cores, quota, usable } = processors();
     print('bang', version());
     print('node', `${process.version}, ${process.platform} ${process.arch}`);
-    print('cpu', `${os.cpus()[0]?.model.trim() ?? 'unknown'}, ${cores} cores`);
+    print(
+      'cpu',
+      `${os.cpus()[0]?.model.trim() ?? 'unknown'}, ${cores} cores${quotaText(quota, cores)}`,
+    );
     print('engine', engine.description);
-    print('threads', `${engine.threads} (--threads, or BANG_THREADS)`);
+    print('threads', `${engine.threads} (--threads, or BANG_THREADS; by default ${usable})`);
     const binding = nativeBinding();
     const forward = await forwardSpeed();
     const peak = binding && 2 * binding.peak(0.2);
@@ -50,15 +54,22 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
         ? ''
         : `, ${percent(forward, peak)} of the ${(peak / 1e9).toFixed(0)} that multiply-adds alone reach`;
     print('speed', `LeNet forward ${gigaflops(forward)}${share}`);
-    const advice = advices(engine, cores);
+    const advice = advices(engine, usable);
     print('tensorflow', await tensorFlowState(engine, options));
-    for (const name of DATA_NAMES) {
-      const { state } = await readCache(sources[name]);
-      print('data', `${name}: ${state}, in ${cacheFolder()}`);
-    }
+    for (const name of DATA_NAMES) print('data', `${name}: ${await dataState(name)}`);
     for (const line of advice) print('advice', line);
   },
 };
+
+/** Whether the data set is in the cache, and where that is. */
+async function dataState(name: DataName): Promise<string> {
+  try {
+    return `${(await readCache(sources[name])).state}, in ${cacheFolder()}`;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return error.message;
+  }
+}
 
 /** Whether TensorFlow is set up, and, if another engine is in use, how fast it is. */
 async function tensorFlowState({ name }: Engine, options: { threads?: number }): Promise<string> {
@@ -83,17 +94,22 @@ function percent(part: number, whole: number): string {
   return `${((100 * part) / whole).toFixed(0)} %`;
 }
 
-function advices({ name, description, threads, warning }: Engine, cores: number): string[] {
+function quotaText(quota: number | undefined, cores: number): string {
+  if (quota === undefined || quota >= cores) return '';
+  return `, of which the CPU quota of the control group allows ${Number(quota.toFixed(2))}`;
+}
+
+function advices({ name, description, threads, warning }: Engine, usable: number): string[] {
   const found: string[] = [];
   if (warning !== undefined) found.push(warning);
   else if (name === 'cpu') found.push('the native engine is some hundred times faster');
   else if (name === 'tensorflow' && description.includes('CPU')) {
     found.push('on a CPU the native engine is several times faster');
   }
-  if (name !== 'cpu' && threads < cores) {
-    found.push(`${cores - threads} of ${cores} cores are idle: --threads ${cores}`);
-  } else if (threads > cores) {
-    found.push(`more threads than cores slow each other down: --threads ${cores}`);
+  if (name !== 'cpu' && threads < usable) {
+    found.push(`${usable - threads} of ${usable} cores are idle: --threads ${usable}`);
+  } else if (threads > usable) {
+    found.push(`more threads than can compute at once slow each other down: --threads ${usable}`);
   }
   const binding = nativeBinding();
   if (binding && process.arch === 'x64' && binding.level() === 'baseline') {

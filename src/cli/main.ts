@@ -1,60 +1,13 @@
 import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
 import { printableText } from '../base/text.js';
-import { version } from '../store/provenance.js';
-import { checkCommand } from './check.js';
-import { dataActions, dataCommand } from './data.js';
-import { diffCommand } from './diff.js';
-import { doctorCommand } from './doctor.js';
-import { evalCommand } from './eval.js';
-import { exportCommand } from './export.js';
-import { figureCommand } from './figure.js';
-import { initCommand } from './init.js';
-import { noiseCommand } from './noise.js';
-import { reportCommand } from './report.js';
-import { runCommand } from './run.js';
-import { schemaCommand } from './schema.js';
-import { setupCommand } from './setup.js';
-import { sweepActions, sweepCommand } from './sweep.js';
-import { tableCommand } from './table.js';
-import { transferCommand } from './transfer.js';
-import { usageProblem, YARGS_STRINGS } from './usage.js';
-import { validateCommand } from './validate.js';
-import { viewCommand } from './view.js';
-import { workerCommand } from './worker.js';
-import yargs, { type CommandModule } from 'yargs';
+import { version } from '../base/version.js';
+import { allUsages, COMMANDS, whenUsed } from './commands.js';
+import { YARGS_STRINGS } from './yargsStrings.js';
+import yargs from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
-
-const COMMANDS = [
-  runCommand,
-  evalCommand,
-  noiseCommand,
-  transferCommand,
-  tableCommand,
-  figureCommand,
-  reportCommand,
-  viewCommand,
-  sweepCommand,
-  checkCommand,
-  diffCommand,
-  workerCommand,
-  exportCommand,
-  dataCommand,
-  validateCommand,
-  initCommand,
-  schemaCommand,
-  setupCommand,
-  doctorCommand,
-];
-
-/** With their arguments: `run <config..>`, `data list`. */
-const USAGES = [
-  ...COMMANDS.map(({ command }) => String(command)),
-  ...dataActions.map(({ command }) => `data ${String(command)}`),
-  ...sweepActions.map(({ command }) => `sweep ${String(command)}`),
-];
 
 /**
  * Runs one command line and returns its exit code. Only a second Ctrl-C ends the
@@ -62,10 +15,31 @@ const USAGES = [
  */
 export async function main(args: string[]): Promise<number> {
   surviveClosedPipes();
+  try {
+    await parse(args);
+    return EXIT.ok;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+/** What yargs says of a command line, before it is put into words. */
+class WrongUsage extends Error {
+  constructor(
+    message: string,
+    /** Those that the command has. */
+    readonly options: readonly string[],
+  ) {
+    super(message);
+  }
+}
+
+async function parse(args: string[]): Promise<void> {
+  demandFolder();
   const parser = yargs(args)
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
-    .command(COMMANDS as CommandModule[])
+    .command(COMMANDS.map(whenUsed))
     .example('$0 run configs/lenet-b1.yaml', 'train, evaluate, print the row of Table 1')
     .example('$0 eval weights.safetensors', 'attack an existing network')
     .example('$0 table runs', "all runs in a folder, as the paper's tables")
@@ -82,20 +56,39 @@ export async function main(args: string[]): Promise<number> {
       if (error && error.name !== 'YError') throw error;
       // Public, but missing from the types.
       const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
-      const usage = { commands: USAGES, options: Object.keys(key) };
-      throw new UserError(usageProblem(message ?? 'the arguments do not fit', args, usage));
+      throw new WrongUsage(message ?? 'the arguments do not fit', Object.keys(key));
     });
   try {
     await parser.parseAsync();
-    return EXIT.ok;
   } catch (error) {
-    return report(error);
+    if (!(error instanceof WrongUsage)) throw error;
+    const { usageProblem } = await import('./usage.js');
+    const usage = { commands: await allUsages(), options: error.options };
+    throw new UserError(usageProblem(error.message, args, usage));
   }
 }
 
+/** @throws UserError if the working folder was removed: then every relative path is a defect */
+function demandFolder(): void {
+  try {
+    process.cwd();
+  } catch (error) {
+    throw new UserError(
+      codeOf(error) === 'ENOENT'
+        ? 'the working folder no longer exists: cd to another'
+        : `the working folder cannot be used (${reason(error)}): cd to another`,
+    );
+  }
+}
+
+/** Limits of the system that any file and any module may meet. */
+const SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
+
 function report(error: unknown): number {
-  process.stderr.write(`bang: ${printableText(messageOf(error))}\n`);
-  if (error instanceof UserError) return EXIT.badInput;
+  const isShort = SHORTAGES.has(codeOf(error) ?? '');
+  const message = isShort ? reason(error) : messageOf(error);
+  process.stderr.write(`bang: ${printableText(message)}\n`);
+  if (error instanceof UserError || isShort) return EXIT.badInput;
   if (error instanceof Interrupted) return EXIT.interrupted;
   if (error instanceof ExperimentError) return EXIT.failed;
   if (process.env.BANG_DEBUG && error instanceof Error) {
@@ -117,7 +110,9 @@ function surviveClosedPipes(): void {
   surviving = true;
   process.stderr.on('error', () => undefined);
   process.stdout.on('error', (error) => {
-    if (codeOf(error) === 'EPIPE') return;
+    // EIO: the terminal was closed.
+    const isGone = codeOf(error) === 'EPIPE' || (codeOf(error) === 'EIO' && process.stdout.isTTY);
+    if (isGone) return;
     process.stderr.write(`bang: cannot write to the standard output: ${reason(error)}\n`);
     process.once('exit', () => {
       process.exitCode = EXIT.failed;

@@ -19,7 +19,7 @@ export function once(name: string): (value: string | string[] | undefined) => st
 export const shared = {
   threads: {
     // No type, so that a wrong value arrives as it was typed: `threadCount` checks it.
-    describe: 'computing threads (default: $BANG_THREADS, else all cores)',
+    describe: 'computing threads (default: $BANG_THREADS, else all cores, or the CPU quota)',
     requiresArg: true,
   },
   'data-dir': {
@@ -35,8 +35,11 @@ export const shared = {
   },
 } as const satisfies Record<string, Options>;
 
+/** Ctrl-C, a batch system's or container's end, and a terminal that is closed. */
+const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
- * Runs work that shows its progress and that Ctrl-C and SIGTERM stop: the first signal lets it save
+ * Runs work that shows its progress and that signals stop: the first signal lets it save
  * its state, the second ends the process at once.
  *
  * @param options.resumes whether the same command continues from the saved state
@@ -55,8 +58,7 @@ export async function interruptible<T>(
     process.stderr.write(`${how} (once more to stop at once)\n`);
     controller.abort();
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  for (const name of STOPPING) process.on(name, stop);
   try {
     return await work(controller.signal, progress);
   } catch (error) {
@@ -65,8 +67,7 @@ export async function interruptible<T>(
       `${error.message}; the same command continues from there${force ? ' without --force' : ''}`,
     );
   } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
+    for (const name of STOPPING) process.off(name, stop);
     progress.close();
   }
 }

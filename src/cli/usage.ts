@@ -3,19 +3,6 @@ import { noiseSchema } from '../config/noise.js';
 import { keysOf } from '../config/problems.js';
 import { inWords, nearest } from '../base/text.js';
 
-/**
- * Our strings in place of yargs' English: the kind of mistake and the values that yargs inserts,
- * separated by tabs, for `usageProblem` to put into words.
- */
-export const YARGS_STRINGS = {
-  'Not enough arguments following: %s': 'no value\t%s',
-  'Invalid values:': ' ', // y18n treats the empty string as missing
-  'Argument: %s, Given: %s, Choices: %s': 'no choice\t%s\t%s\t%s',
-  'Unknown argument: %s': both('unexpected\t%s'),
-  'Missing required argument: %s': both('missing option\t%s'),
-  'Not enough non-option arguments: got %s, need at least %s': both('missing\t%s\t%s'),
-};
-
 /** The commands and options that a command line may have. */
 export interface Usage {
   /** Commands and subcommands with their arguments, as in yargs: `run <config..>`, `data list`. */
@@ -92,11 +79,6 @@ export function usageProblem(
     const near = nearest(option, options);
     return `${text}${near === undefined ? '' : `, did you mean --${near}?`}`;
   }
-}
-
-/** The form in which yargs keeps strings that depend on a number. */
-function both(text: string) {
-  return { one: text, other: text };
 }
 
 /** The option that an argument gives: `set` of `--set=a`. */

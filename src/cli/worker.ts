@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
+import { rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { Interrupted, UserError } from '../base/errors.js';
+import { temporaryFolder } from '../base/folders.js';
 import { interruptible, once, shared } from './options.js';
 import { print } from './print.js';
 import { queueOptions, requiredAddress, type QueueArguments } from './queueOptions.js';
@@ -58,7 +57,7 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
     const address = requiredAddress(args);
     const idle = secondsIn(args.idle);
     const { work } = await import('../sweep/worker.js');
-    const folder = given ?? mkdtempSync(path.join(os.tmpdir(), 'bang-worker-'));
+    const folder = given ?? temporaryFolder('bang-worker-');
     try {
       const computed = await interruptible(
         async (signal, progress) => {

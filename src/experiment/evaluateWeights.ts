@@ -4,7 +4,7 @@ import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork } from '../model/network.js';
 import { type NetworkName } from '../model/networks.js';
-import { disposeWeights, importMean, importWeights } from '../model/parameters.js';
+import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
 import { readWeights } from '../model/weights.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
@@ -73,11 +73,11 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
   const weights = importWeights(bare, weightFile, file);
-  const mean = importMean(bare, weightFile, file);
+  let network = { ...bare, mean: importMean(bare, weightFile, file) };
   try {
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
-    const network = withMean(bare, mean, data.train);
+    network = { ...network, ...withMean(bare, network.mean, data.train) };
     folder.begin();
     const meanwhile = await known({ progress: silent });
     if (meanwhile) return meanwhile;
@@ -103,7 +103,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     return result;
   } finally {
     folder.end();
-    disposeWeights(weights);
+    disposeNetwork(network, weights);
   }
 }
 

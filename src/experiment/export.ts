@@ -5,7 +5,7 @@ import { meanImageOf } from '../model/mean.js';
 import { makeNetwork } from '../model/network.js';
 import type { NetworkName, NetworkSpec } from '../model/networks.js';
 import { encodeOnnx } from '../model/onnx.js';
-import { disposeWeights, exportNetwork, importMean, importWeights } from '../model/parameters.js';
+import { disposeNetwork, exportNetwork, importMean, importWeights } from '../model/parameters.js';
 import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
@@ -47,8 +47,8 @@ export async function exportWeightFile(file: string, options: ExportOptions): Pr
   // Any engine will do: the values are only reordered.
   await startEngine({ engine: 'cpu' });
   const weights = importWeights(bare, weightFile, file);
+  let mean = importMean(bare, weightFile, file);
   try {
-    let mean = importMean(bare, weightFile, file);
     if (bare.spec.subtractMean && !mean) {
       const { train } = await loadData(subject.data, { dataDir, progress, signal });
       mean = meanImageOf(train);
@@ -56,7 +56,7 @@ export async function exportWeightFile(file: string, options: ExportOptions): Pr
     const tensors = exportNetwork({ ...bare, mean }, weights);
     return { bytes: await encode(to, bare.spec, tensors, weightFile), spec: bare.spec };
   } finally {
-    disposeWeights(weights);
+    disposeNetwork({ ...bare, mean }, weights);
   }
 }
 

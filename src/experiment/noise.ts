@@ -77,28 +77,44 @@ async function runInto(
   const networks = ofPair((key) => training[key].network);
   const seconds = PAIR.flatMap((key) => training[key].seconds ?? []);
 
-  const { test } = data;
-  const { stages, both } = await classifyAll(study, networks, runs, folder, test, source, options);
-  const chosen: Chosen = { test, positions: choose(study, test, both, options.progress), source };
-  const rows = await distort(study, stages, networks, runs, folder, chosen, options);
+  try {
+    return await measured();
+  } finally {
+    for (const key of PAIR) networks[key].mean?.dispose();
+  }
 
-  const result: NoiseResult = {
-    format: 1,
-    kind: 'noise',
-    name: study.name,
-    config: study,
-    classes: test.classes,
-    stages,
-    rows: rows.filter(({ stage }) => stage === stages.length),
-    data: source,
-    provenance: provenance(engine, begun, seconds.length > 0 ? sumOf(seconds) : null),
-  };
-  folder.write('noise', noiseCsv(rows));
-  folder.write('surfaces', noiseSurfacesCsv(rows));
-  folder.write('accuracy', stagesCsv(stages));
-  folder.write('images', imagesCsv(chosen));
-  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
-  return result;
+  async function measured(): Promise<NoiseResult> {
+    const { test } = data;
+    const { stages, both } = await classifyAll(
+      study,
+      networks,
+      runs,
+      folder,
+      test,
+      source,
+      options,
+    );
+    const chosen: Chosen = { test, positions: choose(study, test, both, options.progress), source };
+    const rows = await distort(study, stages, networks, runs, folder, chosen, options);
+
+    const result: NoiseResult = {
+      format: 1,
+      kind: 'noise',
+      name: study.name,
+      config: study,
+      classes: test.classes,
+      stages,
+      rows: rows.filter(({ stage }) => stage === stages.length),
+      data: source,
+      provenance: provenance(engine, begun, seconds.length > 0 ? sumOf(seconds) : null),
+    };
+    folder.write('noise', noiseCsv(rows));
+    folder.write('surfaces', noiseSurfacesCsv(rows));
+    folder.write('accuracy', stagesCsv(stages));
+    folder.write('images', imagesCsv(chosen));
+    folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+    return result;
+  }
 }
 
 /** The identity of a study's folder. Other keys of the study only distinguish the parts in it. */

@@ -47,6 +47,7 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
       options,
     );
   } finally {
+    subject.network.mean?.dispose();
     folder.end();
   }
 }
@@ -107,6 +108,7 @@ export async function trainUntil(
     disposeNetwork(subject.network, weights);
     disposeWeights(velocities);
   } finally {
+    subject.network.mean?.dispose();
     folder.end();
   }
 }

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { codeOf, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { silent, type Progress } from '../base/progress.js';
+import { isWasmShortage, wasmShortage } from '../base/wasm.js';
 import type { ImageShape } from './pass.js';
 import type { PassJob, PassMessage } from './passWorker.js';
 
@@ -32,7 +33,7 @@ const CHUNK = 64;
  * @param adversarials the same
  * @throws RangeError if the sizes do not fit
  * @throws Interrupted if the signal aborts
- * @throws UserError if the system cannot start even one thread
+ * @throws UserError if the system cannot start even one thread, or has no memory for it
  */
 export async function passOf(
   originals: Uint8Array,
@@ -65,6 +66,7 @@ export async function passOf(
     await new Promise<void>((resolve, reject) => {
       let done = 0;
       let running = 0;
+      let failure: Error | undefined;
       if (threads === 0) resolve();
       stop = () => {
         reject(new Interrupted('stopped while measuring PASS'));
@@ -80,11 +82,17 @@ export async function passOf(
           done += pairs;
           task.update(done);
         });
-        worker.on('error', reject);
+        worker.on('error', (error) => {
+          // Refused its memory before it took any pairs: the others measure them.
+          if (isWasmShortage(error)) failure ??= wasmShortage('PASS');
+          else reject(error);
+        });
         worker.on('exit', () => {
           running--;
           if (done === count) resolve();
-          else if (running === 0) reject(new Error('a thread that measured PASS ended early'));
+          else if (running === 0) {
+            reject(failure ?? new Error('a thread that measured PASS ended early'));
+          }
         });
       }
     });

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.js';
+import { demandWasmMemory } from '../base/wasm.js';
 import { quoted } from '../base/text.js';
 import { isTableOfTexts } from './safetensors.js';
 import type { NamedArray } from './tensors.js';
@@ -53,6 +54,7 @@ let loading: Promise<{ h5: H5wasm; module: Hdf5Module }> | undefined;
 
 function loadH5wasm(): Promise<{ h5: H5wasm; module: Hdf5Module }> {
   // Loaded on demand, since it takes a tenth of a second.
+  if (loading === undefined) demandWasmMemory('HDF5');
   loading ??= import('h5wasm').then(async (h5) => {
     const module = (await h5.ready) as unknown as Hdf5Module;
     // The HDF5 library prints a page to standard error for each problem; our own messages are enough.

@@ -1,7 +1,8 @@
-import { mkdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import { codeOf, messageOf, UserError } from '../base/errors.js';
+import { makeFolder } from '../base/files.js';
 import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
 import { type Progress, silent } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
@@ -91,7 +92,7 @@ export async function setUpTensorFlow({
     await requireSpace(root, wheel.diskGB);
     const fresh = path.join(own, 'new');
     const scratch = path.join(own, 'scratch');
-    await mkdir(scratch);
+    makeFolder(scratch);
     const packages = await installWheel(python, wheel, scratch, { progress, signal });
     await fetchPackages(fresh, signal);
     const headers = path.join(packages, 'tensorflow', 'include');
@@ -181,7 +182,7 @@ async function fetchPackages(folder: string, signal: AbortSignal | undefined): P
   }
   for (const name of ['tfjs', 'tfjs-core']) {
     const standIn = path.join(folder, 'node_modules', '@tensorflow', name);
-    await mkdir(standIn, { recursive: true });
+    makeFolder(standIn);
     const line = `module.exports = globalThis[Symbol.for('${SHARED_CORE}')];\n`;
     await writeFile(path.join(standIn, 'index.js'), line);
   }
@@ -190,7 +191,7 @@ async function fetchPackages(folder: string, signal: AbortSignal | undefined): P
 /** Moves the libraries out of the wheel: TensorFlow's, and CUDA's to where TensorFlow finds them. */
 async function moveLibraries(packages: string, folder: string): Promise<void> {
   const libraries = path.join(folder, INSIDE.libraries);
-  await mkdir(libraries, { recursive: true });
+  makeFolder(libraries);
   for (const name of ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2']) {
     await rename(path.join(packages, 'tensorflow', name), path.join(libraries, name));
   }

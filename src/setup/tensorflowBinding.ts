@@ -1,8 +1,9 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { findCompiler } from '../../native/build.mjs';
 import { UserError } from '../base/errors.js';
+import { makeFolder } from '../base/files.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
 import { INSIDE } from '../engine/tensorflow/installation.js';
 
@@ -43,7 +44,7 @@ export async function buildBinding(
   // is enough, as symbols are resolved when the addon is loaded.
   const named = path.join(scratch, LIBRARY);
   const empty = path.join(scratch, 'empty.cc');
-  await mkdir(scratch, { recursive: true });
+  makeFolder(scratch);
   await writeFile(empty, '');
   try {
     await runCommand(compiler, ['-shared', empty, `-Wl,-soname,${LIBRARY}`, '-o', named], {

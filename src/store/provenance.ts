@@ -1,18 +1,16 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { loadData, type LoadOptions } from '../data/load.js';
 import type { DataName } from '../data/sources.js';
 import type { DataSplits } from '../data/dataset.js';
 import type { Engine } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import { packageRoot } from '../base/files.js';
+import { version } from '../base/version.js';
 import type { Network, Weights } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import type { WeightFile } from '../model/tensors.js';
 import type { DataSource, Provenance } from './result.js';
 import os from 'node:os';
-import path from 'node:path';
 
 /** @throws UserError if the hash of the data of a folder is not that of the current data */
 export function refuseOtherData(folder: { path: string }, was: string, is: string): void {
@@ -72,7 +70,4 @@ export function provenance(engine: Engine, begun: number, training: number | nul
   };
 }
 
-export function version(): string {
-  const text = readFileSync(path.join(packageRoot, 'package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
+export { version };

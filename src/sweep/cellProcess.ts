@@ -15,6 +15,7 @@ process.on('message', (message: ToCell) => {
 // Ctrl-C reaches every process of a terminal; the parent process decides whether to stop.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
+process.on('SIGHUP', () => undefined);
 // Without the parent nobody needs the result, and another sweep may begin in the folder.
 process.on('disconnect', () => process.exit(1));
 

@@ -130,6 +130,15 @@ describe('an interrupted run', () => {
     expectWhole('resumed');
   });
 
+  it.each(['SIGTERM', 'SIGHUP'] as const)('saves on %s, too', async (signal) => {
+    const out = `on-${signal}`;
+    const stopped = await stopAt(args(out), `${out}/training.csv`, signal);
+    expect(stopped).toMatchObject({ code: 130, stdout: '' });
+    expect(stopped.stderr).toMatch(/^stopping after saving \(once more to stop at once\)$/m);
+    expect(stopped.stderr).toMatch(/^bang: stopped; the same command continues from there$/m);
+    expect(existsSync(space.file(out, 'checkpoint.safetensors'))).toBe(true);
+  });
+
   it('continues after kill -9 from the last checkpoint, and cleans up', async () => {
     const killed = await stopAt(args('killed'), 'killed/checkpoint.safetensors', 'SIGKILL');
     expect(killed.code).toBeNull();

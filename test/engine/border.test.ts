@@ -70,7 +70,7 @@ function fittingCalls(conv: number[], pool: number[]): Calls {
     relu: [[x.length, x, dx]],
     reluGradient: [[x.length, x, x, dx]],
     multiply: [[x.length, x, x, dx]],
-    softmaxCrossEntropy: [[batch, size, x, new Int32Array(batch), 0.5, each, dx, each]],
+    softmaxCrossEntropy: [[batch, size, x, new Int32Array(batch), 0.5, each, dx, floats(batch)]],
     rowNorms: [[batch, size, x, each]],
     eta: [[batch, each, each, floats(batch)]],
     sgd: [[x.length, x, dx, floats(x.length), 0.5, 0.5, 0.5]],
@@ -159,6 +159,146 @@ describe('the border to native code', () => {
     }
   });
 
+  /** Where each kernel's outputs are among its arguments. */
+  const OUTPUTS: Record<keyof NativeKernels, number[]> = {
+    conv2d: [5],
+    conv2dMaxPool: [5, 6],
+    conv2dInputGradient: [5],
+    conv2dWeightGradient: [6, 7],
+    pooledNorms: [3],
+    matMul: [10],
+    columnSums: [4],
+    maxPool: [2],
+    maxPoolGradient: [3],
+    avgPool: [2],
+    avgPoolGradient: [2],
+    relu: [2],
+    reluGradient: [3],
+    multiply: [3],
+    softmaxCrossEntropy: [5, 6, 7],
+    rowNorms: [3],
+    eta: [3],
+    sgd: [1, 2],
+    normalize: [5],
+    overLargest: [3],
+    perturb: [7],
+    forward: [5],
+    addNoise: [6],
+  };
+  const IN_PLACE = ['relu', 'reluGradient', 'multiply', 'normalize'];
+
+  type Float = Float32Array | Uint8Array;
+  const isArray = (arg: unknown): arg is Float =>
+    arg instanceof Float32Array || arg instanceof Uint8Array;
+
+  it.each(names)('refuses outputs that share memory with another argument: %s', (name) => {
+    const call = binding as unknown as Loose;
+    for (const args of cells[name] as unknown[][]) {
+      for (const out of OUTPUTS[name].filter((i) => isArray(args[i]))) {
+        args.forEach((arg, i) => {
+          if (i === out || !isArray(arg)) return;
+          const written = args[out] as Float;
+          // Both in one buffer, which overlap by the last value of one.
+          const buffer = new ArrayBuffer(arg.byteLength + written.byteLength);
+          const make = (like: Float, at: number) =>
+            new (like.constructor as Float32ArrayConstructor)(buffer, at, like.length);
+          const step = Math.max(arg.BYTES_PER_ELEMENT, written.BYTES_PER_ELEMENT);
+          const apart = Math.ceil(arg.byteLength / 4) * 4;
+          if (apart + written.byteLength <= buffer.byteLength) {
+            call[name](...args.with(i, make(arg, 0)).with(out, make(written, apart)));
+          }
+          const overlapping = args.with(i, make(arg, 0)).with(out, make(written, apart - step));
+          expect(() => call[name](...overlapping), `${i} and ${out}`).toThrow(TypeError);
+          if (arg.length !== written.length || arg.constructor !== written.constructor) return;
+          const same = () => call[name](...args.with(i, written));
+          if (IN_PLACE.includes(name)) expect(same).not.toThrow();
+          else expect(same, `${i} and ${out}`).toThrow(TypeError);
+        });
+      }
+    }
+  });
+
+  it('computes the same in place', () => {
+    const random = makeRandom(4, 'in place');
+    const [a, b] = [0, 1].map(() =>
+      Float32Array.from({ length: 97 }, () => between(random, -9, 9)),
+    );
+    const apart = new Float32Array(97);
+    for (const name of ['multiply', 'reluGradient'] as const) {
+      const inPlace = a.slice();
+      binding[name](97, a, b, apart);
+      binding[name](97, inPlace, b, inPlace);
+      expect(inPlace).toEqual(apart);
+    }
+  });
+
+  it('refuses shared memory, which another thread could change meanwhile', () => {
+    const shared = new Float32Array(new SharedArrayBuffer(16));
+    expect(() => {
+      binding.relu(4, shared, new Float32Array(4));
+    }).toThrow('x must not be in shared memory');
+  });
+
+  it('measures its peak for a limited time', () => {
+    for (const seconds of [Infinity, -Infinity, NaN, 0, -1, 61]) {
+      expect(() => binding.peak(seconds)).toThrow(TypeError);
+    }
+    expect(binding.peak(0.01)).toBeGreaterThan(1e6);
+  });
+
+  it('takes a level by name only', () => {
+    const name = { toString: () => binding.level() } as unknown as string;
+    expect(() => {
+      binding.setLevel(name);
+    }).toThrow(TypeError);
+  });
+
+  it("serves several of Node's threads at once, and outlives them", () => {
+    const script = `
+      import { Worker } from 'node:worker_threads';
+      const code = \`
+        import { workerData, parentPort } from 'node:worker_threads';
+        import { createRequire } from 'node:module';
+        const binding = createRequire('/')(workerData);
+        binding.setThreads(2);
+        const [M, N, K] = [40, 30, 50];
+        const a = Float32Array.from({ length: M * K }, (_, i) => (i * 7919) % 13 - 6);
+        const b = Float32Array.from({ length: K * N }, (_, i) => (i * 104729) % 11 - 5);
+        const expected = new Float32Array(M * N);
+        for (let m = 0; m < M; m++)
+          for (let n = 0; n < N; n++)
+            for (let k = 0; k < K; k++) expected[m * N + n] += a[m * K + k] * b[k * N + n];
+        const c = new Float32Array(M * N);
+        let wrong = 0;
+        for (let i = 0; i < 3000; i++) {
+          c.fill(NaN);
+          binding.matMul(M, N, K, a, false, b, false, null, null, false, c);
+          if (i % 100 === 0) binding.setThreads(1 + (i / 100) % 3);
+          if (c.some((value, j) => value !== expected[j])) wrong++;
+        }
+        parentPort.postMessage(wrong);
+      \`;
+      const { kernelFiles } = await import('./native/build.mjs');
+      const [workerData] = kernelFiles();
+      const one = () => new Promise((resolve, reject) => {
+        let wrong = 'no answer';
+        const worker = new Worker(code, { eval: true, workerData });
+        worker.on('message', (count) => (wrong = count));
+        worker.on('error', reject);
+        worker.on('exit', () => resolve(wrong));
+      });
+      console.log(await Promise.all([one(), one(), one()]));
+      // Now no thread uses the addon, whose own threads live on.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      console.log(await one());`;
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '-e', script],
+      { cwd: packageRoot, encoding: 'utf8' },
+    );
+    expect([status, stderr, stdout]).toEqual([0, '', '[ 0, 0, 0 ]\n0\n']);
+  });
+
   it('refuses labels that are not a class', () => {
     const call = (label: number) => () => {
       binding.softmaxCrossEntropy(
@@ -238,6 +378,23 @@ describe('pooled memory', () => {
     expect(read[0]).toBe(1);
     expect(second.dataSync()[0]).toBe(7);
     tf.dispose([a, second]);
+  });
+
+  it('is given back where batches shrink', () => {
+    const sizes = Array.from({ length: 60 }, (_, i) => Math.round(400 * 0.93 ** i));
+    const start = backend().poolSize().floats;
+    for (const batch of sizes) {
+      const [a, b] = [tf.ones([batch, 1000]), tf.fill([batch, 1000], 2)];
+      for (let i = 0; i < 5; i++) tf.dispose(tf.mul(a, b));
+      tf.dispose([a, b]);
+      // One product is alive at once; all sizes together would be fourteen of the first.
+      expect(backend().poolSize().floats - start).toBeLessThan(1.6 * 1.25 * 400 * 1000);
+    }
+    // After many small requests, what the large ones needed is gone.
+    const [a, b] = [tf.ones([10]), tf.ones([10])];
+    for (let i = 0; i < 3 * 4096; i++) tf.dispose(tf.mul(a, b));
+    tf.dispose([a, b]);
+    expect(backend().poolSize().floats).toBeLessThan(start + 10_000);
   });
 
   it('is not shared by slices and reshapes of a tensor that is gone', () => {

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
+  chmodSync,
   copyFileSync,
   cpSync,
   existsSync,
@@ -47,6 +48,13 @@ function node(...args: string[]): { stdout: string; stderr: string; status: numb
   return spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8', env });
 }
 
+/** The same as a user to whom file permissions apply. */
+function asNobody(...args: string[]) {
+  const env = { ...process.env, CXX: 'no-such-compiler' };
+  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  return spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8', env, ...user });
+}
+
 /** What `npm ci` says. */
 function install(...args: string[]): string {
   return node(path.join(folder, 'scripts/build-native.mjs'), ...args).stderr;
@@ -75,6 +83,47 @@ describe('prebuilt kernels', () => {
     appendFileSync(path.join(folder, 'native/kernels.h'), '\n');
     expect(load()).toBe('its kernels are not built');
     expect(install()).toContain('no C++ compiler was found (CXX is no-such-compiler)');
+  });
+
+  it('do not depend on stray files and folders', () => {
+    mkdirSync(path.join(folder, 'native/backup.cc'));
+    for (const name of ['notes.txt', '.DS_Store', '.#conv.cc', 'conv.cc~', 'copy.cc', 'copy.h']) {
+      writeFileSync(path.join(folder, 'native', name), 'stray');
+    }
+    expect(load()).toBe('6');
+    expect(install()).toBe('');
+  });
+
+  it('are refused where a source is missing', () => {
+    rmSync(path.join(folder, 'native/tile.h'));
+    expect(load()).toBe('its kernels are not built');
+  });
+
+  it.each(['conv.cc', 'simd.h', 'kernels.def', 'border_rows.cc', 'build.mjs', 'threads.cc'])(
+    'depend on %s',
+    (name) => {
+      appendFileSync(path.join(folder, 'native', name), '\n');
+      expect(load()).toBe('its kernels are not built');
+    },
+  );
+
+  it('that do not work and cannot be removed are named, and installing goes on', () => {
+    writeFileSync(prebuilt, '{}');
+    // Nobody may remove what is in another user's folder.
+    chmodSync(folder, 0o755);
+    chmodSync(path.dirname(prebuilt), 0o555);
+    const said = asNobody(path.join(folder, 'scripts/build-native.mjs'));
+    chmodSync(path.dirname(prebuilt), 0o755);
+    expect(said.status).toBe(0);
+    expect(said.stderr).toContain(`bang: cannot remove ${prebuilt} (EACCES): remove it\n`);
+    expect(said.stderr).toContain('the native kernels were not built: no C++ compiler');
+  });
+
+  it('that are a folder are removed', () => {
+    rmSync(prebuilt);
+    mkdirSync(path.join(prebuilt, 'inside'), { recursive: true });
+    expect(install()).toContain('the native kernels were not built: no C++ compiler');
+    expect(existsSync(prebuilt)).toBe(false);
   });
 
   it('that do not work here are passed over', () => {

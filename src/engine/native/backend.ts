@@ -9,16 +9,31 @@ interface Block {
   buffer: ArrayBuffer;
   offset: number;
   floats: number;
+  /** The number of the last request before it was released. */
+  freed: number;
 }
+
+/** A window of requests for memory, after which what they did not need is given back. */
+const WINDOW = 4096;
+/** Of the most that was in use at once: blocks of one size do not serve for another. */
+const KEPT = 1.5;
 
 /**
  * tfjs's CPU backend with its hot kernels replaced by those of `native/` (see `kernels.ts`), and with a
  * memory pool: a training step reuses the blocks that the previous step released, so that in the steady
- * state no tensor memory is allocated.
+ * state no tensor memory is allocated. Blocks that have long been free are given back, so that the pool is
+ * never much larger than what was lately in use at once.
  */
 export class NativeBackend extends MathBackendCPU {
   readonly #free = new Map<number, Block[]>();
   readonly #blocks = new Map<DataId, Block>();
+  /** Sizes in floats, of the blocks in use and the free ones. */
+  #used = 0;
+  #unused = 0;
+  /** The most in use at once, in this window and the one before. */
+  #most = 0;
+  #mostBefore = 0;
+  #requests = 0;
 
   constructor(readonly binding: NativeBinding) {
     super();
@@ -68,7 +83,10 @@ export class NativeBackend extends MathBackendCPU {
     const block = this.#blocks.get(dataId);
     if (block) {
       this.#blocks.delete(dataId);
+      block.freed = this.#requests;
       this.#free.get(block.floats)!.push(block);
+      this.#used -= block.floats;
+      this.#unused += block.floats;
     }
     return true;
   }
@@ -90,9 +108,34 @@ export class NativeBackend extends MathBackendCPU {
     let free = this.#free.get(floats);
     if (!free) this.#free.set(floats, (free = []));
     const block = free.pop();
-    if (block) return block;
+    this.#used += floats;
+    this.#most = Math.max(this.#most, this.#used);
+    if (++this.#requests % WINDOW === 0) {
+      this.#mostBefore = this.#most;
+      this.#most = this.#used;
+      this.#giveBack();
+    }
+    if (block) {
+      this.#unused -= floats;
+      return block;
+    }
+    this.#giveBack();
     const buffer = new ArrayBuffer(floats * 4 + 64);
-    return { buffer, offset: this.binding.alignment(buffer), floats };
+    return { buffer, offset: this.binding.alignment(buffer), floats, freed: 0 };
+  }
+
+  /** Gives back free blocks, those first that have been free for longest. */
+  #giveBack(): void {
+    const limit = KEPT * Math.max(this.#most, this.#mostBefore);
+    while (this.#used + this.#unused > limit) {
+      let oldest: Block[] | undefined;
+      for (const blocks of this.#free.values()) {
+        if (blocks.length > 0 && blocks[0].freed < (oldest?.[0].freed ?? Infinity)) oldest = blocks;
+      }
+      const block = oldest?.shift();
+      if (!block) return;
+      this.#unused -= block.floats;
+    }
   }
 }
 

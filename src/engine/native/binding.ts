@@ -164,7 +164,7 @@ export function loadBinding(): LoadedBinding {
 
 function load(): LoadedBinding {
   let problem = 'its kernels are not built';
-  for (const file of kernelFiles()) {
+  for (const file of filesOfKernels()) {
     try {
       return { binding: createRequire(import.meta.url)(file) as NativeBinding };
     } catch (error) {
@@ -172,4 +172,13 @@ function load(): LoadedBinding {
     }
   }
   return { problem };
+}
+
+/** None where the sources are missing, with which the kernels are compared. */
+function filesOfKernels(): string[] {
+  try {
+    return kernelFiles();
+  } catch {
+    return [];
+  }
 }

@@ -1,0 +1,20 @@
+// Starts the program, and says so where a part of it cannot be loaded.
+const REMEDIES = {
+  ERR_MODULE_NOT_FOUND: 'a part of the program is missing; install it with: npm ci',
+  EMFILE: 'this process may not open enough files; raise the limit with: ulimit -n 1024',
+  ENFILE: 'the system has too many open files; try again later',
+};
+
+import('../dist/cli/main.js')
+  .then(({ main }) => main(process.argv.slice(2)))
+  .then(
+    (code) => {
+      process.exitCode = code;
+    },
+    (error) => {
+      const remedy = REMEDIES[error.code];
+      if (remedy === undefined || process.env.BANG_DEBUG) throw error;
+      process.stderr.write(`bang: ${remedy}\n`);
+      process.exitCode = 2;
+    },
+  );
