@@ -3,6 +3,7 @@ import { reason } from '../base/files.js';
 import { printableText } from '../base/text.js';
 import { version } from '../store/provenance.js';
 import { checkCommand } from './check.js';
+import { configCommand } from './config.js';
 import { dataActions, dataCommand } from './data.js';
 import { diffCommand } from './diff.js';
 import { doctorCommand } from './doctor.js';
@@ -18,11 +19,11 @@ import { setupCommand } from './setup.js';
 import { sweepActions, sweepCommand } from './sweep.js';
 import { tableCommand } from './table.js';
 import { transferCommand } from './transfer.js';
-import { usageProblem, YARGS_STRINGS } from './usage.js';
+import { argsOfHelp, usageProblem, YARGS_STRINGS } from './usage.js';
 import { validateCommand } from './validate.js';
 import { viewCommand } from './view.js';
 import { workerCommand } from './worker.js';
-import yargs, { type CommandModule } from 'yargs';
+import yargs, { type CommandModule, type FallbackCompletionFunction } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
@@ -43,15 +44,19 @@ const COMMANDS = [
   exportCommand,
   dataCommand,
   validateCommand,
+  configCommand,
   initCommand,
   schemaCommand,
   setupCommand,
   doctorCommand,
 ];
 
+const COMPLETION = 'print a script for bash, zsh or fish that completes commands and options';
+
 /** With their arguments: `run <config..>`, `data list`. */
 const USAGES = [
   ...COMMANDS.map(({ command }) => String(command)),
+  'completion',
   ...dataActions.map(({ command }) => `data ${String(command)}`),
   ...sweepActions.map(({ command }) => `sweep ${String(command)}`),
 ];
@@ -62,6 +67,15 @@ const USAGES = [
  */
 export async function main(args: string[]): Promise<number> {
   surviveClosedPipes();
+  try {
+    await parse(argsOfHelp(args, USAGES));
+    return EXIT.ok;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+async function parse(args: string[]): Promise<void> {
   const parser = yargs(args)
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
@@ -74,7 +88,9 @@ export async function main(args: string[]): Promise<number> {
     .strict()
     .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
+    .completion('completion', COMPLETION, complete)
     .version(version())
+    .alias('v', 'version')
     .help()
     .alias('h', 'help')
     .wrap(Math.min(100, process.stdout.columns || 100))
@@ -85,13 +101,16 @@ export async function main(args: string[]): Promise<number> {
       const usage = { commands: USAGES, options: Object.keys(key) };
       throw new UserError(usageProblem(message ?? 'the arguments do not fit', args, usage));
     });
-  try {
-    await parser.parseAsync();
-    return EXIT.ok;
-  } catch (error) {
-    return report(error);
-  }
+  if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
+  await parser.parseAsync();
 }
+
+/** As yargs, but where a word is empty, options would hide the names of files, which the shell completes. */
+const complete: FallbackCompletionFunction = (current, _argv, known, done) => {
+  known((_error, words = []) => {
+    done(current.startsWith('-') ? words : words.filter((word) => !word.startsWith('-')));
+  });
+};
 
 function report(error: unknown): number {
   process.stderr.write(`bang: ${printableText(messageOf(error))}\n`);
