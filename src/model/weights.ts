@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
+import { didYouMean } from '../base/nearFile.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
@@ -32,7 +33,7 @@ export async function readWeights(file: string): Promise<WeightFile> {
 
 async function readBytes(file: string): Promise<Uint8Array> {
   const found = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
   });
   if (found.isDirectory()) {
     throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);

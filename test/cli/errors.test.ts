@@ -158,6 +158,20 @@ describe('a wrong value', () => {
       ['run', '@/tiny.yaml', '@/same/tiny.yaml'],
       /^bang: two of the configs are named tiny: give each a different name\n$/,
     ],
+    [['eval', 'near-lenet.h5'], /^bang: cannot read near-lenet\.h5: there is no such file\n$/],
+    [
+      ['eval', weights.replace('caffemodel', 'cafemodel')],
+      /no such file, did you mean .*lenet\.caffemodel\.h5\?\n$/,
+    ],
+    [
+      ['run', '@/tiny.yml'],
+      /^bang: cannot read .*tiny\.yml: there is no such file, did you mean .*tiny\.yaml\?\n$/,
+    ],
+    [tiny.with(3, '@/dta'), /dta: there is no such file, did you mean .*data\?\n$/],
+    [
+      ['eval', weights, '--attacks', 'fsg'],
+      /^bang: --attacks: expected some of fgs, .*, found "fsg", did you mean fgs\? /,
+    ],
     ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
       [...tiny, `--threads=${count}`],
       new RegExp(`^bang: --threads must be a whole number from 1 to 256, not ${count}\n$`),
