@@ -87,6 +87,11 @@ export const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./validate.js')).validateCommand,
   },
   {
+    command: 'config <file>',
+    describe: 'print a configuration in full, with every default filled in',
+    load: async () => (await import('./config.js')).configCommand,
+  },
+  {
     command: 'init [file]',
     describe: 'write a configuration to start from, with every key explained',
     load: async () => (await import('./init.js')).initCommand,
@@ -132,6 +137,7 @@ export async function allUsages(): Promise<string[]> {
   ]);
   return [
     ...COMMANDS.map(({ command }) => command),
+    'completion',
     ...dataActions.map(({ command }) => `data ${String(command)}`),
     ...sweepActions.map(({ command }) => `sweep ${String(command)}`),
   ];

@@ -7,11 +7,13 @@ import { loadConfig } from '../config/yamlFiles.js';
 import { entryOf } from '../store/result.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
+import { publishedRowNames } from '../paper/published.js';
 import { packageRoot } from '../base/files.js';
 import {
   engineOption,
   engineSetting,
   interruptible,
+  likeOneOf,
   once,
   protocolOptions,
   protocolSettings,
@@ -45,12 +47,13 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       })
       .option('model', {
         choices: Object.keys(NETWORKS) as NetworkName[],
+        coerce: likeOneOf(Object.keys(NETWORKS)),
         describe: 'the network (default: the one that fits the file)',
       })
       .option('row', {
         type: 'string',
         requiresArg: true,
-        coerce: once('row'),
+        coerce: rowNamed,
         describe: 'the published row to compare with: R0, R1, B0 … B5',
       })
       .option('out', {
@@ -100,6 +103,11 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
     print(`Files: ${folder}`);
   },
 };
+
+function rowNamed(value: string | string[] | undefined): string | undefined {
+  const rows = [...publishedRowNames(1), ...publishedRowNames(2)];
+  return likeOneOf(rows)(once('row')(value));
+}
 
 /** The name for the folder of results on these weights. */
 export function nameOfWeights(file: string): string {

@@ -4,7 +4,7 @@ import { printableText } from '../base/text.js';
 import { version } from '../base/version.js';
 import { allUsages, COMMANDS, whenUsed } from './commands.js';
 import { YARGS_STRINGS } from './yargsStrings.js';
-import yargs from 'yargs';
+import yargs, { type FallbackCompletionFunction } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
 export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
@@ -16,12 +16,14 @@ export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const
 export async function main(args: string[]): Promise<number> {
   surviveClosedPipes();
   try {
-    await parse(args);
+    await parse(await argsOfHelp(args));
     return EXIT.ok;
   } catch (error) {
     return report(error);
   }
 }
+
+const COMPLETION = 'print a script for bash, zsh or fish that completes commands and options';
 
 /** What yargs says of a command line, before it is put into words. */
 class WrongUsage extends Error {
@@ -48,7 +50,9 @@ async function parse(args: string[]): Promise<void> {
     .strict()
     .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
+    .completion('completion', COMPLETION, complete)
     .version(version())
+    .alias('v', 'version')
     .help()
     .alias('h', 'help')
     .wrap(Math.min(100, process.stdout.columns || 100))
@@ -58,6 +62,7 @@ async function parse(args: string[]): Promise<void> {
       const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
       throw new WrongUsage(message ?? 'the arguments do not fit', Object.keys(key));
     });
+  if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
   try {
     await parser.parseAsync();
   } catch (error) {
@@ -67,6 +72,20 @@ async function parse(args: string[]): Promise<void> {
     throw new UserError(usageProblem(error.message, args, usage));
   }
 }
+
+/** `data pull --help` for `help data pull`; any other command line as it is. */
+async function argsOfHelp(args: string[]): Promise<string[]> {
+  if (args[0] !== 'help') return args;
+  const { helpArgs } = await import('./usage.js');
+  return helpArgs(args.slice(1), await allUsages());
+}
+
+/** As yargs, but where a word is empty, options would hide the names of files, which the shell completes. */
+const complete: FallbackCompletionFunction = (current, _argv, known, done) => {
+  known((_error, words = []) => {
+    done(current.startsWith('-') ? words : words.filter((word) => !word.startsWith('-')));
+  });
+};
 
 /** @throws UserError if the working folder was removed: then every relative path is a defect */
 function demandFolder(): void {

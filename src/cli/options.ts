@@ -3,7 +3,7 @@ import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.j
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
-import { quoted } from '../base/text.js';
+import { nearest, quoted } from '../base/text.js';
 import { consoleProgress } from './consoleProgress.js';
 
 /** For `coerce`: yargs makes a list of an option that is given twice, whatever its type. */
@@ -13,6 +13,17 @@ export function once(name: string): (value: string | string[] | undefined) => st
     if (value === '') throw new UserError(`--${name} is empty`);
     return value;
   };
+}
+
+/** For `coerce`: the one of `names` that differs only in case or in `_` for `-`; else the text as it is. */
+export function likeOneOf(names: readonly string[]) {
+  return <T>(value: T): T | string =>
+    typeof value === 'string' ? (namedIn(names, value) ?? value) : value;
+}
+
+function namedIn(names: readonly string[], value: string): string | undefined {
+  const plain = (name: string): string => name.toLowerCase().replaceAll('_', '-');
+  return names.find((name) => plain(name) === plain(value));
 }
 
 /** Options that several commands share. */
@@ -74,6 +85,7 @@ export async function interruptible<T>(
 
 export const engineOption = {
   choices: ENGINE_CHOICES,
+  coerce: likeOneOf(ENGINE_CHOICES),
   describe: 'the engine; auto: the best available (default: as configured, else auto)',
 } as const satisfies Options;
 
@@ -92,11 +104,17 @@ export const protocolOptions = {
   },
   protocol: {
     choices: PROTOCOLS,
+    coerce: likeOneOf(PROTOCOLS),
     describe: 'paper: attacks as for the published rows; corrected: scan, channels kept',
   },
-  search: { choices: SEARCHES, describe: "the line search (default: the protocol's)" },
+  search: {
+    choices: SEARCHES,
+    coerce: likeOneOf(SEARCHES),
+    describe: "the line search (default: the protocol's)",
+  },
   channels: {
     choices: CHANNELS,
+    coerce: likeOneOf(CHANNELS),
     describe: "colour channels of the attack direction (default: the protocol's)",
   },
 } as const satisfies Record<string, Options>;
@@ -116,11 +134,16 @@ export function protocolSettings({ attacks, ...chosen }: ProtocolArguments): str
 /** For `coerce`: comma-separated names of attacks. */
 function attackList(value: string | string[] | undefined): string | undefined {
   const list = once('attacks')(value);
-  const names = list?.split(',').map((name) => name.trim());
+  const names = list
+    ?.split(',')
+    .map((name) => name.trim())
+    .map((name) => namedIn(ATTACK_NAMES, name) ?? name);
   const unknown = names?.find((name) => !ATTACK_NAMES.some((known) => known === name));
   if (unknown !== undefined) {
+    const near = nearest(unknown, ATTACK_NAMES);
+    const hint = near === undefined ? '' : `, did you mean ${near}?`;
     throw new UserError(
-      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found ${quoted(unknown)}`,
+      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found ${quoted(unknown)}${hint}`,
     );
   }
   const twice = names?.find((name, i) => names.indexOf(name) !== i);

@@ -73,6 +73,7 @@ export function configJsonSchema(kind: Kind = 'experiment'): JsonSchema {
       ...properties,
       name,
     },
+    patternProperties: { '^x-': {} },
   };
 }
 

@@ -1,6 +1,7 @@
 import { configKeys } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { keysOf } from '../config/problems.js';
+import { UserError } from '../base/errors.js';
 import { inWords, nearest } from '../base/text.js';
 
 /** The commands and options that a command line may have. */
@@ -17,7 +18,6 @@ export function usageProblem(
   args: readonly string[],
   { commands, options }: Usage,
 ): string {
-  const nameOf = (usage: string): string => usage.split(/ [<[]/)[0];
   const words = args.filter((arg) => !arg.startsWith('-'));
   // The longest: `data pull` before `data`.
   const command = commands
@@ -32,7 +32,7 @@ export function usageProblem(
     const [kind, ...said] = message.trimStart().split('\n')[0].split('\t');
     if (kind === 'no value') return `--${said[0]} needs a value`;
     if (kind === 'no choice') return notAmong(said);
-    if (command === undefined && words.length > 0) return unknownCommand(words[0]);
+    if (command === undefined && words.length > 0) return unknownCommand(words[0], commands);
     // yargs reports missing arguments first, but the cause may be a mistyped option.
     const unknown = args.find(isUnknownOption);
     if (unknown !== undefined) return unknownOption(unknown);
@@ -48,11 +48,6 @@ export function usageProblem(
     const isOption = args.some((arg) => arg.startsWith('-') && nameIn(arg) === name);
     const names = JSON.parse(`[${choices}]`) as string[];
     return `${isOption ? '--' : ''}${name}: expected ${inWords(names)}, found ${given}`;
-  }
-
-  function unknownCommand(word: string): string {
-    const near = nearest(word, commands.map(nameOf));
-    return `unknown command ${word}${near === undefined ? '' : `, did you mean ${near}?`}`;
   }
 
   function unexpectedArgument(argument: string): string {
@@ -79,6 +74,31 @@ export function usageProblem(
     const near = nearest(option, options);
     return `${text}${near === undefined ? '' : `, did you mean --${near}?`}`;
   }
+}
+
+/**
+ * `data pull --help` for the arguments of `bang help data pull`.
+ *
+ * @param commands with their arguments, as in yargs
+ * @throws UserError if there is no such command
+ */
+export function helpArgs(args: readonly string[], commands: readonly string[]): string[] {
+  const words = args.filter((arg) => !arg.startsWith('-'));
+  const name = words.join(' ');
+  if (words.length > 0 && !commands.some((usage) => nameOf(usage) === name)) {
+    throw new UserError(`${unknownCommand(name, commands)} (see bang --help)`);
+  }
+  return [...words, '--help'];
+}
+
+function unknownCommand(word: string, commands: readonly string[]): string {
+  const near = nearest(word, commands.map(nameOf));
+  return `unknown command ${word}${near === undefined ? '' : `, did you mean ${near}?`}`;
+}
+
+/** `data pull` of `data pull <name>`. */
+function nameOf(usage: string): string {
+  return usage.split(/ [<[]/)[0];
 }
 
 /** The option that an argument gives: `set` of `--set=a`. */

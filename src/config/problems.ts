@@ -9,6 +9,8 @@ export interface Problem {
   path: KeyPath;
   at: 'key' | 'value' | 'missing';
   message: string;
+  /** Whether a text is expected, which a number in quotes is. */
+  wantsText?: boolean;
 }
 
 /**
@@ -35,9 +37,10 @@ export function problemsOf(
     }
     const expected = `expected ${issue.message}`;
     const found = valueAt(value, path);
+    const wantsText = issue.code === 'invalid_type' && issue.expected === 'string';
     return found === undefined && path.length > 0
       ? [{ path, at: 'missing', message: `missing, ${expected}` }]
-      : [{ path, at: 'value', message: `${expected}, found ${inBrief(found)}` }];
+      : [{ path, at: 'value', message: `${expected}, found ${inBrief(found)}`, wantsText }];
   };
 
   const issues = schema.safeParse(value).error?.issues ?? [];

@@ -12,6 +12,7 @@ import {
   parseOverride,
   plainOf,
   readYaml,
+  refuseForeign,
   refuseOtherKind,
   replaceIn,
   stem,
@@ -172,7 +173,10 @@ async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
   const named = String(base.value);
   const folder = 'file' in base.at ? path.dirname(base.at.file) : '.';
   try {
-    return await readYaml(path.isAbsolute(named) ? named : path.join(folder, named), sources);
+    const file = path.isAbsolute(named) ? named : path.join(folder, named);
+    const read = await readYaml(file, sources);
+    refuseForeign(read, file, 'experiment');
+    return read;
   } catch (error) {
     // If the base cannot be read, the mistake is in the line that names it.
     if (!(error instanceof UserError)) throw error;

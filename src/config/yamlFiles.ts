@@ -2,6 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
+import { didYouMean } from '../base/nearFile.js';
 import { checkConfig, type Checked } from './parse.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
 import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
@@ -46,6 +47,23 @@ export async function loadConfig(
   });
 }
 
+type Kind = 'experiment' | 'sweep' | 'study';
+
+/** The kinds of files, by a key that all of a kind have, and the command that runs one. */
+const KINDS = {
+  study: { keys: ['study'], what: 'a noise study', command: (file: string) => `noise ${file}` },
+  sweep: {
+    keys: ['base'],
+    what: 'a sweep',
+    command: (file: string) => `sweep ${file}, check it with --dry-run`,
+  },
+  experiment: {
+    keys: ['model', 'data', 'training'],
+    what: 'an experiment',
+    command: (file: string) => `run ${file}`,
+  },
+} as const;
+
 /**
  * Refuses a file of another kind, for which every key would be reported as unknown.
  *
@@ -54,13 +72,26 @@ export async function loadConfig(
  */
 export function refuseOtherKind(own: 'model' | 'base', tree: Tree, file: string): void {
   const { value } = plainOf(tree);
-  const has = (key: string): boolean => Object.hasOwn(value, key);
-  const describes = (what: string, command: string): UserError =>
-    new UserError(`${file} describes ${what}: run it with bang ${command}`);
-  if (has(own)) return;
-  if (has('study')) throw describes('a noise study', `noise ${file}`);
-  if (has('base')) throw describes('a sweep', `sweep ${file}, check it with --dry-run`);
-  if (has('model')) throw describes('an experiment', `run ${file}`);
+  if (Object.hasOwn(value, own)) return;
+  const kind = kindOf(tree);
+  if (kind === undefined || KINDS[kind].keys.some((key) => key === own)) return;
+  const { what, command } = KINDS[kind];
+  throw new UserError(`${file} describes ${what}: run it with bang ${command(file)}`);
+}
+
+/** The kind of a file, as far as its keys tell. */
+export function kindOf(tree: Tree): Kind | undefined {
+  const { value } = plainOf(tree);
+  return (Object.keys(KINDS) as Kind[]).find((kind) =>
+    KINDS[kind].keys.some((key) => Object.hasOwn(value, key)),
+  );
+}
+
+/** @throws UserError if a file that another names is of another kind than `wanted` */
+export function refuseForeign(tree: Tree, file: string, wanted: Kind): void {
+  const kind = kindOf(tree);
+  if (kind === undefined || kind === wanted) return;
+  throw new UserError(`${file} describes ${KINDS[kind].what}: name ${KINDS[wanted].what}`);
 }
 
 /** Turns `Complaints` that work throws into a `ConfigError`, in the order of the sources. */
@@ -126,7 +157,10 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   }
   sources.push(below);
   try {
-    return replaceIn(await readChain(below, sources, [...chain, id]), tree);
+    const inherited = await readChain(below, sources, [...chain, id]);
+    const own = kindOf(tree);
+    if (own) refuseForeign(inherited, below, own);
+    return replaceIn(inherited, tree);
   } catch (error) {
     // If the base cannot be read, the mistake is in the line that names it.
     throw error instanceof UserError ? fail(error.message) : error;
@@ -153,12 +187,14 @@ async function readTree(file: string): Promise<Extract<Tree, { kind: 'mapping' }
     const found = tree.kind === 'list' ? 'a list' : 'a single value';
     throw new Complaints([{ at: tree.at, text: `${expected}, found ${found}` }]);
   }
+  // Places for anchors, as in other programs' files.
+  for (const key of tree.entries.keys()) if (key.startsWith('x-')) tree.entries.delete(key);
   return tree;
 }
 
 async function readText(file: string): Promise<string> {
   const info = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
   });
   if (info.isDirectory()) throw new UserError(`cannot read ${file}: it is a folder`);
   if (!info.isFile()) throw new UserError(`cannot read ${file}: it is not a regular file`);
@@ -264,11 +300,12 @@ function toValue(tree: Tree, at: KeyPath, removed: KeyPath[]): unknown {
   }
 }
 
-function locate(tree: Tree, { path: keys, at, message }: Problem): Complaint {
+function locate(tree: Tree, { path: keys, at, message, wantsText }: Problem): Complaint {
   const text = (place: Place) => {
     const name = pathText(keys);
     const said = keys.length === 0 || ('set' in place && place.set === name);
-    return { at: place, text: said ? message : `${name}: ${message}` };
+    const sentence = at === 'value' ? asWritten(message, node, wantsText) : message;
+    return { at: place, text: said ? sentence : `${name}: ${sentence}` };
   };
   let node = tree;
   for (const key of keys) {
@@ -279,6 +316,17 @@ function locate(tree: Tree, { path: keys, at, message }: Problem): Complaint {
     node = next;
   }
   return text(at === 'value' ? node.at : node.keyAt);
+}
+
+/** A message that ends with the value found, with the value as it is in the file: `1.10`, not `1.1`. */
+function asWritten(message: string, node: Tree, wantsText = false): string {
+  if (node.kind !== 'scalar' || node.written === undefined) return message;
+  const end = `found ${String(node.value)}`;
+  if (!message.endsWith(end)) return message;
+  const { written } = node;
+  const short = written.length > 60 ? `${written.slice(0, 60)}…` : written;
+  const hint = wantsText ? `; in quotes it is a text: "${short}"` : '';
+  return `${message.slice(0, -end.length)}found ${short}${hint}`;
 }
 
 /** The complaints as lines, file by file in the order of `sources`, then the command line. */

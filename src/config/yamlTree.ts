@@ -20,12 +20,14 @@ export type Place = { file: string; line: number; column: number } | { set: stri
 export type Scalar = string | number | boolean | null;
 
 /** A YAML value with the places of itself and of its key. Null is a scalar. */
-export type Tree = { at: Place; keyAt: Place } & (
-  | { kind: 'scalar'; value: Scalar }
-  | { kind: 'list'; items: Tree[] }
-  /** `partial`: made by `change` around a value, not written in a file. */
-  | { kind: 'mapping'; entries: Map<string, Tree>; partial?: true }
-);
+export type Tree = { at: Place; keyAt: Place } &
+  /** `written`: a number, true or false as in the file, such as `1.10`. */
+  (
+    | { kind: 'scalar'; value: Scalar; written?: string }
+    | { kind: 'list'; items: Tree[] }
+    /** `partial`: made by `change` around a value, not written in a file. */
+    | { kind: 'mapping'; entries: Map<string, Tree>; partial?: true }
+  );
 
 /** Something wrong with a file or an override; printed as `x.yaml:7:5: …`. */
 export interface Complaint {
@@ -47,6 +49,9 @@ const MAX_VALUES = 10_000;
 const MAX_TOKEN_DEPTH = 100;
 /** Further errors in a broken file usually follow from the first. */
 const MAX_SYNTAX_ERRORS = 10;
+
+/** The key of YAML 1.1 that merges mappings, which version 1.2 lacks but files still use. */
+const MERGE = '<<';
 
 const KEY_EXPECTED = 'expected a word as the key';
 
@@ -138,16 +143,26 @@ export function parseYaml(
       return { at: here, keyAt, kind: 'list', items };
     }
     if (isScalar(node) && isPlain(node.value)) {
-      return { at: here, keyAt, kind: 'scalar', value: node.value };
+      const { value, source: written } = node;
+      return { at: here, keyAt, kind: 'scalar', value, ...(isBare(value) && { written }) };
     }
     throw fail(here, 'expected text, a number, true, false, null, a list or a mapping');
   }
 
   function entriesOf(node: YAMLMap.Parsed, depth: number): Map<string, Tree> {
     const entries = new Map<string, Tree>();
+    const merged = new Map<string, Tree>();
+    let mergeAt: Place | undefined;
     for (const { key, value } of node.items) {
       const keyAt = at(key.range[0]);
       if (!isScalar(key) || typeof key.value !== 'string') throw fail(keyAt, KEY_EXPECTED);
+      if (key.value === MERGE && key.type === 'PLAIN') {
+        if (mergeAt) throw fail(keyAt, 'a second << in one mapping: give one, with a list');
+        mergeAt = keyAt;
+        const from = value && convert(value, keyAt, depth + 1);
+        for (const [name, tree] of mergedFrom(from ?? undefined, keyAt)) merged.set(name, tree);
+        continue;
+      }
       const before = entries.get(key.value)?.keyAt;
       if (before && aliases === 0) {
         const where = 'line' in before ? `, first in line ${before.line}` : '';
@@ -161,7 +176,19 @@ export function parseYaml(
           : { at: keyAt, keyAt, kind: 'scalar', value: null },
       );
     }
-    return entries;
+    return new Map([...merged, ...entries]);
+  }
+
+  /** What `<<` adds to a mapping: of several mappings, the first counts. */
+  function mergedFrom(from: Tree | undefined, keyAt: Place): [string, Tree][] {
+    const maps = from?.kind === 'list' ? from.items : [from];
+    return maps.toReversed().flatMap((map) => {
+      if (map?.kind === 'mapping') return [...map.entries];
+      throw fail(
+        map?.at ?? keyAt,
+        '<<: expected a mapping to merge, such as *anchor, or a list of them',
+      );
+    });
   }
 }
 
@@ -183,6 +210,11 @@ function tooDeep(root: CST.Token): CST.Token | undefined {
     for (const child of inner) if (child) pending.push({ token: child, depth: depth + 1 });
   }
   return undefined;
+}
+
+/** Whether a value can be written in more than one way without quotes. */
+function isBare(value: Scalar): boolean {
+  return typeof value === 'number' || typeof value === 'boolean';
 }
 
 function isPlain(value: unknown): value is Scalar {

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
+import { didYouMean } from '../base/nearFile.js';
 
 /**
  * The names of the files in the user's data folder.
@@ -9,7 +10,8 @@ import { reason } from '../base/files.js';
  */
 export async function namesIn(folder: string): Promise<Set<string>> {
   const names = await readdir(folder).catch((error: unknown) => {
-    throw new UserError(`cannot read the data folder ${folder}: ${reason(error)}`);
+    const near = didYouMean(folder, error, 'folder');
+    throw new UserError(`cannot read the data folder ${folder}: ${reason(error)}${near}`);
   });
   return new Set(names);
 }

@@ -40,6 +40,14 @@ const FLOAT = 1;
 /** What `encodeCaffeHdf5` stores outside `/data`, where Caffe ignores it. */
 const MEAN = 'mean';
 const METADATA = 'metadata';
+/** HDF5's filters that are read: gzip, its byte shuffle, and checksums. */
+const FILTERS = [1, 2, 3];
+/** The bytes that the compressed arrays of a file may have: the largest network in doubles. */
+const MAX_UNPACKED = 2 ** 27;
+
+/** The bytes that may still be read from a file, of arrays that are compressed or not. */
+type Room = Record<'plain' | 'unpacked', number>;
+
 /** Caffe's names of a layer's parameters. */
 const PARAMETERS = new Map([
   ['0', 'weight'],
@@ -147,7 +155,12 @@ function readRoot(
   file: string,
 ): CaffeHdf5 {
   if (!root.keys().includes('data')) {
-    throw new UserError(`${file}: not a Caffe weight file: it has no group /data`);
+    const keras = ['model_weights', 'layers', '_layer_checkpoint_dependencies'];
+    const isKeras = root.keys().some((key) => keras.includes(key));
+    const hint = isKeras
+      ? ', and looks like a file of Keras: save the arrays as safetensors, named like conv1.weight'
+      : '';
+    throw new UserError(`${file}: not a Caffe weight file: it has no group /data${hint}`);
   }
   const data = root.get('data');
   if (!(data instanceof h5.Group)) {
@@ -155,7 +168,7 @@ function readRoot(
   }
   const tensors = new Map<string, NamedArray>();
   // Links can make many layers from one dataset, so their total size is limited to that of the file.
-  let room = fileSize;
+  const room: Room = { plain: fileSize, unpacked: MAX_UNPACKED };
   for (const layer of data.keys()) {
     const group = data.get(layer);
     if (!(group instanceof h5.Group)) {
@@ -163,6 +176,7 @@ function readRoot(
         `${file}: not a Caffe weight file: ${quoted(`/data/${layer}`)} is not a group, or it is damaged`,
       );
     }
+    const arrays = new Map<string, NamedArray>();
     for (const key of group.keys()) {
       const place = `/data/${layer}/${key}`;
       const parameter = PARAMETERS.get(key);
@@ -173,7 +187,9 @@ function readRoot(
         );
       }
       const array = readFloats(module, dataset, room, `${file}: ${quoted(place)}`);
-      room -= array.data.byteLength;
+      arrays.set(parameter, array);
+    }
+    for (const [parameter, array] of withoutOldAxes(arrays)) {
       tensors.set(`${layer}.${parameter}`, array);
     }
   }
@@ -186,7 +202,6 @@ function readRoot(
   const mean = beside(MEAN);
   if (mean) {
     const array = readFloats(module, mean, room, `${file}: "/${MEAN}"`);
-    room -= array.data.byteLength;
     tensors.set(MEAN, array);
   }
   const described = beside(METADATA);
@@ -196,7 +211,29 @@ function readRoot(
   return { tensors, metadata };
 }
 
-function readFloats(module: Hdf5Module, dataset: Dataset, room: number, place: string): NamedArray {
+/**
+ * The parameters of a layer without the leading axes of length 1 that Caffe gave every array before 2015: a
+ * bias of 1×1×1×N, the weights of an inner product of 1×1×N×M. A filter of that shape has a bias of length 1,
+ * and is square.
+ */
+function withoutOldAxes(arrays: Map<string, NamedArray>): Map<string, NamedArray> {
+  const result = new Map(arrays);
+  const cut = (name: string, axes: number): NamedArray | undefined => {
+    const array = arrays.get(name);
+    if (array?.shape.length !== 4) return array;
+    if (array.shape.slice(0, axes).some((extent) => extent !== 1)) return array;
+    const short = { ...array, shape: array.shape.slice(axes) };
+    result.set(name, short);
+    return short;
+  };
+  const outputs = cut('bias', 3)?.shape.at(-1);
+  const [one, two, rows, columns] = arrays.get('weight')?.shape ?? [];
+  const isProduct = outputs === rows && (rows > 1 || rows !== columns);
+  if (one === 1 && two === 1 && isProduct) cut('weight', 2);
+  return result;
+}
+
+function readFloats(module: Hdf5Module, dataset: Dataset, room: Room, place: string): NamedArray {
   const { type, size, shape, virtual_sources: virtual } = dataset.metadata;
   if (type !== FLOAT || (size !== 4 && size !== 8) || shape === null || virtual !== undefined) {
     throw new UserError(`${place} is not an array of 32-bit or 64-bit floating-point numbers`);
@@ -215,7 +252,7 @@ function readFloats(module: Hdf5Module, dataset: Dataset, room: number, place: s
 function readMetadata(
   module: Hdf5Module,
   dataset: Dataset,
-  room: number,
+  room: Room,
   place: string,
 ): Record<string, string> {
   const { type, size, shape, virtual_sources: virtual } = dataset.metadata;
@@ -237,15 +274,24 @@ function readBytes(
   dataset: Dataset,
   shape: number[],
   size: number,
-  room: number,
+  room: Room,
   place: string,
 ): Uint8Array<ArrayBuffer> {
   const bytes = shape.reduce((a, b) => a * b, size);
-  if (bytes > room) {
+  const filters = dataset.filters.map(({ id, name }) => ({ id, name }));
+  const strange = filters.find(({ id }) => !FILTERS.includes(id));
+  if (strange) {
     throw new UserError(
-      `${place} has shape [${shape.join(', ')}], more than the file holds: it is damaged, or compressed, which is not supported`,
+      `${place} is compressed with ${quoted(strange.name)}, which is not read: save it with gzip, or uncompressed`,
     );
   }
+  const kind = filters.length > 0 ? 'unpacked' : 'plain';
+  if (bytes > room[kind]) {
+    throw new UserError(
+      `${place} has shape [${shape.join(', ')}], more than ${kind === 'plain' ? 'the file holds: it is damaged' : 'is read of a compressed file'}`,
+    );
+  }
+  room[kind] -= bytes;
   // Not `dataset.value`, which returns uninitialised memory when a read fails.
   const pointer = module._malloc(bytes);
   try {

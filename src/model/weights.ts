@@ -1,6 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
+import { didYouMean } from '../base/nearFile.js';
+import { foreignWeights } from './foreignWeights.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
@@ -8,6 +10,8 @@ import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors
 
 /** About a thousand times the size of the largest network here. */
 const MAX_BYTES = 2 ** 30;
+/** The mean image, which wrappers do not rename if it is no parameter. */
+const MEAN = 'mean';
 const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
 
 /**
@@ -38,7 +42,7 @@ export async function readWeights(file: string): Promise<WeightFile> {
 
 async function readBytes(file: string): Promise<Uint8Array> {
   const found = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
   });
   if (found.isDirectory()) {
     throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);
@@ -54,8 +58,11 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
     return { layout: 'caffe', ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
   }
   if (!looksLikeSafetensors(bytes)) {
+    const foreign = foreignWeights(bytes);
+    if (foreign !== undefined) throw new UserError(`${file} ${foreign}`);
     throw new UserError(
-      `${file} is neither a safetensors file nor one of Caffe's HDF5 weight files`,
+      `${file} is neither a safetensors file nor one of Caffe's HDF5 weight files` +
+        (bytes.length === 0 ? ': it is empty' : ''),
     );
   }
   const { tensors: typed, metadata } = decodeSafetensors(bytes, file);
@@ -69,5 +76,23 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
     const floats = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
     tensors.set(name, { shape, data: floats });
   }
-  return { layout: 'caffe', tensors, metadata, format: 'safetensors' };
+  return { layout: 'caffe', tensors: unwrapped(tensors), metadata, format: 'safetensors' };
+}
+
+/**
+ * Tensors without the prefix that a wrapper around the network has put before each name, such as PyTorch's
+ * `module.conv1.weight`; as they are if any has another prefix or none.
+ */
+function unwrapped(tensors: Map<string, NamedArray>): Map<string, NamedArray> {
+  const prefix = /^(?:[A-Za-z_]\w*\.)+(?=[A-Za-z]\w*\.(?:weight|bias)$)/;
+  const [first = ''] = [...tensors.keys()].flatMap((name) => prefix.exec(name) ?? []);
+  if (first === '') return tensors;
+  const bare = [...tensors].map(([name, tensor]) => {
+    const rest = name.startsWith(first) ? name.slice(first.length) : name;
+    return [rest, tensor] as const;
+  });
+  const isBare = ([name]: readonly [string, NamedArray]): boolean =>
+    name === MEAN || /^[A-Za-z]\w*\.(weight|bias)$/.test(name);
+  const hadPrefix = [...tensors.keys()].every((name) => name.startsWith(first) || name === MEAN);
+  return hadPrefix && bare.every(isBare) ? new Map(bare) : tensors;
 }

@@ -37,7 +37,11 @@ const inside = (...args: string[]) => bangInside(args.map((arg) => arg.replace('
 
 describe('a wrong command line', () => {
   it.each<[string[], RegExp]>([
-    [[], /^bang: which command\? \(see bang --help\)$/m],
+    [['help', 'rnu'], /^bang: unknown command rnu, did you mean run\? \(see bang --help\)$/m],
+    [
+      ['help', 'data', 'pul'],
+      /^bang: unknown command data pul, did you mean data pull\? \(see bang --help\)$/m,
+    ],
     [
       ['rnu', '@/tiny.yaml'],
       /^bang: unknown command rnu, did you mean run\? \(see bang --help\)$/m,
@@ -154,6 +158,20 @@ describe('a wrong value', () => {
       ['run', '@/tiny.yaml', '@/same/tiny.yaml'],
       /^bang: two of the configs are named tiny: give each a different name\n$/,
     ],
+    [['eval', 'near-lenet.h5'], /^bang: cannot read near-lenet\.h5: there is no such file\n$/],
+    [
+      ['eval', weights.replace('caffemodel', 'cafemodel')],
+      /no such file, did you mean .*lenet\.caffemodel\.h5\?\n$/,
+    ],
+    [
+      ['run', '@/tiny.yml'],
+      /^bang: cannot read .*tiny\.yml: there is no such file, did you mean .*tiny\.yaml\?\n$/,
+    ],
+    [tiny.with(3, '@/dta'), /dta: there is no such file, did you mean .*data\?\n$/],
+    [
+      ['eval', weights, '--attacks', 'fsg'],
+      /^bang: --attacks: expected some of fgs, .*, found "fsg", did you mean fgs\? /,
+    ],
     ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
       [...tiny, `--threads=${count}`],
       new RegExp(`^bang: --threads must be a whole number from 1 to 256, not ${count}\n$`),
@@ -225,10 +243,12 @@ describe('help', () => {
       'export',
       'data',
       'validate',
+      'config',
       'init',
       'schema',
       'setup',
       'doctor',
+      'completion',
     ]) {
       expect(help.stdout).toMatch(new RegExp(`^  bang ${command}\\b`, 'm'));
     }
@@ -255,6 +275,22 @@ describe('help', () => {
     }
   });
 
+  it('is shown without a command, which is a mistake', async () => {
+    const { code, stdout, stderr } = await bangInside([]);
+    expect(stderr).toMatch(/^bang <command>\n/);
+    expect(stderr).toMatch(/^ {2}bang run /m);
+    expect(stderr).toMatch(/\n\nbang: which command\? \(see bang --help\)\n$/);
+    expect([code, stdout]).toEqual([2, '']);
+  });
+
+  it.each(['run', 'data pull'])('is shown by bang help %s', async (command) => {
+    const words = command.split(' ');
+    const asked = await bangOk(['help', ...words], { cwd: space.folder });
+    const usual = await bangOk([...words, '--help'], { cwd: space.folder });
+    expect(asked.stdout).toContain(`bang ${command}`);
+    expect(asked.stdout).toBe(usual.stdout);
+  });
+
   it.each(['eval', 'transfer', 'noise'])('names a key that %s can change', async (command) => {
     const { stdout } = await bangOk([command, '--help'], { cwd: space.folder });
     const example = command === 'noise' ? 'every=1000' : 'evaluation.images=1000';
@@ -263,6 +299,34 @@ describe('help', () => {
 
   it('prints the version', async () => {
     expect((await bangOk(['--version'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
+    expect((await bangOk(['-v'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
+  });
+});
+
+describe('completion', () => {
+  const complete = async (...words: string[]): Promise<string[]> => {
+    const args = ['--get-yargs-completions', 'bang', ...words];
+    const { stdout } = await bangOk(args, { cwd: space.folder, env: { SHELL: '/bin/bash' } });
+    return stdout.split('\n').filter((word) => word !== '');
+  };
+
+  it('knows commands, options, and their values, and leaves files to the shell', async () => {
+    expect(await complete('')).toEqual(expect.arrayContaining(['run', 'config', 'completion']));
+    expect(await complete('data', '')).toEqual(['pull', 'list', 'verify']);
+    expect(await complete('data', 'pull', '')).toEqual(['mnist', 'cifar10']);
+    expect(await complete('run', '--d')).toContain('--data-dir');
+    expect(await complete('run', 'x.yaml', '--protocol', '')).toEqual(['paper', 'corrected']);
+    expect(await complete('run', '')).toEqual([]);
+  });
+
+  it('comes as a script that bash reads', async () => {
+    const { stdout } = await bangOk(['completion'], {
+      cwd: space.folder,
+      env: { SHELL: '/bin/bash', ZSH_NAME: '' },
+    });
+    expect(stdout).toMatch(/^complete .* bang$/m);
+    const { status, stderr } = spawnSync('bash', ['-n'], { input: stdout, encoding: 'utf8' });
+    expect([status, stderr]).toEqual([0, '']);
   });
 });
 

@@ -47,6 +47,27 @@ function otherwise(folder: string, column: string): number {
 }
 
 describe("bang eval on the authors' weights", () => {
+  it('takes names in another case', async () => {
+    const names = [
+      '--row',
+      'r0',
+      '--attacks',
+      'HC1,FGS',
+      '--protocol',
+      'Paper',
+      '--model',
+      'LeNet',
+    ];
+    const args = ['eval', AUTHORS, ...names, ...evaluation('images=4', 'pass=false')];
+    const data = ['--data-dir', space.file('data'), '--out', space.file('case')];
+    const { code, stderr } = await bangInside([...args, ...data, '--engine', 'Native']);
+    expect(code, stderr).toBe(0);
+    expect(result('case').config).toMatchObject({
+      published: { table: 1, row: 'R0' },
+      evaluation: { attacks: ['fgs', 'hc1'], protocol: 'paper' },
+    });
+  });
+
   it('agrees with the reference on each image, by bisection', async () => {
     const settings = evaluation('images=200', 'pass=false', 'attacks=[fgs,hc1]');
     const { stdout, stderr } = await bangOk(['eval', AUTHORS, '--row', 'R0', ...settings], {

@@ -225,12 +225,12 @@ describe('a mistake is reported with its place', () => {
     [
       'momentum: 0.9',
       'momentum: .nan',
-      ['x.yaml:7:13: training.momentum: expected a number from 0 to below 1, found NaN'],
+      ['x.yaml:7:13: training.momentum: expected a number from 0 to below 1, found .nan'],
     ],
     [
       'weightDecay: 0.0005',
       'weightDecay: .inf',
-      ['x.yaml:8:16: training.weightDecay: expected a number, 0 or more, found Infinity'],
+      ['x.yaml:8:16: training.weightDecay: expected a number, 0 or more, found .inf'],
     ],
     [
       'power: 0.75',

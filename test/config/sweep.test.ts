@@ -275,6 +275,11 @@ describe('a mistake', () => {
     await expect(loadPlan(file)).rejects.toThrow(
       /wrong\.yaml:2:7: data: expected mnist or cifar10/,
     );
+    write('another.yaml', 'base: x.yaml\ngrid: {training.batch: [1, 2]}');
+    const nested = write('sweep.yaml', 'grid: {training.batch: [1, 2]}\nbase: another.yaml');
+    await expect(loadPlan(nested)).rejects.toThrow(
+      /sweep\.yaml:2:7: base: \S*another\.yaml describes a sweep: name an experiment$/,
+    );
     const other = write('sweep.yaml', 'grid: {training.batch: [1, 2]}\nbase: nowhere.yaml');
     await expect(loadPlan(other)).rejects.toThrow(
       /sweep\.yaml:2:7: base: cannot read .*nowhere\.yaml: there is no such file/,

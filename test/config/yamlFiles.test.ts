@@ -76,6 +76,101 @@ describe('broken YAML', () => {
   });
 });
 
+describe('a value that is refused', () => {
+  it.each([
+    ['seed=1.10', 'seed: expected an integer from 0 to 4294967295, found 1.10'],
+    ['seed=-007', 'seed: expected an integer from 0 to 4294967295, found -007'],
+    ['seed=1e999', 'seed: expected an integer from 0 to 4294967295, found 1e999'],
+    ['seed=12345678901234567890', /, found 12345678901234567890$/],
+    [`seed=1.5${'0'.repeat(99)}`, /, found 1\.50{57}…$/],
+    ['evaluation.pass=0x10', 'evaluation.pass: expected true or false, found 0x10'],
+    ['evaluation.attacks=[fgs, True]', /attacks\[1\]: expected .*, found True$/],
+    [
+      'description=1.10',
+      'description: expected a text, found 1.10; in quotes it is a text: "1.10"',
+    ],
+    ['name=007', /, found 007; in quotes it is a text: "007"$/],
+    ['seed="007"', 'seed: expected an integer from 0 to 4294967295, found "007"'],
+  ])('is quoted as it is written: %s', async (override, expected) => {
+    const [key, value] = override.split('=');
+    const at = key.split('.');
+    const deep = at.reduceRight((inner, name) => `{${name}: ${inner}}`, value);
+    const file = write('x.yaml', `extends: base.yaml\n${deep.slice(1, -1)}\n`);
+    write('base.yaml', valid);
+    const [line] = await complaints(file);
+    const said = line.replace(/^x\.yaml:2:\d+: /, '');
+    if (typeof expected === 'string') expect(said).toBe(expected);
+    else expect(said).toMatch(expected);
+    const [set] = await complaints(write('y.yaml', valid), [override]);
+    expect(set.slice(-8)).toBe(line.slice(-8));
+  });
+});
+
+describe('merge keys and keys that begin with x-', () => {
+  const anchors = `x-rate: &rate {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
+x-common: &common {iterations: 10000, batch: 64, momentum: 0.9}
+`;
+  const head = 'model: lenet\ndata: mnist\n';
+
+  it('give the same as the keys written out', async () => {
+    const bang = 'bang: {beta: 1.0, epsilon: 0.815}';
+    const plain = await load(valid);
+    const rest = `learningRate: *rate, weightDecay: 0.0005, ${bang}`;
+    expect(await load(`${anchors}${head}training: {<<: *common, ${rest}}\n`)).toEqual(plain);
+    // The mapping's own keys count, wherever `<<` is; of several mappings, the first.
+    const own = `training: {batch: 64, <<: [*common, {batch: 1, momentum: 0}], ${rest}}\n`;
+    expect(await load(`${anchors.replace('64', '2')}${head}${own}`)).toEqual(plain);
+    const nested = `x-more: &more {<<: *common, momentum: 0.9}\n`;
+    const deep = `${anchors.replace('0.9', '0')}${nested}${head}training: {<<: *more, ${rest}}\n`;
+    expect(await load(deep)).toEqual(plain);
+  });
+
+  it('work in files that are extended, and for the whole file', async () => {
+    write('base.yaml', valid);
+    const text = 'x-all: &all {seed: 5, name: a}\nextends: base.yaml\n<<: *all\nname: b\n';
+    expect(await load(text)).toMatchObject({ seed: 5, name: 'b', model: 'lenet' });
+  });
+
+  it.each([
+    ['<<: 1', 'x.yaml:1:5: <<: expected a mapping to merge, such as *anchor, or a list of them'],
+    ['<<:', 'x.yaml:1:4: <<: expected a mapping to merge, such as *anchor, or a list of them'],
+    ['<<: [{}, a]', /^x\.yaml:1:10: <<: expected a mapping/],
+    ['<<: {}\n<<: {}', 'x.yaml:2:1: a second << in one mapping: give one, with a list'],
+    [`<<: {sead: 1}\n${valid}`, 'x.yaml:1:6: sead: unknown key, did you mean seed?'],
+    [`"<<": {seed: 1}\n${valid}`, /^x\.yaml:1:1: "<<": unknown key, /],
+    [`training: {x-a: 1}\n`, /training\.x-a: unknown key/],
+    [`a: &a {<<: *a}\n`, /nested too deeply$/],
+  ])('%.40j is refused', async (text, expected) => {
+    const lines = await complaints(write('x.yaml', text));
+    expect(lines).toContainEqual(
+      typeof expected === 'string' ? expected : expect.stringMatching(expected),
+    );
+  });
+});
+
+describe('a file that is not there', () => {
+  it('may have a similar name', async () => {
+    write('near/lenet-b1.yaml', valid);
+    write('near/lenet-b1.csv', '');
+    write('near/other.yml', valid);
+    const near = (name: string) => `cannot read ${name}: there is no such file`;
+    for (const name of ['lenet-b1.yml', 'lenet-b1', 'lenet_b1.yaml', 'LeNet-B1.yaml']) {
+      expect(await complaints(path.join(folder, 'near', name))).toEqual([
+        `${near(`near/${name}`)}, did you mean near/lenet-b1.yaml?`,
+      ]);
+    }
+    expect(await complaints(path.join(folder, 'naer', 'othr.yaml'))).toEqual([
+      `${near('naer/othr.yaml')}, did you mean near/other.yml?`,
+    ]);
+    for (const name of ['near/lenet-b1.json', 'near/none.yaml', 'far/lenet-b1.yaml']) {
+      expect(await complaints(path.join(folder, name))).toEqual([near(name)]);
+    }
+    expect(await complaints(write('x.yaml', 'extends: near/othre.yaml'))).toEqual([
+      `x.yaml:1:10: extends: ${near('near/othre.yaml')}, did you mean near/other.yml?`,
+    ]);
+  });
+});
+
 describe('extends', () => {
   it('merges mappings, replaces lists and numbers, and drops what is null', async () => {
     write('base/a.yaml', `${valid}evaluation: {attacks: [fgs], images: 100}\nname: inherited\n`);
@@ -142,6 +237,20 @@ describe('extends', () => {
   ])('%j', async (text, expected) => {
     const [line] = await complaints(write('x.yaml', text));
     expect(line).toMatch(expected);
+  });
+
+  it('refuses a file of another kind', async () => {
+    write('sweep.yaml', 'base: y.yaml\ngrid: {seed: [1]}\n');
+    write('study.yaml', 'study: noise\n');
+    const kinds = [
+      ['sweep.yaml', 'sweep'],
+      ['study.yaml', 'noise study'],
+    ];
+    for (const [name, kind] of kinds) {
+      expect(await complaints(write('x.yaml', `extends: ${name}\n${valid}`))).toEqual([
+        `x.yaml:1:10: extends: ${name} describes a ${kind}: name an experiment`,
+      ]);
+    }
   });
 
   it('may be null, and reports errors in the base', async () => {

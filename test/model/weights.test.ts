@@ -2,10 +2,13 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { encodeCaffeHdf5 } from '#bang/model/caffe.js';
 import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
+import { NETWORKS } from '#bang/model/networks.js';
+import { encodeOnnx } from '#bang/model/onnx.js';
 import { readWeights } from '#bang/model/weights.js';
 import type { NamedArray } from '#bang/model/tensors.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
@@ -299,7 +302,20 @@ describe('Caffe’s HDF5', () => {
 
     const one = Float32Array.of(1, 2);
     const cases: [(file: h5wasm.File) => void, RegExp][] = [
-      [(file) => file.create_group('model_weights'), /no group \/data/],
+      [
+        (file) => {
+          // A few kB, 4 MB unpacked, as 40 layers.
+          const values = new Float32Array(1_000_000);
+          const data = file.create_group('data');
+          const first = data.create_group('n0');
+          first.create_dataset({ name: '0', data: values, chunks: [100_000], compression: 9 });
+          for (let i = 1; i < 40; i++)
+            data.create_group(`n${i}`).create_soft_link('/data/n0/0', '0');
+        },
+        /"\/data\/n\d+\/0" has shape \[1000000\], more than is read of a compressed file/,
+      ],
+      [(file) => file.create_group('model_weights'), /no group \/data, and looks .* Keras: save /],
+      [(file) => file.create_group('other'), /no group \/data$/],
       [(file) => file.create_dataset({ name: 'data', data: one }), /\/data is not a group/],
       [
         (file) => file.create_group('data').create_dataset({ name: 'ip', data: one }),
@@ -323,11 +339,11 @@ describe('Caffe’s HDF5', () => {
         (layer) =>
           layer.create_dataset({
             name: '0',
-            data: new Float32Array(1_000_000),
-            chunks: [100_000],
-            compression: 9,
+            data: new Float32Array(2 ** 25 + 1),
+            chunks: [2 ** 20],
+            compression: 1,
           }),
-        /more than the file holds/,
+        /shape \[33554433\], more than is read of a compressed file/,
       ],
       [(layer) => layer.create_soft_link('/nowhere', '0'), /is neither/],
       [(layer) => layer.create_external_link('/etc/passwd', '/data', '0'), /is neither/],
@@ -369,6 +385,50 @@ describe('Caffe’s HDF5', () => {
       ]);
     }
     for (const [fill, message] of cases) expect(await complaint(await hdf5(fill))).toMatch(message);
+  });
+
+  test('compressed, and with the four axes of old files, gives the same', async () => {
+    const { tensors } = await readWeights(caffeFile);
+    const old = await hdf5((file) => {
+      const data = file.create_group('data');
+      for (const [name, { shape, data: values }] of tensors) {
+        const [layer, parameter] = name.split('.');
+        const group = data.keys().includes(layer) ? data.get(layer) : data.create_group(layer);
+        const four = [...new Array<number>(4 - shape.length).fill(1), ...shape];
+        (group as h5wasm.Group).create_dataset({
+          name: parameter === 'weight' ? '0' : '1',
+          data: values,
+          shape: four,
+          chunks: four,
+          compression: 6,
+        });
+      }
+    });
+    expect(old.length).toBeLessThan(readFileSync(caffeFile).length);
+    const read = await readWeights(save(old));
+    const [before, after] = [tensors, read.tensors].map((t) => encodeSafetensors(t, {}));
+    expect(Buffer.compare(before, after)).toBe(0);
+  });
+
+  test.each([
+    // An inner product and its bias; a filter of one channel is not one.
+    [[1, 1, 3, 3], [1, 1, 1, 3], [3, 3], [3]],
+    [[1, 1, 1, 9], [1, 1, 1, 1], [1, 9], [1]],
+    [[1, 1, 3, 3], [1, 1, 1, 1], [1, 1, 3, 3], [1]],
+    [[1, 1, 3, 3], [1], [1, 1, 3, 3], [1]],
+    [[3, 1, 3, 3], [1, 1, 1, 3], [3, 1, 3, 3], [3]],
+    [[3, 3], [3], [3, 3], [3]],
+  ])('weights %j and bias %j are %j and %j', async (weight, bias, asWeight, asBias) => {
+    const size = (shape: number[]) => shape.reduce((a, b) => a * b, 1);
+    const file = await hdf5((root) => {
+      const layer = root.create_group('data').create_group('a');
+      const zeros = (shape: number[]) => new Float32Array(size(shape));
+      layer.create_dataset({ name: '0', data: zeros(weight), shape: weight });
+      layer.create_dataset({ name: '1', data: zeros(bias), shape: bias });
+    });
+    const { tensors } = await readWeights(save(file));
+    expect(tensors.get('a.weight')?.shape).toEqual(asWeight);
+    expect(tensors.get('a.bias')?.shape).toEqual(asBias);
   });
 
   test('huge claimed shapes', async () => {
@@ -455,7 +515,9 @@ describe('Caffe’s HDF5', () => {
     const file = save(readFileSync(caffeFile).subarray(0, 20_000));
     const weights = new URL('../../dist/model/weights.js', import.meta.url).href;
     const script = `
-      import { readWeights } from ${JSON.stringify(weights)};
+      import { NETWORKS } from '#bang/model/networks.js';
+import { encodeOnnx } from '#bang/model/onnx.js';
+import { readWeights } from ${JSON.stringify(weights)};
       await readWeights(${JSON.stringify(file)}).catch((error) => console.log(error.message));`;
     const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
     expect(stdout.toString()).toBe(`${file}: a damaged or truncated HDF5 file\n`);
@@ -463,7 +525,108 @@ describe('Caffe’s HDF5', () => {
   });
 });
 
+describe('names with a prefix', () => {
+  const one = { shape: [1], data: Float32Array.of(1) };
+  const names = ['conv1.weight', 'conv1.bias', 'ip2.weight', 'ip2.bias'];
+  const read = async (written: string[]): Promise<string[]> => {
+    const bytes = encodeSafetensors(new Map(written.map((name) => [name, one])), {});
+    return [...(await readWeights(save(bytes))).tensors.keys()].sort();
+  };
+
+  test.each(['module.', 'model.', '_orig_mod.module.', 'net.body.'])(
+    '%s is dropped',
+    async (prefix) => {
+      expect(await read(names.map((name) => prefix + name))).toEqual([...names].sort());
+      expect(await read([...names.map((name) => prefix + name), `${prefix}mean`])).toContain(
+        'mean',
+      );
+      expect(await read([...names.map((name) => prefix + name), 'mean'])).toContain('mean');
+    },
+  );
+
+  test('stay where they are not the same, or what is left is no layer', async () => {
+    for (const written of [
+      names,
+      ['module.conv1.weight', 'conv1.bias'],
+      ['a.conv1.weight', 'b.conv1.bias'],
+      ['features.0.weight', 'features.0.bias'],
+      ['module.conv1.weight', 'module.conv1.running_mean'],
+      ['module.conv1.weight', 'conv1.weight'],
+    ]) {
+      expect(await read(written)).toEqual([...written].sort());
+    }
+  });
+});
+
 describe('other files', () => {
+  /** By Python's pickle and zipfile; the zip archives have the names that torch.save and numpy.savez give. */
+  const files: [string, Uint8Array | string, RegExp][] = [
+    [
+      'PyTorch',
+      'UEsDBBQAAAAAAAAAIQDykQLFBgAAAAYAAAAOAAAAbGVuZXQvZGF0YS5wa2yAAn1xAC5QSwMEFAAAAAAAAAAhANGeZ1UCAAAAAgAAAA0AAABsZW5ldC92ZXJzaW9uMwpQSwECFAMUAAAAAAAAACEA8pECxQYAAAAGAAAADgAAAAAAAAAAAAAAgAEAAAAAbGVuZXQvZGF0YS5wa2xQSwECFAMUAAAAAAAAACEA0Z5nVQIAAAACAAAADQAAAAAAAAAAAAAAgAEyAAAAbGVuZXQvdmVyc2lvblBLBQYAAAAAAgACAHcAAABfAAAAAAA=',
+      /^FILE is a PyTorch checkpoint \(\.pth, \.pt\): save its state dict with safetensors\.torch\.save_file and give that file$/,
+    ],
+    [
+      'PyTorch before 1.6',
+      'gAKKCmz8nEb5IGqoUBkugAJN6QMu',
+      /^FILE is a PyTorch checkpoint, a Python pickle: save its state dict with /,
+    ],
+    [
+      'NumPy',
+      'UEsDBBQAAAAAAAAAIQA/TEKdCAAAAAgAAAAQAAAAY29udjEud2VpZ2h0Lm5weZNOVU1QWQEAUEsBAhQDFAAAAAAAAAAhAD9MQp0IAAAACAAAABAAAAAAAAAAAAAAAIABAAAAAGNvbnYxLndlaWdodC5ucHlQSwUGAAAAAAEAAQA+AAAANgAAAAAA',
+      /^FILE is an archive of NumPy arrays \(\.npz\): save the arrays as safetensors, named like conv1\.weight/,
+    ],
+    [
+      'pickle, protocol 4',
+      'gASVHwAAAAAAAAB9lIwMY29udjEud2VpZ2h0lF2URz/wAAAAAAAAYXMu',
+      /^FILE is a Python pickle: save /,
+    ],
+    [
+      'pickle, protocol 2',
+      'gAJ9cQBYDAAAAGNvbnYxLndlaWdodHEBXXECRz/wAAAAAAAAYXMu',
+      /^FILE is a Python pickle: save /,
+    ],
+    ['NumPy, one array', Buffer.from('\x93NUMPY\x01\0', 'latin1'), /^FILE is a NumPy array /],
+    [
+      'Caffe',
+      // NetParameter { name: "LeNet", layer { name: "ip1" type: "InnerProduct" } }
+      Buffer.from('\x0a\x05LeNet\xa2\x06\x13\x0a\x03ip1\x12\x0cInnerProduct', 'latin1'),
+      /^FILE is a binary \.caffemodel of Caffe: load it with pycaffe and save it with net\.save_hdf5/,
+    ],
+    [
+      'Caffe before 2014',
+      // NetParameter { name: "LeNet", layers { name: "ip1" } }
+      Buffer.from('\x0a\x05LeNet\x12\x05\x22\x03ip1', 'latin1'),
+      /^FILE is a binary \.caffemodel of Caffe: /,
+    ],
+    [
+      'Git LFS',
+      Buffer.from(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n',
+      ),
+      /^FILE is a Git LFS pointer, not the file that it stands for: run git lfs pull$/,
+    ],
+    [
+      'HTML',
+      Buffer.from('\ufeff\n<!DOCTYPE html>\n<html><body>Not Found</body></html>'),
+      /^FILE is a web page, not the file that it offers: download the file itself$/,
+    ],
+    ['gzip', gzipSync('x'), /^FILE is compressed with gzip: unpack it with gunzip$/],
+    ['empty', Buffer.alloc(0), /^FILE is neither .*: it is empty$/],
+  ];
+  test.each(files)('%s', async (_name, content, message) => {
+    const bytes = typeof content === 'string' ? Buffer.from(content, 'base64') : content;
+    expect(await complaint(bytes)).toMatch(message);
+  });
+
+  test('ONNX', async () => {
+    const { tensors } = await readWeights(caffeFile);
+    const bytes = encodeOnnx(NETWORKS.lenet, tensors, { version: '0.1.0' });
+    expect(await complaint(bytes)).toMatch(
+      /^FILE is an ONNX model: save the arrays as safetensors, named like conv1\.weight and conv1\.bias$/,
+    );
+  });
+
   test('are named and refused', async () => {
     expect(await complaint('')).toMatch(/^FILE is neither/);
     expect(await complaint('{"json": 1}')).toMatch(/neither/);

@@ -1,0 +1,98 @@
+import path from 'node:path';
+import { stringify } from 'yaml';
+import type { CommandModule } from 'yargs';
+import { loadNoise, noiseSchema } from '../config/noise.js';
+import { loadPlan } from '../config/sweep.js';
+import {
+  loadConfig,
+  parseOverride,
+  plainOf,
+  readYaml,
+  replaceIn,
+  type LoadedConfig,
+} from '../config/yamlFiles.js';
+import type { Tree } from '../config/yamlTree.js';
+import { setOption } from './validate.js';
+
+interface ConfigArguments {
+  file: string;
+  set: string[];
+}
+
+export const configCommand: CommandModule<object, ConfigArguments> = {
+  command: 'config <file>',
+  describe: 'print a configuration in full, with every default filled in',
+  builder: (yargs) =>
+    yargs
+      .positional('file', {
+        type: 'string',
+        demandOption: true,
+        describe: 'YAML file of an experiment, a noise study or a sweep',
+      })
+      .option('set', setOption)
+      .example('$0 config configs/lenet-b1.yaml', 'what a run of it does')
+      .example(
+        '$0 config configs/lenet-b1.yaml --set seed=2 > mine.yaml',
+        'a file that can be run, and extends no other',
+      )
+      .epilog(
+        'What is printed can be run again. A sweep is printed with its base but without defaults, which depend on the values of each cell.',
+      ),
+  handler: async ({ file, set }) => {
+    process.stdout.write(await fullText(file, set));
+  },
+};
+
+/**
+ * A configuration as YAML that depends on no other file, except that a noise study names the files of its
+ * networks, by absolute paths.
+ *
+ * @throws ConfigError with a line for each problem; UserError if a file cannot be read
+ */
+export async function fullText(file: string, overrides: readonly string[] = []): Promise<string> {
+  const tree = await kindTree(file);
+  const has = (key: string): boolean => tree?.kind === 'mapping' && tree.entries.has(key);
+  if (has('study')) return stringify(await fullNoise(file, overrides));
+  if (has('base') && !has('model')) return stringify((await loadPlan(file, overrides)).record);
+  return stringify(fullConfig(await loadConfig(file, overrides)));
+}
+
+/** The file's keys; undefined if there is a mistake, which whoever loads it reports. */
+async function kindTree(file: string): Promise<Tree | undefined> {
+  try {
+    return await readYaml(file, []);
+  } catch {
+    return undefined;
+  }
+}
+
+function fullConfig({ config, seeds, expect }: LoadedConfig): Record<string, unknown> {
+  const entries = Object.entries(config).map(([key, value]) =>
+    key === 'seed' && seeds ? ['seeds', seeds] : [key, value],
+  );
+  const full = Object.fromEntries(entries) as Record<string, unknown>;
+  if (!expect) return full;
+  const { baseline, bands } = expect;
+  return {
+    ...full,
+    expect: {
+      ...(baseline !== undefined && { baseline: path.resolve(baseline) }),
+      ...Object.fromEntries(bands),
+    },
+  };
+}
+
+async function fullNoise(
+  file: string,
+  overrides: readonly string[],
+): Promise<Record<string, unknown>> {
+  const { study } = await loadNoise(file, overrides);
+  let tree = await readYaml(file, []);
+  for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+  const given = noiseSchema.parse(plainOf(tree).value);
+  const absolute = (key: 'regular' | 'bang'): string => {
+    const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
+    return path.resolve(path.dirname(at && 'file' in at ? at.file : file), given[key]);
+  };
+  return { ...given, name: study.name, regular: absolute('regular'), bang: absolute('bang') };
+}
