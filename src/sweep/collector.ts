@@ -18,6 +18,7 @@ import {
   jobsOf,
   removeCollected,
   removeFailed,
+  withdraw,
   type CellQueue,
   type CellToDo,
   type QueuedJob,
@@ -64,7 +65,7 @@ export async function runQueuedSweep(
   options: SweepOptions,
 ): Promise<SweepCell[]> {
   const { force = false, progress } = options;
-  const plan = await planFor(options.out, wanted, force);
+  const { plan, before, notes } = await planFor(options.out, wanted, force);
   if (plan.halving) {
     throw new UserError('halving compares cells on one machine: leave it out, or --queue');
   }
@@ -81,7 +82,9 @@ export async function runQueuedSweep(
         `${address.text} has no append-only file: results that are not collected before it ends are computed again`,
       );
     }
-    const compute: Compute = (cells, _, hooks) => {
+    const compute: Compute = async (cells, _, hooks) => {
+      // The jobs of a sweep with other cells are others, and nobody would collect their results.
+      if (before) await withdraw(before, address, progress);
       // If the folder already has results, the other cells must use the same engine.
       const engines = plan.cells.flatMap((cell) => {
         const found = folder.state(cell);
@@ -91,7 +94,7 @@ export async function runQueuedSweep(
       const engine = engines.at(0);
       return collectAll(cells, { plan, folder, client, prefix, engine, hooks, options });
     };
-    return await carryOut(plan, folder, compute, { ...options, force });
+    return await carryOut(plan, folder, compute, { ...options, force, notes });
   } catch (error) {
     throw refusalInWords(error, address.text);
   } finally {
