@@ -1,4 +1,5 @@
 import { duration } from '../base/progress.js';
+import { printable } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { medianOf } from '../metrics/statistics.js';
 import { estimateSeconds } from '../sweep/estimate.js';
@@ -14,8 +15,9 @@ interface ListArguments {
 }
 
 /** `--dry-run`: the cells, their states, and how long the rest will take. */
-export async function listSweep(plan: Plan, out: string, args: ListArguments): Promise<void> {
-  await planFor(out, plan, args.force);
+export async function listSweep(wanted: Plan, out: string, args: ListArguments): Promise<void> {
+  const { plan, notes } = await planFor(out, wanted, args.force);
+  for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
   const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
   const cells = plan.cells.map((cell) => ({ cell, state: states?.get(cell) }));
   const open = cells.filter(({ state }) => !['done', 'stopped'].includes(state?.state ?? 'open'));

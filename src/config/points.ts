@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { configSchema } from './experimentSchema.js';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
 import { keysIn } from './yamlFiles.js';
-import type { KeyPath, Problem } from './problems.js';
-import type { Place, Tree } from './yamlTree.js';
+import { inBrief, type KeyPath, type Problem, schemasAt } from './problems.js';
+import { Complaints, type Place, type Tree } from './yamlTree.js';
 import { makeRandom, type Random } from '../base/random.js';
 
 /** The value of a point for one key. */
@@ -26,20 +27,26 @@ const range = mapping({
 });
 const interval = mapping({
   from: number.describe('The smallest value.'),
-  to: number.describe('The largest value.'),
+  to: number.describe('The largest value; with step, a whole number of steps from the smallest.'),
+  step: positive()
+    .optional()
+    .describe('The difference between two values; left out: any number in between.'),
   scale: oneOf(['linear', 'log'])
-    .default('linear')
-    .describe('Whether values or their logarithms are drawn uniformly.'),
+    .optional()
+    .describe(
+      'Without step: whether values or their logarithms are drawn uniformly; left out: linear.',
+    ),
 });
 
 /** A range, as error messages describe it. */
 const RANGE = 'a list of values or {from, to, step}';
+const INTERVAL = `${RANGE} or {from, to}`;
 
 const gridAxis = z.union([range, notEmpty], { error: RANGE });
-const randomAxis = z.union([range, interval, notEmpty], { error: `${RANGE} or {from, to}` });
+const randomAxis = z.union([interval, notEmpty], { error: INTERVAL });
 
 /** More experiments than this are a mistake. */
-const MAX_CELLS = 100_000;
+export const MAX_CELLS = 100_000;
 
 export const pointKeys = {
   grid: z
@@ -75,57 +82,131 @@ export interface PointSource {
   random?: { cells: number; seed: number; keys: Record<string, Axis> };
 }
 
-/** The problems of a source that its schema cannot find. */
-export function problemsOfPoints(source: PointSource): Problem[] {
+/**
+ * The problems of a source that its schema cannot find.
+ *
+ * @param tree the file of `source`
+ * @param removed paths of the file that are null
+ */
+export function problemsOfPoints(
+  source: PointSource,
+  tree: Tree,
+  removed: readonly KeyPath[],
+): Problem[] {
   const problems: Problem[] = [];
   const wrong = (path: KeyPath, message: string, at: Problem['at'] = 'value') =>
     problems.push({ path, at, message });
-  const kinds = (['grid', 'list', 'random'] as const).filter((kind) => source[kind]);
+  const { grid, random } = source;
+  const kinds = KINDS.filter((kind) => source[kind]);
   if (kinds.length !== 1) {
+    const empty = removed.find(([kind, ...inner]) => inner.length === 0 && isKind(kind)) ?? [];
     const found = kinds.length === 0 ? 'none' : kinds.join(' and ');
-    wrong(kinds.slice(1, 2), `expected one of grid, list and random, found ${found}`, 'key');
+    const place = kinds.length === 0 ? empty : kinds.slice(1, 2);
+    wrong(place, `expected one of grid, list and random, found ${found}`, 'key');
   }
-  const keyed: [KeyPath, Record<string, unknown>][] = [
-    [['grid'], source.grid ?? {}],
-    ...(source.list ?? []).map((point, i): [KeyPath, typeof point] => [['list', i], point]),
-    [['random', 'keys'], source.random?.keys ?? {}],
+  const empty = removed.filter((path) => axisOf(path) !== undefined);
+  for (const path of empty) {
+    const expected = path[0] === 'grid' ? RANGE : INTERVAL;
+    wrong(path, `no value, expected ${expected}; leave the key out if the sweep does not vary it`);
+  }
+  const keys: KeyPath[] = [
+    ...keysAt(tree, ['grid']),
+    ...itemsOf(inner(tree, 'list')).flatMap((_, i) => keysAt(tree, ['list', i])),
+    ...keysAt(tree, ['random', 'keys']),
+    ...keysAt(tree, ['reference']),
   ];
-  for (const [path, keys] of keyed) {
-    for (const key of Object.keys(keys)) {
-      const problem = problemOfKey(key);
-      if (problem !== undefined) wrong([...path, key], problem, 'key');
-    }
+  for (const path of keys) {
+    const problem = problemOfKey(String(path.at(-1)));
+    if (problem !== undefined) wrong(path, problem, 'key');
   }
   const axes = [
-    ...Object.entries(source.grid ?? {}).map(([key, axis]) => [['grid', key], axis] as const),
-    ...Object.entries(source.random?.keys ?? {}).map(
+    ...Object.entries(grid ?? {}).map(([key, axis]) => [['grid', key], axis] as const),
+    ...Object.entries(random?.keys ?? {}).map(
       ([key, axis]) => [['random', 'keys', key], axis] as const,
     ),
   ];
   for (const [path, axis] of axes) {
-    if (Array.isArray(axis)) continue;
-    const problem = problemOfRange(axis);
+    if (Array.isArray(axis)) {
+      for (const i of repeated(axis))
+        wrong([...path, i], `${inBrief(axis[i])} is in the list twice`);
+      continue;
+    }
+    const problem = problemOfRange(path.at(-1)!, axis);
     if (problem !== undefined) wrong([...path, problem.key], problem.message);
-    else if ('step' in axis && sizeOf(axis) > MAX_CELLS) {
+    else if (isRange(axis) && sizeOf(axis) > MAX_CELLS) {
       const found = `found ${sizeOf(axis)}`;
       wrong([...path, 'step'], `expected at most ${MAX_CELLS} values, ${found}`);
     }
   }
-  if (source.grid && problems.length === 0) {
-    const count = Object.values(source.grid).reduce((all, axis) => all * sizeOf(axis), 1);
-    if (Object.keys(source.grid).length === 0)
-      wrong(['grid'], 'expected at least one key, found none');
+  if (problems.length > 0) return problems;
+  for (const path of [...(grid ? [['grid']] : []), ...(random ? [['random', 'keys']] : [])]) {
+    if (axes.length === 0) wrong(path, 'expected at least one key, found none');
+  }
+  if (grid) {
+    const count = Object.values(grid).reduce((all, axis) => all * sizeOf(axis), 1);
     if (count > MAX_CELLS) {
       wrong(['grid'], `expected at most ${MAX_CELLS} combinations, found ${count}`);
+    }
+  }
+  if (random && axes.length > 0) {
+    const count = combinationsOf(random.keys);
+    if (count < random.cells) {
+      const expected = `expected at most ${count}, as many as there are combinations of the values`;
+      wrong(['random', 'cells'], `${expected}, found ${random.cells}`);
     }
   }
   return problems;
 }
 
+const KINDS = ['grid', 'list', 'random'] as const;
+
+function isKind(key: unknown): boolean {
+  return (KINDS as readonly unknown[]).includes(key);
+}
+
+/** The key of the axis at a path, if one is there. */
+export function axisOf(path: KeyPath): string | undefined {
+  const [kind, second, third] = path;
+  if (kind === 'grid' && path.length === 2) return String(second);
+  return kind === 'random' && second === 'keys' && path.length === 3 ? String(third) : undefined;
+}
+
+/** The paths of all keys of a mapping, those with null, too. */
+function keysAt(tree: Tree, path: KeyPath): KeyPath[] {
+  const found = path.reduce<Tree | undefined>(
+    (outer, key) => outer && (typeof key === 'number' ? itemsOf(outer)[key] : inner(outer, key)),
+    tree,
+  );
+  return entriesOf(found).map(([key]) => [...path, key]);
+}
+
+/** The indices of values that are in a list before. */
+function repeated(list: readonly unknown[]): number[] {
+  const seen = new Set<string>();
+  return list.flatMap((value, i) => {
+    const text = JSON.stringify(value);
+    if (seen.has(text)) return [i];
+    seen.add(text);
+    return [];
+  });
+}
+
+/** How many points there are to draw. */
+function combinationsOf(axes: Record<string, Axis>): number {
+  const sizes = Object.entries(axes).map(([key, axis]) => {
+    if (Array.isArray(axis) || isRange(axis)) return sizeOf(axis);
+    if (isWhole(key)) return axis.to - axis.from + 1;
+    return axis.from === axis.to ? 1 : Infinity;
+  });
+  return sizes.reduce((all, size) => all * size, 1);
+}
+
 /** Why a sweep cannot vary a key, or undefined if it can. Does not check that the key exists. */
-export function problemOfKey(key: string): string | undefined {
+function problemOfKey(key: string): string | undefined {
   const keys = keysIn(key);
-  if (!keys) return 'expected the name of a key, such as training.bang.beta';
+  // Without `__proto__`, which would be lost.
+  if (!keys || keys.includes('__proto__'))
+    return 'expected the name of a key, such as training.bang.beta';
   if (keys[0] === 'seed' || keys[0] === 'seeds') {
     return 'cannot be varied here; seeds: [1, 2, 3] at the top level repeats every point';
   }
@@ -134,16 +215,37 @@ export function problemOfKey(key: string): string | undefined {
   return undefined;
 }
 
+/** Whether an experiment's key takes only whole numbers. */
+function isWhole(key: string): boolean {
+  const numbers = schemasAt(configSchema, keysIn(key) ?? []).filter(
+    (schema) => schema instanceof z.ZodNumber,
+  );
+  return numbers.length > 0 && numbers.every((schema) => schema.format === 'safeint');
+}
+
 function problemOfRange(
+  key: string,
   axis: Exclude<Axis, unknown[]>,
-): { key: 'from' | 'to' | 'step'; message: string } | undefined {
+): { key: 'from' | 'to' | 'step' | 'scale'; message: string } | undefined {
   const { from, to } = axis;
   if (to < from)
     return { key: 'to', message: `expected at least ${from}, the value of from, found ${to}` };
-  if (!('step' in axis)) {
-    return axis.scale === 'log' && from <= 0
-      ? { key: 'from', message: `expected a number above 0, as the scale is log, found ${from}` }
-      : undefined;
+  if (!isRange(axis)) {
+    if (axis.scale === 'log' && from <= 0) {
+      const message = `expected a number above 0, as the scale is log, found ${from}`;
+      return { key: 'from', message };
+    }
+    const broken = (['from', 'to'] as const).find((end) => !Number.isSafeInteger(axis[end]));
+    if (broken !== undefined && isWhole(key)) {
+      const message = `expected a whole number, as ${key} is one, found ${axis[broken]}`;
+      return { key: broken, message };
+    }
+    if (Number.isFinite(to - from)) return undefined;
+    return { key: 'to', message: `expected a number nearer to ${from}, found ${to}` };
+  }
+  if (axis.scale !== undefined) {
+    const message = 'with step, values are drawn from the steps: leave out step or scale';
+    return { key: 'scale', message };
   }
   const { step } = axis;
   const whole = inUnits([from, to, step]);
@@ -157,6 +259,12 @@ function problemOfRange(
     message: `expected ${from} plus a multiple of ${step}, such as ${nearest}, found ${to}`,
   };
 }
+
+function isRange(axis: Exclude<Axis, unknown[]>): axis is Range & { scale?: 'linear' | 'log' } {
+  return axis.step !== undefined;
+}
+
+type Range = z.output<typeof range>;
 
 /** Decimal numbers as integer multiples of their smallest decimal place, which add up exactly. */
 function inUnits(numbers: readonly number[]): { integers: number[]; unit: number } | undefined {
@@ -178,13 +286,13 @@ function decimals(value: number): number {
  * `from`, `from + step`, … `to` without rounding errors: 0.815, not 0.8150000000000001. A quotient of
  * integers is rounded only once, like a decimal number in a file.
  */
-export function rangeValues(axis: z.output<typeof range>): number[] {
+export function rangeValues(axis: Range): number[] {
   const { integers, unit } = inUnits([axis.from, axis.to, axis.step])!;
   const [first, , by] = integers;
   return Array.from({ length: sizeOf(axis) }, (_, i) => (first + i * by) / unit);
 }
 
-function sizeOf(axis: z.output<typeof gridAxis>): number {
+function sizeOf(axis: Range | unknown[]): number {
   if (Array.isArray(axis)) return axis.length;
   const [first, last, by] = inUnits([axis.from, axis.to, axis.step])!.integers;
   return (last - first) / by + 1;
@@ -205,23 +313,44 @@ export function pointsOf(source: PointSource, tree: Tree): Point[] {
     );
   }
   const { cells, seed, keys } = random!;
-  const axes = axesOf(keys, inner(inner(tree, 'random'), 'keys'));
+  const drawn = inner(tree, 'random')!;
+  const axes = axesOf(keys, inner(drawn, 'keys'));
   const seen = new Set<string>();
   return Array.from({ length: cells }, (_, i) => {
     // One generator per point: a longer sweep begins with the points of a shorter one.
     const draw = makeRandom(seed, 'sweep', i);
     let point = drawnPoint(axes, draw);
-    // No point twice. If no others are left, `refuseTwins` reports it.
+    // No point twice.
     for (let again = 0; again < MOST_DRAWS && seen.has(nameOf(point)); again++) {
       point = drawnPoint(axes, draw);
     }
+    if (seen.has(nameOf(point))) point = unseenPoint(axes, seen) ?? refuseMore(drawn, i, cells);
     seen.add(nameOf(point));
     return point;
   });
 }
 
-/** If one point in a thousand is left, the draws miss it with a probability of e⁻¹⁰. */
 const MOST_DRAWS = 10_000;
+
+/** The first point of all combinations that is not drawn yet; undefined if an axis is no list. */
+function unseenPoint(axes: readonly AxisValues[], seen: ReadonlySet<string>): Point | undefined {
+  if (axes.some(({ between }) => between)) return undefined;
+  const at = axes.map(() => 0);
+  for (;;) {
+    const point = axes.map(({ key, at: place, choices }, i): Setting => {
+      return { key, at: place, value: choices[at[i]] };
+    });
+    if (!seen.has(nameOf(point))) return point;
+    let last = at.length - 1;
+    while (last >= 0 && ++at[last] === axes[last].choices.length) at[last--] = 0;
+    if (last < 0) return undefined;
+  }
+}
+
+function refuseMore(random: Tree, found: number, wanted: number): never {
+  const text = `expected at most ${found}, as no more different points were found, found ${wanted}`;
+  throw new Complaints([{ at: inner(random, 'cells')!.at, text: `random.cells: ${text}` }]);
+}
 
 function drawnPoint(axes: readonly AxisValues[], draw: Random): Point {
   return axes.map(({ key, at, choices, between }) => ({
@@ -254,15 +383,18 @@ interface AxisValues {
   at: Place;
   choices: Tree[];
   /** Instead of choices: any number of an interval. */
-  between?: z.output<typeof interval>;
+  between?: Interval;
 }
 
-function axesOf(axes: Record<string, Axis>, tree: Tree): AxisValues[] {
+/** `whole`: only whole numbers. */
+type Interval = z.output<typeof interval> & { whole: boolean };
+
+function axesOf(axes: Record<string, Axis>, tree: Tree | undefined): AxisValues[] {
   return entriesOf(tree).map(([key, value]) => {
     const axis = axes[key];
     const at = value.keyAt;
     if (Array.isArray(axis)) return { key, at, choices: itemsOf(value) };
-    if (!('step' in axis)) return { key, at, choices: [], between: axis };
+    if (!isRange(axis)) return { key, at, choices: [], between: { ...axis, whole: isWhole(key) } };
     return { key, at, choices: rangeValues(axis).map((one) => scalar(value.at, one)) };
   });
 }
@@ -275,27 +407,29 @@ function combinations([axis, ...others]: readonly AxisValues[]): Point[] {
   return axis.choices.flatMap((value) => rest.map((point) => [{ key, at, value }, ...point]));
 }
 
-/** Rounded to six digits, which are easy to read and type. */
-function drawn({ from, to, scale }: z.output<typeof interval>, random: Random): number {
+/** Rounded to six digits, which are easy to read and type, or down to a whole number. */
+function drawn({ from, to, scale, whole }: Interval, random: Random): number {
   const u = random.uniform();
-  const value = scale === 'log' ? from * (to / from) ** u : from + (to - from) * u;
-  return Math.min(to, Math.max(from, Number(value.toPrecision(6))));
+  const end = whole ? to + 1 : to;
+  const value = scale === 'log' ? from * (end / from) ** u : from + (end - from) * u;
+  const rounded = whole ? Math.floor(value) : Number(value.toPrecision(6));
+  return Math.min(to, Math.max(from, rounded));
 }
 
 function scalar(at: Place, value: number): Tree {
   return { at, keyAt: at, kind: 'scalar', value };
 }
 
-function inner(tree: Tree, key: string): Tree {
-  return new Map(entriesOf(tree)).get(key)!;
+function inner(tree: Tree | undefined, key: string): Tree | undefined {
+  return tree?.kind === 'mapping' ? tree.entries.get(key) : undefined;
 }
 
-export function entriesOf(tree: Tree): [string, Tree][] {
-  return tree.kind === 'mapping' ? [...tree.entries] : [];
+export function entriesOf(tree: Tree | undefined): [string, Tree][] {
+  return tree?.kind === 'mapping' ? [...tree.entries] : [];
 }
 
-function itemsOf(tree: Tree): Tree[] {
-  return tree.kind === 'list' ? tree.items : [];
+function itemsOf(tree: Tree | undefined): Tree[] {
+  return tree?.kind === 'list' ? tree.items : [];
 }
 
 /** A value as text in a configuration; empty if undefined. */

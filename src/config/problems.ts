@@ -122,18 +122,24 @@ function mayBeKey(schema: z.ZodType, path: KeyPath): boolean {
 
 /** The shapes that a mapping at a path may have: none, one, or one for each member of a union. */
 function shapesAt(schema: z.ZodType, path: KeyPath): Shape[] {
+  return schemasAt(schema, path).flatMap((member) =>
+    member instanceof z.ZodObject ? [member.shape as Shape] : [],
+  );
+}
+
+/** What a value at a path may be: none, one, or one for each member of a union. */
+export function schemasAt(schema: z.ZodType, path: KeyPath): z.core.$ZodType[] {
   let members = membersOf(schema);
   for (const key of path) {
     members = members.flatMap((member) => {
       if (member instanceof z.ZodArray && typeof key === 'number') return membersOf(member.element);
+      if (member instanceof z.ZodRecord) return membersOf(member.valueType);
       if (!(member instanceof z.ZodObject)) return [];
       const shape = member.shape as Shape;
       return Object.hasOwn(shape, key) ? membersOf(shape[key]) : [];
     });
   }
-  return members.flatMap((member) =>
-    member instanceof z.ZodObject ? [member.shape as Shape] : [],
-  );
+  return members;
 }
 
 /** A schema, or the members of a union, without the wrappers that make them optional. */

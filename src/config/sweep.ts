@@ -1,8 +1,9 @@
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import type { Config } from './experiment.js';
-import { integer, mapping, oneOf, text } from './fields.js';
+import { integer, mapping, oneOf, runName, text } from './fields.js';
 import {
   change,
   checkTree,
@@ -17,14 +18,15 @@ import {
   replaceIn,
   stem,
 } from './yamlFiles.js';
-import { type Problem, problemsOf } from './problems.js';
+import { type KeyPath, type Problem, problemsOf } from './problems.js';
 import {
+  axisOf,
   entriesOf,
+  MAX_CELLS,
   plain,
   type Point,
   pointKeys,
   pointsOf,
-  problemOfKey,
   problemsOfPoints,
   valueText,
 } from './points.js';
@@ -112,6 +114,12 @@ export const sweepSchema = mapping({
     .array(oneOf(KEEPABLE), { error: `a list of ${KEEPABLE.join(', ')}` })
     .default([])
     .describe('What to keep of each cell besides config, result and table row; left out: nothing.'),
+  names: z
+    .record(text, runName, { error: 'a mapping of names of cells' })
+    .default({})
+    .describe(
+      'Written by the program when a sweep grows: the names that some cells had before, which are those of their folders.',
+    ),
 });
 
 type SweepConfig = z.output<typeof sweepSchema>;
@@ -125,7 +133,7 @@ type SweepConfig = z.output<typeof sweepSchema>;
 export async function loadPlan(file: string, overrides: readonly string[] = []): Promise<Plan> {
   const sources: string[] = [];
   return naming(sources, async () => {
-    const tree = await readYaml(file, sources);
+    const tree = withoutDropped(await readYaml(file, sources), sources.length > 1);
     refuseOtherKind('base', tree, file);
     const config = checkSweep(tree);
     let base = await baseOf(tree, sources);
@@ -137,26 +145,39 @@ export async function loadPlan(file: string, overrides: readonly string[] = []):
   });
 }
 
+/**
+ * A sweep without the axes that it inherits and sets to null.
+ *
+ * @param extending whether the sweep's file extends another; if not, a null axis is a mistake
+ */
+function withoutDropped(tree: Tree, extending: boolean, path: KeyPath = []): Tree {
+  if (tree.kind !== 'mapping' || !extending) return tree;
+  const entries = [...tree.entries].flatMap(([key, value]): [string, Tree][] => {
+    const at = [...path, key];
+    const isNull = value.kind === 'scalar' && value.value === null;
+    if (isNull && axisOf(at) !== undefined) return [];
+    const inner = ['grid', 'random'].includes(String(at[0])) && at.length < 3;
+    return [[key, inner ? withoutDropped(value, extending, at) : value]];
+  });
+  return { ...tree, entries: new Map(entries) };
+}
+
 function checkSweep(tree: Tree): SweepConfig {
   const { value, removed } = plainOf(tree);
   const wrong = problemsOf(sweepSchema, value, removed);
   if (wrong.length > 0) throw complaintsOf(tree, wrong);
   const config = sweepSchema.parse(value);
-  const across = [...problemsOfPoints(config), ...problemsBeside(config)];
+  const across = [...problemsOfPoints(config, tree, removed), ...problemsBeside(config)];
   if (across.length > 0) throw complaintsOf(tree, across);
   return config;
 }
 
-function problemsBeside({ seeds = [], reference = {}, halving }: SweepConfig): Problem[] {
+function problemsBeside({ seeds = [], halving }: SweepConfig): Problem[] {
   const problems: Problem[] = [];
   seeds.forEach((seed, i) => {
     if (seeds.indexOf(seed) === i) return;
     problems.push({ path: ['seeds', i], at: 'value', message: `${seed} is in the list twice` });
   });
-  for (const key of Object.keys(reference)) {
-    const message = problemOfKey(key);
-    if (message !== undefined) problems.push({ path: ['reference', key], at: 'key', message });
-  }
   const rungs = halving?.rungs ?? [];
   rungs.forEach((rung, i) => {
     if (i === 0 || rung > rungs[i - 1]) return;
@@ -198,9 +219,11 @@ function refuseVaried(override: string, { grid = {}, list = [], random }: SweepC
 function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan {
   const points = pointsOf(config, tree);
   const keys = [...new Set(points.flatMap((point) => point.map(({ key }) => key)))];
-  const reference = entriesOf(new Map(entriesOf(tree)).get('reference') ?? NO_KEYS).map(
-    ([key, value]) => ({ key, at: value.keyAt, value }),
-  );
+  const reference = entriesOf(new Map(entriesOf(tree)).get('reference')).map(([key, value]) => ({
+    key,
+    at: value.keyAt,
+    value,
+  }));
   const names = namesOf(points, keys);
   const all = [
     ...(config.reference ? [{ point: reference, name: 'reference', reference: true }] : []),
@@ -219,9 +242,16 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
   });
   if (complaints.length > 0) throw new Complaints(complaints);
   const seeds = made[0].seeds;
+  if (seeds.length * made.length > MAX_CELLS) {
+    const found = `found ${seeds.length * made.length}: ${made.length} with ${seeds.length} seeds`;
+    const message = `expected at most ${MAX_CELLS} cells, ${found}`;
+    throw complaintsOf(tree, [{ path: config.seeds ? ['seeds'] : ['base'], at: 'value', message }]);
+  }
+  const former = new Map(Object.entries(config.names));
   const cells = seeds.flatMap((seed) =>
     made.map(({ name, values, reference, config }): Cell => {
-      const id = seeds.length > 1 ? `${name}_seed-${seed}` : name;
+      const usual = seeds.length > 1 ? `${name}_seed-${seed}` : name;
+      const id = former.get(usual) ?? usual;
       const cell = { ...config, name: id, seed };
       // The paper's row belongs to the base, not to the cells.
       delete cell.published;
@@ -229,20 +259,22 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
       return { id, values, seed, reference, config: cell };
     }),
   );
-  refuseTwins(cells);
+  refuseTwins(
+    cells,
+    all.map(({ point }) => point),
+    config,
+    tree,
+  );
   refuseRungs(cells, config, tree);
   const { value: plainBase } = plainOf(base);
   const record = { ...(plain(tree) as Record<string, unknown>), name, base: plainBase };
+  if (new Set(cells.map(({ id }) => id)).size < cells.length) {
+    const message = 'two cells have the same name';
+    throw complaintsOf(tree, [{ path: ['names'], at: 'value', message }]);
+  }
   const { halving, keep } = config;
   return { name, keys, cells, halving, keep, record };
 }
-
-const NO_KEYS: Tree = {
-  at: { set: '' },
-  keyAt: { set: '' },
-  kind: 'mapping',
-  entries: new Map(),
-};
 
 function experimentAt(
   point: Point,
@@ -294,16 +326,53 @@ export function keeping(plan: Plan, more: readonly Keepable[]): Plan {
   return { ...plan, keep, record: { ...plan.record, keep } };
 }
 
-/** Refuses a sweep in which two points are the same experiment. */
-function refuseTwins(cells: readonly Cell[]): void {
-  const seen = new Map<string, Cell>();
-  for (const cell of cells) {
-    if (cell.reference) continue;
+/**
+ * Refuses a sweep in which two points are the same experiment, at the value that makes no difference.
+ *
+ * @param cells those of the first seed are in the order of `points`
+ */
+function refuseTwins(
+  cells: readonly Cell[],
+  points: readonly Point[],
+  { list, reference }: SweepConfig,
+  tree: Tree,
+): void {
+  const seen = new Map<string, number>();
+  cells.slice(0, points.length).forEach((cell, i) => {
+    if (cell.reference) return;
     const key = JSON.stringify({ ...cell.config, name: '' });
     const twin = seen.get(key);
-    if (twin) throw new UserError(`${twin.id} and ${cell.id} of the sweep are the same experiment`);
-    seen.set(key, cell);
-  }
+    seen.set(key, i);
+    if (twin === undefined) return;
+    const text = `${cells[twin].id} and ${cell.id} of the sweep are the same experiment: leave one out`;
+    if (list) {
+      const path = ['list', reference ? i - 1 : i];
+      throw complaintsOf(tree, [{ path, at: 'value', message: text }]);
+    }
+    const before = new Map(points[twin].map(({ key, value }) => [key, plain(value)]));
+    const differing = points[i].find(
+      ({ key, value }) => !isDeepStrictEqual(plain(value), before.get(key)),
+    );
+    const { at, key: name } = differing ? { ...differing, at: differing.value.at } : points[i][0];
+    throw new Complaints([{ at, text: `${name}: ${text}` }]);
+  });
+}
+
+/**
+ * The same sweep with other names of its cells.
+ *
+ * @param ids the names, in the order of the cells
+ */
+export function renamed(plan: Plan, ids: readonly string[]): Plan {
+  if (plan.cells.every(({ id }, i) => id === ids[i])) return plan;
+  const names = new Map(Object.entries((plan.record.names ?? {}) as Record<string, string>));
+  const usual = new Map([...names].map(([key, value]) => [value, key]));
+  const cells = plan.cells.map((cell, i): Cell => {
+    names.set(usual.get(cell.id) ?? cell.id, ids[i]);
+    return { ...cell, id: ids[i], config: { ...cell.config, name: ids[i] } };
+  });
+  const changed = [...names].filter(([key, value]) => key !== value);
+  return { ...plan, cells, record: { ...plan.record, names: Object.fromEntries(changed) } };
 }
 
 /** Refuses rungs at which the validation accuracy, by which cells are compared, is not measured. */

@@ -1,11 +1,13 @@
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { stringify } from 'yaml';
 import { Interrupted, UserError } from '../base/errors.js';
 import { FILES } from '../store/resultFolder.js';
+import { digestOfTensors } from '../store/provenance.js';
 import { isResult, type Result } from '../store/result.js';
+import { decodeSafetensors } from '../model/safetensors.js';
+import type { NamedArray } from '../model/tensors.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { SweepCell } from './summary.js';
 import type { QueueAddress } from './address.js';
@@ -16,8 +18,11 @@ import {
   forget,
   handOut,
   jobsOf,
+  readJob,
   removeCollected,
+  removeDamaged,
   removeFailed,
+  withdraw,
   type CellQueue,
   type CellToDo,
   type QueuedJob,
@@ -49,6 +54,9 @@ const LOOK_EVERY_MS = 15_000;
 const PATIENCE_MS = 600_000;
 /** Otherwise a server that loses results would make workers compute for ever. */
 const MOST_DAMAGED = 3;
+const DAMAGED = 'the result was damaged, lost, too large or of another experiment';
+/** In characters; a worker may send anything as the reason of a failure. */
+const MOST_REASON = 2000;
 /** High, so that a cell is not given up because its worker is killed several times. */
 export const MOST_STALLS = 100;
 
@@ -64,7 +72,7 @@ export async function runQueuedSweep(
   options: SweepOptions,
 ): Promise<SweepCell[]> {
   const { force = false, progress } = options;
-  const plan = await planFor(options.out, wanted, force);
+  const { plan, before, notes } = await planFor(options.out, wanted, force);
   if (plan.halving) {
     throw new UserError('halving compares cells on one machine: leave it out, or --queue');
   }
@@ -81,7 +89,9 @@ export async function runQueuedSweep(
         `${address.text} has no append-only file: results that are not collected before it ends are computed again`,
       );
     }
-    const compute: Compute = (cells, _, hooks) => {
+    const compute: Compute = async (cells, _, hooks) => {
+      // The jobs of a sweep with other cells are others, and nobody would collect their results.
+      if (before) await withdraw(before, address, progress);
       // If the folder already has results, the other cells must use the same engine.
       const engines = plan.cells.flatMap((cell) => {
         const found = folder.state(cell);
@@ -91,7 +101,7 @@ export async function runQueuedSweep(
       const engine = engines.at(0);
       return collectAll(cells, { plan, folder, client, prefix, engine, hooks, options });
     };
-    return await carryOut(plan, folder, compute, { ...options, force });
+    return await carryOut(plan, folder, compute, { ...options, force, notes });
   } catch (error) {
     throw refusalInWords(error, address.text);
   } finally {
@@ -102,6 +112,8 @@ export async function runQueuedSweep(
 /** The state of collecting a sweep. */
 interface Collecting {
   queue: CellQueue;
+  client: Redis;
+  prefix: string;
   store: ContentStore;
   folder: SweepFolder;
   hooks: ComputeHooks;
@@ -136,15 +148,17 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
   const open = new Map(jobs.map((job) => [job.id, job]));
   const { retries } = options;
   const collecting: Collecting = {
-    ...{ queue, store, folder, hooks, retries, open },
+    ...{ queue, client, prefix, store, folder, hooks, retries, open },
     begun: new Set(),
     damaged: new Map(),
   };
   const looking = lookInTurn(collecting);
-  const events = eventsOf(collecting, client, prefix, looking.ask);
+  const unfollow = followEvents(collecting, looking.ask);
   try {
-    await removeCollected(queue, store, plan, cells, options);
-    for (const { id } of jobs) await removeFailed(queue, id);
+    await removeCollected(queue, client, prefix, plan, cells, options);
+    for (const { id, cell } of jobs) {
+      if (await removeFailed(queue, client, prefix, id)) hooks.note(cell, DAMAGED);
+    }
     await handOut(queue, jobs, retries);
     let looked = -Infinity;
     while (open.size > 0) {
@@ -152,7 +166,7 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
         if (signal.reason !== CANCELLED) {
           throw new Interrupted('stopped collecting; workers continue with the cells in the queue');
         }
-        const left = await drop(queue, [...open.keys()]);
+        const left = await drop(queue, client, prefix, [...open.keys()]);
         // If nothing of the sweep is left, any engine may start it over.
         if (left === 0 && engine === undefined) await client.unlink(engineKey(prefix, sweep));
         throw new Interrupted(
@@ -170,29 +184,53 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
   } finally {
     // So that a poll in progress does not write to the folder, which another sweep may soon use.
     open.clear();
-    await closeAll([queue, events]);
+    unfollow();
+    await closeAll([queue]);
   }
 }
 
-/** Events of jobs: asks to look at each that begins or ends, and reports progress. */
-function eventsOf(
-  { open, hooks }: Collecting,
-  client: Redis,
-  prefix: string,
-  ask: (id: string) => void,
-): QueueEvents {
-  const events = new QueueEvents(QUEUE, { connection: client, prefix });
-  events.on('error', () => undefined);
-  for (const name of ['active', 'completed', 'failed'] as const) {
-    events.on(name, ({ jobId }: { jobId: string }) => {
-      ask(jobId);
-    });
-  }
-  events.on('progress', ({ jobId, data }) => {
-    const wanted = open.get(jobId);
-    if (wanted && typeof data === 'number') hooks.progress(wanted.cell, data);
-  });
-  return events;
+/**
+ * Follows the queue's events: asks to look at each job that begins or ends, and reports progress. They repeat
+ * results, which may be anything, so only short values are read.
+ */
+function followEvents({ open, hooks, client, prefix }: Collecting, ask: (id: string) => void) {
+  // Waiting for events would hold up all other requests.
+  const waiting = client.duplicate();
+  waiting.on('error', () => undefined);
+  const key = `${prefix}:${QUEUE}:events`;
+  let following = true;
+  const handle = (fields: readonly Buffer[]): void => {
+    const value = (name: string): string => {
+      const at = fields.findIndex((field, i) => i % 2 === 0 && field.toString('latin1') === name);
+      const found = at < 0 ? undefined : fields[at + 1];
+      return found && found.length <= 200 ? found.toString('utf8') : '';
+    };
+    const id = value('jobId');
+    const event = value('event');
+    if (['active', 'completed', 'failed'].includes(event)) ask(id);
+    const wanted = open.get(id);
+    const fraction = event === 'progress' ? Number(value('data')) : NaN;
+    if (wanted && fraction >= 0 && fraction <= 1) hooks.progress(wanted.cell, fraction);
+  };
+  const follow = async (): Promise<void> => {
+    for (let last = '$'; following;) {
+      try {
+        const found = await waiting.xreadBuffer('BLOCK', 10_000, 'STREAMS', key, last);
+        for (const [id, fields] of found?.[0][1] ?? []) {
+          last = id.toString('latin1');
+          handle(fields);
+        }
+      } catch {
+        // Polling finds what is missed meanwhile.
+        await new Promise((resolve) => setTimeout(resolve, following ? 1000 : 0));
+      }
+    }
+  };
+  void follow();
+  return (): void => {
+    following = false;
+    waiting.disconnect();
+  };
 }
 
 /** Looks at jobs one at a time, since events and polling may ask for the same one. */
@@ -228,14 +266,16 @@ function lookInTurn(collecting: Collecting) {
 
 /** Handles a job according to its state, and its end only once. */
 async function look(id: string, collecting: Collecting): Promise<void> {
-  const { queue, store, open, begun, hooks, retries } = collecting;
+  const { queue, client, prefix, store, open, begun, hooks, retries } = collecting;
   const wanted = open.get(id);
   if (!wanted) return;
   // The state is read first: the result of a job is stored before its state changes.
   const state = await queue.getJobState(id);
-  const job = await queue.getJob(id);
+  const job = await readJob(queue, client, prefix, id);
   if (!open.has(id)) return;
-  if (state === 'unknown') {
+  if (job === 'damaged') {
+    await tryAgain(wanted, collecting, () => removeDamaged(client, store, prefix, id));
+  } else if (state === 'unknown') {
     // The server lost the job in a crash before it was written to disk.
     await handOut(queue, [wanted], retries);
   } else if (!job) {
@@ -244,10 +284,10 @@ async function look(id: string, collecting: Collecting): Promise<void> {
     await takeResult(job, wanted, collecting);
   } else if (state === 'failed') {
     open.delete(id);
-    const { failedReason, attemptsMade } = job;
-    const failure = failedReason.startsWith(EXPERIMENT) ? 'experiment' : 'other';
-    const error = failedReason.replace(EXPERIMENT, '');
-    hooks.ended(wanted.cell, { kind: 'failed', error, failure }, attemptsMade);
+    const reason = (job.failedReason as string | undefined) ?? 'its worker gave no reason';
+    const failure = reason.startsWith(EXPERIMENT) ? 'experiment' : 'other';
+    const error = reason.replace(EXPERIMENT, '').slice(0, MOST_REASON);
+    hooks.ended(wanted.cell, { kind: 'failed', error, failure }, job.attemptsMade);
     await forget(job, store);
   } else if (state === 'active' && !begun.has(id)) {
     begun.add(id);
@@ -256,29 +296,37 @@ async function look(id: string, collecting: Collecting): Promise<void> {
 }
 
 /** Puts a result into the folder, or has the cell computed again if the result is unusable. */
-async function takeResult(
-  job: QueuedJob,
-  wanted: CellToDo,
-  { queue, store, folder, open, damaged, hooks, retries }: Collecting,
-): Promise<void> {
+async function takeResult(job: QueuedJob, wanted: CellToDo, collecting: Collecting): Promise<void> {
+  const { store, folder, open, hooks } = collecting;
   const { id, cell } = wanted;
   const files = await carried(job.returnvalue, wanted, store);
   if (!open.has(id)) return;
-  if (files) {
-    put(folder.cell(cell), cell, files);
-    open.delete(id);
-    hooks.ended(cell, { kind: 'done' }, job.attemptsMade);
-  } else {
-    const times = (damaged.get(id) ?? 0) + 1;
-    damaged.set(id, times);
-    hooks.note(cell, 'the result was damaged, lost or of another experiment');
-    if (times > MOST_DAMAGED) {
-      open.delete(id);
-      const error = 'the results from workers were damaged, lost or of another experiment';
-      hooks.ended(cell, { kind: 'failed', error, failure: 'other' }, times);
-    }
+  if (!files) {
+    await tryAgain(wanted, collecting, () => forget(job, store));
+    return;
   }
+  put(folder.cell(cell), cell, files);
+  open.delete(id);
+  hooks.ended(cell, { kind: 'done' }, job.attemptsMade);
   await forget(job, store);
+}
+
+/** Removes what is unusable, and has the cell computed again, or fails it if that happened too often. */
+async function tryAgain(
+  wanted: CellToDo,
+  { queue, open, damaged, hooks, retries }: Collecting,
+  removeJob: () => Promise<void>,
+): Promise<void> {
+  const { id, cell } = wanted;
+  const times = (damaged.get(id) ?? 0) + 1;
+  damaged.set(id, times);
+  hooks.note(cell, DAMAGED);
+  if (times > MOST_DAMAGED) {
+    open.delete(id);
+    const error = 'the results from workers were damaged, lost, too large or of another experiment';
+    hooks.ended(cell, { kind: 'failed', error, failure: 'other' }, times);
+  }
+  await removeJob();
   if (open.has(id)) await handOut(queue, [wanted], retries);
 }
 
@@ -296,6 +344,7 @@ async function carried(
   const files = new Map<CarriedFile, Buffer>();
   if (!parsed.data.files.result) return undefined;
   for (const [name, file] of Object.entries(parsed.data.files)) {
+    if (name === 'training' && file.bytes > mostBytesOfLog(cell)) return undefined;
     const content = await store.get(id, file);
     if (!content) return undefined;
     files.set(name as CarriedFile, content);
@@ -305,12 +354,30 @@ async function carried(
     const same =
       isResult(result) &&
       carriedFiles(result, data.keep).every((name) => files.has(name)) &&
+      result.name === cell.id &&
       isDeepStrictEqual(result.config, JSON.parse(JSON.stringify(cell.config))) &&
-      result.data.sha256 === data.data.sha256;
+      result.data.sha256 === data.data.sha256 &&
+      hasWeights(result, files.get('weights'));
     return same ? files : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** A line of the log has some numbers for each layer. */
+function mostBytesOfLog({ config: { training } }: Cell): number {
+  return 1e5 + (5e3 * training.iterations) / training.logEvery;
+}
+
+/** Whether weights, if they are kept, are those that a result is of. */
+function hasWeights({ weights }: Result, bytes: Buffer | undefined): boolean {
+  if (bytes === undefined) return true;
+  const tensors = new Map<string, NamedArray>();
+  for (const [name, { shape, data }] of decodeSafetensors(bytes, FILES.weights).tensors) {
+    if (!(data instanceof Float32Array)) return false;
+    tensors.set(name, { shape, data });
+  }
+  return digestOfTensors({ tensors }) === weights;
 }
 
 /** The files that come back from a worker: those that a local sweep has in a cell's folder. */

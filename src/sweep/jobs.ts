@@ -9,7 +9,10 @@ import type { Cell, Plan } from '../config/sweep.js';
 import {
   closeAll,
   connect,
+  contentStore,
   engineKey,
+  isReadable,
+  jobKey,
   refusalInWords,
   KEPT_SECONDS,
   QUEUE,
@@ -106,26 +109,75 @@ export async function handOut(
   );
 }
 
+/** Reads a job; `damaged` if it is too large or not what BullMQ writes. */
+export async function readJob(
+  queue: CellQueue,
+  client: Redis,
+  prefix: string,
+  id: string,
+): Promise<QueuedJob | undefined | 'damaged'> {
+  if (!(await isReadable(client, prefix, id))) return 'damaged';
+  try {
+    return await queue.getJob(id);
+  } catch (error) {
+    if (error instanceof SyntaxError) return 'damaged';
+    throw error;
+  }
+}
+
+/** Removes a job that cannot be read. */
+export async function removeDamaged(
+  client: Redis,
+  store: ContentStore,
+  prefix: string,
+  id: string,
+): Promise<void> {
+  await store.remove(id);
+  // Whatever else is in its place could not be removed as a job.
+  await client.unlink(jobKey(prefix, id), jobKey(prefix, `${id}:lock`));
+  for (const list of ['wait', 'active', 'paused']) await client.lrem(jobKey(prefix, list), 0, id);
+  for (const set of ['completed', 'failed', 'delayed', 'prioritized']) {
+    await client.zrem(jobKey(prefix, set), id);
+  }
+}
+
 /** Removes jobs whose results are in the folder, left when this process was killed. */
 export async function removeCollected(
   queue: CellQueue,
-  store: ContentStore,
+  client: Redis,
+  prefix: string,
   plan: Plan,
   open: readonly Cell[],
   options: SweepOptions,
 ): Promise<void> {
   const done = plan.cells.filter((cell) => !open.includes(cell));
   if (done.length === 0) return;
+  const store = contentStore(client, prefix);
   for (const { id } of await jobsOf(done, plan, options)) {
-    const job = await queue.getJob(id);
-    if (job) await forget(job, store);
+    const job = await readJob(queue, client, prefix, id);
+    if (job === 'damaged') await removeDamaged(client, store, prefix, id);
+    else if (job) await forget(job, store);
   }
 }
 
-/** Removes a job that failed before, so that it can be tried again. */
-export async function removeFailed(queue: CellQueue, id: string): Promise<void> {
-  const job = await queue.getJob(id);
+/**
+ * Removes a job that failed before or cannot be read, so that it can be tried again.
+ *
+ * @returns whether it could not be read
+ */
+export async function removeFailed(
+  queue: CellQueue,
+  client: Redis,
+  prefix: string,
+  id: string,
+): Promise<boolean> {
+  const job = await readJob(queue, client, prefix, id);
+  if (job === 'damaged') {
+    await removeDamaged(client, contentStore(client, prefix), prefix, id);
+    return true;
+  }
   if (job && (await job.isFailed())) await job.remove();
+  return false;
 }
 
 export async function forget(job: QueuedJob, store: ContentStore): Promise<void> {
@@ -139,12 +191,22 @@ export async function forget(job: QueuedJob, store: ContentStore): Promise<void>
  *
  * @returns the number of jobs that are left
  */
-export async function drop(queue: CellQueue, ids: readonly string[]): Promise<number> {
+export async function drop(
+  queue: CellQueue,
+  client: Redis,
+  prefix: string,
+  ids: readonly string[],
+): Promise<number> {
   let left = 0;
   for (const id of ids) {
-    const job = await queue.getJob(id);
+    const job = await readJob(queue, client, prefix, id);
+    if (job === 'damaged') {
+      await removeDamaged(client, contentStore(client, prefix), prefix, id);
+      continue;
+    }
     if (!job) continue;
-    const waits = (await job.getState()) === 'waiting';
+    // Delayed: a worker without its engine has put it back.
+    const waits = ['waiting', 'delayed'].includes(await job.getState());
     // If a worker is faster, the job is locked.
     const removed =
       waits &&
@@ -173,12 +235,16 @@ export async function withdraw(
   const queue = cellQueue(client, prefix);
   try {
     const ofCells = new Set(plan.cells.map(jobNames(plan)));
-    const all = await queue.getRanges(['wait', 'active', 'completed'], 0, -1);
+    const all = await queue.getRanges(['wait', 'delayed', 'active', 'completed'], 0, -1);
     const ids = all.filter((id) => ofCells.has(id.slice(id.indexOf('-'))));
-    const jobs = await Promise.all(ids.map((id) => queue.getJob(id)));
-    const left = await drop(queue, ids);
+    const sweeps = new Set<string>();
+    for (const id of ids) {
+      const job = await readJob(queue, client, prefix, id);
+      if (job && job !== 'damaged') sweeps.add(job.data.sweep);
+    }
+    const left = await drop(queue, client, prefix, ids);
     if (left === 0) {
-      for (const job of jobs) if (job) await client.unlink(engineKey(prefix, job.data.sweep));
+      for (const sweep of sweeps) await client.unlink(engineKey(prefix, sweep));
     }
     return { taken: ids.length - left, left };
   } catch (error) {

@@ -116,18 +116,39 @@ export const cellJobSchema = z.strictObject({
 
 export type CellJob = z.output<typeof cellJobSchema>;
 
+/** More is never asked of the server, unpacked or parsed: a mistake or an attack. */
+export const MOST_BYTES = {
+  /** It repeats the configuration, whose job is bounded as well. */
+  result: 4e6,
+  table: 1e6,
+  robustness: 1e6,
+  masking: 1e6,
+  /** 10 000 lines. */
+  perImage: 2e7,
+  /** A network of one's own has at most 2²⁴ parameters. */
+  weights: 9e7,
+  training: 1e8,
+} as const;
+
+/** A job with its result or the reason of its failure, as the server holds it. */
+const MOST_JOB_BYTES = 4e6;
+
 const sha = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** A worker's reply for a finished cell: its files, by the hashes of their contents. */
 export const manifestSchema = z.strictObject({
-  files: z.partialRecord(
-    z.enum(['result', 'table', 'robustness', 'masking', 'weights', 'perImage', 'training']),
-    z.strictObject({ sha256: sha, bytes: z.int().min(0).max(1e9) }),
-  ),
+  files: z
+    .partialRecord(
+      z.enum(['result', 'table', 'robustness', 'masking', 'weights', 'perImage', 'training']),
+      z.strictObject({ sha256: sha, bytes: z.int().min(0) }),
+    )
+    .refine((files) =>
+      Object.entries(files).every(([name, { bytes }]) => bytes <= MOST_BYTES[name as CarriedFile]),
+    ),
 });
 
 export type Manifest = z.output<typeof manifestSchema>;
-export type CarriedFile = keyof Manifest['files'];
+export type CarriedFile = keyof typeof MOST_BYTES;
 
 /** After this time the server removes results that nobody collects. */
 export const KEPT_SECONDS = 14 * 24 * 3600;
@@ -163,12 +184,16 @@ export function contentStore(client: Redis, prefix: string) {
         }
       }
     },
-    /** Undefined if the content is missing or does not have this hash. */
+    /** Undefined if the content is missing, larger than it says, or does not have this hash. */
     async get(
       job: string,
       { sha256, bytes }: { sha256: string; bytes: number },
     ): Promise<Buffer | undefined> {
-      const packed = await client.hgetBuffer(key(job), sha256);
+      const packed = await unlessOther(async () => {
+        // Compressing makes a file that cannot be compressed a little longer.
+        const length = await client.hstrlen(key(job), sha256);
+        return length > 1.01 * bytes + 1000 ? null : client.hgetBuffer(key(job), sha256);
+      });
       if (!packed) return undefined;
       try {
         const content = gunzipSync(packed, { maxOutputLength: bytes + 1 });
@@ -182,6 +207,33 @@ export function contentStore(client: Redis, prefix: string) {
       await client.unlink(key(job));
     },
   };
+}
+
+/** The value of work, or null if the server has something of another kind in its place. */
+async function unlessOther<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (messageOf(error).includes('WRONGTYPE')) return null;
+    throw error;
+  }
+}
+
+/** The lengths of all names and values of a hash. */
+const LENGTH = `local sum = 0
+for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+  sum = sum + #name + redis.call('HSTRLEN', KEYS[1], name)
+end
+return sum`;
+
+/** Whether a job can be read, which parses all of it: it is a hash, and not too large. */
+export async function isReadable(client: Redis, prefix: string, job: string): Promise<boolean> {
+  const length = await unlessOther(() => client.eval(LENGTH, 1, jobKey(prefix, job)));
+  return length !== null && Number(length) <= MOST_JOB_BYTES;
+}
+
+export function jobKey(prefix: string, job: string): string {
+  return `${prefix}:${QUEUE}:${job}`;
 }
 
 export type ContentStore = ReturnType<typeof contentStore>;

@@ -67,7 +67,7 @@ export function sharing(
  */
 export async function runSweep(wanted: Plan, options: SweepOptions): Promise<SweepCell[]> {
   const { force = false, signal, progress, dataDir, retries } = options;
-  const plan = await planFor(options.out, wanted, force);
+  const { plan, notes } = await planFor(options.out, wanted, force);
   const folder = sweepFolder(options.out, plan);
   const local: Compute = async (cells, until, hooks) => {
     const { processes, threads } = sharing(cells.length, options);
@@ -77,7 +77,7 @@ export async function runSweep(wanted: Plan, options: SweepOptions): Promise<Swe
     await runPool(cells, jobOf, { processes, retries }, hooks);
   };
   sharing(1, options);
-  return carryOut(plan, folder, local, { ...options, force, signal, progress });
+  return carryOut(plan, folder, local, { ...options, force, signal, progress, notes });
 }
 
 /** Continues a sweep to its end, wherever its cells are computed. */
@@ -85,7 +85,11 @@ export async function carryOut(
   plan: Plan,
   folder: SweepFolder,
   compute: Compute,
-  options: Omit<SweepOptions, 'out' | 'jobs' | 'threads' | 'retries'> & { force: boolean },
+  options: Omit<SweepOptions, 'out' | 'jobs' | 'threads' | 'retries'> & {
+    force: boolean;
+    /** What to say of the sweep once the folder is its own. */
+    notes: readonly string[];
+  },
 ): Promise<SweepCell[]> {
   const { force, dataDir, progress } = options;
   // Another process or `bang sweep cancel` can stop this one like Ctrl-C.
@@ -98,6 +102,7 @@ export async function carryOut(
       stopping.abort();
     },
   });
+  for (const note of options.notes) progress.note(note);
   const watch = setInterval(() => {
     if (!existsSync(folder.file('cancel')) || stopping.signal.aborted) return;
     progress.note('cancelled; stopping after saving');

@@ -4,7 +4,8 @@ import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
 import { FILES, SURFACES_FILE } from '../store/resultFolder.js';
-import { differenceOf } from '../store/identity.js';
+import { differenceOf, readIdentity } from '../store/identity.js';
+import { isMapping } from '../config/problems.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
 import { readJson, writeFileAtomic } from '../base/files.js';
 import { INCIDENTAL, isResult, type Result } from '../store/result.js';
@@ -13,6 +14,7 @@ import {
   KEEPABLE,
   keeping,
   loadPlan,
+  renamed,
   type Cell,
   type Keepable,
   type Plan,
@@ -106,7 +108,9 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
     },
     state(cell) {
       const result = readJson(inCell(cell, FILES.result));
-      if (isResult(result)) return { state: 'done', result };
+      // A result of another experiment must not be taken for this one's.
+      const own = isResult(result) && !differenceOf(result.config, cell.config, INCIDENTAL);
+      if (own) return { state: 'done', result };
       const failure = readJson(inCell(cell, FAILURE));
       return isFailure(failure) ? { state: 'failed', failure } : { state: 'open' };
     },
@@ -145,13 +149,23 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
 /** The files that starting over removes; the record is last, since it identifies the others. */
 const RESULTS = ['table', 'surfaces', 'pareto', 'record'] as const;
 
+/** A sweep as it continues in a folder. */
+export interface Continued {
+  plan: Plan;
+  /** The sweep that the folder holds, if it has other cells. */
+  before?: Plan;
+  /** A sentence for each way in which the cells have changed. */
+  notes: string[];
+}
+
 /**
- * The sweep with all kinds of files kept that are already kept in the folder.
+ * The sweep with all kinds of files kept that are already kept in the folder, and with the names that cells
+ * have there. It may have grown or lost cells.
  *
  * @param force whether to start over, which is allowed only in a folder with a sweep or without results
  * @throws UserError if the folder holds another sweep or other results
  */
-export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Plan> {
+export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Continued> {
   const choose = 'choose another folder with --out, or --force to start over';
   const record = path.join(folder, SWEEP_FILES.record);
   if (!existsSync(record)) {
@@ -161,9 +175,9 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
         `${folder} holds ${stranger}, but no ${SWEEP_FILES.record} that says which sweep it belongs to: choose another folder with --out`,
       );
     }
-    return plan;
+    return { plan, notes: [] };
   }
-  if (force) return plan;
+  if (force) return { plan, notes: [] };
   let found: Plan;
   try {
     found = await loadPlan(record);
@@ -171,23 +185,116 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`cannot read ${record} (${messageOf(error)}): ${choose}`);
   }
-  const difference = differenceOfPlans(found, plan);
-  if (difference === undefined) return keeping(plan, found.keep);
-  throw new UserError(`${folder} holds another sweep (${difference}): ${choose}`);
+  const matches = matchesOf(found, plan);
+  const difference = differenceOfPlans(found, plan, matches);
+  if (difference !== undefined) {
+    throw new UserError(`${folder} holds another sweep (${difference}): ${choose}`);
+  }
+  const kept = keeping(renamed(plan, idsIn(folder, found, plan, matches)), found.keep);
+  const stay = new Set(matches.values());
+  const left = found.cells.filter((cell) => !stay.has(cell)).map(({ id }) => id);
+  const more = plan.cells.length - matches.size;
+  const notes: string[] = [];
+  if (more > 0) notes.push(`${more} ${more === 1 ? 'cell is' : 'cells are'} new in the sweep`);
+  if (left.length > 0) {
+    const shown = left.slice(0, 5).join(', ');
+    const rest = left.length > 5 ? ` and ${left.length - 5} more` : '';
+    notes.push(
+      `no longer in the sweep: ${shown}${rest}; what there is of them stays in ${path.join(folder, 'cells')}, but not in the tables`,
+    );
+  }
+  return { plan: kept, notes, ...(notes.length > 0 && { before: found }) };
 }
 
-function differenceOfPlans(was: Plan, is: Plan): string | undefined {
-  if (was.cells.length !== is.cells.length) {
-    return `it had ${was.cells.length} cells, now ${is.cells.length}`;
+/** The cells of a former sweep that are the same experiments as cells of this one, by the latter. */
+function matchesOf(was: Plan, is: Plan): Map<Cell, Cell> {
+  const matches = new Map<Cell, Cell>();
+  // The engine makes no difference, unless the sweep varies it.
+  for (const ignored of [['name'], INCIDENTAL]) {
+    const used = new Set(matches.values());
+    const before = new Map(
+      was.cells
+        .filter((cell) => !used.has(cell))
+        .map((cell) => [experimentOf(cell, ignored), cell] as const),
+    );
+    for (const cell of is.cells) {
+      const key = experimentOf(cell, ignored);
+      const old = matches.has(cell) ? undefined : before.get(key);
+      if (!old) continue;
+      matches.set(cell, old);
+      before.delete(key);
+    }
   }
-  const before = new Map(was.cells.map((cell) => [cell.id, cell]));
+  return matches;
+}
+
+function experimentOf({ reference, config }: Cell, ignored: readonly string[]): string {
+  const sorted = (value: unknown, at: string): unknown => {
+    if (!isMapping(value)) return value;
+    const keys = Object.keys(value).sort();
+    return keys
+      .map((key) => [key, at === '' ? key : `${at}.${key}`] as const)
+      .filter(([, inner]) => !ignored.includes(inner))
+      .map(([key, inner]) => [key, sorted(value[key], inner)]);
+  };
+  return JSON.stringify([reference, sorted(config, '')]);
+}
+
+/** Why a sweep is another than a former one; undefined if it continues it, even with other cells. */
+function differenceOfPlans(
+  was: Plan,
+  is: Plan,
+  matches: ReadonlyMap<Cell, Cell>,
+): string | undefined {
+  const points = new Map(was.cells.map((cell) => [pointOf(was, cell), cell]));
   for (const cell of is.cells) {
-    const old = before.get(cell.id);
-    if (!old) return `it had no cell ${cell.id}`;
-    const difference = differenceOf(old.config, cell.config, INCIDENTAL);
-    if (difference !== undefined) return `in cell ${cell.id}, ${difference}`;
+    const old = matches.has(cell) ? undefined : points.get(pointOf(is, cell));
+    const difference = old && differenceOf(old.config, cell.config, INCIDENTAL);
+    if (difference !== undefined) return `in cell ${old!.id}, ${difference}`;
+  }
+  if (matches.size === 0) return 'none of its cells is in this one';
+  const same = matches.size === was.cells.length && matches.size === is.cells.length;
+  if (!same && (was.halving ?? is.halving)) {
+    const change = `it had ${was.cells.length} cells, now ${is.cells.length}`;
+    return `${change}; with halving, cells are compared with each other, so that none can be added or left out`;
   }
   return differenceOf({ halving: was.halving ?? null }, { halving: is.halving ?? null }, []);
+}
+
+/** What a cell is in the words of its sweep: the values of the keys, and the seed. */
+function pointOf({ keys }: Plan, { values, seed, reference }: Cell): string {
+  const settings = keys.flatMap((key, i) => (values[i] === undefined ? [] : [[key, values[i]]]));
+  return JSON.stringify(reference ? ['reference', seed] : [settings.sort(), seed]);
+}
+
+/** The names of a sweep's cells in a folder: those that they have there, others for new cells. */
+function idsIn(
+  folder: string,
+  was: Plan,
+  { cells }: Plan,
+  matches: ReadonlyMap<Cell, Cell>,
+): string[] {
+  const taken = new Set(was.cells.map(({ id }) => id));
+  const free = (id: string, cell: Cell): boolean => {
+    const identity = path.join(folder, 'cells', id, FILES.identity);
+    if (taken.has(id)) return false;
+    if (!existsSync(identity)) return true;
+    // A cell that left the sweep before may come back.
+    try {
+      return differenceOf(readIdentity(identity), cell.config, INCIDENTAL) === undefined;
+    } catch (error) {
+      if (error instanceof UserError) return false;
+      throw error;
+    }
+  };
+  return cells.map((cell) => {
+    const old = matches.get(cell);
+    if (old) return old.id;
+    let id = cell.id;
+    for (let i = 2; !free(id, cell); i++) id = `${cell.id}-${i}`;
+    taken.add(id);
+    return id;
+  });
 }
 
 /**

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { ErrorCode, UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
+import {
+  DelayedError,
+  ErrorCode,
+  UnrecoverableError,
+  WaitingError,
+  Worker,
+  type Job,
+} from 'bullmq';
 import { startEngine } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import { checkConfig } from '../config/parse.js';
@@ -89,6 +96,7 @@ async function workOff(
     running: new Map(),
   };
   let refusal: unknown;
+  const lacking = new Set<string>();
   let done = 0;
   let active = 0;
   // Between cells the next may be on its way for long on a busy machine; only the server knows.
@@ -101,6 +109,17 @@ async function workOff(
       try {
         return await computeJob(job, context);
       } catch (error) {
+        if (error instanceof NoEngine) {
+          const { engine } = job.data.config as Config;
+          if (!lacking.has(engine)) {
+            const what = `cells for the engine ${engine} are left to other workers`;
+            progress.note(`${what}: ${error.message}`);
+          }
+          lacking.add(engine);
+          // Otherwise this worker would get it again at once.
+          await job.moveToDelayed(Date.now() + OTHERS_MS, token);
+          throw new DelayedError();
+        }
         if (error instanceof UserError) refusal ??= error;
         if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
         stopping.abort();
@@ -174,6 +193,8 @@ async function workOff(
 const LOST = [ErrorCode.JobNotExist, ErrorCode.JobLockNotExist, ErrorCode.JobLockMismatch];
 
 const LOCK_MS = 15_000;
+/** How long a cell that this worker cannot compute is left to others. */
+const OTHERS_MS = 20_000;
 /** A configuration has some thousand characters, which come back in the result. */
 const MOST_CHARACTERS = 1e6;
 const SAVE_MS = 60_000;
@@ -301,16 +322,30 @@ async function refuseMixed(
     hashes.get(data.name) ??
     loadSource(data.name, { dataDir, progress, signal }).then(({ sha256 }) => sha256);
   hashes.set(data.name, hash);
+  // What failed once may succeed for the next cell.
+  hash.catch(() => hashes.delete(data.name));
   if ((await hash) !== data.sha256) {
     throw new UserError(`the data ${data.name} differ from those of the sweep: see --data-dir`);
   }
   // Last, so that a worker that cannot compute the sweep does not claim its engine.
-  const { description: here } = await startEngine({ engine: config.engine, threads });
+  const { description: here } = await engineOf(config, threads);
   const claimed = await claimEngine(client, address.prefix, sweep, here);
   if (claimed !== here && !allowMixed) {
     throw new UserError(
       `cells of a sweep in the queue are computed by ${claimed}, but this is ${here}: ${ALLOW}`,
     );
+  }
+}
+
+/** This worker lacks the engine that a cell asks for by name; another may have it. */
+class NoEngine extends Error {}
+
+async function engineOf({ engine }: Config, threads: number) {
+  try {
+    return await startEngine({ engine, threads });
+  } catch (error) {
+    if (error instanceof UserError && engine !== 'auto') throw new NoEngine(error.message);
+    throw error;
   }
 }
 

@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { loadPlan } from '#bang/config/sweep.js';
 import type { Result } from '#bang/store/result.js';
 import { packageRoot } from '#bang/base/files.js';
 import { readLock } from '#bang/store/lock.js';
@@ -157,7 +159,7 @@ list:
     const before = space.contents('some');
     for (const [changes, message] of [
       [['--set', 'training.batch=8'], /\(in cell beta-1, training\.batch was 16, is 8\)/],
-      [['--set', 'seeds=[1,2]'], /\(it had 3 cells, now 6\)/],
+      [['--set', 'seeds=[2,3]'], /\(none of its cells is in this one\)/],
     ] as const) {
       const refused = await inside(['@sweep.yaml', ...SHORT, '--out', '@some', ...changes]);
       expectRefusal(refused, message);
@@ -167,6 +169,17 @@ list:
       );
     }
     expect(space.contents('some')).toEqual(before);
+  });
+
+  it('does not take the result of another experiment for that of a cell', async () => {
+    const before = space.read('some', good[1], 'result.json');
+    space.write(
+      path.join('some', good[1], 'result.json'),
+      space.read('some', good[0], 'result.json'),
+    );
+    const { stdout } = await inside(['status', '@some']);
+    expect(stdout).toMatch(/^sweep: 1 of 3 cells done, 1 failed, not running/);
+    space.write(path.join('some', good[1], 'result.json'), before);
   });
 
   it('ends with a message, and releases the lock, if a cell cannot be read', async () => {
@@ -347,6 +360,90 @@ describe('a sweep that is stopped', () => {
     expect(stderr).toMatch(/^cancelled; stopping after saving$/m);
     expect(await cancelled!).toMatchObject({ code: 0, stderr: '' });
     expect(existsSync(space.file('endless/cells/beta-1/checkpoint.safetensors'))).toBe(true);
+  });
+});
+
+describe('a sweep that grows', () => {
+  const set = ['training.iterations=2', 'evaluation.images=5', 'evaluation.attacks=[fgs]'];
+  const args = ['grows.yaml', ...set.flatMap((one) => ['--set', one]), '--out', 'grown'];
+  const states = () =>
+    readCsv(space.file('grown', 'sweep.csv')).map(({ cell, state }) => `${cell} ${state}`);
+  const times = () =>
+    Object.fromEntries(
+      space
+        .list('grown/cells')
+        .map((id) => [id, statSync(space.file('grown/cells', id, 'result.json')).mtimeMs]),
+    );
+  const grow = (text: string): string => space.write('grows.yaml', `base: tiny.yaml\n${text}\n`);
+
+  it('keeps its cells by their names, computes the new ones, and says what has left', async () => {
+    grow('grid: {training.bang.beta: [1, 1.5]}');
+    expect(await sweep(args)).toMatchObject({ code: 0 });
+    const first = times();
+
+    grow('grid: {training.bang.beta: [1, 1.25, 1.5]}');
+    const dry = await inside(['@grows.yaml', ...args.slice(1, -1), '@grown', '--dry-run']);
+    expect(dry.stderr).toBe('note: 1 cell is new in the sweep\n');
+    expect(dry.stdout).toMatch(/^beta-1: done\nbeta-1\.25: about .*\nbeta-1\.5: done\n/);
+    const wider = await sweep(args);
+    expect(wider.code).toBe(0);
+    expect(wider.stderr).toMatch(/^1 cell is new in the sweep$/m);
+    expect(wider.stderr).not.toMatch(/^beta-1(\.5)?: /m);
+    expect(states()).toEqual(['beta-1 done', 'beta-1.25 done', 'beta-1.5 done']);
+    expect(times()).toMatchObject(first);
+
+    // With several seeds the names of cells would have the seed.
+    grow('grid: {training.bang.beta: [1, 1.25]}\nseeds: [1, 2]');
+    const before = times();
+    const more = await sweep(args);
+    expect(more.code).toBe(0);
+    expect(more.stderr).toMatch(/^2 cells are new in the sweep$/m);
+    expect(more.stderr).toMatch(
+      /^no longer in the sweep: beta-1\.5; what there is of them stays in grown\/cells, but not in the tables$/m,
+    );
+    const expected = ['beta-1', 'beta-1.25', 'beta-1_seed-2', 'beta-1.25_seed-2'];
+    expect(states()).toEqual(expected.map((id) => `${id} done`));
+    expect(times()).toMatchObject(before);
+
+    // From the folder alone, and with the cell that had left.
+    expect((await inside(['status', '@grown'])).stdout).toMatch(/^grows: 4 of 4 cells done/);
+    grow('grid: {training.bang.beta: [1, 1.25, 1.5]}');
+    const back = await inside(['@grows.yaml', ...args.slice(1, -1), '@grown', '--dry-run']);
+    expect(back.stdout).toMatch(/^beta-1: done\nbeta-1\.25: done\nbeta-1\.5: done\n/);
+    const name = (id: string) => result(`grown/cells/${id}`).name;
+    expect(expected.map(name)).toEqual(expected);
+  });
+
+  it('gives new cells names that no other cell of the folder has', async () => {
+    const listed = ['--out', '@listed', '--dry-run'];
+    const some = { 'training.bang.beta': { conv1: 1, conv2: 1, ip1: 2, ip2: 1 } };
+    const points = [some, { 'training.batch': 4 }].map((point) => JSON.stringify(point));
+    grow(`list: [${points[0]}]`);
+    expect(await sweep(['grows.yaml', ...args.slice(1, -1), 'listed'])).toMatchObject({ code: 0 });
+    grow(`list: [${points[1]}, ${points[0]}]`);
+    const dry = await inside(['@grows.yaml', ...args.slice(1, -2), ...listed]);
+    expect(dry.stdout).toMatch(/^cell-1-2: about .*\ncell-1: done\n/);
+  });
+
+  it('is another sweep if its cells or their comparison would change', async () => {
+    const here = [...args.slice(1, -1), '@grown'];
+    grow('grid: {training.bang.beta: [1, 1.25, 2]}');
+    const changed = ['@grows.yaml', ...here, '--set', 'training.batch=8'];
+    expectRefusal(await inside(changed), /\(in cell beta-1, training\.batch was 16, is 8\)/);
+    grow('grid: {training.bang.beta: [1, 1.25, 2]}\nhalving: {rungs: [10], keep: 0.5}');
+    const halved = ['@grows.yaml', ...here, '--set', 'training.iterations=20'];
+    expectRefusal(await inside(halved), /\(in cell beta-1, training\.iterations was 2, is 20\)/);
+  });
+
+  it('cannot grow with halving', async () => {
+    grow('grid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [10], keep: 0.5}');
+    const plan = await loadPlan(space.file('grows.yaml'));
+    space.write('compared/sweep.yaml', stringify(plan.record));
+    grow('grid: {training.bang.beta: [1, 2, 3]}\nhalving: {rungs: [10], keep: 0.5}');
+    expectRefusal(
+      await inside(['@grows.yaml', '--out', '@compared', '--dry-run']),
+      /\(it had 2 cells, now 3; with halving, .* none can be added or left out\): choose/,
+    );
   });
 });
 

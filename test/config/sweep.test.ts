@@ -153,6 +153,49 @@ describe('points', () => {
     expect(new Set(found.map(String)).size).toBe(65);
   });
 
+  it('are whole numbers where the key takes nothing else, all equally often', async () => {
+    const values = (await valuesOf(
+      'random: {cells: 60, keys: {training.batch: {from: 3, to: 5}, training.bang.beta: {from: 1, to: 2}}}',
+    )) as number[][];
+    const counts = [3, 4, 5].map((batch) => values.filter(([one]) => one === batch).length);
+    // Binomial with n = 60, p = 1/3: four standard deviations are 14.6.
+    for (const count of counts) expect(Math.abs(count - 20)).toBeLessThan(15);
+    expect(counts.reduce((a, b) => a + b)).toBe(60);
+    expect(values.filter(([, beta]) => Number.isInteger(beta)).length).toBeLessThan(5);
+
+    const log = (await valuesOf(
+      'random: {cells: 500, keys: {training.iterations: {from: 1, to: 1000000, scale: log}}}',
+    )) as number[][];
+    for (const [value] of log) expect(Number.isInteger(value)).toBe(true);
+    const below = (limit: number) => log.filter(([value]) => value < limit).length;
+    // Half below the geometric mean; small numbers run out, since none is drawn twice.
+    expect(below(1000)).toBeGreaterThan(150);
+    expect(below(1000)).toBeLessThan(300);
+  });
+
+  it('can be all that there are, however many', async () => {
+    const all = await valuesOf(
+      'random: {cells: 3000, keys: {training.batch: {from: 1, to: 100}, training.bang.beta: {from: 1, to: 30, step: 1}}}'.replace(
+        'to: 100}',
+        'to: 100, step: 1}',
+      ),
+    );
+    expect(new Set(all.map(String)).size).toBe(3000);
+  });
+
+  it('lose the axes that a file sets to null and the file that it extends has', async () => {
+    write(
+      'wide.yaml',
+      `base: ${path.join(configs, 'lenet-b1.yaml')}
+grid: {training.batch: [1, 2], training.bang.beta: [1, 2]}`,
+    );
+    const file = write('narrow.yaml', 'extends: wide.yaml\ngrid: {training.batch: null}');
+    const plan = await loadPlan(file);
+    expect(plan.keys).toEqual(['training.bang.beta']);
+    const again = await loadPlan(write('record.yaml', stringify(plan.record)));
+    expect(again.cells).toEqual(plan.cells);
+  });
+
   it('are repeated for each seed, as is the reference', async () => {
     const { cells } = await loadPlan(
       sweep('grid: {training.bang.beta: [1, 2]}\nseeds: [7, 8]\nreference: {training.bang: null}'),
@@ -251,7 +294,119 @@ describe('a mistake', () => {
     [
       'more points than there are',
       'random: {cells: 7, keys: {training.batch: [1, 2, 3], training.bang.beta: [1, 2]}}',
-      /cell-\d and cell-7 of the sweep are the same experiment$/,
+      /sweep\.yaml:2:17: random\.cells: expected at most 6, as many as there are combinations of the values, found 7$/,
+    ],
+    [
+      'more whole numbers than there are',
+      'random: {cells: 4, keys: {training.batch: {from: 1, to: 3}}}',
+      /:2:17: random\.cells: expected at most 3, .* found 4$/,
+    ],
+    [
+      'more numbers than six digits can tell apart',
+      'random: {cells: 4, keys: {training.bang.beta: {from: 1, to: 1.00001}}}',
+      /:2:17: random\.cells: expected at most 2, as no more different points were found, found 4$/,
+    ],
+    [
+      'a value twice',
+      'grid: {training.batch: [1, 2, 1]}',
+      /:2:31: grid\."training\.batch"\[2\]: 1 is in the list twice$/,
+    ],
+    [
+      'a value twice, to draw from',
+      'random: {cells: 1, keys: {training.batch: [1, 1]}}',
+      /:2:47: random\.keys\."training\.batch"\[1\]: 1 is in the list twice$/,
+    ],
+    [
+      'a value that is that of another point in other words',
+      'grid:\n  training.learningRate.power: [0.75, 7.5e-1]',
+      /:3:39: grid\."training\.learningRate\.power"\[1\]: 0\.75 is in the list twice$/,
+    ],
+    [
+      'equal experiments with different values',
+      'grid:\n  evaluation.pgd: [null, {steps: 5, restarts: 1}]',
+      /:3:26: evaluation\.pgd: cell-1 and cell-2 of the sweep are the same experiment: leave one out$/,
+    ],
+    [
+      'an axis without values',
+      'grid:\n  training.batch:\n  training.bang.beta: [1]',
+      /:3:18: grid\."training\.batch": no value, expected a list of values or \{from, to, step\}; leave the key out if the sweep does not vary it$/,
+    ],
+    [
+      'an axis that is null, to draw from',
+      'random: {cells: 1, keys: {training.batch: null}}',
+      /:2:43: random\.keys\."training\.batch": no value, expected a list .* or \{from, to\}; leave/,
+    ],
+    [
+      'an axis that is an empty list',
+      'grid: {training.batch: []}',
+      /:2:24: grid\."training\.batch": expected a list of values, found an empty list$/,
+    ],
+    ['a grid of nothing', 'grid: {}', /:2:7: grid: expected at least one key, found none$/],
+    [
+      'nothing to draw from',
+      'random: {cells: 1, keys: {}}',
+      /:2:26: random\.keys: expected at least one key, found none$/,
+    ],
+    [
+      'points that are null',
+      'grid:',
+      /:2:1: grid: expected one of grid, list and random, found none$/,
+    ],
+    [
+      'a key with an empty part that is null',
+      'list: [{training..batch: null}]',
+      /:2:9: list\[0\]\."training\.\.batch": expected the name of a key/,
+    ],
+    [
+      'a key of the reference with an empty part that is null',
+      'grid: {training.batch: [1]}\nreference: {.: null}',
+      /:3:13: reference\."\.": expected the name of a key/,
+    ],
+    ['a seed that is null', 'list: [{seed: null}]', /:2:9: list\[0\]\.seed: cannot be varied here/],
+    [
+      '__proto__',
+      'grid: {__proto__: [1], training.batch: [1]}',
+      /:2:8: grid\.__proto__: expected the name of a key/,
+    ],
+    [
+      'a name of every object',
+      'grid: {constructor: [1]}',
+      /:2:8: constructor: unknown key, expected name, /,
+    ],
+    [
+      'a wrong key in a range',
+      'grid:\n  training.batch: {from: 1, to: 2, step: 1, by: 1}',
+      /:3:45: grid\."training\.batch"\.by: unknown key, expected from, to or step$/,
+    ],
+    [
+      'a misspelt key in a range to draw from',
+      'random: {cells: 2, keys: {training.batch: {from: 1, to: 3, stp: 1}}}',
+      /:2:60: random\.keys\."training\.batch"\.stp: unknown key, did you mean step\?$/,
+    ],
+    [
+      'a misspelt scale',
+      'random: {cells: 2, keys: {training.batch: {from: 1, to: 3, scale: lgo}}}',
+      /^\S+:2:67: random\.keys\."training\.batch"\.scale: expected linear or log, found "lgo"$/,
+    ],
+    [
+      'a scale of steps',
+      'random: {cells: 2, keys: {training.batch: {from: 1, to: 3, step: 1, scale: log}}}',
+      /\.scale: with step, values are drawn from the steps: leave out step or scale$/,
+    ],
+    [
+      'a fraction as the end of whole numbers',
+      'random: {cells: 2, keys: {training.batch: {from: 1, to: 3.5}}}',
+      /:2:57: .*\.to: expected a whole number, as training\.batch is one, found 3\.5$/,
+    ],
+    [
+      'a range that is not finite',
+      'random: {cells: 2, keys: {training.momentum: {from: -1.0e+308, to: 1.0e+308}}}',
+      /\.to: expected a number nearer to -1e\+308, found 1e\+308$/,
+    ],
+    [
+      'a hundred thousand points, twice',
+      'grid: {training.batch: {from: 1, to: 40000, step: 1}}\nseeds: [1, 2, 3]',
+      /:3:8: seeds: expected at most 100000 cells, found 120000: 40000 with 3 seeds$/,
     ],
     [
       'a file to keep that does not exist',

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -12,7 +14,16 @@ import { silent, type Progress } from '#bang/base/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
 import { runQueuedSweep } from '#bang/sweep/collector.js';
 import { keeping, loadPlan, type Plan } from '#bang/config/sweep.js';
-import { connect, contentStore, KEPT_SECONDS, QUEUE, type CellJob } from '#bang/sweep/queue.js';
+import {
+  connect,
+  contentStore,
+  KEPT_SECONDS,
+  manifestSchema,
+  QUEUE,
+  type CarriedFile,
+  type CellJob,
+  type Manifest,
+} from '#bang/sweep/queue.js';
 import { work } from '#bang/sweep/worker.js';
 import { bangInside, tinyConfig, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
 import { npmEnv } from '../data/registry.js';
@@ -366,6 +377,159 @@ it('computes a cell again if its result is damaged', async () => {
   expect(await collector.ended).toMatchObject([{ state: 'done' }]);
   expect(collector.said.some((line) => line.includes('damaged'))).toBe(true);
   expect(worker.begun()).toBe(2);
+  await queue.close();
+});
+
+/** Has a worker compute the cell of `one` while nobody collects. */
+async function computedBefore(): Promise<{ queue: Queue<CellJob>; id: string; content: string }> {
+  const queue = makeQueue();
+  const before = new AbortController();
+  const begun = collect(one, { signal: before.signal });
+  await until(async () => (await queue.getWaitingCount()) === 1);
+  before.abort();
+  await expect(begun.ended).rejects.toThrow(Interrupted);
+  startWorker();
+  await until(async () => (await queue.getCompletedCount()) === 1);
+  const [{ id }] = await queue.getCompleted();
+  return { queue, id: id!, content: `${name}:content:${id}` };
+}
+
+/** What a worker says that it has sent. */
+async function manifestOf(id: string): Promise<Manifest> {
+  const text = await client.hget(`${name}:${QUEUE}:${id}`, 'returnvalue');
+  return manifestSchema.parse(JSON.parse(text!));
+}
+
+/** Puts a file in the place of one that a worker has sent, with its right hash and length. */
+async function exchange(id: string, file: CarriedFile, bytes: Buffer): Promise<void> {
+  const manifest = await manifestOf(id);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  manifest.files[file] = { sha256, bytes: bytes.length };
+  await client.hset(`${name}:content:${id}`, sha256, gzipSync(bytes));
+  await client.hset(`${name}:${QUEUE}:${id}`, 'returnvalue', JSON.stringify(manifest));
+}
+
+async function sentFile(id: string, file: CarriedFile): Promise<Buffer> {
+  const { sha256 } = (await manifestOf(id)).files[file]!;
+  return gunzipSync((await client.hgetBuffer(`${name}:content:${id}`, sha256))!);
+}
+
+it.each<[string, (id: string) => Promise<unknown>]>([
+  [
+    'is another cell by its name',
+    async (id) => {
+      const result = JSON.parse((await sentFile(id, 'result')).toString()) as Result;
+      await exchange(id, 'result', Buffer.from(JSON.stringify({ ...result, name: 'beta-1' })));
+    },
+  ],
+  [
+    'comes with other weights',
+    async (id) => {
+      const weights = await sentFile(id, 'weights');
+      weights[weights.length - 1] ^= 1;
+      await exchange(id, 'weights', weights);
+    },
+  ],
+  [
+    'is too large to be one',
+    async (id) => {
+      await exchange(id, 'result', Buffer.from(`[${'0,'.repeat(2_500_000)}0]`));
+    },
+  ],
+  [
+    'is far longer than it says',
+    async (id) => {
+      const { sha256 } = (await manifestOf(id)).files.table!;
+      await client.hset(`${name}:content:${id}`, sha256, Buffer.alloc(2_000_000));
+    },
+  ],
+  [
+    'is of another kind',
+    async (id) => {
+      await client.del(`${name}:content:${id}`);
+      await client.set(`${name}:content:${id}`, 'a text');
+    },
+  ],
+  [
+    'is a list of millions',
+    async (id) => {
+      await client.hset(`${name}:${QUEUE}:${id}`, 'returnvalue', `[${'0,'.repeat(2_500_000)}0]`);
+    },
+  ],
+  [
+    'belongs to a job that is not JSON',
+    async (id) => {
+      await client.hset(`${name}:${QUEUE}:${id}`, 'opts', '{"never closed');
+    },
+  ],
+  [
+    'belongs to a job of another kind',
+    async (id) => {
+      await client.del(`${name}:${QUEUE}:${id}`);
+      await client.set(`${name}:${QUEUE}:${id}`, 'a text');
+    },
+  ],
+])('computes a cell again if its result %s', async (_, change) => {
+  const { queue, id } = await computedBefore();
+  await change(id);
+  const collector = collect(one);
+  expect(await collector.ended).toMatchObject([{ state: 'done' }]);
+  expect(collector.said.filter((line) => line.includes('the result was damaged'))).toHaveLength(1);
+  expect(resultOf('beta-1.5').name).toBe('beta-1.5');
+  await queue.close();
+});
+
+it('fails the cell, not the sweep, if its results are never usable', async () => {
+  const queue = makeQueue();
+  const liar = new Worker<CellJob, unknown>(
+    QUEUE,
+    ({ data }) =>
+      Promise.resolve((data.config as { name: string }).name === 'beta-1' ? 'a lie' : {}),
+    { connection: { port: redis.port, password }, prefix: name },
+  );
+  const collector = collect(one);
+  expect(await collector.ended).toMatchObject([
+    {
+      state: 'failed',
+      error: expect.stringMatching(/^the results from workers were damaged/) as string,
+    },
+  ]);
+  await liar.close();
+  await queue.close();
+});
+
+it('goes on after events with any values', async () => {
+  const collector = collect(one);
+  const queue = makeQueue();
+  await until(async () => (await queue.getWaitingCount()) === 1);
+  const events = `${name}:${QUEUE}:events`;
+  const [{ id }] = await queue.getWaiting();
+  await client.xadd(events, '*', 'event', 'completed', 'jobId', id!, 'returnvalue', '{"never');
+  await client.xadd(events, '*', 'event', 'progress', 'jobId', id!, 'data', `[${'0,'.repeat(1e6)}`);
+  await client.xadd(events, '*', 'odd', 'fields');
+  startWorker();
+  expect(await collector.ended).toMatchObject([{ state: 'done' }]);
+  await queue.close();
+});
+
+it('takes the jobs of a sweep that has grown out of the queue', async () => {
+  const queue = makeQueue();
+  const before = new AbortController();
+  const begun = collect(one, { signal: before.signal });
+  await until(async () => (await queue.getWaitingCount()) === 1);
+  before.abort();
+  await expect(begun.ended).rejects.toThrow(Interrupted);
+  space.write('grown.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1.25, 1.5]}\n');
+  const set = ['training.iterations=3', 'evaluation.images=5', 'evaluation.attacks=[fgs]'];
+  const grown = collect(await loadPlan(space.file('grown.yaml'), set));
+  await until(async () => (await queue.getWaitingCount()) === 2);
+  startWorker();
+  expect((await grown.ended).map(({ id, state }) => `${id} ${state}`)).toEqual([
+    'beta-1.25 done',
+    'beta-1.5 done',
+  ]);
+  expect(await queue.getWaitingCount()).toBe(0);
+  expect(await keysOfJobs()).toEqual([]);
   await queue.close();
 });
 

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startEngine } from '#bang/engine/engine.js';
 import { UserError } from '#bang/base/errors.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { loadSource, version } from '#bang/store/provenance.js';
 import type { Result } from '#bang/store/result.js';
-import { silent } from '#bang/base/progress.js';
+import { silent, type Progress } from '#bang/base/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
 import {
   claimEngine,
@@ -170,6 +170,8 @@ describe('a worker', () => {
 
   interface Offer {
     allowMixed: boolean;
+    dataDir: string;
+    progress: Progress;
     /** Changes the jobs in Redis, by their keys. */
     change: (client: Redis, keys: string[]) => Promise<unknown>;
   }
@@ -279,6 +281,25 @@ describe('a worker', () => {
     expect(states).toEqual(['completed']);
     const { description } = await startEngine({ threads: 1 });
     expect(results).toMatchObject([{ provenance: { bang: version(), engine: description } }]);
+  });
+
+  it('leaves a cell for an engine that it lacks to others, and computes the next one', async () => {
+    const valid = await validJob();
+    const config = valid.config as Record<string, unknown>;
+    const training = { ...(config.training as object), iterations: 2 };
+    const evaluation = { ...(config.evaluation as object), images: 5, attacks: ['fgs'] };
+    const small = { ...valid, sweep: 'f'.repeat(64), config: { ...config, training, evaluation } };
+    const other = { ...small, config: { ...small.config, engine: 'tensorflow' } };
+    vi.stubEnv('BANG_CACHE', space.file('empty'));
+    const said: string[] = [];
+    const progress = { ...silent, note: (line: string) => said.push(line) };
+    const { states, error } = await offered([other, small], { progress });
+    vi.unstubAllEnvs();
+    expect(states).toEqual(['delayed', 'completed']);
+    expect(error).toBe(1);
+    expect(said.filter((line) => line.includes('are left to other workers'))).toEqual([
+      expect.stringMatching(/^cells for the engine tensorflow are left to other workers: \S/),
+    ]);
   });
 
   it.each<[string, (job: CellJob) => CellJob, RegExp]>([
