@@ -67,7 +67,9 @@ function differing(a: unknown, b: unknown, at = ''): string[] {
     return a.flatMap((one, i) => differing(one, b[i], `${at}.${i}`));
   if (!isMapping(a) || !isMapping(b)) return [at];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...keys].flatMap((key) => differing(a[key], b[key], at === '' ? key : `${at}.${key}`));
+  return [...keys].flatMap((key) =>
+    differing(valueAt(a, [key]), valueAt(b, [key]), at === '' ? key : `${at}.${key}`),
+  );
 }
 
 function textAt(value: unknown, at: string): string {

@@ -15,7 +15,7 @@ import { surfaces } from './surfaces.js';
 import { type ExampleRow, imageUrl } from './examples.js';
 import { linfBins, type LinfRow } from './linf.js';
 import { training, type TrainingRow } from './training.js';
-import { csvLines, type FigureKind, number, readRows, rowsCsv } from './rows.js';
+import { csvLines, drawable, type FigureKind, number, readRows, rowsCsv } from './rows.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
 import { type Config, isBang } from '../../config/experiment.js';
@@ -64,7 +64,7 @@ export async function drawFigure(
   const own = await ownRows(name, results);
   const { rows, notes } = own ?? (await READERS[name](results, options));
   const kind = FIGURE_KINDS[name] as unknown as FigureKind<object>;
-  return { svg: await renderSvg(kind.spec(rows)), csv: rowsCsv(rows), notes };
+  return { svg: await renderSvg(kind.spec(drawable(rows))), csv: rowsCsv(rows), notes };
 }
 
 /** The rows of a figure's CSV file; undefined if `results` is not such a file. */
