@@ -95,12 +95,13 @@ export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry)
 }
 
 function cellsOf(measures: Measures): NumberCell[] {
-  return COLUMNS.map(({ quantity, digits }) => {
-    const found = measures[quantity];
+  return COLUMNS.map(({ quantity: name, digits }) => {
+    const [found, of] = [measures[name], quantity(name)];
     if (!found) return { text: '–' };
     const text = fixed(found.value, digits);
-    if (found.std === undefined) return { text, measured: found };
-    return { text, spread: `± ${fixed(found.std, digits)}`, measured: found };
+    if (!of.spreads) return { text, measured: found };
+    const std = found.std === undefined ? '–' : fixed(found.std, digits);
+    return { text, spread: `± ${std}`, measured: found };
   });
 }
 

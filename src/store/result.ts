@@ -55,7 +55,7 @@ export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.pro
 
 const count = z.int().min(0);
 const percent = z.number().min(0).max(100);
-const spread = z.object({ mean: z.number(), std: z.number().min(0) });
+const spread = z.object({ mean: z.number(), std: z.number().min(0).nullable() });
 const attack = z.object({
   attacked: count,
   succeeded: count,
