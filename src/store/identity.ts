@@ -9,6 +9,22 @@ import { isMapping, valueAt } from '../config/problems.js';
 /** What identifies an experiment: plain data on which all its numbers depend. */
 export type Identity = Record<string, unknown>;
 
+/** Keys of a config on which no number depends, except that engines differ in the last bits. */
+export const INCIDENTAL = [
+  'name',
+  'description',
+  'published',
+  'engine',
+  'training.checkpointEvery',
+  'training.snapshots',
+] as const;
+
+/**
+ * Keys in which runs of one experiment may differ. The protocol's name only repeats the keys `search`
+ * and `channels`.
+ */
+export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
+
 /** @throws UserError if the file cannot be read or is not a mapping */
 export function readIdentity(file: string): Identity {
   let problem = 'it is not a configuration';
@@ -72,7 +88,8 @@ function differing(a: unknown, b: unknown, at = ''): string[] {
   );
 }
 
-function textAt(value: unknown, at: string): string {
+/** The value at a key path as text, cut if it is long. */
+export function textAt(value: unknown, at: string): string {
   const found = valueAt(value, at.split('.'));
   if (found === undefined) return 'absent';
   if (isListOfMappings(found)) return `a list of ${found.length}`;

@@ -81,7 +81,7 @@ describe.each(NAMES)('the name %s', (name) => {
       const args = ['figure', figure, runs, '--out', folder, '--format', 'svg'];
       expect(await bangInside(args), figure).toMatchObject({ code: 0 });
       expect(space.read('of', name, `${figure}.svg`)).toContain(`>${name} `);
-      expect(space.read('of', name, `${figure}.csv`)).toMatch(RegExp(`^${name} `, 'm'));
+      expect(space.read('of', name, `${figure}.csv`)).toMatch(RegExp(`^"?${name} `, 'm'));
     }
   });
 
