@@ -391,8 +391,10 @@ type Interval = z.output<typeof interval> & { whole: boolean };
 
 function axesOf(axes: Record<string, Axis>, tree: Tree | undefined): AxisValues[] {
   return entriesOf(tree).map(([key, value]) => {
-    const axis = axes[key];
     const at = value.keyAt;
+    // Zod leaves out `__proto__`, which is refused as a key later.
+    if (!Object.hasOwn(axes, key)) return { key, at, choices: [value] };
+    const axis = axes[key];
     if (Array.isArray(axis)) return { key, at, choices: itemsOf(value) };
     if (!isRange(axis)) return { key, at, choices: [], between: { ...axis, whole: isWhole(key) } };
     return { key, at, choices: rangeValues(axis).map((one) => scalar(value.at, one)) };

@@ -28,7 +28,7 @@ export interface Quantity extends NumberStyle {
 /** A measured number; accuracy and rates are in percent, L∞ in grey levels. */
 export interface Measured {
   value: number;
-  /** The standard deviation over images, for quantities that are means over images. */
+  /** The standard deviation over images, for quantities that are means over two images or more. */
   std?: number;
 }
 
@@ -50,8 +50,20 @@ const OF_ATTACK: Record<string, OfAttack> = {
     of: ({ attacked, rate }) => (attacked === 0 ? null : { value: rate }),
   },
   // A low PASS is better: the perturbation is easier to notice.
-  pass: { ...SCORE, better: 'less', ofPass: true, spreads: true, of: ({ pass }) => mean(pass) },
-  linf: { ...PIXELS, better: 'more', ofPass: false, spreads: true, of: ({ linf }) => mean(linf) },
+  pass: {
+    ...SCORE,
+    better: 'less',
+    ofPass: true,
+    spreads: true,
+    of: ({ pass, succeeded }) => mean(pass, succeeded),
+  },
+  linf: {
+    ...PIXELS,
+    better: 'more',
+    ofPass: false,
+    spreads: true,
+    of: ({ linf, succeeded }) => mean(linf, succeeded),
+  },
   aligned_rate: {
     ...PERCENT,
     better: null,
@@ -95,8 +107,11 @@ export const QUANTITIES: readonly Quantity[] = [
   ),
 ];
 
-function mean(spread: Spread | null): Measured | null {
-  return spread && { value: spread.mean, std: spread.std };
+/** Earlier versions wrote 0 as the deviation of a single value. */
+function mean(spread: Spread | null, values: number): Measured | null {
+  if (!spread) return null;
+  const { mean: value, std } = spread;
+  return std === null || values < 2 ? { value } : { value, std };
 }
 
 function share(part: number, whole: number): Measured | null {

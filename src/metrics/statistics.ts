@@ -1,7 +1,7 @@
-/** Mean and population standard deviation. */
+/** Mean and population standard deviation, which is null for a single value: unknown. */
 export interface Spread {
   mean: number;
-  std: number;
+  std: number | null;
 }
 
 /** Mean and standard deviation of the values that are not NaN; null if there are none. */
@@ -17,7 +17,8 @@ export function spreadOf(values: Iterable<number>): Spread | null {
   }
   if (count === 0) return null;
   const mean = sum / count;
-  return { mean, std: Math.sqrt(Math.max(0, squares / count - mean * mean)) };
+  const std = count === 1 ? null : Math.sqrt(Math.max(0, squares / count - mean * mean));
+  return { mean, std };
 }
 
 export function sumOf(values: readonly number[]): number {

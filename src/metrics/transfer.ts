@@ -1,4 +1,5 @@
 import type { AttackName } from '../attacks/attack.js';
+import type { Spread } from './statistics.js';
 
 /** The effect on one network of perturbations made for another. */
 export interface Transfer {
@@ -13,7 +14,13 @@ export interface Transfer {
   /** Number of the fooled that the other network misclassifies too. */
   transferred: number;
   /** Over the fooled, in grey levels. */
-  linf: { mean: number; std: number } | null;
+  linf: Spread | null;
+}
+
+/** The standard deviation of L∞; null if it is unknown, as over a single image. */
+export function deviationOf({ fooled, linf }: Transfer): number | null {
+  // Earlier versions wrote 0.
+  return fooled < 2 || linf === null ? null : linf.std;
 }
 
 /** The percentage of the fooled that transfers; undefined if none is fooled. */

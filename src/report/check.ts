@@ -3,6 +3,7 @@ import type { Outcome, Verdict } from '../check/check.js';
 import { printable } from '../base/text.js';
 import { escaped } from './markdown.js';
 import { numberText, telling } from './numbers.js';
+import { xmlText } from './xml.js';
 
 /** One band in a sentence: the value, the band, and the distance from its edge. */
 export function verdictSentence({
@@ -139,11 +140,6 @@ export function junitXml(outcomes: readonly Outcome[]): string {
   }
   const text = new XMLSerializer().serializeToString(document);
   return `<?xml version="1.0" encoding="UTF-8"?>\n${text}\n`;
-}
-
-/** Text with line ends as spaces, without characters that XML cannot represent. */
-function xmlText(value: string | number): string {
-  return printable(String(value).replace(/\s+/g, ' ')).replace(/[\p{Cs}\uFFFE\uFFFF]/gu, '\uFFFD');
 }
 
 /** Annotations that GitHub Actions reads from the output of a step, one for each problem. */

@@ -8,6 +8,7 @@ interface Column {
 }
 
 const NAME_WIDTH = { least: 12, most: 40 };
+const LONGEST_NAME = 400;
 
 const NUMBERS: readonly Column[] = [
   // A number for each layer, one below the other.
@@ -73,21 +74,28 @@ function drawWith(
 
 /** The name and, below it, the labels that distinguish the line from others. */
 function namesOf({ name, labels }: Line, width: number): string[] {
-  return [name, ...labels].flatMap((text) => broken(text, width));
+  return [name, ...labels].flatMap((text) => broken(cut(text), width));
+}
+
+/** Longer names are cut, since cli-table3 takes the cube of their length. */
+function cut(text: string): string {
+  return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME - 1)}…` : text;
 }
 
 /** Breaks text into lines of at most `width` characters, at spaces and hyphens where possible. */
 function broken(text: string, width: number): string[] {
   const lines: string[] = [];
-  let rest = text;
-  while (rest.length > width) {
-    const cut = rest.slice(0, width + 1).lastIndexOf(' ');
-    const hyphen = rest.slice(0, width).lastIndexOf('-') + 1;
+  let from = 0;
+  while (text.length - from > width) {
+    const part = text.slice(from, from + width + 1);
+    const cut = part.lastIndexOf(' ');
+    const hyphen = part.lastIndexOf('-', width - 1) + 1;
     const at = Math.max(cut, hyphen) > width / 3 ? Math.max(cut, hyphen) : width;
-    lines.push(rest.slice(0, at).trimEnd());
-    rest = rest.slice(at).trimStart();
+    lines.push(part.slice(0, at).trimEnd());
+    from += at;
+    while (text[from] === ' ') from++;
   }
-  return [...lines, rest];
+  return [...lines, text.slice(from)];
 }
 
 function widthOf(table: string): number {

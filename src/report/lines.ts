@@ -48,7 +48,7 @@ export const COLUMNS: readonly { quantity: TableQuantity; title: string[]; digit
 });
 
 /** An experiment's lines: ours, the spread over seeds, the published one, the difference. */
-export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry): Line[] {
+export function linesOf({ name, labels, departs, beta, epsilon, rows, published }: Entry): Line[] {
   const none = { labels: [], beta: '', epsilon: '' };
   const ours = measuresOf(rows);
   const lines: Line[] = [
@@ -82,7 +82,7 @@ export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry)
     epsilon: published.epsilon === null ? '–' : String(published.epsilon),
     cells: cellsOf(theirs),
   });
-  if (rows.length === 0) return lines;
+  if (rows.length === 0 || departs) return lines;
   const [apart, outside] = [difference(ours, theirs), outsideSeeds(rows, published)];
   const cells = COLUMNS.map(({ quantity, digits }) => {
     const found = apart[quantity];
@@ -95,12 +95,13 @@ export function linesOf({ name, labels, beta, epsilon, rows, published }: Entry)
 }
 
 function cellsOf(measures: Measures): NumberCell[] {
-  return COLUMNS.map(({ quantity, digits }) => {
-    const found = measures[quantity];
+  return COLUMNS.map(({ quantity: name, digits }) => {
+    const [found, of] = [measures[name], quantity(name)];
     if (!found) return { text: '–' };
     const text = fixed(found.value, digits);
-    if (found.std === undefined) return { text, measured: found };
-    return { text, spread: `± ${fixed(found.std, digits)}`, measured: found };
+    if (!of.spreads) return { text, measured: found };
+    const std = found.std === undefined ? '–' : fixed(found.std, digits);
+    return { text, spread: `± ${std}`, measured: found };
   });
 }
 
@@ -115,10 +116,20 @@ export function legendOf(entries: readonly Entry[]): string[] {
       '"over N seeds" is the sample standard deviation (n − 1) of the figure above; (n) if only n seeds have it.',
     );
   }
-  if (several.some(({ rows, published }) => published && outsideSeeds(rows, published).size > 0)) {
+  if (
+    several.some(
+      ({ rows, published, departs }) =>
+        published && !departs && outsideSeeds(rows, published).size > 0,
+    )
+  ) {
     legend.push('* marks what is published further from ours than two of these deviations.');
   }
   legend.push('difference is ours minus published; – is not measured, or nothing to measure.');
+  if (entries.some(({ departs }) => departs)) {
+    legend.push(
+      'There is no difference where the training departs from that of the published row.',
+    );
+  }
   return legend;
 }
 

@@ -1,5 +1,5 @@
 import { ATTACKS } from '../attacks/attacks.js';
-import { type Transfer, transferRate } from '../metrics/transfer.js';
+import { deviationOf, type Transfer, transferRate } from '../metrics/transfer.js';
 import { countCell, drawGrid, type Grid, type GridCell, NOTHING, numberCell } from './grid.js';
 
 /** The table for a console. */
@@ -25,7 +25,7 @@ export function transferGrid(transfers: readonly Transfer[]): Grid {
       return [
         { text: ATTACKS[attack].title },
         { text: from },
-        linf ? withSpread(linf) : NOTHING,
+        linf ? withSpread(linf.mean, deviationOf(one)) : NOTHING,
         { text: `${fooled} of ${images}`, value: fooled },
         { text: to },
         countCell(transferred),
@@ -35,7 +35,7 @@ export function transferGrid(transfers: readonly Transfer[]): Grid {
   };
 }
 
-function withSpread({ mean, std }: NonNullable<Transfer['linf']>): GridCell {
+function withSpread(mean: number, std: number | null): GridCell {
   const { text, value } = numberCell(mean, 2);
-  return { text: `${text} ± ${std.toFixed(2)}`, value };
+  return { text: `${text} ± ${std === null ? NOTHING.text : std.toFixed(2)}`, value };
 }

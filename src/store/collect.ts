@@ -6,6 +6,7 @@ import { inWords, printable } from '../base/text.js';
 import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
 import { FILES, STUDY_FILE } from './resultFolder.js';
+import { tellingApart } from './labels.js';
 import { entryOf, BESIDE, isResult, type Result } from './result.js';
 import path from 'node:path';
 
@@ -124,7 +125,7 @@ export function groupRuns(runs: readonly FoundRun[]): { groups: Group[]; notes: 
   const groups = new Map<string, Group>();
   const notes: string[] = [];
   for (const run of runs) {
-    const key = keyOf(run.result);
+    const key = experimentKey(run.result);
     const group = groups.get(key) ?? [];
     groups.set(key, group);
     const same = group.find(({ result }) => result.config.seed === run.result.config.seed);
@@ -145,7 +146,7 @@ function seedOf({ result }: FoundRun): number {
 }
 
 /** A key of everything except the seed on which a run's numbers and its line of a table depend. */
-function keyOf({ name, config, row, weights, data }: Result): string {
+export function experimentKey({ name, config, row, weights, data }: Result): string {
   return JSON.stringify([
     name,
     config.published,
@@ -219,16 +220,38 @@ interface Named {
   entry: Entry;
 }
 
-/** The groups as entries. Entries that would look alike are labelled with their folders. */
+/** The groups as entries, of which no two have the same name and labels: these say what differs. */
 function distinct(groups: readonly Group[]): Named[] {
   const all = groups.map((group) => ({ group, entry: entryOf(group.map(({ result }) => result)) }));
-  const look = ({ name, labels, beta, epsilon, published }: Entry): string =>
-    JSON.stringify([name, labels, beta, epsilon, published]);
-  return all.map(({ group, entry }) => {
-    const alone = all.filter((other) => look(other.entry) === look(entry)).length === 1;
-    if (alone) return { group, entry };
-    const labels = [...entry.labels, `in ${printable(commonFolder(group))}`];
-    return { group, entry: { ...entry, labels } };
+  const apart = labelled(all, (alike) =>
+    tellingApart(alike.map(([{ result }]) => result)).map((labels) => labels.map(printable)),
+  );
+  // Not told apart by what is printed of their configs.
+  const placed = labelled(apart, (alike) =>
+    alike.map((group) => [`in ${printable(commonFolder(group))}`]),
+  );
+  return labelled(placed, (alike) => alike.map((_, i) => [`number ${i + 1}`]));
+}
+
+/** Adds labels to entries of equal names and labels. */
+function labelled(
+  all: readonly Named[],
+  labelsOf: (alike: readonly Group[]) => string[][],
+): Named[] {
+  const byLook = new Map<string, Named[]>();
+  for (const one of all) {
+    const look = JSON.stringify([one.entry.name, one.entry.labels]);
+    byLook.set(look, [...(byLook.get(look) ?? []), one]);
+  }
+  const more = new Map<Named, string[]>();
+  for (const alike of byLook.values()) {
+    if (alike.length === 1) continue;
+    const labels = labelsOf(alike.map(({ group }) => group));
+    alike.forEach((one, i) => more.set(one, labels[i]));
+  }
+  return all.map((one) => {
+    const labels = [...one.entry.labels, ...(more.get(one) ?? [])];
+    return { ...one, entry: { ...one.entry, labels } };
   });
 }
 

@@ -15,12 +15,12 @@ import {
 } from '../metrics/quantities.js';
 
 /** Columns about a run, which a published row leaves empty. */
-const NOT_OURS = { search: '', channels: '', images: '', seeds: '' };
+const NOT_OURS = { search: '', channels: '', images: '', seeds: '', label: '' };
 
 /** `table.csv`: the lines of the console table, with a column for each number. */
 export function tableCsv(entries: readonly Entry[]): string {
   const lines = entries.flatMap((entry) => {
-    const { name, beta, epsilon, rows, seeds, published } = entry;
+    const { name, labels, departs, beta, epsilon, rows, seeds, published } = entry;
     const row = rows.at(0);
     const line = (source: string, measures: Measures, more: Record<string, unknown> = {}) => ({
       name,
@@ -35,6 +35,7 @@ export function tableCsv(entries: readonly Entry[]): string {
       epsilon,
       ...flat(measures),
       outside: '',
+      label: labels.join('; '),
       ...more,
     });
     const ours = measuresOf(rows);
@@ -45,7 +46,7 @@ export function tableCsv(entries: readonly Entry[]): string {
     const { beta: theirBeta, epsilon: theirEpsilon } = published;
     const numbers = { beta: theirBeta ?? '', epsilon: theirEpsilon ?? '' };
     lines.push(line('published', theirs, { ...NOT_OURS, ...numbers }));
-    if (!row) return lines;
+    if (!row || departs) return lines;
     const outside = [...outsideSeeds(rows, published)].join(' ');
     lines.push(line('difference', difference(ours, theirs), { outside }));
     return lines;

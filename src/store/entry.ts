@@ -6,8 +6,13 @@ import type { PublishedRow } from '../paper/published.js';
 export interface Entry {
   /** Empty for an experiment that has not been run. */
   name: string;
-  /** How its measurement differs from the published rows: the protocol, the number of images. */
+  /**
+   * How it differs from the published row, in what is measured and in its training, and from other experiments of
+   * its name.
+   */
   labels: string[];
+  /** Whether its network, data or training departs from the published row's, so that there is no difference. */
+  departs?: boolean;
   /** A number, or one for each layer; empty for regular training. */
   beta: string;
   epsilon: string;

@@ -9,6 +9,22 @@ import { isMapping, valueAt } from '../config/problems.js';
 /** What identifies an experiment: plain data on which all its numbers depend. */
 export type Identity = Record<string, unknown>;
 
+/** Keys of a config on which no number depends, except that engines differ in the last bits. */
+export const INCIDENTAL = [
+  'name',
+  'description',
+  'published',
+  'engine',
+  'training.checkpointEvery',
+  'training.snapshots',
+] as const;
+
+/**
+ * Keys in which runs of one experiment may differ. The protocol's name only repeats the keys `search`
+ * and `channels`.
+ */
+export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
+
 /** @throws UserError if the file cannot be read or is not a mapping */
 export function readIdentity(file: string): Identity {
   let problem = 'it is not a configuration';
@@ -67,10 +83,13 @@ function differing(a: unknown, b: unknown, at = ''): string[] {
     return a.flatMap((one, i) => differing(one, b[i], `${at}.${i}`));
   if (!isMapping(a) || !isMapping(b)) return [at];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...keys].flatMap((key) => differing(a[key], b[key], at === '' ? key : `${at}.${key}`));
+  return [...keys].flatMap((key) =>
+    differing(valueAt(a, [key]), valueAt(b, [key]), at === '' ? key : `${at}.${key}`),
+  );
 }
 
-function textAt(value: unknown, at: string): string {
+/** The value at a key path as text, cut if it is long. */
+export function textAt(value: unknown, at: string): string {
   const found = valueAt(value, at.split('.'));
   if (found === undefined) return 'absent';
   if (isListOfMappings(found)) return `a list of ${found.length}`;

@@ -107,7 +107,7 @@ export function linfHeading(attack: AttackName, search: Protocol['search']): str
  */
 export function linfValues(lines: readonly ImageLine[], attack: AttackName): number[][] {
   return linfColumns(attack)
-    .filter(({ heading }) => heading in (lines.at(0) ?? {}))
+    .filter(({ heading }) => Object.hasOwn(lines.at(0) ?? {}, heading))
     .map(({ heading }) =>
       lines.map(({ [heading]: field }) => (field === '' ? NaN : Number(field))),
     );

@@ -4,6 +4,7 @@ import type { Row } from '../metrics/row.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { publishedRow } from '../paper/published.js';
 import { type Entry, labelsOf } from './entry.js';
+import { departuresFrom } from './labels.js';
 import { printable } from '../base/text.js';
 import { type Config, isBang } from '../config/experiment.js';
 
@@ -37,25 +38,11 @@ export interface Provenance {
   seconds: { training: number | null; total: number };
 }
 
-/** Keys of a config on which no number depends, except that engines differ in the last bits. */
-export const INCIDENTAL = [
-  'name',
-  'description',
-  'published',
-  'engine',
-  'training.checkpointEvery',
-  'training.snapshots',
-] as const;
-
-/**
- * Keys in which runs of one experiment may differ. The protocol's name only repeats the keys `search`
- * and `channels`.
- */
-export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
+export { BESIDE, INCIDENTAL } from './identity.js';
 
 const count = z.int().min(0);
 const percent = z.number().min(0).max(100);
-const spread = z.object({ mean: z.number(), std: z.number().min(0) });
+const spread = z.object({ mean: z.number(), std: z.number().min(0).nullable() });
 const attack = z.object({
   attacked: count,
   succeeded: count,
@@ -136,14 +123,17 @@ export function entryOf(results: readonly Result[]): Entry {
   const { published, training } = config;
   const bang = training && isBang(config as Config) ? training.bang : undefined;
   const rows = results.map(({ row }) => row);
+  const row = published && publishedRow(published.table, published.row);
+  const departures = row ? departuresFrom(row, config) : [];
   return {
     name: printable(name),
-    labels: labelsOf(rows[0]),
+    labels: [...labelsOf(rows[0]), ...departures.map(printable)],
+    departs: departures.length > 0,
     beta: layersText(bang?.beta),
     epsilon: layersText(bang?.epsilon),
     rows,
     seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
-    published: published && publishedRow(published.table, published.row),
+    published: row,
   };
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
 import { rounded } from './csv.js';
 import { STUDY_FILE } from './resultFolder.js';
-import { type Transfer, transferRate } from '../metrics/transfer.js';
+import { deviationOf, type Transfer, transferRate } from '../metrics/transfer.js';
 
 /** The files in a transfer's folder. */
 export const TRANSFER_FILES = {
@@ -22,7 +22,7 @@ export const transferSchema = z.object({
   images: z.int(),
   fooled: z.int(),
   transferred: z.int(),
-  linf: z.object({ mean: z.number(), std: z.number() }).nullable(),
+  linf: z.object({ mean: z.number(), std: z.number().nullable() }).nullable(),
 });
 
 /** `result.json` of a transfer. */
@@ -44,7 +44,7 @@ export function transferCsv(transfers: readonly Transfer[]): string {
     transferred: one.transferred,
     rate: rounded(transferRate(one)),
     linf_mean: rounded(one.linf?.mean),
-    linf_std: rounded(one.linf?.std),
+    linf_std: rounded(deviationOf(one)),
   }));
   return stringify(lines, { header: true });
 }

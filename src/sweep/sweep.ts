@@ -278,7 +278,10 @@ export function cellsOf(plan: Plan, states: States): SweepCell[] {
   });
 }
 
-function originOf({ weights, provenance }: Result): NonNullable<SweepCell['origin']> {
+function originOf({ weights, ...rest }: Result): SweepCell['origin'] {
+  // Results of another program may lack it.
+  const { provenance } = rest as Partial<Result>;
+  if (!provenance) return undefined;
   const { bang, engine, cpu, threads, seconds, finished } = provenance;
   return { weights, bang, engine, cpu, threads, seconds, finished };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { difference, outsideSeeds, publishedMeasures } from '#bang/paper/compare.js';
-import { measuresOf, spreadOverSeeds, TABLE_QUANTITIES } from '#bang/metrics/quantities.js';
+import { measuresOf, scalar, spreadOverSeeds, TABLE_QUANTITIES } from '#bang/metrics/quantities.js';
+import { spreadOf } from '#bang/metrics/statistics.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';
 import { randomOf } from '../data/idx-bytes.js';
@@ -33,6 +34,20 @@ describe('figures over seeds', () => {
     const rows = [linf(10, 2), linf(14, 4)];
     expect(measuresOf(rows).fgs_linf).toEqual({ value: 12, std: 3 });
     expect(spreadOverSeeds(rows).fgs_linf?.value).toBeCloseTo(Math.sqrt(8), 12);
+  });
+
+  it('have no deviation over a single image, whatever an earlier version wrote', () => {
+    const one = (std: number | null): Row =>
+      rowWith({ attacks: { fgs: attackWith(1, { linf: { mean: 23, std } }) } });
+    expect(measuresOf([one(null)]).fgs_linf).toEqual({ value: 23 });
+    expect(measuresOf([one(0)]).fgs_linf).toEqual({ value: 23 });
+    expect(scalar('fgs_linf_std').of(one(0))).toBeNull();
+    // A deviation of 0 over two images is known.
+    const two = rowWith({ attacks: { fgs: attackWith(2, { linf: { mean: 23, std: 0 } }) } });
+    expect(measuresOf([two]).fgs_linf).toEqual({ value: 23, std: 0 });
+    expect(measuresOf([one(0), two]).fgs_linf).toEqual({ value: 23, std: 0 });
+    expect(spreadOf([NaN, 23, NaN])).toEqual({ mean: 23, std: null });
+    expect(spreadOf([23, 23])).toEqual({ mean: 23, std: 0 });
   });
 
   it('leave out seeds in which an attack never succeeded, or had nothing to attack', () => {

@@ -1,3 +1,4 @@
+import { parse } from 'csv-parse/sync';
 import { check } from 'prettier';
 import { describe, expect, it } from 'vitest';
 import { entryOf } from '#bang/store/result.js';
@@ -6,6 +7,10 @@ import { legendOf, linesOf } from '#bang/report/lines.js';
 import { escaped, markdownTable } from '#bang/report/markdown.js';
 import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
 import { consoleReport, markdownReport } from '#bang/report/tables.js';
+import { transferGrid } from '#bang/report/transfer.js';
+import { entriesTable } from '#bang/report/page/htmlTables.js';
+import { tableCsv } from '#bang/store/csv.js';
+import { transferCsv } from '#bang/store/transfer.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';
 import { consoleTable } from '#bang/report/consoleTable.js';
@@ -54,6 +59,24 @@ describe('the lines of an experiment', () => {
       ['', '', '+0.01', '+0.99', '+0.0136', '-2.43', '0.00'], //
     );
     expect(table).toContain('± 0.1080');
+  });
+
+  it('show the deviation over a single image as unknown, everywhere', () => {
+    const linf = { mean: 23, std: 0 };
+    const one = entry({ rows: [rowWith({ attacks: { fgs: attackWith(1, { linf }) } })] });
+    const cells = linesOf(one)[0].cells.map(({ text, spread }) => [text, spread]);
+    expect(cells[3]).toEqual(['23.00', '± –']);
+    expect(consoleTable([one])).toContain('± –');
+    expect(markdownTable([one])).toContain(' 23.00 ± – |');
+    const [line] = parse<Record<string, string>>(tableCsv([one]), { columns: true });
+    expect(line).toMatchObject({ fgs_linf_mean: '23', fgs_linf_std: '' });
+    const page = entriesTable('id', '', [one]).text;
+    expect(page).toContain('<data value="23">23.00</data><br>± –</td>');
+    const transfer = { attack: 'fgs', from: 'a', to: 'b', images: 9, fooled: 1, transferred: 1 };
+    const [row] = transferGrid([{ ...transfer, attack: 'fgs', linf }]).rows;
+    expect(row[2]).toEqual({ text: '23.00 ± –', value: 23 });
+    expect(transferCsv([{ ...transfer, attack: 'fgs', linf }])).toMatch(/,23,$/m);
+    expect([consoleTable([one]), markdownTable([one]), page].join()).not.toContain('± 0.00');
   });
 
   it('have the spread over seeds, and marks, if there are three', () => {
@@ -105,6 +128,17 @@ describe('the lines of an experiment', () => {
 });
 
 describe('the console table', () => {
+  it('cuts a name of any length, in no time', () => {
+    const begun = performance.now();
+    for (const part of ['a', 'a b ', '-']) {
+      const name = part.repeat(1_000_000 / part.length);
+      const table = consoleTable([entry({ name, labels: [name] })], 80);
+      expect(table).toContain('…');
+      expect(table.length).toBeLessThan(20_000);
+    }
+    expect(performance.now() - begun).toBeLessThan(5000);
+  });
+
   const long = entry({
     name: 'a-name-of-forty-characters-and-a-few-more',
     labels: ['protocol corrected', '1000 images'],

@@ -6,7 +6,7 @@ import { UserError } from '../../base/errors.js';
 import { readJson, readUserFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
 import { inWords, printable } from '../../base/text.js';
-import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
+import { NOISE_PAIRS, publishedNoise, publishedRow } from '../../paper/published.js';
 import { FIGURE_KINDS, type FigureKindName } from './figures.js';
 import { renderSvg } from './render.js';
 import { eta, type EtaRow } from './eta.js';
@@ -15,9 +15,11 @@ import { surfaces } from './surfaces.js';
 import { type ExampleRow, imageUrl } from './examples.js';
 import { linfBins, type LinfRow } from './linf.js';
 import { training, type TrainingRow } from './training.js';
-import { csvLines, type FigureKind, number, readRows, rowsCsv } from './rows.js';
+import { csvLines, drawable, type FigureKind, number, readRows, rowsCsv } from './rows.js';
 import { SURFACES } from '../../sweep/summary.js';
-import { findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
+import { experimentKey, findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
+import { departuresFrom, tellingApart } from '../../store/labels.js';
+import type { Result } from '../../store/result.js';
 import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
 import { FILES, SURFACES_FILE } from '../../store/resultFolder.js';
@@ -64,7 +66,7 @@ export async function drawFigure(
   const own = await ownRows(name, results);
   const { rows, notes } = own ?? (await READERS[name](results, options));
   const kind = FIGURE_KINDS[name] as unknown as FigureKind<object>;
-  return { svg: await renderSvg(kind.spec(rows)), csv: rowsCsv(rows), notes };
+  return { svg: await renderSvg(kind.spec(drawable(rows))), csv: rowsCsv(rows), notes };
 }
 
 /** The rows of a figure's CSV file; undefined if `results` is not such a file. */
@@ -107,6 +109,7 @@ interface NamedRun {
   seed: number | null;
   /** Empty if the run has no result yet. */
   attacks: string[];
+  result?: Result;
 }
 
 /**
@@ -135,12 +138,13 @@ function runsWith(
   runs.sort((a, b) => place(a.result.config) - place(b.result.config));
   const tables = new Set(runs.map(({ result }) => result.config.published?.table));
   const rowNames = tables.size === 1 && open.length === 0;
-  const named = [
-    ...runs.map(({ folder, result: { name: own, config, row } }) => ({
+  const named: NamedRun[] = [
+    ...runs.map(({ folder, result }) => ({
       folder,
-      network: (rowNames ? config.published?.row : undefined) ?? printable(own),
-      seed: config.seed ?? null,
-      attacks: Object.keys(row.attacks),
+      network: (rowNames ? rowOf(result) : undefined) ?? printable(result.name),
+      seed: result.config.seed ?? null,
+      attacks: Object.keys(result.row.attacks),
+      result,
     })),
     ...open.map((folder) => ({
       folder,
@@ -149,7 +153,29 @@ function runsWith(
       attacks: [],
     })),
   ];
-  return { runs: distinct(named), notes: found.notes };
+  return { runs: distinct(namedApart(named)), notes: found.notes };
+}
+
+/** The row of the paper that a run reproduces; undefined if its training departs from it. */
+function rowOf({ config }: Result): string | undefined {
+  const { published } = config;
+  const row = published && publishedRow(published.table, published.row);
+  return row && departuresFrom(row, config).length === 0 ? row.id : undefined;
+}
+
+/** Gives different experiments of the same name labels that say what differs. */
+function namedApart(runs: readonly NamedRun[]): NamedRun[] {
+  return runs.map((run) => {
+    const alike = runs.filter(({ network, result }) => network === run.network && result);
+    const one = new Map(alike.map(({ result }) => [experimentKey(result!), result!]));
+    if (!run.result || one.size < 2) return run;
+    const labels = tellingApart([...one.values()])[
+      [...one.keys()].indexOf(experimentKey(run.result))
+    ];
+    // The last part of a key is enough.
+    const short = labels.slice(0, 3).map((label) => printable(label.replace(/^\S*\.(?=\S+ )/, '')));
+    return short.length === 0 ? run : { ...run, network: `${run.network} (${short.join(', ')})` };
+  });
 }
 
 /** Makes equal names distinct by the differing parts of their folders' paths. */

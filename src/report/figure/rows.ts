@@ -4,6 +4,7 @@ import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
 import { briefJson } from '../../base/text.js';
+import { xmlText } from '../xml.js';
 
 /** A figure: the schema of its rows, which are also its CSV file, and how they are drawn. */
 export interface FigureKind<Row> {
@@ -20,6 +21,33 @@ export const optionalNumber = z.preprocess(
   (value) => (filled(value) === undefined ? null : Number(value)),
   z.number().nullable(),
 );
+
+/**
+ * Rows whose texts can be drawn: without characters that XML cannot represent, and none a name of
+ * `Object.prototype`, since Vega keeps groups in plain objects. Different texts stay different.
+ */
+export function drawable<Row extends object>(rows: readonly Row[]): Row[] {
+  const drawn = new Map<string, string>();
+  const taken = new Set<string>();
+  const textOf = (text: string): string => {
+    const before = drawn.get(text);
+    if (before !== undefined) return before;
+    let now = text.startsWith('data:') ? text : xmlText(text);
+    while (now in Object.prototype || taken.has(now)) now += ' ';
+    taken.add(now);
+    drawn.set(text, now);
+    return now;
+  };
+  return rows.map(
+    (row) =>
+      Object.fromEntries(
+        Object.entries(row).map(([key, value]: [string, unknown]) => [
+          key,
+          typeof value === 'string' ? textOf(value) : value,
+        ]),
+      ) as Row,
+  );
+}
 
 /** Rows as CSV; null is an empty field. */
 export function rowsCsv(rows: readonly object[]): string {
@@ -41,7 +69,7 @@ export function readRows<Row>(
     if (!error) return data;
     const [column] = error.issues[0].path as [string];
     throw new UserError(
-      column in line
+      Object.hasOwn(line, column)
         ? `${file}: line ${i + 2} has ${briefJson(line[column])} as ${column}, which is not valid`
         : `${file} has no column ${column}`,
     );

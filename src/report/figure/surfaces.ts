@@ -60,13 +60,13 @@ export const surfaces: FigureKind<SurfaceRow> = {
   },
 };
 
-const SYMBOLS: Record<string, string> = {
-  'training.bang.beta': 'β',
-  'training.bang.epsilon': 'ε',
-};
+const SYMBOLS: ReadonlyMap<string, string> = new Map([
+  ['training.bang.beta', 'β'],
+  ['training.bang.epsilon', 'ε'],
+]);
 
 function symbolOf(key: string): string {
-  return SYMBOLS[key] ?? key;
+  return SYMBOLS.get(key) ?? key;
 }
 
 /** Numbers ascending, other values in their order. */

@@ -67,8 +67,8 @@ function entryLine(line: Line, { rows }: Entry): Html {
     const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
     if (!measured) return html`<td${unmasked}>${text}</td>`;
     const value = html`<data value="${csvNumber(column, measured.value)}">${text}</data>`;
-    if (spread === undefined || measured.std === undefined)
-      return html`<td${unmasked}>${value}</td>`;
+    if (spread === undefined) return html`<td${unmasked}>${value}</td>`;
+    if (measured.std === undefined) return html`<td${unmasked}>${value}<br>${spread}</td>`;
     const std = csvNumber(column, measured.std);
     return html`<td${unmasked}>${value}<br><data class="spread" value="${std}">${spread}</data></td>`;
   });

@@ -11,6 +11,7 @@ import type { Section } from './section.js';
 
 export function noiseSection(
   id: string,
+  title: string,
   { folder, result }: FoundStudy,
   plots: readonly Plot[] = [],
 ): Section {
@@ -19,7 +20,7 @@ export function noiseSection(
   const quoted = config.published && publishedNoise(config.published);
   return {
     id,
-    title: `Noise study ${printable(name)}`,
+    title,
     body: [
       gridTable(
         `${id}-table`,

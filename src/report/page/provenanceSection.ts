@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { stringify } from 'yaml';
-import type { FoundRun, Group } from '../../store/collect.js';
+import type { CollectedPart, FoundRun } from '../../store/collect.js';
 import type { Config } from '../../config/experiment.js';
 import { FILES } from '../../store/resultFolder.js';
 import { duration } from '../../base/progress.js';
@@ -9,22 +9,20 @@ import { type Content, type Html, html } from './html.js';
 import type { Section } from './section.js';
 import path from 'node:path';
 
-export function provenanceSection(groups: readonly Group[]): Section | undefined {
-  const runs: FoundRun[] = groups.flat();
-  if (runs.length === 0) return undefined;
-  return {
-    id: 'provenance',
-    title: 'Where the numbers come from',
-    body: runs.map(provenanceOf),
-  };
+export function provenanceSection(parts: readonly CollectedPart[]): Section | undefined {
+  const body = parts.flatMap(({ entries, groups }) =>
+    groups.flatMap((group, i) => group.map((run) => provenanceOf(run, entries[i].labels))),
+  );
+  if (body.length === 0) return undefined;
+  return { id: 'provenance', title: 'Where the numbers come from', body };
 }
 
 /** The provenance of a run, in a box that unfolds. */
-function provenanceOf({ folder, result }: FoundRun): Html {
+function provenanceOf({ folder, result }: FoundRun, labels: readonly string[]): Html {
   const { name, config, weights, data } = result;
   // Results of another program may lack it.
   const made = result.provenance as typeof result.provenance | undefined;
-  const seed = config.seed === undefined ? '' : `, seed ${config.seed}`;
+  const more = [...labels, ...(config.seed === undefined ? [] : [`seed ${config.seed}`])];
   const facts: [string, Content][] = [
     ['folder', html`<code>${printable(folder)}</code>`],
     ['to reproduce it', html`<code>${printable(commandFor(folder, config))}</code>`],
@@ -42,7 +40,7 @@ function provenanceOf({ folder, result }: FoundRun): Html {
         <dd>${fact}</dd> `,
   );
   return html`<details data-key="${folder}">
-    <summary><b>${printable(name)}</b>${seed}</summary>
+    <summary><b>${printable(name)}</b>${more.map((label) => `, ${label}`)}</summary>
     <dl>${rows}</dl>
     <p>Configuration, every default filled in:</p>
     <pre tabindex="0">${stringify(config)}</pre>

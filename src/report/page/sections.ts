@@ -29,15 +29,24 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     'noise',
     studies.map(({ result }) => result.name),
   );
+  const sweepTitles = titlesOf('Sweep', sweeps);
+  const studyTitles = titlesOf(
+    'Noise study',
+    studies.map(({ folder, result: { name } }) => ({ folder, name })),
+  );
   const all = [
     unfinishedSection(unfinished, sweeps),
     ...parts.map(({ title, entries }) => tableSection(title, entries, plots.get(title))),
     robustnessSection(parts),
     transferSection(transfers),
-    ...sweeps.map((sweep, i) => sweepSection(sweepIds[i], sweep, plots.get(sweep.folder))),
-    ...studies.map((study, i) => noiseSection(studyIds[i], study, plots.get(study.folder))),
+    ...sweeps.map((sweep, i) =>
+      sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.get(sweep.folder)),
+    ),
+    ...studies.map((study, i) =>
+      noiseSection(studyIds[i], studyTitles[i], study, plots.get(study.folder)),
+    ),
     gallerySection(galleries, parts.length > 0),
-    provenanceSection(parts.flatMap((part) => part.groups)),
+    provenanceSection(parts),
     leftOutSection([...notes, ...galleries.notes]),
   ];
   return all.flatMap((section) => section ?? []);
@@ -49,6 +58,14 @@ function idsOf(kind: string, names: readonly string[]): string[] {
   return slugs.map((one, i) => {
     const before = slugs.slice(0, i).filter((other) => other === one).length;
     return `${kind}-${one}${before === 0 ? '' : `_${before + 1}`}`;
+  });
+}
+
+/** A title for each; those of equal names have their folders. */
+function titlesOf(kind: string, all: readonly { name: string; folder: string }[]): string[] {
+  return all.map(({ name, folder }) => {
+    const alone = all.filter((other) => other.name === name).length === 1;
+    return printable(`${kind} ${name}${alone ? '' : ` in ${folder}`}`);
   });
 }
 

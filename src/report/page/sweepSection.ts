@@ -12,6 +12,7 @@ import { list, type Section } from './section.js';
 
 export function sweepSection(
   id: string,
+  title: string,
   { folder, name, keys, cells, running }: FoundSweep,
   plots: readonly Plot[] = [],
 ): Section {
@@ -28,7 +29,7 @@ export function sweepSection(
   const trends = trendsOf(keys, cells);
   return {
     id,
-    title: `Sweep ${printable(name)}`,
+    title,
     body: [
       html`<p>
         ${states.join(', ')}. ${bestOf(keys, cells).map((best) => `${best}. `)}<small

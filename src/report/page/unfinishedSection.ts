@@ -40,7 +40,7 @@ export function unfinishedSection(
 function stateOf({ iterations, last, isTrained, attacks }: UnfinishedRun): string {
   if (isTrained) {
     const done = attacks.flatMap((name) =>
-      name in ATTACKS ? ATTACKS[name as AttackName].title : [],
+      Object.hasOwn(ATTACKS, name) ? ATTACKS[name as AttackName].title : [],
     );
     return `is trained; finished attacks: ${done.length === 0 ? 'none yet' : done.join(', ')}`;
   }

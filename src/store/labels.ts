@@ -1,0 +1,63 @@
+import type { PublishedRow } from '../paper/published.js';
+import { trainingOf } from '../paper/trainings.js';
+import { type Config, isBang } from '../config/experiment.js';
+import { BESIDE, differencesIn, type Identity, INCIDENTAL, textAt } from './identity.js';
+
+/** The part of a result that names an experiment. */
+export interface Subject {
+  config: Partial<Config>;
+  weights: string;
+  data: { sha256: string };
+}
+
+/** Keys of a training that change no weight. */
+const WITHOUT_EFFECT = ['training.logEvery', ...INCIDENTAL];
+
+/**
+ * The keys in which a run's network, data or training departs from a published row's, with both values:
+ * `training.iterations 50 instead of 10000`. The training of weights from elsewhere is not known.
+ */
+export function departuresFrom(published: PublishedRow, config: Partial<Config>): string[] {
+  const theirs = trainingOf(published);
+  const ours: Identity = {};
+  const known: Identity = {};
+  for (const key of ['model', 'data', 'training'] as const) {
+    if (config[key] === undefined) continue;
+    ours[key] = config[key];
+    known[key] = theirs[key];
+  }
+  if (published.beta === null && config.training && !isBang({ training: config.training })) {
+    ours.training = { ...config.training, bang: undefined };
+  }
+  return differencesIn(known, ours, WITHOUT_EFFECT).map(
+    ({ key, was, is }) => `${key} ${is} instead of ${was}`,
+  );
+}
+
+/**
+ * For each of several experiments, what tells it from the others: the keys in which they differ, each with
+ * its own value.
+ */
+export function tellingApart(subjects: readonly Subject[]): string[][] {
+  const all = subjects.map(identityOf);
+  const keys = new Set(
+    all.flatMap((one) => differencesIn(all[0], one, ALIKE).map(({ key }) => key)),
+  );
+  // Of a mapping that one of them lacks, the whole.
+  const outer = [...keys].filter((key) => ![...keys].some((one) => key.startsWith(`${one}.`)));
+  return all.map((one) => outer.map((key) => `${key} ${textAt(one, key)}`));
+}
+
+const ALIKE = BESIDE.filter((key) => key !== 'published');
+
+function identityOf({ config, weights, data }: Subject): Identity {
+  const brief = (sha256: string): string => sha256.slice(0, 12);
+  return JSON.parse(
+    JSON.stringify({
+      ...config,
+      images: brief(data.sha256),
+      // Those of a training follow from its config.
+      weights: config.seed === undefined ? brief(weights) : undefined,
+    }),
+  ) as Identity;
+}
