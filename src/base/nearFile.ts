@@ -44,7 +44,7 @@ function similarIn(folder: string, name: string, isFile: boolean): string | unde
   const names = namesIn(folder, isFile);
   const { name: stem, ext } = path.parse(name);
   const fits = ({ ext: other }: path.ParsedPath): boolean =>
-    ext === '' || ext === other || [ext, other].every((one) => YAML.includes(one));
+    ext === '' || nearest(ext, [other]) !== undefined;
   const others = names.map((one) => path.parse(one)).filter(fits);
   const best = nearest(
     stem,

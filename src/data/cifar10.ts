@@ -3,6 +3,7 @@ import { UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
+import { foreignData } from './foreignData.js';
 import { lengthOf, namesIn } from './userFiles.js';
 import { decodeIdxFiles, refuseWrongLabel } from './labelled.js';
 import { SHAPES } from './shapes.js';
@@ -38,12 +39,14 @@ export async function readCifar10Folder(
 ): Promise<DataSplits> {
   let place = folder;
   let present = await namesIn(folder);
-  if (!present.has(TRAIN_FILES[0]) && present.has(ARCHIVE_FOLDER)) {
+  if (!named(present, TRAIN_FILES[0]) && present.has(ARCHIVE_FOLDER)) {
     place = path.join(folder, ARCHIVE_FOLDER);
     present = await namesIn(place);
   }
-  const missing = [...TRAIN_FILES, ...TEST_FILES].find((name) => !present.has(name));
+  const missing = [...TRAIN_FILES, ...TEST_FILES].find((name) => !named(present, name));
   if (missing !== undefined) {
+    const foreign = foreignData(place, present, 'cifar10');
+    if (foreign !== undefined) throw new UserError(foreign);
     throw new UserError(
       `${place} lacks ${missing}: put the six files of the binary version of CIFAR-10 there, ` +
         'or leave the data folder out to have them fetched',
@@ -51,10 +54,16 @@ export async function readCifar10Folder(
   }
   const split = (names: string[]): Promise<Dataset> =>
     readSplit(
-      names.map((name) => path.join(place, name)),
+      names.map((name) => path.join(place, named(present, name)!)),
       imagesPerFile,
     );
   return { train: await split(TRAIN_FILES), test: await split(TEST_FILES) };
+}
+
+/** The file of this name, in any case. */
+function named(present: ReadonlySet<string>, name: string): string | undefined {
+  if (present.has(name)) return name;
+  return [...present].find((one) => one.toLowerCase() === name);
 }
 
 async function readSplit(files: string[], imagesPerFile: number): Promise<Dataset> {

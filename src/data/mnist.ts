@@ -5,7 +5,8 @@ import { codeOf, messageOf, UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
-import { lengthOf, namesIn } from './userFiles.js';
+import { foreignData } from './foreignData.js';
+import { isFilled, isFolder, lengthOf, namesIn } from './userFiles.js';
 import { idxLength, idxShape, parseIdx, type Idx } from './idx.js';
 import { decodeIdxFiles, imagesRank, LABELS_RANK, pair, type NamedIdx } from './labelled.js';
 import { SHAPES } from './shapes.js';
@@ -25,26 +26,29 @@ export function decodeMnist(files: DataFiles): DataSplits {
   return { train: split('train'), test: split('t10k') };
 }
 
+/** Where torchvision puts the files below the folder that it is given. */
+const INNER_FOLDERS = ['MNIST', 'mnist', 'raw'];
+
 /**
- * MNIST, or data in the same format such as Fashion-MNIST, from a folder with the four IDX files, each
- * gzipped or not, named like `train-images-idx3-ubyte` or `train-images.idx3-ubyte`.
+ * MNIST, or data in the same format such as Fashion-MNIST, from a folder with the four IDX files, or from a
+ * folder with `MNIST/raw`. Each is gzipped or not, named like `train-images-idx3-ubyte` or
+ * `train-images.idx3-ubyte` in any case, or lies in a folder of such a name.
  *
  * @throws UserError that names a file that is missing, damaged, or of another kind
  */
 export async function readMnistFolder(folder: string): Promise<DataSplits> {
-  const present = await namesIn(folder);
+  const place = await placeOf(folder);
+  const present = await namesIn(place);
   const idx = async (part: string, rank: number): Promise<NamedIdx> => {
-    const name = `${part}-idx${rank}-ubyte`;
-    const variant = `${part}.idx${rank}-ubyte`;
-    const found = [name, variant, `${name}.gz`, `${variant}.gz`].find((file) => present.has(file));
-    if (found === undefined) {
-      throw new UserError(
-        `${folder} lacks ${name} (or ${name}.gz): put the four original files of MNIST there, ` +
-          'or leave the data folder out to have them fetched',
-      );
-    }
-    const file = path.join(folder, found);
-    return { file, ...(await readIdxFile(file, rank)) };
+    const file = await fileOf(place, present, namesOf(part, rank));
+    if (file !== undefined) return { file, ...(await readIdxFile(file, rank)) };
+    const foreign = foreignData(place, present, 'mnist');
+    if (foreign !== undefined) throw new UserError(foreign);
+    const [name] = namesOf(part, rank);
+    throw new UserError(
+      `${place} lacks ${name} (or ${name}.gz): put the four original files of MNIST there, ` +
+        'or leave the data folder out to have them fetched',
+    );
   };
   const split = async (prefix: string): Promise<Dataset> =>
     pair(
@@ -53,6 +57,48 @@ export async function readMnistFolder(folder: string): Promise<DataSplits> {
       SHAPES.mnist,
     );
   return { train: await split('train'), test: await split('t10k') };
+}
+
+/** The names under which a file is distributed. */
+function namesOf(part: string, rank: number): string[] {
+  const names = [`${part}-idx${rank}-ubyte`, `${part}.idx${rank}-ubyte`];
+  return [...names, ...names.map((name) => `${name}.gz`)];
+}
+
+/** The folder itself if it has any of the files, else the one in it that has. */
+async function placeOf(folder: string): Promise<string> {
+  const first = namesOf('train-images', imagesRank(SHAPES.mnist));
+  let place = folder;
+  for (let depth = 0; depth <= 2; depth++) {
+    const present = await namesIn(place);
+    if ([...present].some((name) => first.includes(name.toLowerCase()))) return place;
+    const inner = INNER_FOLDERS.find((name) => present.has(name));
+    if (inner === undefined || !(await isFolder(path.join(place, inner)))) return folder;
+    place = path.join(place, inner);
+  }
+  return folder;
+}
+
+/**
+ * The file of one of these names, in any case, or in a folder of such a name. An empty one counts only if there
+ * is no other, and so does a folder without any.
+ */
+async function fileOf(
+  folder: string,
+  present: ReadonlySet<string>,
+  names: readonly string[],
+): Promise<string | undefined> {
+  const among = (found: Iterable<string>): string[] =>
+    names.flatMap((name) => [...found].filter((one) => one.toLowerCase() === name));
+  const candidates: string[] = [];
+  for (const name of among(present)) {
+    const file = path.join(folder, name);
+    if (!(await isFolder(file))) candidates.push(file);
+    else for (const one of among(await namesIn(file))) candidates.push(path.join(file, one));
+  }
+  for (const file of candidates) if (await isFilled(file)) return file;
+  const name = among(present).at(0);
+  return candidates.at(0) ?? (name === undefined ? undefined : path.join(folder, name));
 }
 
 /** Reads an IDX file; whether it is gzipped is detected from its content. */

@@ -29,3 +29,19 @@ export async function lengthOf(file: string, original: string): Promise<number> 
   if (!status.isFile()) throw new UserError(`${file} is not a file: put ${original} there`);
   return status.size;
 }
+
+/** Whether a path leads to a folder. */
+export async function isFolder(place: string): Promise<boolean> {
+  return stat(place).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
+}
+
+/** Whether a path leads to a file that is not empty. */
+export async function isFilled(file: string): Promise<boolean> {
+  return stat(file).then(
+    (status) => status.isFile() && status.size > 0,
+    () => false,
+  );
+}

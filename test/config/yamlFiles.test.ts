@@ -154,7 +154,13 @@ describe('a file that is not there', () => {
     write('near/lenet-b1.csv', '');
     write('near/other.yml', valid);
     const near = (name: string) => `cannot read ${name}: there is no such file`;
-    for (const name of ['lenet-b1.yml', 'lenet-b1', 'lenet_b1.yaml', 'LeNet-B1.yaml']) {
+    for (const name of [
+      'lenet-b1.yml',
+      'lenet-b1',
+      'lenet-b1.yalm',
+      'lenet_b1.yaml',
+      'LeNet-B1.yaml',
+    ]) {
       expect(await complaints(path.join(folder, 'near', name))).toEqual([
         `${near(`near/${name}`)}, did you mean near/lenet-b1.yaml?`,
       ]);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readCifar10Folder } from '#bang/data/cifar10.js';
 import { loadData } from '#bang/data/load.js';
@@ -133,6 +133,41 @@ describe('readCifar10Folder', () => {
 
   it('puts the files together in their order', async () => {
     expect(await load()).toEqual({ train, test });
+  });
+
+  it('takes names in upper case', async () => {
+    for (const name of NAMES) renameSync(at(name), at(name.toUpperCase()));
+    expect(await load()).toEqual({ train, test });
+  });
+
+  it.each<[string, RegExp]>([
+    [
+      'data_batch_1',
+      /holds the Python version of CIFAR-10: give the six files of the binary version/,
+    ],
+    ['cifar-10-batches-py/data_batch_1', /holds the Python version of CIFAR-10: give /],
+    ['data_batch_1.mat', /holds the Matlab version of CIFAR-10: give /],
+    ['cifar-10-python.tar.gz', /holds an archive of the Python version of CIFAR-10: give /],
+    ['cifar-10-binary.tar.gz', /holds the archive cifar-10-binary\.tar\.gz: unpack it there$/],
+    ['cifar-100-binary/train.bin', /holds CIFAR-100, which has 100 classes: give /],
+    ['fine_label_names.txt', /holds CIFAR-100, which has 100 classes: give /],
+    ['train-images-idx3-ubyte.gz', /holds MNIST: give the six files/],
+    ['train.bin', /lacks data_batch_1\.bin: put the six files/],
+  ])('says that it found %s', async (name, message) => {
+    const other = at('other');
+    const file = path.join(other, name);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, 'x');
+    await expect(readCifar10Folder(other)).rejects.toThrow(message);
+    await expect(readCifar10Folder(other)).rejects.toThrow(UserError);
+  });
+
+  it('knows CIFAR-100 by its folder', async () => {
+    mkdirSync(at('cifar-100-python'));
+    writeFileSync(at('cifar-100-python/train'), 'x');
+    await expect(readCifar10Folder(at('cifar-100-python'))).rejects.toThrow(
+      /cifar-100-python holds CIFAR-100, which has 100 classes: give /,
+    );
   });
 
   it.each<[string, () => void, RegExp]>([

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadData } from '#bang/data/load.js';
@@ -105,6 +105,79 @@ describe('loadData from a folder of the user', () => {
     expect(failure).toBeInstanceOf(UserError);
     expect((failure as UserError).message).toMatch(message);
     expect((failure as UserError).message).toContain(path.join(folder, name));
+  });
+
+  const expected = async (dataDir = folder): Promise<void> => {
+    const data = await loadData('mnist', { dataDir });
+    expect([...data.train.images]).toEqual(new Array(3 * 784).fill(5));
+    expect([...data.train.labels]).toEqual([0, 9, 4]);
+    expect([...data.test.images]).toEqual(new Array(2 * 784).fill(6));
+    expect([...data.test.labels]).toEqual([1, 2]);
+  };
+  const move = (from: string, to: string): void => {
+    mkdirSync(path.dirname(path.join(folder, to)), { recursive: true });
+    renameSync(path.join(folder, from), path.join(folder, to));
+  };
+  const NAMES = [
+    'train-images-idx3-ubyte',
+    'train-labels.idx1-ubyte',
+    't10k-images-idx3-ubyte.gz',
+    't10k-labels.idx1-ubyte.gz',
+  ];
+
+  it.each(['MNIST/raw', 'MNIST', 'raw', 'mnist/raw'])('finds the files in %s', async (inner) => {
+    for (const name of NAMES) move(name, `${inner}/${name}`);
+    await expected();
+  });
+
+  it('finds files in folders of their names, with or without others beside them', async () => {
+    for (const name of NAMES) {
+      const stem = name.replace('.gz', '');
+      move(name, `x/${name}`);
+      move(`x/${name}`, `${stem}/${name.replace('.idx', '-idx')}`);
+    }
+    await expected();
+    put('train-images.idx3-ubyte', train);
+    put('t10k-images.idx3-ubyte', Buffer.alloc(0));
+    await expected();
+  });
+
+  it('takes names in upper case', async () => {
+    for (const name of NAMES) move(name, name.toUpperCase());
+    await expected();
+  });
+
+  it('takes a good file beside an empty one', async () => {
+    put('t10k-images-idx3-ubyte', Buffer.alloc(0));
+    put('train-images.idx3-ubyte', Buffer.alloc(0));
+    put('train-labels-idx1-ubyte', Buffer.alloc(0));
+    await expected();
+  });
+
+  it.each<[string, RegExp]>([
+    [
+      'emnist-letters-train-images-idx3-ubyte.gz',
+      /holds EMNIST, whose images are transposed: give M/,
+    ],
+    [
+      'FashionMNIST/raw/train-images-idx3-ubyte',
+      /the folder of another data set: name that folder/,
+    ],
+    ['mnist.npz', /holds MNIST as NumPy arrays, which is Keras's version: give MNIST's four IDX/],
+    [
+      'mnist_train.csv',
+      /holds MNIST as CSV: give MNIST's four IDX files, or leave the data folder out/,
+    ],
+    ['data_batch_1.bin', /holds CIFAR-10: give MNIST's four/],
+    ['other.txt', /lacks train-images-idx3-ubyte \(or /],
+  ])('says that it found %s', async (name, message) => {
+    const dataDir = path.join(folder, 'other');
+    mkdirSync(path.dirname(path.join(dataDir, name)), { recursive: true });
+    writeFileSync(path.join(dataDir, name), 'x');
+    const failure = await loadData('mnist', { dataDir }).then(undefined, (error: unknown) => error);
+    expect(failure).toBeInstanceOf(UserError);
+    expect((failure as UserError).message).toMatch(message);
+    expect((failure as UserError).message.startsWith(`${dataDir} `)).toBe(true);
   });
 
   it('says which file or folder is not there', async () => {
