@@ -39,6 +39,12 @@ export function queueAddress(
     throw new UserError('no queue is given: use --queue redis://HOST:PORT or set BANG_QUEUE');
   }
   const source = url === undefined ? 'BANG_QUEUE' : '--queue';
+  // After these, the rest of a password would be taken for a path, and part of it shown.
+  const odd = /^rediss?:\/\/[^@]*?([/#?])[^@]*@/.exec(text)?.[1];
+  if (odd !== undefined) {
+    const how = `encode it as ${encodeURIComponent(odd)}, or put the password into BANG_QUEUE_PASSWORD`;
+    throw new UserError(`${source}: the user or password has a "${odd}": ${how}`);
+  }
   let parsed: URL;
   try {
     parsed = new URL(text);
@@ -79,7 +85,8 @@ export function queueAddress(
       // An IP address is not a server name: the certificate must contain it as an address.
       ...(protocol === 'rediss:' && { tls: isIP(host) === 0 ? { servername: host } : {} }),
     },
-    prefix,
+    // A Redis Cluster keeps all keys with the same text in braces on the same server.
+    prefix: `{${prefix}}`,
     text: `${protocol}//${hostname}:${port === '' ? 6379 : port}/${Number(database)}`,
   };
 }

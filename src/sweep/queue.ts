@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { createConnection } from 'node:net';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
@@ -19,11 +20,11 @@ export const QUEUE = 'cells';
  * @throws UserError if the server cannot be reached, or may drop data when its memory is full
  */
 export async function connect(
-  { redis, text }: QueueAddress,
+  address: QueueAddress,
   progress: Progress,
   { beatMs = BEAT_MS, answerMs = ANSWER_MS } = {},
 ): Promise<Redis> {
-  await refuseUnfit(redis, text, answerMs);
+  const { redis, text } = await serverOf(address, answerMs);
   const retryStrategy = (times: number): number => Math.min(100 * times, 2000);
   const client = new Redis({
     ...redis,
@@ -37,9 +38,36 @@ export async function connect(
   return client;
 }
 
-/** Tries once, so that a wrong address is not tried for ever. */
-async function refuseUnfit(redis: Server, text: string, answerMs: number): Promise<void> {
-  const once = new Redis({ ...redis, lazyConnect: true, retryStrategy: () => null });
+/** The server that has the queue's keys: the given one, or, in a Redis Cluster, another. */
+async function serverOf(address: QueueAddress, answerMs: number): Promise<QueueAddress> {
+  const moved = await refuseUnfit(address, answerMs);
+  if (moved === undefined) return address;
+  const { redis, text } = address;
+  // An empty host means the same one.
+  const at = moved.lastIndexOf(':');
+  const host = moved.slice(0, at) || redis.host;
+  const port = Number(moved.slice(at + 1));
+  const server = { ...address, redis: { ...redis, host, port }, text: `${text} (${moved})` };
+  if ((await refuseUnfit(server, answerMs)) === undefined) return server;
+  throw new UserError(`the cluster ${text} is moving the keys of the queue: try again`);
+}
+
+/**
+ * Tries once, so that a wrong address is not tried for ever.
+ *
+ * @returns the server that has the queue's keys, if it is another one of a cluster
+ */
+async function refuseUnfit(
+  { redis, text, prefix }: QueueAddress,
+  answerMs: number,
+): Promise<string | undefined> {
+  const cannot = (why: string): UserError =>
+    new UserError(`cannot reach the queue ${text}: ${why}`);
+  // The library's own check of readiness writes to stderr if it is not allowed.
+  const once = new Redis({
+    ...{ ...redis, db: 0, lazyConnect: true, retryStrategy: () => null },
+    enableReadyCheck: false,
+  });
   let problem = '';
   once.on('error', (error: Error) => (problem ||= error.message));
   const timer = setTimeout(() => {
@@ -47,22 +75,95 @@ async function refuseUnfit(redis: Server, text: string, answerMs: number): Promi
     once.disconnect();
   }, answerMs);
   let info: string;
+  let moved: string | undefined;
   try {
     await once.connect();
+    info = await once.info();
+    while (/^loading:1/m.test(info)) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      info = await once.info();
+    }
+    if (/^redis_mode:sentinel/m.test(info)) {
+      throw cannot('it is a Redis Sentinel: give the address of the server that it watches');
+    }
     // Otherwise a number that the server does not have would silently mean database 0.
     await once.select(redis.db);
-    info = await once.info();
+    moved = await once.exists(`${prefix}:${QUEUE}:meta`).then(
+      () => undefined,
+      (error: unknown) => {
+        const to = /^MOVED \d+ (\S+)$/.exec(messageOf(error))?.[1];
+        if (to === undefined) throw error;
+        return to;
+      },
+    );
   } catch (error) {
-    const why = problem === '' ? (error as Error).message : problem;
-    throw new UserError(`cannot reach the queue ${text}: ${why}`);
+    if (error instanceof UserError) throw error;
+    const why = problem === '' ? messageOf(error) : problem;
+    if (why.startsWith('NOPERM')) throw notAllowed(text, why);
+    throw cannot(redis.tls && (await answersPlainly(redis)) ? NO_TLS : whyInWords(why, redis));
   } finally {
     clearTimeout(timer);
     once.disconnect();
   }
+  if (/^role:slave/m.test(info)) {
+    const value = (name: string): string =>
+      new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1] ?? 'unknown';
+    const master = `${value('master_host')}:${value('master_port')}`;
+    throw new UserError(
+      `the queue ${text} is a replica, which workers cannot write to: give the address of its master, ${master}`,
+    );
+  }
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? 'noeviction';
-  if (policy === 'noeviction') return;
+  if (policy === 'noeviction') return moved;
   throw new UserError(
     `the queue ${text} may drop cells and results when its memory is full: set its maxmemory-policy to noeviction (it is ${policy})`,
+  );
+}
+
+const NO_TLS =
+  'it does not speak TLS on this port: use redis:// instead of rediss://, or the port for TLS';
+
+/** Whether a server answers without TLS. One that expects a line waits silently for a TLS greeting to end. */
+async function answersPlainly({ host, port }: Server): Promise<boolean> {
+  const socket = createConnection({ host, port });
+  const answer = new Promise<boolean>((resolve) => {
+    socket.setTimeout(1000, () => {
+      resolve(false);
+    });
+    socket.on('error', () => {
+      resolve(false);
+    });
+    socket.on('close', () => {
+      resolve(false);
+    });
+    socket.on('data', (bytes) => {
+      resolve(/^[+-]/.test(bytes.toString('latin1')));
+    });
+  });
+  socket.write('PING\r\n');
+  try {
+    return await answer;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Why a server cannot be reached, with what to do where the library's words do not say it. */
+function whyInWords(why: string, { tls, db }: Server): string {
+  if (!tls && /Connection is closed|ECONNRESET|Protocol error/.test(why)) {
+    return `it does not answer like a Redis server on this port (${why}): if it expects TLS, use rediss://`;
+  }
+  if (why.includes('SELECT is not allowed in cluster mode')) {
+    return `a cluster has only database 0: leave out /${db}`;
+  }
+  return why;
+}
+
+function notAllowed(text: string, message: string): UserError {
+  const what = /the '(\S+?)' command/.exec(message)?.[1];
+  const right = what === undefined ? 'what the queue needs' : `the command ${what}`;
+  return new UserError(
+    `the queue ${text} does not allow its user ${right}: give the user the rights in docs/scaling.md`,
   );
 }
 
@@ -98,6 +199,7 @@ function replaceSilent(client: Redis, beatMs: number): void {
 /** A UserError for an error reply of the server; other errors unchanged. */
 export function refusalInWords(error: unknown, text: string): unknown {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return error;
+  if (error.message.startsWith('NOPERM')) return notAllowed(text, error.message);
   return new UserError(`the queue ${text} refuses: ${error.message}`);
 }
 

@@ -56,6 +56,7 @@ it.each<[string, string | undefined, Parameters<typeof queueAddress>[1], RegExp]
     /^--queue is not an address/,
   ],
   ['a user that is not encoded', 'redis://100%@host', { prefix }, /^--queue: write "%" .* %25$/],
+  ['no URL as a password', 'redis://me:sec/ret@host', { prefix }, /"\/": encode it as %2F, or put/],
   ['a strange prefix', 'redis://host', { prefix: 'a b*' }, /^--queue-prefix: expected letters/],
   ['no file', 'redis://host', { prefix, passwordFile: '/nowhere' }, /^cannot read \/nowhere: /],
 ])('is refused: %s', (_, url, options, message) => {
@@ -63,4 +64,24 @@ it.each<[string, string | undefined, Parameters<typeof queueAddress>[1], RegExp]
   expect(attempt).toThrow(UserError);
   expect(attempt).toThrow(message);
   expect(attempt).not.toThrow(/secret/);
+});
+
+it.each([
+  ['/', '%2F'],
+  ['#', '%23'],
+  ['?', '%3F'],
+])('says how to write a password with %s', (character, code) => {
+  const attempt = (password: string) =>
+    queueAddress(undefined, { prefix }, { BANG_QUEUE: `redis://me:${password}@host:1/2` });
+  expect(() => attempt(`sec${character}ret`)).toThrow(
+    `BANG_QUEUE: the user or password has a "${character}": encode it as ${code}, or put the password into BANG_QUEUE_PASSWORD`,
+  );
+  expect(() => attempt(`sec${character}ret`)).not.toThrow(/sec|ret/);
+  expect(attempt(`sec${code}ret`).redis).toMatchObject({
+    ...{ password: `sec${character}ret`, host: 'host', port: 1, db: 2 },
+  });
+});
+
+it('puts all keys into one slot of a cluster', () => {
+  expect(queueAddress('redis://host', { prefix }, {}).prefix).toBe('{bang}');
 });
