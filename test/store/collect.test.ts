@@ -142,11 +142,11 @@ describe('the tables', () => {
     expect(lines.map(({ labels }) => labels)).toEqual([[], ['protocol corrected']]);
   });
 
-  it('label entries that would look alike with their folders', () => {
+  it('label entries that would look alike with what differs', () => {
     const other = resultWith('lenet-b1', { data: { ...realResult('lenet-b1').data, sha256: 'x' } });
     const [{ entries }] = tables(realResult('lenet-b1'), other);
     const lines = entries.filter(({ name }) => name === 'lenet-b1');
-    expect(lines.map(({ labels }) => labels)).toEqual([['in folder/0'], ['in folder/1']]);
+    expect(lines.map(({ labels }) => labels)).toEqual([['images "06b0d1f124c4"'], ['images "x"']]);
   });
 
   it('are not of the paper if no run is in it', () => {
