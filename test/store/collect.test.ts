@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { truncateSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '#bang/config/experiment.js';
 import { findRuns, groupRuns, tablesOf, type FoundRun } from '#bang/store/collect.js';
@@ -214,4 +216,23 @@ describe('a result', () => {
     }
     for (const other of [undefined, null, 1, 'x', [], {}]) expect(isResult(other)).toBe(false);
   });
+});
+
+it('leaves out a result that is no regular file, or too large', () => {
+  const space = workspace();
+  try {
+    space.write('good/result.json', JSON.stringify(realResult('lenet-b1')));
+    space.write('large/result.json', '');
+    truncateSync(space.file('large/result.json'), 2 ** 26 + 1);
+    space.write('special/config.yaml', '');
+    execFileSync('mkfifo', [space.file('special/result.json')]);
+    const { runs, notes } = findRuns([space.folder]);
+    expect(runs.map(({ folder }) => folder)).toEqual([space.file('good')]);
+    expect(notes).toEqual([
+      `${space.file('large/result.json')} is larger than 64 MiB: it is left out`,
+      `${space.file('special/result.json')} is not a regular file: it is left out`,
+    ]);
+  } finally {
+    space.remove();
+  }
 });
