@@ -17,6 +17,11 @@ export class Interrupted extends Error {
   override name = 'Interrupted';
 }
 
+/** A defect of the program that was met and reported, and that did not stop the rest. Exit code 70. */
+export class DefectFound extends Error {
+  override name = 'DefectFound';
+}
+
 /** The message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -45,8 +45,8 @@ export interface Outcome {
   /** The config's name, or the file's path if the config cannot be read. */
   name: string;
   verdicts: Verdict[];
-  /** Why there are no verdicts: the experiment ran and failed, or could not run. */
-  problem?: { kind: 'failed' | 'unable'; message: string };
+  /** Why there are no verdicts: the experiment ran and failed, could not run, or the program has a defect. */
+  problem?: { kind: 'failed' | 'unable' | 'defect'; message: string };
   seconds: number;
 }
 
@@ -118,7 +118,7 @@ function problemOf(error: unknown): Outcome['problem'] {
   if (error instanceof UserError) return { kind: 'unable', message };
   if (process.env.BANG_DEBUG) throw error;
   return {
-    kind: 'unable',
+    kind: 'defect',
     message: `${message}: a defect of the program; BANG_DEBUG=1 shows where`,
   };
 }

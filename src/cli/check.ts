@@ -1,6 +1,6 @@
-import { appendFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { ExperimentError, UserError } from '../base/errors.js';
+import { DefectFound, ExperimentError, UserError } from '../base/errors.js';
 import {
   checkFiles,
   type CheckOptions,
@@ -86,7 +86,7 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         'measure what is normal, and its scatter',
       )
       .epilog(
-        'Everything is computed again, except for what --out holds from the same build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked. See docs/ci.md.',
+        'Everything is computed again, except for what --out holds from the same build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked, 70 a defect of the program. See docs/ci.md.',
       ) as never,
   handler: async ({ configs, out, junit, json, seeds, force, dataDir, threads, ...chosen }) => {
     if (seeds !== undefined && !chosen.updateBaseline) {
@@ -161,22 +161,33 @@ async function inFolder<T>(
 /**
  * Writes the requested files, and under GitHub Actions its annotations and summary.
  *
- * @throws UserError if a config could not be checked; ExperimentError if a number is out of its band
+ * @throws DefectFound if the program failed; UserError if a config could not be checked; ExperimentError if a number is out of its band
  */
 function report(
   outcomes: readonly Outcome[],
   { junit, json }: Pick<CheckArguments, 'junit' | 'json'>,
 ): void {
-  const { GITHUB_ACTIONS, GITHUB_STEP_SUMMARY } = process.env;
-  if (GITHUB_ACTIONS === 'true') githubAnnotations(outcomes).forEach(print);
+  const { GITHUB_ACTIONS, GITHUB_STEP_SUMMARY, GITHUB_WORKSPACE } = process.env;
+  if (GITHUB_ACTIONS === 'true') {
+    githubAnnotations(outcomes, GITHUB_WORKSPACE ?? repositoryOf(process.cwd())).forEach(print);
+  }
   if (GITHUB_STEP_SUMMARY) append(GITHUB_STEP_SUMMARY, markdownSummary(outcomes));
   if (junit !== undefined) writeFileAtomic(junit, junitXml(outcomes));
   if (json !== undefined) writeFileAtomic(json, verdictJson(outcomes, version()));
   const tally = tallyOf(outcomes);
   const sentence = tallySentence(tally);
+  if (tally.defects > 0) throw new DefectFound(sentence);
   if (tally.unable > 0) throw new UserError(sentence);
   if (sentence !== '') throw new ExperimentError(sentence);
   print(`all ${tally.bands} numbers are in their bands`);
+}
+
+/** The folder of the Git repository that a folder is in; else the folder itself. */
+function repositoryOf(folder: string): string {
+  for (let at = folder; ; at = path.dirname(at)) {
+    if (existsSync(path.join(at, '.git'))) return at;
+    if (path.dirname(at) === at) return folder;
+  }
 }
 
 function append(file: string, text: string): void {

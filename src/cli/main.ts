@@ -1,4 +1,11 @@
-import { codeOf, ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
+import {
+  codeOf,
+  DefectFound,
+  ExperimentError,
+  Interrupted,
+  messageOf,
+  UserError,
+} from '../base/errors.js';
 import { reason } from '../base/files.js';
 import { printableText } from '../base/text.js';
 import { version } from '../base/version.js';
@@ -7,7 +14,7 @@ import { YARGS_STRINGS } from './yargsStrings.js';
 import yargs, { type FallbackCompletionFunction } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
-export const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failed: 1, badInput: 2, defect: 70, interrupted: 130 } as const;
 
 /**
  * Runs one command line and returns its exit code. Only a second Ctrl-C ends the
@@ -110,6 +117,7 @@ function report(error: unknown): number {
   if (error instanceof UserError || isShort) return EXIT.badInput;
   if (error instanceof Interrupted) return EXIT.interrupted;
   if (error instanceof ExperimentError) return EXIT.failed;
+  if (error instanceof DefectFound) return EXIT.defect;
   if (process.env.BANG_DEBUG && error instanceof Error) {
     process.stderr.write(`${error.stack ?? ''}\n`);
   } else {

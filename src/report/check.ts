@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { DOMImplementation, type Element, XMLSerializer } from '@xmldom/xmldom';
 import type { Outcome, Verdict } from '../check/check.js';
 import { printable } from '../base/text.js';
@@ -51,28 +52,32 @@ export interface Tally {
   failed: number;
   /** Configs that could not be run. */
   unable: number;
+  /** Configs at which the program failed. */
+  defects: number;
 }
 
 export function tallyOf(outcomes: readonly Outcome[]): Tally {
   const verdicts = outcomes.flatMap((outcome) => outcome.verdicts);
-  const problems = (wanted: 'failed' | 'unable'): number =>
+  const problems = (wanted: NonNullable<Outcome['problem']>['kind']): number =>
     outcomes.filter(({ problem }) => problem?.kind === wanted).length;
   return {
     bands: verdicts.length,
     out: verdicts.filter(({ holds }) => !holds).length,
     failed: problems('failed'),
     unable: problems('unable'),
+    defects: problems('defect'),
   };
 }
 
 /** `2 of 9 numbers are out of band, 1 config could not be checked`; empty if all is well. */
-export function tallySentence({ bands, out, failed, unable }: Tally): string {
+export function tallySentence({ bands, out, failed, unable, defects }: Tally): string {
   const count = (n: number, one: string, many: string): string[] =>
     n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
   return [
     ...count(out, `of ${bands} numbers is out of band`, `of ${bands} numbers are out of band`),
     ...count(failed, 'experiment failed', 'experiments failed'),
     ...count(unable, 'config could not be checked', 'configs could not be checked'),
+    ...count(defects, 'config met a defect of the program', 'configs met a defect of the program'),
   ].join(', ');
 }
 
@@ -118,35 +123,47 @@ export function junitXml(outcomes: readonly Outcome[]): string {
     return element;
   };
   const all = { tests: 0, failures: 0, errors: 0 };
+  const problemIn = (one: Element, tag: 'failure' | 'error', message: string): void => {
+    // Some services show the attribute, others the text.
+    add(one, tag, { message, type: tag }).appendChild(document.createTextNode(xmlText(message)));
+  };
   for (const outcome of outcomes) {
     const { file, name, verdicts, problem, seconds } = outcome;
-    const { bands, out, failed, unable } = tallyOf([outcome]);
-    const numbers = { tests: bands + failed + unable, failures: out + failed, errors: unable };
+    const { bands, out, failed, unable, defects } = tallyOf([outcome]);
+    const tests = bands + failed + unable + defects;
+    const numbers = { tests, failures: out + failed, errors: unable + defects };
     for (const key of ['tests', 'failures', 'errors'] as const) all[key] += numbers[key];
     const suite = add(root, 'testsuite', { name, file, ...numbers, time: seconds.toFixed(3) });
+    // One run measures all numbers: the times of the cases add up to that of the suite.
+    const time = (seconds / Math.max(1, tests)).toFixed(3);
     const testCase = (title: string): Element =>
-      add(suite, 'testcase', { classname: `bang.${name}`, name: title, file });
+      add(suite, 'testcase', { classname: `bang.${name}`, name: title, file, time });
     if (problem) {
       const tag = problem.kind === 'failed' ? 'failure' : 'error';
-      add(testCase('runs'), tag, { message: problem.message });
+      problemIn(testCase('runs'), tag, problem.message);
     }
     for (const verdict of verdicts) {
       const one = testCase(verdict.figure.name);
-      if (!verdict.holds) add(one, 'failure', { message: verdictSentence(verdict) });
+      if (!verdict.holds) problemIn(one, 'failure', verdictSentence(verdict));
     }
   }
-  for (const [name, value] of Object.entries({ name: 'bang check', ...all })) {
+  const time = outcomes.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(3);
+  for (const [name, value] of Object.entries({ name: 'bang check', ...all, time })) {
     root.setAttribute(name, xmlText(value));
   }
   const text = new XMLSerializer().serializeToString(document);
   return `<?xml version="1.0" encoding="UTF-8"?>\n${text}\n`;
 }
 
-/** Annotations that GitHub Actions reads from the output of a step, one for each problem. */
-export function githubAnnotations(outcomes: readonly Outcome[]): string[] {
+/**
+ * Annotations that GitHub Actions reads from the output of a step, one for each problem.
+ *
+ * @param root the repository's folder, to which paths are relative
+ */
+export function githubAnnotations(outcomes: readonly Outcome[], root = process.cwd()): string[] {
   return outcomes.flatMap(({ file, name, verdicts, problem }) => {
     const error = (title: string, message: string): string =>
-      `::error file=${property(file)},title=${property(title)}::${annotationText(message)}`;
+      `::error file=${property(pathFrom(root, file))},title=${property(title)}::${annotationText(message)}`;
     if (problem) return [error(`bang check: ${name}`, problem.message)];
     return verdicts
       .filter(({ holds }) => !holds)
@@ -154,6 +171,12 @@ export function githubAnnotations(outcomes: readonly Outcome[]): string[] {
         error(`bang check: ${name}, ${verdict.figure.name}`, verdictSentence(verdict)),
       );
   });
+}
+
+function pathFrom(root: string, file: string): string {
+  const relative = path.relative(root, path.resolve(file));
+  // Elsewhere: no file of the repository.
+  return relative.startsWith('..') ? file : relative.split(path.sep).join('/');
 }
 
 function annotationText(text: string): string {

@@ -8,7 +8,8 @@ interface Column {
 }
 
 const NAME_WIDTH = { least: 12, most: 40 };
-const LONGEST_NAME = 400;
+const LONGEST_NAME = 160;
+const MOST_LINES = 40;
 
 const NUMBERS: readonly Column[] = [
   // A number for each layer, one below the other.
@@ -74,10 +75,11 @@ function drawWith(
 
 /** The name and, below it, the labels that distinguish the line from others. */
 function namesOf({ name, labels }: Line, width: number): string[] {
-  return [name, ...labels].flatMap((text) => broken(cut(text), width));
+  const lines = [name, ...labels].flatMap((text) => broken(cut(text), width));
+  return lines.length > MOST_LINES ? [...lines.slice(0, MOST_LINES - 1), '…'] : lines;
 }
 
-/** Longer names are cut, since cli-table3 takes the cube of their length. */
+/** Longer names are cut, since the time that cli-table3 takes is the cube of a cell's lines. */
 function cut(text: string): string {
   return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME - 1)}…` : text;
 }

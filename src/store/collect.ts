@@ -75,6 +75,9 @@ export function refuseNoFolder(folder: string): void {
   throw new UserError(`cannot read ${folder}: it is not a folder`);
 }
 
+/** In bytes; ours are of some kilobytes. */
+const LARGEST_RESULT = 2 ** 26;
+
 function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   const file = path.join(folder, FILES.result);
   if (!existsSync(file)) {
@@ -85,6 +88,12 @@ function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
     return;
   }
   try {
+    const info = statSync(file);
+    if (!info.isFile() || info.size > LARGEST_RESULT) {
+      const why = info.isFile() ? 'is larger than 64 MiB' : 'is not a regular file';
+      notes.push(`${file} ${why}: it is left out`);
+      return;
+    }
     const result: unknown = JSON.parse(readFileSync(file, 'utf8'));
     if (isResult(result)) runs.push({ folder, result });
     else notes.push(`${file} is damaged: it is left out`);

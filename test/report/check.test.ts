@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { SaxesParser } from 'saxes';
 import { describe, expect, it } from 'vitest';
 import type { Outcome, Verdict } from '#bang/check/check.js';
@@ -100,13 +101,15 @@ function tagsOf(xml: string): Tag[] {
   return tags;
 }
 
+const SECONDS = OUTCOMES.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(3);
+
 describe('JUnit', () => {
   it('is well-formed, whatever the texts are', () => {
     const tags = tagsOf(junitXml(OUTCOMES));
     const root = tags[0];
     expect(root).toEqual({
       name: 'testsuites',
-      attributes: { name: 'bang check', tests: '6', failures: '4', errors: '1' },
+      attributes: { name: 'bang check', tests: '6', failures: '4', errors: '1', time: SECONDS },
     });
     const error = tags.find(({ name }) => name === 'error')!;
     expect(error.attributes.message).toMatch(
@@ -125,6 +128,31 @@ describe('JUnit', () => {
       ...['fgs_rate', 'accuracy', 'hc1_pass_mean', 'fgs_linf_mean', 'runs', 'runs'],
     ]);
     expect(tags.filter(({ name }) => name === 'failure')).toHaveLength(4);
+    // Four numbers of one run of 1.5 s.
+    expect(cases[0].attributes.time).toBe('0.375');
+    const xml = junitXml(OUTCOMES);
+    const failures = [...xml.matchAll(/<failure message="([^"]*)" type="failure">([^<]*)</g)];
+    expect(failures).toHaveLength(4);
+    for (const [, message, text] of failures.slice(0, 3)) expect(text).toBe(message);
+  });
+
+  it('counts defects of the program as errors', () => {
+    const problem = { kind: 'defect' as const, message: 'x: a defect of the program' };
+    const tags = tagsOf(junitXml([outcome({ problem })]));
+    expect(tags[0].attributes).toMatchObject({ tests: '1', failures: '0', errors: '1' });
+    expect(tallySentence(tallyOf([outcome({ problem })]))).toBe(
+      '1 config met a defect of the program',
+    );
+  });
+
+  it('annotates files by their paths in the repository', () => {
+    const problem = { kind: 'unable' as const, message: 'no' };
+    const of = (file: string): string =>
+      githubAnnotations([outcome({ file, problem })], path.dirname(process.cwd()))[0];
+    const here = path.basename(process.cwd());
+    expect(of('configs/a.yaml')).toContain(`file=${here}/configs/a.yaml,`);
+    expect(of(path.resolve('a.yaml'))).toContain(`file=${here}/a.yaml,`);
+    expect(of('/elsewhere/a.yaml')).toContain('file=/elsewhere/a.yaml,');
   });
 });
 

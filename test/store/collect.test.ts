@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { truncateSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '#bang/config/experiment.js';
 import { findRuns, groupRuns, tablesOf, type FoundRun } from '#bang/store/collect.js';
@@ -142,11 +144,11 @@ describe('the tables', () => {
     expect(lines.map(({ labels }) => labels)).toEqual([[], ['protocol corrected']]);
   });
 
-  it('label entries that would look alike with their folders', () => {
+  it('label entries that would look alike with what differs', () => {
     const other = resultWith('lenet-b1', { data: { ...realResult('lenet-b1').data, sha256: 'x' } });
     const [{ entries }] = tables(realResult('lenet-b1'), other);
     const lines = entries.filter(({ name }) => name === 'lenet-b1');
-    expect(lines.map(({ labels }) => labels)).toEqual([['in folder/0'], ['in folder/1']]);
+    expect(lines.map(({ labels }) => labels)).toEqual([['images "06b0d1f124c4"'], ['images "x"']]);
   });
 
   it('are not of the paper if no run is in it', () => {
@@ -214,4 +216,23 @@ describe('a result', () => {
     }
     for (const other of [undefined, null, 1, 'x', [], {}]) expect(isResult(other)).toBe(false);
   });
+});
+
+it('leaves out a result that is no regular file, or too large', () => {
+  const space = workspace();
+  try {
+    space.write('good/result.json', JSON.stringify(realResult('lenet-b1')));
+    space.write('large/result.json', '');
+    truncateSync(space.file('large/result.json'), 2 ** 26 + 1);
+    space.write('special/config.yaml', '');
+    execFileSync('mkfifo', [space.file('special/result.json')]);
+    const { runs, notes } = findRuns([space.folder]);
+    expect(runs.map(({ folder }) => folder)).toEqual([space.file('good')]);
+    expect(notes).toEqual([
+      `${space.file('large/result.json')} is larger than 64 MiB: it is left out`,
+      `${space.file('special/result.json')} is not a regular file: it is left out`,
+    ]);
+  } finally {
+    space.remove();
+  }
 });
