@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CommandModule } from 'yargs';
 import { packageRoot, reason } from '#bang/base/files.js';
 import { COMMANDS } from '#bang/cli/commands.js';
 import { version } from '#bang/base/version.js';
@@ -64,7 +63,7 @@ describe('what is loaded at start', () => {
   });
 
   it.each(COMMANDS)('is described like the rest: $command', async ({ command, describe, load }) => {
-    expect(await load()).toMatchObject({ command, describe } satisfies CommandModule);
+    expect(await load()).toMatchObject({ command, describe });
   });
 });
 
