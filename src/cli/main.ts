@@ -61,6 +61,8 @@ async function parse(args: string[]): Promise<void> {
   try {
     await parser.parseAsync();
   } catch (error) {
+    // yargs hands what `coerce` refuses only to some callers of `fail`.
+    if (error instanceof Error && error.name === 'YError') throw new UserError(error.message);
     if (!(error instanceof WrongUsage)) throw error;
     const { usageProblem } = await import('./usage.js');
     const usage = { commands: await allUsages(), options: error.options };
