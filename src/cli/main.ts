@@ -54,18 +54,22 @@ async function parse(args: string[]): Promise<void> {
     .wrap(Math.min(100, process.stdout.columns || 100))
     .fail((message: string | null, error: Error | undefined) => {
       if (error && error.name !== 'YError') throw error;
-      // Public, but missing from the types.
-      const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
-      throw new WrongUsage(message ?? 'the arguments do not fit', Object.keys(key));
+      throw new WrongUsage(message ?? 'the arguments do not fit', optionsOf());
     });
+  // Public, but missing from the types.
+  const optionsOf = (): string[] =>
+    Object.keys((parser as unknown as { getOptions(): { key: object } }).getOptions().key);
   try {
     await parser.parseAsync();
   } catch (error) {
     // yargs hands what `coerce` refuses only to some callers of `fail`.
-    if (error instanceof Error && error.name === 'YError') throw new UserError(error.message);
-    if (!(error instanceof WrongUsage)) throw error;
+    const isYargs = error instanceof Error && error.name === 'YError';
+    if (!isYargs && !(error instanceof WrongUsage)) throw error;
     const { usageProblem } = await import('./usage.js');
-    const usage = { commands: await allUsages(), options: error.options };
+    const usage = {
+      commands: await allUsages(),
+      options: isYargs ? optionsOf() : (error as WrongUsage).options,
+    };
     throw new UserError(usageProblem(error.message, args, usage));
   }
 }
