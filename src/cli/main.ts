@@ -62,8 +62,9 @@ async function parse(args: string[]): Promise<void> {
   try {
     await parser.parseAsync();
   } catch (error) {
-    // yargs hands what `coerce` refuses only to some callers of `fail`.
     const isYargs = error instanceof Error && error.name === 'YError';
+    // Ours have tabs; the others are what `coerce` refuses.
+    if (isYargs && !error.message.includes('\t')) throw new UserError(error.message);
     if (!isYargs && !(error instanceof WrongUsage)) throw error;
     const { usageProblem } = await import('./usage.js');
     const usage = {
