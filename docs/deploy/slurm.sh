@@ -4,7 +4,7 @@
 #
 #   export BANG_QUEUE=redis://HOST:6379 BANG_QUEUE_PASSWORD=...
 #   sbatch --export=ALL docs/deploy/slurm.sh
-#   npx bang sweep configs/grids/lenet.yaml --queue "$BANG_QUEUE"   # stays until all is done
+#   node_modules/.bin/bang sweep configs/grids/lenet.yaml --queue "$BANG_QUEUE"   # stays until all is done
 #
 # BANG_HOME is where the program lies on the nodes; left out, it is ~/bang.
 #
@@ -30,7 +30,8 @@ set -euo pipefail
 work="${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/bang-worker-${SLURM_JOB_ID:-0}"
 trap 'rm -rf "$work"' EXIT
 
-# In the background, so that the shell hears the signal and hands it on.
+# In the background, so that the shell hears the signal and hands it on. Not through npx, which would end on it
+# and leave the worker behind.
 node "$BANG_HOME/bin/bang.js" worker \
   --threads "${SLURM_CPUS_PER_TASK:-1}" \
   --work "$work" \

@@ -65,17 +65,23 @@ async function parse(args: string[]): Promise<void> {
     .wrap(Math.min(100, process.stdout.columns || 100))
     .fail((message: string | null, error: Error | undefined) => {
       if (error && error.name !== 'YError') throw error;
-      // Public, but missing from the types.
-      const { key } = (parser as unknown as { getOptions(): { key: object } }).getOptions();
-      throw new WrongUsage(message ?? 'the arguments do not fit', Object.keys(key));
+      throw new WrongUsage(message ?? 'the arguments do not fit', optionsOf());
     });
+  // Public, but missing from the types.
+  const optionsOf = (): string[] =>
+    Object.keys((parser as unknown as { getOptions(): { key: object } }).getOptions().key);
   if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
   try {
     await parser.parseAsync();
   } catch (error) {
-    if (!(error instanceof WrongUsage)) throw error;
+    if (!(error instanceof Error)) throw error;
+    const isYargs = error.name === 'YError';
+    // Ours have tabs; the others are what `coerce` refuses.
+    if (isYargs && !error.message.includes('\t')) throw new UserError(error.message);
+    if (!isYargs && !(error instanceof WrongUsage)) throw error;
+    const options = error instanceof WrongUsage ? error.options : optionsOf();
     const { usageProblem } = await import('./usage.js');
-    const usage = { commands: await allUsages(), options: error.options };
+    const usage = { commands: await allUsages(), options };
     throw new UserError(usageProblem(error.message, args, usage));
   }
 }

@@ -25,7 +25,7 @@ export const viewCommand: CommandModule<object, ViewArguments> = {
       .example('$0 view runs', 'prints an address to open')
       .example('$0 view runs/lenet --port 8000', 'a sweep that is running in another terminal')
       .epilog(
-        'The page is that of bang report, and changes with the folders. Only this machine can read it. Ctrl-C ends it.',
+        'The page is that of bang report, and changes with the folders. Its address has a secret part: who knows it, on this machine, can read the page. Ctrl-C ends it.',
       ) as never,
   handler: async ({ results, port, examples, engine, threads, dataDir }) => {
     const options = {

@@ -30,7 +30,7 @@ afterAll(async () => {
 function address(): Promise<string> {
   return new Promise((resolve, reject) => {
     server.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      const found = /http:\/\/127\.0\.0\.1:\d+\//.exec(text);
+      const found = /http:\/\/127\.0\.0\.1:\d+\/\S+/.exec(text);
       if (found) resolve(found[0]);
     });
     server.on('exit', reject);

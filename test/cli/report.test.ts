@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -7,6 +8,7 @@ import {
   bang,
   bangInside,
   bangOk,
+  executable,
   expectRefusal,
   tinyConfig,
   workspace,
@@ -190,7 +192,6 @@ describe('bang view', () => {
     const refused = async (args: string[], message: RegExp): Promise<void> => {
       expectRefusal(await bangInside(['view', ...args]), message);
     };
-    await refused([space.file('nowhere')], /cannot read .*nowhere: there is no such folder/);
     for (const port of ['0', '65536', 'http', '80.5', '-1']) {
       await refused(
         [space.file('runs'), `--port=${port}`],
@@ -198,6 +199,34 @@ describe('bang view', () => {
       );
     }
   });
+
+  it('waits for a folder, serves it at a secret address, and goes on serving while it draws', async () => {
+    const args = ['view', 'later', '--data-dir', 'data', '--examples', '3'];
+    const child = spawn(process.execPath, [executable(), ...args], { cwd: space.folder });
+    const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+    try {
+      let [stdout, stderr] = ['', ''];
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+      child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+      await expect
+        .poll(() => stderr, { timeout: 20_000 })
+        .toContain('later does not exist yet: waiting for it (Ctrl-C ends this)\n');
+      expect(stdout).toBe('');
+      cpSync(space.file('runs'), space.file('later'), { recursive: true });
+      await expect.poll(() => stdout, { timeout: 20_000 }).toMatch(/ \(Ctrl-C ends it\)\n$/);
+      const [url] = stdout.split(' ');
+      expect((await fetch(new URL('/', url))).status).toBe(404);
+      // The first page says that examples are being computed, and comes before they are there.
+      const page = async () => (await fetch(url)).text();
+      expect(await page()).not.toContain('data:image/png');
+      await expect.poll(page, { timeout: 60_000 }).toContain('data:image/png');
+      child.kill('SIGINT');
+      expect(await ended).toBe(130);
+      expect(stderr).not.toMatch(/defect|^ +at /m);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  }, 120_000);
 
   it('has help, as bang report does', async () => {
     for (const command of ['report', 'view']) {

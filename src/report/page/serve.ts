@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { codeOf, UserError } from '../../base/errors.js';
 import { reason } from '../../base/files.js';
 import type { Page } from './document.js';
 
-/** A server of one page, for this machine only. */
+/** A server of one page, for those who know its address. */
 export interface PageServer {
   url: string;
   /** Serves this page from now on, and notifies every browser that has another. */
@@ -19,32 +19,35 @@ const SIGN_OF_LIFE_MS = 15_000;
 
 /**
  * Serves a page on the loopback address. Requests under other host names are refused: otherwise a foreign
- * page whose name resolves to 127.0.0.1 could read the results (DNS rebinding).
+ * page whose name resolves to 127.0.0.1 could read the results (DNS rebinding). The address has a part that
+ * cannot be guessed: otherwise every user of the machine could.
  *
  * @param port 0: any free one
  * @throws UserError if the port is not available
  */
 export async function serve(port: number): Promise<PageServer> {
   let current: { page: Page; version: string } | undefined;
+  const token = randomBytes(16).toString('base64url');
   const listeners = new Set<ServerResponse>();
   const tell = (listener: ServerResponse): void => {
     if (current) listener.write(`event: page\ndata: ${current.version}\n\n`);
   };
 
   const server = createServer((request, response) => {
+    const place = placeBelow(token, request.url ?? '');
     const { port: own } = server.address() as AddressInfo;
     if (!isOurs(request, own)) {
       refuse(response, 403, `this server is ${LOOPBACK}:${own}, and answers to no other name`);
     } else if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD');
       refuse(response, 405, 'this server only answers GET and HEAD');
-    } else if (request.url === '/events') {
+    } else if (place === 'events') {
       response.writeHead(200, { ...HEADERS, 'Content-Type': 'text/event-stream' });
       response.write(':\n\n');
       listeners.add(response);
       response.on('close', () => listeners.delete(response));
       tell(response);
-    } else if (request.url === '/' && current) {
+    } else if (place === '' && current) {
       const { html, policy } = current.page;
       response.writeHead(200, {
         ...HEADERS,
@@ -52,6 +55,8 @@ export async function serve(port: number): Promise<PageServer> {
         'Content-Security-Policy': `${policy}; frame-ancestors 'none'`,
       });
       response.end(request.method === 'HEAD' ? undefined : html);
+    } else if (place === undefined) {
+      refuse(response, 404, 'not found; the page is at the whole address that bang view printed');
     } else {
       refuse(response, 404, 'not found');
     }
@@ -61,7 +66,7 @@ export async function serve(port: number): Promise<PageServer> {
     for (const listener of listeners) listener.write(':\n\n');
   }, SIGN_OF_LIFE_MS);
   return {
-    url: `http://${LOOPBACK}:${(server.address() as AddressInfo).port}/`,
+    url: `http://${LOOPBACK}:${(server.address() as AddressInfo).port}/${token}/`,
     show(page) {
       const version = createHash('sha256').update(page.html).digest('hex').slice(0, 16);
       if (version === current?.version) return;
@@ -87,6 +92,14 @@ const HEADERS = {
   'Referrer-Policy': 'no-referrer',
   'X-Content-Type-Options': 'nosniff',
 };
+
+/** What follows `/TOKEN/` in an address; undefined if that is not there. Takes as long for every wrong token. */
+function placeBelow(token: string, url: string): string | undefined {
+  const expected = Buffer.from(`/${token}/`);
+  const given = Buffer.from(url.slice(0, expected.length));
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
+  return url.slice(expected.length);
+}
 
 function isOurs({ headers: { host } }: IncomingMessage, port: number): boolean {
   return host !== undefined && namesAt(port).includes(host);

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, Interrupted, UserError } from '../../base/errors.js';
+import type { Progress } from '../../base/progress.js';
 import { collectResults } from './contents.js';
 import { pageOf } from './document.js';
-import { galleriesOf, galleryKey, NO_GALLERIES, type GalleryOptions } from './galleries.js';
+import { galleriesBeside } from './galleriesBeside.js';
+import { galleryKey, NO_GALLERIES, type GalleryOptions } from './galleries.js';
 import { plotsOf } from './plots.js';
 import { serve } from './serve.js';
 
@@ -21,18 +23,25 @@ const LOOK_EVERY_MS = { least: 1000, most: 10_000 };
 const REST = 4;
 
 /**
- * Serves results as a page that follows changes in their folders, until the signal aborts.
+ * Serves results as a page that follows changes in their folders, until the signal aborts. Waits for folders
+ * that do not exist yet.
  *
  * @throws Interrupted then; UserError if a folder or the port is not available
  */
 export async function view(folders: readonly string[], options: ViewOptions): Promise<never> {
-  const { port, signal, ready } = options;
+  const { port, signal, ready, progress, ...job } = options;
   let galleries = NO_GALLERIES;
   let galleriesAreOf = galleryKey([]);
+  let drawing: Promise<void> | undefined;
   let isTold = false;
-  const tellOnce = (): void => {
-    if (!isTold) ready(server.url);
-    isTold = true;
+  const fresh = { galleries: false };
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  const draw = async (key: string): Promise<void> => {
+    galleries = await galleriesBeside({ ...job, folders }, { progress, signal: either });
+    galleriesAreOf = key;
+    drawing = undefined;
+    fresh.galleries = true;
   };
   const build = async (): Promise<void> => {
     const collected = await collectResults(folders);
@@ -40,14 +49,16 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
     const key = galleryKey(collected.parts);
     const isOld = key !== galleriesAreOf && options.perClass > 0;
     server.show(pageOf({ collected, galleries: { ...galleries, isOld }, plots }, true));
-    tellOnce();
-    if (!isOld) return;
-    galleries = await galleriesOf(collected.parts, options);
-    galleriesAreOf = key;
-    server.show(pageOf({ collected, galleries, plots }, true));
+    if (!isTold) ready(server.url);
+    isTold = true;
+    if (!isOld || drawing) return;
+    drawing = draw(key);
+    // If it fails, the wait below says so.
+    drawing.catch(() => undefined);
   };
 
-  // A missing folder is reported before the server starts.
+  await appearing(folders, progress, signal);
+  // What cannot be read is reported before the server starts.
   await collectResults(folders);
   const server = await serve(port);
   try {
@@ -55,17 +66,33 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
     for (;;) {
       const now = stateOf(folders);
       const begun = performance.now();
-      if (now !== seen) {
-        await triedAgainLater(build, seen === undefined);
+      if (now !== seen || fresh.galleries) {
+        fresh.galleries = false;
+        await triedAgainLater(build, !isTold);
         seen = now;
       }
       const rest = REST * (performance.now() - begun);
       const { least, most } = LOOK_EVERY_MS;
-      await pause(Math.min(most, Math.max(least, rest)), signal);
+      const pausing = pause(Math.min(most, Math.max(least, rest)), signal);
+      await (drawing ? Promise.race([pausing, drawing]) : pausing);
     }
   } finally {
+    over.abort();
     await server.close();
   }
+}
+
+/** Waits until all folders are there: what fills them may not have begun. */
+async function appearing(
+  folders: readonly string[],
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const missing = folders.filter((folder) => !existsSync(folder));
+  if (missing.length === 0) return;
+  const [first] = missing;
+  progress.note(`${first} does not exist yet: waiting for it (Ctrl-C ends this)`);
+  while (missing.some((folder) => !existsSync(folder))) await pause(LOOK_EVERY_MS.least, signal);
 }
 
 /** Files come and go during runs: what could not be read is read when it changes. */
