@@ -76,13 +76,15 @@ async function parse(args: string[]): Promise<void> {
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const isYargs = error.name === 'YError';
-    // Ours have tabs; the others are what `coerce` refuses.
-    if (isYargs && !error.message.includes('\t')) throw new UserError(error.message);
     if (!isYargs && !(error instanceof WrongUsage)) throw error;
     const options = error instanceof WrongUsage ? error.options : optionsOf();
-    const { usageProblem } = await import('./usage.js');
-    const usage = { commands: await allUsages(), options };
-    throw new UserError(usageProblem(error.message, args, usage));
+    const { usageProblem, withHelp } = await import('./usage.js');
+    const commands = await allUsages();
+    // Ours have tabs; the others are what `coerce` refuses.
+    if (isYargs && !error.message.includes('\t')) {
+      throw new UserError(withHelp(error.message, args, commands));
+    }
+    throw new UserError(usageProblem(error.message, args, { commands, options }));
   }
 }
 

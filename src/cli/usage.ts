@@ -19,14 +19,9 @@ export function usageProblem(
   { commands, options }: Usage,
 ): string {
   const words = args.filter((arg) => !arg.startsWith('-'));
-  // The longest: `data pull` before `data`.
-  const command = commands
-    .filter((usage) => `${words.join(' ')} `.startsWith(`${nameOf(usage)} `))
-    .toSorted((a, b) => nameOf(b).length - nameOf(a).length)
-    .at(0);
+  const command = commandIn(words, commands);
   const name = command === undefined ? undefined : nameOf(command);
-  const help = name === undefined ? 'bang --help' : `bang ${name} --help`;
-  return `${sentence()} (see ${help})`;
+  return withHelp(sentence(), args, commands);
 
   function sentence(): string {
     const [kind, ...said] = message.trimStart().split('\n')[0].split('\t');
@@ -74,6 +69,25 @@ export function usageProblem(
     const near = nearest(option, options);
     return `${text}${near === undefined ? '' : `, did you mean --${near}?`}`;
   }
+}
+
+/** A sentence about a command line that also names the help to read. */
+export function withHelp(
+  sentence: string,
+  args: readonly string[],
+  commands: readonly string[],
+): string {
+  const words = args.filter((arg) => !arg.startsWith('-'));
+  const command = commandIn(words, commands);
+  return `${sentence} (see bang ${command === undefined ? '' : `${nameOf(command)} `}--help)`;
+}
+
+/** The longest: `data pull` before `data`. */
+function commandIn(words: readonly string[], commands: readonly string[]): string | undefined {
+  return commands
+    .filter((usage) => `${words.join(' ')} `.startsWith(`${nameOf(usage)} `))
+    .toSorted((a, b) => nameOf(b).length - nameOf(a).length)
+    .at(0);
 }
 
 /**

@@ -67,16 +67,15 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
       if (found) removeDead(file, found.holder.token);
     }
     // On a file system where two can create the same file, the last one has it.
-    const now = readLock(file);
-    if (now?.holder.token !== holder.token) throw new UserError(occupied(file, who, now));
+    if (!isHeldBy(holder.token, file)) throw new UserError(occupied(file, who, readLock(file)));
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
   }
-  const isOurs = (): boolean => read(file)?.holder.token === holder.token;
+  const isOurs = (): boolean => isHeldBy(holder.token, file);
   const beat = setInterval(() => {
     try {
-      if (touch(file, holder.token, content)) return;
+      if (isOurs() && touch(file, holder.token, content)) return;
       clearInterval(beat);
       lost();
     } catch {
@@ -137,6 +136,19 @@ function read(file: string): { holder: Holder; touched: number } | undefined {
   }
 }
 
+/**
+ * Whether a lock has this token. Where it is gone, waits a moment: a process that takes over a dead lock may have
+ * moved the one that came after it, and puts it back.
+ */
+function isHeldBy(token: string, file: string): boolean {
+  for (let tries = 0; tries < 50; tries++) {
+    const found = read(file);
+    if (found) return found.holder.token === token;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+  return false;
+}
+
 /** Creates a file unless it exists. No hard link: FAT, SMB and many shared folders have none. */
 function created(file: string, content: string): boolean {
   let descriptor: number;
@@ -194,6 +206,7 @@ function clockOf(file: string): number {
 /** Removes the lock of a holder that is gone, and only that: another process may be faster. */
 function removeDead(file: string, token: string): void {
   const aside = `${file}.${randomUUID()}.tmp`;
+  if (read(file)?.holder.token !== token) return;
   try {
     renameSync(file, aside);
   } catch (error) {

@@ -63,7 +63,7 @@ describe('expect', () => {
     ['speed: {max: 5}', 'expect.speed: no such number (there are accuracy, '],
     ['accuracy: {mni: 5}', 'expect.accuracy.mni: unknown key, did you mean min?'],
     ['accuracy: {min: high}', 'expect.accuracy.min: expected a number, found "high"'],
-    ['accuracy: {min: .nan}', 'expect.accuracy.min: expected a number, found NaN'],
+    ['accuracy: {min: .nan}', 'expect.accuracy.min: expected a number, found .nan'],
     [
       'accuracy: {}',
       'expect.accuracy: expected a band, such as {min: 1, max: 2}, found an empty mapping',

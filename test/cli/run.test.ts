@@ -41,16 +41,14 @@ describe('bang run', () => {
     first = await run('tiny.yaml', '--set', 'evaluation.pass=true');
   });
 
-  it('prints the published row below ours, and the difference', () => {
+  it('prints the published row below ours, and in what they differ', () => {
     const rows = first.stdout.split('\n').map((line) => line.split('│').map((cell) => cell.trim()));
     const cells = (name: string) => rows.find((row) => row[1] === name)!;
     const [ours, published, difference] = ['tiny', 'published B1', 'difference'].map(cells);
+    // Of 40 iterations, not of 10 000.
+    expect(difference).toBeUndefined();
     expect(published.slice(2, 6)).toEqual(['1', '0.815', '99.22', '1.68']);
     expect(ours.slice(2, 4)).toEqual(['1', '0.815']);
-    for (const column of [4, 5, 8]) {
-      const expected = Number(ours[column]) - Number(published[column]);
-      expect(Number(difference[column])).toBeCloseTo(expected, 1);
-    }
     expect(first.stdout).toMatch(/^tiny: .*gradient/m);
     expect(first.stdout).toMatch(/^Files: runs\/tiny$/m);
     expect(first.stderr).toMatch(/^training: 40 iterations, loss [\d.]+$/m);

@@ -170,7 +170,7 @@ describe('bang table', () => {
     expect(ours).toMatchObject({ search: 'bisection', beta: '1', epsilon: '0.815' });
     const rates = [1, 2, 3].map((n) => result(`runs/paper/tiny/seed-${n}`).row.attacks.fgs!.rate);
     expect(Number(ours.fgs_rate)).toBeCloseTo((rates[0] + rates[1] + rates[2]) / 3, 3);
-    const departs = 'training.iterations 20 instead of 10000; training.batch 10 instead of 64';
+    const departs = 'training.iterations 20 instead of 10000; training.batch 16 instead of 64';
     expect(ours.label).toBe(`60 images; ${departs}`);
     expect(other.label).toBe(`protocol corrected; 60 images; ${departs}`);
     const [r0, theirs, apart] = lines;

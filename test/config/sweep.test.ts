@@ -401,7 +401,7 @@ describe('a mistake', () => {
     [
       'a range that is not finite',
       'random: {cells: 2, keys: {training.momentum: {from: -1.0e+308, to: 1.0e+308}}}',
-      /\.to: expected a number nearer to -1e\+308, found 1e\+308$/,
+      /\.to: expected a number nearer to -1e\+308, found 1\.0e\+308$/,
     ],
     [
       'a hundred thousand points, twice',

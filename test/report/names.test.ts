@@ -1,5 +1,6 @@
 import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadPlan } from '#bang/config/sweep.js';
 import { packageRoot } from '#bang/base/files.js';
 import { drawable } from '#bang/report/figure/rows.js';
 import { bangInside, expectRefusal, workspace, type Workspace } from '../cli/bang.js';
@@ -21,7 +22,7 @@ afterAll(() => {
 const holding = (name: string, value: unknown): object => Object.fromEntries([[name, value]]);
 
 /** A run with that name everywhere, and one without it; a sweep of that name, half done. */
-function prepare(name: string): string {
+async function prepare(name: string): Promise<string> {
   const folder = space.file('of', name);
   const run = (at: string, config: object, seed: number): void => {
     const { config: real, ...rest } = resultWith('lenet-b1');
@@ -44,15 +45,17 @@ function prepare(name: string): string {
     `of/${name}/sweep/sweep.yaml`,
     `name: ${name}\nbase: ${base}\ngrid: { training.batch: [5, 6], training.momentum: [0, 0.5] }\n`,
   );
-  const cell = resultWith('lenet-b1');
+  const { cells } = await loadPlan(space.file('of', name, 'sweep', 'sweep.yaml'));
+  const config = cells.find(({ id }) => id === 'batch-5_momentum-0')!.config;
+  const cell = { ...resultWith('lenet-b1'), config };
   space.write(`of/${name}/sweep/cells/batch-5_momentum-0/result.json`, JSON.stringify(cell));
   return folder;
 }
 
 describe.each(NAMES)('the name %s', (name) => {
   let folder: string;
-  beforeAll(() => {
-    folder = prepare(name);
+  beforeAll(async () => {
+    folder = await prepare(name);
   });
 
   it('is that of a run in tables, pages and figures', async () => {
@@ -104,7 +107,7 @@ describe.each(NAMES)('the name %s', (name) => {
     const sweep = async (text: string): Promise<void> => {
       const file = space.write('axis.yaml', `base: base.yaml\n${text}\n`);
       const finished = await bangInside(['sweep', file, '--dry-run']);
-      expectRefusal(finished, /^bang: .*axis\.yaml:\d+:\d+: .*(unknown key|at least one key)/);
+      expectRefusal(finished, /^bang: .*axis\.yaml:\d+:\d+: .*(unknown key|at least one key|the name of a key)/);
       expect(finished.stderr).not.toContain('NaN');
     };
     space.write(
