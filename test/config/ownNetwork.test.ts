@@ -191,9 +191,7 @@ describe('a mistake in it is reported with its place', () => {
     [
       'filters: 4',
       'filters: 1e9',
-      [
-        'x.yaml:4:42: model.layers[0].filters: expected an integer from 1 to 1024, found 1e9',
-      ],
+      ['x.yaml:4:42: model.layers[0].filters: expected an integer from 1 to 1024, found 1e9'],
     ],
     [
       '{kind: gaussian, std: 0.01}',
@@ -250,7 +248,11 @@ describe('a mistake in it is reported with its place', () => {
     ],
     ['ip2', '__proto__', [`x.yaml:10:34: model.layers[6].name: ${NAME}, found "__proto__"`]],
     ['ip2', 'ip-2', [`x.yaml:10:34: model.layers[6].name: ${NAME}, found "ip-2"`]],
-    ['ip2', '2', [`x.yaml:10:34: model.layers[6].name: ${NAME}, found 2; in quotes it is a text: "2"`]],
+    [
+      'ip2',
+      '2',
+      [`x.yaml:10:34: model.layers[6].name: ${NAME}, found 2; in quotes it is a text: "2"`],
+    ],
     // Layers that do not fit each other.
     [
       'size: 5',

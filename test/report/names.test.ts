@@ -107,7 +107,10 @@ describe.each(NAMES)('the name %s', (name) => {
     const sweep = async (text: string): Promise<void> => {
       const file = space.write('axis.yaml', `base: base.yaml\n${text}\n`);
       const finished = await bangInside(['sweep', file, '--dry-run']);
-      expectRefusal(finished, /^bang: .*axis\.yaml:\d+:\d+: .*(unknown key|at least one key|the name of a key)/);
+      expectRefusal(
+        finished,
+        /^bang: .*axis\.yaml:\d+:\d+: .*(unknown key|at least one key|the name of a key)/,
+      );
       expect(finished.stderr).not.toContain('NaN');
     };
     space.write(
