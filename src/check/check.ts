@@ -26,7 +26,7 @@ import { runsOf } from '../store/seeds.js';
 
 /** Whether a number is within its band. */
 export interface Verdict {
-  figure: Scalar;
+  quantity: Scalar;
   /** The mean over seeds if there are several; null if it could not be measured for all seeds. */
   value: number | null;
   /** The ends of the band, which are allowed; null if there is none. */
@@ -138,8 +138,8 @@ export function judge(
   baseline?: Baseline,
 ): Verdict[] {
   return [...bands].map(([name, band]) => {
-    const figure = scalar(name);
-    const over = overSeeds(figure, rows);
+    const quantity = scalar(name);
+    const over = overSeeds(quantity, rows);
     // A band is about all seeds, so it does not hold if one could not be measured.
     const value = over?.n === rows.length ? over.mean : null;
     const around = isRelative(band) ? baseline?.figures[name] : undefined;
@@ -151,7 +151,7 @@ export function judge(
     const { min, max } = endsOf(band, around);
     const margin = value === null ? null : Math.min(value - min, max - value);
     return {
-      figure,
+      quantity,
       value,
       min: min === -Infinity ? null : min,
       max: max === Infinity ? null : max,
@@ -216,7 +216,7 @@ async function resultsOf(
   const runs = runsOf({ config, seeds }, path.join(out, config.name));
   for (const run of runs) {
     options.progress.note(seeds ? `${config.name}, seed ${run.config.seed}` : config.name);
-    startAfresh(run.config, run.folder, sources, options.force);
+    await startAfresh(run.config, run.folder, sources, options.force);
     results.push(await runExperiment(run.config, { ...options, out: run.folder, force: false }));
   }
   return results;
@@ -226,21 +226,22 @@ async function resultsOf(
  * Empties a result folder unless the same program began it, since results of older code say nothing
  * about the current code. Runs that the same program began continue, and finished ones are kept.
  */
-function startAfresh(
+async function startAfresh(
   config: Config,
   folder: string,
   inputs: readonly string[],
   force = false,
-): void {
+): Promise<void> {
   const mark = `${folder}.program`;
   const program = programDigest();
   if (!force && existsSync(mark) && readFileSync(mark, 'utf8') === program) return;
   // The mark is removed first, so that it never stands beside results of another program.
   rmSync(mark, { force: true });
   const emptied = openFolder(folder, config, { force: true, inputs });
-  emptied.begin();
-  emptied.end();
-  writeFileAtomic(mark, program);
+  await emptied.hold(async () => {
+    writeFileAtomic(mark, program);
+    await Promise.resolve();
+  });
 }
 
 let digest: string | undefined;

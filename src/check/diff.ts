@@ -18,8 +18,8 @@ export interface Side {
 }
 
 /** The change of a number. */
-export interface FigureChange {
-  figure: Scalar;
+export interface QuantityChange {
+  quantity: Scalar;
   a: OverSeeds | null;
   b: OverSeeds | null;
   /** b − a; null if one of them is not known. */
@@ -53,7 +53,7 @@ export interface RunDiff {
   provenance: Difference[];
   /** Whether the weights are equal bit for bit; null if no seed is in both. */
   sameWeights: boolean | null;
-  figures: FigureChange[];
+  changes: QuantityChange[];
   /** The source of the standard deviations over seeds; null if they are not known. */
   noise: string | null;
   images: ImageChanges | null;
@@ -109,7 +109,7 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
     provenance: differencesIn(provenanceOf(a), provenanceOf(b)),
     sameWeights:
       pairs.length === 0 ? null : pairs.every(([x, y]) => x.result.weights === y.result.weights),
-    figures: SCALARS.flatMap((figure) => figureChange(figure, a, b, baseline) ?? []),
+    changes: SCALARS.flatMap((quantity) => changeOf(quantity, a, b, baseline) ?? []),
     noise: baseline ? 'the baseline' : known ? 'the seeds of the runs' : null,
     images: compared.length > 0 ? sumOf(compared) : null,
     notes,
@@ -131,25 +131,25 @@ function pairsOf(a: Side, b: Side): [FoundRun, FoundRun][] {
   });
 }
 
-function figureChange(
-  figure: Scalar,
+function changeOf(
+  quantity: Scalar,
   sideA: Side,
   sideB: Side,
   baseline?: Baseline,
-): FigureChange | undefined {
+): QuantityChange | undefined {
   const of = ({ runs }: Side) =>
     overSeeds(
-      figure,
+      quantity,
       runs.map(({ result }) => result.row),
     );
   const [a, b] = [of(sideA), of(sideB)];
   if (!a && !b) return undefined;
-  if (!a || !b) return { figure, a, b, difference: null, deviations: null };
+  if (!a || !b) return { quantity, a, b, difference: null, deviations: null };
   const difference = b.mean - a.mean;
-  const std = baseline ? baseline.figures[figure.name]?.std : pooledStd(a, b);
+  const std = baseline ? baseline.figures[quantity.name]?.std : pooledStd(a, b);
   const chance = std === undefined ? undefined : std * Math.sqrt(1 / a.n + 1 / b.n);
   const deviations = chance === undefined ? null : difference === 0 ? 0 : difference / chance;
-  return { figure, a, b, difference, deviations };
+  return { quantity, a, b, difference, deviations };
 }
 
 /** The pooled standard deviation of two groups of seeds, if there are enough of them. */

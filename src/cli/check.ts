@@ -45,8 +45,6 @@ const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 const FEWEST_SEEDS = 3;
 
 export const checkCommand: CommandModule<object, CheckArguments> = {
-  command: 'check <configs..>',
-  describe: 'run configs and check their numbers against their expect blocks',
   builder: (yargs) =>
     yargs
       .positional('configs', {

@@ -5,7 +5,7 @@ export interface LazyCommand {
   /** With its arguments: `run <config..>`. */
   command: string;
   describe: string;
-  /** Loads the rest, whose own `command` and `describe` are the same. */
+  /** Loads its options and what it does. */
   load: () => Promise<unknown>;
 }
 

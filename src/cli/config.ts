@@ -20,8 +20,6 @@ interface ConfigArguments {
 }
 
 export const configCommand: CommandModule<object, ConfigArguments> = {
-  command: 'config <file>',
-  describe: 'print a configuration in full, with every default filled in',
   builder: (yargs) =>
     yargs
       .positional('file', {

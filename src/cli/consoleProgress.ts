@@ -68,11 +68,12 @@ function lines(stream: NodeJS.WriteStream): ConsoleProgress {
       let last = performance.now();
       return {
         update(done, detail = '') {
+          const remaining = clock(done);
           const now = performance.now();
           if (now - last < LINE_EVERY_MS) return;
           last = now;
           stream.write(
-            `${label}: ${Math.floor(done)}/${total} ${unit}, ${clock(done)} left ${detail}\n`,
+            `${label}: ${Math.floor(done)}/${total} ${unit}, ${remaining} left ${detail}\n`,
           );
         },
         finish(summary) {
@@ -87,14 +88,15 @@ function lines(stream: NodeJS.WriteStream): ConsoleProgress {
   };
 }
 
+/** The time that is left, at the speed since the first call; to be called at every update. */
 function remainingTime(total: number): (done: number) => string {
-  const begun = performance.now();
-  let first: number | undefined;
+  let first: { done: number; at: number } | undefined;
   return (done) => {
+    const at = performance.now();
     // Work done before this process began (a resumed run) says nothing about its speed.
-    first ??= done;
-    const fresh = done - first;
+    first ??= { done, at };
+    const fresh = done - first.done;
     if (fresh <= 0) return '…';
-    return duration(((performance.now() - begun) / fresh) * (total - done));
+    return duration(((at - first.at) / fresh) * (total - done));
   };
 }

@@ -40,8 +40,6 @@ export const dataActions = [pullCommand, listCommand, verifyCommand];
 
 /** `bang data`: shows, checks and fills the cache. */
 export const dataCommand: CommandModule = {
-  command: 'data <action>',
-  describe: 'fetch, list and verify the data sets in the cache',
   builder: (yargs) =>
     yargs
       .command(dataActions as CommandModule[])

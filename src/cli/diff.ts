@@ -13,8 +13,6 @@ interface DiffArguments {
 }
 
 export const diffCommand: CommandModule<object, DiffArguments> = {
-  command: 'diff <a> <b>',
-  describe: 'show what changed between two runs',
   builder: (yargs) =>
     yargs
       .positional('a', {

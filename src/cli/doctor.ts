@@ -23,8 +23,6 @@ interface DoctorArguments {
 }
 
 export const doctorCommand: CommandModule<object, DoctorArguments> = {
-  command: 'doctor',
-  describe: 'show which engine is used here, how fast it is, and what would make it faster',
   builder: (yargs) =>
     yargs
       .option('engine', engineOption)

@@ -36,8 +36,6 @@ interface EvalArguments extends ProtocolArguments {
 }
 
 export const evalCommand: CommandModule<object, EvalArguments> = {
-  command: 'eval <weights>',
-  describe: 'attack a trained network, and print its row',
   builder: (yargs) =>
     yargs
       .positional('weights', {

@@ -24,8 +24,6 @@ const ENDINGS: Record<ExportFormat, string> = {
 };
 
 export const exportCommand: CommandModule<object, ExportArguments> = {
-  command: 'export <weights>',
-  describe: 'write weights in the format of another program: ONNX, safetensors, Caffe',
   builder: (yargs) =>
     yargs
       .positional('weights', {

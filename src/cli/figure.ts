@@ -24,8 +24,6 @@ interface FigureArguments {
 }
 
 export const figureCommand: CommandModule<object, FigureArguments> = {
-  command: 'figure <name> <results..>',
-  describe: 'draw results as SVG and PNG',
   builder: (yargs) =>
     yargs
       .positional('name', {

@@ -10,8 +10,6 @@ interface InitArguments {
 }
 
 export const initCommand: CommandModule<object, InitArguments> = {
-  command: 'init [file]',
-  describe: 'write a configuration to start from, with every key explained',
   builder: (yargs) =>
     yargs
       .positional('file', { type: 'string', default: 'bang.yaml', describe: 'where to write it' })

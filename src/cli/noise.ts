@@ -24,8 +24,6 @@ interface NoiseArguments {
 }
 
 export const noiseCommand: CommandModule<object, NoiseArguments> = {
-  command: 'noise <study>',
-  describe: 'measure the effect of noise over training, without and with BANG',
   builder: (yargs) =>
     yargs
       .positional('study', {

@@ -53,8 +53,6 @@ export function perClassIn(examples: string): number {
 }
 
 export const reportCommand: CommandModule<object, ReportArguments> = {
-  command: 'report <results..>',
-  describe: 'write results as one web page: tables, figures, adversarial examples',
   builder: (yargs) =>
     yargs
       .positional('results', pageResults)

@@ -31,8 +31,6 @@ interface RunArguments extends ProtocolArguments {
 }
 
 export const runCommand: CommandModule<object, RunArguments> = {
-  command: 'run <config..>',
-  describe: 'train and evaluate the network of a config, and print its row of the table',
   builder: (yargs) =>
     yargs
       .positional('config', {

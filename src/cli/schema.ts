@@ -26,8 +26,6 @@ const SCHEMAS: Record<Kind, { schema: z.ZodType; title: string }> = {
 };
 
 export const schemaCommand: CommandModule<object, { kind: Kind }> = {
-  command: 'schema [kind]',
-  describe: 'print the JSON Schema of configurations, for editors',
   builder: (yargs) =>
     yargs
       .positional('kind', {

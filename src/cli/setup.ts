@@ -12,8 +12,6 @@ interface SetupArguments {
 }
 
 export const setupCommand: CommandModule<object, SetupArguments> = {
-  command: 'setup <engine>',
-  describe: 'install an engine that does not come with the program',
   builder: (yargs) =>
     yargs
       .positional('engine', {

@@ -89,8 +89,6 @@ export const sweepActions = [
 ] as CommandModule[];
 
 export const sweepCommand: CommandModule = {
-  command: 'sweep <config>',
-  describe: 'run a grid, a list or a random sample of experiments',
   builder: (yargs) => yargs.command(startCommand).command(sweepActions),
   handler: () => undefined,
 };

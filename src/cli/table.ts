@@ -16,8 +16,6 @@ interface TableArguments {
 }
 
 export const tableCommand: CommandModule<object, TableArguments> = {
-  command: 'table <folders..>',
-  describe: "print all results in a folder as the paper's tables",
   builder: (yargs) =>
     yargs
       .positional('folders', {

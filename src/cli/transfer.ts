@@ -31,8 +31,6 @@ interface TransferArguments extends ProtocolArguments {
 const DEFAULT_ATTACKS = 'fgs-unmasked,hc1,pgd';
 
 export const transferCommand: CommandModule<object, TransferArguments> = {
-  command: 'transfer <a> <b>',
-  describe: 'try on each of two networks what fools the other',
   builder: (yargs) =>
     yargs
       .positional('a', {

@@ -29,8 +29,6 @@ export function setOptionSuchAs(example: string) {
 }
 
 export const validateCommand: CommandModule<object, ValidateArguments> = {
-  command: 'validate <files..>',
-  describe: 'check configurations without running anything',
   builder: (yargs) =>
     yargs
       .positional('files', {

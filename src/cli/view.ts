@@ -10,8 +10,6 @@ interface ViewArguments extends GalleryArguments {
 }
 
 export const viewCommand: CommandModule<object, ViewArguments> = {
-  command: 'view <results..>',
-  describe: 'show results in a browser, while runs or a sweep are in progress',
   builder: (yargs) =>
     yargs
       .positional('results', pageResults)

@@ -16,8 +16,6 @@ interface WorkerArguments extends QueueArguments {
 }
 
 export const workerCommand: CommandModule<object, WorkerArguments> = {
-  command: 'worker',
-  describe: 'compute cells of sweeps from a queue on this machine',
   builder: (yargs) =>
     yargs
       .options(queueOptions)

@@ -78,31 +78,32 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
     network = { ...network, ...withMean(bare, network.mean, data.train) };
-    folder.begin();
-    const meanwhile = await known({ progress: silent });
-    if (meanwhile) return meanwhile;
-    const row = await evaluateInto(
-      folder,
-      network,
-      weights,
-      data.test,
-      { evaluation },
-      source,
-      options,
-    );
-    const result: Result = {
-      format: 1,
-      name,
-      config,
-      row,
-      weights: digest,
-      data: source,
-      provenance: provenance(engine, begun, null),
-    };
-    finish(folder, result);
-    return result;
+    return await folder.hold(async () => {
+      // Another process may have finished it since.
+      const meanwhile = await known({ progress: silent });
+      if (meanwhile) return meanwhile;
+      const row = await evaluateInto(
+        folder,
+        network,
+        weights,
+        data.test,
+        { evaluation },
+        source,
+        options,
+      );
+      const result: Result = {
+        format: 1,
+        name,
+        config,
+        row,
+        weights: digest,
+        data: source,
+        provenance: provenance(engine, begun, null),
+      };
+      finish(folder, result);
+      return result;
+    });
   } finally {
-    folder.end();
     disposeNetwork(network, weights);
   }
 }

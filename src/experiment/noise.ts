@@ -10,12 +10,13 @@ import {
   stagesCsv,
 } from '../store/noise.js';
 import { ofPair, PAIR } from '../metrics/noise.js';
-import type { Identity } from '../store/identity.js';
+import { differenceOf, type Identity } from '../store/identity.js';
 import { openFolder } from '../store/resultFolder.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { decisive, type Subject } from './training.js';
 import path from 'node:path';
+import { refuseOtherResult } from './resultIn.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import {
   classifyAll,
@@ -52,17 +53,19 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
     return known;
   }
   const engine = await announceEngine(study.engine, options);
-  folder.begin();
-  try {
-    // Another process may have finished it since.
-    const meanwhile = force ? undefined : finishedResult(folder, study);
-    if (meanwhile) return { ...meanwhile, name: study.name, config: study };
-    for (const key of PAIR) runs[key].begin();
-    return await runInto(folder, runs, study, { engine, data, source }, begun, options);
-  } finally {
-    for (const key of PAIR) runs[key].end();
-    folder.end();
-  }
+  return folder.hold(() =>
+    runs.regular.hold(() =>
+      runs.bang.hold(async () => {
+        // Another process may have finished it since.
+        const meanwhile = force ? undefined : finishedResult(folder, study);
+        if (!meanwhile) {
+          return runInto(folder, runs, study, { engine, data, source }, begun, options);
+        }
+        refuseOtherData(folder, meanwhile.data.sha256, source.sha256);
+        return { ...meanwhile, name: study.name, config: study };
+      }),
+    ),
+  );
 }
 
 async function runInto(
@@ -130,6 +133,7 @@ function identityOf({ seed, stages, networks }: NoiseStudy): Identity {
 function finishedResult(folder: StudyFolder, study: NoiseStudy): NoiseResult | undefined {
   const result = folder.result();
   if (!isNoiseResult(result)) return undefined;
+  refuseOtherResult(folder, differenceOf(identityOf(study), identityOf(result.config), []));
   const measure = ({ images, sigmas, copies }: Pick<NoiseStudy, 'images' | 'sigmas' | 'copies'>) =>
     JSON.stringify([images, sigmas, copies.last, copies.before]);
   return measure(result.config) === measure(study) ? result : undefined;

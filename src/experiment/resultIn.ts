@@ -31,16 +31,27 @@ export async function finishedResult(
     progress.note(`note: ${folder.file('result')} is damaged; making it again`);
     return undefined;
   }
-  const other = difference(result);
-  if (other !== undefined) {
-    throw new UserError(
-      `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${other}): choose another folder with --out, or --force to start over`,
-    );
-  }
+  refuseOtherResult(folder, difference(result));
   if (dataDir === undefined && result.data.folder === null) return result;
   const { sha256 } = await loadSource(name, { dataDir, progress, signal });
   refuseOtherData(folder, result.data.sha256, sha256);
   return result;
+}
+
+/**
+ * Two processes of an earlier version may have been at work in one folder.
+ *
+ * @param difference between the folder's experiment and its result's, if there is one
+ * @throws UserError if there is one
+ */
+export function refuseOtherResult(
+  folder: { file(name: 'result' | 'identity'): string },
+  difference: string | undefined,
+): void {
+  if (difference === undefined) return;
+  throw new UserError(
+    `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${difference}): choose another folder with --out, or --force to start over`,
+  );
 }
 
 /** Evaluates a network into a folder, which keeps finished parts until `finish`. */

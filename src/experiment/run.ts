@@ -1,7 +1,7 @@
 import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
-import { disposeNetwork, disposeWeights } from '../model/parameters.js';
+import { disposeWeights } from '../model/parameters.js';
 import { type Config } from '../config/experiment.js';
 import { openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { digestOfWeights, provenance, sourceOf } from '../store/provenance.js';
@@ -36,19 +36,15 @@ export async function runExperiment(config: Config, options: RunOptions): Promis
   if (before && hasSnapshots(config, folder, before.data)) return before;
 
   const begun = performance.now();
-  const subject = await subjectIn(folder, config, options);
+  const subject = await subjectOf(config, options);
   try {
-    return await runInto(
-      folder,
-      subject,
-      config,
-      await known({ progress: silent }),
-      begun,
-      options,
-    );
+    return await folder.hold(async () => {
+      // Another process may have finished it since.
+      const meanwhile = await known({ progress: silent });
+      return runInto(folder, subject, config, meanwhile, begun, options);
+    });
   } finally {
     subject.network.mean?.dispose();
-    folder.end();
   }
 }
 
@@ -85,7 +81,7 @@ async function runInto(
     finish(folder, result);
     return result;
   } finally {
-    disposeNetwork(network, trained.weights);
+    disposeWeights(trained.weights);
   }
 }
 
@@ -102,28 +98,24 @@ export async function trainUntil(
 ): Promise<void> {
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL });
   if (folder.has('result') || folder.has('weights')) return;
-  const subject = await subjectIn(folder, config, options);
+  const subject = await subjectOf(config, options);
   try {
-    const { weights, velocities } = await trainedState(subject, config, folder, options, iteration);
-    disposeNetwork(subject.network, weights);
-    disposeWeights(velocities);
+    const state = await folder.hold(() =>
+      trainedState(subject, config, folder, options, iteration),
+    );
+    disposeWeights(state.weights);
+    disposeWeights(state.velocities);
   } finally {
     subject.network.mean?.dispose();
-    folder.end();
   }
 }
 
-/** Prepares all that an experiment needs, and begins its folder, which the caller ends. */
-async function subjectIn(
-  folder: ResultFolder,
-  config: Config,
-  options: RunOptions,
-): Promise<Subject> {
+/** Starts the engine, loads the data and makes the network. The caller disposes of its mean image. */
+async function subjectOf(config: Config, options: RunOptions): Promise<Subject> {
   const { dataDir, progress, signal } = options;
   const engine = await announceEngine(config.engine, options);
   const data = await loadData(config.data, { dataDir, progress, signal });
   const source = sourceOf(config.data, data, dataDir);
   const network = networkFor(config, data);
-  folder.begin();
   return { engine, network, data, source };
 }

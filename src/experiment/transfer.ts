@@ -67,13 +67,13 @@ export async function transfer(
   await announceEngine(options.engine, options);
   const networks = opened.map((one) => loadModel(one, data));
   try {
-    folder.begin();
-    return await transferInto(folder, identity, networks, names, data.test, sha256, {
-      ...options,
-      evaluation,
-    });
+    return await folder.hold(() =>
+      transferInto(folder, identity, networks, names, data.test, sha256, {
+        ...options,
+        evaluation,
+      }),
+    );
   } finally {
-    folder.end();
     for (const { network, weights } of networks) disposeNetwork(network, weights);
   }
 }

@@ -8,7 +8,7 @@ import { xmlText } from './xml.js';
 
 /** One band in a sentence: the value, the band, and the distance from its edge. */
 export function verdictSentence({
-  figure,
+  quantity,
   value,
   margin,
   baseline,
@@ -16,21 +16,24 @@ export function verdictSentence({
   ...band
 }: Verdict): string {
   const around = baseline
-    ? ` (baseline ${telling(baseline.mean, figure.digits)} ± ${telling(baseline.std, figure.digits)} over ${baseline.n} seeds)`
+    ? ` (baseline ${telling(baseline.mean, quantity.digits)} ± ${telling(baseline.std, quantity.digits)} over ${baseline.n} seeds)`
     : '';
-  const expected = `${bandText(band, figure)}${around}`;
+  const expected = `${bandText(band, quantity)}${around}`;
   if (value === null || margin === null) {
-    return `${figure.name} has no value, as there was nothing to measure; expected ${expected}`;
+    return `${quantity.name} has no value, as there was nothing to measure; expected ${expected}`;
   }
-  const is = `${figure.name} is ${numberText(value, figure)}, expected ${expected}`;
-  const by = telling(Math.abs(margin), figure.digits);
+  const is = `${quantity.name} is ${numberText(value, quantity)}, expected ${expected}`;
+  const by = telling(Math.abs(margin), quantity.digits);
   return holds ? `${is}: holds with ${by} to spare` : `${is}: out of band by ${by}`;
 }
 
-function bandText({ min, max }: Pick<Verdict, 'min' | 'max'>, figure: Verdict['figure']): string {
-  if (min === null) return `at most ${numberText(max!, figure)}`;
-  if (max === null) return `at least ${numberText(min, figure)}`;
-  return `${telling(min, figure.digits)} to ${numberText(max, figure)}`;
+function bandText(
+  { min, max }: Pick<Verdict, 'min' | 'max'>,
+  quantity: Verdict['quantity'],
+): string {
+  if (min === null) return `at most ${numberText(max!, quantity)}`;
+  if (max === null) return `at least ${numberText(min, quantity)}`;
+  return `${telling(min, quantity.digits)} to ${numberText(max, quantity)}`;
 }
 
 /** A line for each band, or for the problem. */
@@ -92,8 +95,8 @@ export function verdictJson(outcomes: readonly Outcome[], version: string): stri
       name,
       seconds,
       problem: problem ?? null,
-      checks: verdicts.map(({ figure, value, min, max, margin, holds, baseline }) => ({
-        figure: figure.name,
+      checks: verdicts.map(({ quantity, value, min, max, margin, holds, baseline }) => ({
+        figure: quantity.name,
         // JSON has no NaN.
         value: Number.isNaN(value) ? null : value,
         min,
@@ -143,7 +146,7 @@ export function junitXml(outcomes: readonly Outcome[]): string {
       problemIn(testCase('runs'), tag, problem.message);
     }
     for (const verdict of verdicts) {
-      const one = testCase(verdict.figure.name);
+      const one = testCase(verdict.quantity.name);
       if (!verdict.holds) problemIn(one, 'failure', verdictSentence(verdict));
     }
   }
@@ -168,7 +171,7 @@ export function githubAnnotations(outcomes: readonly Outcome[], root = process.c
     return verdicts
       .filter(({ holds }) => !holds)
       .map((verdict) =>
-        error(`bang check: ${name}, ${verdict.figure.name}`, verdictSentence(verdict)),
+        error(`bang check: ${name}, ${verdict.quantity.name}`, verdictSentence(verdict)),
       );
   });
 }
@@ -192,12 +195,12 @@ export function markdownSummary(outcomes: readonly Outcome[]): string {
   const sentence = tallySentence(tallyOf(outcomes));
   const lines = outcomes.flatMap(({ name, verdicts, problem }) => [
     ...(problem ? [[name, 'runs', '', '', problem.message]] : []),
-    ...verdicts.map(({ figure, value, margin, holds, ...band }) => [
+    ...verdicts.map(({ quantity, value, margin, holds, ...band }) => [
       name,
-      figure.name,
-      value === null ? 'nothing to measure' : numberText(value, figure),
-      bandText(band, figure),
-      holds ? 'ok' : `out by ${margin === null ? '–' : telling(-margin, figure.digits)}`,
+      quantity.name,
+      value === null ? 'nothing to measure' : numberText(value, quantity),
+      bandText(band, quantity),
+      holds ? 'ok' : `out by ${margin === null ? '–' : telling(-margin, quantity.digits)}`,
     ]),
   ]);
   const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;

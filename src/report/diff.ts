@@ -1,21 +1,21 @@
 import Table from 'cli-table3';
-import { type FigureChange, type ImageChanges, NOISE, type RunDiff } from '../check/diff.js';
+import { type QuantityChange, type ImageChanges, NOISE, type RunDiff } from '../check/diff.js';
 import { printable } from '../base/text.js';
 import { numberText, telling } from './numbers.js';
 import type { OverSeeds } from '../metrics/quantities.js';
 
 /** The changes as text for a console. */
 export function diffText(a: string, b: string, diff: RunDiff): string {
-  const { config, provenance, sameWeights, figures, noise, images, notes } = diff;
-  const moved = figures.filter((change) => change.difference !== 0);
-  const same = figures.length - moved.length;
-  const changes = (title: string, list: RunDiff['config']): string[] =>
+  const { config, provenance, sameWeights, changes, noise, images, notes } = diff;
+  const moved = changes.filter((change) => change.difference !== 0);
+  const same = changes.length - moved.length;
+  const linesOf = (title: string, list: RunDiff['config']): string[] =>
     list.map(({ key, was, is }) => printable(`${title} ${key} was ${was}, is ${is}`));
   const head = [
     `A ${a}`,
     `B ${b}`,
-    ...(config.length === 0 ? ['config: the same'] : changes('config:', config)),
-    ...changes('provenance:', provenance),
+    ...(config.length === 0 ? ['config: the same'] : linesOf('config:', config)),
+    ...linesOf('provenance:', provenance),
     ...(sameWeights === null
       ? []
       : [sameWeights ? 'weights: the same, bit for bit' : 'weights: different']),
@@ -30,26 +30,26 @@ export function diffText(a: string, b: string, diff: RunDiff): string {
   ];
   return [
     ...head,
-    ...(moved.length === 0 ? [] : [figureTable(moved, noise !== null)]),
+    ...(moved.length === 0 ? [] : [changeTable(moved, noise !== null)]),
     ...rest,
   ].join('\n');
 }
 
-function figureTable(moved: readonly FigureChange[], withNoise: boolean): string {
+function changeTable(moved: readonly QuantityChange[], withNoise: boolean): string {
   const table = new Table({
     head: ['', 'A', 'B', 'B − A', ...(withNoise ? ['in deviations', ''] : [])],
     style: { head: [], border: [] },
     colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
   });
-  for (const { figure, a, b, difference, deviations } of moved) {
+  for (const { quantity, a, b, difference, deviations } of moved) {
     const text = (value: OverSeeds | null): string =>
-      value ? numberText(value.mean, figure) : '–';
-    const by = difference === null ? '–' : signed(difference, figure.digits);
+      value ? numberText(value.mean, quantity) : '–';
+    const by = difference === null ? '–' : signed(difference, quantity.digits);
     const noise =
       deviations === null
         ? ['–', '']
         : [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved'];
-    table.push([figure.name, text(a), text(b), by, ...(withNoise ? noise : [])]);
+    table.push([quantity.name, text(a), text(b), by, ...(withNoise ? noise : [])]);
   }
   return table.toString();
 }
@@ -74,14 +74,14 @@ function signed(value: number, digits: number): string {
 }
 
 /** The output of `bang diff --json`. */
-export function diffJson(a: string, b: string, { figures, ...rest }: RunDiff): string {
+export function diffJson(a: string, b: string, { changes, ...rest }: RunDiff): string {
   const value = {
     format: 1,
     a,
     b,
     ...rest,
-    figures: figures.map(({ figure, deviations, ...change }) => ({
-      figure: figure.name,
+    figures: changes.map(({ quantity, deviations, ...change }) => ({
+      figure: quantity.name,
       ...change,
       deviations,
       // Not a number where nothing scatters.

@@ -111,9 +111,9 @@ export function legendOf(entries: readonly Entry[]): string[] {
   const legend = ['± and what follows it is the standard deviation over images, as in the paper.'];
   if (several.length > 0) {
     legend[0] =
-      '± and what follows it is the standard deviation over images, as in the paper; it and the figures are means over seeds.';
+      '± and what follows it is the standard deviation over images, as in the paper; it and the numbers are means over seeds.';
     legend.push(
-      '"over N seeds" is the sample standard deviation (n − 1) of the figure above; (n) if only n seeds have it.',
+      '"over N seeds" is the sample standard deviation (n − 1) of the number above; (n) if only n seeds have it.',
     );
   }
   if (

@@ -9,10 +9,10 @@ export function markdownTable(entries: readonly Entry[]): string {
     linesOf(entry).map(({ kind, name, labels, beta, epsilon, cells }) => {
       const title = kind === 'ours' && entry.rows.length > 0 ? bold(name) : escaped(name);
       const label = labels.length === 0 ? '' : ` (${escaped(labels.join(', '))})`;
-      const figures = cells.map(({ text, spread }) =>
+      const numbers = cells.map(({ text, spread }) =>
         escaped(spread === undefined ? text : `${text} ${spread}`),
       );
-      return [`${title}${label}`, escaped(beta), escaped(epsilon), ...figures];
+      return [`${title}${label}`, escaped(beta), escaped(epsilon), ...numbers];
     }),
   );
   return markdownOf(titles, rows);

@@ -40,8 +40,8 @@ export function noiseGrid(
   ]);
   if (published) {
     const { sigma, regularPercent, bangPercent } = published;
-    const figures = [regularPercent, bangPercent, bangPercent - regularPercent];
-    const cells = figures.map((figure) => numberCell(figure, 1));
+    const percents = [regularPercent, bangPercent, bangPercent - regularPercent];
+    const cells = percents.map((percent) => numberCell(percent, 1));
     lines.push([{ text: `published, ${sigma}`, value: sigma }, ...cells]);
   }
   return {

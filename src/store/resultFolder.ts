@@ -41,14 +41,14 @@ type FileNames = Record<'identity' | 'result' | 'parts', string>;
 export interface ResultFolder<Name extends string = keyof typeof FILES> {
   path: string;
   /**
-   * Takes the folder's lock, makes it ready to be written to, and empties it first if that was asked for. Nothing
-   * on the disk changes before: what else is wrong with a command costs no results.
+   * Does `work` while this process holds the folder's lock. Makes the folder ready to be written to first, and
+   * empties it if that was asked for. Nothing on the disk changes before: what else is wrong with a command costs
+   * no results.
    *
-   * @throws UserError if it cannot be written, another process works there, or has begun another experiment there
+   * @throws UserError if it cannot be written, another process works there, or has begun another experiment there;
+   *   what `work` throws
    */
-  begin(): void;
-  /** Gives the lock back. */
-  end(): void;
+  hold<T>(work: () => Promise<T>): Promise<T>;
   /** The path of a file, or, where that is a folder, of one in it. */
   file(name: Name, inner?: string): string;
   has(name: Name): boolean;
@@ -95,13 +95,9 @@ export function openFolder<Files extends FileNames = typeof FILES>(
     if (!lock) throw new Error(`${folder} is written without its lock`);
     lock.check();
   };
-  const end = (): void => {
-    lock?.release();
-    lock = undefined;
-  };
   return {
     path: folder,
-    begin() {
+    async hold(work) {
       makeWritable(folder);
       // Who has lost it is told by `check` when it writes next.
       lock = takeLock(path.join(folder, LOCK_FILE), 'run', () => undefined);
@@ -112,12 +108,12 @@ export function openFolder<Files extends FileNames = typeof FILES>(
         if (force) for (const name of names.toReversed()) remove(path.join(folder, name));
         removeLeftovers(folder, names);
         if (!existsSync(file('identity'))) writeFileAtomic(file('identity'), stringify(identity));
-      } catch (error) {
-        end();
-        throw error;
+        return await work();
+      } finally {
+        lock.release();
+        lock = undefined;
       }
     },
-    end,
     file,
     has: (name) => existsSync(file(name)),
     write(name, content, inner) {

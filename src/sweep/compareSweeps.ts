@@ -88,7 +88,7 @@ export function compareSweeps(
 
 /** Whether all numbers except for durations are equal. */
 function sameRow(a: Row, b: Row): boolean {
-  const figures = (row: Row): string =>
+  const numbers = (row: Row): string =>
     JSON.stringify(row, (key, value: unknown) => (key === 'seconds' ? undefined : value));
-  return figures(a) === figures(b);
+  return numbers(a) === numbers(b);
 }

@@ -3,7 +3,6 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'nod
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot, reason } from '#bang/base/files.js';
-import { COMMANDS } from '#bang/cli/commands.js';
 import { version } from '#bang/base/version.js';
 import { bang, bangOk, executable, expectRefusal, workspace, type Workspace } from './bang.js';
 
@@ -60,10 +59,6 @@ describe('what is loaded at start', () => {
   it('is not what fetches, where nothing is fetched', async () => {
     const loaded = await loadedBy('init', 'loaded.yaml');
     expect(loaded.filter((file) => /pacote|npmcli|cacache|\/tar\//.test(file))).toEqual([]);
-  });
-
-  it.each(COMMANDS)('is described like the rest: $command', async ({ command, describe, load }) => {
-    expect(await load()).toMatchObject({ command, describe });
   });
 });
 

@@ -15,7 +15,7 @@ import {
 } from '#bang/report/check.js';
 
 const verdict = (name: string, more: Partial<Verdict> = {}): Verdict => ({
-  figure: scalar(name),
+  quantity: scalar(name),
   value: 4,
   min: null,
   max: 5,

@@ -62,7 +62,7 @@ export function entriesTable(id: string, caption: Content, entries: readonly Ent
 function entryLine(line: Line, { rows }: Entry): Html {
   const { name, labels, beta, epsilon, cells } = line;
   const kind = line.kind === 'ours' && rows.length === 0 ? 'none' : line.kind;
-  const figures = cells.map(({ text, spread, measured }, i) => {
+  const numbers = cells.map(({ text, spread, measured }, i) => {
     const column = COLUMNS[i].quantity;
     const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
     if (!measured) return html`<td${unmasked}>${text}</td>`;
@@ -77,7 +77,7 @@ function entryLine(line: Line, { rows }: Entry): Html {
     <th scope="row">${name}${label}</th>
     <td>${perLayer(beta)}</td>
     <td>${perLayer(epsilon)}</td>
-    ${figures}
+    ${numbers}
   </tr> `;
 }
 

@@ -1,6 +1,7 @@
 import { printable } from '../../base/text.js';
 import type { Collected } from './contents.js';
 import type { Galleries } from './galleries.js';
+import { glossarySection } from './glossarySection.js';
 import { gallerySection } from './gallerySection.js';
 import { noiseSection } from './noiseSection.js';
 import type { Plots } from './plots.js';
@@ -49,7 +50,8 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     provenanceSection(parts),
     leftOutSection([...notes, ...galleries.notes]),
   ];
-  return all.flatMap((section) => section ?? []);
+  const sections = all.flatMap((section) => section ?? []);
+  return sections.length === 0 ? [] : [...sections, glossarySection()];
 }
 
 /** An `id` for each name; if names are equal, all but the first get a number. */

@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { packageRoot } from '../../base/files.js';
+import { type Content, html } from './html.js';
+import type { Section } from './section.js';
+
+/** The terms of `docs/glossary.md`, in a box that unfolds. */
+export function glossarySection(): Section {
+  const text = readFileSync(path.join(packageRoot, 'docs', 'glossary.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| (\*\*.+?) +\| (.+?) +\|$/gm)].map(
+    ([, term, meaning]) =>
+      html`<dt>${inline(term)}</dt>
+        <dd>${inline(meaning)}</dd> `,
+  );
+  const body = html`<details data-key="terms">
+    <summary>What the words and symbols on this page mean</summary>
+    <dl>${rows}</dl>
+  </details>`;
+  return { id: 'terms', title: 'Terms', body };
+}
+
+/** Markdown's bold text and code; nothing else stands in the glossary's table. */
+function inline(markdown: string): Content[] {
+  return markdown.split(/(\*\*.+?\*\*|`.+?`)/).map((part) => {
+    if (part.startsWith('**')) return html`<b>${part.slice(2, -2)}</b>`;
+    return part.startsWith('`') ? html`<code>${part.slice(1, -1)}</code>` : part;
+  });
+}
