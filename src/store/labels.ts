@@ -4,7 +4,7 @@ import { type Config, isBang } from '../config/experiment.js';
 import { BESIDE, differencesIn, type Identity, INCIDENTAL, textAt } from './identity.js';
 
 /** The part of a result that names an experiment. */
-export interface Subject {
+export interface Labelled {
   config: Partial<Config>;
   weights: string;
   data: { sha256: string };
@@ -38,8 +38,8 @@ export function departuresFrom(published: PublishedRow, config: Partial<Config>)
  * For each of several experiments, what tells it from the others: the keys in which they differ, each with
  * its own value.
  */
-export function tellingApart(subjects: readonly Subject[]): string[][] {
-  const all = subjects.map(identityOf);
+export function tellingApart(experiments: readonly Labelled[]): string[][] {
+  const all = experiments.map(identityOf);
   const keys = new Set(
     all.flatMap((one) => differencesIn(all[0], one, ALIKE).map(({ key }) => key)),
   );
@@ -50,7 +50,7 @@ export function tellingApart(subjects: readonly Subject[]): string[][] {
 
 const ALIKE = BESIDE.filter((key) => key !== 'published');
 
-function identityOf({ config, weights, data }: Subject): Identity {
+function identityOf({ config, weights, data }: Labelled): Identity {
   const brief = (sha256: string): string => sha256.slice(0, 12);
   return JSON.parse(
     JSON.stringify({
