@@ -24,8 +24,9 @@ import { evaluateInto, finish, finishedResult } from './resultIn.js';
  */
 export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
   threadCount(options.threads);
-  const { force, inputs } = options;
-  const folder = openFolder(options.out, config, { ignored: INCIDENTAL, force, inputs });
+  const { force, inputs, patience } = options;
+  const given = { ignored: INCIDENTAL, force, inputs, patience };
+  const folder = openFolder(options.out, config, given);
   const known = async ({ progress }: Pick<RunOptions, 'progress'>): Promise<Result | undefined> => {
     const isOf = (result: Result) => differenceOf(config, result.config, INCIDENTAL);
     const result = await finishedResult(folder, config.data, isOf, { ...options, progress });
@@ -96,7 +97,8 @@ export async function trainUntil(
   iteration: number,
   options: RunOptions,
 ): Promise<void> {
-  const folder = openFolder(options.out, config, { ignored: INCIDENTAL });
+  const { patience } = options;
+  const folder = openFolder(options.out, config, { ignored: INCIDENTAL, patience });
   if (folder.has('result') || folder.has('weights')) return;
   const subject = await subjectOf(config, options);
   try {

@@ -12,6 +12,8 @@ export interface RunOptions {
   /** A folder with the data set's files, instead of the cache. */
   dataDir?: string;
   threads?: number;
+  /** How long to wait for a process that holds the result folder, in milliseconds: default 0. */
+  patience?: number;
   progress: Progress;
   signal?: AbortSignal;
 }

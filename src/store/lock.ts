@@ -25,6 +25,9 @@ export interface Holder extends ProcessId {
   token: string;
 }
 
+/** Another process holds a lock. */
+export class Occupied extends UserError {}
+
 /** What a lock says to others. */
 export interface LockState {
   holder: Holder;
@@ -50,7 +53,7 @@ const SILENT_MS = 120_000;
  *
  * @param who what holds a folder of this kind, for the message: a sweep
  * @param lost called if another process has taken the folder, as after a long suspension
- * @throws UserError that names the holder, or says why there can be no lock
+ * @throws Occupied, which names the holder; UserError if there can be no lock
  */
 export function takeLock(file: string, who: string, lost: () => void): Lock {
   const holder: Holder = {
@@ -63,11 +66,11 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
   try {
     while (!created(file, content)) {
       const found = readLock(file);
-      if (found?.live === true) throw new UserError(occupied(file, who, found));
+      if (found?.live === true) throw new Occupied(occupied(file, who, found));
       if (found) removeDead(file, found.holder.token);
     }
     // On a file system where two can create the same file, the last one has it.
-    if (!isHeldBy(holder.token, file)) throw new UserError(occupied(file, who, readLock(file)));
+    if (!isHeldBy(holder.token, file)) throw new Occupied(occupied(file, who, readLock(file)));
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(`cannot write ${file}: ${reason(error)}`);

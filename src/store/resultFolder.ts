@@ -3,10 +3,11 @@ import { stringify } from 'yaml';
 import { UserError } from '../base/errors.js';
 import { readJson, writeFileAtomic } from '../base/files.js';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { differenceOf, type Identity, readIdentity } from './identity.js';
 import { type Parts, partsIn } from './parts.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
-import { LOCK_FILE, takeLock, type Lock } from './lock.js';
+import { LOCK_FILE, Occupied, takeLock, type Lock } from './lock.js';
 
 /** The files of a run's result folder. */
 export const FILES = {
@@ -69,6 +70,8 @@ export interface FolderOptions {
   force?: boolean;
   /** Files that the experiment is read from, which `force` must not remove. */
   inputs?: readonly string[];
+  /** How long to wait for a process that holds the folder, in milliseconds. */
+  patience?: number;
 }
 
 /**
@@ -79,7 +82,7 @@ export interface FolderOptions {
 export function openFolder<Files extends FileNames = typeof FILES>(
   folder: string,
   identity: Identity,
-  { ignored = [], force = false, inputs = [] }: FolderOptions = {},
+  { ignored = [], force = false, inputs = [], patience = 0 }: FolderOptions = {},
   files: Files = FILES as unknown as Files,
 ): ResultFolder<keyof Files & string> {
   const names: string[] = Object.values(files);
@@ -99,8 +102,7 @@ export function openFolder<Files extends FileNames = typeof FILES>(
     path: folder,
     async hold(work) {
       makeWritable(folder);
-      // Who has lost it is told by `check` when it writes next.
-      lock = takeLock(path.join(folder, LOCK_FILE), 'run', () => undefined);
+      lock = await lockOf(folder, patience);
       try {
         // Another process may have been here since the folder was opened.
         refuse();
@@ -127,6 +129,20 @@ export function openFolder<Files extends FileNames = typeof FILES>(
     result: () => readJson(file('result')),
     parts: (key) => partsIn(file('parts'), key, check),
   };
+}
+
+/** @throws Occupied if another process still holds the folder after `patience` milliseconds */
+async function lockOf(folder: string, patience: number): Promise<Lock> {
+  const end = performance.now() + patience;
+  for (;;) {
+    try {
+      // Who loses it is told by `check` at the next write.
+      return takeLock(path.join(folder, LOCK_FILE), 'run', () => undefined);
+    } catch (error) {
+      if (!(error instanceof Occupied) || performance.now() >= end) throw error;
+      await setTimeout(50);
+    }
+  }
 }
 
 function refuseToLose(

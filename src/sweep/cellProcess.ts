@@ -5,6 +5,8 @@ import type { Progress } from '../base/progress.js';
 import type { FromCell, ToCell } from './pool.js';
 
 const UPDATE_EVERY_MS = 500;
+/** After a sweep was killed, the processes of its cells take a moment to notice. */
+const PATIENCE_MS = 30_000;
 
 const controller = new AbortController();
 
@@ -24,7 +26,7 @@ function send(message: FromCell): void {
 }
 
 async function compute({ config, until, ...given }: Exclude<ToCell, 'stop'>): Promise<void> {
-  const options = { ...given, progress, signal: controller.signal };
+  const options = { ...given, patience: PATIENCE_MS, progress, signal: controller.signal };
   try {
     if (until === undefined) await runExperiment(config, options);
     else await trainUntil(config, until, options);

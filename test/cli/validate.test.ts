@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import yargs from 'yargs';
-import { initCommand, startingConfig } from '#bang/cli/init.js';
-import { configJsonSchema, schemaCommand } from '#bang/cli/schema.js';
+import { COMMANDS, whenUsed } from '#bang/cli/commands.js';
+import { startingConfig } from '#bang/cli/init.js';
+import { configJsonSchema } from '#bang/cli/schema.js';
 import { summary, validateCommand } from '#bang/cli/validate.js';
 import { UserError } from '#bang/base/errors.js';
 import { configKeys, configSchema } from '#bang/config/experimentSchema.js';
@@ -39,9 +40,7 @@ async function bang(...args: string[]): Promise<string> {
   try {
     await yargs(args)
       .scriptName('bang')
-      .command(validateCommand)
-      .command(initCommand)
-      .command(schemaCommand)
+      .command(COMMANDS.map(whenUsed))
       .strict()
       .exitProcess(false)
       .fail((message: string | null, error: Error | undefined) => {

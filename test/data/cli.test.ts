@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import yargs from 'yargs';
-import { dataCommand } from '#bang/cli/data.js';
+import { COMMANDS, whenUsed } from '#bang/cli/commands.js';
 import { ExperimentError } from '#bang/base/errors.js';
 import { temporaryFolder } from './registry.js';
 
@@ -28,7 +28,7 @@ describe('bang data', () => {
       return true;
     });
     const parser = yargs(args)
-      .command(dataCommand)
+      .command(COMMANDS.map(whenUsed))
       .exitProcess(false)
       .fail((message: string | null, error: Error | undefined) => {
         throw error ?? new Error(message ?? '');

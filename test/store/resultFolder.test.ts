@@ -1,0 +1,70 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { openFolder } from '#bang/store/resultFolder.js';
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-folder-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+it('is held by one at a time, until its work ends or fails', async () => {
+  const [first, second] = [openFolder(folder, { seed: 1 }), openFolder(folder, { seed: 1 })];
+  await first.hold(async () => {
+    first.write('table', 'first');
+    await expect(second.hold(() => Promise.resolve())).rejects.toThrow(/another run works there/);
+  });
+  await expect(second.hold(() => Promise.reject(new Error('fails')))).rejects.toThrow('fails');
+  expect(await first.hold(() => Promise.resolve(5))).toBe(5);
+  expect(existsSync(path.join(folder, 'bang.lock'))).toBe(false);
+});
+
+it('can be waited for', async () => {
+  const order: string[] = [];
+  const first = openFolder(folder, { seed: 1 });
+  const second = openFolder(folder, { seed: 1 }, { patience: 10_000 });
+  const short = openFolder(folder, { seed: 1 }, { patience: 50 });
+  await Promise.all([
+    first.hold(async () => {
+      await setTimeout(400);
+      order.push('first');
+    }),
+    second.hold(() => Promise.resolve(order.push('second'))),
+    expect(short.hold(() => Promise.resolve())).rejects.toThrow(/another run works there/),
+  ]);
+  expect(order).toEqual(['first', 'second']);
+});
+
+it('is refused where another experiment has begun in it since it was opened', async () => {
+  const [one, other] = [openFolder(folder, { seed: 1 }), openFolder(folder, { seed: 2 })];
+  await one.hold(() => Promise.resolve());
+  await expect(other.hold(() => Promise.resolve())).rejects.toThrow(/seed was 1, is 2/);
+  expect(existsSync(path.join(folder, 'bang.lock'))).toBe(false);
+});
+
+it('is written only while it is held', async () => {
+  const held = openFolder(folder, { seed: 1 });
+  for (const write of [
+    () => {
+      held.write('table', '');
+    },
+    () => {
+      held.remove('table');
+    },
+    () => {
+      held.parts({}).write('part', 1);
+    },
+  ]) {
+    expect(write).toThrow(/without its lock/);
+    await held.hold(() => {
+      write();
+      return Promise.resolve();
+    });
+    expect(write).toThrow(/without its lock/);
+  }
+});
