@@ -2,14 +2,39 @@ import { defineConfig } from 'vitest/config';
 
 const script = process.env.npm_lifecycle_event;
 
+/** What the kernels of native/ compute, which is tested as compiled for the machine and to WebAssembly. */
+const KERNELS = [
+  ...['block', 'border', 'kernels', 'noise', 'parity'].map((name) => `test/engine/${name}.test.ts`),
+  'test/model/{forward,layers,predict}.test.ts',
+  'test/training/{bang,train}.test.ts',
+  'test/attacks/authors.test.ts',
+];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // What takes minutes, or needs a browser or `bang setup tensorflow` before, has commands of its own.
     exclude: ['browser', 'long', 'mutations', 'tensorflow']
       .filter((name) => script !== `test:${name}`)
       .map((name) => `test/${name}/**`),
-    env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : 'native' },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'bang',
+          include: ['test/**/*.test.ts'],
+          env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : 'native' },
+        },
+      },
+      // Of the scripts, only `npm test` tests the kernels.
+      ...(!script?.startsWith('test:')
+        ? [
+            {
+              extends: true as const,
+              test: { name: 'wasm', include: KERNELS, env: { BANG_TEST_ENGINE: 'wasm' } },
+            },
+          ]
+        : []),
+    ],
     // Two cores: one process a test file, and the kernels' own threads inside it.
     maxWorkers: 2,
     maxConcurrency: 2,

@@ -4,52 +4,118 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "border.h"
 #include "levels.h"
-#include "threads.h"
+#include "memory.h"
 
 const bang::Kernels* bang::kernels = nullptr;
 
+void bang::refuse(const std::string& message) { throw std::invalid_argument(message); }
+void bang::outOfMemory() { throw std::bad_alloc(); }
+
 namespace {
 
+using bang::Argument;
 using bang::Arguments;
 using bang::availableLevels;
 using bang::Kernels;
 using bang::kernels;
 
-void setThreads(const Napi::CallbackInfo& info) {
-  Arguments in(info);
-  const int count = in.size("threads");
-  if (count < 1 || count > 256) in.fail("threads must be from 1 to 256");
-  bang::setThreads(count);
+Argument::Kind kindOf(napi_typedarray_type type) {
+  switch (type) {
+    case napi_float32_array: return Argument::FLOATS;
+    case napi_int32_array: return Argument::INTEGERS;
+    case napi_uint32_array: return Argument::WORDS;
+    case napi_uint8_array: return Argument::BYTES;
+    default: return Argument::OTHER;
+  }
 }
 
-/// Multiply-adds per second of all threads together; each runs for `seconds`.
-Napi::Value peak(const Napi::CallbackInfo& info) {
-  Arguments in(info);
-  const float seconds = in.number("seconds");
-  if (!(seconds > 0 && seconds <= 60)) in.fail("seconds must be more than 0 and at most 60");
-  struct Peak {
-    double seconds, each[256];
-  } result = {seconds, {}};
-  const int count = bang::threads();
-  bang::parallelFor(
-      count,
-      [](void* context, int i) {
-        auto* peak = static_cast<Peak*>(context);
-        peak->each[i] = kernels->peak(peak->seconds);
-      },
-      &result);
-  double sum = 0;
-  for (int i = 0; i < count; i++) sum += result.each[i];
-  return Napi::Number::New(info.Env(), sum);
+/// Reads an argument without calling JavaScript, which could call this addon again.
+void read(napi_env env, napi_value value, Argument& argument) {
+  bool isArray = false;
+  napi_is_typedarray(env, value, &isArray);
+  if (isArray) {
+    napi_typedarray_type type;
+    napi_value buffer;
+    size_t offset;
+    napi_get_typedarray_info(env, value, &type, &argument.length, &argument.data, &buffer, &offset);
+    bool own = false;
+    napi_is_arraybuffer(env, buffer, &own);
+    argument.kind = kindOf(type);
+    argument.shared = !own;
+    argument.number = 1;
+    return;
+  }
+  napi_valuetype type;
+  napi_typeof(env, value, &type);
+  argument.number = 1;
+  bool flag;
+  switch (type) {
+    case napi_undefined:
+    case napi_null:
+      argument.kind = Argument::NONE;
+      argument.number = 0;
+      return;
+    case napi_number:
+      argument.kind = Argument::NUMBER;
+      napi_get_value_double(env, value, &argument.number);
+      return;
+    case napi_boolean:
+      argument.kind = Argument::FLAG;
+      napi_get_value_bool(env, value, &flag);
+      argument.number = flag;
+      return;
+    default: argument.kind = Argument::OTHER;
+  }
+}
+
+/// Each of Node's threads has an environment of its own, but they share the thread pool and the level: one call
+/// at a time.
+std::mutex oneAtATime;
+
+/// What `function` returns, with its exceptions as JavaScript's; others than Node's would end the process.
+template <class Function>
+Napi::Value guarded(const Napi::CallbackInfo& info, Function function) {
+  std::lock_guard<std::mutex> lock(oneAtATime);
+  try {
+    return function();
+  } catch (const std::invalid_argument& error) {
+    throw Napi::TypeError::New(info.Env(), error.what());
+  } catch (const std::bad_alloc&) {
+    throw Napi::Error::New(info.Env(), "not enough memory");
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Napi::Error::New(info.Env(), error.what());
+  }
+}
+
+/// A function of the border, which returns nothing or a number.
+template <auto FUNCTION>
+Napi::Value border(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const size_t count = info.Length();
+    if (count > bang::MOST_ARGUMENTS) bang::refuse("too many arguments");
+    Argument given[bang::MOST_ARGUMENTS];
+    for (size_t i = 0; i < count; i++) read(info.Env(), info[i], given[i]);
+    Arguments in(given, static_cast<int>(count));
+    if constexpr (std::is_void_v<decltype(FUNCTION(in))>) {
+      FUNCTION(in);
+      return info.Env().Undefined();
+    } else {
+      return Napi::Number::New(info.Env(), FUNCTION(in));
+    }
+  });
 }
 
 /// Bytes from the start of an ArrayBuffer to the first cache-line boundary in it.
 Napi::Value alignment(const Napi::CallbackInfo& info) {
-  if (!info[0].IsArrayBuffer()) Arguments(info).fail("alignment takes an ArrayBuffer");
+  if (!info[0].IsArrayBuffer()) bang::refuse("alignment takes an ArrayBuffer");
   const auto address = reinterpret_cast<uintptr_t>(info[0].As<Napi::ArrayBuffer>().Data());
   return Napi::Number::New(info.Env(), static_cast<double>((64 - address % 64) % 64));
 }
@@ -71,16 +137,16 @@ Napi::Value levels(const Napi::CallbackInfo& info) {
 }
 
 /// Selects a level by name, so that tests can run one below the best.
-void setLevel(const Napi::CallbackInfo& info) {
+Napi::Value setLevel(const Napi::CallbackInfo& info) {
   // Converting another type could call JavaScript, and that this addon again.
-  if (!info[0].IsString()) Arguments(info).fail("the level must be a string");
+  if (!info[0].IsString()) bang::refuse("the level must be a string");
   const std::string wanted = info[0].As<Napi::String>().Utf8Value();
   for (const Kernels* candidate : availableLevels()) {
     if (wanted != candidate->level) continue;
     kernels = candidate;
-    return;
+    return info.Env().Undefined();
   }
-  Arguments(info).fail("this processor does not run the level " + wanted);
+  bang::refuse("this processor does not run the level " + wanted);
 }
 
 /// The names of all kernels, from which the tests know whether each is tested.
@@ -91,41 +157,29 @@ Napi::Value kernelNames(const Napi::CallbackInfo& info) {
   return names;
 }
 
-/// Each of Node's threads has an environment of its own, but they share the thread pool and the level: one call
-/// at a time.
-std::mutex oneAtATime;
+template <auto FUNCTION>
+Napi::Value control(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] { return FUNCTION(info); });
+}
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   {
     std::lock_guard<std::mutex> lock(oneAtATime);
     if (!kernels) kernels = availableLevels().front();
   }
-  const auto define = [&](const char* name, auto function) {
-    // Other exceptions than Node's, such as for lack of memory or threads, would end the process.
-    const auto guarded = [function](const Napi::CallbackInfo& info) {
-      std::lock_guard<std::mutex> lock(oneAtATime);
-      try {
-        return function(info);
-      } catch (const Napi::Error&) {
-        throw;
-      } catch (const std::bad_alloc&) {
-        throw Napi::Error::New(info.Env(), "not enough memory");
-      } catch (const std::exception& error) {
-        throw Napi::Error::New(info.Env(), error.what());
-      }
-    };
-    exports.Set(name, Napi::Function::New(env, guarded, name));
+  const auto define = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
   };
-#define KERNEL(name, ...) define(#name, bang::border::name);
+#define KERNEL(name, ...) define(#name, border<bang::border::name>);
 #include "kernels.def"
-  define("kernelNames", kernelNames);
-  define("setThreads", setThreads);
-  define("peak", peak);
-  define("alignment", alignment);
-  define("scratchBytes", scratchBytes);
-  define("level", level);
-  define("levels", levels);
-  define("setLevel", setLevel);
+  define("setThreads", border<bang::border::setThreads>);
+  define("peak", border<bang::border::peak>);
+  define("kernelNames", control<kernelNames>);
+  define("alignment", control<alignment>);
+  define("scratchBytes", control<scratchBytes>);
+  define("level", control<level>);
+  define("levels", control<levels>);
+  define("setLevel", control<setLevel>);
   return exports;
 }
 

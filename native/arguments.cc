@@ -4,71 +4,69 @@
 
 namespace bang {
 
-void Arguments::fail(const std::string& message) const {
-  throw Napi::TypeError::New(info_.Env(), message);
+Argument& Arguments::next() {
+  return next_ < count_ ? given_[next_++] : none_;
 }
 
 int Arguments::size(const char* name) {
-  const Napi::Value value = info_[next_++];
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  const Argument& value = next();
+  const double number = value.kind == Argument::NUMBER ? value.number : -1;
   if (!(number >= 0 && number < 2147483648.0) || number != std::floor(number))
     fail(std::string(name) + " must be a whole number from 0 to 2^31-1");
   return static_cast<int>(number);
 }
 
 float Arguments::number(const char* name) {
-  const Napi::Value value = info_[next_++];
-  if (!value.IsNumber()) fail(std::string(name) + " must be a number");
-  return value.As<Napi::Number>().FloatValue();
+  const Argument& value = next();
+  if (value.kind != Argument::NUMBER) fail(std::string(name) + " must be a number");
+  return static_cast<float>(value.number);
 }
 
-bool Arguments::flag() { return info_[next_++].ToBoolean().Value(); }
+bool Arguments::flag() { return next().number != 0; }
 
-template <class T>
-Napi::TypedArrayOf<T> Arguments::array(const char* name, napi_typedarray_type type,
-                                       const char* expected) {
-  const Napi::Value value = info_[next_++];
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
-    fail(std::string(name) + " must be " + expected);
+Argument& Arguments::array(const char* name, Argument::Kind kind, const char* expected) {
+  Argument& value = next();
+  if (value.kind != kind) fail(std::string(name) + " must be " + expected);
   // Another thread could change it after it has been checked.
-  if (!value.As<Napi::TypedArray>().ArrayBuffer().IsArrayBuffer())
-    fail(std::string(name) + " must not be in shared memory");
-  return value.As<Napi::TypedArrayOf<T>>();
+  if (value.shared) fail(std::string(name) + " must not be in shared memory");
+  return value;
 }
 
-template <class T>
-T* Arguments::known(const char* name, T* data, size_t count, bool written, bool inPlace) {
-  if (count == 0) return data;
-  const char* begin = reinterpret_cast<const char*>(data);
-  const Range range = {name, begin, begin + count * sizeof(T), written};
-  for (const Range& other : ranges_) {
+void Arguments::remember(const char* name, Argument& argument, size_t bytes, bool written,
+                         bool inPlace) {
+  if (argument.length == 0) return;
+  argument.written |= written;
+  const char* begin = static_cast<const char*>(argument.data);
+  const Range range = {name, begin, begin + bytes, written};
+  for (int i = 0; i < rangeCount_; i++) {
+    const Range& other = ranges_[i];
     const bool apart = range.end <= other.begin || other.end <= range.begin;
     const bool same = range.begin == other.begin && range.end == other.end;
     if (apart || (!written && !other.written) || (inPlace && same && !other.written)) continue;
     fail(std::string(name) + " shares memory with " + other.name);
   }
-  ranges_.push_back(range);
-  return data;
+  ranges_[rangeCount_++] = range;
 }
 
 template <class T>
-T* Arguments::array(const char* name, napi_typedarray_type type, const char* expected,
+T* Arguments::array(const char* name, Argument::Kind kind, const char* expected,
                     std::initializer_list<int> shape, bool written, bool inPlace) {
-  auto values = array<T>(name, type, expected);
+  Argument& values = array(name, kind, expected);
   double length = 1;
   for (int extent : shape) length *= extent;
-  if (static_cast<double>(values.ElementLength()) != length)
-    fail(std::string(name) + " has " + std::to_string(values.ElementLength()) + " values, expected " +
+  if (static_cast<double>(values.length) != length)
+    fail(std::string(name) + " has " + std::to_string(values.length) + " values, expected " +
          std::to_string(static_cast<long long>(length)));
-  return known(name, values.Data(), values.ElementLength(), written, inPlace);
+  remember(name, values, values.length * sizeof(T), written, inPlace);
+  return static_cast<T*>(values.data);
 }
 
 float* Arguments::floats(const char* name, std::initializer_list<int> shape) {
-  return array<float>(name, napi_float32_array, "a Float32Array", shape);
+  return array<float>(name, Argument::FLOATS, "a Float32Array", shape);
 }
 
 float* Arguments::output(const char* name, std::initializer_list<int> shape, bool inPlace) {
-  return array<float>(name, napi_float32_array, "a Float32Array", shape, true, inPlace);
+  return array<float>(name, Argument::FLOATS, "a Float32Array", shape, true, inPlace);
 }
 
 float* Arguments::outputOrNull(const char* name, std::initializer_list<int> shape) {
@@ -76,7 +74,7 @@ float* Arguments::outputOrNull(const char* name, std::initializer_list<int> shap
 }
 
 uint8_t* Arguments::outputBytes(const char* name, std::initializer_list<int> shape) {
-  return array<uint8_t>(name, napi_uint8_array, "a Uint8Array", shape, true);
+  return array<uint8_t>(name, Argument::BYTES, "a Uint8Array", shape, true);
 }
 
 float* Arguments::floatsOrNull(const char* name, std::initializer_list<int> shape) {
@@ -84,25 +82,25 @@ float* Arguments::floatsOrNull(const char* name, std::initializer_list<int> shap
 }
 
 uint8_t* Arguments::bytes(const char* name, std::initializer_list<int> shape) {
-  return array<uint8_t>(name, napi_uint8_array, "a Uint8Array", shape);
+  return array<uint8_t>(name, Argument::BYTES, "a Uint8Array", shape);
 }
 
 int32_t* Arguments::integers(const char* name, std::initializer_list<int> shape) {
-  return array<int32_t>(name, napi_int32_array, "an Int32Array", shape);
+  return array<int32_t>(name, Argument::INTEGERS, "an Int32Array", shape);
 }
 
 uint32_t* Arguments::words(const char* name, int least, int most, int* count) {
-  auto values = array<uint32_t>(name, napi_uint32_array, "a Uint32Array");
-  const size_t length = values.ElementLength();
-  if (length < static_cast<size_t>(least) || length > static_cast<size_t>(most))
-    fail(std::string(name) + " has " + std::to_string(length) + " values, expected " +
+  Argument& values = array(name, Argument::WORDS, "a Uint32Array");
+  if (values.length < static_cast<size_t>(least) || values.length > static_cast<size_t>(most))
+    fail(std::string(name) + " has " + std::to_string(values.length) + " values, expected " +
          std::to_string(least) + " to " + std::to_string(most));
-  if (count) *count = static_cast<int>(length);
-  return known(name, values.Data(), length);
+  if (count) *count = static_cast<int>(values.length);
+  remember(name, values, values.length * sizeof(uint32_t), false, false);
+  return static_cast<uint32_t*>(values.data);
 }
 
 bool Arguments::skipNull() {
-  const bool none = info_[next_].IsNull() || info_[next_].IsUndefined();
+  const bool none = next_ >= count_ || given_[next_].kind == Argument::NONE;
   if (none) next_++;
   return none;
 }

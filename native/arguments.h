@@ -1,20 +1,43 @@
-// Reads and checks what JavaScript passes to the addon, so that no call can crash the process.
+// Reads and checks what JavaScript passes, so that no call can crash the process. Independent of how it is
+// passed: by Node-API (addon.cc) or in WebAssembly's memory (wasm.cc).
 #pragma once
-#include <napi.h>
+#include <stdint.h>
 
 #include <initializer_list>
 #include <string>
-#include <vector>
 
 #include "kernels.h"
 
 namespace bang {
 
+/// One argument of a call.
+struct Argument {
+  enum Kind : int32_t { NONE, NUMBER, FLAG, FLOATS, INTEGERS, WORDS, BYTES, OTHER };
+  /// NONE is null or undefined, OTHER what no kernel takes.
+  Kind kind = NONE;
+  /// Of an array: in memory that another thread may change.
+  bool shared = false;
+  /// Of an array: whether the kernel writes it. Set as it is read.
+  bool written = false;
+  /// The value of a number; 0 or 1 of a flag.
+  double number = 0;
+  /// An array's values.
+  void* data = nullptr;
+  size_t length = 0;
+};
+
+/// forward takes the most: 6 arguments, and two for each layer.
+constexpr int MOST_ARGUMENTS = 6 + 2 * MOST_FORWARD_LAYERS;
+
+/// Ends the call with a TypeError of this message. Defined where the calls come from.
+[[noreturn]] void refuse(const std::string& message);
+
 /// The arguments of one call, read in order. Each function reads the next argument and throws a TypeError
 /// that begins with the argument's name if it is invalid. `shape` determines an array's exact length.
 class Arguments {
  public:
-  explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
+  /// `count` is at most MOST_ARGUMENTS; the ones after them are NONE.
+  Arguments(Argument* given, int count) : given_(given), count_(count) {}
 
   /// From 0 to 2^31 - 1, so that the product of two fits in 64 bits.
   int size(const char* name);
@@ -41,14 +64,15 @@ class Arguments {
   /// The same from an array that has already been read.
   Geometry geometryIn(const int32_t* values, bool pooling) const;
 
-  [[noreturn]] void fail(const std::string& message) const;
+  [[noreturn]] void fail(const std::string& message) const { refuse(message); }
 
  private:
+  /// The next argument.
+  Argument& next();
+  Argument& array(const char* name, Argument::Kind kind, const char* expected);
   template <class T>
-  Napi::TypedArrayOf<T> array(const char* name, napi_typedarray_type type, const char* expected);
-  template <class T>
-  T* array(const char* name, napi_typedarray_type type, const char* expected,
-           std::initializer_list<int> shape, bool written = false, bool inPlace = false);
+  T* array(const char* name, Argument::Kind kind, const char* expected, std::initializer_list<int> shape,
+           bool written = false, bool inPlace = false);
 
   /// The memory of an argument.
   struct Range {
@@ -56,12 +80,13 @@ class Arguments {
     bool written;
   };
   /// Remembers an argument, and refuses one that overlaps with what is written.
-  template <class T>
-  T* known(const char* name, T* data, size_t count, bool written = false, bool inPlace = false);
+  void remember(const char* name, Argument& argument, size_t bytes, bool written, bool inPlace);
 
-  const Napi::CallbackInfo& info_;
-  std::vector<Range> ranges_;
-  size_t next_ = 0;
+  Argument* given_;
+  int count_, next_ = 0;
+  Argument none_;
+  Range ranges_[MOST_ARGUMENTS];
+  int rangeCount_ = 0;
 };
 
 }  // namespace bang

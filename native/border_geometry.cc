@@ -41,8 +41,7 @@ Kappa kappaOf(const Geometry& g, Arguments& in, Geometry& pool) {
 
 }  // namespace
 
-void conv2d(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void conv2d(Arguments& in) {
   const Geometry g = in.geometry(false);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* w = in.floats("filter", {g.kH, g.kW, g.inC, g.outC});
@@ -51,8 +50,7 @@ void conv2d(const Napi::CallbackInfo& info) {
   kernels->conv2d(g, x, w, bias, relu, in.output("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
-void conv2dMaxPool(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void conv2dMaxPool(Arguments& in) {
   const Geometry g = in.geometry(false);
   const Geometry pool = maxPoolingOf(g, in);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
@@ -63,8 +61,7 @@ void conv2dMaxPool(const Napi::CallbackInfo& info) {
   kernels->conv2dMaxPool(g, pool, x, w, bias, y, winner);
 }
 
-void conv2dInputGradient(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void conv2dInputGradient(Arguments& in) {
   const Geometry g = in.geometry(false);
   Geometry pool;
   const Kappa kappa = kappaOf(g, in, pool);
@@ -72,8 +69,7 @@ void conv2dInputGradient(const Napi::CallbackInfo& info) {
   kernels->conv2dInputGradient(g, kappa, w, in.output("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
-void conv2dWeightGradient(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void conv2dWeightGradient(Arguments& in) {
   const Geometry g = in.geometry(false);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   Geometry pool;
@@ -84,37 +80,32 @@ void conv2dWeightGradient(const Napi::CallbackInfo& info) {
   kernels->conv2dWeightGradient(g, x, kappa, scale, dw, db);
 }
 
-void pooledNorms(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void pooledNorms(Arguments& in) {
   const Geometry pool = maxPooling(in);
   const Kappa kappa = pooledKappa(in, pool);
   kernels->pooledNorms(kappa, in.output("norm", {pool.batch}));
 }
 
-void maxPool(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void maxPool(Arguments& in) {
   const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   kernels->maxPool(g, x, in.output("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
-void maxPoolGradient(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void maxPoolGradient(Arguments& in) {
   const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
   kernels->maxPoolGradient(g, x, dy, in.output("dx", {g.batch, g.inH, g.inW, g.inC}));
 }
 
-void avgPool(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void avgPool(Arguments& in) {
   const Geometry g = in.geometry(true);
   const float* x = in.floats("x", {g.batch, g.inH, g.inW, g.inC});
   kernels->avgPool(g, x, in.output("y", {g.batch, g.outH, g.outW, g.outC}));
 }
 
-void avgPoolGradient(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void avgPoolGradient(Arguments& in) {
   const Geometry g = in.geometry(true);
   const float* dy = in.floats("dy", {g.batch, g.outH, g.outW, g.outC});
   kernels->avgPoolGradient(g, dy, in.output("dx", {g.batch, g.inH, g.inW, g.inC}));
@@ -122,9 +113,8 @@ void avgPoolGradient(const Napi::CallbackInfo& info) {
 
 /// program: for each layer its kind, 1 if ReLU follows (else 0), and its geometry. The logits are followed by
 /// the weight and bias of each layer that has them.
-void forward(const Napi::CallbackInfo& info) {
+void forward(Arguments& in) {
   constexpr int FIELDS = 15;
-  Arguments in(info);
   const int count = in.size("layers");
   if (count < 1 || count > MOST_FORWARD_LAYERS) in.fail("layers: too many or none");
   const int32_t* program = in.integers("program", {count, FIELDS});

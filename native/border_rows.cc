@@ -4,8 +4,7 @@
 namespace bang {
 namespace border {
 
-void matMul(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void matMul(Arguments& in) {
   const int M = in.size("M"), N = in.size("N"), K = in.size("K");
   const float* a = in.floats("a", {M, K});
   const bool transposeA = in.flag();
@@ -18,39 +17,34 @@ void matMul(const Napi::CallbackInfo& info) {
                   in.output("c", {M, N}));
 }
 
-void columnSums(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void columnSums(Arguments& in) {
   const int R = in.size("rows"), C = in.size("columns");
   const float* x = in.floats("x", {R, C});
   const float* scale = in.floatsOrNull("scale", {R});
   kernels->columnSums(R, C, x, scale, in.output("sums", {C}));
 }
 
-void relu(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void relu(Arguments& in) {
   const int count = in.size("count");
   const float* x = in.floats("x", {count});
   kernels->relu(static_cast<size_t>(count), x, in.output("y", {count}, true));
 }
 
-void reluGradient(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void reluGradient(Arguments& in) {
   const int count = in.size("count");
   const float* y = in.floats("y", {count});
   const float* dy = in.floats("dy", {count});
   kernels->reluGradient(static_cast<size_t>(count), y, dy, in.output("dx", {count}, true));
 }
 
-void multiply(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void multiply(Arguments& in) {
   const int count = in.size("count");
   const float* a = in.floats("a", {count});
   const float* b = in.floats("b", {count});
   kernels->multiply(static_cast<size_t>(count), a, b, in.output("y", {count}, true));
 }
 
-void softmaxCrossEntropy(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void softmaxCrossEntropy(Arguments& in) {
   const int N = in.size("batch"), C = in.size("classes");
   const float* logits = in.floats("logits", {N, C});
   const int32_t* labels = in.integers("labels", {N});
@@ -64,23 +58,20 @@ void softmaxCrossEntropy(const Napi::CallbackInfo& info) {
                                in.output("correct", {N}));
 }
 
-void rowNorms(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void rowNorms(Arguments& in) {
   const int N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {N, D});
   kernels->rowNorms(N, D, x, in.output("norm", {N}));
 }
 
-void eta(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void eta(Arguments& in) {
   const int N = in.size("batch");
   const float* norm = in.floats("norm", {N});
   const float* epsilonHat = in.floats("epsilonHat", {N});
   kernels->eta(N, norm, epsilonHat, in.output("eta", {N}));
 }
 
-void sgd(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void sgd(Arguments& in) {
   SgdStep step;
   const int count = in.size("count");
   step.count = static_cast<size_t>(count);
@@ -93,8 +84,7 @@ void sgd(const Napi::CallbackInfo& info) {
   kernels->sgd(step);
 }
 
-void normalize(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void normalize(Arguments& in) {
   const int N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {N, D});
   const float* mean = in.floatsOrNull("mean", {D});
@@ -102,15 +92,13 @@ void normalize(const Napi::CallbackInfo& info) {
   kernels->normalize(N, D, x, mean, factor, in.output("y", {N, D}, true));
 }
 
-void overLargest(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void overLargest(Arguments& in) {
   const int N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {N, D});
   kernels->overLargest(N, D, x, in.output("y", {N, D}));
 }
 
-void perturb(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void perturb(Arguments& in) {
   const int M = in.size("images"), N = in.size("batch"), D = in.size("values");
   const float* x = in.floats("x", {M, D});
   const float* d = in.floats("direction", {M, D});
@@ -121,8 +109,7 @@ void perturb(const Napi::CallbackInfo& info) {
   kernels->perturb(N, D, x, d, rows, s, in.output("y", {N, D}));
 }
 
-void addNoise(const Napi::CallbackInfo& info) {
-  Arguments in(info);
+void addNoise(Arguments& in) {
   const int N = in.size("copies"), D = in.size("values");
   const float* x = in.floats("x", {D});
   // [seed, purpose, image, firstCopy, sigma]

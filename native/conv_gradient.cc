@@ -266,7 +266,7 @@ void addTapsOf(int taps, int width, const float* x, int step, const float* kappa
 /// For windows with short rows (grey or colour images): dw[kH*kW*I][O] += x * kappa, with vectors along the
 /// channels. Works on one row of output pixels at a time, so that its data stay in the L1 cache.
 void addAlongChannels(const Element& e, float* sum) {
-  constexpr int TAPS = MANY_REGISTERS ? 8 : 5;
+  constexpr int TAPS = MANY_REGISTERS ? 8 : FUSED ? 5 : 4;
   const Geometry& g = e.g;
   const int run = g.kW * g.inC, O = g.outC, columns = roundUp(O, LANES);
   const int parts = ceilDiv(run, TAPS);

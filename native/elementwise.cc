@@ -138,8 +138,7 @@ void perturb(int N, int D, const float* x, const float* d, const int32_t* rows, 
 }
 
 double peak(double seconds) {
-  timespec begin, now;
-  clock_gettime(CLOCK_MONOTONIC, &begin);
+  const double begin = bang::now();
   constexpr int CHAINS = MANY_REGISTERS ? 24 : 12;
   Vec sum[CHAINS];
   for (int i = 0; i < CHAINS; i++) sum[i] = splat(1.0f + (float)i);
@@ -151,8 +150,7 @@ double peak(double seconds) {
       for (int i = 0; i < CHAINS; i++) sum[i] = sum[i] * a + b;
     }
     operations += 20000.0 * CHAINS * LANES;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    elapsed = (double)(now.tv_sec - begin.tv_sec) + 1e-9 * (double)(now.tv_nsec - begin.tv_nsec);
+    elapsed = bang::now() - begin;
   } while (elapsed < seconds);
   Vec total = {};
   for (int i = 0; i < CHAINS; i++) total += sum[i];

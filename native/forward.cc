@@ -9,7 +9,7 @@ namespace {
 using bang::ForwardLayer;
 
 /// Pixels and channels of a tile: P * C sums, P inputs and a weight fit in the registers.
-constexpr int TILE_PIXELS = 4, TILE_CHANNELS = MANY_REGISTERS ? 6 : 3;
+constexpr int TILE_PIXELS = 4, TILE_CHANNELS = MANY_REGISTERS ? 6 : FUSED ? 3 : 2;
 /// Channels of a tile of one pixel, at the border of an image.
 constexpr int SINGLE_CHANNELS = MANY_REGISTERS ? 16 : 8;
 
@@ -143,15 +143,18 @@ void lanePanel(const float* const* x, int count, const Terms& terms, const LaneW
   const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
   const float* w = layer.panels + (ptrdiff_t)first * layer.K;
   constexpr int P = TILE_PIXELS;
+  const auto tile = [&](auto c) {
+    // No panel is wider than a tile.
+    constexpr int C = least(decltype(c)::value, TILE_CHANNELS);
+    laneTileInto<P, C, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
+  };
   switch (columns) {
-    case 1: return laneTileInto<P, 1, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-    case 2: return laneTileInto<P, 2, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-    case 3: return laneTileInto<P, 3, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-#if defined(__AVX512F__) || defined(__aarch64__)
-    case 4: return laneTileInto<P, 4, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-    case 5: return laneTileInto<P, 5, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-    default: return laneTileInto<P, 6, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-#endif
+    case 1: return tile(std::integral_constant<int, 1>{});
+    case 2: return tile(std::integral_constant<int, 2>{});
+    case 3: return tile(std::integral_constant<int, 3>{});
+    case 4: return tile(std::integral_constant<int, 4>{});
+    case 5: return tile(std::integral_constant<int, 5>{});
+    default: return tile(std::integral_constant<int, 6>{});
   }
 }
 

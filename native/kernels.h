@@ -1,4 +1,4 @@
-// The table of kernels of one level (AVX-512, AVX2, baseline), and the structs that they take. kernels.def
+// The table of kernels of one level (AVX-512, AVX2, baseline, WebAssembly), and the structs that they take. kernels.def
 // lists the kernels.
 #pragma once
 #include <stddef.h>
@@ -61,7 +61,11 @@ struct Kernels {
 #include "kernels.def"
 };
 
+#if defined(__wasm__)
+const Kernels* wasmKernels();
+#else
 const Kernels* baselineKernels();
+#endif
 #if defined(__x86_64__)
 const Kernels* avx2Kernels();
 const Kernels* avx512Kernels();

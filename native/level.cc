@@ -3,8 +3,8 @@
 #include "kernels.h"
 
 #include <math.h>
-#include <time.h>
 
+#include "memory.h"
 #include "simd.h"
 #include "threads.h"
 #include "tile.h"

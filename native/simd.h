@@ -1,5 +1,5 @@
 // The vector type of the instruction set that this object is compiled for, in the compilers' own
-// vector extensions: one source for AVX-512, AVX2, SSE2 and NEON.
+// vector extensions: one source for AVX-512, AVX2, SSE2, NEON and WebAssembly.
 //
 // Everything here and in the files that level.cc includes has internal linkage: the same source is
 // compiled once for each level, and the linker must never use one level's copy for another.
@@ -12,6 +12,9 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#endif
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 #if defined(__AVX512F__)
 #define BANG_VECTOR_BYTES 64
@@ -28,11 +31,17 @@
 namespace {
 
 constexpr int LANES = BANG_VECTOR_BYTES / 4;
-// AVX-512 and NEON have 32 vector registers, SSE and AVX2 16: the size of a register tile.
+// The size of a register tile: AVX-512 and NEON have 32 vector registers, SSE and AVX2 16. Where multiply-add
+// is not one instruction, a product takes one of them.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr bool MANY_REGISTERS = true;
 #else
 constexpr bool MANY_REGISTERS = false;
+#endif
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr bool FUSED = true;
+#else
+constexpr bool FUSED = false;
 #endif
 
 typedef float Vec __attribute__((vector_size(BANG_VECTOR_BYTES)));
@@ -138,6 +147,8 @@ inline bool anyNaN(Vec v) {
   return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)v, _CMP_UNORD_Q)) != 0;
 #elif defined(__SSE2__)
   return _mm_movemask_ps(_mm_cmpunord_ps((__m128)v, (__m128)v)) != 0;
+#elif defined(__wasm_simd128__)
+  return wasm_v128_any_true(wasm_f32x4_ne((v128_t)v, (v128_t)v));
 #else
   bool found = false;
   for (int i = 0; i < LANES; i++) found |= v[i] != v[i];
@@ -180,6 +191,8 @@ inline float sumOf(Vec v) {
 inline uint32_t nonzeroMask(Vec v) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(__wasm_simd128__)
+  return wasm_i32x4_bitmask(wasm_f32x4_ne((v128_t)v, wasm_f32x4_const_splat(0)));
 #else
   uint32_t mask = 0;
   for (int i = 0; i < LANES; i++) mask |= (uint32_t)(v[i] != 0) << i;
@@ -187,9 +200,9 @@ inline uint32_t nonzeroMask(Vec v) {
 #endif
 }
 
-inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
-inline int roundUp(int a, int b) { return ceilDiv(a, b) * b; }
-inline int least(int a, int b) { return a < b ? a : b; }
-inline int most(int a, int b) { return a > b ? a : b; }
+constexpr int ceilDiv(int a, int b) { return (a + b - 1) / b; }
+constexpr int roundUp(int a, int b) { return ceilDiv(a, b) * b; }
+constexpr int least(int a, int b) { return a < b ? a : b; }
+constexpr int most(int a, int b) { return a > b ? a : b; }
 
 }  // namespace

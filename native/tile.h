@@ -20,9 +20,9 @@ constexpr int BLOCK_TERMS = 64;
 
 /// The most vectors in a panel, and the rows of a tile for each width: V * P accumulators, V weights and
 /// one broadcast fit in the registers, and 8 or more accumulators hide the latency of multiply-add.
-constexpr int MAX_V = MANY_REGISTERS ? 4 : 3;
+constexpr int MAX_V = MANY_REGISTERS ? 4 : FUSED ? 3 : 2;
 constexpr int rowsFor(int V) {
-  return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : (V == 3 ? 4 : V == 2 ? 6 : 3);
+  return MANY_REGISTERS ? (V == 1 || V == 4 ? 6 : 8) : !FUSED ? 4 : V == 3 ? 4 : V == 2 ? 6 : 3;
 }
 
 /// If the right factor has few columns, as for logits, several partial sums take the terms in turn. This has
@@ -140,7 +140,7 @@ inline void panelRowsIn(int count, RowShape shape, const Panel& panel, RowOf row
   switch (ceilDiv(panel.width, LANES)) {
     case 1: return panelRowsOf<1, T>(count, shape, panel, rowOf, outOf);
     case 2: return panelRowsOf<2, T>(count, shape, panel, rowOf, outOf);
-    case 3: return panelRowsOf<3, T>(count, shape, panel, rowOf, outOf);
+    case 3: return panelRowsOf<least(3, MAX_V), T>(count, shape, panel, rowOf, outOf);
     default: return panelRowsOf<MAX_V, T>(count, shape, panel, rowOf, outOf);
   }
 }

@@ -4,7 +4,7 @@
 // that an old one can load.
 import { rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { compileAddon, firstCommand, kernelFile, PREBUILDS, work } from '../native/build.mjs';
+import { compileAddon, findZig, kernelFile, PREBUILDS, work } from '../native/build.mjs';
 
 /** The oldest glibc that the binaries of Node 20 run on. */
 const GLIBC = '2.28';
@@ -15,15 +15,7 @@ const SYSTEMS = {
   'linux-arm64-musl': ['arm64', 'aarch64-linux-musl'],
 };
 
-const { ZIG } = process.env;
-const zig = await firstCommand(
-  ZIG
-    ? [[ZIG, 'c++']]
-    : [
-        ['zig', 'c++'],
-        ['python3', '-m', 'ziglang', 'c++'],
-      ],
-);
+const zig = await findZig();
 if (!zig) {
   process.stderr.write(
     'prebuilds: Zig was not found; install it (pip install ziglang), or set ZIG to its path\n',

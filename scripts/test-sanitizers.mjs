@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile, findCompiler, run } from '../native/build.mjs';
+import { compileProgram, findCompiler, run } from '../native/build.mjs';
 
 const test = fileURLToPath(new URL('../test/native/kernels.cc', import.meta.url));
 const SANITIZERS = [
@@ -17,18 +17,13 @@ try {
   const compiler = await findCompiler();
   for (const { name, trials } of SANITIZERS) {
     const program = path.join(folder, name);
-    await compile(compiler, {
-      flags: [
-        '-O1',
-        '-g',
-        `-fsanitize=${name}`,
-        '-fno-sanitize-recover=all',
-        '-DBANG_EXACT_SCRATCH',
-      ],
-      more: [[test, []]],
-      link: [],
-      target: program,
-    });
+    await compileProgram(compiler, test, program, [
+      '-O1',
+      '-g',
+      `-fsanitize=${name}`,
+      '-fno-sanitize-recover=all',
+      '-DBANG_EXACT_SCRATCH',
+    ]);
     const env = { ...process.env, UBSAN_OPTIONS: 'print_stacktrace=1' };
     process.stdout.write(`${name}\n${await run([program, String(trials)], { env })}`);
   }

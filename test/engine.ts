@@ -1,5 +1,7 @@
 import type { EngineName } from '#bang/engine/engine.js';
 
-/** The engine under test: `npm run test:tensorflow` has some files tested on another than usual. */
-export const ENGINE: EngineName =
-  process.env.BANG_TEST_ENGINE === 'tensorflow' ? 'tensorflow' : 'native';
+/**
+ * The engine under test: the tests of the kernels run on each that computes with them, and `npm run
+ * test:tensorflow` has some files tested on that one.
+ */
+export const ENGINE = (process.env.BANG_TEST_ENGINE ?? 'native') as EngineName;

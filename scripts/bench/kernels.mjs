@@ -38,8 +38,10 @@ function arraysFor(binding) {
   const random = makeRandom(1, 'bench kernels');
   const value = () => random.uniform() - 0.5;
   const floats = (count, next = value) => {
-    const buffer = new ArrayBuffer(4 * count + 64);
-    return new Float32Array(buffer, binding.alignment(buffer), count).map(next);
+    const { buffer, offset } = binding.allocate(4 * count);
+    const values = new Float32Array(buffer, offset, count);
+    for (let i = 0; i < count; i++) values[i] = next(values[i], i);
+    return values;
   };
   return {
     floats,

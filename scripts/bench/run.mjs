@@ -1,7 +1,7 @@
 // What is measured, in which order.
 import { messageOf, UserError } from '#bang/base/errors.js';
 import { writeFileAtomic } from '#bang/base/files.js';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { evaluate, prepareEvaluation } from './evaluation.mjs';
 import { forward } from './forward.mjs';
@@ -31,7 +31,7 @@ async function bench(options) {
     engine: options.engine ?? 'auto',
     ...(threads !== undefined && { threads }),
   });
-  const binding = nativeBinding();
+  const binding = kernelBinding();
   if (options.kernels && !binding) {
     throw new UserError(`--kernels needs the native engine, but here are ${engine.description}`);
   }

@@ -3,7 +3,7 @@ import type { CommandModule } from 'yargs';
 import { readCache } from '../data/cache.js';
 import { DATA_NAMES, sources, type DataName } from '../data/sources.js';
 import {
-  nativeBinding,
+  kernelBinding,
   startEngine,
   tensorFlowInstalled,
   type Engine,
@@ -44,7 +44,7 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
     );
     print('engine', engine.description);
     print('threads', `${engine.threads} (--threads, or BANG_THREADS; by default ${usable})`);
-    const binding = nativeBinding();
+    const binding = kernelBinding();
     const forward = await forwardSpeed();
     const peak = binding && 2 * binding.peak(0.2);
     const share =
@@ -109,7 +109,7 @@ function advices({ name, description, threads, warning }: Engine, usable: number
   } else if (threads > usable) {
     found.push(`more threads than can compute at once slow each other down: --threads ${usable}`);
   }
-  const binding = nativeBinding();
+  const binding = kernelBinding();
   if (binding && process.arch === 'x64' && binding.level() === 'baseline') {
     found.push(
       'this processor has neither AVX2 nor AVX-512; one with them is several times faster',

@@ -1,5 +1,7 @@
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
+import { KernelBackend } from './kernels/backend.js';
+import type { Memory } from './kernels/binding.js';
 
 /**
  * Tensors in one block of memory, group after group, so that element-wise operations can process a
@@ -10,6 +12,8 @@ export interface Block {
   views: tf.Tensor[][];
   /** For each group, tensors that cover all of its values: one [n], or the views if memory is not shared. */
   runs: tf.Tensor[][];
+  /** The memory, where the garbage collector does not free it. */
+  memory?: Memory;
 }
 
 /** A block of tensors with copies of these values. A tidy does not free it; use `disposeBlock`. */
@@ -21,8 +25,10 @@ export function makeBlock(
     return { views, runs: views };
   }
   const count = groups.flat().reduce((sum, { data }) => sum + data.length, 0);
-  const memory = new Float32Array(count);
-  const block: Block = { views: [], runs: [] };
+  const backend = tf.backend();
+  const own = backend instanceof KernelBackend ? backend.binding.allocate(4 * count) : undefined;
+  const memory = own ? new Float32Array(own.buffer, own.offset, count) : new Float32Array(count);
+  const block: Block = { views: [], runs: [], ...(own && { memory: own }) };
   let end = 0;
   for (const group of groups) {
     const begin = end;
@@ -36,8 +42,10 @@ export function makeBlock(
   return block;
 }
 
-export function disposeBlock({ views, runs }: Block): void {
+export function disposeBlock({ views, runs, memory }: Block): void {
   tf.dispose([views, runs]);
+  const backend = tf.backend();
+  if (memory && backend instanceof KernelBackend) backend.binding.release(memory);
 }
 
 /**

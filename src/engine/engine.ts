@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../base/errors.js';
 import { processors } from '../base/processors.js';
-import { NativeBackend } from './native/backend.js';
-import { loadBinding, type NativeBinding } from './native/binding.js';
-import { NATIVE, registerNativeKernels } from './native/kernels.js';
+import { KernelBackend } from './kernels/backend.js';
+import type { Binding } from './kernels/binding.js';
+import { registerKernels } from './kernels/register.js';
+import { loadNative } from './native/binding.js';
 import { loadTensorFlow } from './tensorflow/backend.js';
 import { TENSORFLOW, type TensorFlowBackend } from './tensorflow/kernels.js';
 import {
@@ -13,8 +14,9 @@ import {
   SETUP_COMMAND,
   tensorflowFolder,
 } from './tensorflow/installation.js';
+import { loadWasm } from './wasm/binding.js';
 
-export const ENGINE_NAMES = ['tensorflow', 'native', 'cpu'] as const;
+export const ENGINE_NAMES = ['tensorflow', 'native', 'wasm', 'cpu'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /** The accepted choices; `auto` selects the best available engine. */
@@ -30,8 +32,10 @@ export interface EngineOptions {
 /** The engine in use, as recorded in every result. */
 export interface Engine {
   name: EngineName;
-  /** For display: which kernels are used, and why. */
+  /** For display: which kernels are used. */
   description: string;
+  /** A clause that says why a faster engine is not used, if it was not the user's choice. */
+  because?: string;
   threads: number;
   /** A sentence for the user if a better engine could not be used. */
   warning?: string;
@@ -39,11 +43,12 @@ export interface Engine {
 
 const REMEDY = 'install a C++ compiler (g++ or clang++), then: npm run build:native';
 
-let registered = false;
+/** Engines whose kernels tfjs knows. */
+const registered = new Set<EngineName>();
 
 /**
  * Chooses the engine for this process and makes tfjs use it. `auto` chooses `tensorflow` if it is set
- * up for a GPU and finds one, else `native` if its kernels are built, else `cpu`.
+ * up for a GPU and finds one, else `native` if its kernels are built, else `wasm`.
  *
  * @throws UserError if the requested engine is not available, or the number of threads is not a whole
  *   number from 1 to 256 or exceeds what the system allows
@@ -63,28 +68,44 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   }
 }
 
-async function startOwn(wanted: 'auto' | 'native' | 'cpu', threads: number): Promise<Engine> {
-  const loaded = loadBinding();
-  if ('problem' in loaded || wanted === 'cpu') {
-    const problem = 'problem' in loaded ? loaded.problem : 'it was asked for';
-    if (wanted === 'native') {
-      throw new UserError(`the native engine cannot be used: ${problem}; ${REMEDY}`);
+async function startOwn(
+  wanted: 'auto' | 'native' | 'wasm' | 'cpu',
+  threads: number,
+): Promise<Engine> {
+  if (wanted === 'cpu') return await startCpu();
+  const native = loadNative();
+  if (wanted === 'wasm' || (wanted === 'auto' && 'problem' in native)) {
+    const wasm = loadWasm();
+    if ('binding' in wasm) {
+      await startKernels('wasm', wasm.binding, threads);
+      return {
+        name: 'wasm',
+        description: 'WebAssembly kernels',
+        threads,
+        ...('problem' in native && wanted === 'auto' && { because: native.problem }),
+      };
     }
-    await tf.setBackend('cpu');
-    const warning = `computing on tfjs's own CPU kernels, some hundred times slower than the native engine: ${problem}; ${REMEDY}`;
-    return {
-      name: 'cpu',
-      description: `tfjs CPU kernels, because ${problem}`,
-      threads: 1,
-      warning: wanted === 'auto' ? warning : undefined,
-    };
+    const others =
+      'problem' in native
+        ? `, nor the native engine (${native.problem}); ${REMEDY}, or choose --engine cpu, some hundred times slower`
+        : '; choose another with --engine';
+    throw new UserError(`the wasm engine cannot be used: ${wasm.problem}${others}`);
   }
-  const { binding } = loaded;
-  if (!registered) {
-    registerNativeKernels();
-    tf.registerBackend(NATIVE, () => new NativeBackend(binding));
-    registered = true;
+  if ('problem' in native) {
+    throw new UserError(`the native engine cannot be used: ${native.problem}; ${REMEDY}`);
   }
+  await startKernels('native', native.binding, threads);
+  return { name: 'native', description: `native kernels (${native.binding.level()})`, threads };
+}
+
+async function startCpu(): Promise<Engine> {
+  await tf.setBackend('cpu');
+  return { name: 'cpu', description: "tfjs's own CPU kernels", threads: 1 };
+}
+
+async function startKernels(name: EngineName, binding: Binding, threads: number): Promise<void> {
+  if (!registered.has(name)) registerKernels(name, binding);
+  registered.add(name);
   try {
     binding.setThreads(threads);
   } catch (error) {
@@ -92,12 +113,7 @@ async function startOwn(wanted: 'auto' | 'native' | 'cpu', threads: number): Pro
       `the system refuses ${threads} threads (${messageOf(error)}): choose fewer with --threads or BANG_THREADS`,
     );
   }
-  await tf.setBackend(NATIVE);
-  return {
-    name: 'native',
-    description: `native kernels (${binding.level()})`,
-    threads,
-  };
+  await tf.setBackend(name);
 }
 
 async function startTensorFlow(threads: number): Promise<Engine> {
@@ -145,10 +161,10 @@ export function tensorFlowInstalled(): Installed {
   }
 }
 
-/** The native kernels, if the native engine is in use. */
-export function nativeBinding(): NativeBinding | undefined {
-  const backend = tf.getBackend() === NATIVE ? tf.backend() : undefined;
-  return backend instanceof NativeBackend ? backend.binding : undefined;
+/** The kernels of `native/`, if the engine in use computes with them. */
+export function kernelBinding(): Binding | undefined {
+  const backend = tf.findBackend(tf.getBackend());
+  return backend instanceof KernelBackend ? backend.binding : undefined;
 }
 
 /**

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { flipsUnderNoise, type Trained } from '#bang/attacks/flips.js';
 import { loadData } from '#bang/data/load.js';
 import { type Dataset, firstImages } from '#bang/data/dataset.js';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { rateOf } from '#bang/metrics/sampling.js';
 import { predict } from '#bang/model/predict.js';
 import { networkWith } from '../fixtures.js';
@@ -61,13 +61,13 @@ describe("random distortions of the authors' LeNet R0", () => {
     const positions = correct(1);
     const settings = { sigma: 100, copies: 300, seed: 3 };
     const [whole] = await flipsUnderNoise([authors], test, positions, settings);
-    nativeBinding()!.setThreads(3);
+    kernelBinding()!.setThreads(3);
     for (const i of [7, 2]) {
       const both = [authors, authors];
       const alone = await flipsUnderNoise(both, test, [positions[i]], settings);
       expect(alone.map(([flips]) => flips)).toEqual([whole[i], whole[i]]);
     }
-    nativeBinding()!.setThreads(2);
+    kernelBinding()!.setThreads(2);
     const other = await flipsUnderNoise([authors], test, positions, { ...settings, seed: 4 });
     expect(other[0]).not.toEqual(whole);
   });

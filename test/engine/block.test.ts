@@ -1,20 +1,21 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, describe, expect, it } from 'vitest';
 import { allFinite, assign, type Block, disposeBlock, makeBlock } from '#bang/engine/block.js';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { digestOfWeights } from '#bang/store/provenance.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { disposeWeights, initialWeights, makeWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
 import { applyGradients } from '#bang/training/step.js';
+import { ENGINE } from '../engine.js';
 import { between } from '../random.js';
 import { randomNetwork } from '../randomNetworks.js';
 
-const ENGINES = ['native', 'cpu'] as const;
+const ENGINES = [ENGINE, 'cpu'] as const;
 
 afterAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
+  await startEngine({ engine: ENGINE, threads: 2 });
 });
 
 const random = makeRandom(1, 'block');
@@ -99,7 +100,7 @@ describe.each(ENGINES)('a block, engine %s', (engine) => {
 
   it('moves by SGD as each tensor alone would, bit for bit', async () => {
     await startEngine({ engine, threads: 2 });
-    const binding = nativeBinding();
+    const binding = kernelBinding();
     for (const level of binding?.levels() ?? ['']) {
       binding?.setLevel(level);
       for (let seed = 1; seed <= 20; seed++) {
@@ -146,7 +147,7 @@ function step(
   momentum: number,
   decay: number,
 ): void {
-  const binding = nativeBinding();
+  const binding = kernelBinding();
   if (binding) {
     const [weight, velocity, gradient] = [w, v, g] as Float32Array[];
     binding.sgd(w.length, weight, velocity, gradient, rate, momentum, decay);

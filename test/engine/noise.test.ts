@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
-import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+import type { Binding } from '#bang/engine/kernels/binding.js';
 import {
   countersOf,
   noisyCopies,
@@ -12,12 +12,13 @@ import {
 } from '#bang/engine/noise.js';
 import { addNoise } from '#bang/engine/ops/perturbation.js';
 import { makeRandom } from '#bang/base/random.js';
+import { ENGINE } from '../engine.js';
 
-let binding: NativeBinding;
+let binding: Binding;
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
-  binding = nativeBinding()!;
+  await startEngine({ engine: ENGINE, threads: 2 });
+  binding = kernelBinding()!;
 });
 
 afterAll(() => {
@@ -299,7 +300,7 @@ describe('noise in the native kernel', () => {
 it('noise as an operation is the same on both engines', async () => {
   const pixels = Array.from({ length: 75 }, (_, i) => (i * 37) % 256);
   const outputs: unknown[] = [];
-  for (const engine of ['cpu', 'native'] as const) {
+  for (const engine of ['cpu', ENGINE] as const) {
     await startEngine({ engine, threads: 2 });
     const source = { seed: 3, image: 11, firstCopy: 4 };
     const y = tf.tidy(() =>

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
-import type { NativeBinding, NativeKernels } from '#bang/engine/native/binding.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+import type { Binding, Kernels } from '#bang/engine/kernels/binding.js';
 import { roundedNormal } from '#bang/engine/noise.js';
 import { conv2d } from '#bang/engine/ops/convolution.js';
 import { dense, denseWeightGradient } from '#bang/engine/ops/dense.js';
@@ -21,14 +21,15 @@ import { sgdStep } from '#bang/engine/ops/sgd.js';
 import { makeLayer } from '#bang/model/layers.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
 import { eta } from '#bang/training/bang.js';
+import { ENGINE } from '../engine.js';
 import { between } from '../random.js';
 import { kernel, tensor } from './tensors.js';
 
-let binding: NativeBinding;
+let binding: Binding;
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
-  binding = nativeBinding()!;
+  await startEngine({ engine: ENGINE, threads: 2 });
+  binding = kernelBinding()!;
 });
 
 afterAll(() => {
@@ -62,7 +63,7 @@ async function compare({ inputs, compute, tolerance }: Comparison): Promise<void
   const expected = await outputsOn('cpu');
   for (const level of binding.levels()) {
     binding.setLevel(level);
-    const actual = await outputsOn('native');
+    const actual = await outputsOn(ENGINE);
     expected.forEach((output, k) => {
       expect(actual[k].shape).toEqual(output.shape);
       const scale = Math.max(1, ...output.data.map(Math.abs));
@@ -165,7 +166,7 @@ function alike(random: Random, count: number, least = 0): tf.Tensor[] {
 type Row = [trials: number, make: (random: Random, trial: number) => Comparison];
 
 /** For each kernel, what runs it on the native engine and tfjs's operations on the CPU engine. */
-const COMPARISONS: Record<keyof NativeKernels, Row> = {
+const COMPARISONS: Record<keyof Kernels, Row> = {
   conv2d: [
     150,
     (random, trial) => {
@@ -485,7 +486,7 @@ it.each(Object.entries(COMPARISONS))(
   '%s agrees with tfjs on random shapes, on every level',
   async (name, [trials, make]) => {
     const random = makeRandom(1, name);
-    const calls = vi.spyOn(binding, name as keyof NativeKernels);
+    const calls = vi.spyOn(binding, name as keyof Kernels);
     for (let trial = 0; trial < trials; trial++) await compare(make(random, trial));
     expect(calls).toHaveBeenCalled();
     calls.mockRestore();

@@ -64,8 +64,8 @@ function install(...args: string[]): string {
 function load(): string {
   const binding = pathToFileURL(path.join(folder, 'dist/engine/native/binding.js')).href;
   const script = `
-    import { loadBinding } from ${JSON.stringify(binding)};
-    const { binding, problem } = loadBinding();
+    import { loadNative } from ${JSON.stringify(binding)};
+    const { binding, problem } = loadNative();
     const y = new Float32Array(1);
     binding?.multiply(1, Float32Array.of(3), Float32Array.of(2), y);
     console.log(problem ?? y[0]);`;

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { assign } from '#bang/engine/block.js';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
-import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+import type { Binding } from '#bang/engine/kernels/binding.js';
 import { logitsOf, makeNetwork, type Network, trace, type Weights } from '#bang/model/network.js';
 import { NETWORKS, type NetworkSpec } from '#bang/model/networks.js';
 import { disposeWeights, initialWeights } from '#bang/model/parameters.js';
@@ -10,6 +10,7 @@ import { makeRandom } from '#bang/base/random.js';
 import { networkOf } from '#bang/config/experiment.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { packageRoot } from '#bang/base/files.js';
+import { ENGINE } from '../engine.js';
 import { between } from '../random.js';
 import { randomNetwork } from '../randomNetworks.js';
 import path from 'node:path';
@@ -28,11 +29,11 @@ const SHIPPED = new Map<string, () => Promise<NetworkSpec>>([
     }),
 ]);
 
-let binding: NativeBinding;
+let binding: Binding;
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
-  binding = nativeBinding()!;
+  await startEngine({ engine: ENGINE, threads: 2 });
+  binding = kernelBinding()!;
 });
 
 afterAll(() => {
@@ -207,7 +208,7 @@ describe('a whole forward pass at once', () => {
         // The kernels of tfjs, with what engine/ops.ts adds.
         await startEngine({ engine: 'cpu' });
         expect(logits(logitsOf), `${what}, tfjs`).toEqual(expected);
-        await startEngine({ engine: 'native', threads: 2 });
+        await startEngine({ engine: ENGINE, threads: 2 });
       }
       network.mean?.dispose();
     },

@@ -3,10 +3,11 @@ import { startEngine } from '#bang/engine/engine.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { evaluationBatch } from '#bang/model/predict.js';
+import { ENGINE } from '../engine.js';
 
 describe('images of one pass', () => {
   it('on a processor are few enough for the caches, whatever the network', async () => {
-    await startEngine({ engine: 'native', threads: 2 });
+    await startEngine({ engine: ENGINE, threads: 2 });
     for (const spec of Object.values(NETWORKS)) {
       expect(evaluationBatch(makeNetwork(spec))).toBe(512);
     }

@@ -20,7 +20,10 @@
 #include <vector>
 
 #include "../../native/levels.h"
+#include "../../native/memory.h"
 #include "../../native/threads.h"
+
+void bang::outOfMemory() { throw std::bad_alloc(); }
 
 namespace {
 

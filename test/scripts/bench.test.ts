@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadBinding } from '#bang/engine/native/binding.js';
+import { loadNative } from '#bang/engine/native/binding.js';
 import { packageRoot } from '#bang/base/files.js';
 import { NETWORKS } from '#bang/model/networks.js';
 
@@ -24,7 +24,7 @@ interface Entry {
 }
 
 const script = path.join(packageRoot, 'scripts', 'bench', 'main.mjs');
-const hasKernels = 'binding' in loadBinding();
+const hasKernels = 'binding' in loadNative();
 const jobs = Object.keys(NETWORKS).flatMap((name) =>
   ['step.regular', 'step.bang', 'forward.512'].map((job) => `${name}.${job}`),
 );

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Dataset } from '#bang/data/dataset.js';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
-import type { NativeBackend } from '#bang/engine/native/backend.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+import type { KernelBackend } from '#bang/engine/kernels/backend.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { disposeWeights, exportWeights, importWeights } from '#bang/model/parameters.js';
@@ -11,6 +11,7 @@ import { trainingOrder } from '#bang/training/order.js';
 import { learningRateAt } from '#bang/training/schedule.js';
 import { dropoutMasks } from '#bang/training/step.js';
 import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
+import { ENGINE } from '../engine.js';
 
 const settings: TrainingSettings = {
   iterations: 12,
@@ -38,7 +39,7 @@ const data: Dataset = (() => {
 })();
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
+  await startEngine({ engine: ENGINE, threads: 2 });
 });
 
 async function weightsAfter(changed: Partial<TrainingSettings> = {}, seed = 1) {
@@ -51,10 +52,10 @@ describe('training', () => {
   it('gives the same weights bit for bit, whatever the number of threads', async () => {
     const first = await weightsAfter();
     for (const threads of [1, 3]) {
-      nativeBinding()!.setThreads(threads);
+      kernelBinding()!.setThreads(threads);
       expect(await weightsAfter()).toEqual(first);
     }
-    nativeBinding()!.setThreads(2);
+    kernelBinding()!.setThreads(2);
   });
 
   it('depends on the seed, on the order and on BANG', async () => {
@@ -85,9 +86,9 @@ describe('training', () => {
     const state = initialState(network, 1);
     const seen: unknown[] = [];
     const measure = () => {
-      const backend = tf.backend() as unknown as NativeBackend;
+      const backend = tf.backend() as unknown as KernelBackend;
       const { used, free, floats } = backend.poolSize();
-      const scratch = nativeBinding()!.scratchBytes();
+      const scratch = kernelBinding()!.scratchBytes();
       seen.push({ tensors: tf.memory().numTensors, used, free, floats, scratch });
     };
     await train(

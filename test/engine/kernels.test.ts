@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { nativeBinding, startEngine } from '#bang/engine/engine.js';
-import type { NativeBinding } from '#bang/engine/native/binding.js';
+import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+import type { Binding } from '#bang/engine/kernels/binding.js';
 import { makeRandom } from '#bang/base/random.js';
 import { maxPoolGradient, pool as poolImages } from '#bang/engine/ops/pooling.js';
+import { ENGINE } from '../engine.js';
 import { between } from '../random.js';
 import { kernel, tensor, values } from './tensors.js';
 
-let binding: NativeBinding;
+let binding: Binding;
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
-  binding = nativeBinding()!;
+  await startEngine({ engine: ENGINE, threads: 2 });
+  binding = kernelBinding()!;
 });
 
 afterAll(() => {
@@ -19,7 +20,7 @@ afterAll(() => {
   binding.setThreads(2);
 });
 
-describe('native kernels', () => {
+describe('kernels', () => {
   it('average pooling has the gradients that finite differences say, clipped windows too', () => {
     const random = makeRandom(5, 'average');
     for (let trial = 0; trial < 40; trial++) {
@@ -229,7 +230,7 @@ describe('native kernels', () => {
         expect(who, level).toEqual(winners.map((_, i) => winners[ofFirst(_, i)]));
       }
       // As the program calls them, on the kernels of tfjs, too.
-      for (const backend of ['native', 'cpu']) {
+      for (const backend of [ENGINE, 'cpu']) {
         await tf.setBackend(backend);
         tf.tidy(() => {
           const [image, sliding] = [tf.tensor4d(x, shape), { stride, pad } as const];
@@ -242,7 +243,7 @@ describe('native kernels', () => {
           expect(found.dataSync(), backend).toEqual(dx);
         });
       }
-      await tf.setBackend('native');
+      await tf.setBackend(ENGINE);
     }
     binding.setLevel(binding.levels()[0]);
     expect(poisoned).toBeGreaterThan(500);

@@ -1,13 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
-import type { NativeBinding } from './binding.js';
+import type { Binding, Memory } from './binding.js';
 
 type DataId = tf.DataId;
 
 /** Memory for a tensor of up to `floats` values, aligned to a cache line. */
-interface Block {
-  buffer: ArrayBuffer;
-  offset: number;
+interface Block extends Memory {
   floats: number;
   /** The number of the last request before it was released. */
   freed: number;
@@ -19,12 +17,12 @@ const WINDOW = 4096;
 const KEPT = 1.5;
 
 /**
- * tfjs's CPU backend with its hot kernels replaced by those of `native/` (see `kernels.ts`), and with a
+ * tfjs's CPU backend with its hot kernels replaced by those of `native/` (see `register.ts`), and with a
  * memory pool: a training step reuses the blocks that the previous step released, so that in the steady
  * state no tensor memory is allocated. Blocks that have long been free are given back, so that the pool is
  * never much larger than what was lately in use at once.
  */
-export class NativeBackend extends MathBackendCPU {
+export class KernelBackend extends MathBackendCPU {
   readonly #free = new Map<number, Block[]>();
   readonly #blocks = new Map<DataId, Block>();
   /** Sizes in floats, of the blocks in use and the free ones. */
@@ -35,10 +33,27 @@ export class NativeBackend extends MathBackendCPU {
   #mostBefore = 0;
   #requests = 0;
 
-  constructor(readonly binding: NativeBinding) {
+  constructor(readonly binding: Binding) {
     super();
     // Suppresses the advice that the base class prints on first use.
     (this as unknown as { firstUse: boolean }).firstUse = false;
+  }
+
+  /** Values where kernels cannot read them are copied once, not at each call. */
+  override write(
+    values: tf.backend_util.BackendValues,
+    shape: number[],
+    dtype: tf.DataType,
+  ): DataId {
+    if (!(values instanceof Float32Array) || this.binding.inPlace(values)) {
+      return super.write(values, shape, dtype);
+    }
+    const block = this.#take(values.length);
+    const copy = new Float32Array(block.buffer, block.offset, values.length);
+    copy.set(values);
+    const dataId = super.write(copy, shape, dtype);
+    this.#blocks.set(dataId, block);
+    return dataId;
   }
 
   /** A new float32 tensor in pooled memory, uninitialised. */
@@ -120,8 +135,7 @@ export class NativeBackend extends MathBackendCPU {
       return block;
     }
     this.#giveBack();
-    const buffer = new ArrayBuffer(floats * 4 + 64);
-    return { buffer, offset: this.binding.alignment(buffer), floats, freed: 0 };
+    return { ...this.binding.allocate(floats * 4), floats, freed: 0 };
   }
 
   /** Gives back free blocks, those first that have been free for longest. */
@@ -135,6 +149,7 @@ export class NativeBackend extends MathBackendCPU {
       const block = oldest?.shift();
       if (!block) return;
       this.#unused -= block.floats;
+      this.binding.release(block);
     }
   }
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { NativeBackend } from './backend.js';
+import type { KernelBackend } from './backend.js';
 
 export type Attributes = Record<string, unknown>;
 /** By name; optional inputs are read as `Partial<Inputs>`. */
@@ -9,7 +9,7 @@ export type Inputs = Record<string, tf.TensorInfo>;
 export interface Call {
   inputs: Inputs;
   attrs: Attributes;
-  backend: NativeBackend;
+  backend: KernelBackend;
 }
 
 /** A kernel; it returns undefined for calls that it leaves to the CPU kernel. */
@@ -20,17 +20,17 @@ export function allFloat(...tensors: (tf.TensorInfo | undefined)[]): boolean {
 }
 
 /** The values of a tensor, not a copy, because kernels write to the tensors of a block. */
-export function floats(backend: NativeBackend, tensor: tf.TensorInfo): Float32Array {
+export function floats(backend: KernelBackend, tensor: tf.TensorInfo): Float32Array {
   const values = backend.values(tensor);
   // The CPU backend's Cast can call a tensor float32 although its values are still bytes.
   return values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
-export function floatsOrNull(backend: NativeBackend, tensor?: tf.TensorInfo): Float32Array | null {
+export function floatsOrNull(backend: KernelBackend, tensor?: tf.TensorInfo): Float32Array | null {
   return tensor ? floats(backend, tensor) : null;
 }
 
-/** The `geometry` of `NativeKernels`, or undefined if the kernels do not support it. */
+/** The `geometry` of `Kernels`, or undefined if the kernels do not support it. */
 function geometryOf(info: tf.backend_util.Conv2DInfo): Int32Array | undefined {
   const usual =
     info.dataFormat === 'channelsLast' &&

@@ -1,26 +1,29 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { ADDITIONS } from './additions.js';
 import type { Call } from './arguments.js';
+import { KernelBackend } from './backend.js';
+import type { Binding } from './binding.js';
 import { REPLACEMENTS } from './replacements.js';
 
-/** The name under which the backend is registered. */
-export const NATIVE = 'native';
-
-/** Registers every CPU kernel for the native backend, with the hot ones replaced, and the additions. */
-export function registerNativeKernels(): void {
+/**
+ * Registers a backend of this name that computes with these kernels: every kernel of tfjs's CPU backend, the
+ * hot ones replaced, and the additions.
+ */
+export function registerKernels(backendName: string, binding: Binding): void {
+  tf.registerBackend(backendName, () => new KernelBackend(binding));
   for (const cpu of tf.getKernelsForBackend('cpu')) {
     const fast = REPLACEMENTS[cpu.kernelName];
     const slow = withoutAliases(cpu.kernelFunc);
     tf.registerKernel({
       ...cpu,
-      backendName: NATIVE,
+      backendName,
       kernelFunc: fast ? (call) => fast(call as unknown as Call) ?? slow(call) : slow,
     });
   }
   for (const [kernelName, kernel] of Object.entries(ADDITIONS)) {
     tf.registerKernel({
       kernelName,
-      backendName: NATIVE,
+      backendName,
       kernelFunc: (call) => kernel(call as unknown as Call)!,
     });
   }
@@ -39,15 +42,24 @@ function withoutAliases(kernel: tf.KernelFunc): tf.KernelFunc {
       const data = backend.data.get(output.dataId);
       const { values } = data;
       if (!(values instanceof Float32Array || values instanceof Uint8Array)) continue;
-      const aliased = inputs.some(
-        (input) =>
-          input !== undefined &&
-          input.dataId !== output.dataId &&
-          backend.isPooled(input) &&
-          backend.values(input).buffer === values.buffer,
-      );
+      const aliased =
+        !backend.isPooled(output) &&
+        inputs.some(
+          (input) =>
+            input !== undefined &&
+            input.dataId !== output.dataId &&
+            backend.isPooled(input) &&
+            overlap(backend.values(input), values),
+        );
       if (aliased) data.values = values.slice();
     }
     return outputs;
   };
+}
+
+/** Whether two arrays have memory in common, where all of WebAssembly's memory counts as one buffer. */
+function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const shared = (array: ArrayBufferView) => array.buffer instanceof SharedArrayBuffer;
+  if (a.buffer !== b.buffer && !(shared(a) && shared(b))) return false;
+  return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }

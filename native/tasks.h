@@ -1,0 +1,140 @@
+// How threads share the tasks of one parallelFor. What differs between systems is in threads.cc and wasm.cc:
+// starting threads, sleeping, and failing.
+#pragma once
+#include <stdint.h>
+
+#include <atomic>
+
+namespace bang {
+
+/// Sleeps until `word` differs from `value` and wakeSleepers(word) is called; may return earlier.
+void sleepWhile(const std::atomic<uint32_t>& word, uint32_t value);
+void wakeSleepers(const std::atomic<uint32_t>& word);
+/// Gives the core to another thread.
+void yieldCore();
+/// Tells the core that this thread is polling.
+void relax();
+
+/// Tasks are claimed by compare-and-swap on one ticket, (epoch << 32 | next task). A worker that
+/// wakes late finds another epoch and claims nothing, so no thread ever waits for a sleeping one.
+class Tasks {
+ public:
+  using Task = void (*)(void* context, int i);
+
+  /// Runs `call(task, context, i)` for all i on this thread and the workers; true when all are done and none
+  /// has failed. `call` must not throw.
+  template <class Call>
+  bool run(uint32_t count, Task task, void* context, Call call) {
+    // Close the ticket before the fields change, so that no late worker claims a task meanwhile.
+    close();
+    task_ = task;
+    context_ = context;
+    done_ = 0;
+    failed_ = false;
+    drain(publish(count), call);
+    waitFor(count);
+    return !failed_;
+  }
+
+  /// Claims and runs tasks until there are none and `stop` is called. `seen`: the epoch at the start of the
+  /// thread.
+  template <class Call>
+  void work(uint32_t seen, Call call) {
+    for (;;) {
+      for (int spin = 0; epochOf(ticket_.load(std::memory_order_acquire)) == seen; spin++) {
+        if (spin < SPINS) relax();
+        else if (spin < SPINS + YIELDS) yieldCore();
+        else sleep(seen);
+      }
+      seen = epoch();
+      if (stopping_) return;
+      drain(seen, call);
+    }
+  }
+
+  /// Counts a task of this epoch as done although it failed.
+  void fail() {
+    failed_ = true;
+    done_.fetch_add(1, std::memory_order_release);
+  }
+
+  /// Ends a `run` one of whose tasks has thrown on its own thread: no more tasks are claimed, and none runs when
+  /// this returns.
+  void abandon() {
+    const uint32_t claimed = close();
+    waitFor((claimed < count_ ? claimed : count_.load()) - 1);
+  }
+
+  uint32_t epoch() const { return epochOf(ticket_.load()); }
+
+  /// Makes all workers return from `work`. After `restart`, new ones stay.
+  void stop() {
+    stopping_ = true;
+    publish(0);
+  }
+  void restart() { stopping_ = false; }
+
+ private:
+  // How long an idle worker polls for new work before it sleeps. Kernels of one training step follow each
+  // other within microseconds, those of a search within a millisecond; waking a thread takes more than a
+  // tenth of that. So a worker spins for about 20 microseconds, then for about a millisecond polls and yields
+  // the core.
+  static constexpr int SPINS = 2000, YIELDS = 2000;
+
+  static uint32_t epochOf(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
+
+  /// Lets no more tasks be claimed, and returns how many have been, or more than there are.
+  uint32_t close() {
+    uint64_t ticket = ticket_.load();
+    while (!ticket_.compare_exchange_weak(ticket, ticket | 0xffffffff)) {
+    }
+    return static_cast<uint32_t>(ticket);
+  }
+
+  uint32_t publish(uint32_t count) {
+    count_ = count;
+    const uint32_t next = epoch() + 1;
+    ticket_.store(uint64_t{next} << 32);
+    signal_.store(next);
+    if (sleepers_.load() > 0) wakeSleepers(signal_);
+    return next;
+  }
+
+  template <class Call>
+  void drain(uint32_t epoch, Call call) {
+    const Task task = task_.load();
+    void* const context = context_.load();
+    const uint32_t count = count_.load();
+    uint64_t ticket = ticket_.load();
+    while (epochOf(ticket) == epoch && static_cast<uint32_t>(ticket) < count) {
+      if (!ticket_.compare_exchange_weak(ticket, ticket + 1)) continue;
+      if (!call(task, context, static_cast<int>(static_cast<uint32_t>(ticket)))) failed_ = true;
+      done_.fetch_add(1, std::memory_order_release);
+      ticket = ticket_.load();
+    }
+  }
+
+  void waitFor(uint32_t count) {
+    for (int spin = 0; done_.load(std::memory_order_acquire) < count; spin++) {
+      if (spin < SPINS) relax();
+      else yieldCore();
+    }
+  }
+
+  void sleep(uint32_t seen) {
+    sleepers_++;
+    if (signal_.load() == seen) sleepWhile(signal_, seen);
+    sleepers_--;
+  }
+
+  std::atomic<uint64_t> ticket_{0};
+  /// The epoch again, for sleepers.
+  std::atomic<uint32_t> signal_{0};
+  std::atomic<uint32_t> done_{0}, count_{0};
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> stopping_{false}, failed_{false};
+  std::atomic<Task> task_{nullptr};
+  std::atomic<void*> context_{nullptr};
+};
+
+}  // namespace bang

@@ -1,0 +1,33 @@
+// Compiles native/ to native/kernels.wasm, which computes where there are no kernels for the machine. It is
+// committed, because few have the compiler: Zig, of this version (another would make other bytes).
+//
+//   build-wasm.mjs           makes it
+//   build-wasm.mjs --check   makes it elsewhere; fails if the bytes differ
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { compileWasm, findZig, run, wasmFile } from '../native/build.mjs';
+
+const VERSION = '0.17.1';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'bang-wasm-'));
+try {
+  const zig = await findZig();
+  const found = zig && (await run([...zig.slice(0, -1), 'version'])).trim();
+  if (found !== VERSION) {
+    throw new Error(
+      `Zig ${VERSION} is needed, found ${found ?? 'none'}; install it (pip install ziglang==${VERSION}), or set ZIG to its path`,
+    );
+  }
+  const check = process.argv.includes('--check');
+  const target = check ? path.join(folder, 'kernels.wasm') : wasmFile;
+  await compileWasm(zig, target);
+  if (check && !readFileSync(target).equals(readFileSync(wasmFile))) {
+    throw new Error(`${wasmFile} is not what its sources make: npm run build:wasm`);
+  }
+} catch (error) {
+  process.stderr.write(`build-wasm: ${error.message}\n`);
+  process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

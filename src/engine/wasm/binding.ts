@@ -1,0 +1,249 @@
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { wasmFile, wasmStamp } from '../../../native/build.mjs';
+import { messageOf } from '../../base/errors.js';
+import type { Binding, LoadedBinding } from '../kernels/binding.js';
+import { importsOf } from './imports.js';
+import type { WorkerData } from './worker.js';
+
+/** The exports of the module, which `native/wasm.cc` documents. Pointers are byte offsets in its memory. */
+interface Exports {
+  _initialize(): void;
+  __stack_pointer: WebAssembly.Global;
+  functionName(index: number): number;
+  arguments(): number;
+  mostArguments(): number;
+  call(index: number, count: number): number;
+  abandon(): void;
+  allocate(bytes: number): number;
+  release(memory: number): void;
+  scratchBytes(): number;
+}
+
+const PAGE = 65_536;
+/** All that 32 bits can address but one page, with which the size fits in 32 bits. */
+const MOST_PAGES = 65_535;
+const FEWEST_PAGES = 64;
+
+let loaded: LoadedBinding | undefined;
+
+/** Loads the kernels that are compiled to WebAssembly. */
+export function loadWasm(): LoadedBinding {
+  try {
+    return (loaded ??= { binding: load() });
+  } catch (error) {
+    return { problem: `its kernels cannot be loaded (${messageOf(error)})` };
+  }
+}
+
+function load(): Binding {
+  const module = new WebAssembly.Module(readFileSync(wasmFile));
+  const section = WebAssembly.Module.customSections(module, 'stamp').at(0);
+  if (section === undefined || Buffer.from(section).toString() !== wasmStamp()) {
+    throw new Error(`${wasmFile} is of other sources; npm run build:wasm makes it anew`);
+  }
+  return bindingOf(module, newMemory());
+}
+
+/** Memory that can grow as far as this process may. */
+function newMemory(): WebAssembly.Memory {
+  for (let maximum = MOST_PAGES; ; maximum = Math.floor(maximum / 2)) {
+    try {
+      return new WebAssembly.Memory({ initial: FEWEST_PAGES, maximum, shared: true });
+    } catch (error) {
+      // The whole maximum is reserved, which a limit on address space can refuse.
+      if (maximum / 2 < FEWEST_PAGES) throw error;
+    }
+  }
+}
+
+/** Kinds of arguments, fields of one (in bytes), and its size: `Argument` in native/arguments.h. */
+const [NONE, NUMBER, FLAG, FLOATS, INTEGERS, WORDS, BYTES, OTHER] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [SHARED, WRITTEN, VALUE, DATA, LENGTH, SIZE] = [4, 5, 8, 16, 20, 24];
+
+/** An argument outside the module's memory, and the copy of it inside. */
+interface Copy {
+  of: ArrayBufferView;
+  at: number;
+  /** The argument's place. */
+  argument: number;
+}
+
+function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Binding {
+  const imports = importsOf(memory);
+  const instance = new WebAssembly.Instance(module, {
+    ...imports,
+    bang: { ...imports.bang, startWorker },
+  });
+  const wasm = instance.exports as unknown as Exports;
+  wasm._initialize();
+  const base = wasm.arguments();
+  const most = wasm.mostArguments();
+  // A shared buffer stays valid when the memory grows, and what they refer to lies at its beginning.
+  const bytes = new Uint8Array(memory.buffer);
+  const words = new Int32Array(memory.buffer);
+  const doubles = new Float64Array(memory.buffer);
+  /** Every buffer that the memory has had. */
+  const buffers = new WeakSet<ArrayBufferLike>([memory.buffer]);
+
+  function startWorker(own: number, size: number, tasks: number, seen: number): void {
+    const workerData: WorkerData = { module, memory, own, bytes: size, tasks, seen };
+    const worker = new Worker(new URL('worker.js', import.meta.url), {
+      workerData,
+      execArgv: [],
+      env: {},
+    });
+    worker.unref();
+    worker.on('exit', () => {
+      wasm.release(own);
+    });
+    // Without it the other threads compute alone.
+    worker.on('error', () => undefined);
+  }
+
+  function buffer(): ArrayBufferLike {
+    const { buffer } = memory;
+    buffers.add(buffer);
+    return buffer;
+  }
+
+  function inPlace(values: ArrayBufferView): boolean {
+    return buffers.has(values.buffer);
+  }
+
+  /** Writes an argument; the copy, if one had to be made. */
+  function write(value: unknown, at: number, copies: Copy[]): void {
+    bytes[at + SHARED] = 0;
+    bytes[at + WRITTEN] = 0;
+    if (typeof value === 'number') {
+      words[at >> 2] = NUMBER;
+      doubles[(at + VALUE) >> 3] = value;
+    } else if (value === null || value === undefined) {
+      words[at >> 2] = NONE;
+      doubles[(at + VALUE) >> 3] = 0;
+    } else if (ArrayBuffer.isView(value)) {
+      words[at >> 2] = kindOf(value);
+      doubles[(at + VALUE) >> 3] = 1;
+      words[(at + LENGTH) >> 2] = (value as Uint8Array).length;
+      if (inPlace(value)) words[(at + DATA) >> 2] = value.byteOffset;
+      else if (value.buffer instanceof SharedArrayBuffer) bytes[at + SHARED] = 1;
+      else words[(at + DATA) >> 2] = copyOf(value, at, copies);
+    } else {
+      words[at >> 2] = typeof value === 'boolean' ? FLAG : OTHER;
+      doubles[(at + VALUE) >> 3] = value === false ? 0 : 1;
+    }
+  }
+
+  /** Copies an array into the memory. The same array is copied once, so that the border sees that it is. */
+  function copyOf(value: ArrayBufferView, argument: number, copies: Copy[]): number {
+    const same = copies.find(
+      ({ of }) =>
+        of.buffer === value.buffer &&
+        of.byteOffset === value.byteOffset &&
+        of.byteLength === value.byteLength,
+    );
+    const at = same?.at ?? allocate(value.byteLength);
+    copies.push({ of: value, at, argument });
+    if (!same) new Uint8Array(buffer(), at, value.byteLength).set(bytesOf(value));
+    return at;
+  }
+
+  /** Copies back what the kernel has written. */
+  function copyBack(copies: readonly Copy[]): void {
+    const written = copies.filter(({ argument }) => bytes[argument + WRITTEN]);
+    for (const { of, at } of written) {
+      if (copies.some((other) => other.at !== at && overlap(other.of, of))) {
+        throw new TypeError('an output shares memory with another argument');
+      }
+    }
+    for (const { of, at } of written) {
+      bytesOf(of).set(new Uint8Array(buffer(), at, of.byteLength));
+    }
+  }
+
+  /** Calls the module, whose frames an exception leaves without their clean-up. */
+  function enter(action: () => number): number {
+    const stack = wasm.__stack_pointer.value;
+    try {
+      return action();
+    } catch (error) {
+      wasm.__stack_pointer.value = stack;
+      wasm.abandon();
+      throw error;
+    }
+  }
+
+  function allocate(count: number): number {
+    // From here on it is a 32-bit number.
+    if (count > MOST_PAGES * PAGE) throw new Error('not enough memory');
+    return enter(() => wasm.allocate(count)) >>> 0;
+  }
+
+  function call(index: number, values: readonly unknown[]): number {
+    if (values.length > most) throw new TypeError('too many arguments');
+    const copies: Copy[] = [];
+    try {
+      for (let i = 0; i < values.length; i++) write(values[i], base + SIZE * i, copies);
+      const result = enter(() => wasm.call(index, values.length));
+      if (copies.length > 0) copyBack(copies);
+      return result;
+    } finally {
+      for (const at of new Set(copies.map((copy) => copy.at))) wasm.release(at);
+    }
+  }
+
+  const functions: Record<string, (...values: unknown[]) => number> = {};
+  for (let index = 0, name; (name = textAt(bytes, wasm.functionName(index))); index++) {
+    const own = index;
+    functions[name] = (...values) => call(own, values);
+  }
+  const controls = ['setThreads', 'peak'];
+  const kernels = functions as unknown as Binding;
+  return {
+    ...kernels,
+    peak: (seconds) => {
+      // Node optimizes a function only after a while, and between calls.
+      for (let i = 0; i < 20; i++) kernels.peak(1e-3);
+      return kernels.peak(seconds);
+    },
+    kernelNames: () => Object.keys(functions).filter((name) => !controls.includes(name)),
+    scratchBytes: () => wasm.scratchBytes() >>> 0,
+    level: () => 'wasm',
+    levels: () => ['wasm'],
+    setLevel: (name) => {
+      if (name !== 'wasm') throw new TypeError(`WebAssembly does not have the level ${name}`);
+    },
+    allocate: (count) => {
+      const offset = allocate(count);
+      return { buffer: buffer(), offset };
+    },
+    release: ({ offset }) => {
+      wasm.release(offset);
+    },
+    inPlace,
+  };
+}
+
+function kindOf(value: ArrayBufferView): number {
+  if (value instanceof Float32Array) return FLOATS;
+  if (value instanceof Int32Array) return INTEGERS;
+  if (value instanceof Uint32Array) return WORDS;
+  return value instanceof Uint8Array ? BYTES : OTHER;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  return (
+    a.buffer === b.buffer &&
+    a.byteOffset < b.byteOffset + b.byteLength &&
+    b.byteOffset < a.byteOffset + a.byteLength
+  );
+}
+
+/** The string that ends with a zero at this place; none at 0. */
+function textAt(bytes: Uint8Array, at: number): string {
+  return at === 0 ? '' : Buffer.from(bytes.slice(at, bytes.indexOf(0, at))).toString();
+}

@@ -1,0 +1,19 @@
+/** What the module calls on any thread, as `native/wasm.cc` declares it. */
+export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
+  return {
+    env: { memory },
+    bang: {
+      refuse: (message: number, length: number): never => {
+        const bytes = new Uint8Array(memory.buffer, message >>> 0, length).slice();
+        throw new TypeError(new TextDecoder().decode(bytes));
+      },
+      outOfMemory: (): never => {
+        throw new Error('not enough memory');
+      },
+      now: () => performance.now() / 1000,
+      startWorker: () => {
+        throw new Error('a worker cannot start another');
+      },
+    },
+  };
+}
