@@ -50,7 +50,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
   // Refuse devices, which may never end, and files that would fill the memory.
   if (!found.isFile()) throw new UserError(`${file} is not a file`);
   if (found.size > MAX_BYTES) throw new UserError(`${file} is too large for a weight file`);
-  return readUserFile(file);
+  return readUserFile(file, MAX_BYTES);
 }
 
 async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {

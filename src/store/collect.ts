@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../base/errors.js';
-import { reason } from '../base/files.js';
+import { readJson, reason } from '../base/files.js';
 import { inWords, printable } from '../base/text.js';
 import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
@@ -75,9 +75,6 @@ export function refuseNoFolder(folder: string): void {
   throw new UserError(`cannot read ${folder}: it is not a folder`);
 }
 
-/** In bytes; ours are of some kilobytes. */
-const LARGEST_RESULT = 2 ** 26;
-
 function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   const file = path.join(folder, FILES.result);
   if (!existsSync(file)) {
@@ -88,18 +85,12 @@ function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
     return;
   }
   try {
-    const info = statSync(file);
-    if (!info.isFile() || info.size > LARGEST_RESULT) {
-      const why = info.isFile() ? 'is larger than 64 MiB' : 'is not a regular file';
-      notes.push(`${file} ${why}: it is left out`);
-      return;
-    }
-    const result: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    const result = readJson(file);
     if (isResult(result)) runs.push({ folder, result });
     else notes.push(`${file} is damaged: it is left out`);
   } catch (error) {
-    const why = error instanceof SyntaxError ? 'is damaged' : `cannot be read (${reason(error)})`;
-    notes.push(`${file} ${why}: it is left out`);
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`${error.message}: it is left out`);
   }
 }
 

@@ -1,5 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { parse as parseCsv } from 'csv-parse/sync';
+import { existsSync, readdirSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
@@ -12,12 +11,13 @@ import {
   unfinishedNote,
 } from '../../store/collect.js';
 import { FILES } from '../../store/resultFolder.js';
-import { readJson } from '../../base/files.js';
+import { readJson, readRegularFile } from '../../base/files.js';
+import { numberIn, readCsv } from '../../store/csvFile.js';
 import { isNoiseResult, type NoiseResult } from '../../store/noise.js';
 import type { Transfer } from '../../metrics/transfer.js';
 import { transferResultSchema } from '../../store/transfer.js';
 import type { SweepCell } from '../../sweep/summary.js';
-import { planIn, SWEEP_FILES, sweepFolder } from '../../sweep/sweepFolder.js';
+import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/sweepFolder.js';
 import { readLock } from '../../store/lock.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
@@ -117,13 +117,35 @@ async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<v
   try {
     const plan = await planIn(folder);
     const there = sweepFolder(folder, plan);
-    const cells = cellsOf(plan, statesIn(plan, there));
+    const cells = cellsOf(plan, statesIn(plan, readable(there, notes)));
     const running = readLock(there.file('lock'))?.live === true;
     sweeps.push({ folder, name: plan.name, keys: plan.keys, cells, running });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     notes.push(`the sweep in ${folder} is left out: ${error.message}`);
   }
+}
+
+/** The folder of a sweep, in which cells that cannot be read or are damaged are open, with a note about each. */
+function readable(folder: SweepFolder, notes: string[]): SweepFolder {
+  const open = { state: 'open' } as const;
+  return {
+    ...folder,
+    state(cell) {
+      const result = path.join(folder.cell(cell), FILES.result);
+      try {
+        const found = folder.state(cell);
+        if (found.state === 'open' && existsSync(result)) {
+          notes.push(`${result} is damaged, or of another experiment: it is left out`);
+        }
+        return found;
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        notes.push(`${error.message}: it is left out`);
+        return open;
+      }
+    },
+  };
 }
 
 function addStudy(folder: string, { studies, transfers, notes }: Collected): void {
@@ -154,28 +176,24 @@ const configSchema = z.object({
 function unfinishedRun(folder: string): UnfinishedRun {
   const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
   const config = configSchema.safeParse(
-    tried((): unknown => parseYaml(readFileSync(file('identity'), 'utf8'))),
+    tried((): unknown => parseYaml(readRegularFile(file('identity')).toString('utf8'))),
   );
-  const log = tried(() =>
-    parseCsv<LogLine>(readFileSync(file('training'), 'utf8'), { columns: true }),
-  );
-  const last = log?.at(-1);
+  const last = tried(() => readCsv(file('training')))?.at(-1);
+  const ofLast = (column: string): number => numberIn(last?.[column] ?? '') ?? NaN;
   const parts = tried(() => readdirSync(file('parts'))) ?? [];
   return {
     folder,
     name: config.data?.name,
     iterations: config.data?.training?.iterations,
     last: last && {
-      iteration: Number(last.iteration),
-      loss: Number(last.loss),
-      validation: last.validation_accuracy ? Number(last.validation_accuracy) : undefined,
+      iteration: ofLast('iteration'),
+      loss: ofLast('loss'),
+      validation: last.validation_accuracy ? ofLast('validation_accuracy') : undefined,
     },
     isTrained: existsSync(file('weights')),
     attacks: parts.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
   };
 }
-
-type LogLine = Partial<Record<string, string>>;
 
 /** A file that is being written may be missing for a moment. */
 function tried<T>(read: () => T): T | undefined {

@@ -37,18 +37,18 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   );
   const all = [
     unfinishedSection(unfinished, sweeps),
-    ...parts.map(({ title, entries }) => tableSection(title, entries, plots.get(title))),
+    ...parts.map(({ title, entries }) => tableSection(title, entries, plots.of.get(title))),
     robustnessSection(parts),
     transferSection(transfers),
     ...sweeps.map((sweep, i) =>
-      sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.get(sweep.folder)),
+      sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.of.get(sweep.folder)),
     ),
     ...studies.map((study, i) =>
-      noiseSection(studyIds[i], studyTitles[i], study, plots.get(study.folder)),
+      noiseSection(studyIds[i], studyTitles[i], study, plots.of.get(study.folder)),
     ),
     gallerySection(galleries, parts.length > 0),
     provenanceSection(parts),
-    leftOutSection([...notes, ...galleries.notes]),
+    leftOutSection([...notes, ...plots.notes, ...galleries.notes]),
   ];
   const sections = all.flatMap((section) => section ?? []);
   return sections.length === 0 ? [] : [...sections, glossarySection()];
