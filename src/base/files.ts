@@ -127,6 +127,11 @@ function unreadable(file: string, error: unknown): UserError {
   return new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
 }
 
+/** The reason for an error that says that a limit of the system is reached, which any file and any module may meet. */
+export function shortageIn(error: unknown): string | undefined {
+  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(error) ?? '') ? reason(error) : undefined;
+}
+
 /** The reason for a system error, in words; for other errors, their message. */
 export function reason(error: unknown): string {
   switch (codeOf(error)) {
