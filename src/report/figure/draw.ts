@@ -28,7 +28,7 @@ import { PAIR } from '../../metrics/noise.js';
 import { fieldProblem, LARGEST_CSV, numberIn, readCsv } from '../../store/csvFile.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { experimentKey, findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
-import { departuresFrom, tellingApart } from '../../store/labels.js';
+import { departuresFrom, shortLabel, tellingApart } from '../../store/labels.js';
 import type { Result } from '../../store/result.js';
 import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
@@ -188,8 +188,7 @@ function namedApart(runs: readonly NamedRun[]): NamedRun[] {
     const labels = tellingApart([...one.values()])[
       [...one.keys()].indexOf(experimentKey(run.result))
     ];
-    // The last part of a key is enough.
-    const short = labels.slice(0, 3).map((label) => printable(label.replace(/^\S*\.(?=\S+ )/, '')));
+    const short = labels.slice(0, 3).map(shortLabel);
     return short.length === 0 ? run : { ...run, network: `${run.network} (${short.join(', ')})` };
   });
 }

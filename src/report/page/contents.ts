@@ -21,6 +21,9 @@ import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/
 import { readLock } from '../../store/lock.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
+import { isMapping } from '../../config/problems.js';
+import type { Plan } from '../../config/sweep.js';
+import type { Identity } from '../../store/identity.js';
 import path from 'node:path';
 
 /** Everything that a page shows of result folders, except what is computed from weights. */
@@ -40,6 +43,8 @@ export interface FoundSweep {
   name: string;
   keys: readonly string[];
   cells: SweepCell[];
+  /** The configs of its cells as one, in which a key that varies has the list of its values. */
+  identity: Identity;
   /** Whether a process is working on it. */
   running: boolean;
 }
@@ -119,11 +124,35 @@ async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<v
     const there = sweepFolder(folder, plan);
     const cells = cellsOf(plan, statesIn(plan, readable(there, notes)));
     const running = readLock(there.file('lock'))?.live === true;
-    sweeps.push({ folder, name: plan.name, keys: plan.keys, cells, running });
+    sweeps.push({
+      folder,
+      name: plan.name,
+      keys: plan.keys,
+      cells,
+      identity: identityOf(plan),
+      running,
+    });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     notes.push(`the sweep in ${folder} is left out: ${error.message}`);
   }
+}
+
+function identityOf({ cells }: Plan): Identity {
+  const varied = cells.filter(({ reference }) => !reference).map(({ config }) => config);
+  return together(JSON.parse(JSON.stringify(varied)) as Identity[]);
+}
+
+/** Mappings as one: where they differ, the list of their values. */
+function together(all: readonly Identity[]): Identity {
+  const keys = new Set(all.flatMap((one) => Object.keys(one)));
+  const merged = [...keys].map((key) => {
+    const values = all.flatMap((one) => (Object.hasOwn(one, key) ? [one[key]] : []));
+    if (values.every(isMapping)) return [key, together(values)];
+    const distinct = new Map(values.map((value) => [JSON.stringify(value), value]));
+    return [key, distinct.size === 1 ? values[0] : [...distinct.values()]];
+  });
+  return Object.fromEntries(merged) as Identity;
 }
 
 /** The folder of a sweep, in which cells that cannot be read or are damaged are open, with a note about each. */
