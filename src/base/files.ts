@@ -178,11 +178,29 @@ export function readJson(file: string): unknown {
   return parseJson(readRegularFile(file).toString('utf8'));
 }
 
-/** Parses JSON; undefined if the text is not JSON. */
+/** What is nested more deeply is none of ours, and would overflow the stack of who walks through it. */
+const MOST_NESTED = 100;
+
+/** Parses JSON; undefined if the text is not JSON, or is nested too deeply. */
 export function parseJson(text: string): unknown {
+  if (depthOf(text) > MOST_NESTED) return undefined;
   try {
     return JSON.parse(text);
   } catch {
     return undefined;
   }
+}
+
+/** How deeply the brackets of JSON are nested; only just more than may be, if they are nested more deeply. */
+function depthOf(json: string): number {
+  let [depth, most, inString] = [0, 0, false];
+  for (let i = 0; i < json.length && most <= MOST_NESTED; i++) {
+    const character = json[i];
+    if (character === '"') inString = !inString;
+    else if (inString && character === '\\') i++;
+    else if (inString) continue;
+    else if (character === '[' || character === '{') most = Math.max(most, ++depth);
+    else if (character === ']' || character === '}') depth--;
+  }
+  return most;
 }

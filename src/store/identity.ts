@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import { parse } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { readRegularFile } from '../base/files.js';
 import { briefJson } from '../base/text.js';
+import { parsePlainYaml } from '../config/yamlTree.js';
 import { isMapping, valueAt } from '../config/problems.js';
 
 /** What identifies an experiment: plain data on which all its numbers depend. */
@@ -33,7 +33,7 @@ const OTHERWISE = 'choose another folder with --out, or --force to start over';
 export function readIdentity(file: string): Identity {
   let problem = 'it is not a configuration';
   try {
-    const found: unknown = parse(readRegularFile(file, LARGEST).toString('utf8'));
+    const found: unknown = parsePlainYaml(readRegularFile(file, LARGEST).toString('utf8'));
     if (isMapping(found)) return found;
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${error.message}; ${OTHERWISE}`);

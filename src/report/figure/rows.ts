@@ -2,6 +2,7 @@ import { stringify } from 'csv-stringify/sync';
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
 import { csvLines, fieldProblem, numberIn } from '../../store/csvFile.js';
+import { cut } from '../grid.js';
 import { xmlText } from '../xml.js';
 
 export { csvLines };
@@ -45,7 +46,7 @@ export function drawable<Row extends object>(rows: readonly Row[]): Row[] {
   const textOf = (text: string): string => {
     const before = drawn.get(text);
     if (before !== undefined) return before;
-    let now = IMAGE.test(text) ? text : xmlText(text);
+    let now = IMAGE.test(text) ? text : xmlText(cut(text));
     while (now in Object.prototype || taken.has(now)) now += ' ';
     taken.add(now);
     drawn.set(text, now);

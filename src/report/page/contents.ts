@@ -1,5 +1,4 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
 import {
@@ -21,6 +20,7 @@ import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/
 import { readLock } from '../../store/lock.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
+import { parsePlainYaml } from '../../config/yamlTree.js';
 import { isMapping } from '../../config/problems.js';
 import type { Plan } from '../../config/sweep.js';
 import type { Identity } from '../../store/identity.js';
@@ -205,7 +205,9 @@ const configSchema = z.object({
 function unfinishedRun(folder: string): UnfinishedRun {
   const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
   const config = configSchema.safeParse(
-    tried((): unknown => parseYaml(readRegularFile(file('identity')).toString('utf8'))),
+    tried((): unknown =>
+      parsePlainYaml(readRegularFile(file('identity'), 2 ** 20).toString('utf8')),
+    ),
   );
   const last = tried(() => readCsv(file('training')))?.at(-1);
   const ofLast = (column: string): number => numberIn(last?.[column] ?? '') ?? NaN;
