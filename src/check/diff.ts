@@ -4,7 +4,13 @@ import { UserError } from '../base/errors.js';
 import { readJson } from '../base/files.js';
 import { overSeeds, SCALARS, type Scalar, type OverSeeds } from '../metrics/quantities.js';
 import type { Baseline } from './baseline.js';
-import { findRuns, groupRuns, refuseNothing, type FoundRun } from '../store/collect.js';
+import {
+  findRuns,
+  groupRuns,
+  refuseNoFolder,
+  refuseNothing,
+  type FoundRun,
+} from '../store/collect.js';
 import { type Difference, differencesIn } from '../store/identity.js';
 import { FILES } from '../store/resultFolder.js';
 import type { CsvLine } from '../store/csvFile.js';
@@ -76,6 +82,7 @@ export function readSide(place: string): Side {
     if (!isResult(result)) throw new UserError(`${place} is not the ${FILES.result} of a run`);
     return { runs: [{ folder: path.dirname(place), result }], notes: [] };
   }
+  refuseNoFolder(place, 'either');
   const found = findRuns([place]);
   refuseNothing(found, [place]);
   const { groups, notes } = groupRuns(found.runs);

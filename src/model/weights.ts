@@ -42,7 +42,9 @@ export async function readWeights(file: string): Promise<WeightFile> {
 
 async function readBytes(file: string): Promise<Uint8Array> {
   const found = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
+    throw new UserError(
+      `cannot read ${file}: ${reason(error)}${didYouMean(file, error, 'either')}`,
+    );
   });
   if (found.isDirectory()) {
     throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);

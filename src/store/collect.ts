@@ -2,6 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../base/errors.js';
 import { readJson, reason } from '../base/files.js';
+import { didYouMean } from '../base/nearFile.js';
 import { inWords, printable } from '../base/text.js';
 import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
@@ -62,7 +63,7 @@ export function unfinishedNote(folder: string): string {
 }
 
 /** @throws UserError if a folder does not exist, is not a folder or cannot be read */
-export function refuseNoFolder(folder: string): void {
+export function refuseNoFolder(folder: string, kind: 'folder' | 'either' = 'folder'): void {
   try {
     if (statSync(folder).isDirectory()) {
       readdirSync(folder);
@@ -70,7 +71,7 @@ export function refuseNoFolder(folder: string): void {
     }
   } catch (error) {
     const why = codeOf(error) === 'ENOENT' ? 'there is no such folder' : reason(error);
-    throw new UserError(`cannot read ${folder}: ${why}`);
+    throw new UserError(`cannot read ${folder}: ${why}${didYouMean(folder, error, kind)}`);
   }
   throw new UserError(`cannot read ${folder}: it is not a folder`);
 }

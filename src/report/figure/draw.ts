@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { DATA_NAMES } from '../../data/sources.js';
@@ -85,7 +85,8 @@ export async function drawFigure(
 /** The rows of a figure's CSV file; undefined if `results` is not such a file. */
 function ownRows(name: FigureKindName, results: readonly string[]): Found | undefined {
   const [file] = results;
-  if (results.length !== 1 || !file.endsWith('.csv') || !existsSync(file)) return undefined;
+  const isFolder = statSync(file, { throwIfNoEntry: false })?.isDirectory();
+  if (results.length !== 1 || !file.endsWith('.csv') || isFolder) return undefined;
   const { row } = FIGURE_KINDS[name];
   return {
     rows: readRows<object>(
