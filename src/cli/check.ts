@@ -24,7 +24,7 @@ import {
   verdictJson,
 } from '../report/check.js';
 import { interruptible, once, shared } from './options.js';
-import { print } from './print.js';
+import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
 import path from 'node:path';
@@ -123,7 +123,7 @@ async function handle({
   }
   const outcomes = await within((options) =>
     checkFiles(configs, options, (outcome) => {
-      outcomeLines(outcome).forEach(print);
+      outcomeLines(outcome).forEach(printMarked);
     }),
   );
   report(outcomes, { junit, json });

@@ -7,7 +7,7 @@ import {
   UserError,
 } from '../base/errors.js';
 import { reason, shortageIn } from '../base/files.js';
-import { printableText } from '../base/text.js';
+import { printableText, wrapped } from '../base/text.js';
 import { version } from '../base/version.js';
 import { allUsages, COMMANDS, whenUsed } from './commands.js';
 import { YARGS_STRINGS } from './yargsStrings.js';
@@ -118,7 +118,8 @@ function demandFolder(): void {
 function report(error: unknown): number {
   const shortage = shortageIn(error);
   const message = shortage ?? messageOf(error);
-  process.stderr.write(`bang: ${printableText(message)}\n`);
+  const width = process.stderr.isTTY ? process.stderr.columns || Infinity : Infinity;
+  process.stderr.write(`${wrapped(`bang: ${printableText(message)}`, width)}\n`);
   if (error instanceof UserError || shortage !== undefined) return EXIT.badInput;
   if (error instanceof Interrupted) return EXIT.interrupted;
   if (error instanceof ExperimentError) return EXIT.failed;
