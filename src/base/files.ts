@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   fsyncSync,
   openSync,
@@ -7,10 +8,12 @@ import {
   renameSync,
   rmSync,
   statSync,
+  type Stats,
   writeFileSync,
 } from 'node:fs';
 import { codeOf, messageOf, UserError } from './errors.js';
-import { readFile } from 'node:fs/promises';
+import { didYouMean } from './nearFile.js';
+import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -79,17 +82,54 @@ function removeIfThere(file: string): void {
   }
 }
 
+/** In bytes; texts that people or this program write are far smaller. */
+const LARGEST = 2 ** 26;
+
 /**
  * Reads a file that the user named.
  *
- * @throws UserError if it does not exist or cannot be read
+ * @param largest in bytes
+ * @throws UserError if it does not exist, is no regular file, is larger or cannot be read
  */
-export async function readUserFile(file: string): Promise<Buffer> {
+export async function readUserFile(file: string, largest = LARGEST): Promise<Buffer> {
   try {
+    refuseOdd(await stat(file), file, largest);
     return await readFile(file);
   } catch (error) {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+    throw unreadable(file, error);
   }
+}
+
+/**
+ * The same, at once.
+ *
+ * @throws UserError as `readUserFile`
+ */
+export function readRegularFile(file: string, largest = LARGEST): Buffer {
+  try {
+    refuseOdd(statSync(file), file, largest);
+    return readFileSync(file);
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+/** Pipes and devices may never end, and large files would fill the memory. */
+function refuseOdd(info: Stats, file: string, largest: number): void {
+  if (info.isDirectory()) throw new UserError(`cannot read ${file}: it is a folder`);
+  if (!info.isFile()) throw new UserError(`${file} is not a regular file`);
+  if (info.size <= largest) return;
+  throw new UserError(`${file} is larger than ${Math.ceil(largest / 2 ** 20)} MiB`);
+}
+
+function unreadable(file: string, error: unknown): UserError {
+  if (error instanceof UserError) return error;
+  return new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
+}
+
+/** The reason for an error that says that a limit of the system is reached, which any file and any module may meet. */
+export function shortageIn(error: unknown): string | undefined {
+  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(error) ?? '') ? reason(error) : undefined;
 }
 
 /** The reason for a system error, in words; for other errors, their message. */
@@ -134,19 +174,33 @@ export function reason(error: unknown): string {
  * @throws UserError if it exists but cannot be read
  */
 export function readJson(file: string): unknown {
-  try {
-    return parseJson(readFileSync(file, 'utf8'));
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
-  }
+  if (!existsSync(file)) return undefined;
+  return parseJson(readRegularFile(file).toString('utf8'));
 }
 
-/** Parses JSON; undefined if the text is not JSON. */
+/** What is nested more deeply is none of ours, and would overflow the stack of who walks through it. */
+const MOST_NESTED = 100;
+
+/** Parses JSON; undefined if the text is not JSON, or is nested too deeply. */
 export function parseJson(text: string): unknown {
+  if (depthOf(text) > MOST_NESTED) return undefined;
   try {
     return JSON.parse(text);
   } catch {
     return undefined;
   }
+}
+
+/** How deeply the brackets of JSON are nested; only just more than may be, if they are nested more deeply. */
+function depthOf(json: string): number {
+  let [depth, most, inString] = [0, 0, false];
+  for (let i = 0; i < json.length && most <= MOST_NESTED; i++) {
+    const character = json[i];
+    if (character === '"') inString = !inString;
+    else if (inString && character === '\\') i++;
+    else if (inString) continue;
+    else if (character === '[' || character === '{') most = Math.max(most, ++depth);
+    else if (character === ']' || character === '}') depth--;
+  }
+  return most;
 }

@@ -54,6 +54,36 @@ export function printableText(text: string): string {
   return text.split('\n').map(printable).join('\n');
 }
 
+/**
+ * Text with its long lines broken at spaces, so that a terminal of this width breaks none inside of a word. Tables
+ * stay as they are; below a word with spaces after it, as in a list of facts, lines are indented.
+ */
+export function wrapped(text: string, width: number): string {
+  return text
+    .split('\n')
+    .flatMap((line) =>
+      line.length <= width || /^[┌├│└]/.test(line) ? [line] : broken(line, width),
+    )
+    .join('\n');
+}
+
+function broken(line: string, width: number): string[] {
+  const [head] = /^\S+ {2,}/.exec(line) ?? [''];
+  const indent = ' '.repeat(head.length < width / 2 ? head.length : 0);
+  const lines: string[] = [];
+  let rest = line;
+  while (rest.length > width) {
+    const from = lines.length === 0 ? head.length : indent.length;
+    const before = rest.lastIndexOf(' ', width);
+    // A word that is longer than a line stays whole.
+    const at = before > from ? before : rest.indexOf(' ', width);
+    if (at < 0) break;
+    lines.push(rest.slice(0, at).trimEnd());
+    rest = indent + rest.slice(at).trimStart();
+  }
+  return [...lines, rest];
+}
+
 /** The most similar of `words`, or undefined if none is similar enough. */
 export function nearest(word: string, words: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
-import { packageRoot, writeFileAtomic } from '../base/files.js';
+import { packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
 import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation } from '../engine/tensorflow/installation.js';
@@ -116,11 +116,16 @@ function problemOf(error: unknown): Outcome['problem'] {
   const message = messageOf(error);
   if (error instanceof ExperimentError) return { kind: 'failed', message };
   if (error instanceof UserError) return { kind: 'unable', message };
-  if (process.env.BANG_DEBUG) throw error;
-  return {
-    kind: 'defect',
-    message: `${message}: a defect of the program; BANG_DEBUG=1 shows where`,
-  };
+  const shortage = shortageIn(error);
+  if (shortage !== undefined) return { kind: 'unable', message: shortage };
+  return { kind: 'defect', message: defectText(error) };
+}
+
+/** What is said of an error that is none of the user's and none of an experiment's; with its stack if that is asked for. */
+export function defectText(error: unknown): string {
+  const { stack = '' } = error instanceof Error ? error : {};
+  const where = process.env.BANG_DEBUG ? `\n${stack}` : '; BANG_DEBUG=1 shows where';
+  return `${messageOf(error)}: a defect of the program${where}`;
 }
 
 /** Differences up to this size are rounding errors. */

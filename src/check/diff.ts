@@ -4,10 +4,17 @@ import { UserError } from '../base/errors.js';
 import { readJson } from '../base/files.js';
 import { overSeeds, SCALARS, type Scalar, type OverSeeds } from '../metrics/quantities.js';
 import type { Baseline } from './baseline.js';
-import { findRuns, groupRuns, refuseNothing, type FoundRun } from '../store/collect.js';
+import {
+  findRuns,
+  groupRuns,
+  refuseNoFolder,
+  refuseNothing,
+  type FoundRun,
+} from '../store/collect.js';
 import { type Difference, differencesIn } from '../store/identity.js';
 import { FILES } from '../store/resultFolder.js';
-import { readPerImage, type ImageLine } from '../store/perImage.js';
+import type { CsvLine } from '../store/csvFile.js';
+import { readPerImage } from '../store/perImage.js';
 import { isResult, type Result } from '../store/result.js';
 
 /** The runs of one experiment: a single run, or one for each seed. */
@@ -75,6 +82,7 @@ export function readSide(place: string): Side {
     if (!isResult(result)) throw new UserError(`${place} is not the ${FILES.result} of a run`);
     return { runs: [{ folder: path.dirname(place), result }], notes: [] };
   }
+  refuseNoFolder(place, 'either');
   const found = findRuns([place]);
   refuseNothing(found, [place]);
   const { groups, notes } = groupRuns(found.runs);
@@ -92,7 +100,6 @@ export function readSide(place: string): Side {
  *
  * @param baseline gives the standard deviations over seeds; without it they are computed from the runs
  *   if there are enough
- * @throws UserError if `per-image.csv` of a run cannot be read
  */
 export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
   const [first, second] = [a.runs[0].result, b.runs[0].result];
@@ -165,7 +172,7 @@ function squaresOf({ n, std }: OverSeeds): number {
 }
 
 function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges | undefined {
-  const [before, after] = [linesOf(a.folder, notes), linesOf(b.folder, notes)];
+  const [before, after] = [linesOf(a, notes), linesOf(b, notes)];
   if (!before || !after) return undefined;
   const images = Math.min(before.length, after.length);
   if (before.length !== after.length) {
@@ -184,8 +191,8 @@ function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges 
 }
 
 function compareImage(
-  x: ImageLine,
-  y: ImageLine,
+  x: Partial<CsvLine>,
+  y: Partial<CsvLine>,
   { predicted, blank, columns }: ImageChanges,
 ): void {
   if (x.predicted !== y.predicted) {
@@ -203,14 +210,20 @@ function compareImage(
     change.changed++;
     if (was === '') change.gained++;
     else if (is === '') change.lost++;
-    else change.most = Math.max(change.most, Math.abs(Number(is) - Number(was)));
+    else change.most = Math.max(change.most, Math.abs(Number(is) - Number(was)) || 0);
   }
 }
 
-function linesOf(folder: string, notes: string[]): ImageLine[] | undefined {
-  const lines = readPerImage(folder);
-  if (!lines) notes.push(`${folder} has no ${FILES.perImage}, so images are not compared`);
-  return lines;
+function linesOf({ folder, result }: FoundRun, notes: string[]): CsvLine[] | undefined {
+  try {
+    const lines = readPerImage(folder, result.row);
+    if (!lines) notes.push(`${folder} has no ${FILES.perImage}, so images are not compared`);
+    return lines;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`images are not compared: ${error.message}`);
+    return undefined;
+  }
 }
 
 function sumOf(all: readonly ImageChanges[]): ImageChanges {

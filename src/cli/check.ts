@@ -1,8 +1,9 @@
 import { appendFileSync, existsSync, rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { DefectFound, ExperimentError, UserError } from '../base/errors.js';
+import { DefectFound, ExperimentError, Interrupted, UserError } from '../base/errors.js';
 import {
   checkFiles,
+  defectText,
   type CheckOptions,
   type Outcome,
   type Update,
@@ -11,7 +12,7 @@ import {
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
 import { version } from '../store/provenance.js';
-import { reason, writeFileAtomic } from '../base/files.js';
+import { reason, shortageIn, writeFileAtomic } from '../base/files.js';
 import { SCALARS } from '../metrics/quantities.js';
 import {
   githubAnnotations,
@@ -23,7 +24,7 @@ import {
   verdictJson,
 } from '../report/check.js';
 import { interruptible, once, shared } from './options.js';
-import { print } from './print.js';
+import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
 import path from 'node:path';
@@ -86,35 +87,58 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
       .epilog(
         'Everything is computed again, except for what --out holds from the same build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked, 70 a defect of the program. See docs/ci.md.',
       ) as never,
-  handler: async ({ configs, out, junit, json, seeds, force, dataDir, threads, ...chosen }) => {
-    if (seeds !== undefined && !chosen.updateBaseline) {
-      throw new UserError('--seeds is for --update-baseline');
-    }
-    // Better to fail before hours of computing than after.
-    for (const file of [junit, json]) if (file !== undefined) makeWritable(path.dirname(file));
-    const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
-      inFolder(out, (folder) =>
-        interruptible(
-          (signal, progress) => work({ out: folder, force, dataDir, threads, progress, signal }),
-          { force, resumes: out !== undefined },
-        ),
-      );
-    if (chosen.updateBaseline) {
-      await within(async (options) => {
-        for (const file of configs) {
-          printUpdate(await updateBaseline(file, seeds ?? SEEDS, options));
-        }
-      });
-      return;
-    }
-    const outcomes = await within((options) =>
-      checkFiles(configs, options, (outcome) => {
-        outcomeLines(outcome).forEach(print);
-      }),
-    );
-    report(outcomes, { junit, json });
-  },
+  handler: (args) => orDefect(() => handle(args)),
 };
+
+async function handle({
+  configs,
+  out,
+  junit,
+  json,
+  seeds,
+  force,
+  dataDir,
+  threads,
+  ...chosen
+}: CheckArguments): Promise<void> {
+  if (seeds !== undefined && !chosen.updateBaseline) {
+    throw new UserError('--seeds is for --update-baseline');
+  }
+  // Better to fail before hours of computing than after.
+  for (const file of [junit, json]) if (file !== undefined) makeWritable(path.dirname(file));
+  const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
+    inFolder(out, (folder) =>
+      interruptible(
+        (signal, progress) => work({ out: folder, force, dataDir, threads, progress, signal }),
+        { force, resumes: out !== undefined },
+      ),
+    );
+  if (chosen.updateBaseline) {
+    await within(async (options) => {
+      for (const file of configs) {
+        printUpdate(await updateBaseline(file, seeds ?? SEEDS, options));
+      }
+    });
+    return;
+  }
+  const outcomes = await within((options) =>
+    checkFiles(configs, options, (outcome) => {
+      outcomeLines(outcome).forEach(printMarked);
+    }),
+  );
+  report(outcomes, { junit, json });
+}
+
+/** @throws DefectFound for errors that nobody expects, since exit code 1 is for numbers out of their bands */
+async function orDefect(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const known = [UserError, ExperimentError, Interrupted, DefectFound];
+    if (known.some((kind) => error instanceof kind) || shortageIn(error) !== undefined) throw error;
+    throw new DefectFound(defectText(error));
+  }
+}
 
 function fileOption(name: string, describe: string) {
   return { type: 'string', requiresArg: true, coerce: once(name), describe } as const;

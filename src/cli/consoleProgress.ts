@@ -1,4 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
+import { barLine, type BarState } from './barLine.js';
 import { printableText } from '../base/text.js';
 import { duration, type Progress, type Task } from '../base/progress.js';
 
@@ -10,9 +11,11 @@ export interface ConsoleProgress extends Progress {
   close(): void;
 }
 
-/** Progress on stderr: bars on a terminal, otherwise occasional lines. */
+type BarPayload = Pick<BarState, 'label' | 'remaining' | 'detail'>;
+
+/** Progress on stderr: bars on a terminal that can move its cursor, otherwise occasional lines. */
 export function consoleProgress(stream: NodeJS.WriteStream = process.stderr): ConsoleProgress {
-  return stream.isTTY ? bars(stream) : lines(stream);
+  return stream.isTTY && process.env.TERM !== 'dumb' ? bars(stream) : lines(stream);
 }
 
 function bars(stream: NodeJS.WriteStream): ConsoleProgress {
@@ -21,8 +24,9 @@ function bars(stream: NodeJS.WriteStream): ConsoleProgress {
     start(label, total, unit) {
       const multi = new MultiBar({
         stream,
-        format: `{label} {bar} {percentage}% | {value}/{total} ${unit} | {remaining} left {detail}`,
-        barsize: 24,
+        format: (_options, { progress: share, value, total }, payload: BarPayload) =>
+          // The last column stays free: some terminals begin a new line when it is written to.
+          barLine({ ...payload, share, value, total, unit }, (stream.columns || 80) - 1),
         hideCursor: true,
         clearOnComplete: true,
         stopOnComplete: false,

@@ -3,9 +3,13 @@ import type { CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
 import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
 import { ExperimentError } from '../base/errors.js';
-import { interruptible } from './options.js';
+import { interruptible, likeOneOf } from './options.js';
 
-const name = { describe: 'the data set', choices: DATA_NAMES } as const;
+const name = {
+  describe: 'the data set',
+  choices: DATA_NAMES,
+  coerce: likeOneOf(DATA_NAMES),
+} as const;
 
 const pullCommand: CommandModule<object, { name: DataName }> = {
   command: 'pull <name>',
@@ -14,7 +18,10 @@ const pullCommand: CommandModule<object, { name: DataName }> = {
     yargs
       .positional('name', { ...name, demandOption: true })
       .example('$0 data pull mnist', 'then runs need no network')
-      .example('BANG_CACHE=/data/bang $0 data pull mnist', 'with the cache somewhere else'),
+      .example(
+        'BANG_CACHE=/data/bang $0 data pull mnist',
+        'with the cache somewhere else',
+      ) as never,
   handler: (args) => pull(args.name),
 };
 
@@ -32,7 +39,7 @@ const verifyCommand: CommandModule<object, { name?: DataName }> = {
     yargs
       .positional('name', name)
       .example('$0 data verify', 'all that is cached')
-      .example('$0 data verify mnist', 'exit code 1 also if MNIST is not cached'),
+      .example('$0 data verify mnist', 'exit code 1 also if MNIST is not cached') as never,
   handler: (args) => verify(args.name),
 };
 

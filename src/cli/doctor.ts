@@ -16,6 +16,7 @@ import { processors } from '../base/processors.js';
 import { version } from '../store/provenance.js';
 import { cacheFolder } from '../base/cacheFolder.js';
 import { engineOption, shared } from './options.js';
+import { print as printLine } from './print.js';
 
 interface DoctorArguments {
   engine?: EngineChoice;
@@ -33,7 +34,7 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
     const options = threads === undefined ? {} : { threads };
     const engine = await startEngine({ ...options, engine: wanted ?? 'auto' });
     const print = (name: string, value: string): void => {
-      process.stdout.write(`${name.padEnd(11)} ${value}\n`);
+      printLine(`${name.padEnd(11)} ${value}`);
     };
     const { cores, quota, usable } = processors();
     print('bang', version());

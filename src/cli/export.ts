@@ -6,7 +6,7 @@ import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experime
 import { writeFileAtomic } from '../base/files.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { INPUT, OUTPUT } from '../model/onnx.js';
-import { interruptible, once, shared } from './options.js';
+import { interruptible, likeOneOf, once, shared } from './options.js';
 
 interface ExportArguments {
   weights: string;
@@ -35,7 +35,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         choices: EXPORT_FORMATS,
         demandOption: true,
         requiresArg: true,
-        coerce: once('to'),
+        coerce: named('to', EXPORT_FORMATS),
         describe: 'onnx: the network, from pixels to logits; the others: its weights',
       })
       .option('out', {
@@ -47,7 +47,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       .option('model', {
         choices: Object.keys(NETWORKS) as NetworkName[],
         requiresArg: true,
-        coerce: once('model'),
+        coerce: named('model', Object.keys(NETWORKS)),
         describe: 'the network (default: the one that fits the file)',
       })
       .option('data-dir', shared['data-dir'])
@@ -82,4 +82,9 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 function defaultOut(weights: string, to: ExportFormat): string {
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
+}
+
+/** For `coerce`: one of these names, given once, in any case. */
+function named(option: string, names: readonly string[]) {
+  return (value: string | string[] | undefined) => likeOneOf(names)(once(option)(value));
 }

@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../base/files.js';
 import { printable, quoted } from '../base/text.js';
 import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
-import { interruptible, once, shared } from './options.js';
+import { interruptible, likeOneOf, once, shared } from './options.js';
 import { print } from './print.js';
 
 const FORMATS = ['svg', 'png'] as const;
@@ -28,6 +28,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
     yargs
       .positional('name', {
         choices: FIGURE_KIND_NAMES,
+        coerce: likeOneOf(FIGURE_KIND_NAMES),
         demandOption: true,
         describe: 'which figure',
       })
@@ -53,6 +54,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       })
       .option('attack', {
         choices: ATTACK_NAMES,
+        coerce: likeOneOf(ATTACK_NAMES),
         default: 'hc1' as const,
         describe: 'the attack that makes the examples',
       })

@@ -6,8 +6,8 @@ import {
   messageOf,
   UserError,
 } from '../base/errors.js';
-import { reason } from '../base/files.js';
-import { printableText } from '../base/text.js';
+import { reason, shortageIn } from '../base/files.js';
+import { printableText, wrapped } from '../base/text.js';
 import { version } from '../base/version.js';
 import { allUsages, COMMANDS, whenUsed } from './commands.js';
 import { YARGS_STRINGS } from './yargsStrings.js';
@@ -115,14 +115,12 @@ function demandFolder(): void {
   }
 }
 
-/** Limits of the system that any file and any module may meet. */
-const SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
-
 function report(error: unknown): number {
-  const isShort = SHORTAGES.has(codeOf(error) ?? '');
-  const message = isShort ? reason(error) : messageOf(error);
-  process.stderr.write(`bang: ${printableText(message)}\n`);
-  if (error instanceof UserError || isShort) return EXIT.badInput;
+  const shortage = shortageIn(error);
+  const message = shortage ?? messageOf(error);
+  const width = process.stderr.isTTY ? process.stderr.columns || Infinity : Infinity;
+  process.stderr.write(`${wrapped(`bang: ${printableText(message)}`, width)}\n`);
+  if (error instanceof UserError || shortage !== undefined) return EXIT.badInput;
   if (error instanceof Interrupted) return EXIT.interrupted;
   if (error instanceof ExperimentError) return EXIT.failed;
   if (error instanceof DefectFound) return EXIT.defect;

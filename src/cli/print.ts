@@ -1,6 +1,6 @@
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
-import { printableText } from '../base/text.js';
+import { printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { robustnessTable } from '../report/robustness.js';
 import { consoleTable } from '../report/consoleTable.js';
@@ -10,7 +10,7 @@ import { consoleTable } from '../report/consoleTable.js';
  * and masking.
  */
 export function printEntries(entries: readonly Entry[]): void {
-  print(consoleTable(entries, terminalWidth()));
+  printMarked(consoleTable(entries, terminalWidth()));
   if (entries.some(({ rows }) => rows.length > 1)) legendOf(entries).forEach(print);
   protocolSentences(entries).forEach(print);
   for (const { name, rows } of entries) {
@@ -27,9 +27,34 @@ export function printEntries(entries: readonly Entry[]): void {
   }
 }
 
+/** Whether to print in colour: on terminals, unless NO_COLOR or FORCE_COLOR says otherwise. */
+export function wantsColour(stream: { isTTY?: boolean } = process.stdout): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  if (FORCE_COLOR !== undefined && FORCE_COLOR !== '') return !['0', 'false'].includes(FORCE_COLOR);
+  if (NO_COLOR !== undefined && NO_COLOR !== '') return false;
+  return stream.isTTY === true && TERM !== 'dumb';
+}
+
+/** Verdicts at the beginning of a line, and the marks of differences that are significant. */
+const PAINTED: readonly [RegExp, colour: number][] = [
+  [/^(FAIL|ERROR)\b/gm, 31],
+  [/^ok\b/gm, 32],
+  [/\*(?= [+−-]?\d)/g, 33],
+];
+
+/** The same as `print`, with what matters most in colour where that is wanted. */
+export function printMarked(text: string): void {
+  let shown = wrapped(printableText(text), terminalWidth());
+  if (wantsColour()) {
+    for (const [mark, colour] of PAINTED)
+      shown = shown.replace(mark, `\u001b[${colour}m$&\u001b[39m`);
+  }
+  process.stdout.write(`${shown}\n`);
+}
+
 /** Prints one or more lines on standard output. */
 export function print(text: string): void {
-  process.stdout.write(`${printableText(text)}\n`);
+  process.stdout.write(`${wrapped(printableText(text), terminalWidth())}\n`);
 }
 
 /** Columns of the terminal; unlimited for files and pipes. */

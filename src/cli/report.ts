@@ -96,7 +96,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     const plots = await plotsOf(collected);
     const page = pageOf({ collected, galleries, plots });
     writeFileAtomic(out, page.html);
-    const notes = [...collected.notes, ...galleries.notes];
+    const notes = [...collected.notes, ...plots.notes, ...galleries.notes];
     for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
     print(`Files: ${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
   },

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { configSchema } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { sweepSchema } from '../config/sweep.js';
+import { likeOneOf } from './options.js';
 
 interface JsonSchema {
   type?: string | string[];
@@ -30,12 +31,13 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
     yargs
       .positional('kind', {
         choices: KINDS,
+        coerce: likeOneOf(KINDS),
         default: 'experiment' as const,
         describe: 'of experiments, noise studies or sweeps',
       })
       .example('$0 schema > bang.schema.json', 'then begin a configuration with this line:')
       .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys')
-      .example('$0 schema noise > noise.schema.json', 'the same for noise studies'),
+      .example('$0 schema noise > noise.schema.json', 'the same for noise studies') as never,
   handler: ({ kind }) => {
     process.stdout.write(schemaText(kind));
   },

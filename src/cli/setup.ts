@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { tensorflowFolder } from '../engine/tensorflow/installation.js';
 import { removeTensorFlow, setUpTensorFlow } from '../setup/tensorflow.js';
 import { UserError } from '../base/errors.js';
-import { interruptible } from './options.js';
+import { interruptible, likeOneOf } from './options.js';
 import { print } from './print.js';
 
 interface SetupArguments {
@@ -16,6 +16,7 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
     yargs
       .positional('engine', {
         choices: ['tensorflow'] as const,
+        coerce: likeOneOf(['tensorflow']),
         demandOption: true,
         describe: 'tensorflow: tfjs-node-gpu on a current TensorFlow, for --engine tensorflow',
       })
@@ -34,7 +35,7 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
       .example('$0 setup tensorflow --uninstall', 'remove it')
       .epilog(
         "It is installed only next to the data sets ($BANG_CACHE, or bang in the system's cache folder). A working installation is kept.",
-      ),
+      ) as never,
   handler: async ({ gpu, uninstall }) => {
     if (uninstall) {
       if (gpu) throw new UserError('--uninstall removes everything: leave out --gpu');

@@ -7,7 +7,7 @@ import { tableCsv } from '../store/csv.js';
 import { printable } from '../base/text.js';
 import { consoleReport, markdownReport } from '../report/tables.js';
 import { once } from './options.js';
-import { print, terminalWidth } from './print.js';
+import { print, printMarked, terminalWidth } from './print.js';
 
 interface TableArguments {
   folders: string[];
@@ -47,7 +47,7 @@ export const tableCommand: CommandModule<object, TableArguments> = {
     refuseNothing(found, folders);
     const { groups, notes } = groupRuns(found.runs);
     const parts = tablesOf(groups);
-    print(consoleReport(parts, terminalWidth()));
+    printMarked(consoleReport(parts, terminalWidth()));
     for (const note of [...found.notes, ...notes, ...place.notes]) {
       process.stderr.write(`note: ${printable(note)}\n`);
     }

@@ -42,7 +42,9 @@ export function usageProblem(
   function notAmong([name, given, choices]: readonly string[]): string {
     const isOption = args.some((arg) => arg.startsWith('-') && nameIn(arg) === name);
     const names = JSON.parse(`[${choices}]`) as string[];
-    return `${isOption ? '--' : ''}${name}: expected ${inWords(names)}, found ${given}`;
+    const near = nearest(given.replace(/^"|"$/g, ''), names);
+    const hint = near === undefined ? '' : `, did you mean ${near}?`;
+    return `${isOption ? '--' : ''}${name}: expected ${inWords(names)}, found ${given}${hint}`;
   }
 
   function unexpectedArgument(argument: string): string {

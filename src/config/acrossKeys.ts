@@ -136,15 +136,23 @@ export function problemsAcross(root: unknown): Problem[] {
         const message = `expected ${tableOf[model]}, the table of ${model}, found ${table}`;
         wrong(['published', 'table'], message);
       } else if (typeof row === 'string' && !publishedRow(table, row)) {
-        const names = inWords(publishedRowNames(table));
+        const names = publishedRowNames(table);
+        const near = rowLike(row, names);
         wrong(
           ['published', 'row'],
-          `expected a row of table ${table}: ${names}, found ${inBrief(row)}`,
+          `expected a row of table ${table}: ${inWords(names)}, found ${inBrief(row)}` +
+            (near === undefined ? '' : `, did you mean ${near}?`),
         );
       }
     }
   }
   return problems;
+}
+
+/** Names of two characters are all alike: only case and what is around letters and digits may differ. */
+function rowLike(row: string, names: readonly string[]): string | undefined {
+  const plain = row.toUpperCase().replace(/[^A-Z0-9]/g, '');
+  return names.find((name) => name === plain.replace(/^(ROW|TABLE[12]|LENET|CIFAR10)+/, ''));
 }
 
 function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNetwork): Problem[] {

@@ -7,6 +7,7 @@ import {
   isScalar,
   isSeq,
   LineCounter,
+  parse,
   type ParsedNode,
   Parser,
   type YAMLMap,
@@ -210,6 +211,16 @@ function tooDeep(root: CST.Token): CST.Token | undefined {
     for (const child of inner) if (child) pending.push({ token: child, depth: depth + 1 });
   }
   return undefined;
+}
+
+/**
+ * Plain data from YAML that a program wrote.
+ *
+ * @throws Error if it is not YAML, or is nested too deeply
+ */
+export function parsePlainYaml(text: string): unknown {
+  if ([...new Parser().parse(text)].some(tooDeep)) throw new Error('nested too deeply');
+  return parse(text);
 }
 
 /** Whether a value can be written in more than one way without quotes. */

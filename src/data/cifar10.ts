@@ -73,7 +73,7 @@ async function readSplit(files: string[], imagesPerFile: number): Promise<Datase
   for (const [i, file] of files.entries()) {
     const expected = imagesPerFile * RECORD_BYTES;
     refuseOtherLength(await lengthOf(file, 'the original CIFAR-10 file'), expected, file);
-    const bytes = await readUserFile(file);
+    const bytes = await readUserFile(file, expected);
     // The file may have changed in between.
     refuseOtherLength(bytes.length, expected, file);
     const own = labels.subarray(i * imagesPerFile, (i + 1) * imagesPerFile);

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { codeOf, Interrupted } from '../base/errors.js';
 import {
@@ -14,6 +15,9 @@ import {
 } from '../base/npm.js';
 import type { Progress } from '../base/progress.js';
 import { problemOf, unexpected, type Source, type SourceFile } from './sources.js';
+
+/** What a package may hold beside the files that are wanted, unpacked. */
+const BESIDE_BYTES = 2 ** 24;
 
 /** Bytes as megabytes with one decimal, for progress. */
 const megabytes = (bytes: number): number => Math.round(bytes / 1e5) / 10;
@@ -110,6 +114,24 @@ function unpack(
       }, reject);
     });
 
+    // Not unpacked by the parser, which takes a thousand times the bytes of the tarball.
+    const gunzip = createGunzip();
+    const most = source.files.reduce((sum, file) => sum + file.bytes, BESIDE_BYTES);
+    let unpacked = 0;
+    gunzip.on('error', reject);
+    gunzip.on('data', (chunk: Buffer) => {
+      unpacked += chunk.length;
+      if (unpacked > most) {
+        reject(unexpected(source, `it unpacks to more than ${most} bytes`));
+        gunzip.destroy();
+        return;
+      }
+      parser.write(chunk);
+    });
+    gunzip.on('end', () => {
+      parser.end();
+    });
+
     let bytes = 0;
     tarball.on('error', reject);
     tarball.on('data', (chunk: Buffer) => {
@@ -120,10 +142,12 @@ function unpack(
         return;
       }
       onBytes(bytes);
-      parser.write(chunk);
+      if (gunzip.destroyed || gunzip.write(chunk)) return;
+      tarball.pause();
+      gunzip.once('drain', () => tarball.resume());
     });
     tarball.on('end', () => {
-      parser.end();
+      gunzip.end();
     });
   });
 }

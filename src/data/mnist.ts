@@ -104,7 +104,7 @@ async function fileOf(
 /** Reads an IDX file; whether it is gzipped is detected from its content. */
 async function readIdxFile(file: string, rank: number): Promise<Idx> {
   refuseTooLong(await lengthOf(file, 'the original MNIST file'), file);
-  const bytes = await readUserFile(file);
+  const bytes = await readUserFile(file, MAX_FILE_BYTES);
   const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
   return parseIdx(gzipped ? await gunzipIdx(bytes, rank, file) : bytes, rank, file);
 }

@@ -10,7 +10,8 @@ import { UserError } from '../base/errors.js';
 import { createPassMeter } from '../metrics/pass.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { inWords, printable } from '../base/text.js';
+import { inWords } from '../base/text.js';
+import { namesApart } from '../store/labels.js';
 import { isBang } from '../config/experiment.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
@@ -210,13 +211,15 @@ export async function attackAndClassify(
   return { ...found, predicted };
 }
 
-/** The row of the paper or the name of each network, or its path if that is not unique. */
+/** The row of the paper or the name of each network; where these are equal, with what tells it from the others. */
 function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[] {
-  const own = opened.map(({ file, subject }) => configIn(file)?.published?.row ?? subject.name);
-  return opened.map(({ given }, i) => {
-    const alone = own.filter((name) => name === own[i]).length === 1;
-    return printable(alone ? own[i] : given);
-  });
+  return namesApart(
+    opened.map(({ file, subject, given }) => {
+      const config = configIn(file);
+      const identity = { ...config, images: file.metadata.data?.slice(0, 12) };
+      return { name: config?.published?.row ?? subject.name, identity, folder: given };
+    }),
+  );
 }
 
 function trainingOf({ file }: OpenedModel): string {

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { parseJson } from '../base/files.js';
 import { makeNetwork } from '../model/network.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import type { WeightFile } from '../model/tensors.js';
@@ -35,7 +36,7 @@ export function configIn({ metadata }: WeightFile): Config | undefined {
   const text = metadata.config;
   if (text === undefined) return undefined;
   try {
-    return parseConfig(JSON.parse(text));
+    return parseConfig(parseJson(text));
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.js';
+import { parseJson } from '../base/files.js';
 import { demandWasmMemory } from '../base/wasm.js';
 import { quoted } from '../base/text.js';
 import { isTableOfTexts } from './safetensors.js';
@@ -261,7 +262,7 @@ function readMetadata(
   }
   const bytes = readBytes(module, dataset, shape, size, room, place);
   try {
-    const metadata: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const metadata = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     if (isTableOfTexts(metadata)) return metadata;
   } catch {
     // Not JSON: reported below.

@@ -42,7 +42,9 @@ export async function readWeights(file: string): Promise<WeightFile> {
 
 async function readBytes(file: string): Promise<Uint8Array> {
   const found = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
+    throw new UserError(
+      `cannot read ${file}: ${reason(error)}${didYouMean(file, error, 'either')}`,
+    );
   });
   if (found.isDirectory()) {
     throw new UserError(`cannot read ${file}: it is a folder; name its weights.safetensors`);
@@ -50,7 +52,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
   // Refuse devices, which may never end, and files that would fill the memory.
   if (!found.isFile()) throw new UserError(`${file} is not a file`);
   if (found.size > MAX_BYTES) throw new UserError(`${file} is too large for a weight file`);
-  return readUserFile(file);
+  return readUserFile(file, MAX_BYTES);
 }
 
 async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {

@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { cut } from './grid.js';
 import { COLUMNS, type Line, linesOf } from './lines.js';
 import type { Entry } from '../store/entry.js';
 
@@ -8,7 +9,6 @@ interface Column {
 }
 
 const NAME_WIDTH = { least: 12, most: 40 };
-const LONGEST_NAME = 160;
 const MOST_LINES = 40;
 
 const NUMBERS: readonly Column[] = [
@@ -77,11 +77,6 @@ function drawWith(
 function namesOf({ name, labels }: Line, width: number): string[] {
   const lines = [name, ...labels].flatMap((text) => broken(cut(text), width));
   return lines.length > MOST_LINES ? [...lines.slice(0, MOST_LINES - 1), '…'] : lines;
-}
-
-/** Longer names are cut, since the time that cli-table3 takes is the cube of a cell's lines. */
-function cut(text: string): string {
-  return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME - 1)}…` : text;
 }
 
 /** Breaks text into lines of at most `width` characters, at spaces and hyphens where possible. */

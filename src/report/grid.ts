@@ -29,13 +29,20 @@ const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
 /** The table for a console. */
 export function drawGrid({ columns, rows }: Grid): string {
   const table = new Table({
-    head: columns.map(({ title }) => title.join('\n')),
+    head: columns.map(({ title }) => title.map(cut).join('\n')),
     chars: NO_RULES,
     style: { head: [], border: [] },
     colAligns: columns.map(({ align }) => align ?? 'right'),
   });
-  for (const row of rows) table.push(row.map(({ text }) => text));
+  for (const row of rows) table.push(row.map(({ text }) => text.split('\n').map(cut).join('\n')));
   return table.toString();
+}
+
+const LONGEST = 160;
+
+/** Longer texts are cut, since the time that cli-table3 takes is the cube of a cell's lines. */
+export function cut(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
 }
 
 /** A whole number. */

@@ -1,5 +1,5 @@
 import { ATTACKS } from '../attacks/attacks.js';
-import type { AttackName } from '../attacks/attack.js';
+import { ATTACK_NAMES } from '../attacks/attack.js';
 import {
   hiddenByFgs,
   readingOf,
@@ -7,6 +7,7 @@ import {
   type MaskingOfAttack,
   type MaskingStudy,
 } from '../metrics/masking.js';
+import { printable } from '../base/text.js';
 import type { Row } from '../metrics/row.js';
 import { countCell, drawGrid, NOTHING, type Grid } from './grid.js';
 
@@ -29,11 +30,11 @@ export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
       { title: ['smaller L∞', 'than FGS'] },
       { title: ['smaller L∞', 'than PGD'] },
     ],
-    rows: (Object.entries(attacks) as [AttackName, MaskingOfAttack][]).map(([name, found]) => {
+    rows: Object.entries<MaskingOfAttack>(attacks).map(([name, found]) => {
       const isFgs = name === 'fgs';
       const belowPgd = name === 'pgd' ? null : found.belowPgd;
       return [
-        { text: ATTACKS[name].title },
+        { text: titleOf(name) },
         countCell(found.fooled),
         isFgs ? NOTHING : countCell(found.fgsFails),
         isFgs ? NOTHING : countCell(found.belowFgs),
@@ -41,6 +42,12 @@ export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
       ];
     }),
   };
+}
+
+/** An attack of a later version has no title here. */
+function titleOf(name: string): string {
+  const known = ATTACK_NAMES.find((one) => one === name);
+  return known ? ATTACKS[known].title : printable(name);
 }
 
 /** What the FGS column hides, in one sentence; undefined if nothing was measured. */

@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import { countCell, type Grid, type GridCell, numberCell } from './grid.js';
+import { countCell, cut, type Grid, type GridCell, numberCell } from './grid.js';
 import type { PublishedNoise } from '../paper/published.js';
 import { type NoiseRow, type OfPair, PAIR } from '../metrics/noise.js';
 
@@ -15,7 +15,7 @@ export function noiseTable(
 ): string {
   const { columns, rows: lines } = noiseGrid(rows, titles, published);
   const table = new Table({
-    head: columns.map(({ title }) => title.join('\n')),
+    head: columns.map(({ title }) => title.map(cut).join('\n')),
     style: { head: [], border: [] },
     colAligns: columns.map(() => 'right' as const),
   });

@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { readRegularFile } from '../base/files.js';
 import type { Network } from '../model/network.js';
 import { exportWeights, importWeights } from '../model/parameters.js';
 import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Interval, LogRow } from '../training/log.js';
 import type { TrainingState } from '../training/train.js';
+
+/** In bytes: twice the largest weight file. */
+export const LARGEST_WEIGHTS = 2 ** 31;
 
 const VELOCITY = 'velocity.';
 
@@ -45,7 +48,7 @@ export function readCheckpoint(
   settings: string,
 ): Checkpoint | undefined {
   try {
-    const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);
+    const { tensors, metadata } = decodeSafetensors(readRegularFile(file, LARGEST_WEIGHTS), file);
     const floats = tensors as Map<string, NamedArray>;
     if (!isIntact(floats, metadata) || metadata.settings !== settings) return undefined;
     const [weights, velocities] = [new Map<string, NamedArray>(), new Map<string, NamedArray>()];

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../base/errors.js';
-import { reason } from '../base/files.js';
+import { readJson, reason } from '../base/files.js';
+import { didYouMean } from '../base/nearFile.js';
 import { inWords, printable } from '../base/text.js';
 import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
@@ -62,7 +63,7 @@ export function unfinishedNote(folder: string): string {
 }
 
 /** @throws UserError if a folder does not exist, is not a folder or cannot be read */
-export function refuseNoFolder(folder: string): void {
+export function refuseNoFolder(folder: string, kind: 'folder' | 'either' = 'folder'): void {
   try {
     if (statSync(folder).isDirectory()) {
       readdirSync(folder);
@@ -70,13 +71,10 @@ export function refuseNoFolder(folder: string): void {
     }
   } catch (error) {
     const why = codeOf(error) === 'ENOENT' ? 'there is no such folder' : reason(error);
-    throw new UserError(`cannot read ${folder}: ${why}`);
+    throw new UserError(`cannot read ${folder}: ${why}${didYouMean(folder, error, kind)}`);
   }
   throw new UserError(`cannot read ${folder}: it is not a folder`);
 }
-
-/** In bytes; ours are of some kilobytes. */
-const LARGEST_RESULT = 2 ** 26;
 
 function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   const file = path.join(folder, FILES.result);
@@ -88,18 +86,12 @@ function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
     return;
   }
   try {
-    const info = statSync(file);
-    if (!info.isFile() || info.size > LARGEST_RESULT) {
-      const why = info.isFile() ? 'is larger than 64 MiB' : 'is not a regular file';
-      notes.push(`${file} ${why}: it is left out`);
-      return;
-    }
-    const result: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    const result = readJson(file);
     if (isResult(result)) runs.push({ folder, result });
     else notes.push(`${file} is damaged: it is left out`);
   } catch (error) {
-    const why = error instanceof SyntaxError ? 'is damaged' : `cannot be read (${reason(error)})`;
-    notes.push(`${file} ${why}: it is left out`);
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`${error.message}: it is left out`);
   }
 }
 

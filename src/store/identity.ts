@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { parse, YAMLParseError } from 'yaml';
-import { UserError } from '../base/errors.js';
-import { reason } from '../base/files.js';
+import { messageOf, UserError } from '../base/errors.js';
+import { readRegularFile } from '../base/files.js';
 import { briefJson } from '../base/text.js';
+import { parsePlainYaml } from '../config/yamlTree.js';
 import { isMapping, valueAt } from '../config/problems.js';
 
 /** What identifies an experiment: plain data on which all its numbers depend. */
@@ -25,19 +24,23 @@ export const INCIDENTAL = [
  */
 export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.protocol'];
 
+/** In bytes, as that of a configuration. */
+const LARGEST = 2 ** 20;
+
+const OTHERWISE = 'choose another folder with --out, or --force to start over';
+
 /** @throws UserError if the file cannot be read or is not a mapping */
 export function readIdentity(file: string): Identity {
   let problem = 'it is not a configuration';
   try {
-    const found: unknown = parse(readFileSync(file, 'utf8'));
+    const found: unknown = parsePlainYaml(readRegularFile(file, LARGEST).toString('utf8'));
     if (isMapping(found)) return found;
   } catch (error) {
+    if (error instanceof UserError) throw new UserError(`${error.message}; ${OTHERWISE}`);
     // The lines after the first show the place in the file.
-    problem = error instanceof YAMLParseError ? error.message.split(/:?\n/)[0] : reason(error);
+    problem = messageOf(error).split(/:?\n/)[0];
   }
-  throw new UserError(
-    `cannot read ${file} (${problem}): choose another folder with --out, or --force to start over`,
-  );
+  throw new UserError(`cannot read ${file} (${problem}): ${OTHERWISE}`);
 }
 
 /** A key with different values, as text. */

@@ -1,5 +1,6 @@
 import type { PublishedRow } from '../paper/published.js';
 import { trainingOf } from '../paper/trainings.js';
+import { printable } from '../base/text.js';
 import { type Config, isBang } from '../config/experiment.js';
 import { BESIDE, differencesIn, type Identity, INCIDENTAL, textAt } from './identity.js';
 
@@ -39,13 +40,53 @@ export function departuresFrom(published: PublishedRow, config: Partial<Config>)
  * its own value.
  */
 export function tellingApart(experiments: readonly Labelled[]): string[][] {
-  const all = experiments.map(identityOf);
+  return differing(experiments.map(identityOf), ALIKE);
+}
+
+/** For each of several identities the keys in which they differ, with its own values. */
+function differing(all: readonly Identity[], ignored: readonly string[]): string[][] {
   const keys = new Set(
-    all.flatMap((one) => differencesIn(all[0], one, ALIKE).map(({ key }) => key)),
+    all.flatMap((one) => differencesIn(all[0], one, ignored).map(({ key }) => key)),
   );
   // Of a mapping that one of them lacks, the whole.
   const outer = [...keys].filter((key) => ![...keys].some((one) => key.startsWith(`${one}.`)));
   return all.map((one) => outer.map((key) => `${key} ${textAt(one, key)}`));
+}
+
+/** Something with a name that others may have, too: a sweep, a study, a network. */
+export interface Namesake {
+  name: string;
+  identity: Identity;
+  folder: string;
+}
+
+/** Keys that do not tell sweeps, studies or networks of one name apart. */
+const BESIDE_NAME = ['name', 'description', 'engine', 'published', 'evaluation.protocol'];
+const MOST_LABELS = 3;
+
+/** Names that are all different: those that are equal have the keys in which they differ, else their folders. */
+export function namesApart(all: readonly Namesake[]): string[] {
+  const labelled = all.map((one): string => {
+    const alike = all.filter(({ name }) => name === one.name);
+    const found = differing(
+      alike.map(({ identity }) => JSON.parse(JSON.stringify(identity)) as Identity),
+      BESIDE_NAME,
+    );
+    const labels = found[alike.indexOf(one)].slice(0, MOST_LABELS).map(shortLabel);
+    return labels.length === 0 ? one.name : `${one.name} (${labels.join(', ')})`;
+  });
+  return labelled.map((name, i) =>
+    printable(
+      labelled.filter((other) => other === name).length === 1
+        ? name
+        : `${name} in ${all[i].folder}`,
+    ),
+  );
+}
+
+/** A label with only the last part of its key. */
+export function shortLabel(label: string): string {
+  return printable(label.replace(/^\S*\.(?=\S+ )/, ''));
 }
 
 const ALIKE = BESIDE.filter((key) => key !== 'published');

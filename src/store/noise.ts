@@ -33,11 +33,14 @@ export interface NoiseResult {
   provenance: Provenance;
 }
 
+const count = z.int().min(0);
+const percent = z.number().min(0).max(100);
+const grey = z.number().min(0).max(1e6);
 const rate = z.object({
-  flips: z.number(),
-  rate: z.number(),
-  overImages: z.number().nullable(),
-  overCopies: z.number().nullable(),
+  flips: count,
+  rate: percent,
+  overImages: percent.nullable(),
+  overCopies: percent.nullable(),
 });
 
 const named = z.object({ name: z.string() });
@@ -50,20 +53,23 @@ const resultSchema = z.object({
   config: z.object({
     networks: z.object({ regular: named, bang: named }),
     published: z.enum(NOISE_PAIRS).optional(),
-    images: z.number(),
-    sigmas: z.array(z.number()),
-    copies: z.object({ last: z.number(), before: z.number() }),
+    images: count,
+    sigmas: z.array(grey),
+    copies: z.object({ last: count, before: count }),
   }),
-  classes: z.number(),
+  classes: count.min(1),
   rows: z
     .array(
       z.object({
-        iteration: z.number(),
-        sigma: z.number(),
-        images: z.number(),
-        copies: z.number(),
+        iteration: count,
+        sigma: grey,
+        images: count,
+        copies: count,
         networks: z.object({ regular: rate, bang: rate }),
-        difference: z.object({ value: z.number(), overImages: z.number().nullable() }),
+        difference: z.object({
+          value: z.number().min(-100).max(100),
+          overImages: percent.nullable(),
+        }),
       }),
     )
     .min(1),

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { writeFileAtomic } from '../base/files.js';
+import { readRegularFile, writeFileAtomic } from '../base/files.js';
 import path from 'node:path';
 import type { Identity } from './identity.js';
 
@@ -21,7 +20,7 @@ export function partsIn(folder: string, key: Identity, check: () => void): Parts
   return {
     read(name) {
       try {
-        const text = readFileSync(file(name), 'utf8');
+        const text = readRegularFile(file(name)).toString('utf8');
         const { digest, value } = JSON.parse(text) as { digest: string; value: unknown };
         return digest === digestOf(value) ? value : undefined;
       } catch {

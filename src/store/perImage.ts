@@ -1,11 +1,16 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { parse } from 'csv-parse/sync';
 import { stringify } from 'csv-stringify/sync';
-import { type AttackName, type Protocol, STRONGER_ATTACKS } from '../attacks/attack.js';
-import { messageOf, UserError } from '../base/errors.js';
-import { reason } from '../base/files.js';
+import {
+  ATTACK_NAMES,
+  type AttackName,
+  type Protocol,
+  STRONGER_ATTACKS,
+} from '../attacks/attack.js';
+import { UserError } from '../base/errors.js';
 import type { Evaluation } from '../metrics/evaluation.js';
+import { type CsvLine, fieldProblem, numberIn, readCsv } from './csvFile.js';
+import type { Row } from '../metrics/row.js';
 import { FILES } from './resultFolder.js';
 
 /** A column with an array of an attack's outcome. */
@@ -71,28 +76,47 @@ function fieldOf(
   return Number(value.toFixed(DIGITS[array]));
 }
 
-/** A line of `per-image.csv`, its fields by heading. */
-export type ImageLine = Partial<Record<string, string>>;
+/** The smallest and the largest value of a column; every attack that succeeds changes a pixel by a grey level. */
+const RANGES: Record<Column['array'], readonly [least: number, most: number]> = {
+  linf: [1, 255],
+  l2: [1, Infinity],
+  pass: [-1, 1],
+  aligned: [0, 1],
+};
 
 /**
  * The lines of a result folder's `per-image.csv`; undefined if it has none.
  *
- * @throws UserError if it cannot be read
+ * @param row the numbers made of it, if they are known: it must have their images and attacks
+ * @throws UserError if it cannot be read, or is damaged
  */
-export function readPerImage(folder: string): ImageLine[] | undefined {
+export function readPerImage(folder: string, row?: Row): CsvLine[] | undefined {
   const file = path.join(folder, FILES.perImage);
   if (!existsSync(file)) return undefined;
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UserError(`cannot read ${file}: ${reason(error)}`);
+  const lines = readCsv(file);
+  if (row && lines.length !== row.images) {
+    throw new UserError(`${file} is damaged: it holds ${lines.length} images, not ${row.images}`);
   }
-  try {
-    return parse(text, { columns: true, bom: true });
-  } catch (error) {
-    throw new UserError(`${file} is damaged: ${messageOf(error)}`);
+  for (const attack of ATTACK_NAMES.filter((name) => row?.attacks[name])) {
+    const heading = linfHeading(attack, row!.protocol.search);
+    if (!Object.hasOwn(lines[0], heading)) throw fieldProblem(file, 0, lines[0], heading);
   }
+  const present = [...LINE_COLUMNS, ...STRONGER_COLUMNS].filter(({ heading }) =>
+    Object.hasOwn(lines[0], heading),
+  );
+  lines.forEach((line, i) => {
+    for (const heading of IMAGE_HEADINGS) {
+      const value = numberIn(line[heading] ?? '');
+      if (!Number.isInteger(value) || value! < 0) throw fieldProblem(file, i, line, heading);
+    }
+    for (const { heading, array } of present) {
+      if (line[heading] === '') continue;
+      const [least, most] = RANGES[array];
+      const value = numberIn(line[heading]) ?? NaN;
+      if (!(value >= least && value <= most)) throw fieldProblem(file, i, line, heading);
+    }
+  });
+  return lines;
 }
 
 /** The heading of an attack's L∞ in an evaluation with this line search. */
@@ -105,7 +129,7 @@ export function linfHeading(attack: AttackName, search: Protocol['search']): str
  *
  * @returns one list for each column that the file has for the attack
  */
-export function linfValues(lines: readonly ImageLine[], attack: AttackName): number[][] {
+export function linfValues(lines: readonly CsvLine[], attack: AttackName): number[][] {
   return linfColumns(attack)
     .filter(({ heading }) => Object.hasOwn(lines.at(0) ?? {}, heading))
     .map(({ heading }) =>

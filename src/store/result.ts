@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CHANNELS, SEARCHES } from '../attacks/attack.js';
+import { ATTACK_NAMES, CHANNELS, SEARCHES } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { publishedRow } from '../paper/published.js';
@@ -42,14 +42,23 @@ export { BESIDE, INCIDENTAL } from './identity.js';
 
 const count = z.int().min(0);
 const percent = z.number().min(0).max(100);
-const spread = z.object({ mean: z.number(), std: z.number().min(0).nullable() });
-const attack = z.object({
-  attacked: count,
-  succeeded: count,
-  rate: percent,
-  linf: spread.nullable(),
-  pass: spread.nullable(),
-});
+/** A mean and a standard deviation of values in a range; damaged files may have any number. */
+const spread = (least: number, most: number) =>
+  z
+    .object({
+      mean: z.number().min(least).max(most),
+      std: z
+        .number()
+        .min(0)
+        .max(most - least)
+        .nullable(),
+    })
+    .nullable();
+const linf = spread(0, 255);
+const attack = z
+  .object({ attacked: count, succeeded: count, rate: percent, linf, pass: spread(-1, 1) })
+  .optional();
+const seconds = z.number().min(0).max(1e12);
 
 const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
 
@@ -76,18 +85,38 @@ const resultSchema = z.object({
     correct: count,
     blank: count,
     protocol: z.object({ search: z.enum(SEARCHES), channels: z.enum(CHANNELS) }),
-    attacks: z.object({
-      fgs: attack.optional(),
-      hc1: attack.optional(),
-      'fgs-unmasked': attack.optional(),
-    }),
+    // Attacks of later versions are passed over.
+    attacks: z.object(Object.fromEntries(ATTACK_NAMES.map((name) => [name, attack]))),
     robustness: z
       .object({
-        budgets: z.array(z.number()),
+        budgets: z.array(z.number().min(0).max(255)).min(1),
         attacks: z.record(
           z.string(),
-          z.object({ accuracy: z.array(percent), medianLinf: z.number().nullable() }),
+          z.object({
+            accuracy: z.array(percent),
+            medianLinf: z.number().min(0).max(255).nullable(),
+          }),
         ),
+      })
+      .refine(({ budgets, attacks }) =>
+        Object.values(attacks).every(({ accuracy }) => accuracy.length === budgets.length),
+      )
+      .optional(),
+    masking: z
+      .object({
+        attacked: count,
+        blank: count,
+        fgsFails: count,
+        attacks: z.record(
+          z.string(),
+          z.object({
+            fooled: count,
+            fgsFails: count,
+            belowFgs: count,
+            belowPgd: count.nullable(),
+          }),
+        ),
+        conclusion: z.string(),
       })
       .optional(),
   }),
@@ -101,7 +130,7 @@ const resultSchema = z.object({
       engine: z.string(),
       threads: count,
       finished: z.string(),
-      seconds: z.object({ training: z.number().nullable(), total: z.number() }),
+      seconds: z.object({ training: seconds.nullable(), total: seconds }),
     })
     .optional(),
   data: z.object({ name: z.enum(DATA_NAMES), folder: z.string().nullable(), sha256: z.string() }),

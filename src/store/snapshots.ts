@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readRegularFile } from '../base/files.js';
 import type { Network, Weights } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
 import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
 import type { NamedArray } from '../model/tensors.js';
-import type { Origin } from './checkpoint.js';
+import { LARGEST_WEIGHTS, type Origin } from './checkpoint.js';
 import type { Config } from '../config/experiment.js';
 
 /** A snapshot's file in the folder `snapshots`. */
@@ -32,7 +32,7 @@ export function encodeSnapshot(
 /** Whether a file is an undamaged snapshot of a training with these settings and data. */
 export function isSnapshot(file: string, iteration: number, { settings, data }: Origin): boolean {
   try {
-    const { tensors, metadata } = decodeSafetensors(readFileSync(file), file);
+    const { tensors, metadata } = decodeSafetensors(readRegularFile(file, LARGEST_WEIGHTS), file);
     const { training } = JSON.parse(metadata.config) as Config;
     return (
       training.iterations === iteration &&

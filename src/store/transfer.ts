@@ -14,15 +14,17 @@ export const TRANSFER_FILES = {
   parts: 'stages',
 } as const;
 
+const grey = z.number().min(0).max(255);
+
 /** The counts of one attack in one direction. */
 export const transferSchema = z.object({
   attack: z.enum(ATTACK_NAMES),
   from: z.string(),
   to: z.string(),
-  images: z.int(),
-  fooled: z.int(),
-  transferred: z.int(),
-  linf: z.object({ mean: z.number(), std: z.number().nullable() }).nullable(),
+  images: z.int().min(0),
+  fooled: z.int().min(0),
+  transferred: z.int().min(0),
+  linf: z.object({ mean: grey, std: grey.nullable() }).nullable(),
 });
 
 /** `result.json` of a transfer. */

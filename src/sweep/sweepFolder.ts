@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
@@ -7,7 +7,7 @@ import { FILES, SURFACES_FILE } from '../store/resultFolder.js';
 import { differenceOf, readIdentity } from '../store/identity.js';
 import { isMapping } from '../config/problems.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
-import { readJson, writeFileAtomic } from '../base/files.js';
+import { readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
 import { INCIDENTAL, isResult, type Result } from '../store/result.js';
 import { LOCK_FILE, takeLock, type Lock } from '../store/lock.js';
 import {
@@ -97,7 +97,10 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
         remove(file('cancel'));
         const record = stringify(plan.record);
         // The record changes if more is kept than before.
-        if (!existsSync(file('record')) || readFileSync(file('record'), 'utf8') !== record) {
+        if (
+          !existsSync(file('record')) ||
+          readRegularFile(file('record')).toString('utf8') !== record
+        ) {
           writeFileAtomic(file('record'), record);
         }
         return lock;
@@ -117,7 +120,7 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
     validationAt(cell, iteration) {
       const log = inCell(cell, FILES.training);
       if (!existsSync(log)) return undefined;
-      const [head, ...rows] = readFileSync(log, 'utf8').trim().split('\n');
+      const [head, ...rows] = readRegularFile(log).toString('utf8').trim().split('\n');
       const column = head.split(',').indexOf('validation_accuracy');
       const row = rows.map((line) => line.split(',')).find(([at]) => Number(at) === iteration);
       if (row === undefined) return undefined;

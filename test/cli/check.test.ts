@@ -163,6 +163,66 @@ describe('bang check', () => {
   });
 });
 
+/** A module for `--import` in which a function of the program throws, as if it were wrong. */
+function breaking(file: string, name: string): string {
+  const hooks = `export async function load(url, context, next) {
+    const loaded = await next(url, context);
+    if (!url.endsWith(${JSON.stringify(`/dist/${file}`)})) return loaded;
+    const source = String(loaded.source);
+    const broken = source.replace('export function ${name}(', 'export function ${name}() { nowhere.at; }\\nfunction whole(');
+    if (broken === source) throw new Error('nothing to break');
+    return { ...loaded, source: broken };
+  }`;
+  const address = `data:text/javascript,${encodeURIComponent(hooks)}`;
+  space.write(
+    'broken.mjs',
+    `import { register } from 'node:module';\nregister(${JSON.stringify(address)});\n`,
+  );
+  return `--import=${space.file('broken.mjs')}`;
+}
+
+describe('a defect of the program', () => {
+  const said = 'nowhere is not defined: a defect of the program';
+  const good = (): string => config('good', '{accuracy: {min: 0}}');
+  const broken = (args: string[], env: Record<string, string> = {}): Promise<Finished> => {
+    const all = ['check', ...args, '--data-dir', '@/data', '--threads', '1'];
+    return bang(
+      all.map((arg) => arg.replace('@', space.folder)),
+      {
+        cwd: space.folder,
+        env: { NODE_OPTIONS: breaking('metrics/row.js', 'summarise'), GITHUB_ACTIONS: '', ...env },
+      },
+    );
+  };
+
+  it('ends with 70, and is told from numbers out of their bands in every output', async () => {
+    const reports = ['--junit', '@/j.xml', '--json', '@/j.json'];
+    const { code, stdout, stderr } = await broken([good(), ...reports]);
+    expect(stdout).toBe(`ERROR good: ${said}; BANG_DEBUG=1 shows where\n`);
+    expect(stderr).toMatch(/^bang: 1 config met a defect of the program\n$/m);
+    expect(stderr).not.toMatch(/^ +at /m);
+    expect(code).toBe(70);
+    expect(space.read('j.xml')).toContain(said);
+    const { holds, configs } = JSON.parse(space.read('j.json')) as {
+      holds: boolean;
+      configs: { problem: unknown }[];
+    };
+    expect(holds).toBe(false);
+    expect(configs[0].problem).toMatchObject({ kind: 'defect' });
+  }, 60_000);
+
+  it('ends with 70 where its stack is asked for, and while a baseline is made', async () => {
+    const traced = await broken([good()], { BANG_DEBUG: '1' });
+    expect(traced.stdout).toContain(`ERROR good: ${said}\n`);
+    expect(traced.stdout).toMatch(/^ +at summarise \(/m);
+    expect(traced.code).toBe(70);
+    const based = config('based', '{baseline: new.json, accuracy: {deviations: 5}}');
+    const updating = await broken([based, '--update-baseline', '--seeds', '1,2,3']);
+    expect(updating.stderr).toContain(`bang: ${said}; BANG_DEBUG=1 shows where\n`);
+    expect(updating.code).toBe(70);
+  }, 60_000);
+});
+
 describe('a baseline', () => {
   const expectations = '{baseline: b.json, accuracy: {deviations: 9, margin: 60}}';
 

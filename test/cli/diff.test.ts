@@ -35,8 +35,9 @@ const json = async (...args: string[]): Promise<Json> =>
   JSON.parse((await diff(...args, '--json')).stdout) as Json;
 
 /** Writes a run of row B1 with another accuracy and seed. */
-function run(folder: string, accuracy: number, seed = 1, weights = folder): void {
-  const result = resultWith('lenet-b1', { config: { seed }, row: { accuracy }, weights });
+function run(folder: string, accuracy: number, seed = 1, weights = folder, images = 10_000): void {
+  const row = { accuracy, images };
+  const result = resultWith('lenet-b1', { config: { seed }, row, weights });
   space.write(path.join(folder, 'result.json'), JSON.stringify(result));
 }
 
@@ -55,8 +56,8 @@ function images(folder: string, predicted: number[], blank: number[], linf: numb
 
 describe('bang diff', () => {
   beforeAll(() => {
-    run('a', 99);
-    run('b', 98.5);
+    run('a', 99, 1, 'a', 4);
+    run('b', 98.5, 1, 'b', 4);
     images('a', [1, 2, 3, 9], [0, 0, 1, 0], [5, 6, NaN, NaN]);
     images('b', [1, 8, 7, 4], [0, 1, 0, 0], [5, 9, 2, NaN]);
   });

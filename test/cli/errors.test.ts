@@ -167,6 +167,23 @@ describe('a wrong value', () => {
       ['run', '@/tiny.yml'],
       /^bang: cannot read .*tiny\.yml: there is no such file, did you mean .*tiny\.yaml\?\n$/,
     ],
+    ...['table', 'report', 'diff', 'figure training', 'sweep status', 'sweep compare'].map(
+      (command): [string[], RegExp] => [
+        [...command.split(' '), '@/daat', ...(/diff|compare/.test(command) ? ['@/data'] : [])],
+        /^bang: cannot read \S+daat: there is no such folder, did you mean \S+data\?\n$/,
+      ],
+    ),
+    [['diff', '@/tiny.yalm', '@/data'], /no such folder, did you mean \S+tiny\.yaml\?\n$/],
+    [['eval', '@/daat'], /there is no such file, did you mean \S+data\?\n$/],
+    [['figure', 'examples', '@/daat'], /there is no such file, did you mean \S+data\?\n$/],
+    [['figure', 'eta', '@/tiny.csv'], /tiny\.csv: there is no such file\n$/],
+    [
+      [...tiny, '--set', 'published.row=b1'],
+      /published\.row: expected a row of table 1: R0, .* found "b1", did you mean B1\?\n$/,
+    ],
+    [[...tiny, '--set', 'published.row="Row B-3"'], /found "Row B-3", did you mean B3\?\n$/],
+    [[...tiny, '--set', 'published.row=B9'], /found "B9"\n$/],
+    [['data', 'pull', 'MNITS'], /name: expected .*mnist.*, found "MNITS", did you mean mnist\?/],
     [tiny.with(3, '@/dta'), /dta: there is no such file, did you mean .*data\?\n$/],
     [
       ['eval', weights, '--attacks', 'fsg'],

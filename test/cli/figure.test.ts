@@ -135,7 +135,7 @@ describe('bang figure', () => {
       [...at, 'bang', 10, 10, 3, 25, '', 0.5],
     ]);
     const csv = (head: string, lines: unknown[][]): string =>
-      [head, ...lines.map((line) => line.join(','))].join('\n');
+      [head, ...lines.map((line) => line.join(','))].map((line) => `${line}\n`).join('');
     space.write(
       'study/noise.csv',
       csv(

@@ -159,12 +159,20 @@ describe('bang report', () => {
     space.write('sweeps/a/sweep.yaml', text);
     space.write('sweeps/b/sweep.yaml', text);
     space.write('sweeps/c/sweep.yaml', text.replace('Same', 'same'));
+    space.write('sweeps/d/sweep.yaml', text.replace('[1, 2]', '[1, 2, 3]'));
     const args = ['report', space.file('sweeps'), '--out', space.file('sweeps.html')];
     expect(await bangInside(args)).toMatchObject({ code: 0 });
     const page = space.read('sweeps.html');
     const ids = [...page.matchAll(/ id="([^"]*)"/g)].map(([, id]) => id);
     expect(ids).toEqual([...new Set(ids)]);
     expect(ids).toEqual(expect.arrayContaining(['sweep-same', 'sweep-same_2', 'sweep-same_3']));
+    const titles = [...page.matchAll(/<h2 id="sweep-[^>]*>([^<]*)</g)].map(([, title]) => title);
+    expect(titles).toEqual([
+      `Sweep Same (batch [1,2]) in ${space.file('sweeps/a')}`,
+      `Sweep Same (batch [1,2]) in ${space.file('sweeps/b')}`,
+      'Sweep same',
+      'Sweep Same (batch [1,2,3])',
+    ]);
   });
 
   it('refuses input without results in one sentence, and writes nothing', async () => {

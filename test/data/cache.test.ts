@@ -23,12 +23,14 @@ import {
   PACKAGE,
   recorder,
   serveRegistry,
+  integrityOf,
   sourceOf,
   tarball,
   temporaryFolder,
   type Entry,
   type Registry,
 } from './registry.js';
+import { Parser } from 'tar';
 
 const tgz = tarball(PACKAGE);
 const source = sourceOf(tgz);
@@ -251,6 +253,23 @@ describe('a fetch that fails says in one sentence why, and leaves nothing', () =
     expect(await failure(fetchFiles())).toMatch(/is not the expected one .* was not kept/);
     registry.integrity = sourceOf(other).integrity;
     expect(await failure(fetchFiles())).toMatch(/is not the expected one .* was not kept/);
+  });
+
+  it('when the tarball unpacks to far more than its files', async () => {
+    const bomb = { path: 'package/zeros', body: new Uint8Array(2 ** 27) };
+    const bombed = tarball([PACKAGE[0], bomb, ...PACKAGE.slice(1)]);
+    registry.integrity = integrityOf(bombed);
+    registry.answer = (response) => {
+      response.end(bombed);
+    };
+    const write = vi.spyOn(Parser.prototype, 'write');
+    expect(await failure(fetchFiles(sourceOf(bombed)))).toMatch(
+      /it unpacks to more than \d+ bytes/,
+    );
+    const unpacked = write.mock.calls.reduce((sum, [chunk]) => sum + chunk.length, 0);
+    write.mockRestore();
+    expect(unpacked).toBeGreaterThan(2 ** 23);
+    expect(unpacked).toBeLessThan(2 ** 25);
   });
 
   it('when the tarball does not end', async () => {

@@ -79,7 +79,10 @@ describe('bang data', () => {
 
   it('verifies an empty cache, unless a data set is named', async () => {
     expect((await bang('data', 'verify')).error).toBeUndefined();
-    expect((await bang('data', 'verify', 'mnist')).error).toBeInstanceOf(ExperimentError);
+    for (const name of ['mnist', 'MNIST']) {
+      const { error } = await bang('data', 'verify', name);
+      expect(error).toEqual(new ExperimentError('mnist must be fetched: bang data pull mnist'));
+    }
   });
 
   it('does not know other actions or data sets', async () => {

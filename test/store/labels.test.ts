@@ -7,7 +7,7 @@ import { loadConfig } from '#bang/config/yamlFiles.js';
 import { publishedRow } from '#bang/paper/published.js';
 import { linesOf } from '#bang/report/lines.js';
 import { groupRuns, tablesOf } from '#bang/store/collect.js';
-import { departuresFrom } from '#bang/store/labels.js';
+import { departuresFrom, namesApart } from '#bang/store/labels.js';
 import { entryOf, type Result } from '#bang/store/result.js';
 import { realResult, resultWith } from '../report/entries.js';
 
@@ -107,5 +107,39 @@ describe('labels', () => {
     });
     const alike = 'c'.repeat(12);
     labelsOf(foreign(`${alike}1`), foreign(`${alike}2`), foreign('d'));
+  });
+});
+
+describe('names of sweeps, studies and networks', () => {
+  const of = (name: string, identity: object, folder: string) => ({
+    name,
+    identity: identity as Record<string, unknown>,
+    folder,
+  });
+
+  it('stay as they are if they are different', () => {
+    expect(namesApart([of('a', { seed: 1 }, 'x'), of('b', { seed: 2 }, 'y')])).toEqual(['a', 'b']);
+  });
+
+  it('have the keys in which they differ, and the folder only if none tells them apart', () => {
+    const training = { batch: 64, bang: { beta: [1, 1.5] } };
+    const all = [
+      of('same', { name: 'a', training, undef: undefined }, 'x/a'),
+      of('same', { name: 'b', training: { ...training, batch: 32 } }, 'x/b'),
+      of('same', { training: { ...training, bang: { beta: [1, 2] } } }, 'x/c'),
+      of('same', { training: { ...training, bang: { beta: [1, 2] } } }, 'x/d'),
+      of('other', {}, 'x/e\u001b'),
+    ];
+    expect(namesApart(all)).toEqual([
+      'same (batch 64, beta [1,1.5])',
+      'same (batch 32, beta [1,1.5])',
+      'same (batch 64, beta [1,2]) in x/c',
+      'same (batch 64, beta [1,2]) in x/d',
+      'other',
+    ]);
+    expect(namesApart([all[4], all[4]].map((one) => ({ ...one })))).toEqual([
+      'other in x/e\uFFFD',
+      'other in x/e\uFFFD',
+    ]);
   });
 });

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { DATA_NAMES } from '../../data/sources.js';
 import { UserError } from '../../base/errors.js';
-import { readJson, readUserFile } from '../../base/files.js';
+import { readJson, readRegularFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
 import { inWords, printable } from '../../base/text.js';
 import { NOISE_PAIRS, publishedNoise, publishedRow } from '../../paper/published.js';
@@ -15,10 +15,20 @@ import { surfaces } from './surfaces.js';
 import { type ExampleRow, imageUrl } from './examples.js';
 import { linfBins, type LinfRow } from './linf.js';
 import { training, type TrainingRow } from './training.js';
-import { csvLines, drawable, type FigureKind, number, readRows, rowsCsv } from './rows.js';
+import {
+  csvLines,
+  drawable,
+  type FigureKind,
+  number,
+  optionalNumber,
+  readRows,
+  rowsCsv,
+} from './rows.js';
+import { PAIR } from '../../metrics/noise.js';
+import { fieldProblem, LARGEST_CSV, numberIn, readCsv } from '../../store/csvFile.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { experimentKey, findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
-import { departuresFrom, tellingApart } from '../../store/labels.js';
+import { departuresFrom, shortLabel, tellingApart } from '../../store/labels.js';
 import type { Result } from '../../store/result.js';
 import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
@@ -34,6 +44,9 @@ export interface DrawnFigure {
   /** A sentence for each result that is left out. */
   notes: string[];
 }
+
+/** Results that lack what a figure shows, though nothing in them is damaged. */
+export class NothingToDraw extends UserError {}
 
 interface Found {
   rows: object[];
@@ -63,22 +76,26 @@ export async function drawFigure(
   results: readonly string[],
   options: FigureOptions = { attack: 'hc1', progress: silent },
 ): Promise<DrawnFigure> {
-  const own = await ownRows(name, results);
+  const own = ownRows(name, results);
   const { rows, notes } = own ?? (await READERS[name](results, options));
   const kind = FIGURE_KINDS[name] as unknown as FigureKind<object>;
   return { svg: await renderSvg(kind.spec(drawable(rows))), csv: rowsCsv(rows), notes };
 }
 
 /** The rows of a figure's CSV file; undefined if `results` is not such a file. */
-async function ownRows(
-  name: FigureKindName,
-  results: readonly string[],
-): Promise<Found | undefined> {
+function ownRows(name: FigureKindName, results: readonly string[]): Found | undefined {
   const [file] = results;
-  if (results.length !== 1 || !file.endsWith('.csv') || !existsSync(file)) return undefined;
-  const text = (await readUserFile(file)).toString('utf8');
+  const isFolder = statSync(file, { throwIfNoEntry: false })?.isDirectory();
+  if (results.length !== 1 || !file.endsWith('.csv') || isFolder) return undefined;
   const { row } = FIGURE_KINDS[name];
-  return { rows: readRows<object>(csvLines(text, file), row, file), notes: [] };
+  return {
+    rows: readRows<object>(
+      csvLines(readRegularFile(file, LARGEST_CSV).toString('utf8'), file),
+      row,
+      file,
+    ),
+    notes: [],
+  };
 }
 
 async function exampleRows(results: readonly string[], options: FigureOptions): Promise<Found> {
@@ -130,7 +147,7 @@ function runsWith(
   if (open.length === 0) refuseNothing(found, results);
   const runs = found.runs.filter(({ folder }) => has(folder));
   if (runs.length + open.length === 0) {
-    throw new UserError(`no run in ${results.join(', ')} has a ${FILES[name]}`);
+    throw new NothingToDraw(`no run in ${results.join(', ')} has a ${FILES[name]}`);
   }
   const place = ({ data, training }: Partial<Config>): number =>
     2 * DATA_NAMES.findIndex((name) => name === data) +
@@ -172,8 +189,7 @@ function namedApart(runs: readonly NamedRun[]): NamedRun[] {
     const labels = tellingApart([...one.values()])[
       [...one.keys()].indexOf(experimentKey(run.result))
     ];
-    // The last part of a key is enough.
-    const short = labels.slice(0, 3).map((label) => printable(label.replace(/^\S*\.(?=\S+ )/, '')));
+    const short = labels.slice(0, 3).map(shortLabel);
     return short.length === 0 ? run : { ...run, network: `${run.network} (${short.join(', ')})` };
   });
 }
@@ -209,108 +225,125 @@ function difference(folder: string, all: readonly string[]): string {
 }
 
 /** The lines of a run's `training.csv`, with the run's name and seed added. */
-async function trainingLines({
-  folder,
-  network,
-  seed,
-}: NamedRun): Promise<{ file: string; lines: Record<string, unknown>[] }> {
+function trainingLines({ folder, network, seed }: NamedRun): {
+  file: string;
+  lines: Record<string, unknown>[];
+} {
   const file = path.join(folder, FILES.training);
-  const lines = csvLines((await readUserFile(file)).toString('utf8'), file);
-  return { file, lines: lines.map((line) => ({ ...line, network, seed })) };
+  return { file, lines: readCsv(file).map((line) => ({ ...line, network, seed })) };
 }
 
-async function trainingRows(results: readonly string[]): Promise<Found> {
-  const { runs, notes } = runsWith('training', results);
-  const rows: TrainingRow[] = [];
+/**
+ * The rows of all runs; those of which a file is damaged get a note instead.
+ *
+ * @throws UserError if all are damaged
+ */
+function rowsOfEach<Row>(
+  runs: readonly NamedRun[],
+  notes: string[],
+  rowsOf: (run: NamedRun) => Row[],
+): Row[] {
+  const rows: Row[] = [];
+  const damaged: string[] = [];
   for (const run of runs) {
-    const { file, lines } = await trainingLines(run);
-    rows.push(...readRows(lines, training.row, file));
+    try {
+      rows.push(...rowsOf(run));
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      damaged.push(error.message);
+    }
   }
+  if (damaged.length === runs.length) throw new UserError(damaged.join('; '));
+  notes.push(...damaged.map((message) => `${message}: it is left out`));
+  return rows;
+}
+
+function trainingRows(results: readonly string[]): Found {
+  const { runs, notes } = runsWith('training', results);
+  const rows = rowsOfEach(runs, notes, (run): TrainingRow[] => {
+    const { file, lines } = trainingLines(run);
+    return readRows(lines, training.row, file);
+  });
   return { rows, notes };
 }
 
-async function etaRows(results: readonly string[]): Promise<Found> {
+function etaRows(results: readonly string[]): Found {
   const { runs, notes } = runsWith('training', results);
-  const rows: EtaRow[] = [];
-  for (const run of runs) {
-    const { file, lines } = await trainingLines(run);
-    const layers = Object.keys(lines[0]).flatMap(
-      (column) => /^eta_mean_(.+)$/.exec(column)?.[1] ?? [],
-    );
+  const rows = rowsOfEach(runs, notes, (run): EtaRow[] => {
+    const { file, lines } = trainingLines(run);
+    const columns = Object.keys(lines[0]);
+    const layers = columns.flatMap((column) => /^eta_(?:mean|max)_(.+)$/.exec(column)?.[1] ?? []);
     // The log lists layers in the order of the backward pass.
-    for (const layer of layers.reverse()) {
+    return [...new Set(layers)].reverse().flatMap((layer) => {
+      const [mean, max] = [`eta_mean_${layer}`, `eta_max_${layer}`];
+      const absent = [mean, max].find((column) => !columns.includes(column));
+      if (absent !== undefined) throw fieldProblem(file, 0, lines[0], absent);
       const ofLayer = lines.map((line) => ({
         ...line,
         layer,
-        eta_mean: line[`eta_mean_${layer}`],
-        eta_max: line[`eta_max_${layer}`],
+        eta_mean: line[mean],
+        eta_max: line[max],
       }));
-      rows.push(...readRows(ofLayer, eta.row, file));
-    }
-  }
+      return readRows(ofLayer, eta.row, file);
+    });
+  });
   if (rows.length === 0) {
-    throw new UserError(`${inWords(results)}: no run was trained with BANG, so none has an η`);
+    throw new NothingToDraw(`${inWords(results)}: no run was trained with BANG, so none has an η`);
   }
   return { rows, notes };
 }
-
-/** The fields of `per-image.csv` that tell whether an image was attacked. */
-const imageLine = z.object({ label: number, predicted: number });
 
 function linfRows(results: readonly string[]): Found {
   const { runs, notes } = runsWith('perImage', results);
-  const rows: LinfRow[] = [];
-  for (const run of runs) {
-    const { folder, network, seed } = run;
-    const file = path.join(folder, FILES.perImage);
-    const lines = readPerImage(folder) ?? [];
-    if (lines.length === 0) throw new UserError(`${file} holds no line`);
-    const classified = readRows(lines, imageLine, file);
-    const isAttacked = classified.map(({ label, predicted }) => label === predicted);
-    for (const attack of ATTACK_NAMES) {
-      const values = linfValues(lines, attack).map((column) =>
-        column.filter((_, i) => isAttacked[i]),
-      );
+  const rows = rowsOfEach(runs, notes, (run): LinfRow[] => {
+    const { folder, network, seed, attacks, result } = run;
+    const lines = readPerImage(folder, result?.row)!;
+    const attacked = lines.filter(({ label, predicted }) => Number(label) === Number(predicted));
+    return ATTACK_NAMES.flatMap((attack) => {
+      const values = linfValues(attacked, attack);
       // Only one of the two searches was made. Attacks that were not made may have empty columns.
       const found = values.find((column) => column.some((value) => !Number.isNaN(value)));
-      const made = found ?? (run.attacks.includes(attack) ? values.at(0) : undefined);
-      if (made) rows.push(...linfBins(made).map((bin) => ({ network, seed, attack, ...bin })));
-    }
-  }
-  if (rows.length === 0) throw new UserError(`${inWords(results)}: no attack was made`);
+      const made = found ?? (attacks.includes(attack) ? values.at(0) : undefined);
+      return made ? linfBins(made).map((bin) => ({ network, seed, attack, ...bin })) : [];
+    });
+  });
+  if (rows.length === 0) throw new NothingToDraw(`${inWords(results)}: no attack was made`);
   return { rows, notes };
 }
 
-/** The lines of a CSV file in the one folder that a figure is drawn from. */
-async function linesInFolder(
-  results: readonly string[],
-  name: string,
-  what: string,
-): Promise<{ folder: string; file: string; lines: Record<string, string>[] }> {
+/**
+ * The path of a CSV file in the one folder that a figure is drawn from.
+ *
+ * @throws UserError if there are several folders, or the file is missing
+ */
+function fileInFolder(results: readonly string[], name: string, what: string): string {
   const [folder] = results;
   if (results.length > 1)
     throw new UserError(`${inWords(results)}: give the folder of one ${what}`);
   refuseNoFolder(folder);
   const file = path.join(folder, name);
-  if (!existsSync(file)) {
-    throw new UserError(`${folder} holds no ${name}: give the folder of a ${what}`);
-  }
-  return { folder, file, lines: csvLines((await readUserFile(file)).toString('utf8'), file) };
+  if (existsSync(file)) return file;
+  throw new NothingToDraw(`${folder} holds no ${name}: give the folder of a ${what}`);
 }
 
-async function surfaceRows(results: readonly string[]): Promise<Found> {
-  const { file, lines } = await linesInFolder(results, SURFACES_FILE, 'sweep');
+function surfaceRows(results: readonly string[]): Found {
+  const file = fileInFolder(results, SURFACES_FILE, 'sweep');
+  const lines = readCsv(file);
   const columns = Object.keys(lines[0]);
-  const keys = columns.slice(0, Math.max(0, columns.indexOf('seeds')));
+  if (!columns.includes('seeds')) throw fieldProblem(file, 0, lines[0], 'seeds');
+  const keys = columns.slice(0, columns.indexOf('seeds'));
   const varied = keys.filter((key) => new Set(lines.map((line) => line[key])).size > 1);
   const [x_key, y_key] = varied;
   const points = new Set(lines.map((line) => JSON.stringify([line[x_key], line[y_key]])));
   const across = (key: string): number => new Set(lines.map((line) => line[key])).size;
   if (varied.length !== 2 || points.size < across(x_key) * across(y_key)) {
-    throw new UserError(
+    throw new NothingToDraw(
       `${file} is not a grid over two keys${varied.length > 0 ? ` (it varies ${varied.join(', ')})` : ''}, so there is no surface to draw`,
     );
   }
+  const needed = SURFACES.flatMap((surface) => [surface, `${surface}_minus_reference`]);
+  const absent = needed.find((column) => !columns.includes(column));
+  if (absent !== undefined) throw fieldProblem(file, 0, lines[0], absent);
   const rows = SURFACES.flatMap((surface) => {
     const inColumns = lines.map((line) => {
       const [value, above] = [line[surface], line[`${surface}_minus_reference`]];
@@ -323,13 +356,22 @@ async function surfaceRows(results: readonly string[]): Promise<Found> {
         seeds: line.seeds,
         value,
         // Without the digits that subtraction adds.
-        reference: value && above ? Number((Number(value) - Number(above)).toFixed(6)) : null,
+        reference: value && above ? referenceOf(value, above) : null,
       };
     });
     return readRows(inColumns, surfaces.row, file);
   });
-  if (rows.every(({ value }) => value === null)) throw new UserError(`${file}: no cell is done`);
+  if (rows.every(({ value }) => value === null)) {
+    throw new NothingToDraw(`${file}: no cell is done`);
+  }
   return { rows, notes: [] };
+}
+
+/** The value of the reference, without the digits that subtraction adds; if one is no number, what is there. */
+function referenceOf(value: string, above: string): string {
+  const [own, difference] = [numberIn(value), numberIn(above)];
+  if (own === undefined || difference === undefined) return above;
+  return String(Number((own - difference).toFixed(6)));
 }
 
 /** The part of a noise study's result that is drawn. */
@@ -337,23 +379,38 @@ const noiseResult = z.object({
   config: z.object({ published: z.enum(NOISE_PAIRS).optional() }),
 });
 
-async function noiseRows(results: readonly string[]): Promise<Found> {
-  const study = 'noise study';
-  const { file: ratesFile, lines: rates } = await linesInFolder(results, NOISE_FILES.noise, study);
-  const { folder, file, lines } = await linesInFolder(results, NOISE_FILES.surfaces, study);
-  const result = noiseResult.safeParse(readJson(path.join(folder, NOISE_FILES.result))).data;
+function noiseRows(results: readonly string[]): Found {
+  const [folder] = results;
+  const ratesFile = fileInFolder(results, NOISE_FILES.noise, 'noise study');
+  const file = fileInFolder(results, NOISE_FILES.surfaces, 'noise study');
+  const lines = readCsv(file);
+  const notes: string[] = [];
+  const resultFile = path.join(folder, NOISE_FILES.result);
+  // A study that goes on has none yet.
+  const result = existsSync(resultFile)
+    ? noted(notes, 'without the numbers of the paper', () => {
+        const { data } = noiseResult.safeParse(readJson(resultFile));
+        if (!data) throw new UserError(`${resultFile} is damaged`);
+        return data;
+      })
+    : undefined;
   const pair = result?.config.published;
   const quoted = pair && publishedNoise(pair);
+  const rates =
+    noted(notes, 'without the standard errors of the rates', () =>
+      readRows(readCsv(ratesFile), rateLine, ratesFile),
+    ) ?? [];
   const errors = new Map(
-    rates.map((line) => [
-      JSON.stringify([line.iteration, line.sigma, line.network]),
-      line.standard_error,
+    rates.map(({ iteration, sigma, network, standard_error }) => [
+      JSON.stringify([iteration, sigma, network]),
+      standard_error,
     ]),
   );
   const last = lines.at(-1)!.iteration;
   const rows = lines.map((line) => {
     const { iteration, sigma } = line;
-    const errorOf = (network: string) => errors.get(JSON.stringify([iteration, sigma, network]));
+    const errorOf = (network: string) =>
+      errors.get(JSON.stringify([Number(iteration), Number(sigma), network])) ?? null;
     const isQuoted = quoted && iteration === last && Number(sigma) === quoted.sigma;
     return {
       ...line,
@@ -364,5 +421,24 @@ async function noiseRows(results: readonly string[]): Promise<Found> {
       quoted_bang: isQuoted ? quoted.bangPercent : null,
     };
   });
-  return { rows: readRows(rows, noise.row, `${ratesFile} or ${file}`), notes: [] };
+  return { rows: readRows(rows, noise.row, file), notes };
+}
+
+/** The fields of `noise.csv` that are drawn. */
+const rateLine = z.object({
+  iteration: number,
+  sigma: number,
+  network: z.enum(PAIR),
+  standard_error: optionalNumber,
+});
+
+/** What `read` returns; undefined, and a note that says what is not drawn, if a file is damaged. */
+function noted<T>(notes: string[], without: string, read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`${error.message}: the figure is ${without}`);
+    return undefined;
+  }
 }

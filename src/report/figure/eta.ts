@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { number, optionalNumber, type FigureKind } from './rows.js';
+import { optionalNumber, positive, type FigureKind } from './rows.js';
 import { BESIDE, iterationAxis, lineScales, logScale, panelWidth, powerLabels } from './theme.js';
 
 /** η of a layer since the row before: over the images of the batches, its mean and its largest. */
@@ -7,9 +7,9 @@ export const etaRow = z.object({
   network: z.string(),
   seed: optionalNumber,
   layer: z.string(),
-  iteration: number,
-  eta_mean: number,
-  eta_max: number,
+  iteration: positive,
+  eta_mean: positive,
+  eta_max: positive,
 });
 export type EtaRow = z.infer<typeof etaRow>;
 
@@ -30,7 +30,14 @@ export const eta: FigureKind<EtaRow> = {
     ];
     return {
       description: 'η of each layer over the iterations of training',
-      data: { values: [...rows] },
+      data: {
+        // A logarithmic axis has no 0: the line is broken there.
+        values: rows.map((row) => ({
+          ...row,
+          eta_mean: row.eta_mean || null,
+          eta_max: row.eta_max || null,
+        })),
+      },
       columns: layers.length,
       bounds: 'flush',
       spacing: { column: BESIDE / 2, row: BESIDE / 2 },

@@ -5,7 +5,7 @@ import { ATTACKS } from '../../attacks/attacks.js';
 import { CLASS_NAMES } from '../../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../../data/sources.js';
 import { textWidth } from './font.js';
-import { number, optionalNumber, type FigureKind } from './rows.js';
+import { IMAGE, number, optionalNumber, type FigureKind } from './rows.js';
 import { INK, TEXT } from './theme.js';
 
 /** An image of the figure: a test image, or one perturbed by an attack to fool a network. */
@@ -24,7 +24,7 @@ export const exampleRow = z.object({
   linf: optionalNumber,
   pass: optionalNumber,
   /** A PNG as data URL. */
-  image: z.string().regex(/^data:image\/png;base64,[A-Za-z0-9+/]+=*$/),
+  image: z.string().regex(IMAGE),
 });
 export type ExampleRow = z.infer<typeof exampleRow>;
 

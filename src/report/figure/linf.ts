@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { ATTACKS } from '../../attacks/attacks.js';
 import { textWidth } from './font.js';
-import { number, optionalNumber, type FigureKind } from './rows.js';
+import { optionalNumber, positive, type FigureKind } from './rows.js';
 import { chunks, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';
 
 /**
@@ -15,7 +15,7 @@ export const linfRow = z.object({
   attack: z.enum(ATTACK_NAMES),
   from: optionalNumber,
   to: optionalNumber,
-  images: number,
+  images: positive,
 });
 export type LinfRow = z.infer<typeof linfRow>;
 

@@ -1,19 +1,26 @@
 import { z } from 'zod';
 import { HEAT_SIZE, heatGrid, heatPanel, type Panel } from './heatMap.js';
-import { number, optionalNumber, type FigureKind } from './rows.js';
+import {
+  number,
+  optionalNumber,
+  optionalPercent,
+  percent,
+  positive,
+  type FigureKind,
+} from './rows.js';
 import { INK, lineScales, TEXT } from './theme.js';
 
 /** The effect of noise of one σ on both networks at a stage of their training, in percent. */
 export const noiseRow = z.object({
-  iteration: number,
+  iteration: positive,
   /** In grey levels. */
-  sigma: number,
+  sigma: positive,
   /** The share of noisy copies that are misclassified. */
-  regular: number,
-  bang: number,
+  regular: percent,
+  bang: percent,
   /** Standard errors over images; null with one image of each class. */
-  regular_error: optionalNumber,
-  bang_error: optionalNumber,
+  regular_error: optionalPercent,
+  bang_error: optionalPercent,
   /** bang − regular, in points. */
   difference: number,
   difference_error: optionalNumber,

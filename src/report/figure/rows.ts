@@ -1,10 +1,11 @@
-import { parse } from 'csv-parse/sync';
 import { stringify } from 'csv-stringify/sync';
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
-import { UserError } from '../../base/errors.js';
-import { briefJson } from '../../base/text.js';
+import { csvLines, fieldProblem, numberIn } from '../../store/csvFile.js';
+import { cut } from '../grid.js';
 import { xmlText } from '../xml.js';
+
+export { csvLines };
 
 /** A figure: the schema of its rows, which are also its CSV file, and how they are drawn. */
 export interface FigureKind<Row> {
@@ -12,15 +13,28 @@ export interface FigureKind<Row> {
   spec: (rows: readonly Row[]) => TopLevelSpec;
 }
 
-const filled = (value: unknown): unknown => (value === '' || value === null ? undefined : value);
+const isEmpty = (value: unknown): boolean => value === '' || value === null || value === undefined;
+const measured = (value: unknown): unknown =>
+  typeof value === 'string' || typeof value === 'number' ? numberIn(String(value)) : value;
 
 /** A number in a CSV file. */
-export const number = z.preprocess((value) => Number(filled(value)), z.number());
+export const number = z.preprocess(measured, z.number());
+/** The same from 0 on, such as a loss, or a count. */
+export const positive = z.preprocess(measured, z.number().min(0));
+/** The same from 0 to 100. */
+export const percent = z.preprocess(measured, z.number().min(0).max(100));
 /** The same, or an empty field. */
 export const optionalNumber = z.preprocess(
-  (value) => (filled(value) === undefined ? null : Number(value)),
+  (value) => (isEmpty(value) ? null : measured(value)),
   z.number().nullable(),
 );
+export const optionalPercent = z.preprocess(
+  (value) => (isEmpty(value) ? null : measured(value)),
+  z.number().min(0).max(100).nullable(),
+);
+
+/** The address of an image, which may be long and is no name. */
+export const IMAGE = /^data:image\/png;base64,[A-Za-z0-9+/]+=*$/;
 
 /**
  * Rows whose texts can be drawn: without characters that XML cannot represent, and none a name of
@@ -32,7 +46,7 @@ export function drawable<Row extends object>(rows: readonly Row[]): Row[] {
   const textOf = (text: string): string => {
     const before = drawn.get(text);
     if (before !== undefined) return before;
-    let now = text.startsWith('data:') ? text : xmlText(text);
+    let now = IMAGE.test(text) ? text : xmlText(cut(text));
     while (now in Object.prototype || taken.has(now)) now += ' ';
     taken.add(now);
     drawn.set(text, now);
@@ -68,26 +82,6 @@ export function readRows<Row>(
     const { data, error } = schema.safeParse(line);
     if (!error) return data;
     const [column] = error.issues[0].path as [string];
-    throw new UserError(
-      Object.hasOwn(line, column)
-        ? `${file}: line ${i + 2} has ${briefJson(line[column])} as ${column}, which is not valid`
-        : `${file} has no column ${column}`,
-    );
+    throw fieldProblem(file, i, line, column);
   });
-}
-
-/**
- * The lines of a CSV file by the names of their columns.
- *
- * @throws UserError if it is not CSV, or has no line
- */
-export function csvLines(text: string, file: string): Record<string, string>[] {
-  let lines: Record<string, string>[];
-  try {
-    lines = parse(text, { columns: true, bom: true });
-  } catch {
-    throw new UserError(`${file} is damaged: its lines are not CSV`);
-  }
-  if (lines.length === 0) throw new UserError(`${file} holds no line`);
-  return lines;
 }

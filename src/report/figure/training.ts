@@ -1,17 +1,17 @@
 import { z } from 'zod';
-import { number, optionalNumber, type FigureKind } from './rows.js';
+import { optionalNumber, optionalPercent, percent, positive, type FigureKind } from './rows.js';
 import { BESIDE, iterationAxis, lineScales, logScale, panelWidth } from './theme.js';
 
 /** A line of the log of a training. */
 export const trainingRow = z.object({
   network: z.string(),
   seed: optionalNumber,
-  iteration: number,
-  loss: number,
+  iteration: positive,
+  loss: positive,
   /** Percent; in passing, with dropout. */
-  train_accuracy: number,
+  train_accuracy: percent,
   /** Percent; null without validation images. */
-  validation_accuracy: optionalNumber,
+  validation_accuracy: optionalPercent,
 });
 export type TrainingRow = z.infer<typeof trainingRow>;
 
@@ -48,7 +48,8 @@ export const training: FigureKind<TrainingRow> = {
       description: 'Loss and accuracy over the iterations of training',
       bounds: 'flush',
       spacing: BESIDE,
-      data: { values: [...rows] },
+      // A logarithmic axis has no 0: the line is broken there.
+      data: { values: rows.map((row) => ({ ...row, loss: row.loss || null })) },
       hconcat: drawn.map(({ field, title, scale, axis }) => ({
         title,
         width: panelWidth(drawn.length),

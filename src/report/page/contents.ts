@@ -1,6 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { parse as parseCsv } from 'csv-parse/sync';
-import { parse as parseYaml } from 'yaml';
+import { existsSync, readdirSync } from 'node:fs';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
 import {
@@ -12,15 +10,20 @@ import {
   unfinishedNote,
 } from '../../store/collect.js';
 import { FILES } from '../../store/resultFolder.js';
-import { readJson } from '../../base/files.js';
+import { readJson, readRegularFile } from '../../base/files.js';
+import { numberIn, readCsv } from '../../store/csvFile.js';
 import { isNoiseResult, type NoiseResult } from '../../store/noise.js';
 import type { Transfer } from '../../metrics/transfer.js';
 import { transferResultSchema } from '../../store/transfer.js';
 import type { SweepCell } from '../../sweep/summary.js';
-import { planIn, SWEEP_FILES, sweepFolder } from '../../sweep/sweepFolder.js';
+import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/sweepFolder.js';
 import { readLock } from '../../store/lock.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
+import { parsePlainYaml } from '../../config/yamlTree.js';
+import { isMapping } from '../../config/problems.js';
+import type { Plan } from '../../config/sweep.js';
+import type { Identity } from '../../store/identity.js';
 import path from 'node:path';
 
 /** Everything that a page shows of result folders, except what is computed from weights. */
@@ -40,6 +43,8 @@ export interface FoundSweep {
   name: string;
   keys: readonly string[];
   cells: SweepCell[];
+  /** The configs of its cells as one, in which a key that varies has the list of its values. */
+  identity: Identity;
   /** Whether a process is working on it. */
   running: boolean;
 }
@@ -117,13 +122,59 @@ async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<v
   try {
     const plan = await planIn(folder);
     const there = sweepFolder(folder, plan);
-    const cells = cellsOf(plan, statesIn(plan, there));
+    const cells = cellsOf(plan, statesIn(plan, readable(there, notes)));
     const running = readLock(there.file('lock'))?.live === true;
-    sweeps.push({ folder, name: plan.name, keys: plan.keys, cells, running });
+    sweeps.push({
+      folder,
+      name: plan.name,
+      keys: plan.keys,
+      cells,
+      identity: identityOf(plan),
+      running,
+    });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     notes.push(`the sweep in ${folder} is left out: ${error.message}`);
   }
+}
+
+function identityOf({ cells }: Plan): Identity {
+  const varied = cells.filter(({ reference }) => !reference).map(({ config }) => config);
+  return together(JSON.parse(JSON.stringify(varied)) as Identity[]);
+}
+
+/** Mappings as one: where they differ, the list of their values. */
+function together(all: readonly Identity[]): Identity {
+  const keys = new Set(all.flatMap((one) => Object.keys(one)));
+  const merged = [...keys].map((key) => {
+    const values = all.flatMap((one) => (Object.hasOwn(one, key) ? [one[key]] : []));
+    if (values.every(isMapping)) return [key, together(values)];
+    const distinct = new Map(values.map((value) => [JSON.stringify(value), value]));
+    return [key, distinct.size === 1 ? values[0] : [...distinct.values()]];
+  });
+  return Object.fromEntries(merged) as Identity;
+}
+
+/** The folder of a sweep, in which cells that cannot be read or are damaged are open, with a note about each. */
+function readable(folder: SweepFolder, notes: string[]): SweepFolder {
+  const open = { state: 'open' } as const;
+  return {
+    ...folder,
+    state(cell) {
+      const result = path.join(folder.cell(cell), FILES.result);
+      try {
+        const found = folder.state(cell);
+        if (found.state === 'open' && existsSync(result)) {
+          notes.push(`${result} is damaged, or of another experiment: it is left out`);
+        }
+        return found;
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        notes.push(`${error.message}: it is left out`);
+        return open;
+      }
+    },
+  };
 }
 
 function addStudy(folder: string, { studies, transfers, notes }: Collected): void {
@@ -154,28 +205,26 @@ const configSchema = z.object({
 function unfinishedRun(folder: string): UnfinishedRun {
   const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
   const config = configSchema.safeParse(
-    tried((): unknown => parseYaml(readFileSync(file('identity'), 'utf8'))),
+    tried((): unknown =>
+      parsePlainYaml(readRegularFile(file('identity'), 2 ** 20).toString('utf8')),
+    ),
   );
-  const log = tried(() =>
-    parseCsv<LogLine>(readFileSync(file('training'), 'utf8'), { columns: true }),
-  );
-  const last = log?.at(-1);
+  const last = tried(() => readCsv(file('training')))?.at(-1);
+  const ofLast = (column: string): number => numberIn(last?.[column] ?? '') ?? NaN;
   const parts = tried(() => readdirSync(file('parts'))) ?? [];
   return {
     folder,
     name: config.data?.name,
     iterations: config.data?.training?.iterations,
     last: last && {
-      iteration: Number(last.iteration),
-      loss: Number(last.loss),
-      validation: last.validation_accuracy ? Number(last.validation_accuracy) : undefined,
+      iteration: ofLast('iteration'),
+      loss: ofLast('loss'),
+      validation: last.validation_accuracy ? ofLast('validation_accuracy') : undefined,
     },
     isTrained: existsSync(file('weights')),
     attacks: parts.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
   };
 }
-
-type LogLine = Partial<Record<string, string>>;
 
 /** A file that is being written may be missing for a moment. */
 function tried<T>(read: () => T): T | undefined {

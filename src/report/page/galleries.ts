@@ -10,6 +10,8 @@ import type { CollectedPart, FoundRun } from '../../store/collect.js';
 import { type Examples, examplesOf, type ExampleSource } from '../../experiment/gallery.js';
 import { openModel } from '../../experiment/models.js';
 import { FILES } from '../../store/resultFolder.js';
+import type { CsvLine } from '../../store/csvFile.js';
+import type { Result } from '../../store/result.js';
 import { linfHeading, readPerImage } from '../../store/perImage.js';
 import { digestOfTensors, sourceOf } from '../../store/provenance.js';
 import { announceEngine } from '../../experiment/runOptions.js';
@@ -75,7 +77,7 @@ export async function galleriesOf(
   }
   for (const alike of byData.values()) {
     try {
-      found.galleries.push(await galleryOf(alike, options));
+      found.galleries.push(await galleryOf(alike, options, found.notes));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       found.notes.push(
@@ -130,6 +132,7 @@ async function sound(exhibits: readonly Exhibit[], notes: string[]): Promise<Exh
 async function galleryOf(
   exhibits: readonly Exhibit[],
   { perClass, dataDir, engine, threads, progress, signal }: GalleryOptions,
+  notes: string[],
 ): Promise<Gallery> {
   const { name, folder, sha256 } = exhibits[0].run.result.data;
   const place = dataDir ?? folder ?? undefined;
@@ -149,7 +152,7 @@ async function galleryOf(
     isOriginal: folder === null,
     shape: SHAPES[name],
     examples,
-    ...agreement(exhibits, examples),
+    ...agreement(exhibits, examples, notes),
   };
 }
 
@@ -169,14 +172,25 @@ function attacksOf(attacks: Partial<Record<AttackName, unknown>>): AttackName[] 
   return ATTACK_NAMES.filter((name) => attacks[name]);
 }
 
+function linesOf(folder: string, { row }: Result, notes: string[]): CsvLine[] | undefined {
+  try {
+    return readPerImage(folder, row);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`${error.message}: examples are not compared with it`);
+    return undefined;
+  }
+}
+
 /** Compares the examples with the evaluation. */
 function agreement(
   exhibits: readonly Exhibit[],
   { originals, networks }: Examples,
+  notes: string[],
 ): Pick<Gallery, 'differing' | 'compared'> {
   let [differing, compared] = [0, 0];
   exhibits.forEach(({ run: { folder, result } }, i) => {
-    const lines = readPerImage(folder);
+    const lines = linesOf(folder, result, notes);
     for (const { original, attack, found } of networks[i].examples) {
       const heading = linfHeading(attack, result.row.protocol.search);
       const known = lines?.[originals[original].position]?.[heading];

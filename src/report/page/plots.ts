@@ -1,5 +1,5 @@
 import { UserError } from '../../base/errors.js';
-import { drawFigure } from '../figure/draw.js';
+import { drawFigure, NothingToDraw } from '../figure/draw.js';
 import type { FigureKindName } from '../figure/figures.js';
 import type { Collected } from './contents.js';
 
@@ -13,32 +13,43 @@ export interface Plot {
   csv: string;
 }
 
-/** By the title of a table, or the folder of a sweep or study. */
-export type Plots = ReadonlyMap<string, readonly Plot[]>;
+export interface Plots {
+  /** By the title of a table, or the folder of a sweep or study. */
+  of: ReadonlyMap<string, readonly Plot[]>;
+  /** A sentence for each damaged file, of which nothing is drawn. */
+  notes: string[];
+}
 
 const OF_RUNS = ['linf', 'training', 'eta'] as const;
 
 /** Every figure for which the folders hold the data; for several seeds, the first. */
 export async function plotsOf({ parts, sweeps, studies }: Collected): Promise<Plots> {
-  const plots = new Map<string, readonly Plot[]>();
+  const of = new Map<string, readonly Plot[]>();
+  const notes = new Set<string>();
   for (const { title, groups } of parts) {
     const folders = groups.flatMap((group) => group.slice(0, 1).map(({ folder }) => folder));
-    plots.set(title, await drawn(OF_RUNS, folders));
+    of.set(title, await drawn(OF_RUNS, folders, notes));
   }
-  for (const { folder } of sweeps) plots.set(folder, await drawn(['surfaces'], [folder]));
-  for (const { folder } of studies) plots.set(folder, await drawn(['noise'], [folder]));
-  return plots;
+  for (const { folder } of sweeps) of.set(folder, await drawn(['surfaces'], [folder], notes));
+  for (const { folder } of studies) of.set(folder, await drawn(['noise'], [folder], notes));
+  return { of, notes: [...notes] };
 }
 
-async function drawn(names: readonly PlotName[], folders: readonly string[]): Promise<Plot[]> {
+async function drawn(
+  names: readonly PlotName[],
+  folders: readonly string[],
+  notes: Set<string>,
+): Promise<Plot[]> {
   const plots: Plot[] = [];
   for (const name of names) {
     try {
-      const { svg, csv } = await drawFigure(name, folders);
+      const { svg, csv, notes: more } = await drawFigure(name, folders);
       plots.push({ name, svg, csv });
+      for (const note of more) notes.add(note);
     } catch (error) {
-      // No data: committed results may lack logs, and sweeps keep none.
       if (!(error instanceof UserError)) throw error;
+      // Committed results may lack logs, and sweeps keep none.
+      if (!(error instanceof NothingToDraw)) notes.add(`${error.message}: it is not drawn`);
     }
   }
   return plots;

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import type { CollectedPart, FoundRun } from '../../store/collect.js';
 import type { Config } from '../../config/experiment.js';
 import { FILES } from '../../store/resultFolder.js';
+import { readRegularFile } from '../../base/files.js';
 import { duration } from '../../base/progress.js';
 import { printable } from '../../base/text.js';
 import { type Content, type Html, html } from './html.js';
@@ -75,7 +75,7 @@ function commandFor(folder: string, { evaluation, published }: Partial<Config>):
 /** Whether a folder is an evaluation of existing weights: its configuration names them. */
 function isEvaluation(config: string): boolean {
   try {
-    return /^weights:/m.test(readFileSync(config, 'utf8'));
+    return /^weights:/m.test(readRegularFile(config).toString('utf8'));
   } catch {
     return false;
   }

@@ -1,5 +1,6 @@
 import { printable } from '../../base/text.js';
-import type { Collected } from './contents.js';
+import { type Namesake, namesApart } from '../../store/labels.js';
+import type { Collected, FoundStudy } from './contents.js';
 import type { Galleries } from './galleries.js';
 import { glossarySection } from './glossarySection.js';
 import { gallerySection } from './gallerySection.js';
@@ -30,25 +31,22 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     'noise',
     studies.map(({ result }) => result.name),
   );
-  const sweepTitles = titlesOf('Sweep', sweeps);
-  const studyTitles = titlesOf(
-    'Noise study',
-    studies.map(({ folder, result: { name } }) => ({ folder, name })),
-  );
+  const sweepTitles = namesApart(sweeps).map((name) => `Sweep ${name}`);
+  const studyTitles = namesApart(studies.map(studyIdentity)).map((name) => `Noise study ${name}`);
   const all = [
     unfinishedSection(unfinished, sweeps),
-    ...parts.map(({ title, entries }) => tableSection(title, entries, plots.get(title))),
+    ...parts.map(({ title, entries }) => tableSection(title, entries, plots.of.get(title))),
     robustnessSection(parts),
     transferSection(transfers),
     ...sweeps.map((sweep, i) =>
-      sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.get(sweep.folder)),
+      sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.of.get(sweep.folder)),
     ),
     ...studies.map((study, i) =>
-      noiseSection(studyIds[i], studyTitles[i], study, plots.get(study.folder)),
+      noiseSection(studyIds[i], studyTitles[i], study, plots.of.get(study.folder)),
     ),
     gallerySection(galleries, parts.length > 0),
     provenanceSection(parts),
-    leftOutSection([...notes, ...galleries.notes]),
+    leftOutSection([...notes, ...plots.notes, ...galleries.notes]),
   ];
   const sections = all.flatMap((section) => section ?? []);
   return sections.length === 0 ? [] : [...sections, glossarySection()];
@@ -63,12 +61,9 @@ function idsOf(kind: string, names: readonly string[]): string[] {
   });
 }
 
-/** A title for each; those of equal names have their folders. */
-function titlesOf(kind: string, all: readonly { name: string; folder: string }[]): string[] {
-  return all.map(({ name, folder }) => {
-    const alone = all.filter((other) => other.name === name).length === 1;
-    return printable(`${kind} ${name}${alone ? '' : ` in ${folder}`}`);
-  });
+/** All that a study's numbers depend on. */
+function studyIdentity({ folder, result: { name, config, data } }: FoundStudy): Namesake {
+  return { name, folder, identity: { ...config, data: data.sha256.slice(0, 12) } };
 }
 
 function leftOutSection(notes: readonly string[]): Section | undefined {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, Interrupted, UserError } from '../../base/errors.js';
+import { didYouMean } from '../../base/nearFile.js';
 import type { Progress } from '../../base/progress.js';
 import { collectResults } from './contents.js';
 import { pageOf } from './document.js';
@@ -91,7 +92,8 @@ async function appearing(
   const missing = folders.filter((folder) => !existsSync(folder));
   if (missing.length === 0) return;
   const [first] = missing;
-  progress.note(`${first} does not exist yet: waiting for it (Ctrl-C ends this)`);
+  const near = didYouMean(first, { code: 'ENOENT' }, 'folder');
+  progress.note(`${first} does not exist yet: waiting for it (Ctrl-C ends this)${near}`);
   while (missing.some((folder) => !existsSync(folder))) await pause(LOOK_EVERY_MS.least, signal);
 }
 
