@@ -45,6 +45,7 @@ class WrongUsage extends Error {
 
 async function parse(args: string[]): Promise<void> {
   demandFolder();
+  demandWords(args);
   const parser = yargs(args)
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
@@ -112,6 +113,24 @@ function demandFolder(): void {
         ? 'the working folder no longer exists: cd to another'
         : `the working folder cannot be used (${reason(error)}): cd to another`,
     );
+  }
+}
+
+/**
+ * yargs makes nothing of `-` and of an empty argument, which would be left out of a list of files in silence. The
+ * value of an option may be empty: what that means is the option's.
+ *
+ * @throws UserError if there is one
+ */
+function demandWords(args: readonly string[]): void {
+  // A shell asks for the completions of a word that is still empty.
+  if (args[0]?.startsWith('--get-yargs-completions')) return;
+  if (args.includes('-')) {
+    throw new UserError('- stands for no file here: give a path (./- for a file of that name)');
+  }
+  const empty = args.findIndex((arg, i) => arg === '' && !args[i - 1]?.startsWith('-'));
+  if (empty >= 0) {
+    throw new UserError(`argument ${empty + 1} is empty: give a path, or leave it out`);
   }
 }
 

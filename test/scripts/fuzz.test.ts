@@ -1,0 +1,61 @@
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { expect, it } from 'vitest';
+import { packageRoot } from '#bang/base/files.js';
+
+function fuzz(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  const script = path.join(packageRoot, 'scripts', 'fuzz', 'main.mjs');
+  return spawnSync(process.execPath, [script, ...args], { encoding: 'utf8' });
+}
+
+/** Tries inputs of a target, of which some must be taken: otherwise all fail at the first check. */
+function expectNoFault(target: string, count: number): void {
+  const { status, stdout, stderr } = fuzz('--target', target, '--count', String(count));
+  expect(stderr).toBe('');
+  const found = /(\d+) inputs .*: (\d+) taken, (\d+) refused, 0 faults; /.exec(stdout);
+  expect(found, stdout).not.toBeNull();
+  expect(Number(found![1])).toBe(count);
+  expect(Number(found![2])).toBeGreaterThan(0);
+  expect(status).toBe(0);
+}
+
+it.each([
+  ...['config', 'network', 'set', 'sweep', 'noise', 'safetensors', 'hdf5', 'idx', 'mnist'],
+  ...['cifar10', 'job', 'reply'],
+])('%s: each of a few hundred inputs is taken or refused in words', (target) => {
+  expectNoFault(target, 300);
+});
+
+it.each([
+  ['show', 60],
+  ['resume', 6],
+  ['arguments', 80],
+  ['process', 6],
+] as const)('%s: so is each of a few, and no file is lost', (target, count) => {
+  expectNoFault(target, count);
+});
+
+it('kill -9 at a random moment changes nothing of the outcome of the next call', () => {
+  // The first of these are a run, one over seeds, one with stronger attacks, an evaluation and a noise study.
+  expectNoFault('kill', 5);
+});
+
+it('gives the same inputs for a seed, others for another, and takes one by its index', () => {
+  const [one, same, other] = ['1', '1', '2'].map((seed) => {
+    const { stdout } = fuzz('--target', 'set', '--count', '100', '--seed', seed);
+    return /\d+ taken, \d+/.exec(stdout)?.[0];
+  });
+  expect(one).toBeDefined();
+  expect(same).toBe(one);
+  expect(other).not.toBe(one);
+  expect(fuzz('--target', 'set', '--index', '7').stdout).toMatch(
+    /^set: 1 inputs \(seed 1, 7 to 7\)/,
+  );
+});
+
+it('says what is wrong with its options', () => {
+  expect(fuzz('--target', 'nothing')).toMatchObject({ status: 2, stdout: '' });
+  const { status, stderr } = fuzz('--count=-1');
+  expect(stderr).toMatch(/^fuzz: --count: expected a whole number, found -1 /);
+  expect(status).toBe(2);
+});
