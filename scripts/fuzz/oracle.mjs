@@ -36,6 +36,8 @@ function demandSentence(message, input) {
   const wrong =
     (message.trim() === '' && 'an empty message') ||
     (DEFECT.test(message) && 'a message of a defect') ||
+    (/(?<![^\s.])([\w-]+): unknown key, did you mean \1\?/.test(message) &&
+      'advice that is no help') ||
     (message.length > MOST_MESSAGE && `a message of ${message.length} characters`);
   if (wrong) throw new Fault(`${wrong}: ${message.slice(0, 500)}`, input);
 }
