@@ -132,7 +132,7 @@ async function grammar() {
   return commands;
 }
 
-function commandLine(random, commands) {
+function anyCommandLine(random, commands) {
   const quick = commands.filter(({ name }) => ![...NEVER, ...SLOW].includes(name));
   const {
     name,
@@ -169,6 +169,11 @@ const isLong = (args) =>
   args.some((arg) =>
     /iterations|queries|steps|restarts|cells=|snapshots|threads|jobs|port/.test(arg),
   );
+
+function commandLine(random, commands) {
+  const args = anyCommandLine(random, commands);
+  return isLong(args) ? commandLine(random, commands) : args;
+}
 
 /** What a command line itself names as what is to be written or started over. */
 function isNamed(args) {
@@ -207,7 +212,6 @@ async function inside(folder) {
   const commands = await grammar();
   return async (random) => {
     const args = commandLine(random, commands);
-    if (isLong(args)) return false;
     const { taken } = await runInside(args);
     if (!demandUnchanged(content, space, args, isNamed(args))) restore();
     return taken;
@@ -245,7 +249,6 @@ async function spawned(folder) {
   };
   return async (random) => {
     const args = chance(random, 0.4) ? commandLine(random, commands) : withFile(random);
-    if (isLong(args)) return false;
     const ended = await runOutside(args, space);
     demandGoodEnd(ended, args);
     if (!demandUnchanged(content, space, args, isNamed(args))) restore();
@@ -255,16 +258,12 @@ async function spawned(folder) {
 
 const MOST_MS = 60_000;
 
-/** Runs the program in a process of its own, as a shell would. */
-export function runOutside(args, cwd, { env = {}, ...options } = {}) {
-  const file = path.join(packageRoot, 'bin', 'bang.js');
-  const child = spawn(process.execPath, [file, ...args], {
-    ...{
-      cwd,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, BANG_THREADS: '1', ...env },
-    },
-    ...options,
+/** Runs the program in a process of its own, as a shell would, or whatever `command` makes of the arguments. */
+export function runOutside(args, cwd, { command } = {}) {
+  const bang = [process.execPath, path.join(packageRoot, 'bin', 'bang.js')];
+  const [program, ...first] = command ?? bang;
+  const child = spawn(program, [...first, ...args], {
+    ...{ cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, BANG_THREADS: '1' } },
   });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));

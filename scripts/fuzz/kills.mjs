@@ -1,5 +1,5 @@
-// Target: kill -9 at a random moment, and the same command again. The outcome is that of an undisturbed run, byte
-// for byte but for times.
+// Targets: kill -9 at a random moment, or no room for a file; and the same command again. The outcome is that of an
+// undisturbed run, byte for byte but for times.
 import { spawn } from 'node:child_process';
 import {
   cpSync,
@@ -15,8 +15,8 @@ import { setTimeout } from 'node:timers/promises';
 import { parse } from 'csv-parse/sync';
 import { packageRoot } from '#bang/base/files.js';
 import { emptyIdx } from '#bang/data/idx.js';
-import { Fault } from './oracle.mjs';
-import { below, chance } from './mutate.mjs';
+import { demandGoodEnd, Fault } from './oracle.mjs';
+import { below, chance, oneOf } from './mutate.mjs';
 import { timeless } from './results.mjs';
 import { runOutside } from './commands.mjs';
 import { writeConfigs, writeMnist } from './space.mjs';
@@ -142,9 +142,9 @@ async function killedAfter(args, ms, isGroup) {
   return (await closed) === null;
 }
 
-async function must(args) {
+async function must(args, input = args) {
   const { code, stderr } = await runOutside(args, '.');
-  if (code !== 0) throw new Fault(`exit code ${code}: ${stderr.slice(-1500)}`, args);
+  if (code !== 0) throw new Fault(`exit code ${code}: ${stderr.slice(-1500)}`, input);
 }
 
 /** As the small set, but with images left for validation, which halving compares cells by. */
@@ -166,40 +166,62 @@ function writeLarge(folder) {
   }
 }
 
-async function kill(folder) {
-  process.chdir(folder);
-  writeMnist('data');
-  writeLarge('large');
-  writeConfigs('.');
-  await must(['run', 'small.yaml', 'regular.yaml', ...DATA, '--out', 'made']);
-  const undisturbed = new Map();
-  const wholeOf = async (name) => {
-    const out = `whole-${name}`;
-    const begun = performance.now();
-    await must(argsOf(name, out));
-    return { ms: performance.now() - begun, outcome: outcomeOf(out) };
-  };
-  return async (random, i) => {
-    const name = NAMES[i % NAMES.length];
-    if (!undisturbed.has(name)) undisturbed.set(name, await wholeOf(name));
-    const { ms, outcome } = undisturbed.get(name);
-    const out = `killed-${name}`;
-    rmSync(out, { recursive: true, force: true });
-    const args = argsOf(name, out);
-    const input = { command: args.join(' '), kills: [] };
-    let kills = 0;
-    for (let n = 1 + below(random, 3); n > 0; n--) {
-      // Node itself takes the first third of a second, in which nothing is at stake.
-      const after = Math.round((0.15 + 0.95 * random.uniform()) * ms);
-      const isGroup = chance(random, 0.5);
-      input.kills.push({ after, isGroup });
-      if (await killedAfter(args, after, isGroup)) kills++;
-      demandComplete(out, input);
-    }
-    await must(args);
-    demandSame(outcome, outcomeOf(out), input);
-    return kills > 0;
+/** Kills a command one to three times; returns whether it was still running once. */
+async function killing(random, args, ms, out, input) {
+  let kills = 0;
+  for (let n = 1 + below(random, 3); n > 0; n--) {
+    // Node itself takes the first third of a second, in which nothing is at stake.
+    const after = Math.round((0.15 + 0.95 * random.uniform()) * ms);
+    const isGroup = chance(random, 0.5);
+    input.disturbed.push({ after, isGroup });
+    if (await killedAfter(args, after, isGroup)) kills++;
+    demandComplete(out, input);
+  }
+  return kills > 0;
+}
+
+/** Has the system refuse to write files beyond a size, as a full disk or quota does; returns whether that mattered. */
+async function limiting(random, args, _ms, out, input) {
+  const kib = oneOf(random, [1, 2, 3, 4, 5, 6, 8, 12, 16]);
+  input.disturbed.push({ kib });
+  const bang = [process.execPath, path.join(packageRoot, 'bin', 'bang.js'), ...args];
+  const ended = await runOutside(bang, '.', {
+    command: ['bash', '-c', `ulimit -f ${kib}; exec "$@"`, 'bash'],
+  });
+  demandGoodEnd(ended, input);
+  demandComplete(out, input);
+  return ended.code !== 0;
+}
+
+/** Disturbs a command, repeats it, and compares the outcome with that of an undisturbed one. */
+function disturbing(disturb) {
+  return async (folder) => {
+    process.chdir(folder);
+    writeMnist('data');
+    writeLarge('large');
+    writeConfigs('.');
+    await must(['run', 'small.yaml', 'regular.yaml', ...DATA, '--out', 'made']);
+    const undisturbed = new Map();
+    const wholeOf = async (name) => {
+      const out = `whole-${name}`;
+      const begun = performance.now();
+      await must(argsOf(name, out));
+      return { ms: performance.now() - begun, outcome: outcomeOf(out) };
+    };
+    return async (random, i) => {
+      const name = NAMES[i % NAMES.length];
+      if (!undisturbed.has(name)) undisturbed.set(name, await wholeOf(name));
+      const { ms, outcome } = undisturbed.get(name);
+      const out = `again-${name}`;
+      rmSync(out, { recursive: true, force: true });
+      const args = argsOf(name, out);
+      const input = { command: args.join(' '), disturbed: [] };
+      const mattered = await disturb(random, args, ms, out, input);
+      await must(args, input);
+      demandSame(outcome, outcomeOf(out), input);
+      return mattered;
+    };
   };
 }
 
-export const targets = { kill };
+export const targets = { kill: disturbing(killing), full: disturbing(limiting) };

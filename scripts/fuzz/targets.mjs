@@ -22,12 +22,14 @@ const COUNTS = {
   resume: 200,
   arguments: 2000,
   process: 100,
-  kill: 130,
+  kill: 52,
+  full: 26,
 };
 
 /** What starts processes takes longer. */
 const SLOW = {
   kill: { mostSeconds: 100 },
+  full: { mostSeconds: 100 },
   process: { mostSeconds: 60 },
   arguments: { mostSeconds: 30 },
   resume: { mostSeconds: 30 },

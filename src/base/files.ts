@@ -146,6 +146,8 @@ export function reason(error: unknown): string {
       return 'the disk is full';
     case 'EDQUOT':
       return 'the disk quota is used up';
+    case 'EFBIG':
+      return 'files may not become this large here; raise the limit (ulimit -f)';
     case 'EIO':
       return 'the disk reports an error';
     case 'ENAMETOOLONG':

@@ -117,16 +117,18 @@ function demandFolder(): void {
 }
 
 /**
- * yargs makes nothing of `-` and of an empty argument, which would be left out of a list of files in silence. The
- * value of an option may be empty: what that means is the option's.
+ * yargs loses words that begin like an option and are none, and empty ones: a list of files would lack them, and
+ * the rest count as all. The value of an option may be empty: what that means is the option's.
  *
  * @throws UserError if there is one
  */
 function demandWords(args: readonly string[]): void {
   // A shell asks for the completions of a word that is still empty.
   if (args[0]?.startsWith('--get-yargs-completions')) return;
-  if (args.includes('-')) {
-    throw new UserError('- stands for no file here: give a path (./- for a file of that name)');
+  const end = args.includes('--') ? args.indexOf('--') : Infinity;
+  const lost = args.find((arg, i) => (i > end ? arg.startsWith('-') : /^-$|^---+(=|$)/.test(arg)));
+  if (lost !== undefined) {
+    throw new UserError(`${lost} is no option: a file of that name is given as ./${lost}`);
   }
   const empty = args.findIndex((arg, i) => arg === '' && !args[i - 1]?.startsWith('-'));
   if (empty >= 0) {

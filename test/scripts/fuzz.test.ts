@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
@@ -36,8 +37,54 @@ it.each([
 });
 
 it('kill -9 at a random moment changes nothing of the outcome of the next call', () => {
-  // The first of these are a run, one over seeds, one with stronger attacks, an evaluation and a noise study.
-  expectNoFault('kill', 5);
+  // A run, one over seeds, one with stronger attacks, and an evaluation; more of them takes minutes.
+  expectNoFault('kill', 4);
+});
+
+it('nor does a file that cannot be written', () => {
+  expectNoFault('full', 2);
+});
+
+it('calls a fault what is one', () => {
+  const oracle = path.join(packageRoot, 'scripts', 'fuzz', 'oracle.mjs');
+  const errors = path.join(packageRoot, 'dist', 'base', 'errors.js');
+  const script = `
+    import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+    const { attempt, contentsOf, demandGoodEnd, demandUnchanged, Fault } = await import('${oracle}');
+    const { UserError } = await import('${errors}');
+    const fails = (error) => attempt('x', () => { throw error; });
+    const folder = mkdtempSync('${path.join(tmpdir(), 'bang-oracle-')}');
+    const file = folder + '/a';
+    writeFileSync(file, 'as it was');
+    const before = contentsOf(folder);
+    const end = { code: 0, stdout: '', stderr: '' };
+    const wrong = [
+      () => fails(new TypeError('x is not a function')),
+      () => fails(new UserError('cannot read undefined')),
+      () => fails(new UserError('')),
+      () => fails(new UserError('a.b: unknown key, did you mean b?')),
+      () => demandGoodEnd({ ...end, stdout: 'rate NaN %' }, 'x'),
+      () => demandGoodEnd({ ...end, code: 70, stderr: 'bang: x' }, 'x'),
+      () => demandGoodEnd({ ...end, code: 2 }, 'x'),
+      () => demandGoodEnd({ ...end, code: 1, stderr: 'bang: x\\n    at y (z.js:1:2)' }, 'x'),
+      () => { writeFileSync(file, 'another'); demandUnchanged(before, folder, 'x'); },
+      () => { rmSync(file); demandUnchanged(before, folder, 'x'); },
+    ];
+    const found = [];
+    for (const one of wrong) {
+      try { await one(); found.push('nothing'); }
+      catch (error) { found.push(error instanceof Fault ? 'fault' : String(error)); }
+    }
+    const { taken } = await fails(new UserError('no such file: give another'));
+    demandGoodEnd({ ...end, code: 2, stderr: 'bang: no such file' }, 'x');
+    rmSync(folder, { recursive: true });
+    console.log(JSON.stringify({ found, taken }));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    cwd: packageRoot,
+  });
+  expect(stderr).toBe('');
+  expect(JSON.parse(stdout)).toEqual({ found: Array(10).fill('fault'), taken: false });
 });
 
 it('gives the same inputs for a seed, others for another, and takes one by its index', () => {
