@@ -48,7 +48,30 @@ const attack = z.object({
   succeeded: count,
   rate: percent,
   linf: spread.nullable(),
+  l2: spread.nullable().optional(),
   pass: spread.nullable(),
+  aligned: count.nullable().optional(),
+});
+const robustness = z
+  .object({
+    budgets: z.array(z.number()),
+    attacks: z.record(
+      z.string(),
+      z.object({ accuracy: z.array(percent), medianLinf: z.number().nullable() }),
+    ),
+  })
+  .refine(({ budgets, attacks }) =>
+    Object.values(attacks).every(({ accuracy }) => accuracy.length === budgets.length),
+  );
+const masking = z.object({
+  attacked: count,
+  blank: count,
+  fgsFails: count,
+  attacks: z.record(
+    z.string(),
+    z.object({ fooled: count, fgsFails: count, belowFgs: count, belowPgd: count.nullable() }),
+  ),
+  conclusion: z.string(),
 });
 
 const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
@@ -76,20 +99,9 @@ const resultSchema = z.object({
     correct: count,
     blank: count,
     protocol: z.object({ search: z.enum(SEARCHES), channels: z.enum(CHANNELS) }),
-    attacks: z.object({
-      fgs: attack.optional(),
-      hc1: attack.optional(),
-      'fgs-unmasked': attack.optional(),
-    }),
-    robustness: z
-      .object({
-        budgets: z.array(z.number()),
-        attacks: z.record(
-          z.string(),
-          z.object({ accuracy: z.array(percent), medianLinf: z.number().nullable() }),
-        ),
-      })
-      .optional(),
+    attacks: z.record(z.string(), attack),
+    robustness: robustness.optional(),
+    masking: masking.optional(),
   }),
   weights: z.string(),
   provenance: z
