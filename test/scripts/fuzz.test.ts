@@ -11,7 +11,8 @@ function fuzz(...args: string[]): { status: number | null; stdout: string; stder
 
 /** Tries inputs of a target, of which some must be taken: otherwise all fail at the first check. */
 function expectNoFault(target: string, count: number): void {
-  const { status, stdout, stderr } = fuzz('--target', target, '--count', String(count));
+  const args = ['--target', target, '--count', String(count), '--seed', '2'];
+  const { status, stdout, stderr } = fuzz(...args);
   expect(stderr).toBe('');
   const found = /(\d+) inputs .*: (\d+) taken, (\d+) refused, 0 faults; /.exec(stdout);
   expect(found, stdout).not.toBeNull();
