@@ -4,6 +4,7 @@ import {
   mkdirSync,
   fsyncSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -11,22 +12,25 @@ import {
   type Stats,
   writeFileSync,
 } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { codeOf, messageOf, UserError } from './errors.js';
 import { didYouMean } from './nearFile.js';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isRunning, processSpace } from './processes.js';
 
 /** The root of this package, which contains `configs/` and `results/`. */
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Writes a file atomically: readers see the old content or the new, never a part, even after a crash.
+ * Writes a file atomically: readers see the old content or the new, never a part, even after a crash. What processes
+ * left that were killed while they wrote it is removed.
  *
  * @throws UserError if it cannot be written
  */
 export function writeFileAtomic(file: string, content: string | Uint8Array): void {
-  const temporary = `${file}.${process.pid}.tmp`;
+  const temporary = `${file}.${process.pid}-${spaceMark()}.tmp`;
   try {
     makeFolder(path.dirname(file));
     const descriptor = openSync(temporary, 'w');
@@ -40,6 +44,37 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
   } catch (error) {
     removeIfThere(temporary);
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+  removeParts(file);
+}
+
+/** The name of a file that was written in part, and the process: `table.csv.123-0a1b2c3d.tmp`. */
+const PART = /^(.+)\.(\d+)(?:-([0-9a-f]{8}))?\.tmp$/;
+
+/** The file of which one with this name is a part, and the process that wrote it; undefined for other files. */
+export function partOf(name: string): { of: string; pid: number; mark?: string } | undefined {
+  const found = PART.exec(name);
+  return found ? { of: found[1], pid: Number(found[2]), mark: found[3] } : undefined;
+}
+
+/** Tells the processes that this one sees from those of other machines and containers that write to the same disk. */
+function spaceMark(): string {
+  const space = processSpace() ?? 'unknown';
+  return createHash('sha256').update(space).digest('hex').slice(0, 8);
+}
+
+/** Removes the parts of a file whose processes are known to have ended. */
+function removeParts(file: string): void {
+  const folder = path.dirname(file);
+  const space = processSpace();
+  try {
+    for (const name of readdirSync(folder)) {
+      const part = name.endsWith('.tmp') ? partOf(name) : undefined;
+      if (part?.of !== path.basename(file) || part.mark !== spaceMark()) continue;
+      if (isRunning({ pid: part.pid, space }) === false) removeIfThere(path.join(folder, name));
+    }
+  } catch {
+    // The file itself is written; a folder may be written to and yet not be listed.
   }
 }
 
@@ -151,6 +186,8 @@ export function reason(error: unknown): string {
       return 'the disk is full';
     case 'EDQUOT':
       return 'the disk quota is used up';
+    case 'EFBIG':
+      return 'files may not become this large here; raise the limit (ulimit -f)';
     case 'EIO':
       return 'the disk reports an error';
     case 'ENAMETOOLONG':

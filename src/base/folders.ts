@@ -1,7 +1,7 @@
 import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { codeOf, UserError } from './errors.js';
-import { makeFolder, reason } from './files.js';
+import { makeFolder, partOf, reason } from './files.js';
 import path from 'node:path';
 
 /**
@@ -61,7 +61,7 @@ export function removeLeftovers(folder: string, names: readonly string[]): void 
     readdirSync(path.join(folder, name)).map((entry) => path.join(name, entry)),
   );
   for (const entry of [...readdirSync(folder), ...inside]) {
-    const leftover = /^(.+)\.\d+\.tmp$/.exec(entry);
-    if (leftover && isOurs(leftover[1])) remove(path.join(folder, entry));
+    const part = partOf(entry);
+    if (part && isOurs(part.of)) remove(path.join(folder, entry));
   }
 }

@@ -45,6 +45,7 @@ class WrongUsage extends Error {
 
 async function parse(args: string[]): Promise<void> {
   demandFolder();
+  demandWords(args);
   const parser = yargs(args)
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
@@ -112,6 +113,26 @@ function demandFolder(): void {
         ? 'the working folder no longer exists: cd to another'
         : `the working folder cannot be used (${reason(error)}): cd to another`,
     );
+  }
+}
+
+/**
+ * yargs loses words that begin like an option and are none, and empty ones: a list of files would lack them, and
+ * the rest count as all. The value of an option may be empty: what that means is the option's.
+ *
+ * @throws UserError if there is one
+ */
+function demandWords(args: readonly string[]): void {
+  // A shell asks for the completions of a word that is still empty.
+  if (args[0]?.startsWith('--get-yargs-completions')) return;
+  const end = args.includes('--') ? args.indexOf('--') : Infinity;
+  const lost = args.find((arg, i) => (i > end ? arg.startsWith('-') : /^-$|^---+(=|$)/.test(arg)));
+  if (lost !== undefined) {
+    throw new UserError(`${lost} is no option: a file of that name is given as ./${lost}`);
+  }
+  const empty = args.findIndex((arg, i) => arg === '' && !args[i - 1]?.startsWith('-'));
+  if (empty >= 0) {
+    throw new UserError(`argument ${empty + 1} is empty: give a path, or leave it out`);
   }
 }
 

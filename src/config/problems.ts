@@ -58,9 +58,12 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   const shapes = shapesAt(schema, parent);
   const chosen = chosenOf(shapes, valueAt(root, parent));
   const keys = [...new Set((chosen ? [chosen.shape] : shapes).flatMap((one) => Object.keys(one)))];
-  // Any file may have `extends`, which is resolved before the schema is checked.
-  if (parent.length === 0) keys.push('extends');
   const wrong = (message: string): Problem => ({ path, at: 'key', message });
+  if (parent.length === 0) {
+    // Resolved before the schema is checked, where a file has it.
+    if (key === 'extends') return wrong('only a file extends another: name a file here instead');
+    keys.push('extends');
+  }
   if (chosen && mayBeKey(schema, path)) {
     // Another member of the union has this key.
     const foreign = `not a key of ${chosen.by} ${chosen.name}`;
@@ -73,7 +76,8 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   }
   const elsewhere = keysOf(schema).find((other) => other.split('.').at(-1) === key);
   const meant = elsewhere ?? nearest(key, keys);
-  const hint = meant ? `did you mean ${meant}?` : `expected ${inWords(keys)}`;
+  const place = meant === key ? 'it belongs at the top level' : `did you mean ${meant}?`;
+  const hint = meant ? place : `expected ${inWords(keys)}`;
   return wrong(`unknown key, ${hint}`);
 }
 

@@ -56,8 +56,40 @@ const spread = (least: number, most: number) =>
     .nullable();
 const linf = spread(0, 255);
 const attack = z
-  .object({ attacked: count, succeeded: count, rate: percent, linf, pass: spread(-1, 1) })
+  .object({
+    attacked: count,
+    succeeded: count,
+    rate: percent,
+    linf,
+    l2: spread(0, 1e6).optional(),
+    pass: spread(-1, 1),
+    aligned: count.nullable().optional(),
+  })
   .optional();
+const robustness = z
+  .object({
+    budgets: z.array(z.number().min(0).max(255)).min(1),
+    attacks: z.record(
+      z.string(),
+      z.object({
+        accuracy: z.array(percent),
+        medianLinf: z.number().min(0).max(255).nullable(),
+      }),
+    ),
+  })
+  .refine(({ budgets, attacks }) =>
+    Object.values(attacks).every(({ accuracy }) => accuracy.length === budgets.length),
+  );
+const masking = z.object({
+  attacked: count,
+  blank: count,
+  fgsFails: count,
+  attacks: z.record(
+    z.string(),
+    z.object({ fooled: count, fgsFails: count, belowFgs: count, belowPgd: count.nullable() }),
+  ),
+  conclusion: z.string(),
+});
 const seconds = z.number().min(0).max(1e12);
 
 const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
@@ -87,38 +119,8 @@ const resultSchema = z.object({
     protocol: z.object({ search: z.enum(SEARCHES), channels: z.enum(CHANNELS) }),
     // Attacks of later versions are passed over.
     attacks: z.object(Object.fromEntries(ATTACK_NAMES.map((name) => [name, attack]))),
-    robustness: z
-      .object({
-        budgets: z.array(z.number().min(0).max(255)).min(1),
-        attacks: z.record(
-          z.string(),
-          z.object({
-            accuracy: z.array(percent),
-            medianLinf: z.number().min(0).max(255).nullable(),
-          }),
-        ),
-      })
-      .refine(({ budgets, attacks }) =>
-        Object.values(attacks).every(({ accuracy }) => accuracy.length === budgets.length),
-      )
-      .optional(),
-    masking: z
-      .object({
-        attacked: count,
-        blank: count,
-        fgsFails: count,
-        attacks: z.record(
-          z.string(),
-          z.object({
-            fooled: count,
-            fgsFails: count,
-            belowFgs: count,
-            belowPgd: count.nullable(),
-          }),
-        ),
-        conclusion: z.string(),
-      })
-      .optional(),
+    robustness: robustness.optional(),
+    masking: masking.optional(),
   }),
   weights: z.string(),
   provenance: z

@@ -334,10 +334,10 @@ async function tryAgain(
 export const EXPERIMENT = 'experiment: ';
 
 /** The files of a cell; undefined if any is missing, damaged or of another cell. */
-async function carried(
+export async function carried(
   manifest: unknown,
   { id, cell, data }: CellToDo,
-  store: ContentStore,
+  store: Pick<ContentStore, 'get'>,
 ): Promise<Map<CarriedFile, Buffer> | undefined> {
   const parsed = manifestSchema.safeParse(manifest);
   if (!parsed.success) return undefined;

@@ -216,17 +216,12 @@ type CellFiles = Map<CarriedFile, Buffer>;
 async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promise<Manifest> {
   const { client, address, options, signal, running } = context;
   const { progress } = options;
-  const parsed = cellJobSchema.safeParse(job.data);
-  if (!parsed.success) throw new UnrecoverableError('the job is not a cell of a sweep');
-  const { data } = parsed;
-  const text = JSON.stringify(data);
-  if (text.length > MOST_CHARACTERS)
-    throw new UnrecoverableError('the job is too large for a cell');
+  const data = cellIn(job.data);
   refuseOtherVersion(data, options);
   const config = checkedConfig(data);
   await refuseMixed(data, config, context);
   // The folder's name is a hash, so that a job cannot choose a path.
-  const hash = createHash('sha256').update(text).digest('hex');
+  const hash = createHash('sha256').update(JSON.stringify(data)).digest('hex');
   const out = path.join(options.work, `cell-${hash.slice(0, 24)}`);
   // After a network failure, a worker may get a cell that it is already computing.
   const again = running.get(out);
@@ -281,8 +276,17 @@ function nameOf({ config }: CellJob): string {
   return (config as Config).name;
 }
 
+/** @throws UnrecoverableError if what is in the queue, where anyone may have put it, is not a job for a worker */
+export function cellIn(value: unknown): CellJob {
+  const parsed = cellJobSchema.safeParse(value);
+  if (!parsed.success) throw new UnrecoverableError('the job is not a cell of a sweep');
+  if (JSON.stringify(parsed.data).length > MOST_CHARACTERS)
+    throw new UnrecoverableError('the job is too large for a cell');
+  return parsed.data;
+}
+
 /** @throws UnrecoverableError if a job's configuration is not as this version would write it */
-function checkedConfig({ config, data }: CellJob): Config {
+export function checkedConfig({ config, data }: CellJob): Config {
   const checked = checkConfig(config);
   const plain = 'config' in checked ? (JSON.parse(JSON.stringify(checked.config)) as unknown) : {};
   if (!('config' in checked) || !isDeepStrictEqual(plain, config)) {

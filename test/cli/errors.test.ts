@@ -47,6 +47,12 @@ describe('a wrong command line', () => {
       /^bang: unknown command rnu, did you mean run\? \(see bang --help\)$/m,
     ],
     [['publish'], /^bang: unknown command publish \(see bang --help\)$/m],
+    // What yargs leaves out of a list would count as checked.
+    [['check', '-'], /^bang: - is no option: a file of that name is given as \.\/-$/m],
+    [['table', '---'], /^bang: --- is no option: a file of that name is given as \.\/---$/m],
+    [['validate', '@/tiny.yaml', '-'], /^bang: - is no option: /],
+    [['validate', '@/tiny.yaml', '--', '--x'], /^bang: --x is no option: .* given as \.\/--x$/m],
+    [['validate', '@/tiny.yaml', ''], /^bang: argument 3 is empty: give a path, or leave it out$/m],
     [['run'], /^bang: an argument is missing: bang run <config\.\.> \(see bang run --help\)$/m],
     [
       ['data', 'pull'],

@@ -156,6 +156,7 @@ describe('folders', () => {
     ['EACCES', 'permission denied'],
     ['EDQUOT', 'the disk quota is used up'],
     ['ENAMETOOLONG', 'the name is too long'],
+    ['EFBIG', 'files may not become this large here; raise the limit (ulimit -f)'],
     ['EMFILE', 'this process may not open more files; raise the limit (ulimit -n) to 1024'],
   ])('that fail with %s have a reason in words', (code, words) => {
     expect(reason(Object.assign(new Error('raw'), { code }))).toBe(words);

@@ -241,6 +241,11 @@ describe('a mistake', () => {
       /sweep\.yaml:3:3: training\.bang\.betta: unknown key, did you mean beta\?$/,
     ],
     [
+      'a key of the top level further down',
+      'grid:\n  training.bang.beta: {from: 1, to: 2, step: 1, seeds: 1}',
+      /sweep\.yaml:3:49: .*seeds: unknown key, it belongs at the top level$/,
+    ],
+    [
       'a wrong value',
       'grid:\n  training.bang.ratio: [0, 0.5, 1.5]',
       /sweep\.yaml:3:33: training\.bang\.ratio: expected a number from 0 to 1, found 1\.5$/,
@@ -438,6 +443,10 @@ describe('a mistake', () => {
     const other = write('sweep.yaml', 'grid: {training.batch: [1, 2]}\nbase: nowhere.yaml');
     await expect(loadPlan(other)).rejects.toThrow(
       /sweep\.yaml:2:7: base: cannot read .*nowhere\.yaml: there is no such file/,
+    );
+    const inside = write('sweep.yaml', 'base: {extends: x.yaml}\ngrid: {training.batch: [1, 2]}');
+    await expect(loadPlan(inside)).rejects.toThrow(
+      /sweep\.yaml:1:8: extends: only a file extends another: name a file here instead$/m,
     );
   });
 

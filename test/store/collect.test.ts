@@ -205,6 +205,14 @@ describe('a result', () => {
       (copy) => (copy.row = { ...real.row, accuracy: null }),
       (copy) => (copy.row = { ...real.row, protocol: { search: '\u001b[31m', channels: 'kept' } }),
       (copy) => (copy.row = { ...real.row, attacks: { fgs: { rate: 'x' } } }),
+      // The attacks that the paper does not have are read back, too.
+      (copy) => (copy.row = { ...real.row, attacks: { ...real.row.attacks, pgd: { rate: 'x' } } }),
+      (copy) =>
+        (copy.row = {
+          ...real.row,
+          robustness: { budgets: [1, 2], attacks: { worst: { accuracy: [1], medianLinf: 1 } } },
+        }),
+      (copy) => (copy.row = { ...real.row, masking: { attacked: 1, attacks: {} } }),
       (copy) => (copy.config = { ...real.config, published: { table: 3, row: 'B1' } }),
       (copy) => (copy.config = { ...real.config, training: { bang: { beta: 'x', epsilon: 1 } } }),
       (copy) => (copy.data = []),

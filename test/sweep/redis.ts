@@ -22,11 +22,19 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** Starts a Redis server for tests on a free port, with an append-only file. */
-export async function startRedis(password: string, tls?: Certificate): Promise<RedisServer> {
+/**
+ * Starts a Redis server for tests on a free port, with an append-only file.
+ *
+ * @param more further settings of redis.conf
+ */
+export async function startRedis(
+  password: string,
+  tls?: Certificate,
+  more: Record<string, string | number> = {},
+): Promise<RedisServer> {
   const folder = mkdtempSync(path.join(tmpdir(), 'bang-redis-'));
   const port = await freePort();
-  let server = await start(folder, port, password, tls);
+  let server = await start(folder, port, password, tls, more);
   const kill = async (): Promise<void> => {
     const ended = once(server, 'exit');
     server.kill('SIGKILL');
@@ -37,7 +45,7 @@ export async function startRedis(password: string, tls?: Certificate): Promise<R
     port,
     async restart() {
       await kill();
-      server = await start(folder, port, password, tls);
+      server = await start(folder, port, password, tls, more);
     },
     async stop() {
       await kill();
@@ -51,6 +59,7 @@ async function start(
   port: number,
   password: string,
   tls: Certificate | undefined,
+  more: Record<string, string | number>,
 ): Promise<ChildProcess> {
   const settings = {
     ...(tls
@@ -60,6 +69,7 @@ async function start(
         }
       : { port }),
     ...{ dir: folder, bind: '127.0.0.1', appendonly: 'yes', save: '', requirepass: password },
+    ...more,
   };
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = spawn('redis-server', args, { stdio: 'ignore' });
@@ -77,7 +87,8 @@ async function start(
   return server;
 }
 
-async function freePort(): Promise<number> {
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

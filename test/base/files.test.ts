@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { packageRoot, writeFileAtomic } from '#bang/base/files.js';
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bang-files-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** Has another process killed when it has written a file in part. */
+function writeInPart(file: string): void {
+  const files = pathToFileURL(path.join(packageRoot, 'dist', 'base', 'files.js')).href;
+  const script = `
+    import { syncBuiltinESMExports } from 'node:module';
+    import fs from 'node:fs';
+    fs.renameSync = () => process.kill(process.pid, 'SIGKILL');
+    syncBuiltinESMExports();
+    const { writeFileAtomic } = await import(${JSON.stringify(files)});
+    writeFileAtomic(${JSON.stringify(file)}, 'half of');`;
+  const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+  expect(signal).toBe('SIGKILL');
+}
+
+it('a file that a killed process wrote in part is not there, and its part goes with the next one', () => {
+  const file = path.join(folder, 'table.csv');
+  writeInPart(file);
+  expect(readdirSync(folder)).toEqual([
+    expect.stringMatching(/^table\.csv\.\d+-[0-9a-f]{8}\.tmp$/),
+  ]);
+  writeFileAtomic(file, 'all of it');
+  expect(readdirSync(folder)).toEqual(['table.csv']);
+  expect(readFileSync(file, 'utf8')).toBe('all of it');
+});
+
+it('parts of other files, of processes that run, and of other machines stay', () => {
+  const file = path.join(folder, 'table.csv');
+  writeInPart(path.join(folder, 'table.md'));
+  const [part] = readdirSync(folder);
+  const mark = /-([0-9a-f]{8})\.tmp$/.exec(part)![1];
+  const others = [
+    part,
+    `table.csv.${process.ppid}-${mark}.tmp`,
+    'table.csv.99999999-00000000.tmp',
+    'table.csv.99999999.tmp',
+    'table.csv.mine.tmp',
+  ];
+  for (const name of others) writeFileSync(path.join(folder, name), '');
+  writeFileAtomic(file, 'all of it');
+  expect(readdirSync(folder).sort()).toEqual([...others, 'table.csv'].sort());
+});
