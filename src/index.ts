@@ -20,7 +20,13 @@ import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
 import { networkFor, splitOf, trainingSettings } from './experiment/training.js';
 import type { Evaluation } from './metrics/evaluation.js';
-import { disposeNetwork, disposeWeights, exportNetwork, MEAN } from './model/parameters.js';
+import {
+  disposeNetwork,
+  disposeWeights,
+  exportNetwork,
+  initialWeights,
+  MEAN,
+} from './model/parameters.js';
 import { predict as predictImages, type Predictions } from './model/predict.js';
 import { encodeSafetensors, sealed } from './model/safetensors.js';
 import { version } from './base/version.js';
@@ -57,6 +63,21 @@ export interface WorkOptions {
   signal?: AbortSignal;
   /** Computing threads; default `$BANG_THREADS`, else all cores that the CPU quota allows. */
   threads?: number;
+}
+
+/**
+ * The network of a config before training: its initial weights, drawn from the seed. The caller disposes of it.
+ *
+ * @param data of which the mean training image is taken, if the network subtracts it
+ */
+export async function makeModel(
+  config: Config,
+  data: DataSplits,
+  { threads }: Pick<WorkOptions, 'threads'> = {},
+): Promise<Model> {
+  await startEngine({ engine: config.engine, threads });
+  const network = networkFor(config, data);
+  return { network, weights: initialWeights(network, config.seed) };
 }
 
 /** A trained network, and the lines of its training log. */
