@@ -53,11 +53,18 @@ export default tseslint.config(
       'import-x/no-restricted-paths': [
         'error',
         {
-          zones: ROOMS.slice(0, -1).map((room, i) => ({
-            target: `./src/${room}`,
-            from: ROOMS.slice(i + 1).map((later) => `./src/${later}`),
-            message: `${room}/ comes before it in the order of the rooms (eslint.config.js).`,
-          })),
+          zones: [
+            ...ROOMS.map((room, i) => ({
+              target: `./src/${room}`,
+              from: [...ROOMS.slice(i + 1).map((later) => `./src/${later}`), './src/index.ts'],
+              message: `${room}/ comes before it in the order of the rooms (eslint.config.js).`,
+            })),
+            {
+              target: './src/index.ts',
+              from: './src/cli',
+              message: 'The library has no command line (eslint.config.js).',
+            },
+          ],
         },
       ],
     },

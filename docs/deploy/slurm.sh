@@ -4,7 +4,7 @@
 #
 #   export BANG_QUEUE=redis://HOST:6379 BANG_QUEUE_PASSWORD=...
 #   sbatch --export=ALL docs/deploy/slurm.sh
-#   node_modules/.bin/bang sweep configs/grids/lenet.yaml --queue "$BANG_QUEUE"   # stays until all is done
+#   node ~/bang/bin/bang.js sweep grids/lenet --queue "$BANG_QUEUE"   # stays until all is done
 #
 # BANG_HOME is where the program lies on the nodes; left out, it is ~/bang.
 #

@@ -9,6 +9,7 @@ import {
   type Update,
   updateBaseline,
 } from '../check/check.js';
+import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
 import { version } from '../store/provenance.js';
@@ -52,7 +53,7 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'YAML files with an expect block each',
+        describe: 'YAML files or names of bang configs, with an expect block each',
       })
       .option('junit', fileOption('junit', 'write the verdicts as JUnit XML, for CI services'))
       .option('json', fileOption('json', 'write the verdicts as JSON'))
@@ -76,12 +77,13 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
       })
       .options({ ...shared, force: { ...shared.force, describe: 'start over in --out' } })
       .example(
-        '$0 check configs/ci/*.yaml',
-        'exit code 0 if all numbers are in their bands, 1 if not',
+        "$0 check 'ci/*'",
+        'the checks that come with the program: exit code 0 if all numbers are in their bands, 1 if not',
       )
-      .example('$0 check configs/ci/*.yaml --junit bang.xml', 'the same for a CI service')
+
+      .example('$0 check checks/*.yaml --junit bang.xml', 'your own, for a CI service')
       .example(
-        '$0 check configs/ci/lenet-b1.yaml --update-baseline --seeds 1,2,3,4,5',
+        '$0 check checks/mine.yaml --update-baseline --seeds 1,2,3,4,5',
         'measure what is normal, and its scatter',
       )
       .epilog(
@@ -91,7 +93,7 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
 };
 
 async function handle({
-  configs,
+  configs: given,
   out,
   junit,
   json,
@@ -101,6 +103,7 @@ async function handle({
   threads,
   ...chosen
 }: CheckArguments): Promise<void> {
+  const configs = withoutPatterns(given);
   if (seeds !== undefined && !chosen.updateBaseline) {
     throw new UserError('--seeds is for --update-baseline');
   }
@@ -114,6 +117,7 @@ async function handle({
       ),
     );
   if (chosen.updateBaseline) {
+    refuseBuiltIn(configs);
     await within(async (options) => {
       for (const file of configs) {
         printUpdate(await updateBaseline(file, seeds ?? SEEDS, options));
@@ -138,6 +142,15 @@ async function orDefect(work: () => Promise<void>): Promise<void> {
     if (known.some((kind) => error instanceof kind) || shortageIn(error) !== undefined) throw error;
     throw new DefectFound(defectText(error));
   }
+}
+
+/** @throws UserError if a baseline would be written into the program */
+function refuseBuiltIn(configs: readonly string[]): void {
+  const name = configs.find(isBuiltIn);
+  if (name === undefined) return;
+  throw new UserError(
+    `${name} and its baseline come with the program: copy them with bang init --example ${name}, and update the copy`,
+  );
 }
 
 function fileOption(name: string, describe: string) {

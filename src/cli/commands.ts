@@ -87,6 +87,11 @@ export const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./validate.js')).validateCommand,
   },
   {
+    command: 'configs',
+    describe: 'list the configurations that come with the program',
+    load: async () => (await import('./configs.js')).configsCommand,
+  },
+  {
     command: 'config <file>',
     describe: 'print a configuration in full, with every default filled in',
     load: async () => (await import('./config.js')).configCommand,

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { stringify } from 'yaml';
 import type { CommandModule } from 'yargs';
+import { configFile } from '../config/builtIn.js';
 import { loadNoise, noiseSchema } from '../config/noise.js';
 import { loadPlan } from '../config/sweep.js';
 import {
@@ -25,19 +26,19 @@ export const configCommand: CommandModule<object, ConfigArguments> = {
       .positional('file', {
         type: 'string',
         demandOption: true,
-        describe: 'YAML file of an experiment, a noise study or a sweep',
+        describe: 'YAML file of an experiment, a noise study or a sweep, or a name of bang configs',
       })
       .option('set', setOption)
-      .example('$0 config configs/lenet-b1.yaml', 'what a run of it does')
+      .example('$0 config lenet-b1', 'what a run of it does')
       .example(
-        '$0 config configs/lenet-b1.yaml --set seed=2 > mine.yaml',
+        '$0 config lenet-b1 --set seed=2 > mine.yaml',
         'a file that can be run, and extends no other',
       )
       .epilog(
         'What is printed can be run again. A sweep is printed with its base but without defaults, which depend on the values of each cell.',
       ),
   handler: async ({ file, set }) => {
-    process.stdout.write(await fullText(file, set));
+    process.stdout.write(await fullText(configFile(file), set));
   },
 };
 
@@ -90,7 +91,7 @@ async function fullNoise(
   const given = noiseSchema.parse(plainOf(tree).value);
   const absolute = (key: 'regular' | 'bang'): string => {
     const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
-    return path.resolve(path.dirname(at && 'file' in at ? at.file : file), given[key]);
+    return path.resolve(configFile(given[key], path.dirname(at && 'file' in at ? at.file : file)));
   };
   return { ...given, name: study.name, regular: absolute('regular'), bang: absolute('bang') };
 }

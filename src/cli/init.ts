@@ -1,10 +1,16 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
+import { nearest } from '../base/text.js';
+import { builtInFile, builtInNames, builtInText } from '../config/builtIn.js';
+import { commandOf } from './configs.js';
+import { once } from './options.js';
 
 interface InitArguments {
-  file: string;
+  file?: string;
+  example?: string;
   force: boolean;
   stdout: boolean;
 }
@@ -12,26 +18,87 @@ interface InitArguments {
 export const initCommand: CommandModule<object, InitArguments> = {
   builder: (yargs) =>
     yargs
-      .positional('file', { type: 'string', default: 'bang.yaml', describe: 'where to write it' })
+      .positional('file', {
+        type: 'string',
+        describe: 'where to write it (default: bang.yaml, or after the example)',
+      })
+      .option('example', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('example'),
+        describe: 'copy a configuration that comes with the program: a name of bang configs',
+      })
       .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
       .option('stdout', { type: 'boolean', default: false, describe: 'print it, write nothing' })
       .example('$0 init', 'write bang.yaml, ready for bang run bang.yaml')
       .example('$0 init experiments/first.yaml', 'write it elsewhere')
+      .example('$0 init --example lenet-b1', 'write lenet-b1.yaml, a row of Table 1')
+      .example('$0 init --example ci/lenet-b1', 'a check, with its baseline')
       .example('$0 init --stdout | less', 'only read it'),
-  handler: ({ file, force, stdout }) => {
+  handler: ({ file: given, example, force, stdout }) => {
+    const { text, name, beside, command } =
+      example === undefined ? STARTING : exampleNamed(example);
     if (stdout) {
-      process.stdout.write(startingConfig);
+      process.stdout.write(text);
       return;
     }
-    if (!force && existsSync(file)) {
-      throw new UserError(`${file} exists already; --force overwrites it`);
+    const file = given ?? name;
+    const files = new Map([[file, text]]);
+    for (const [other, content] of beside) files.set(path.join(path.dirname(file), other), content);
+    for (const one of files.keys()) {
+      if (force || !existsSync(one)) continue;
+      throw new UserError(`${one} exists already; --force overwrites it`);
     }
-    writeFileAtomic(file, startingConfig);
-    process.stdout.write(`wrote ${file}; run it with: bang run ${file}\n`);
+    for (const [one, content] of files) writeFileAtomic(one, content);
+    const names = [...files.keys()].join(' and ');
+    process.stdout.write(`wrote ${names}; run it with: bang ${command} ${file}\n`);
   },
 };
 
-/** What `bang init` writes: row B1 of Table 1, complete in one file. */
+/** A configuration to write. */
+interface Example {
+  text: string;
+  /** The file's name, if none is given. */
+  name: string;
+  /** The files that it needs beside it. */
+  beside: ReadonlyMap<string, string>;
+  /** The command that runs it. */
+  command: string;
+}
+
+/** @throws UserError if no configuration of this name comes with the program */
+function exampleNamed(name: string): Example {
+  const file = builtInFile(name);
+  if (file === undefined) {
+    const near = nearest(name, builtInNames());
+    const hint = near === undefined ? 'bang configs lists the names' : `did you mean ${near}?`;
+    throw new UserError(`--example ${name}: no such configuration comes with the program, ${hint}`);
+  }
+  const text = copyOf(name);
+  const baseline = /^ {2}baseline: (\S+)/m.exec(text)?.[1];
+  const beside = new Map<string, string>();
+  if (baseline !== undefined) {
+    beside.set(baseline, readFileSync(path.join(path.dirname(file), baseline), 'utf8'));
+  }
+  return { text, name: path.basename(file), beside, command: commandOf(name) };
+}
+
+/**
+ * The text of a configuration for another folder: other configurations are named, not found by their paths,
+ * and the line for editors, whose schema stays behind, is left out.
+ */
+function copyOf(name: string): string {
+  return builtInText(name)
+    .replace(/^# yaml-language-server: .*\n/, '')
+    .replace(
+      /^((?:extends|base|regular|bang): )(\S+)\.yaml$/gm,
+      (_, key: string, other: string) => {
+        return key + path.posix.join(path.posix.dirname(name), other);
+      },
+    );
+}
+
+/** What `bang init` writes without an example: row B1 of Table 1, complete in one file. */
 export const startingConfig = `# An experiment of bang: train a network, attack it, report.
 # It trains LeNet as in row B1 of the paper's Table 1 (arXiv 1612.00138).
 #
@@ -42,8 +109,8 @@ export const startingConfig = `# An experiment of bang: train a network, attack 
 # Editors complete the keys after  bang schema > bang.schema.json  if this file begins with
 #   "# yaml-language-server: $schema=bang.schema.json"
 
-# extends: base.yaml       # another file, relative to this one, whose keys apply where this one has
-#                          # none; a key set to null here is dropped
+# extends: base.yaml       # another file, relative to this one, or a name that bang configs lists: its
+#                          # keys apply where this one has none; a key set to null here is dropped
 
 # name: my-lenet           # names the run and its folder: letters, digits, '.', '_' and '-';
 #                          # left out: the name of this file
@@ -128,3 +195,10 @@ published: {table: 1, row: B1}
 #   hc1_pass_std: {deviations: 5}
 #   hc1_aligned_rate: {min: 90}     # percent of the pairs that could be aligned
 `;
+
+const STARTING: Example = {
+  text: startingConfig,
+  name: 'bang.yaml',
+  beside: new Map(),
+  command: 'run',
+};

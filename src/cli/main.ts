@@ -50,7 +50,7 @@ async function parse(args: string[]): Promise<void> {
     .scriptName('bang')
     .usage('$0 <command>\n\nTrain with BANG, attack, and print the tables of arXiv 1612.00138.')
     .command(COMMANDS.map(whenUsed))
-    .example('$0 run configs/lenet-b1.yaml', 'train, evaluate, print the row of Table 1')
+    .example('$0 run lenet-b1', 'train, evaluate, print the row of Table 1')
     .example('$0 eval weights.safetensors', 'attack an existing network')
     .example('$0 table runs', "all runs in a folder, as the paper's tables")
     .example('$0 doctor', 'which engine is used here, and how fast it is')

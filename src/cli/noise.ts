@@ -29,7 +29,7 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
       .positional('study', {
         type: 'string',
         demandOption: true,
-        describe: 'YAML file of a noise study',
+        describe: 'YAML file of a noise study, or a name of bang configs',
       })
       .option('copies', {
         // A string, so that a wrong value is quoted as it was typed.
@@ -47,10 +47,10 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
       .option('set', setOptionSuchAs('every=1000'))
       .option('engine', engineOption)
       .options(shared)
-      .example('$0 noise configs/noise/lenet.yaml', "the paper's study on MNIST")
-      .example('$0 noise configs/noise/lenet.yaml --copies 100', 'a quick look')
+      .example('$0 noise noise/lenet', "the paper's study on MNIST")
+      .example('$0 noise noise/lenet --copies 100', 'a quick look')
       .example(
-        '$0 noise configs/noise/cifar10.yaml --set sigmas=[20,40] --set every=4000',
+        '$0 noise noise/cifar10 --set sigmas=[20,40] --set every=4000',
         'two σ at five stages',
       )
       .epilog(

@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
+import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import { entryOf, type Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
@@ -37,7 +38,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'YAML files, one experiment each',
+        describe: 'YAML files or names of bang configs, one experiment each',
       })
       .option('out', {
         type: 'string',
@@ -50,21 +51,20 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .options(protocolOptions)
       .option('engine', engineOption)
       .options(shared)
-      .example('$0 run configs/lenet-b1.yaml', 'a row of Table 1, in runs/lenet-b1')
-      .example('$0 run configs/lenet-*.yaml --out runs/table1', 'all rows of Table 1')
+      .example('$0 run lenet-b1', 'a row of Table 1, in runs/lenet-b1')
+      .example('$0 run mine.yaml', 'a configuration of your own: bang init writes one')
+      .example("$0 run 'lenet-*' --out runs/table1", 'all rows of Table 1')
+      .example('$0 run lenet-b1 --set training.bang.beta=1.2 --out runs/beta-1.2', 'another β')
       .example(
-        '$0 run configs/lenet-b1.yaml --set training.bang.beta=1.2 --out runs/beta-1.2',
-        'another β',
-      )
-      .example(
-        '$0 run configs/lenet-b1.yaml --set seeds=[1,2,3]',
+        '$0 run lenet-b1 --set seeds=[1,2,3]',
         'three runs, in runs/lenet-b1/seed-1 and so on, and a table of their means',
       )
       .epilog(
-        'Nothing is computed twice: a stopped run continues where it was, and a finished one prints its table at once.',
+        'Names of configurations: bang configs. Nothing is computed twice: a stopped run continues where it was, and a finished one prints its table at once.',
       ) as never,
-  handler: async ({ config: files, out, set = [], engine, threads, dataDir, force, ...chosen }) => {
+  handler: async ({ config: given, out, set = [], engine, threads, dataDir, force, ...chosen }) => {
     const overrides = [...engineSetting(engine), ...protocolSettings(chosen), ...set];
+    const files = withoutPatterns(given);
     const experiments: LoadedConfig[] = [];
     for (const file of files) experiments.push(await loadConfig(file, overrides));
     const folderOf = (name: string): string => {

@@ -68,7 +68,7 @@ export function configJsonSchema(kind: Kind = 'experiment'): JsonSchema {
       extends: {
         type: 'string',
         description:
-          'Another configuration, relative to this file: its keys hold where this one has none. A key set to null here is dropped.',
+          'Another configuration, relative to this file, or the name of one that comes with the program: its keys hold where this one has none. A key set to null here is dropped.',
       },
       ...properties,
       name,

@@ -98,7 +98,7 @@ function options(args: Argv): Argv {
     .positional('config', {
       type: 'string',
       demandOption: true,
-      describe: 'a YAML file that says what to vary',
+      describe: 'a YAML file that says what to vary, or a name of bang configs',
     })
     .option('out', {
       type: 'string',
@@ -116,11 +116,11 @@ function options(args: Argv): Argv {
     })
     .option('force', shared.force)
     .options(queueOptions)
-    .example('$0 sweep configs/grids/lenet.yaml', "the paper's grid on LeNet, in runs/lenet")
-    .example('$0 sweep configs/grids/lenet.yaml --dry-run', 'what that would do')
+    .example('$0 sweep grids/lenet', "the paper's grid on LeNet, in runs/lenet")
+    .example('$0 sweep grids/lenet --dry-run', 'what that would do')
     .example('$0 sweep mine.yaml --set evaluation.images=1000', 'a key changed in every cell')
     .example(
-      '$0 sweep configs/grids/lenet.yaml --queue redis://host:6379',
+      '$0 sweep grids/lenet --queue redis://host:6379',
       'the same, computed by every bang worker of that queue',
     )
     .example('$0 sweep status runs/lenet', 'its progress; also: retry, cancel, compare')

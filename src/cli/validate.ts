@@ -1,5 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
+import { withoutPatterns } from '../config/builtIn.js';
 import { configNotes } from '../config/acrossKeys.js';
 import { type Config, isBang, isOwn, networkOf } from '../config/experiment.js';
 import { ConfigError, loadConfig } from '../config/yamlFiles.js';
@@ -35,7 +36,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'YAML files of experiments and studies',
+        describe: 'YAML files of experiments and studies, or names of bang configs',
       })
       .option('set', setOption)
       .example('$0 validate configs/*.yaml', 'check all of them; exit code 2 if one is wrong')
@@ -44,7 +45,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         'check what a run with that change would do',
       ),
   handler: async ({ files, set }) => {
-    await validate(files, set);
+    await validate(withoutPatterns(files), set);
   },
 };
 

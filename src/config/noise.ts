@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import type { OfPair } from '../metrics/noise.js';
 import { NOISE_PAIRS, type NoisePair } from '../paper/published.js';
+import { configFile } from './builtIn.js';
 import { type Config, isBang, snapshotIterations } from './experiment.js';
 import { engine, integer, mapping, oneOf, positive, runName, seed, text } from './fields.js';
 import {
@@ -35,9 +36,9 @@ export const noiseSchema = mapping({
     .describe("Names the study and its folder; left out: the file's name without its extension."),
   description: text.optional().describe('A sentence for readers, which the program only repeats.'),
   regular: text.describe(
-    'The configuration of the network with regular training, relative to this file.',
+    'The configuration of the network with regular training: its path, relative to this file, or the name of one that comes with the program.',
   ),
-  bang: text.describe('The configuration of the network with BANG, relative to this file.'),
+  bang: text.describe('The configuration of the network with BANG, in the same way.'),
   seed: seed
     .default(1)
     .describe('Seeds the noise and the choice of images: an integer from 0 to 4294967295.'),
@@ -112,13 +113,15 @@ export interface LoadedNoise {
 /**
  * Reads a noise study and the configurations of its networks.
  *
+ * @param given the path of the file, or the name of one that comes with the program
  * @throws ConfigError with a line for each problem; UserError if a file cannot be read or is not a
  *   noise study
  */
 export async function loadNoise(
-  file: string,
+  given: string,
   overrides: readonly string[] = [],
 ): Promise<LoadedNoise> {
+  const file = configFile(given);
   const sources: string[] = [];
   const networkSources: string[] = [];
   const study = await naming(sources, async () => {
@@ -126,7 +129,7 @@ export async function loadNoise(
     for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
     const { value, removed } = plainOf(tree);
     if (!Object.hasOwn(value, 'study')) {
-      throw new UserError(`${file} is not a noise study, which has the line study: noise`);
+      throw new UserError(`${given} is not a noise study, which has the line study: noise`);
     }
     if (!Object.hasOwn(value, 'name')) value.name = stem(file);
     const checked = await check(value, removed, { tree, file }, networkSources);
@@ -139,7 +142,7 @@ export async function loadNoise(
 /** Whether a file has the key `study`; false if it cannot be read. */
 export async function isStudy(file: string): Promise<boolean> {
   try {
-    return Object.hasOwn(plainOf(await readYaml(file, [])).value, 'study');
+    return Object.hasOwn(plainOf(await readYaml(configFile(file), [])).value, 'study');
   } catch {
     return false;
   }
@@ -161,8 +164,8 @@ async function check(
 
   const load = async (key: keyof OfPair<Config>): Promise<Config | undefined> => {
     const { [key]: given } = parsed;
-    const named = path.isAbsolute(given) ? given : path.join(folderOf(from, key), given);
     try {
+      const named = configFile(given, folderOf(from, key));
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
       if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
+import { configFile } from './builtIn.js';
 import type { Config } from './experiment.js';
 import { integer, mapping, oneOf, runName, text } from './fields.js';
 import {
@@ -83,7 +84,7 @@ export const sweepSchema = mapping({
       error: 'the path of a configuration, relative to this file, or a configuration itself',
     })
     .describe(
-      'The experiment that the cells share except for the varied keys: the path of its file, or its keys.',
+      'The experiment that the cells share except for the varied keys: the path of its file, the name of one that comes with the program, or its keys.',
     ),
   ...pointKeys,
   seeds: z
@@ -127,14 +128,16 @@ type SweepConfig = z.output<typeof sweepSchema>;
 /**
  * Reads a sweep from a YAML file, what it extends, and its base.
  *
+ * @param given the path of the file, or the name of one that comes with the program
  * @param overrides changes of the base, such as `evaluation.images=1000`
  * @throws ConfigError with a line for each problem; UserError if a file cannot be read
  */
-export async function loadPlan(file: string, overrides: readonly string[] = []): Promise<Plan> {
+export async function loadPlan(given: string, overrides: readonly string[] = []): Promise<Plan> {
+  const file = configFile(given);
   const sources: string[] = [];
   return naming(sources, async () => {
     const tree = withoutDropped(await readYaml(file, sources), sources.length > 1);
-    refuseOtherKind('base', tree, file);
+    refuseOtherKind('base', tree, given);
     const config = checkSweep(tree);
     let base = await baseOf(tree, sources);
     for (const override of overrides) {
@@ -194,7 +197,7 @@ async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
   const named = String(base.value);
   const folder = 'file' in base.at ? path.dirname(base.at.file) : '.';
   try {
-    const file = path.isAbsolute(named) ? named : path.join(folder, named);
+    const file = configFile(named, folder);
     const read = await readYaml(file, sources);
     refuseForeign(read, file, 'experiment');
     return read;

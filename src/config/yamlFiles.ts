@@ -2,7 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
-import { didYouMean } from '../base/nearFile.js';
+import { configFile, didYouMeanConfig } from './builtIn.js';
 import { checkConfig, type Checked } from './parse.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
 import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
@@ -30,19 +30,21 @@ const MAX_BYTES = 1_000_000;
 /**
  * Reads an experiment from a YAML file and the files it extends.
  *
+ * @param given the path of the file, or the name of one that comes with the program
  * @param overrides such as `training.bang.beta=1.2`, the value in YAML; null removes the key
  * @throws ConfigError with a line for each problem; UserError if the file cannot be read or is of
  *   another kind
  */
 export async function loadConfig(
-  file: string,
+  given: string,
   overrides: readonly string[] = [],
 ): Promise<LoadedConfig> {
+  const file = configFile(given);
   const sources: string[] = [];
   return naming(sources, async () => {
     let tree = await readYaml(file, sources);
     for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
-    refuseOtherKind('model', tree, file);
+    refuseOtherKind('model', tree, given);
     return { ...checkTree(tree, stem(file)), file, sources };
   });
 }
@@ -148,9 +150,7 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   if (base.kind !== 'scalar' || typeof base.value !== 'string' || base.value === '') {
     throw fail('expected the path of one file, relative to this one');
   }
-  const below = path.isAbsolute(base.value)
-    ? base.value
-    : path.join(path.dirname(file), base.value);
+  const below = configFile(base.value, path.dirname(file));
   const id = await identity(below);
   if (chain.includes(id)) {
     throw fail(`a circle, ${[...sources, below].join(' extends ')}`);
@@ -194,7 +194,7 @@ async function readTree(file: string): Promise<Extract<Tree, { kind: 'mapping' }
 
 async function readText(file: string): Promise<string> {
   const info = await stat(file).catch((error: unknown) => {
-    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMean(file, error)}`);
+    throw new UserError(`cannot read ${file}: ${reason(error)}${didYouMeanConfig(file, error)}`);
   });
   if (info.isDirectory()) throw new UserError(`cannot read ${file}: it is a folder`);
   if (!info.isFile()) throw new UserError(`cannot read ${file}: it is not a regular file`);

@@ -45,10 +45,14 @@ export async function openModel(given: string): Promise<OpenedModel> {
 /**
  * Loads weights into the engine, which must have been started. The caller disposes of the network.
  *
+ * @param data gives the mean image that the network subtracts, if the file lacks it; needed only then
  * @throws UserError if the weights do not fit their network
  */
-export function loadModel({ name, file, subject }: OpenedModel, data: DataSplits): Model {
+export function loadModel(
+  { name, file, subject }: OpenedModel,
+  data: Pick<DataSplits, 'train'> | undefined,
+): Model {
   const bare = makeNetwork(networkOf(subject));
   const weights = importWeights(bare, file, name);
-  return { network: withMean(bare, importMean(bare, file, name), data.train), weights };
+  return { network: withMean(bare, importMean(bare, file, name), data?.train), weights };
 }

@@ -9,7 +9,12 @@ import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
 import type { Progress } from '../base/progress.js';
 import { trainingCsv } from '../store/csv.js';
-import { initialState, train, type TrainingState } from '../training/train.js';
+import {
+  initialState,
+  train,
+  type TrainingSettings,
+  type TrainingState,
+} from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
 import type { ResultFolder } from '../store/resultFolder.js';
@@ -89,6 +94,11 @@ async function repairSnapshots(
   folder.remove('checkpoint');
 }
 
+/** How a config trains: `bang` is left out where its β is 0, which is regular training. */
+export function trainingSettings(config: Config): TrainingSettings {
+  return { ...config.training, bang: isBang(config) ? config.training.bang : undefined };
+}
+
 /** Trains from the checkpoint in the folder or from the beginning, to the end or to `until`. */
 export async function trainedState(
   { network, data, source }: Subject,
@@ -98,7 +108,7 @@ export async function trainedState(
   until?: number,
 ): Promise<TrainingState> {
   const { seed, training } = config;
-  const settings = { ...training, bang: isBang(config) ? training.bang : undefined };
+  const settings = trainingSettings(config);
   const origin = originOf(config, source);
   const missing = missingSnapshots(config, folder, origin);
   const state =
@@ -215,14 +225,17 @@ function isOfTraining(text: string, { settings, data }: Origin): boolean {
 export function withMean(
   network: Network,
   mean: tf.Tensor3D | undefined,
-  images: Dataset,
+  images: Dataset | undefined,
 ): Network {
   if (!network.spec.subtractMean) return network;
-  return { ...network, mean: mean ?? meanImageOf(images) };
+  return { ...network, mean: mean ?? (images && meanImageOf(images)) };
 }
 
 /** The paper's split: the first 50 000 images for training and the rest for validation, or all for training. */
-function splitOf(all: Dataset, trainOn: '50k' | '60k'): { train: Dataset; validation?: Dataset } {
+export function splitOf(
+  all: Dataset,
+  trainOn: '50k' | '60k',
+): { train: Dataset; validation?: Dataset } {
   const count = trainOn === '50k' ? 50_000 : all.count;
   if (count >= all.count) return { train: all };
   return { train: slice(all, 0, count), validation: slice(all, count, all.count) };

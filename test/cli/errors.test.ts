@@ -266,6 +266,7 @@ describe('help', () => {
       'export',
       'data',
       'validate',
+      'configs',
       'config',
       'init',
       'schema',
@@ -275,9 +276,9 @@ describe('help', () => {
     ]) {
       expect(help.stdout).toMatch(new RegExp(`^  bang ${command}\\b`, 'm'));
     }
-    expect(help.stdout).toMatch(/^Examples:\n +bang run configs\/lenet-b1\.yaml/m);
+    expect(help.stdout).toMatch(/^Examples:\n +bang run lenet-b1 /m);
     const run = await bangOk(['run', '--help'], { cwd: space.folder });
-    expect(run.stdout).toMatch(/^Examples:\n +bang run configs\/lenet-b1\.yaml/m);
+    expect(run.stdout).toMatch(/^Examples:\n +bang run lenet-b1 /m);
     expect(run.stdout).toMatch(/--data-dir.*folder/);
     expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
   });
