@@ -1,6 +1,10 @@
 import { defineConfig } from 'vitest/config';
+import { kernelFiles } from './native/build.mjs';
 
 const script = process.env.npm_lifecycle_event;
+
+/** What computes on this machine: without a compiler there are no native kernels, nor tests of them. */
+const OWN = kernelFiles().length > 0 ? 'native' : 'wasm';
 
 /** What the kernels of native/ compute, which is tested as compiled for the machine and to WebAssembly. */
 const KERNELS = [
@@ -22,11 +26,11 @@ export default defineConfig({
         test: {
           name: 'bang',
           include: ['test/**/*.test.ts'],
-          env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : 'native' },
+          env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : OWN },
         },
       },
-      // Of the scripts, only `npm test` tests the kernels.
-      ...(!script?.startsWith('test:')
+      // Of the scripts, only `npm test` tests these kernels, too.
+      ...(OWN === 'native' && !script?.startsWith('test:')
         ? [
             {
               extends: true as const,

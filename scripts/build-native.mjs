@@ -2,8 +2,8 @@
 // else builds native/ with the C++ compiler of the machine. Node-API needs nothing but a compiler and
 // its own headers (from npm), so no node-gyp: that would want Python and a download of Node's headers.
 //
-// Runs during `npm ci` and never fails it: where there is no compiler the program computes on
-// tfjs's own kernels and says so. With --force (npm run build:native) it builds in any case, and an
+// Runs during `npm ci` and never fails it: where there is no compiler the program computes with
+// WebAssembly (kernels.wasm) and says so. With --force (npm run build:native) it builds in any case, and an
 // error is an error.
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -38,8 +38,7 @@ async function haveKernels() {
 
 async function build() {
   const name = kernelFile();
-  if (process.platform === 'win32')
-    throw new Error('the native kernels need GCC or Clang on Linux or macOS');
+  if (process.platform === 'win32') throw new Error('there are none for Windows');
   await compileAddon(await findCompiler(), path.join(BUILD, name));
   // Those of earlier sources.
   for (const other of readdirSync(BUILD)) {
@@ -53,7 +52,7 @@ if (force || !(await haveKernels())) {
   } catch (error) {
     process.stderr.write(`bang: the native kernels were not built: ${error.message}\n`);
     process.stderr.write(
-      "bang: it will run on tfjs's own kernels, a hundred times slower; install a C++ compiler, then npm run build:native\n",
+      'bang: it will compute with WebAssembly, two to three times slower; with a C++ compiler, npm run build:native makes them\n',
     );
     if (force) process.exitCode = 1;
   }

@@ -1,14 +1,16 @@
 // Compiles native/ to native/kernels.wasm, which computes where there are no kernels for the machine. It is
-// committed, because few have the compiler: Zig, of this version (another would make other bytes).
+// committed, because few have the compiler: Zig, of the version in native/zig.txt.
 //
 //   build-wasm.mjs           makes it
 //   build-wasm.mjs --check   makes it elsewhere; fails if the bytes differ
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { compileWasm, findZig, run, wasmFile } from '../native/build.mjs';
 
-const VERSION = '0.17.1';
+const REQUIREMENTS = fileURLToPath(new URL('../native/zig.txt', import.meta.url));
+const [, VERSION] = /^ziglang==(\S+)/m.exec(readFileSync(REQUIREMENTS, 'utf8'));
 
 const folder = mkdtempSync(path.join(tmpdir(), 'bang-wasm-'));
 try {
@@ -16,7 +18,7 @@ try {
   const found = zig && (await run([...zig.slice(0, -1), 'version'])).trim();
   if (found !== VERSION) {
     throw new Error(
-      `Zig ${VERSION} is needed, found ${found ?? 'none'}; install it (pip install ziglang==${VERSION}), or set ZIG to its path`,
+      `Zig ${VERSION} is needed, found ${found ?? 'none'}; install it (pip install -r native/zig.txt), or set ZIG to its path`,
     );
   }
   const check = process.argv.includes('--check');

@@ -102,6 +102,7 @@ function advices({ name, description, threads, warning }: Engine, usable: number
   const found: string[] = [];
   if (warning !== undefined) found.push(warning);
   else if (name === 'cpu') found.push('the native engine is some hundred times faster');
+  else if (name === 'wasm') found.push('the native engine is two to three times faster');
   else if (name === 'tensorflow' && description.includes('CPU')) {
     found.push('on a CPU the native engine is several times faster');
   }

@@ -1,5 +1,7 @@
+import { sep } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../base/errors.js';
+import { packageRoot } from '../base/files.js';
 import { processors } from '../base/processors.js';
 import { KernelBackend } from './kernels/backend.js';
 import type { Binding } from './kernels/binding.js';
@@ -34,14 +36,19 @@ export interface Engine {
   name: EngineName;
   /** For display: which kernels are used. */
   description: string;
-  /** A clause that says why a faster engine is not used, if it was not the user's choice. */
-  because?: string;
   threads: number;
   /** A sentence for the user if a better engine could not be used. */
   warning?: string;
 }
 
-const REMEDY = 'install a C++ compiler (g++ or clang++), then: npm run build:native';
+/** What makes the native kernels, in a clone or as an installed package. */
+const BUILD = packageRoot.includes(`${sep}node_modules${sep}`)
+  ? 'npm rebuild bang-gradients'
+  : 'npm run build:native';
+const REMEDY =
+  process.platform === 'win32'
+    ? 'there are none for Windows'
+    : `install a C++ compiler (g++ or clang++), then: ${BUILD}`;
 
 /** Engines whose kernels tfjs knows. */
 const registered = new Set<EngineName>();
@@ -75,27 +82,33 @@ async function startOwn(
   if (wanted === 'cpu') return await startCpu();
   const native = loadNative();
   if (wanted === 'wasm' || (wanted === 'auto' && 'problem' in native)) {
-    const wasm = loadWasm();
-    if ('binding' in wasm) {
-      await startKernels('wasm', wasm.binding, threads);
-      return {
-        name: 'wasm',
-        description: 'WebAssembly kernels',
-        threads,
-        ...('problem' in native && wanted === 'auto' && { because: native.problem }),
-      };
-    }
-    const others =
-      'problem' in native
-        ? `, nor the native engine (${native.problem}); ${REMEDY}, or choose --engine cpu, some hundred times slower`
-        : '; choose another with --engine';
-    throw new UserError(`the wasm engine cannot be used: ${wasm.problem}${others}`);
+    return await startWasm(threads, wanted === 'auto' && 'problem' in native ? native.problem : '');
   }
   if ('problem' in native) {
     throw new UserError(`the native engine cannot be used: ${native.problem}; ${REMEDY}`);
   }
   await startKernels('native', native.binding, threads);
   return { name: 'native', description: `native kernels (${native.binding.level()})`, threads };
+}
+
+/** `noNative`: why the native engine, which is faster, is not used, if that was not the user's choice. */
+async function startWasm(threads: number, noNative: string): Promise<Engine> {
+  const loaded = loadWasm();
+  if ('problem' in loaded) {
+    const others = noNative && `, nor the native engine: ${noNative}; ${REMEDY}`;
+    throw new UserError(
+      `the wasm engine cannot be used: ${loaded.problem}${others}; --engine cpu computes some hundred times slower`,
+    );
+  }
+  await startKernels('wasm', loaded.binding, threads);
+  return {
+    name: 'wasm',
+    description: 'WebAssembly kernels',
+    threads,
+    ...(noNative && {
+      warning: `computing with WebAssembly, two to three times slower than the native engine: ${noNative}; ${REMEDY}`,
+    }),
+  };
 }
 
 async function startCpu(): Promise<Engine> {

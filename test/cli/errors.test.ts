@@ -69,7 +69,7 @@ describe('a wrong command line', () => {
       /^bang: unexpected argument x, did you mean bang sweep status\? \(see bang sweep --help\)$/m,
     ],
     [['data', 'pul'], /^bang: which one: pull, list or verify\? \(see bang data --help\)$/m],
-    [['data', 'pull', 'mnits'], /^bang: name: expected mnist.*, found "mnits" \(see bang data/m],
+    [['data', 'pull', 'mnits'], /^bang: name: expected mnist.*, found "mnits", did you mean mnist\? \(see bang data/m],
     [
       ['run', '@/tiny.yaml', '--thread', '2'],
       /^bang: unknown option --thread, did you mean --threads\?/m,
@@ -105,7 +105,7 @@ describe('a wrong command line', () => {
     [['eval', 'a', '--model', 'vgg'], /^bang: --model: expected lenet.*, found "vgg"/m],
     [
       ['eval', 'a', '--engine', 'gpu'],
-      /^bang: --engine: expected auto, tensorflow, native or cpu, /m,
+      /^bang: --engine: expected auto, tensorflow, native, wasm or cpu, /m,
     ],
   ])('%j', async (args, message) => {
     expectRefusal(await inside(...args), message);
@@ -423,6 +423,8 @@ describe('engines', () => {
     });
     expect(cpu.stderr).not.toMatch(/slower/);
     expect(largestDifference('cpu', 'native')).toBeLessThan(1e-5);
+    await bangOk([...args, '--out', 'wasm', '--engine', 'wasm'], { cwd: space.folder });
+    expect(largestDifference('wasm', 'native')).toBeLessThan(1e-5);
 
     const least = ['training.iterations=1', 'training.batch=1', 'evaluation.attacks=[]'];
     const none = await bangOk(
@@ -431,8 +433,9 @@ describe('engines', () => {
     );
     expect(none.stderr.match(/slower/g)).toHaveLength(1);
     expect(none.stderr).toMatch(
-      /^note: .*hundred times slower.*; install a C\+\+ compiler .*npm run build:native$/m,
+      /^note: computing with WebAssembly, .* slower.*: its kernels are not built; install a C\+\+ compiler .*npm run build:native$/m,
     );
+    expect(space.read('none', 'result.json')).toMatch(/"engine": "WebAssembly kernels"/);
 
     const demanded = [...args, '--out', 'never', '--set', 'engine=native'];
     expectRefusal(

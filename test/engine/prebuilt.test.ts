@@ -25,13 +25,7 @@ let prebuilt: string;
 
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'bang-prebuilt-'));
-  for (const part of [
-    'native',
-    'scripts',
-    'package.json',
-    'dist/engine/native',
-    'dist/base/errors.js',
-  ]) {
+  for (const part of ['native', 'scripts', 'package.json', 'dist/engine', 'dist/base/errors.js']) {
     cpSync(path.join(packageRoot, part), path.join(folder, part), { recursive: true });
   }
   const [built] = kernelFiles();
@@ -72,6 +66,42 @@ function load(): string {
   return node('--input-type=module', '-e', script).stdout.trim();
 }
 
+describe('kernels in WebAssembly', () => {
+  /** What the program computes with them: the product of 3 and 2, or why there are none. */
+  function wasm(): string {
+    const binding = pathToFileURL(path.join(folder, 'dist/engine/wasm/binding.js')).href;
+    const script = `
+      import { loadWasm } from ${JSON.stringify(binding)};
+      const { binding, problem } = loadWasm();
+      const y = new Float32Array(1);
+      binding?.multiply(1, Float32Array.of(3), Float32Array.of(2), y);
+      console.log(problem ?? y[0]);`;
+    return node('--input-type=module', '-e', script).stdout.trim();
+  }
+  const file = () => path.join(folder, 'native/kernels.wasm');
+
+  it('need nothing but themselves', () => {
+    rmSync(path.join(folder, 'prebuilds'), { recursive: true });
+    expect(wasm()).toBe('6');
+    expect(install()).toMatch(/no C\+\+ compiler.*\n.*WebAssembly/);
+  });
+
+  it.each(['conv.cc', 'wasm.cc', 'tasks.h', 'build.mjs'])('of another %s are refused', (name) => {
+    appendFileSync(path.join(folder, 'native', name), '\n');
+    expect(wasm()).toBe(
+      `its kernels cannot be loaded (${file()} is of other sources; npm run build:wasm makes it anew)`,
+    );
+  });
+
+  it('that are damaged or missing are refused', () => {
+    const bytes = readFileSync(file());
+    writeFileSync(file(), bytes.subarray(0, 5000));
+    expect(wasm()).toMatch(/^its kernels cannot be loaded \(.*\)$/);
+    rmSync(file());
+    expect(wasm()).toMatch(/^its kernels cannot be loaded \(.*no such file.*\)$/);
+  });
+});
+
 describe('prebuilt kernels', () => {
   it('are loaded, and nothing is built', () => {
     expect(load()).toBe('6');
@@ -99,13 +129,18 @@ describe('prebuilt kernels', () => {
     expect(load()).toBe('its kernels are not built');
   });
 
-  it.each(['conv.cc', 'simd.h', 'kernels.def', 'border_rows.cc', 'build.mjs', 'threads.cc'])(
-    'depend on %s',
-    (name) => {
-      appendFileSync(path.join(folder, 'native', name), '\n');
-      expect(load()).toBe('its kernels are not built');
-    },
-  );
+  it.each([
+    'conv.cc',
+    'simd.h',
+    'kernels.def',
+    'border_rows.cc',
+    'build.mjs',
+    'threads.cc',
+    'memory.h',
+  ])('depend on %s', (name) => {
+    appendFileSync(path.join(folder, 'native', name), '\n');
+    expect(load()).toBe('its kernels are not built');
+  });
 
   it('that do not work and cannot be removed are named, and installing goes on', () => {
     writeFileSync(prebuilt, '{}');

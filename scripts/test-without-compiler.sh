@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Both commands of the README, in a clone of their own, as on a machine without a compiler: PATH has everything
+# but compilers, so the program computes with WebAssembly. Arguments are for `npm test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+git clone -q . "$folder/clone"
+mkdir "$folder/bin"
+IFS=: read -ra places <<<"$PATH"
+for place in "${places[@]}"; do
+  for file in "$place"/*; do
+    name=${file##*/}
+    case $name in
+      *[cg]++* | *gcc* | cc | c[89]9* | *clang* | zig | *-cpp* | cpp* | tcc | icx | icpx) ;;
+      *) [ -e "$folder/bin/$name" ] || ln -s "$file" "$folder/bin/$name" ;;
+    esac
+  done
+done
+export PATH="$folder/bin"
+unset CXX CC
+for compiler in c++ g++ clang++ cc gcc; do
+  if command -v "$compiler" >/dev/null; then
+    echo "test-without-compiler: there is still $compiler" >&2
+    exit 1
+  fi
+done
+cd "$folder/clone"
+
+npm ci && npx --no bang run configs/lenet-b1.yaml
+grep -q '"engine": "WebAssembly kernels"' runs/lenet-b1/result.json
+npm ci && npm test -- "$@"
