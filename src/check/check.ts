@@ -256,7 +256,14 @@ function programDigest(): string {
   if (digest !== undefined) return digest;
   const hash = createHash('sha256').update(process.version);
   hash.update(JSON.stringify(readInstallation()));
-  const parts = ['package.json', 'node_modules/.package-lock.json', 'dist', 'build', 'prebuilds', 'native'];
+  const parts = [
+    'package.json',
+    'node_modules/.package-lock.json',
+    'dist',
+    'build',
+    'prebuilds',
+    'native',
+  ];
   for (const part of parts) {
     for (const file of filesIn(path.join(packageRoot, part))) {
       hash.update(`\0${path.relative(packageRoot, file)}\0`).update(readFileSync(file));

@@ -69,7 +69,10 @@ describe('a wrong command line', () => {
       /^bang: unexpected argument x, did you mean bang sweep status\? \(see bang sweep --help\)$/m,
     ],
     [['data', 'pul'], /^bang: which one: pull, list or verify\? \(see bang data --help\)$/m],
-    [['data', 'pull', 'mnits'], /^bang: name: expected mnist.*, found "mnits", did you mean mnist\? \(see bang data/m],
+    [
+      ['data', 'pull', 'mnits'],
+      /^bang: name: expected mnist.*, found "mnits", did you mean mnist\? \(see bang data/m,
+    ],
     [
       ['run', '@/tiny.yaml', '--thread', '2'],
       /^bang: unknown option --thread, did you mean --threads\?/m,

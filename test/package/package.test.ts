@@ -121,7 +121,11 @@ expect: null
       )
       .filter((name) => !name.startsWith('node:') && !builtinModules.includes(name));
     expect(imported).toContain('zod');
-    const declared = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
+    const declared = Object.keys({
+      [manifest.name]: 'itself',
+      ...manifest.dependencies,
+      ...manifest.peerDependencies,
+    });
     expect([...new Set(imported)].filter((name) => !declared.includes(name))).toEqual([]);
   });
 });
