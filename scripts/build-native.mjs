@@ -3,7 +3,7 @@
 // its own headers (from npm), so no node-gyp: that would want Python and a download of Node's headers.
 //
 // Runs during `npm ci` and never fails it: where there is no compiler the program computes with
-// WebAssembly (kernels.wasm) and says so. With --force (npm run build:native) it builds in any case, and an
+// WebAssembly (kernels.wasm). With --force (npm run build:native) it builds in any case, and an
 // error is an error.
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';

@@ -18,6 +18,10 @@ export async function parse(args) {
     .usage('$0 [options]\n\nTimes training steps and forward passes of every network.')
     .options({
       engine: { choices: ENGINE_NAMES, describe: 'what computes (default: the best there is)' },
+      beside: {
+        choices: ENGINE_NAMES,
+        describe: 'another engine, for comparison: the same jobs on it',
+      },
       threads: {
         type: 'number',
         requiresArg: true,

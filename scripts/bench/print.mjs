@@ -15,9 +15,9 @@ export function printMachine(engine, peer) {
 }
 
 /** @param peak operations a second; 0 if unknown */
-export function printResults({ entries, kernels, peak, peer }) {
+export function printResults({ entries, kernels, peak, peer, beside }) {
   if (peak) print(`peak    ${(peak / 1e9).toFixed(1)} GFLOP/s`);
-  print(`\n${jobTable(entries, peer)}`);
+  print(`\n${jobTable(entries, peer, beside)}`);
   for (const { job, ratioToRegular } of entries) {
     if (ratioToRegular) print(`${job}: ${ratioToRegular.toFixed(3)} x the regular step`);
   }
@@ -30,17 +30,19 @@ export function printResults({ entries, kernels, peak, peer }) {
   print(`\n${FOOTNOTE}`);
 }
 
-function jobTable(entries, peer) {
+function jobTable(entries, peer, beside) {
   const head = ['job', 'median\nms', 'least\nms', 'runs', 'GFLOP/s', 'of peak\n%'];
+  if (beside) head.push(`${beside}\nms`, `${beside} /\nours`);
   if (peer) head.push('PyTorch\nms', 'least\nms', 'its fastest mode', 'ours /\nPyTorch');
   const rows = entries.map((entry) => {
     const row = figures(entry);
+    if (beside) row.push(time(entry.beside.ms), entry.ratioOfBeside.toFixed(2));
     if (!peer) return row;
     const { peer: theirs, ratioToPeer } = entry;
     if (!theirs) return [...row, '–', '–', '–', '–'];
     return [...row, time(theirs.ms), time(theirs.minMs), theirs.mode, ratioToPeer.toFixed(3)];
   });
-  return tableOf(head, rows, [0, 8]);
+  return tableOf(head, rows, [0, head.indexOf('its fastest mode')]);
 }
 
 function kernelTable(kernels) {

@@ -33,7 +33,9 @@ async function bench(options) {
   });
   const binding = kernelBinding();
   if (options.kernels && !binding) {
-    throw new UserError(`--kernels needs the native engine, but here are ${engine.description}`);
+    throw new UserError(
+      `--kernels needs the engine native or wasm, but here are ${engine.description}`,
+    );
   }
   // Whatever can be wrong is found before minutes of work.
   const evaluation = options.evaluate && (await prepareEvaluation(options));
@@ -48,6 +50,16 @@ async function bench(options) {
     peak.look();
     const measured = await jobs();
     peak.look();
+    if (options.beside) {
+      await startEngine({ engine: options.beside, threads: engine.threads });
+      const others = await jobs();
+      await startEngine({ engine: engine.name, threads: engine.threads });
+      measured.forEach((entry, i) => {
+        const { ms, minMs } = others[i];
+        entry.beside = { engine: options.beside, ms, minMs };
+        entry.ratioOfBeside = rounded(ms / entry.ms);
+      });
+    }
     const theirs = peer ? await peer.run(name) : [];
     for (const entry of measured) entries.push(withPeer(entry, theirs));
   };
@@ -71,7 +83,7 @@ async function bench(options) {
       entry.shareOfPeak = rounded((entry.gflops * 1e9) / peak.highest);
     }
   }
-  printResults({ entries, kernels, peak: peak.highest, peer });
+  printResults({ entries, kernels, peak: peak.highest, peer, beside: options.beside });
   if (options.json !== undefined) {
     writeFileAtomic(options.json, `${JSON.stringify(all, null, 2)}\n`);
   }

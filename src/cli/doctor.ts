@@ -98,9 +98,13 @@ function quotaText(quota: number | undefined, cores: number): string {
   return `, of which the CPU quota of the control group allows ${Number(quota.toFixed(2))}`;
 }
 
-function advices({ name, description, threads, warning }: Engine, usable: number): string[] {
+function advices(
+  { name, description, threads, warning, advice }: Engine,
+  usable: number,
+): string[] {
   const found: string[] = [];
   if (warning !== undefined) found.push(warning);
+  else if (advice !== undefined) found.push(advice);
   else if (name === 'cpu') found.push('the native engine is some hundred times faster');
   else if (name === 'wasm') found.push('the native engine is two to three times faster');
   else if (name === 'tensorflow' && description.includes('CPU')) {

@@ -39,6 +39,8 @@ export interface Engine {
   threads: number;
   /** A sentence for the user if a better engine could not be used. */
   warning?: string;
+  /** What would be faster, and why it is not used. */
+  advice?: string;
 }
 
 /** What makes the native kernels, in a clone or as an installed package. */
@@ -106,7 +108,7 @@ async function startWasm(threads: number, noNative: string): Promise<Engine> {
     description: 'WebAssembly kernels',
     threads,
     ...(noNative && {
-      warning: `computing with WebAssembly, two to three times slower than the native engine: ${noNative}; ${REMEDY}`,
+      advice: `the native engine would be two to three times faster, but ${noNative}; ${REMEDY}`,
     }),
   };
 }

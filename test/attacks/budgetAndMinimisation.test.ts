@@ -18,6 +18,7 @@ import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import type { Network, Weights } from '#bang/model/network.js';
 import { makeRandom } from '#bang/base/random.js';
+import { ENGINE } from '../engine.js';
 import { fixture, networkWith } from '../fixtures.js';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -69,7 +70,7 @@ async function subjectOf(model: 'lenet' | 'cifar10-quick'): Promise<Subject> {
 const range = (count: number) => Uint32Array.from({ length: count }, (_, i) => i);
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native' });
+  await startEngine({ engine: ENGINE });
 });
 
 describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) => {

@@ -5,6 +5,7 @@ import { type Dataset, firstImages } from '#bang/data/dataset.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { rateOf } from '#bang/metrics/sampling.js';
 import { predict } from '#bang/model/predict.js';
+import { ENGINE } from '../engine.js';
 import { networkWith } from '../fixtures.js';
 
 let test: Dataset;
@@ -13,7 +14,7 @@ let authors: Trained;
 let correct: (count: number) => number[];
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
+  await startEngine({ engine: ENGINE, threads: 2 });
   test = firstImages((await loadData('mnist')).test, 1000);
   authors = await networkWith('lenet', 'lenet.caffemodel.h5');
   const { predicted } = await predict(authors.network, authors.weights, test);

@@ -6,6 +6,7 @@ import { startEngine } from '#bang/engine/engine.js';
 import { makeNetwork, type Network, type Weights } from '#bang/model/network.js';
 import { makeWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
+import { ENGINE } from '../engine.js';
 
 // Networks so small that the smallest perturbation of an image is known from a formula. All weights
 // are multiples of powers of two, so that logits are exact and what is equal is so bit for bit.
@@ -87,7 +88,7 @@ const fromGrey = (rows: number[][], bias: number[]): Product => ({
 });
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 2 });
+  await startEngine({ engine: ENGINE, threads: 2 });
 });
 
 describe('stronger attacks, where the smallest L∞ is known', () => {

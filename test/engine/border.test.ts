@@ -7,7 +7,7 @@ import type { Binding, Kernels } from '#bang/engine/kernels/binding.js';
 import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
 import { between } from '../random.js';
-import { ENGINE } from '../engine.js';
+import { ENGINE, HAS_NATIVE } from '../engine.js';
 
 let binding: Binding;
 
@@ -254,7 +254,7 @@ describe('the border to native code', () => {
     }).toThrow(TypeError);
   });
 
-  it("serves several of Node's threads at once, and outlives them", () => {
+  it.runIf(HAS_NATIVE)("serves several of Node's threads at once, and outlives them", () => {
     const script = `
       import { Worker } from 'node:worker_threads';
       const code = \`

@@ -17,6 +17,7 @@ import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
 import { kernelFiles } from '../../native/build.mjs';
+import { HAS_NATIVE } from '../engine.js';
 
 // A package without a build, on a machine without a compiler, whose prebuilt kernels are those that
 // were built here.
@@ -28,10 +29,11 @@ beforeEach(() => {
   for (const part of ['native', 'scripts', 'package.json', 'dist/engine', 'dist/base/errors.js']) {
     cpSync(path.join(packageRoot, part), path.join(folder, part), { recursive: true });
   }
-  const [built] = kernelFiles();
-  prebuilt = path.join(folder, 'prebuilds', path.basename(built));
-  mkdirSync(path.dirname(prebuilt));
-  copyFileSync(built, prebuilt);
+  for (const built of kernelFiles()) {
+    prebuilt = path.join(folder, 'prebuilds', path.basename(built));
+    mkdirSync(path.dirname(prebuilt));
+    copyFileSync(built, prebuilt);
+  }
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
@@ -81,7 +83,7 @@ describe('kernels in WebAssembly', () => {
   const file = () => path.join(folder, 'native/kernels.wasm');
 
   it('need nothing but themselves', () => {
-    rmSync(path.join(folder, 'prebuilds'), { recursive: true });
+    rmSync(path.join(folder, 'prebuilds'), { recursive: true, force: true });
     expect(wasm()).toBe('6');
     expect(install()).toMatch(/no C\+\+ compiler.*\n.*WebAssembly/);
   });
@@ -102,7 +104,7 @@ describe('kernels in WebAssembly', () => {
   });
 });
 
-describe('prebuilt kernels', () => {
+describe.runIf(HAS_NATIVE)('prebuilt kernels', () => {
   it('are loaded, and nothing is built', () => {
     expect(load()).toBe('6');
     expect(install()).toBe('');

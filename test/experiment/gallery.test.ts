@@ -6,6 +6,7 @@ import { loadData } from '#bang/data/load.js';
 import { startEngine, threadCount } from '#bang/engine/engine.js';
 import { examplesOf, type ExampleSource } from '#bang/experiment/gallery.js';
 import { silent } from '#bang/base/progress.js';
+import { ENGINE } from '../engine.js';
 
 const AUTHORS = {
   mnist: ['lenet.caffemodel.h5', 'authors-lenet-r0.per-image.csv'],
@@ -20,7 +21,7 @@ function sourceOf(name: string, weights: string, attacks: AttackName[]): Example
 const options = { perClass: 2, threads: threadCount(), progress: silent };
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native' });
+  await startEngine({ engine: ENGINE });
 });
 
 describe('adversarial examples', () => {

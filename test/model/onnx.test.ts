@@ -10,12 +10,13 @@ import type { NetworkSpec } from '#bang/model/networks.js';
 import { encodeOnnx } from '#bang/model/onnx.js';
 import { exportNetwork, initialWeights } from '#bang/model/parameters.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
+import { ENGINE } from '../engine.js';
 import { networkWith } from '../fixtures.js';
 
 // The graph in ONNX Runtime, which shares nothing with this program, against our own forward pass.
 
 beforeAll(async () => {
-  await startEngine({ engine: 'native', threads: 1 });
+  await startEngine({ engine: ENGINE, threads: 1 });
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = 'error';
 });

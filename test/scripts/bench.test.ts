@@ -3,9 +3,10 @@ import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadNative } from '#bang/engine/native/binding.js';
+
 import { packageRoot } from '#bang/base/files.js';
 import { NETWORKS } from '#bang/model/networks.js';
+import { ENGINE } from '../engine.js';
 
 interface Entry {
   job: string;
@@ -21,10 +22,12 @@ interface Entry {
   ratioToPeer?: number;
   gbytes?: number;
   peer?: { ms: number; mode: string };
+  beside?: { engine: string; ms: number };
+  ratioOfBeside?: number;
 }
 
 const script = path.join(packageRoot, 'scripts', 'bench', 'main.mjs');
-const hasKernels = 'binding' in loadNative();
+
 const jobs = Object.keys(NETWORKS).flatMap((name) =>
   ['step.regular', 'step.bang', 'forward.512'].map((job) => `${name}.${job}`),
 );
@@ -66,12 +69,12 @@ describe('npm run bench', () => {
     expect(entries.map(({ job }) => job)).toEqual(jobs);
     for (const entry of entries) {
       expect(stdout).toContain(entry.job);
-      expect(entry).toMatchObject({ runs: 1, threads: 1, engine: hasKernels ? 'native' : 'cpu' });
+      expect(entry).toMatchObject({ runs: 1, threads: 1, engine: ENGINE });
       expect(entry.minMs).toBeGreaterThan(0);
       expect(entry.ms).toBeGreaterThanOrEqual(entry.minMs);
       expect(entry.gflops).toBeGreaterThan(0);
       expect(entry.batch).toBeGreaterThan(0);
-      if (hasKernels) expect(entry.shareOfPeak).toBeGreaterThan(0);
+      expect(entry.shareOfPeak).toBeGreaterThan(0);
     }
     const [regular, bang] = entries;
     expect(bang.ratioToRegular).toBeCloseTo(bang.ms / regular.ms, 2);
@@ -80,7 +83,7 @@ describe('npm run bench', () => {
     expect(regular.gflops! * regular.ms * 1e6).toBeCloseTo(2 * 64 * (3 * 2_293_000 - 288_000), -6);
   });
 
-  it.runIf(hasKernels)('times the kernels of every layer', () => {
+  it('times the kernels of every layer', () => {
     const file = path.join(folder, 'kernels.json');
     expect(bench('--kernels', '--json', file)).toMatchObject({ status: 0 });
     const kernels = entriesOf(file).filter(({ job }) => job.startsWith('lenet.kernel.'));
@@ -94,6 +97,17 @@ describe('npm run bench', () => {
     for (const { ms, gbytes } of kernels) {
       expect(ms).toBeGreaterThan(0);
       expect(gbytes).toBeGreaterThan(0);
+    }
+  });
+
+  it('puts another engine beside each job', () => {
+    const file = path.join(folder, 'beside.json');
+    const { status, stdout } = bench('--beside', 'wasm', '--json', file);
+    expect(status).toBe(0);
+    expect(stdout).toContain('wasm /');
+    for (const { ms, beside, ratioOfBeside } of entriesOf(file)) {
+      expect(beside?.engine).toBe('wasm');
+      expect(ratioOfBeside).toBeCloseTo(beside!.ms / ms, 2);
     }
   });
 
