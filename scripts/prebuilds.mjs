@@ -8,11 +8,15 @@ import { compileAddon, findZig, kernelFile, PREBUILDS, work } from '../native/bu
 
 /** The oldest glibc that the binaries of Node 20 run on. */
 const GLIBC = '2.28';
+/** The oldest macOS that the binaries of Node 20 run on. */
+const MACOS = '11.0';
 const SYSTEMS = {
-  'linux-x64': ['x64', `x86_64-linux-gnu.${GLIBC}`],
-  'linux-x64-musl': ['x64', 'x86_64-linux-musl'],
-  'linux-arm64': ['arm64', `aarch64-linux-gnu.${GLIBC}`],
-  'linux-arm64-musl': ['arm64', 'aarch64-linux-musl'],
+  'linux-x64': ['linux', 'x64', `x86_64-linux-gnu.${GLIBC}`],
+  'linux-x64-musl': ['linux', 'x64', 'x86_64-linux-musl'],
+  'linux-arm64': ['linux', 'arm64', `aarch64-linux-gnu.${GLIBC}`],
+  'linux-arm64-musl': ['linux', 'arm64', 'aarch64-linux-musl'],
+  'darwin-x64': ['darwin', 'x64', `x86_64-macos.${MACOS}`],
+  'darwin-arm64': ['darwin', 'arm64', `aarch64-macos.${MACOS}`],
 };
 
 const zig = await findZig();
@@ -23,10 +27,10 @@ if (!zig) {
   process.exit(2);
 }
 rmSync(PREBUILDS, { recursive: true, force: true });
-for (const [system, [arch, target]] of Object.entries(SYSTEMS)) {
+for (const [system, [platform, arch, target]] of Object.entries(SYSTEMS)) {
   const file = path.join(PREBUILDS, kernelFile(system));
   await compileAddon(zig, file, {
-    platform: 'linux',
+    platform,
     arch,
     flags: ['-target', target, '-s', '-fno-sanitize=all'],
   });
