@@ -143,7 +143,8 @@ training:
   learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
   momentum: 0.9            # 0 to below 1
   weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
-  shuffle: false           # true: a different order in every epoch; the paper: false
+  shuffle: false           # the order of the files; once: a random order that all epochs share; true: a new one
+                           # for every epoch; the published rows: false
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
   # snapshots: 500         # iterations between two snapshots of the network, which are kept; left out: none

@@ -105,9 +105,12 @@ const trainingSchema = mapping({
     .lt(1, { error: 'a number from 0 to below 1' })
     .describe('Momentum of SGD: 0 to below 1.'),
   weightDecay: notNegative().describe('L2 decay of weights and biases: 0 or more.'),
-  shuffle: trueOrFalse
+  shuffle: z
+    .union([z.boolean(), z.literal('once')], { error: 'true, false or once' })
     .default(false)
-    .describe('Whether to reshuffle the images for every epoch; the paper keeps one fixed order.'),
+    .describe(
+      'The order of the training images: false, that of the files; once, a random one that all epochs share; true, a new random one for every epoch. The published rows have false.',
+    ),
   logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
   checkpointEvery: integer(1)
     .default(1000)

@@ -10,7 +10,7 @@ import { predict } from '../model/predict.js';
 import { type Progress, silent } from '../base/progress.js';
 import type { Bang } from './bang.js';
 import { addBatch, emptyInterval, type Interval, type LogRow, rowOf } from './log.js';
-import { trainingOrder } from './order.js';
+import { type Shuffle, trainingOrder } from './order.js';
 import { type LearningRate, learningRateAt } from './schedule.js';
 import { applyGradients, computeGradients, dropoutMasks } from './step.js';
 
@@ -21,7 +21,7 @@ export interface TrainingSettings {
   learningRate: LearningRate;
   momentum: number;
   weightDecay: number;
-  shuffle: boolean;
+  shuffle: Shuffle;
   logEvery: number;
   checkpointEvery: number;
   /** Iterations between snapshots; undefined for none. */

@@ -224,6 +224,11 @@ describe('a mistake is reported with its place', () => {
     ],
     [
       'momentum: 0.9',
+      'momentum: 0.9\n  shuffle: twice',
+      ['x.yaml:8:12: training.shuffle: expected true, false or once, found "twice"'],
+    ],
+    [
+      'momentum: 0.9',
       'momentum: .nan',
       ['x.yaml:7:13: training.momentum: expected a number from 0 to below 1, found .nan'],
     ],

@@ -7,11 +7,12 @@ import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { disposeWeights, exportWeights, importWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
-import { trainingOrder } from '#bang/training/order.js';
+import { type Shuffle, trainingOrder } from '#bang/training/order.js';
 import { learningRateAt } from '#bang/training/schedule.js';
 import { dropoutMasks } from '#bang/training/step.js';
 import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
 import { ENGINE } from '../engine.js';
+import { between } from '../random.js';
 
 const settings: TrainingSettings = {
   iterations: 12,
@@ -63,9 +64,10 @@ describe('training', () => {
       await weightsAfter(),
       await weightsAfter({}, 2),
       await weightsAfter({ shuffle: true }),
+      await weightsAfter({ shuffle: 'once' }),
       await weightsAfter({ bang: undefined }),
     ].map((run) => run.weights.get('conv1.weight')!.data.join());
-    expect(new Set(weights).size).toBe(4);
+    expect(new Set(weights).size).toBe(5);
   });
 
   it('learns: the loss falls and the images are told apart', async () => {
@@ -184,6 +186,41 @@ describe('the order of training', () => {
     }
     expect(all.slice(0, 50)).not.toEqual(all.slice(50, 100));
     expect([...trainingOrder(50, 7, true, 3)(31)]).toEqual(all.slice(217, 224));
+  });
+
+  it('is one random order with once, and each epoch has every image once in any order', () => {
+    const random = makeRandom(5, 'orders');
+    for (let trial = 0; trial < 300; trial++) {
+      const count = between(random, 2, 90);
+      const batch = between(random, 1, count);
+      const seed = between(random, 0, 2 ** 32 - 1);
+      const epochs = 3;
+      const iterations = Math.ceil((epochs * count) / batch);
+      const read = (shuffle: Shuffle): number[][] => {
+        const order = trainingOrder(count, batch, shuffle, seed);
+        const all = Array.from({ length: iterations }, (_, t) => [...order(t)]).flat();
+        return Array.from({ length: epochs }, (_, e) => all.slice(e * count, (e + 1) * count));
+      };
+      const sorted = Array.from({ length: count }, (_, i) => i);
+      const [file, once, each] = [read(false), read('once'), read(true)];
+      for (const epoch of [...file, ...once, ...each]) {
+        expect([...epoch].sort((a, b) => a - b)).toEqual(sorted);
+      }
+      expect(file).toEqual(Array(epochs).fill(sorted));
+      expect(once).toEqual(Array(epochs).fill(once[0]));
+      // The first epoch is the same, so that what differs is only whether the order is kept.
+      expect(each[0]).toEqual(once[0]);
+      if (count < 20) continue;
+      expect(once[0]).not.toEqual(sorted);
+      expect(each[1]).not.toEqual(each[0]);
+      const other = trainingOrder(count, count, 'once', seed === 0 ? 1 : seed - 1);
+      expect([...other(0)]).not.toEqual(once[0]);
+      // Any iteration can be the first, as when a run is resumed.
+      const t = between(random, 0, iterations - 1);
+      expect([...trainingOrder(count, batch, 'once', seed)(t)]).toEqual(
+        Array.from({ length: batch }, (_, i) => once[0][(t * batch + i) % count]),
+      );
+    }
   });
 });
 
