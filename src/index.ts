@@ -12,13 +12,14 @@ import { type Config, networkOf } from './config/experiment.js';
 import { loadConfig } from './config/yamlFiles.js';
 import type { Dataset, DataSplits } from './data/dataset.js';
 import { loadData } from './data/load.js';
+import { splitImages } from './data/split.js';
 import { startEngine, threadCount } from './engine/engine.js';
 import { evaluate as evaluateNetwork, type EvaluationSettings } from './experiment/evaluate.js';
 import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js';
 import { loadModel, type Model, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
-import { networkFor, splitOf, trainingSettings } from './experiment/training.js';
+import { networkFor, trainingSettings } from './experiment/training.js';
 import type { Evaluation } from './metrics/evaluation.js';
 import {
   disposeNetwork,
@@ -100,7 +101,7 @@ export async function train(
   await startEngine({ engine: config.engine, threads });
   const network = networkFor(config, data);
   const state = initialState(network, config.seed);
-  const split = splitOf(data.train, config.training.trainOn);
+  const split = splitImages(data.train, config.training, config.seed);
   try {
     const settings = trainingSettings(config);
     await trainNetwork(network, settings, config.seed, split, state, { progress, signal });

@@ -128,12 +128,13 @@ model: lenet               # the network: lenet, cifar10-quick, or one of your o
 #     - {kind: dropout, rate: 0.5}                                  # 0 to below 1
 #     - {kind: innerProduct, name: ip2, outputs: 10}                # filler left out: {kind: xavier}
 data: mnist                # the images: mnist for lenet, cifar10 for cifar10-quick
-seed: 1                    # initial weights, dropout, order: an integer from 0 to 4294967295
+seed: 1                    # initial weights, dropout, split, order: an integer from 0 to 4294967295
 # seeds: [1, 2, 3]         # instead of seed: a run for each, and a table of their means
 engine: auto               # auto (the best there is), tensorflow, native (C++), cpu (slow)
 
 training:
   trainOn: 50k             # 50k (the rest is for validation) or 60k
+  split: first             # which 50k: the first of the files, or random, a choice that depends on the seed
   iterations: 10000        # how many batches: 1 or more
   batch: 64                # images in a batch: 1 or more
   # The learning rate at iteration t = 0, 1, …; biases learn at twice this rate. One of

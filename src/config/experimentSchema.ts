@@ -8,6 +8,7 @@ import {
   SEARCHES,
 } from '../attacks/attack.js';
 import { DATA_NAMES } from '../data/sources.js';
+import { SPLITS, TRAIN_ON } from '../data/split.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { expectSchema } from './expect.js';
 import {
@@ -25,8 +26,6 @@ import {
 import { ownNetworkSchema } from './ownNetwork.js';
 import { keysOf } from './problems.js';
 import { inWords } from '../base/text.js';
-
-export const TRAIN_ON = ['50k', '60k'] as const;
 
 export type ModelName = NetworkName;
 
@@ -93,8 +92,11 @@ const bangSchema = mapping({
 const trainingSchema = mapping({
   trainOn: oneOf(TRAIN_ON)
     .default('50k')
+    .describe('The training images: 50k (the rest is for validation), or all 60k of mnist.'),
+  split: oneOf(SPLITS)
+    .optional()
     .describe(
-      'The training images: the first 50k (the rest is for validation), or all 60k of mnist.',
+      'Which 50k are trained on: the first of the files (left out: these), or a random choice that depends on the seed.',
     ),
   iterations: integer(1).describe('How many batches to train on.'),
   batch: integer(1).describe('How many images a batch has.'),
@@ -193,7 +195,9 @@ export const configSchema = mapping({
   data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
   seed: seed
     .default(1)
-    .describe('Seeds initial weights, dropout and shuffling: an integer from 0 to 4294967295.'),
+    .describe(
+      'Seeds all that is random: initial weights, dropout, split and order. An integer from 0 to 4294967295.',
+    ),
   seeds: z
     .array(seed, { error: 'a list of seeds' })
     .min(1, { error: 'a list of one seed or more' })

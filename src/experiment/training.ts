@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { type Dataset, type DataSplits, slice } from '../data/dataset.js';
+import type { Dataset, DataSplits } from '../data/dataset.js';
+import { splitImages } from '../data/split.js';
 import type { Engine } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
@@ -37,8 +38,10 @@ export interface TrainingOptions {
 
 /** The network that a config trains, with the mean training image if the network subtracts it. */
 export function networkFor(config: Config, data: DataSplits): Network {
-  const { train: images } = splitOf(data.train, config.training.trainOn);
-  return withMean(makeNetwork(networkOf(config)), undefined, images);
+  const bare = makeNetwork(networkOf(config));
+  if (!bare.spec.subtractMean) return bare;
+  const { train: images } = splitImages(data.train, config.training, config.seed);
+  return withMean(bare, undefined, images);
 }
 
 /**
@@ -114,8 +117,8 @@ export async function trainedState(
   const state =
     resumedState(network, folder, origin, missing, progress) ?? initialState(network, seed);
   const isRepeated = folder.has('weights');
-  const split = splitOf(data.train, training.trainOn);
-  const note = splitNote(data.train, split);
+  const split = splitImages(data.train, training, seed);
+  const note = splitNote(data.train, split, training);
   if (note !== undefined) progress.note(note);
   await train(network, settings, seed, split, state, {
     until,
@@ -231,21 +234,15 @@ export function withMean(
   return { ...network, mean: mean ?? (images && meanImageOf(images)) };
 }
 
-/** The paper's split: the first 50 000 images for training and the rest for validation, or all for training. */
-export function splitOf(
-  all: Dataset,
-  trainOn: '50k' | '60k',
-): { train: Dataset; validation?: Dataset } {
-  const count = trainOn === '50k' ? 50_000 : all.count;
-  if (count >= all.count) return { train: all };
-  return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
-}
-
 /** How a data set larger than the published one is split; undefined for the others, where it goes without saying. */
-function splitNote(all: Dataset, { train, validation }: ReturnType<typeof splitOf>) {
+function splitNote(
+  all: Dataset,
+  { train, validation }: ReturnType<typeof splitImages>,
+  { split }: Config['training'],
+): string | undefined {
   if (all.count <= 50_000 || all.count === 60_000) return undefined;
   const rest = validation
-    ? `the first ${train.count} train and the other ${validation.count} validate`
+    ? `${split === 'random' ? 'a random' : 'the first'} ${train.count} train and the other ${validation.count} validate`
     : 'all of them train and none validate';
   return `note: the data have ${all.count} training images: ${rest}`;
 }
