@@ -12,23 +12,47 @@ export interface Split {
 }
 
 /**
- * The images that are trained on, and the rest, for validation; undefined if there is none. A random choice
- * depends only on the seed and the number of images, and both parts keep the order of the files, so that split
- * and order are chosen independently.
+ * The images that are trained on, and the rest, for validation; undefined if there is none. Both parts keep the
+ * order of the files, so that split and order are chosen independently.
  */
 export function splitImages(
   all: Dataset,
-  { trainOn, split }: Split,
+  split: Split,
   seed: number,
 ): { train: Dataset; validation?: Dataset } {
-  const count = trainOn === '50k' ? 50_000 : all.count;
-  if (count >= all.count) return { train: all };
-  if (split !== 'random') {
+  const count = trainedOn(all.count, split);
+  if (count === all.count) return { train: all };
+  if (split.split !== 'random') {
     return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
   }
-  const order = permutation(all.count, makeRandom(seed, 'split'));
+  const members = membersOf(all.count, split, seed);
+  const positions = Uint32Array.from(members.keys());
   return {
-    train: imagesAt(all, order.slice(0, count).sort()),
-    validation: imagesAt(all, order.slice(count).sort()),
+    train: imagesAt(
+      all,
+      positions.filter((i) => members[i] === 1),
+    ),
+    validation: imagesAt(
+      all,
+      positions.filter((i) => members[i] === 0),
+    ),
   };
+}
+
+/**
+ * 1 for each of the images that is trained on, else 0. A random choice depends only on the seed and the number of
+ * images.
+ */
+export function membersOf(images: number, split: Split, seed: number): Uint8Array {
+  const members = new Uint8Array(images);
+  const count = trainedOn(images, split);
+  if (split.split !== 'random') return members.fill(1, 0, count);
+  const order = permutation(images, makeRandom(seed, 'split'));
+  for (const position of order.subarray(0, count)) members[position] = 1;
+  return members;
+}
+
+/** How many images are trained on. */
+function trainedOn(images: number, { trainOn }: Split): number {
+  return trainOn === '50k' ? Math.min(50_000, images) : images;
 }

@@ -32,7 +32,7 @@ const ascends = (values: Uint32Array) =>
 describe('the split of the training images', () => {
   it('takes a random 50 000 that depend on the seed alone, and leaves the others', () => {
     const random = makeRandom(11, 'splits');
-    for (let trial = 0; trial < 12; trial++) {
+    for (let trial = 0; trial < 8; trial++) {
       const count = between(random, 50_001, 70_000);
       const seed = between(random, 0, 2 ** 32 - 1);
       const all = numbered(count);
@@ -58,7 +58,7 @@ describe('the split of the training images', () => {
 
   it('otherwise takes the first 50 000, or all, whatever the seed', () => {
     const random = makeRandom(12, 'splits');
-    for (let trial = 0; trial < 12; trial++) {
+    for (let trial = 0; trial < 8; trial++) {
       const all = numbered(between(random, 1, 70_000));
       const seed = between(random, 0, 2 ** 32 - 1);
       const whole = splitImages(all, { trainOn: '60k' }, seed);
