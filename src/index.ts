@@ -19,6 +19,7 @@ import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js
 import { loadModel, type Model, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
+import { pinned, startOf } from './experiment/start.js';
 import { networkFor, trainingSettings } from './experiment/training.js';
 import type { Evaluation } from './metrics/evaluation.js';
 import {
@@ -34,7 +35,7 @@ import { version } from './base/version.js';
 import type { Result } from './store/result.js';
 import { balance as balanceTensors, epsilonHat } from './training/bang.js';
 import type { LogRow } from './training/log.js';
-import { initialState, train as trainNetwork } from './training/train.js';
+import { train as trainNetwork } from './training/train.js';
 
 export type { AttackName } from './attacks/attack.js';
 export type { AttackResult } from './attacks/attacks.js';
@@ -91,7 +92,7 @@ export interface Trained extends Model {
  * weights are those of `bang run`, bit for bit. The caller disposes of the network.
  *
  * @throws ExperimentError if the loss or a weight is not finite, or if training diverges or stays at chance;
- *   Interrupted if the signal aborts
+ *   UserError if the weights that the config begins from cannot be read or do not fit; Interrupted if the signal aborts
  */
 export async function train(
   config: Config,
@@ -100,7 +101,7 @@ export async function train(
 ): Promise<Trained> {
   await startEngine({ engine: config.engine, threads });
   const network = networkFor(config, data);
-  const state = initialState(network, config.seed);
+  const state = await startOf(network, await pinned(config));
   const split = splitImages(data.train, config.training, config.seed);
   try {
     const settings = trainingSettings(config);

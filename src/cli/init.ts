@@ -133,6 +133,8 @@ seed: 1                    # initial weights, dropout, split, order: an integer 
 engine: auto               # auto (the best there is), tensorflow, native (C++), cpu (slow)
 
 training:
+  # from: runs/lenet-r0    # weights to begin with: a file, relative to this one, or the folder of a run;
+                           # left out: random ones
   trainOn: 50k             # 50k (the rest is for validation) or 60k
   split: first             # which 50k: the first of the files, or random, a choice that depends on the seed
   iterations: 10000        # how many batches: 1 or more

@@ -89,7 +89,24 @@ const bangSchema = mapping({
     .describe('Factor on epsilon for images that are misclassified in the forward pass: 0 to 1.'),
 });
 
+/** As a run's folder keeps it: with the hash, so that other weights at the same path are noticed. */
+const pinnedWeights = mapping({
+  weights: text.describe('The file of weights, or the folder of a run.'),
+  sha256: z
+    .string({ error: 'a sha256 of 64 hexadecimal digits' })
+    .regex(/^[0-9a-f]{64}$/, { error: 'a sha256 of 64 hexadecimal digits' })
+    .describe('The hash of its tensors: other weights at this path are refused.'),
+});
+
 const trainingSchema = mapping({
+  from: z
+    .union([text.min(1, { error: 'a path' }), pinnedWeights], {
+      error: 'the path of a file of weights, or a mapping with weights and sha256',
+    })
+    .optional()
+    .describe(
+      'Weights to begin with instead of random ones: a file, relative to this one, or the folder of a run. A run notes their hash.',
+    ),
   trainOn: oneOf(TRAIN_ON)
     .default('50k')
     .describe('The training images: 50k (the rest is for validation), or all 60k of mnist.'),

@@ -10,12 +10,8 @@ import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
 import type { Progress } from '../base/progress.js';
 import { trainingCsv } from '../store/csv.js';
-import {
-  initialState,
-  train,
-  type TrainingSettings,
-  type TrainingState,
-} from '../training/train.js';
+import { startOf } from './start.js';
+import { train, type TrainingSettings, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
 import type { ResultFolder } from '../store/resultFolder.js';
@@ -115,7 +111,7 @@ export async function trainedState(
   const origin = originOf(config, source);
   const missing = missingSnapshots(config, folder, origin);
   const state =
-    resumedState(network, folder, origin, missing, progress) ?? initialState(network, seed);
+    resumedState(network, folder, origin, missing, progress) ?? (await startOf(network, config));
   const isRepeated = folder.has('weights');
   const split = splitImages(data.train, training, seed);
   const note = splitNote(data.train, split, training);
@@ -141,7 +137,14 @@ export async function trainedState(
 
 /** The keys of a training on which its weights depend; others are undefined, which JSON leaves out. */
 export function decisive(training: Config['training']): object {
-  return { ...training, checkpointEvery: undefined, snapshots: undefined };
+  const { from } = training;
+  const start = typeof from === 'object' ? { ...from, weights: undefined } : from;
+  return {
+    ...training,
+    ...(start !== undefined && { from: start }),
+    checkpointEvery: undefined,
+    snapshots: undefined,
+  };
 }
 
 /** The training to which a state or a snapshot of this config belongs. */

@@ -52,10 +52,15 @@ export interface TrainingHooks {
   signal?: AbortSignal;
 }
 
-export function initialState(network: Network, seed: number): TrainingState {
+/** @param weights instead of random ones; they are changed in place */
+export function initialState(
+  network: Network,
+  seed: number,
+  weights = initialWeights(network, seed),
+): TrainingState {
   return {
     iteration: 0,
-    weights: initialWeights(network, seed),
+    weights,
     velocities: zeroWeights(network),
     interval: emptyInterval(),
     rows: [],

@@ -230,6 +230,13 @@ describe('a mistake is reported with its place', () => {
     ],
     [
       'momentum: 0.9',
+      'momentum: 0.9\n  from: {weights: a, sha256: abc}',
+      [
+        'x.yaml:8:30: training.from.sha256: expected a sha256 of 64 hexadecimal digits, found "abc"',
+      ],
+    ],
+    [
+      'momentum: 0.9',
       'momentum: 0.9\n  split: last',
       ['x.yaml:8:10: training.split: expected first or random, found "last"'],
     ],
