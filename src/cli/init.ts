@@ -148,6 +148,8 @@ training:
   weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
   shuffle: false           # the order of the files; once: a random order that all epochs share; true: a new one
                            # for every epoch; the published rows: false
+  # augment:               # how training images are changed, anew at each use; left out: not at all
+  #   noise: 20            # standard deviation of Gaussian noise, in grey levels: above 0
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
   # snapshots: 500         # iterations between two snapshots of the network, which are kept; left out: none

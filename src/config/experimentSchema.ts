@@ -130,6 +130,15 @@ const trainingSchema = mapping({
     .describe(
       'The order of the training images: false, that of the files; once, a random one that all epochs share; true, a new random one for every epoch. The published rows have false.',
     ),
+  augment: mapping({
+    noise: positive().describe(
+      'The standard deviation of Gaussian noise, in grey levels, rounded and clipped to 0 to 255: above 0.',
+    ),
+  })
+    .optional()
+    .describe(
+      'How training images are changed, anew each time they are used; left out: not at all.',
+    ),
   logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
   checkpointEvery: integer(1)
     .default(1000)

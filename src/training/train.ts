@@ -8,6 +8,7 @@ import type { Network, Weights } from '../model/network.js';
 import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { type Progress, silent } from '../base/progress.js';
+import { type Augment, augmentation } from './augment.js';
 import type { Bang } from './bang.js';
 import { addBatch, emptyInterval, type Interval, type LogRow, rowOf } from './log.js';
 import { type Shuffle, trainingOrder } from './order.js';
@@ -26,6 +27,7 @@ export interface TrainingSettings {
   checkpointEvery: number;
   /** Iterations between snapshots; undefined for none. */
   snapshots?: number;
+  augment?: Augment;
   bang?: Bang;
 }
 
@@ -86,6 +88,7 @@ export async function train(
 ): Promise<void> {
   const { iterations, batch, bang } = settings;
   const order = trainingOrder(data.train.count, batch, settings.shuffle, seed);
+  const augment = augmentation(settings.augment, seed);
   const task = (hooks.progress ?? silent).start('training', iterations, 'iterations');
   task.update(state.iteration);
   const begun = { at: performance.now(), iteration: state.iteration };
@@ -99,7 +102,8 @@ export async function train(
       const rate = learningRateAt(settings.learningRate, t);
       const loss = tf.tidy(() => {
         const masks = dropoutMasks(network, batch, seed, t);
-        const images = batchOf(data.train, order(t));
+        const positions = order(t);
+        const images = augment(batchOf(data.train, positions), positions, t);
         const { weights, velocities, interval } = state;
         const metrics = computeGradients(network, weights, gradients, images, bang, masks);
         const { momentum, weightDecay } = settings;

@@ -237,6 +237,11 @@ describe('a mistake is reported with its place', () => {
     ],
     [
       'momentum: 0.9',
+      'momentum: 0.9\n  augment: {noise: 0}',
+      ['x.yaml:8:20: training.augment.noise: expected a number above 0, found 0'],
+    ],
+    [
+      'momentum: 0.9',
       'momentum: 0.9\n  split: last',
       ['x.yaml:8:10: training.split: expected first or random, found "last"'],
     ],

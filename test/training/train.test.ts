@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { batchOf } from '#bang/data/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
+import { noisyCopies, roundedNormal } from '#bang/engine/noise.js';
+import { augmentation } from '#bang/training/augment.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import type { KernelBackend } from '#bang/engine/kernels/backend.js';
 import { makeNetwork } from '#bang/model/network.js';
@@ -221,6 +224,73 @@ describe('the order of training', () => {
         Array.from({ length: batch }, (_, i) => once[0][(t * batch + i) % count]),
       );
     }
+  });
+});
+
+describe('noise on training images', () => {
+  it('is rounded, clipped, new at each use, and that of the reference, whatever the batch', () => {
+    const random = makeRandom(8, 'augment');
+    for (let trial = 0; trial < 40; trial++) {
+      const shape = [between(random, 1, 9), between(random, 1, 9), between(random, 1, 3)] as const;
+      const [size, count] = [shape[0] * shape[1] * shape[2], between(random, 1, 12)];
+      const bytes = (n: number) => Uint8Array.from({ length: n }, () => between(random, 0, 255));
+      const [height, width, channels] = shape;
+      const labels = new Uint8Array(count);
+      const images = bytes(count * size);
+      const some: Dataset = { height, width, channels, classes: 10, count, images, labels };
+      const noise = 1 + 60 * random.uniform();
+      const seed = between(random, 0, 2 ** 32 - 1);
+      const t = between(random, 0, 100_000);
+      const batch = between(random, 1, 12);
+      const positions = Uint32Array.from({ length: batch }, () => between(random, 0, count - 1));
+      const noisy = (given: Uint32Array, at: number) =>
+        tf.tidy(() => {
+          const changed = augmentation({ noise }, seed)(batchOf(some, given), given, at);
+          expect(changed.pixels.shape).toEqual([given.length, ...shape]);
+          return [...changed.pixels.dataSync()];
+        });
+      const found = noisy(positions, t);
+      expect(noisy(positions, t)).toEqual(found);
+      expect(found.every((v) => Number.isInteger(v) && v >= 0 && v <= 255)).toBe(true);
+      const key = makeRandom(seed, 'augment/noise').bits();
+      positions.forEach((image, i) => {
+        const source = { seed: key, image, firstCopy: t * batch + i };
+        const one = images.subarray(image * size, (image + 1) * size);
+        const expected = [...noisyCopies(one, 1, source, roundedNormal(noise))];
+        expect(found.slice(i * size, (i + 1) * size)).toEqual(expected);
+      });
+      if (size * noise > 500) expect(noisy(positions, t + 1)).not.toEqual(found);
+    }
+  });
+
+  it('has mean 0 and the given deviation, and no image twice in one iteration is the same', () => {
+    const images = new Uint8Array(40 * 784).fill(128);
+    const grey: Dataset = { ...data, images };
+    const positions = Uint32Array.from({ length: 40 }, (_, i) => i >> 1);
+    const values = tf.tidy(() => [
+      ...augmentation({ noise: 20 }, 1)(batchOf(grey, positions), positions, 3).pixels.dataSync(),
+    ]);
+    const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+    const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
+    // Five standard errors, of the mean and of the variance; rounding adds 1/12.
+    expect(Math.abs(mean - 128)).toBeLessThan((5 * 20) / Math.sqrt(values.length));
+    expect(Math.abs(variance - 400 - 1 / 12)).toBeLessThan(5 * 400 * Math.sqrt(2 / values.length));
+    expect(values.slice(0, 784)).not.toEqual(values.slice(784, 1568));
+  });
+
+  it('changes training, not with the number of threads, and continues where it stopped', async () => {
+    const augment = { noise: 30 };
+    const whole = await weightsAfter({ augment });
+    expect(whole.weights).not.toEqual((await weightsAfter()).weights);
+    expect(whole.weights).not.toEqual((await weightsAfter({ augment: { noise: 31 } })).weights);
+    kernelBinding()!.setThreads(3);
+    expect(await weightsAfter({ augment })).toEqual(whole);
+    kernelBinding()!.setThreads(2);
+    const state = initialState(network, 1);
+    for (const until of [5, 12]) {
+      await train(network, { ...settings, augment }, 1, { train: data }, state, { until });
+    }
+    expect(exportWeights(network, state.weights)).toEqual(whole.weights);
   });
 });
 
