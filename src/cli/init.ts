@@ -135,6 +135,7 @@ engine: auto               # auto (the best there is), tensorflow, native (C++),
 training:
   # from: runs/lenet-r0    # weights to begin with: a file, relative to this one, or the folder of a run;
                            # left out: random ones
+  # from: {weights: runs/lenet-r0, sha256: 64-DIGITS}   # the same, but other weights there are refused
   trainOn: 50k             # 50k (the rest is for validation) or 60k
   split: first             # which 50k: the first of the files, or random, a choice that depends on the seed
   iterations: 10000        # how many batches: 1 or more
