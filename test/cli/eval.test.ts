@@ -153,7 +153,10 @@ describe('bang eval --on train and --on validation', () => {
     expect(numbersIn(stdout, 'the last 10000').slice(0, 2)).toEqual([10_000, 31]);
     expect(stdout.match(/not known/g)).toHaveLength(3);
     const held = await bangInside(['eval', AUTHORS, '--on', 'validation']);
-    expectRefusal(held, /does not say what it was trained on, so no images are known to be held out: use/);
+    expectRefusal(
+      held,
+      /does not say what it was trained on, so no images are known to be held out: use/,
+    );
   });
 
   it('count on the images that training validated on, of any split', async () => {
