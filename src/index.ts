@@ -12,13 +12,15 @@ import { type Config, networkOf } from './config/experiment.js';
 import { loadConfig } from './config/yamlFiles.js';
 import type { Dataset, DataSplits } from './data/dataset.js';
 import { loadData } from './data/load.js';
+import { splitImages } from './data/split.js';
 import { startEngine, threadCount } from './engine/engine.js';
 import { evaluate as evaluateNetwork, type EvaluationSettings } from './experiment/evaluate.js';
 import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js';
 import { loadModel, type Model, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
-import { networkFor, splitOf, trainingSettings } from './experiment/training.js';
+import { pinned, startOf } from './experiment/start.js';
+import { networkFor, trainingSettings } from './experiment/training.js';
 import type { Evaluation } from './metrics/evaluation.js';
 import {
   disposeNetwork,
@@ -33,7 +35,7 @@ import { version } from './base/version.js';
 import type { Result } from './store/result.js';
 import { balance as balanceTensors, epsilonHat } from './training/bang.js';
 import type { LogRow } from './training/log.js';
-import { initialState, train as trainNetwork } from './training/train.js';
+import { train as trainNetwork } from './training/train.js';
 
 export type { AttackName } from './attacks/attack.js';
 export type { AttackResult } from './attacks/attacks.js';
@@ -90,7 +92,7 @@ export interface Trained extends Model {
  * weights are those of `bang run`, bit for bit. The caller disposes of the network.
  *
  * @throws ExperimentError if the loss or a weight is not finite, or if training diverges or stays at chance;
- *   Interrupted if the signal aborts
+ *   UserError if the weights that the config begins from cannot be read or do not fit; Interrupted if the signal aborts
  */
 export async function train(
   config: Config,
@@ -99,8 +101,8 @@ export async function train(
 ): Promise<Trained> {
   await startEngine({ engine: config.engine, threads });
   const network = networkFor(config, data);
-  const state = initialState(network, config.seed);
-  const split = splitOf(data.train, config.training.trainOn);
+  const state = await startOf(network, await pinned(config));
+  const split = splitImages(data.train, config.training, config.seed);
   try {
     const settings = trainingSettings(config);
     await trainNetwork(network, settings, config.seed, split, state, { progress, signal });

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import type { CommandModule } from 'yargs';
 import { configFile } from '../config/builtIn.js';
+import { type Config, fullTraining } from '../config/experiment.js';
 import { loadNoise, noiseSchema } from '../config/noise.js';
 import { loadPlan } from '../config/sweep.js';
 import {
@@ -69,7 +70,10 @@ function fullConfig({ config, seeds, expect }: LoadedConfig): Record<string, unk
   const entries = Object.entries(config).map(([key, value]) =>
     key === 'seed' && seeds ? ['seeds', seeds] : [key, value],
   );
-  const full = Object.fromEntries(entries) as Record<string, unknown>;
+  const full: Record<string, unknown> = {
+    ...(Object.fromEntries(entries) as Record<string, unknown>),
+    training: placed(fullTraining(config.training)),
+  };
   if (!expect) return full;
   const { baseline, bands } = expect;
   return {
@@ -79,6 +83,17 @@ function fullConfig({ config, seeds, expect }: LoadedConfig): Record<string, unk
       ...Object.fromEntries(bands),
     },
   };
+}
+
+/** With an absolute path of the weights that training begins from. */
+function placed(training: Config['training']): Config['training'] {
+  const { from } = training;
+  if (from === undefined) return training;
+  const absolute =
+    typeof from === 'string'
+      ? path.resolve(from)
+      : { ...from, weights: path.resolve(from.weights) };
+  return { ...training, from: absolute };
 }
 
 async function fullNoise(

@@ -5,6 +5,7 @@ import { UserError } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
 import { loadConfig } from '../config/yamlFiles.js';
 import { entryOf } from '../store/result.js';
+import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { publishedRowNames } from '../paper/published.js';
@@ -20,12 +21,14 @@ import {
   shared,
   type ProtocolArguments,
 } from './options.js';
+import { errorTable } from '../report/errors.js';
 import { print, printEntries } from './print.js';
 import { setOptionSuchAs } from './validate.js';
 
 interface EvalArguments extends ProtocolArguments {
   weights: string;
   model?: NetworkName;
+  on: 'test' | (typeof OTHER_IMAGES)[number];
   row?: string;
   out?: string;
   set?: string[];
@@ -47,6 +50,13 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         choices: Object.keys(NETWORKS) as NetworkName[],
         coerce: likeOneOf(Object.keys(NETWORKS)),
         describe: 'the network (default: the one that fits the file)',
+      })
+      .option('on', {
+        choices: ['test', ...OTHER_IMAGES] as const,
+        coerce: likeOneOf(['test', ...OTHER_IMAGES]),
+        default: 'test' as const,
+        describe:
+          'test: attack test images; train, validation: only count errors on training images',
       })
       .option('row', {
         type: 'string',
@@ -73,8 +83,17 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .example(
         '$0 eval weights.safetensors --attacks fgs,fgs-unmasked,pgd,square',
         'with attacks that take steps, and robust accuracy',
+      )
+      .example(
+        '$0 eval weights.safetensors --on train',
+        'errors on the training images: is it better on some of them?',
+      )
+      .epilog(
+        'With --on train or --on validation nothing is attacked and no folder is written. Validation images are those of the training files that the network was not trained on.',
       ) as never,
-  handler: async ({ weights, model, row, out, set = [], threads, dataDir, force, ...chosen }) => {
+  handler: async (given) => {
+    const { weights, model, on, row, out, set = [], threads, dataDir, force, ...chosen } = given;
+    if (on !== 'test') return printErrors(given, on);
     const { evaluation, engine } = await settingsOf([
       ...engineSetting(chosen.engine),
       ...protocolSettings(chosen),
@@ -101,6 +120,36 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
     print(`Files: ${folder}`);
   },
 };
+
+/** Options that have no meaning where errors are counted. */
+const OF_ATTACKS = [
+  'attacks',
+  'protocol',
+  'search',
+  'channels',
+  'set',
+  'row',
+  'model',
+  'out',
+  'force',
+] as const;
+
+async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[number]): Promise<void> {
+  const { weights, threads, dataDir, engine = 'auto' } = given;
+  const isGiven = (value: unknown): boolean =>
+    Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
+  const foreign = OF_ATTACKS.find((name) => isGiven(given[name]));
+  if (foreign !== undefined) {
+    throw new UserError(
+      `--${foreign}: with --on ${on} errors are counted and nothing else, so leave out --${foreign}`,
+    );
+  }
+  const counts = await interruptible(
+    (signal, progress) => countErrors(weights, { on, engine, threads, dataDir, progress, signal }),
+    { force: false, resumes: false },
+  );
+  print(errorTable(counts));
+}
 
 function rowNamed(value: string | string[] | undefined): string | undefined {
   const rows = [...publishedRowNames(1), ...publishedRowNames(2)];

@@ -128,12 +128,16 @@ model: lenet               # the network: lenet, cifar10-quick, or one of your o
 #     - {kind: dropout, rate: 0.5}                                  # 0 to below 1
 #     - {kind: innerProduct, name: ip2, outputs: 10}                # filler left out: {kind: xavier}
 data: mnist                # the images: mnist for lenet, cifar10 for cifar10-quick
-seed: 1                    # initial weights, dropout, order: an integer from 0 to 4294967295
+seed: 1                    # initial weights, dropout, split, order: an integer from 0 to 4294967295
 # seeds: [1, 2, 3]         # instead of seed: a run for each, and a table of their means
 engine: auto               # auto (the best there is), tensorflow, native (C++), cpu (slow)
 
 training:
+  # from: runs/lenet-r0    # weights to begin with: a file, relative to this one, or the folder of a run;
+                           # left out: random ones
+  # from: {weights: runs/lenet-r0, sha256: 64-DIGITS}   # the same, but other weights there are refused
   trainOn: 50k             # 50k (the rest is for validation) or 60k
+  split: first             # which 50k: the first of the files, or random, a choice that depends on the seed
   iterations: 10000        # how many batches: 1 or more
   batch: 64                # images in a batch: 1 or more
   # The learning rate at iteration t = 0, 1, …; biases learn at twice this rate. One of
@@ -143,7 +147,10 @@ training:
   learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
   momentum: 0.9            # 0 to below 1
   weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
-  shuffle: false           # true: a different order in every epoch; the paper: false
+  shuffle: false           # the order of the files; once: a random order that all epochs share; true: a new one
+                           # for every epoch; the published rows: false
+  # augment:               # how training images are changed, anew at each use; left out: not at all
+  #   noise: 20            # standard deviation of Gaussian noise, in grey levels: above 0
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
   # snapshots: 500         # iterations between two snapshots of the network, which are kept; left out: none

@@ -10,7 +10,8 @@ import {
 } from './ownNetwork.js';
 import { inBrief, isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
 import { inWords, nearest, shapeText } from '../base/text.js';
-import { type ModelName, modelNames, TRAIN_ON } from './experimentSchema.js';
+import { TRAIN_ON } from '../data/split.js';
+import { type ModelName, modelNames } from './experimentSchema.js';
 import { type Config, fits, isOwn, layersOf, tableOf } from './experiment.js';
 
 interface ImageCounts {
@@ -66,6 +67,12 @@ export function problemsAcross(root: unknown): Problem[] {
         wrong(
           ['training', 'batch'],
           `expected at most the ${count} training images, found ${batch}`,
+        );
+      }
+      if (value('training', 'split') === 'random' && count === Math.max(...Object.values(train))) {
+        wrong(
+          ['training', 'split'],
+          `expected first, as all ${count} training images of ${data} are trained on, found "random"`,
         );
       }
     }

@@ -16,6 +16,24 @@ export type Config = Omit<Parsed, 'evaluation' | 'seeds' | 'expect'> & {
   evaluation: Parsed['evaluation'] & Protocol;
 };
 
+/**
+ * The values of keys of `training` that a config leaves out where they are these. Configs had no such keys at
+ * first, and the hash of a training must not change with the version of the program.
+ */
+const LEFT_OUT = { split: 'first' } as const;
+
+/** A training without the keys that have their defaults and are left out for that. */
+export function briefTraining(training: Config['training']): Config['training'] {
+  const defaults: Record<string, unknown> = LEFT_OUT;
+  const given = Object.entries(training).filter(([key, value]) => defaults[key] !== value);
+  return Object.fromEntries(given) as Config['training'];
+}
+
+/** A training with every default. */
+export function fullTraining(training: Config['training']): Config['training'] {
+  return { ...LEFT_OUT, ...training };
+}
+
 /** Whether training uses BANG: β = 0 everywhere is regular training, as is no `bang` block. */
 export function isBang({ training }: Pick<Config, 'training'>): boolean {
   const beta = training.bang?.beta ?? 0;

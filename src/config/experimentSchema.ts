@@ -8,6 +8,7 @@ import {
   SEARCHES,
 } from '../attacks/attack.js';
 import { DATA_NAMES } from '../data/sources.js';
+import { SPLITS, TRAIN_ON } from '../data/split.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { expectSchema } from './expect.js';
 import {
@@ -25,8 +26,6 @@ import {
 import { ownNetworkSchema } from './ownNetwork.js';
 import { keysOf } from './problems.js';
 import { inWords } from '../base/text.js';
-
-export const TRAIN_ON = ['50k', '60k'] as const;
 
 export type ModelName = NetworkName;
 
@@ -90,11 +89,31 @@ const bangSchema = mapping({
     .describe('Factor on epsilon for images that are misclassified in the forward pass: 0 to 1.'),
 });
 
+/** As a run's folder keeps it: with the hash, so that other weights at the same path are noticed. */
+const pinnedWeights = mapping({
+  weights: text.describe('The file of weights, or the folder of a run.'),
+  sha256: z
+    .string({ error: 'a sha256 of 64 hexadecimal digits' })
+    .regex(/^[0-9a-f]{64}$/, { error: 'a sha256 of 64 hexadecimal digits' })
+    .describe('The hash of its tensors: other weights at this path are refused.'),
+});
+
 const trainingSchema = mapping({
+  from: z
+    .union([text.min(1, { error: 'a path' }), pinnedWeights], {
+      error: 'the path of a file of weights, or a mapping with weights and sha256',
+    })
+    .optional()
+    .describe(
+      'Weights to begin with instead of random ones: a file, relative to this one, or the folder of a run. A run notes their hash.',
+    ),
   trainOn: oneOf(TRAIN_ON)
     .default('50k')
+    .describe('The training images: 50k (the rest is for validation), or all 60k of mnist.'),
+  split: oneOf(SPLITS)
+    .optional()
     .describe(
-      'The training images: the first 50k (the rest is for validation), or all 60k of mnist.',
+      'Which 50k are trained on: the first of the files (left out: these), or a random choice that depends on the seed.',
     ),
   iterations: integer(1).describe('How many batches to train on.'),
   batch: integer(1).describe('How many images a batch has.'),
@@ -105,9 +124,21 @@ const trainingSchema = mapping({
     .lt(1, { error: 'a number from 0 to below 1' })
     .describe('Momentum of SGD: 0 to below 1.'),
   weightDecay: notNegative().describe('L2 decay of weights and biases: 0 or more.'),
-  shuffle: trueOrFalse
+  shuffle: z
+    .union([z.boolean(), z.literal('once')], { error: 'true, false or once' })
     .default(false)
-    .describe('Whether to reshuffle the images for every epoch; the paper keeps one fixed order.'),
+    .describe(
+      'The order of the training images: false, that of the files; once, a random one that all epochs share; true, a new random one for every epoch. The published rows have false.',
+    ),
+  augment: mapping({
+    noise: positive().describe(
+      'The standard deviation of Gaussian noise, in grey levels, rounded and clipped to 0 to 255: above 0.',
+    ),
+  })
+    .optional()
+    .describe(
+      'How training images are changed, anew each time they are used; left out: not at all.',
+    ),
   logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
   checkpointEvery: integer(1)
     .default(1000)
@@ -190,7 +221,9 @@ export const configSchema = mapping({
   data: oneOf(DATA_NAMES).describe(`The images: ${inWords(DATA_NAMES)}.`),
   seed: seed
     .default(1)
-    .describe('Seeds initial weights, dropout and shuffling: an integer from 0 to 4294967295.'),
+    .describe(
+      'Seeds all that is random: initial weights, dropout, split and order. An integer from 0 to 4294967295.',
+    ),
   seeds: z
     .array(seed, { error: 'a list of seeds' })
     .min(1, { error: 'a list of one seed or more' })

@@ -169,6 +169,9 @@ async function check(
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
       if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
+      if (config.training.from !== undefined) {
+        wrong(key, 'expected a training that begins with random weights, found training.from');
+      }
       const training = { ...config.training, snapshots: parsed.every };
       return { ...config, training };
     } catch (error) {

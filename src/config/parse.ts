@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.js';
 import { type Expectation, expectationOf, problemsOfExpect, unknownFigure } from './expect.js';
 import { weightedLayersOf } from './ownNetwork.js';
 import { type KeyPath, pathText, type Problem, problemsOf } from './problems.js';
-import { type Config, layersOf } from './experiment.js';
+import { briefTraining, type Config, layersOf } from './experiment.js';
 import { configSchema, type Parsed } from './experimentSchema.js';
 import { problemsAcross } from './acrossKeys.js';
 
@@ -48,7 +48,7 @@ export function checkConfig(
   ];
   if (problems.length > 0) return { problems };
   const { seeds, expect, ...parsed } = configSchema.parse(value);
-  const config = orderLayers(fillProtocol(parsed));
+  const config = orderLayers(settle(parsed));
   return {
     config: seeds ? { ...config, seed: seeds[0] } : config,
     seeds,
@@ -65,10 +65,10 @@ function namingFigures(problem: Problem): Problem {
 }
 
 /**
- * Fills in search and channels from the protocol where the config leaves them out. Keeps `pgd` and
- * `square` only for attacks that are made.
+ * Fills in search and channels from the protocol where the config leaves them out. Keeps only what counts:
+ * `pgd` and `square` for attacks that are made, and keys of the training that do not just say the default.
  */
-function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
+function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
   const { images, attacks, pgd, square, protocol, pass } = parsed.evaluation;
   const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
     parsed.evaluation;
@@ -78,6 +78,7 @@ function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
   };
   return {
     ...parsed,
+    training: briefTraining(parsed.training),
     evaluation: { images, attacks, ...effort, protocol, search, channels, pass },
   };
 }

@@ -269,6 +269,7 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
     tree,
   );
   refuseRungs(cells, config, tree);
+  refuseStarts(cells, tree);
   const { value: plainBase } = plainOf(base);
   const record = { ...(plain(tree) as Record<string, unknown>), name, base: plainBase };
   if (new Set(cells.map(({ id }) => id)).size < cells.length) {
@@ -399,6 +400,13 @@ function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tre
     return [...bad, wrong(['halving'], 'with trainOn: 60k no images are left for validation')];
   });
   if (problems.length > 0) throw complaintsOf(tree, problems);
+}
+
+/** Refuses weights to begin from, which another machine that computes a cell would not have. */
+function refuseStarts(cells: readonly Cell[], tree: Tree): void {
+  if (cells.every(({ config }) => config.training.from === undefined)) return;
+  const message = 'a sweep trains from random weights: leave out training.from';
+  throw complaintsOf(tree, [{ path: ['base'], at: 'value', message }]);
 }
 
 type KeyOf = Problem['path'];

@@ -141,7 +141,7 @@ export function complaintsOf(tree: Tree, problems: readonly Problem[]): Complain
 /** Reads a file and the files that it extends, and adds the latter to `sources`. */
 async function readChain(file: string, sources: string[], chain: string[]): Promise<Tree> {
   const tree = await readTree(file);
-  placeBaseline(tree, file);
+  placePaths(tree, file);
   const base = tree.entries.get('extends');
   tree.entries.delete('extends');
   if (!base || (base.kind === 'scalar' && base.value === null)) return tree;
@@ -167,13 +167,22 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   }
 }
 
-/** Makes a baseline's path relative to the file that sets it, not to a file that inherits it. */
-function placeBaseline(tree: Tree, file: string): void {
-  const expect = tree.kind === 'mapping' ? tree.entries.get('expect') : undefined;
-  const baseline = expect?.kind === 'mapping' ? expect.entries.get('baseline') : undefined;
-  if (baseline?.kind !== 'scalar' || typeof baseline.value !== 'string') return;
-  if (!path.isAbsolute(baseline.value) && baseline.value !== '') {
-    baseline.value = path.join(path.dirname(file), baseline.value);
+/** Keys of an experiment that are paths. */
+const PATHS = [
+  ['expect', 'baseline'],
+  ['training', 'from'],
+  ['training', 'from', 'weights'],
+] as const;
+
+/** Makes paths relative to the file that sets them, not to a file that inherits them. */
+function placePaths(tree: Tree, file: string): void {
+  for (const keys of PATHS) {
+    let at: Tree | undefined = tree;
+    for (const key of keys) at = at?.kind === 'mapping' ? at.entries.get(key) : undefined;
+    if (at?.kind !== 'scalar' || typeof at.value !== 'string') continue;
+    if (!path.isAbsolute(at.value) && at.value !== '') {
+      at.value = path.join(path.dirname(file), at.value);
+    }
   }
 }
 

@@ -25,6 +25,17 @@ export function firstImages(data: Dataset, count: number | 'all'): Dataset {
   return slice(data, 0, count);
 }
 
+/** Copies of the images at these positions. */
+export function imagesAt(data: Dataset, positions: Uint32Array): Dataset {
+  const size = data.height * data.width * data.channels;
+  const images = new Uint8Array(positions.length * size);
+  positions.forEach((position, i) => {
+    images.set(data.images.subarray(position * size, (position + 1) * size), i * size);
+  });
+  const labels = Uint8Array.from(positions, (position) => data.labels[position]);
+  return { ...data, count: positions.length, images, labels };
+}
+
 /** Images from `begin` to `end`, exclusive; the arrays are views. */
 export function slice(data: Dataset, begin: number, end: number): Dataset {
   const size = data.height * data.width * data.channels;

@@ -1,15 +1,10 @@
-import { existsSync, statSync } from 'node:fs';
 import type { DataSplits } from '../data/dataset.js';
-import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { importMean, importWeights } from '../model/parameters.js';
-import { readWeights } from '../model/weights.js';
 import type { WeightFile } from '../model/tensors.js';
 import { networkOf } from '../config/experiment.js';
-import { FILES } from '../store/resultFolder.js';
-import { subjectOf } from './weightFile.js';
+import { readWeightsIn, subjectOf } from './weightFile.js';
 import { withMean } from './training.js';
-import path from 'node:path';
 
 /** A trained network whose weights are in the engine. */
 export interface Model {
@@ -31,14 +26,7 @@ export interface OpenedModel {
  * @throws UserError if the folder has no weights or the file cannot be read
  */
 export async function openModel(given: string): Promise<OpenedModel> {
-  const isFolder = existsSync(given) && statSync(given).isDirectory();
-  const name = isFolder ? path.join(given, FILES.weights) : given;
-  if (isFolder && !existsSync(name)) {
-    throw new UserError(
-      `${given} holds no ${FILES.weights}: give a file of weights or the folder of a run`,
-    );
-  }
-  const file = await readWeights(name);
+  const { name, file } = await readWeightsIn(given);
   return { name, file, subject: subjectOf(file, name) };
 }
 

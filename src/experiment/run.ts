@@ -14,6 +14,7 @@ import {
   trainedState,
   trainedWeights,
 } from './training.js';
+import { pinned } from './start.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 
@@ -22,8 +23,9 @@ import { evaluateInto, finish, finishedResult } from './resultIn.js';
  *
  * @throws UserError, ExperimentError or Interrupted from its steps
  */
-export async function runExperiment(config: Config, options: RunOptions): Promise<Result> {
+export async function runExperiment(unpinned: Config, options: RunOptions): Promise<Result> {
   threadCount(options.threads);
+  const config = await pinned(unpinned);
   const { force, inputs, patience } = options;
   const given = { ignored: INCIDENTAL, force, inputs, patience };
   const folder = openFolder(options.out, config, given);
@@ -93,10 +95,11 @@ async function runInto(
  * @throws UserError, ExperimentError or Interrupted from its steps
  */
 export async function trainUntil(
-  config: Config,
+  unpinned: Config,
   iteration: number,
   options: RunOptions,
 ): Promise<void> {
+  const config = await pinned(unpinned);
   const { patience } = options;
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL, patience });
   if (folder.has('result') || folder.has('weights')) return;

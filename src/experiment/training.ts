@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { type Dataset, type DataSplits, slice } from '../data/dataset.js';
+import type { Dataset, DataSplits } from '../data/dataset.js';
+import { splitImages } from '../data/split.js';
 import type { Engine } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
@@ -9,12 +10,8 @@ import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';
 import type { Progress } from '../base/progress.js';
 import { trainingCsv } from '../store/csv.js';
-import {
-  initialState,
-  train,
-  type TrainingSettings,
-  type TrainingState,
-} from '../training/train.js';
+import { startOf } from './start.js';
+import { train, type TrainingSettings, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
 import type { ResultFolder } from '../store/resultFolder.js';
@@ -37,8 +34,10 @@ export interface TrainingOptions {
 
 /** The network that a config trains, with the mean training image if the network subtracts it. */
 export function networkFor(config: Config, data: DataSplits): Network {
-  const { train: images } = splitOf(data.train, config.training.trainOn);
-  return withMean(makeNetwork(networkOf(config)), undefined, images);
+  const bare = makeNetwork(networkOf(config));
+  if (!bare.spec.subtractMean) return bare;
+  const { train: images } = splitImages(data.train, config.training, config.seed);
+  return withMean(bare, undefined, images);
 }
 
 /**
@@ -112,10 +111,10 @@ export async function trainedState(
   const origin = originOf(config, source);
   const missing = missingSnapshots(config, folder, origin);
   const state =
-    resumedState(network, folder, origin, missing, progress) ?? initialState(network, seed);
+    resumedState(network, folder, origin, missing, progress) ?? (await startOf(network, config));
   const isRepeated = folder.has('weights');
-  const split = splitOf(data.train, training.trainOn);
-  const note = splitNote(data.train, split);
+  const split = splitImages(data.train, training, seed);
+  const note = splitNote(data.train, split, training);
   if (note !== undefined) progress.note(note);
   await train(network, settings, seed, split, state, {
     until,
@@ -138,7 +137,14 @@ export async function trainedState(
 
 /** The keys of a training on which its weights depend; others are undefined, which JSON leaves out. */
 export function decisive(training: Config['training']): object {
-  return { ...training, checkpointEvery: undefined, snapshots: undefined };
+  const { from } = training;
+  const start = typeof from === 'object' ? { ...from, weights: undefined } : from;
+  return {
+    ...training,
+    ...(start !== undefined && { from: start }),
+    checkpointEvery: undefined,
+    snapshots: undefined,
+  };
 }
 
 /** The training to which a state or a snapshot of this config belongs. */
@@ -231,21 +237,15 @@ export function withMean(
   return { ...network, mean: mean ?? (images && meanImageOf(images)) };
 }
 
-/** The paper's split: the first 50 000 images for training and the rest for validation, or all for training. */
-export function splitOf(
-  all: Dataset,
-  trainOn: '50k' | '60k',
-): { train: Dataset; validation?: Dataset } {
-  const count = trainOn === '50k' ? 50_000 : all.count;
-  if (count >= all.count) return { train: all };
-  return { train: slice(all, 0, count), validation: slice(all, count, all.count) };
-}
-
 /** How a data set larger than the published one is split; undefined for the others, where it goes without saying. */
-function splitNote(all: Dataset, { train, validation }: ReturnType<typeof splitOf>) {
+function splitNote(
+  all: Dataset,
+  { train, validation }: ReturnType<typeof splitImages>,
+  { split }: Config['training'],
+): string | undefined {
   if (all.count <= 50_000 || all.count === 60_000) return undefined;
   const rest = validation
-    ? `the first ${train.count} train and the other ${validation.count} validate`
+    ? `${split === 'random' ? 'a random' : 'the first'} ${train.count} train and the other ${validation.count} validate`
     : 'all of them train and none validate';
   return `note: the data have ${all.count} training images: ${rest}`;
 }

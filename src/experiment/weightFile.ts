@@ -1,10 +1,30 @@
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { UserError } from '../base/errors.js';
 import { parseJson } from '../base/files.js';
 import { makeNetwork } from '../model/network.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import type { WeightFile } from '../model/tensors.js';
+import { readWeights } from '../model/weights.js';
+import { FILES } from '../store/resultFolder.js';
 import { type Config, dataOf } from '../config/experiment.js';
 import { parseConfig } from '../config/parse.js';
+
+/**
+ * Reads the tensors of a weight file, or of the one in the folder of a run.
+ *
+ * @throws UserError if the folder has no weights or the file cannot be read
+ */
+export async function readWeightsIn(given: string): Promise<{ name: string; file: WeightFile }> {
+  const isFolder = existsSync(given) && statSync(given).isDirectory();
+  const name = isFolder ? path.join(given, FILES.weights) : given;
+  if (isFolder && !existsSync(name)) {
+    throw new UserError(
+      `${given} holds no ${FILES.weights}: give a file of weights or the folder of a run`,
+    );
+  }
+  return { name, file: await readWeights(name) };
+}
 
 /** The name, model and data of weights, from their file's config if it has one, else from its tensors. */
 export function subjectOf(

@@ -7,6 +7,7 @@ const SHARED = {
     data: 'mnist',
     training: {
       trainOn: '50k',
+      split: 'first',
       iterations: 10_000,
       batch: 64,
       learningRate: { policy: 'inv', base: 0.01, gamma: 0.0001, power: 0.75 },
@@ -20,6 +21,7 @@ const SHARED = {
     data: 'cifar10',
     training: {
       trainOn: '50k',
+      split: 'first',
       iterations: 20_000,
       batch: 100,
       learningRate: { policy: 'step', base: 0.001, factor: 0.1, at: [18_000, 19_000] },
@@ -33,7 +35,7 @@ const SHARED = {
 /** The factor on ε for misclassified images. */
 const RATIO = { 1: 1, 2: 0.5 } as const;
 
-/** The keys of a config on which the network of a published row depends, as `configs/` has them. */
+/** The keys of a config on which the network of a published row depends, as `bang config` prints them. */
 export function trainingOf({ table, beta, epsilon }: PublishedRow): Record<string, unknown> {
   const { training, ...rest } = SHARED[table];
   if (beta === null) return { ...rest, training };

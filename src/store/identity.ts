@@ -16,6 +16,8 @@ export const INCIDENTAL = [
   'engine',
   'training.checkpointEvery',
   'training.snapshots',
+  // The hash beside the path is what counts.
+  'training.from.weights',
 ] as const;
 
 /**

@@ -1,7 +1,7 @@
 import type { PublishedRow } from '../paper/published.js';
 import { trainingOf } from '../paper/trainings.js';
 import { printable } from '../base/text.js';
-import { type Config, isBang } from '../config/experiment.js';
+import { type Config, fullTraining, isBang } from '../config/experiment.js';
 import { BESIDE, differencesIn, type Identity, INCIDENTAL, textAt } from './identity.js';
 
 /** The part of a result that names an experiment. */
@@ -27,8 +27,10 @@ export function departuresFrom(published: PublishedRow, config: Partial<Config>)
     ours[key] = config[key];
     known[key] = theirs[key];
   }
-  if (published.beta === null && config.training && !isBang({ training: config.training })) {
-    ours.training = { ...config.training, bang: undefined };
+  if (config.training) {
+    const { bang, ...training } = fullTraining(config.training);
+    const isRegular = published.beta === null && !isBang({ training: config.training });
+    ours.training = isRegular ? training : { ...training, bang };
   }
   return differencesIn(known, ours, WITHOUT_EFFECT).map(
     ({ key, was, is }) => `${key} ${is} instead of ${was}`,

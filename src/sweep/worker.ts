@@ -299,6 +299,10 @@ export function checkedConfig({ config, data }: CellJob): Config {
   if (checked.config.training.snapshots !== undefined) {
     throw new UnrecoverableError('the cell asks for training.snapshots, which workers do not make');
   }
+  // Whoever fills the queue must not have files of this machine read.
+  if (checked.config.training.from !== undefined) {
+    throw new UnrecoverableError('the cell asks for training.from, which workers do not read');
+  }
   return checked.config;
 }
 

@@ -8,9 +8,10 @@ import type { Network, Weights } from '../model/network.js';
 import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { type Progress, silent } from '../base/progress.js';
+import { type Augment, augmentation } from './augment.js';
 import type { Bang } from './bang.js';
 import { addBatch, emptyInterval, type Interval, type LogRow, rowOf } from './log.js';
-import { trainingOrder } from './order.js';
+import { type Shuffle, trainingOrder } from './order.js';
 import { type LearningRate, learningRateAt } from './schedule.js';
 import { applyGradients, computeGradients, dropoutMasks } from './step.js';
 
@@ -21,11 +22,12 @@ export interface TrainingSettings {
   learningRate: LearningRate;
   momentum: number;
   weightDecay: number;
-  shuffle: boolean;
+  shuffle: Shuffle;
   logEvery: number;
   checkpointEvery: number;
   /** Iterations between snapshots; undefined for none. */
   snapshots?: number;
+  augment?: Augment;
   bang?: Bang;
 }
 
@@ -52,10 +54,15 @@ export interface TrainingHooks {
   signal?: AbortSignal;
 }
 
-export function initialState(network: Network, seed: number): TrainingState {
+/** @param weights instead of random ones; they are changed in place */
+export function initialState(
+  network: Network,
+  seed: number,
+  weights = initialWeights(network, seed),
+): TrainingState {
   return {
     iteration: 0,
-    weights: initialWeights(network, seed),
+    weights,
     velocities: zeroWeights(network),
     interval: emptyInterval(),
     rows: [],
@@ -81,6 +88,7 @@ export async function train(
 ): Promise<void> {
   const { iterations, batch, bang } = settings;
   const order = trainingOrder(data.train.count, batch, settings.shuffle, seed);
+  const augment = augmentation(settings.augment, seed);
   const task = (hooks.progress ?? silent).start('training', iterations, 'iterations');
   task.update(state.iteration);
   const begun = { at: performance.now(), iteration: state.iteration };
@@ -94,7 +102,8 @@ export async function train(
       const rate = learningRateAt(settings.learningRate, t);
       const loss = tf.tidy(() => {
         const masks = dropoutMasks(network, batch, seed, t);
-        const images = batchOf(data.train, order(t));
+        const positions = order(t);
+        const images = augment(batchOf(data.train, positions), positions, t);
         const { weights, velocities, interval } = state;
         const metrics = computeGradients(network, weights, gradients, images, bang, masks);
         const { momentum, weightDecay } = settings;

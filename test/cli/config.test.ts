@@ -58,7 +58,13 @@ describe('bang config', () => {
       name: 'full',
       seeds: [3, 4],
       engine: 'auto',
-      training: { trainOn: '50k', shuffle: false, logEvery: 500, checkpointEvery: 1000 },
+      training: {
+        trainOn: '50k',
+        split: 'first',
+        shuffle: false,
+        logEvery: 500,
+        checkpointEvery: 1000,
+      },
       evaluation: {
         images: 'all',
         attacks: ['pgd'],

@@ -136,6 +136,79 @@ describe('bang eval on weights of our own', () => {
   });
 });
 
+describe('bang eval --on train and --on validation', () => {
+  /** The numbers in the line of a table that begins with this text. */
+  const numbersIn = (stdout: string, part: string): number[] =>
+    stdout
+      .split('\n')
+      .find((line) => line.startsWith(`│ ${part} `))!
+      .split('│')
+      .slice(2, -1)
+      .map(Number);
+
+  it("count the errors of the authors' network, which are known from elsewhere", async () => {
+    const { code, stdout } = await bangInside(['eval', AUTHORS, '--on', 'train']);
+    expect(code).toBe(0);
+    expect(numbersIn(stdout, 'the first 50000').slice(0, 2)).toEqual([50_000, 153]);
+    expect(numbersIn(stdout, 'the last 10000').slice(0, 2)).toEqual([10_000, 31]);
+    expect(stdout.match(/not known/g)).toHaveLength(3);
+    const held = await bangInside(['eval', AUTHORS, '--on', 'validation']);
+    expectRefusal(
+      held,
+      /does not say what it was trained on, so no images are known to be held out: use/,
+    );
+  });
+
+  it('count on the images that training validated on, of any split', async () => {
+    writeSmallData(space, 'large', { train: 50_400, test: 80 });
+    space.write('tiny.yaml', tinyConfig());
+    const inside = (...args: string[]) =>
+      bangOk([...args, '--data-dir', 'large'], { cwd: space.folder });
+    for (const split of ['first', 'random']) {
+      const set = ['--set', `training.split=${split}`, '--set', 'evaluation.images=5'];
+      await inside('run', 'tiny.yaml', ...set, '--out', split);
+      const held = numbersIn(
+        (await inside('eval', split, '--on', 'validation')).stdout,
+        'held out',
+      );
+      const [images, errors, , trainedOn] = held;
+      expect([images, trainedOn]).toEqual([400, 0]);
+      // The last line of the training log is about the same weights.
+      const log = readCsv(space.file(split, 'training.csv')).at(-1)!;
+      expect(Number(log.validation_accuracy)).toBeCloseTo(100 - errors / 4, 6);
+
+      const { stdout } = await inside('eval', `${split}/weights.safetensors`, '--on', 'train');
+      const all = numbersIn(stdout, 'all 50400');
+      expect([all[0], all[3]]).toEqual([50_400, 50_000]);
+      if (split === 'first') {
+        expect(numbersIn(stdout, 'the last 400')).toEqual(held);
+        expect(stdout).not.toContain('held out');
+        continue;
+      }
+      expect(numbersIn(stdout, 'held out')).toEqual(held);
+      const members = numbersIn(stdout, 'trained on');
+      expect(members[1] + errors).toBe(all[1]);
+      expect(numbersIn(stdout, 'the last 400')[3]).toBeGreaterThan(350);
+    }
+    const other = await bang(['eval', 'random', '--on', 'validation', '--data-dir', 'data'], {
+      cwd: space.folder,
+    });
+    expectRefusal(other, /weights\.safetensors was trained on other data, of which nothing/);
+  });
+
+  it.each([
+    ['--row', 'R0'],
+    ['--attacks', 'fgs'],
+    ['--set', 'evaluation.images=5'],
+    ['--out', 'never'],
+    ['--force'],
+  ])('refuse what is about attacks: %s', async (...option) => {
+    const refused = await bangInside(['eval', AUTHORS, '--on', 'train', ...option]);
+    const message = `^bang: ${option[0]}: with --on train errors are counted and nothing else`;
+    expectRefusal(refused, new RegExp(message));
+  });
+});
+
 describe('bang eval of weights that are finite', () => {
   // So large that products overflow: without a check, every image would count as robust.
   it.each([

@@ -33,15 +33,19 @@ function run(...args: string[]) {
 
 it('says how data of another size are split, and trains on all of them with 60k', async () => {
   writeSmallData(space, 'large', { train: 60_001, test: 20 });
-  const [half, whole] = await Promise.all(
-    ['50k', '60k'].map((trainOn) => {
-      const few = ['training.iterations=1', `training.trainOn=${trainOn}`, 'evaluation.images=5'];
+  const [half, whole, chosen] = await Promise.all(
+    ['trainOn=50k', 'trainOn=60k', 'split=random'].map((which) => {
+      const few = ['training.iterations=1', `training.${which}`, 'evaluation.images=5'];
       const args = ['run', 'tiny.yaml', ...few.flatMap((one) => ['--set', one])];
-      return bangOk([...args, '--data-dir', 'large', '--out', `split-${trainOn}`], {
-        cwd: space.folder,
-      });
+      return bangOk([...args, '--data-dir', 'large', '--out', which], { cwd: space.folder });
     }),
   );
+  expect(chosen.stderr).toMatch(
+    /^note: the data have 60001 training images: a random 50000 train and the other 10001 validate$/m,
+  );
+  expect(space.read('split=random', 'config.yaml')).toMatch(/^ {2}split: random$/m);
+  expect(space.read('trainOn=50k', 'config.yaml')).not.toContain('split');
+  expect(tensors(space, 'split=random')).not.toEqual(tensors(space, 'trainOn=50k'));
   expect(half.stderr).toMatch(
     /^note: the data have 60001 training images: the first 50000 train and the other 10001 validate$/m,
   );

@@ -101,6 +101,12 @@ describe('a valid file', () => {
     expect(one.evaluation.attacks).toEqual(['fgs', 'hc1']);
   });
 
+  it('is the same experiment, whether it says a later default or not', async () => {
+    const before = JSON.stringify(await load(valid));
+    expect(JSON.stringify(await load(valid, ['training.split=first']))).toBe(before);
+    expect((await load(valid, ['training.split=random'])).training.split).toBe('random');
+  });
+
   it('may give a number for each layer, which is put in the order of the model', async () => {
     const layers = '{ip2: 4, ip1: 3, conv2: 2, conv1: 1}';
     const { training } = await load(valid.replace('beta: 1.0', `beta: ${layers}`));
@@ -221,6 +227,35 @@ describe('a mistake is reported with its place', () => {
         'x.yaml:2:7: data: expected mnist, as lenet takes images of 28×28×1, found "cifar10"',
         'x.yaml:4:12: training.trainOn: expected 50k, the training images of cifar10, found "60k"',
       ],
+    ],
+    [
+      'momentum: 0.9',
+      'momentum: 0.9\n  from: {weights: a, sha256: abc}',
+      [
+        'x.yaml:8:30: training.from.sha256: expected a sha256 of 64 hexadecimal digits, found "abc"',
+      ],
+    ],
+    [
+      'momentum: 0.9',
+      'momentum: 0.9\n  augment: {noise: 0}',
+      ['x.yaml:8:20: training.augment.noise: expected a number above 0, found 0'],
+    ],
+    [
+      'momentum: 0.9',
+      'momentum: 0.9\n  split: last',
+      ['x.yaml:8:10: training.split: expected first or random, found "last"'],
+    ],
+    [
+      'momentum: 0.9',
+      'momentum: 0.9\n  split: random\n  trainOn: 60k',
+      [
+        'x.yaml:8:10: training.split: expected first, as all 60000 training images of mnist are trained on, found "random"',
+      ],
+    ],
+    [
+      'momentum: 0.9',
+      'momentum: 0.9\n  shuffle: twice',
+      ['x.yaml:8:12: training.shuffle: expected true, false or once, found "twice"'],
     ],
     [
       'momentum: 0.9',

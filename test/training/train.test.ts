@@ -1,17 +1,21 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { batchOf } from '#bang/data/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
+import { noisyCopies, roundedNormal } from '#bang/engine/noise.js';
+import { augmentation } from '#bang/training/augment.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import type { KernelBackend } from '#bang/engine/kernels/backend.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { disposeWeights, exportWeights, importWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
-import { trainingOrder } from '#bang/training/order.js';
+import { type Shuffle, trainingOrder } from '#bang/training/order.js';
 import { learningRateAt } from '#bang/training/schedule.js';
 import { dropoutMasks } from '#bang/training/step.js';
 import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
 import { ENGINE } from '../engine.js';
+import { between } from '../random.js';
 
 const settings: TrainingSettings = {
   iterations: 12,
@@ -63,9 +67,10 @@ describe('training', () => {
       await weightsAfter(),
       await weightsAfter({}, 2),
       await weightsAfter({ shuffle: true }),
+      await weightsAfter({ shuffle: 'once' }),
       await weightsAfter({ bang: undefined }),
     ].map((run) => run.weights.get('conv1.weight')!.data.join());
-    expect(new Set(weights).size).toBe(4);
+    expect(new Set(weights).size).toBe(5);
   });
 
   it('learns: the loss falls and the images are told apart', async () => {
@@ -184,6 +189,108 @@ describe('the order of training', () => {
     }
     expect(all.slice(0, 50)).not.toEqual(all.slice(50, 100));
     expect([...trainingOrder(50, 7, true, 3)(31)]).toEqual(all.slice(217, 224));
+  });
+
+  it('is one random order with once, and each epoch has every image once in any order', () => {
+    const random = makeRandom(5, 'orders');
+    for (let trial = 0; trial < 300; trial++) {
+      const count = between(random, 2, 90);
+      const batch = between(random, 1, count);
+      const seed = between(random, 0, 2 ** 32 - 1);
+      const epochs = 3;
+      const iterations = Math.ceil((epochs * count) / batch);
+      const read = (shuffle: Shuffle): number[][] => {
+        const order = trainingOrder(count, batch, shuffle, seed);
+        const all = Array.from({ length: iterations }, (_, t) => [...order(t)]).flat();
+        return Array.from({ length: epochs }, (_, e) => all.slice(e * count, (e + 1) * count));
+      };
+      const sorted = Array.from({ length: count }, (_, i) => i);
+      const [file, once, each] = [read(false), read('once'), read(true)];
+      for (const epoch of [...file, ...once, ...each]) {
+        expect([...epoch].sort((a, b) => a - b)).toEqual(sorted);
+      }
+      expect(file).toEqual(Array(epochs).fill(sorted));
+      expect(once).toEqual(Array(epochs).fill(once[0]));
+      // The first epoch is the same, so that what differs is only whether the order is kept.
+      expect(each[0]).toEqual(once[0]);
+      if (count < 20) continue;
+      expect(once[0]).not.toEqual(sorted);
+      expect(each[1]).not.toEqual(each[0]);
+      const other = trainingOrder(count, count, 'once', seed === 0 ? 1 : seed - 1);
+      expect([...other(0)]).not.toEqual(once[0]);
+      // Any iteration can be the first, as when a run is resumed.
+      const t = between(random, 0, iterations - 1);
+      expect([...trainingOrder(count, batch, 'once', seed)(t)]).toEqual(
+        Array.from({ length: batch }, (_, i) => once[0][(t * batch + i) % count]),
+      );
+    }
+  });
+});
+
+describe('noise on training images', () => {
+  it('is rounded, clipped, new at each use, and that of the reference, whatever the batch', () => {
+    const random = makeRandom(8, 'augment');
+    for (let trial = 0; trial < 40; trial++) {
+      const shape = [between(random, 1, 9), between(random, 1, 9), between(random, 1, 3)] as const;
+      const [size, count] = [shape[0] * shape[1] * shape[2], between(random, 1, 12)];
+      const bytes = (n: number) => Uint8Array.from({ length: n }, () => between(random, 0, 255));
+      const [height, width, channels] = shape;
+      const labels = new Uint8Array(count);
+      const images = bytes(count * size);
+      const some: Dataset = { height, width, channels, classes: 10, count, images, labels };
+      const noise = 1 + 60 * random.uniform();
+      const seed = between(random, 0, 2 ** 32 - 1);
+      const t = between(random, 0, 100_000);
+      const batch = between(random, 1, 12);
+      const positions = Uint32Array.from({ length: batch }, () => between(random, 0, count - 1));
+      const noisy = (given: Uint32Array, at: number) =>
+        tf.tidy(() => {
+          const changed = augmentation({ noise }, seed)(batchOf(some, given), given, at);
+          expect(changed.pixels.shape).toEqual([given.length, ...shape]);
+          return [...changed.pixels.dataSync()];
+        });
+      const found = noisy(positions, t);
+      expect(noisy(positions, t)).toEqual(found);
+      expect(found.every((v) => Number.isInteger(v) && v >= 0 && v <= 255)).toBe(true);
+      const key = makeRandom(seed, 'augment/noise').bits();
+      positions.forEach((image, i) => {
+        const source = { seed: key, image, firstCopy: t * batch + i };
+        const one = images.subarray(image * size, (image + 1) * size);
+        const expected = [...noisyCopies(one, 1, source, roundedNormal(noise))];
+        expect(found.slice(i * size, (i + 1) * size)).toEqual(expected);
+      });
+      if (size * noise > 500) expect(noisy(positions, t + 1)).not.toEqual(found);
+    }
+  });
+
+  it('has mean 0 and the given deviation, and no image twice in one iteration is the same', () => {
+    const images = new Uint8Array(40 * 784).fill(128);
+    const grey: Dataset = { ...data, images };
+    const positions = Uint32Array.from({ length: 40 }, (_, i) => i >> 1);
+    const values = tf.tidy(() => [
+      ...augmentation({ noise: 20 }, 1)(batchOf(grey, positions), positions, 3).pixels.dataSync(),
+    ]);
+    const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+    const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
+    // Five standard errors, of the mean and of the variance; rounding adds 1/12.
+    expect(Math.abs(mean - 128)).toBeLessThan((5 * 20) / Math.sqrt(values.length));
+    expect(Math.abs(variance - 400 - 1 / 12)).toBeLessThan(5 * 400 * Math.sqrt(2 / values.length));
+    expect(values.slice(0, 784)).not.toEqual(values.slice(784, 1568));
+  });
+
+  it('changes training, not with the number of threads, and continues where it stopped', async () => {
+    const augment = { noise: 30 };
+    const whole = await weightsAfter({ augment });
+    expect(whole.weights).not.toEqual((await weightsAfter()).weights);
+    expect(whole.weights).not.toEqual((await weightsAfter({ augment: { noise: 31 } })).weights);
+    kernelBinding()!.setThreads(3);
+    expect(await weightsAfter({ augment })).toEqual(whole);
+    kernelBinding()!.setThreads(2);
+    const state = initialState(network, 1);
+    for (const until of [5, 12]) {
+      await train(network, { ...settings, augment }, 1, { train: data }, state, { until });
+    }
+    expect(exportWeights(network, state.weights)).toEqual(whole.weights);
   });
 });
 

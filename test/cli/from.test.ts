@@ -1,0 +1,112 @@
+import { cpSync, rmSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import type { Result } from '#bang/store/result.js';
+import { fixture } from '../fixtures.js';
+import {
+  bang,
+  bangOk,
+  expectRefusal,
+  tensors,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+  type Workspace,
+} from './bang.js';
+
+let space: Workspace;
+beforeAll(async () => {
+  space = workspace();
+  writeSmallData(space);
+  space.write('tiny.yaml', tinyConfig());
+  space.write('sub/more.yaml', 'extends: ../tiny.yaml\ntraining: {from: ../first}\n');
+  await run('tiny.yaml', '--out', 'first');
+});
+afterAll(() => {
+  space.remove();
+});
+
+const options = () => ({ cwd: space.folder });
+const run = (...args: string[]) => bangOk(['run', ...args, '--data-dir', 'data'], options());
+const result = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as Result;
+
+describe('training.from', () => {
+  it('begins from the weights of a run, notes their hash, and resumes bit for bit', async () => {
+    // So small a rate that the weights hardly move: they must be those that training began from.
+    const rate = ['--set', 'training.learningRate.base=1e-30'];
+    const still = [...rate, '--set', 'training.bang=null', '--set', 'training.iterations=1'];
+    await run('sub/more.yaml', ...still, '--out', 'still');
+    expect(tensors(space, 'still')).toEqual(tensors(space, 'first'));
+
+    await run('sub/more.yaml', '--out', 'more');
+    expect(tensors(space, 'more')).not.toEqual(tensors(space, 'first'));
+    const from = { weights: 'first/weights.safetensors', sha256: result('first').weights };
+    expect(result('more').config.training!.from).toEqual(from);
+    const kept = parse(space.read('more', 'config.yaml')) as { training: object };
+    expect(kept.training).toMatchObject({ from });
+
+    const stopped = await bang(['run', 'sub/more.yaml', '--data-dir', 'data', '--out', 'stopped'], {
+      ...options(),
+      when: () =>
+        space.list('.').includes('stopped') &&
+        space.list('stopped').includes('checkpoint.safetensors'),
+    });
+    expect(stopped.code).toBe(130);
+    const resumed = await run('sub/more.yaml', '--out', 'stopped');
+    expect(resumed.stderr).toMatch(/training continues at iteration \d+/);
+    expect(tensors(space, 'stopped')).toEqual(tensors(space, 'more'));
+  });
+
+  it('is the same experiment from a copy at another path, and from its own config.yaml', async () => {
+    cpSync(space.file('first/weights.safetensors'), space.file('copy.safetensors'));
+    await run('tiny.yaml', '--set', 'training.from=first', '--out', 'one');
+    const before = space.contents('one');
+    const again = await run('tiny.yaml', '--set', 'training.from=copy.safetensors', '--out', 'one');
+    expect(again.stderr).not.toMatch(/training:/);
+    expect(space.contents('one')).toEqual(before);
+    await run('one/config.yaml', '--set', 'training.from.weights=copy.safetensors', '--out', 'two');
+    expect(tensors(space, 'two')).toEqual(tensors(space, 'one'));
+  });
+
+  it('refuses other weights: in a folder, at the path of a hash, of another shape', async () => {
+    rmSync(space.file('other'), { recursive: true, force: true });
+    await run('tiny.yaml', '--set', 'seed=2', '--out', 'other');
+    await run('tiny.yaml', '--set', 'training.from=first', '--out', 'mine');
+    const refused = (...args: string[]) =>
+      bang(['run', 'tiny.yaml', '--data-dir', 'data', ...args], options());
+    expectRefusal(
+      await refused('--set', 'training.from=other', '--out', 'mine'),
+      /^bang: mine holds another experiment \(training\.from\.sha256 was "[0-9a-f]+…, is "/,
+    );
+    const hash = `{weights: other, sha256: ${result('first').weights}}`;
+    expectRefusal(
+      await refused('--set', `training.from=${hash}`, '--out', 'never'),
+      /^bang: training\.from: other\/weights\.safetensors has the hash [0-9a-f]{12}…, not /,
+    );
+    const cifar = fixture('cifar10_bang.caffemodel.h5');
+    expectRefusal(
+      await refused('--set', `training.from=${cifar}`, '--out', 'never2'),
+      /cifar10_bang\.caffemodel\.h5: tensor "?conv3\.(weight|bias)"? does not belong to the network lenet/,
+    );
+    expectRefusal(
+      await refused('--set', 'training.from=nowhere', '--out', 'never3'),
+      /^bang: cannot read nowhere: there is no such file/,
+    );
+  });
+
+  it('is refused where every network begins with random weights', async () => {
+    space.write('s.yaml', 'base: sub/more.yaml\ngrid: {training.bang.beta: [1, 1.1]}\n');
+    expectRefusal(
+      await bang(['sweep', 's.yaml', '--dry-run'], options()),
+      /s\.yaml:1:7: base: a sweep trains from random weights: leave out training\.from/,
+    );
+    space.write(
+      'n.yaml',
+      'study: noise\nregular: lenet-r0\nbang: sub/more.yaml\nevery: 10\nsigmas: [10]\n',
+    );
+    expectRefusal(
+      await bang(['noise', 'n.yaml', '--out', 'n'], options()),
+      /bang: expected a training that begins with random weights, found training\.from/,
+    );
+  });
+});
