@@ -69,11 +69,12 @@ function namingFigures(problem: Problem): Problem {
  * `square` only for attacks that are made.
  */
 function fillProtocol(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
-  const { images, attacks, pgd, square, protocol, pass } = parsed.evaluation;
+  const { images, attacks, pgd, apgd, square, protocol, pass } = parsed.evaluation;
   const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
     parsed.evaluation;
   const effort = {
     ...(attacks.includes('pgd') && { pgd: pgd ?? EFFORT.pgd }),
+    ...(attacks.includes('apgd') && { apgd: apgd ?? EFFORT.apgd }),
     ...(attacks.includes('square') && { square: square ?? EFFORT.square }),
   };
   return {
