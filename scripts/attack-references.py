@@ -1,14 +1,18 @@
 """What other implementations of the attacks find on the authors' weights: test/fixtures/attacks-*.json.gz.
 
-    python scripts/attack-references.py --data DIR [--only lenet]
+    python scripts/attack-references.py --data DIR [--only lenet] [--attacks apgd]
 
 DIR is the cache of `bang data pull`, with mnist/ and cifar10/ in it. Needs torch, numpy, h5py,
-foolbox 3.3.4 and torchattacks 3.5.1. Not installed by the project; its output is committed.
+foolbox 3.3.4 and torchattacks 3.5.1. Not installed by the project; its output is committed. With --attacks,
+only these are made again.
 
 - deepfool: Foolbox's L2DeepFoolAttack and LinfDeepFoolAttack, pixels from 0 to 255, all ten classes.
 - pgd: Foolbox's LinfPGD without random start, on the log-odds and on the difference of logits ratio.
   Its iterates are caught as it projects them; the first that fools, and fools rounded, is kept, or the
   last if it fools rounded.
+- apgd: on LeNet, torchattacks' APGD and APGDT, the authors' own implementation, in float64, from a start that the
+  tests can make, too: the loss at the start and after each step. (In float32 the gradient of its cross
+  entropy underflows.)
 - square: torchattacks' Square, the authors' own implementation, as success rates over several seeds.
 """
 
@@ -85,6 +89,7 @@ JOBS = {
         "scale": 1 / 256,
         "deepfool": 40,
         "pgd": {"images": 20, "epsilon": 32, "steps": 20},
+        "apgd": {"images": 5, "epsilon": 12, "steps": 100},
         "square": {"images": 150, "epsilons": [28, 40], "queries": 100},
     },
     "cifar10-quick": {
@@ -200,6 +205,62 @@ def deepfool(network, x, y, attack, norm):
     }
 
 
+class Caught(nn.Module):
+    """The network on pixels 0 … 1, that keeps its logits."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.logits = network, []
+
+    def forward(self, pixels):
+        found = self.network(pixels * 255)
+        self.logits.append(found.detach())
+        return found
+
+
+def pattern(shape):
+    """-1 … 1 for NCHW images, the same for each: (7 p mod 11 - 5) / 5, p counted as in HWC."""
+    _, channels, height, width = shape
+    p = torch.arange(height * width * channels)
+    offsets = ((7 * p % 11).double() - 5) / 5
+    return offsets.reshape(height, width, channels).permute(2, 0, 1).expand(shape)
+
+
+def apgd(network, x, y, epsilon, steps):
+    """For each run the losses of each image. The cross entropy is told as log-odds, which rise with it."""
+    network.double()
+    x = x.double()
+    drawn = torch.rand
+    torch.rand = lambda shape: (pattern(shape) + 1) / 2
+    order = network(x).argsort(1, descending=True)
+    found = {"epsilon": epsilon, "steps": steps}
+    for name in ("log-odds", "dlr", "target 0", "target 4"):
+        model = Caught(network).eval()
+        rest = {"eps": epsilon / 255, "steps": steps}
+        if name.startswith("target"):
+            attack = torchattacks.APGDT(model, **rest)
+            # Counted from the largest logit, 1, which is the label's.
+            attack.target_class = int(name.split()[1]) + 2
+        else:
+            attack = torchattacks.APGD(model, loss="ce" if name == "log-odds" else "dlr", **rest)
+        attack.attack_single_run(x / 255, y)
+
+        def loss(z):
+            if name == "log-odds":
+                return log_odds(z, y)
+            if name == "dlr":
+                return ratio(z, y)
+            return attack.dlr_loss_targeted(z, y, order[:, attack.target_class - 1])
+
+        # APGDT first asks for the logits of the images themselves.
+        points = model.logits[-steps - 1 :]
+        losses = torch.stack([loss(z) for z in points], 1)
+        found[name] = [[float(f"{one:.6g}") for one in row] for row in losses.tolist()]
+    torch.rand = drawn
+    network.float()
+    return found
+
+
 def square(network, x, y, epsilons, queries):
     def unit(pixels):
         return network(pixels * 255)
@@ -229,6 +290,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--only", choices=list(JOBS))
+    parser.add_argument("--attacks", nargs="+", choices=["deepfool", "pgd", "apgd", "square"])
     chosen = parser.parse_args()
     for name, job in JOBS.items():
         if chosen.only not in (None, name):
@@ -245,28 +307,43 @@ def main():
             return x[chosen], y[chosen]
 
         torch.backends.mkldnn.enabled = False
-        attacks = foolbox.attacks
-        settings = job["pgd"]
-        xs, ys = first(settings["images"])
-        rest = (settings["epsilon"], settings["steps"])
-        some = first(job["deepfool"])
+        out = os.path.join(HERE, "..", "test", "fixtures", f"attacks-{name}.json.gz")
         queries = job["square"]
-        found = {
-            "versions": {
-                "torch": torch.__version__,
-                "foolbox": foolbox.__version__,
-                "torchattacks": torchattacks.__version__,
-            },
-            "positions": right[: max(job["deepfool"], queries["images"])].tolist(),
-            "deepfool-l2": deepfool(network, *some, attacks.L2DeepFoolAttack(), 2),
-            "deepfool-linf": deepfool(network, *some, attacks.LinfDeepFoolAttack(), np.inf),
-            "pgd": {
+        positions = right[: max(job["deepfool"], queries["images"])].tolist()
+        found = {}
+        if chosen.attacks:
+            with gzip.open(out) as file:
+                found = json.load(file)
+            if found["positions"] != positions:
+                parser.error(f"{out} has other images: make all attacks again, without --attacks")
+        asked = chosen.attacks or ["deepfool", "pgd", "apgd", "square"]
+        versions = {
+            "torch": torch.__version__,
+            "foolbox": foolbox.__version__,
+            "torchattacks": torchattacks.__version__,
+        }
+        found["versions"] = {**found.get("versions", {}), **{attack: versions for attack in asked}}
+        found["positions"] = positions
+        if "deepfool" in asked:
+            attacks = foolbox.attacks
+            some = first(job["deepfool"])
+            found["deepfool-l2"] = deepfool(network, *some, attacks.L2DeepFoolAttack(), 2)
+            found["deepfool-linf"] = deepfool(network, *some, attacks.LinfDeepFoolAttack(), np.inf)
+        if "pgd" in asked:
+            settings = job["pgd"]
+            xs, ys = first(settings["images"])
+            rest = (settings["epsilon"], settings["steps"])
+            found["pgd"] = {
                 "log-odds": pgd(network, xs, ys, log_odds, *rest),
                 "dlr": pgd(network, xs, ys, ratio, *rest),
-            },
-            "square": square(network, *first(queries["images"]), queries["epsilons"], queries["queries"]),
-        }
-        out = os.path.join(HERE, "..", "test", "fixtures", f"attacks-{name}.json.gz")
+            }
+        if "apgd" in asked and "apgd" in job:
+            settings = job["apgd"]
+            some = first(settings["images"])
+            found["apgd"] = apgd(network, *some, settings["epsilon"], settings["steps"])
+        if "square" in asked:
+            some = first(queries["images"])
+            found["square"] = square(network, *some, queries["epsilons"], queries["queries"])
         with open(out, "wb") as file:
             file.write(gzip.compress(json.dumps(found).encode(), 9, mtime=0))
         print(out, os.path.getsize(out))

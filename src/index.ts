@@ -193,7 +193,7 @@ export async function attack(
   model: Model,
   images: Dataset,
   name: AttackName,
-  settings: Pick<EvaluationSettings, 'search' | 'channels' | 'pgd' | 'square'>,
+  settings: Pick<EvaluationSettings, 'search' | 'channels' | 'pgd' | 'apgd' | 'square'>,
   { signal }: Pick<WorkOptions, 'signal'> = {},
 ): Promise<Attacked> {
   const { predicted } = await predict(model, images, { signal });

@@ -109,7 +109,7 @@ export type Attack = LineAttack | MinimisationAttack | BudgetAttack;
 /** The default attacks: the paper's two, and FGS without blank gradients. */
 export const DEFAULT_ATTACKS = ['fgs', 'fgs-unmasked', 'hc1'] as const;
 /** Attacks that are not limited to a line: slower and stronger than the paper's. */
-export const STRONGER_ATTACKS = ['pgd', 'deepfool-l2', 'deepfool-linf', 'square'] as const;
+export const STRONGER_ATTACKS = ['pgd', 'apgd', 'deepfool-l2', 'deepfool-linf', 'square'] as const;
 export const ATTACK_NAMES = [...DEFAULT_ATTACKS, ...STRONGER_ATTACKS] as const;
 export type AttackName = (typeof ATTACK_NAMES)[number];
 
@@ -117,6 +117,8 @@ export type AttackName = (typeof ATTACK_NAMES)[number];
 export interface Effort {
   /** Gradient steps per start, and starts per loss, of which there are two. */
   pgd: { steps: number; restarts: number };
+  /** Gradient steps of each run, and random starts with the log-odds and towards each class. */
+  apgd: { steps: number; restarts: number };
   /** Forward passes per image. */
   square: { queries: number };
 }
@@ -124,7 +126,20 @@ export interface Effort {
 /** The effort as given in a configuration, for the attacks that are run. */
 export type GivenEffort = { [Key in keyof Effort]?: Effort[Key] | undefined };
 
-export const EFFORT: Effort = { pgd: { steps: 40, restarts: 2 }, square: { queries: 1000 } };
+export const EFFORT: Effort = {
+  pgd: { steps: 40, restarts: 2 },
+  apgd: { steps: 150, restarts: 1 },
+  square: { queries: 1000 },
+};
+
+/** The effort as given, with the defaults where nothing is given. */
+export function effortOf({ pgd, apgd, square }: GivenEffort): Effort {
+  return {
+    pgd: pgd ?? EFFORT.pgd,
+    apgd: apgd ?? EFFORT.apgd,
+    square: square ?? EFFORT.square,
+  };
+}
 
 export const SEARCHES = ['bisection', 'scan'] as const;
 export const CHANNELS = ['reversed', 'kept'] as const;

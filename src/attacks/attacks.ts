@@ -1,7 +1,8 @@
 import type { Dataset } from '../data/dataset.js';
 import type { Network, Weights } from '../model/network.js';
-import { EFFORT, type Adversarials, type Attack, type AttackName } from './attack.js';
+import { effortOf, type Adversarials, type Attack, type AttackName } from './attack.js';
 import type { GivenEffort, Protocol } from './attack.js';
+import { apgd } from './apgd.js';
 import { classifierOf, originalsOf } from './classifier.js';
 import { deepfoolL2, deepfoolLinf } from './deepfool.js';
 import { fgs } from './fgs.js';
@@ -19,6 +20,7 @@ export const ATTACKS: Record<AttackName, Attack> = {
   'fgs-unmasked': fgsUnmasked,
   hc1,
   pgd,
+  apgd,
   'deepfool-l2': deepfoolL2,
   'deepfool-linf': deepfoolLinf,
   square,
@@ -51,7 +53,8 @@ export async function attackImages(
   const originals = originalsOf(data, positions);
   const classifier = classifierOf(network, weights);
   const { batch } = classifier;
-  const { search, channels, pgd = EFFORT.pgd, square = EFFORT.square } = settings;
+  const { search, channels } = settings;
+  const effort = effortOf(settings);
   const { signal } = options;
   const found = await adversarials();
   const { linf, l2 } = perturbationNorms(originals, found);
@@ -73,7 +76,7 @@ export async function attackImages(
       case 'minimisation':
         return attack.minimise(classifier, originals, options);
       case 'budget': {
-        const attempts = attack.attempts(classifier, originals, { pgd, square }, signal);
+        const attempts = attack.attempts(classifier, originals, effort, signal);
         return minimiseBudget(attempts, originals, { batch, ...options });
       }
     }

@@ -170,12 +170,16 @@ evaluation:                # optional, as is each of its keys
   # hc1            hot/cold with the closest class, as in the paper
   # Slower and stronger, with robust accuracy in the results:
   # pgd            projected gradient descent, from several starts
+  # apgd           Auto-PGD, which sets its own step lengths and leads to each class: the strongest
   # deepfool-l2, deepfool-linf   to the nearest boundary of the linearised network
   # square         random search without gradients
   attacks: [fgs, fgs-unmasked, hc1]
   # pgd:                   # how hard pgd tries, if it is among the attacks
   #   steps: 40            # gradient steps from each start: 1 or more
   #   restarts: 2          # starts for each of its two losses: 1 or more
+  # apgd:                  # the same for apgd
+  #   steps: 150           # gradient steps of each run: 1 or more
+  #   restarts: 1          # random starts with the log-odds and towards each class: 0 or more
   # square:                # the same for square
   #   queries: 1000        # forward passes for each image: 1 or more
   protocol: paper          # paper: attacks as for the published rows; corrected: as intended
@@ -192,8 +196,8 @@ published: {table: 1, row: B1}
 # expect:
 #   baseline: lenet.baseline.json   # relative to this file; bang check --update-baseline writes it
 #   accuracy: {min: 98.5}           # percent; at least, and at most:
-#   fgs_rate: {max: 5}              # of any attack: fgs, fgs_unmasked, hc1, pgd, deepfool_l2,
-#                                   # deepfool_linf, square
+#   fgs_rate: {max: 5}              # of any attack: fgs, fgs_unmasked, hc1, pgd, apgd,
+#                                   # deepfool_l2, deepfool_linf, square
 #   blank_rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
 #   hc1_linf_mean: {deviations: 5, margin: 2}   # around the baseline's mean: 5 of its standard
 #                                   # deviations over seeds, or 2, whichever is wider

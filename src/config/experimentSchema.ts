@@ -162,7 +162,7 @@ const evaluationSchema = mapping({
     .overwrite((chosen) => ATTACK_NAMES.filter((name) => chosen.includes(name)))
     .default([...DEFAULT_ATTACKS])
     .describe(
-      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero; pgd, deepfool-l2, deepfool-linf and square (which sees no gradients) are slower and stronger.',
+      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero; pgd, apgd (the strongest), deepfool-l2, deepfool-linf and square (which sees no gradients) are slower and stronger.',
     )
     .meta({ uniqueItems: true }),
   pgd: mapping({
@@ -175,6 +175,16 @@ const evaluationSchema = mapping({
   })
     .optional()
     .describe('How hard pgd tries.'),
+  apgd: mapping({
+    steps: integer(1).default(EFFORT.apgd.steps).describe('Gradient steps of each run.'),
+    restarts: integer(0)
+      .default(EFFORT.apgd.restarts)
+      .describe(
+        'Random starts, each with the log-odds and towards each other class, after the runs without one.',
+      ),
+  })
+    .optional()
+    .describe('How hard apgd tries.'),
   square: mapping({
     queries: integer(1).default(EFFORT.square.queries).describe('Forward passes for each image.'),
   })

@@ -66,14 +66,15 @@ function namingFigures(problem: Problem): Problem {
 
 /**
  * Fills in search and channels from the protocol where the config leaves them out. Keeps only what counts:
- * `pgd` and `square` for attacks that are made, and keys of the training that do not just say the default.
+ * `pgd`, `apgd` and `square` for attacks that are made, and keys of the training that do not just say the default.
  */
 function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
-  const { images, attacks, pgd, square, protocol, pass } = parsed.evaluation;
+  const { images, attacks, pgd, apgd, square, protocol, pass } = parsed.evaluation;
   const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
     parsed.evaluation;
   const effort = {
     ...(attacks.includes('pgd') && { pgd: pgd ?? EFFORT.pgd }),
+    ...(attacks.includes('apgd') && { apgd: apgd ?? EFFORT.apgd }),
     ...(attacks.includes('square') && { square: square ?? EFFORT.square }),
   };
   return {

@@ -103,6 +103,7 @@ const resultSchema = z.object({
     evaluation: z
       .object({
         pgd: z.object({ steps: count.min(1), restarts: count.min(1) }).optional(),
+        apgd: z.object({ steps: count.min(1), restarts: count }).optional(),
         square: z.object({ queries: count.min(1) }).optional(),
       })
       .optional(),

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { EFFORT, type Attack } from '../attacks/attack.js';
+import { effortOf, type Attack } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
@@ -55,11 +55,11 @@ export async function estimateSeconds(
 }
 
 /** Forward passes for each image. On a line: half of the doublings to the limit and halvings to the width. */
-function roundsOf(attack: Attack, { search, pgd, square }: Config['evaluation']): number {
+function roundsOf(attack: Attack, evaluation: Config['evaluation']): number {
   if (attack.kind !== 'line') {
-    return attack.passes({ pgd: pgd ?? EFFORT.pgd, square: square ?? EFFORT.square });
+    return attack.passes(effortOf(evaluation));
   }
-  if (search === 'scan') return SCAN_ROUNDS;
+  if (evaluation.search === 'scan') return SCAN_ROUNDS;
   const { limit, width } = attack.bisection;
   return (Math.log2(limit) + Math.log2(limit / width)) / 2 + 3;
 }

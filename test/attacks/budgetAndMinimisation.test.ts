@@ -161,7 +161,11 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
 
   it('is attacked with integers, image by image, whatever the company and order', async () => {
     const { network, weights, test, originals, classifier } = subject;
-    const effort = { pgd: { steps: 4, restarts: 2 }, square: { queries: 20 } };
+    const effort = {
+      pgd: { steps: 4, restarts: 2 },
+      apgd: { steps: 4, restarts: 1 },
+      square: { queries: 20 },
+    };
     const settings = { search: 'bisection', channels: 'kept', ...effort } as const;
     const { positions, size } = originals(6);
     const mixed = [4, 1].map((i) => positions[i]);

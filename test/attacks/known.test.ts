@@ -68,7 +68,11 @@ function attack(
   settings: Partial<Protocol> & { restarts?: number; queries?: number } = {},
 ): Promise<AttackResult> {
   const { search = 'bisection', channels = 'kept', restarts = 1, queries = 20 } = settings;
-  const effort = { pgd: { steps: 10, restarts }, square: { queries } };
+  const effort = {
+    pgd: { steps: 10, restarts },
+    apgd: { steps: 20, restarts },
+    square: { queries },
+  };
   const positions = Uint32Array.from({ length: data.count }, (_, i) => i);
   return attackImages(ATTACKS[name], network, weights, data, positions, {
     ...{ search, channels, ...effort },
@@ -104,7 +108,7 @@ describe('stronger attacks, where the smallest L∞ is known', () => {
       away.map((distance) => signs.map((sign) => GREY - distance * sign)),
     );
 
-  it.each(['pgd', 'deepfool-l2', 'deepfool-linf'] as const)('%s finds it', async (name) => {
+  it.each(['pgd', 'apgd', 'deepfool-l2', 'deepfool-linf'] as const)('%s finds it', async (name) => {
     const { linf } = await attack(name, linear(), { restarts: 2 });
     expect(linf).toEqual(smallest);
   });
@@ -120,7 +124,7 @@ describe('stronger attacks, where the smallest L∞ is known', () => {
 
   // Classes 1 and 2 have opposite gradients, both as far away: their sum, the log-odds' gradient, is
   // zero. Only the other loss chooses between them.
-  it('PGD tries the difference-of-logits ratio too', async () => {
+  it.each(['pgd', 'apgd'] as const)('%s tries the difference-of-logits ratio too', async (name) => {
     const opposite = [0, 1, -1].map((factor) => signs.map((sign) => (factor * sign) / PIXELS));
     const across = signs.map((sign, i) => GREY + (i % 2 ? 1 : -1) * sign);
     expect(dot(across, signs)).toBe(dot(Array<number>(PIXELS).fill(GREY), signs));
@@ -128,7 +132,7 @@ describe('stronger attacks, where the smallest L∞ is known', () => {
       Array<number>(PIXELS).fill(GREY),
       across,
     ]);
-    const { linf } = await attack('pgd', subject);
+    const { linf } = await attack(name, subject);
     expect(linf).toEqual(Float32Array.of(11, 11));
   });
 

@@ -158,12 +158,12 @@ async function galleryOf(
 
 function exampleSource({ name, run: { folder, result } }: Exhibit): ExampleSource {
   const { row, config } = result;
-  const { pgd, square } = config.evaluation ?? {};
+  const { pgd, apgd, square } = config.evaluation ?? {};
   return {
     name,
     weights: folder,
     attacks: attacksOf(result.row.attacks),
-    settings: { ...row.protocol, pgd, square },
+    settings: { ...row.protocol, pgd, apgd, square },
     images: row.images,
   };
 }
