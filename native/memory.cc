@@ -8,22 +8,6 @@
 namespace bang {
 namespace {
 
-#if defined(__wasm__)
-// WASI's allocator is for one thread.
-std::atomic_flag allocating = ATOMIC_FLAG_INIT;
-struct Lock {
-  Lock() {
-    while (allocating.test_and_set(std::memory_order_acquire)) {
-    }
-  }
-  ~Lock() { allocating.clear(std::memory_order_release); }
-};
-#else
-struct Lock {
-  Lock() {}
-};
-#endif
-
 std::atomic<size_t> heldBytes{0};
 
 struct Buffer {
@@ -60,26 +44,21 @@ Buffer sharedBuffers[SHARED_SLOTS];
 
 }  // namespace
 
+#if !defined(__wasm__)
 void* allocate(size_t bytes) {
   void* memory = nullptr;
 #if defined(BANG_EXACT_SCRATCH)
   // For the sanitizers: always a new block of exactly this size, filled with NaN.
   if (posix_memalign(&memory, 64, bytes + 64) == 0) memset(memory, 0xff, bytes + 64);
 #else
-  {
-    const Lock lock;
-    const size_t alignment = bytes < 4096 ? 64 : 4096;
-    memory = aligned_alloc(alignment, (bytes + 64 + alignment - 1) / alignment * alignment);
-  }
+  memory = aligned_alloc(4096, (bytes + 64 + 4095) / 4096 * 4096);
 #endif
   if (!memory) outOfMemory();
   return memory;
 }
 
-void release(void* memory) {
-  const Lock lock;
-  free(memory);
-}
+void release(void* memory) { free(memory); }
+#endif
 
 float* scratch(int slot, size_t floats) { return scratchBuffers.slots[slot].atLeast(floats); }
 float* sharedScratch(int slot, size_t floats) { return sharedBuffers[slot].atLeast(floats); }

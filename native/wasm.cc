@@ -17,6 +17,8 @@ extern "C" {
 // These throw in JavaScript, through the frames of the module, whose destructors do not run.
 [[noreturn]] IMPORT("refuse") void importedRefuse(const char* message, size_t length);
 [[noreturn]] IMPORT("outOfMemory") void importedOutOfMemory();
+/// A task of another thread has ended in a trap.
+[[noreturn]] IMPORT("trapped") void importedTrapped();
 /// Starts a worker that calls `work(tasks, seen)` on this memory, with thread-local data at its beginning and
 /// the stack at its end.
 IMPORT("startWorker") void importedStartWorker(void* memory, size_t bytes, void* tasks, uint32_t seen);
@@ -60,6 +62,8 @@ Tasks* tasks = nullptr;
 int workers = 0;
 /// Whether this thread is in `tasks->run`.
 bool running = false;
+/// Whether a task has failed for another reason than a lack of memory.
+std::atomic<bool> trapped{false};
 
 bool call(Tasks::Task task, void* context, int i) {
   task(context, i);
@@ -86,7 +90,9 @@ void parallelFor(int count, void (*task)(void*, int), void* context) {
   running = true;
   const bool done = tasks->run(static_cast<uint32_t>(count), task, context, call);
   running = false;
-  if (!done) outOfMemory();
+  if (done) return;
+  if (trapped.exchange(false)) importedTrapped();
+  outOfMemory();
 }
 
 namespace {
@@ -149,7 +155,8 @@ EXPORT("work") void work(Tasks* of, uint32_t seen) {
 }
 
 /// Goes on after a task of this worker has thrown.
-EXPORT("workOn") void workOn(Tasks* of) {
+EXPORT("workOn") void workOn(Tasks* of, bool lackedMemory) {
+  if (!lackedMemory) trapped = true;
   of->fail();
   work(of, of->epoch() - 1);
 }

@@ -11,6 +11,7 @@ mkdir "$folder/bin"
 IFS=: read -ra places <<<"$PATH"
 for place in "${places[@]}"; do
   for file in "$place"/*; do
+    [ -x "$file" ] || continue
     name=${file##*/}
     case $name in
       *[cg]++* | *gcc* | cc | c[89]9* | *clang* | zig | *-cpp* | cpp* | tcc | icx | icpx) ;;

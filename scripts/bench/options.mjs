@@ -34,6 +34,12 @@ export async function parse(args) {
       },
       quick: { type: 'boolean', describe: 'a look at whether it works: the times mean little' },
       json: { type: 'string', requiresArg: true, describe: 'write the results to this file too' },
+      compare: {
+        array: true,
+        type: 'string',
+        requiresArg: true,
+        describe: 'measure nothing: compare two files that --json has written',
+      },
       peer: {
         type: 'string',
         requiresArg: true,
@@ -52,7 +58,10 @@ export async function parse(args) {
       },
       kernels: { type: 'boolean', describe: 'also time single native kernels, layer by layer' },
     })
-    .check(({ runs }) => {
+    .check(({ runs, compare }) => {
+      if (compare && compare.length !== 2) {
+        throw new UserError(`--compare takes two files, not ${compare.length}`);
+      }
       if (runs === undefined || (Number.isInteger(runs) && runs >= 1 && runs <= 1e6)) return true;
       throw new UserError(`--runs must be a whole number from 1 to 1000000, not ${runs}`);
     })

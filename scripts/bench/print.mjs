@@ -30,6 +30,21 @@ export function printResults({ entries, kernels, peak, peer, beside }) {
   print(`\n${FOOTNOTE}`);
 }
 
+/** @param rows a job in each, with its entry before and after */
+export function printComparison(rows) {
+  const head = ['job', 'before\nms', 'after\nms', 'after /\nbefore', 'before on', 'after on'];
+  const on = ({ engine, threads }) => `${engine}, ${threads} thread${threads === 1 ? '' : 's'}`;
+  const cells = rows.map(({ job, before, after, ratio }) => [
+    job,
+    time(before.ms),
+    time(after.ms),
+    ratio.toFixed(3),
+    on(before),
+    on(after),
+  ]);
+  print(tableOf(head, cells, [0, 4, 5]));
+}
+
 function jobTable(entries, peer, beside) {
   const head = ['job', 'median\nms', 'least\nms', 'runs', 'GFLOP/s', 'of peak\n%'];
   if (beside) head.push(`${beside}\nms`, `${beside} /\nours`);

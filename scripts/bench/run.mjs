@@ -3,6 +3,7 @@ import { messageOf, UserError } from '#bang/base/errors.js';
 import { writeFileAtomic } from '#bang/base/files.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { NETWORKS } from '#bang/model/networks.js';
+import { compare } from './compare.mjs';
 import { evaluate, prepareEvaluation } from './evaluation.mjs';
 import { forward } from './forward.mjs';
 import { kernelsOf } from './kernels.mjs';
@@ -16,7 +17,8 @@ import { rounded } from './timing.mjs';
 export async function run(args) {
   try {
     const options = await parse(args);
-    if (options) await bench(options);
+    if (options?.compare) compare(options.compare);
+    else if (options) await bench(options);
     return 0;
   } catch (error) {
     process.stderr.write(`bench: ${messageOf(error)}\n`);

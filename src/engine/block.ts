@@ -1,7 +1,6 @@
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { KernelBackend } from './kernels/backend.js';
-import type { Memory } from './kernels/binding.js';
 
 /**
  * Tensors in one block of memory, group after group, so that element-wise operations can process a
@@ -12,8 +11,8 @@ export interface Block {
   views: tf.Tensor[][];
   /** For each group, tensors that cover all of its values: one [n], or the views if memory is not shared. */
   runs: tf.Tensor[][];
-  /** The memory, where the garbage collector does not free it. */
-  memory?: Memory;
+  /** Frees the memory, where the garbage collector does not. */
+  release?: () => void;
 }
 
 /** A block of tensors with copies of these values. A tidy does not free it; use `disposeBlock`. */
@@ -26,9 +25,18 @@ export function makeBlock(
   }
   const count = groups.flat().reduce((sum, { data }) => sum + data.length, 0);
   const backend = tf.backend();
-  const own = backend instanceof KernelBackend ? backend.binding.allocate(4 * count) : undefined;
-  const memory = own ? new Float32Array(own.buffer, own.offset, count) : new Float32Array(count);
-  const block: Block = { views: [], runs: [], ...(own && { memory: own }) };
+  const block: Block = { views: [], runs: [] };
+  let memory: Float32Array;
+  if (backend instanceof KernelBackend) {
+    const { binding } = backend;
+    const own = binding.allocate(4 * count);
+    memory = new Float32Array(own.buffer, own.offset, count);
+    block.release = () => {
+      binding.release(own);
+    };
+  } else {
+    memory = new Float32Array(count);
+  }
   let end = 0;
   for (const group of groups) {
     const begin = end;
@@ -42,10 +50,9 @@ export function makeBlock(
   return block;
 }
 
-export function disposeBlock({ views, runs, memory }: Block): void {
+export function disposeBlock({ views, runs, release }: Block): void {
   tf.dispose([views, runs]);
-  const backend = tf.backend();
-  if (memory && backend instanceof KernelBackend) backend.binding.release(memory);
+  release?.();
 }
 
 /**

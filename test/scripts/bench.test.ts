@@ -111,6 +111,35 @@ describe('npm run bench', () => {
     }
   });
 
+  it('compares what two runs have written', () => {
+    const entry = { job: 'lenet.step.bang', ms: 4, engine: 'native', threads: 2 };
+    const files = [4, 3].map((ms, i) => {
+      const file = path.join(folder, `compared-${i}.json`);
+      writeFileSync(
+        file,
+        JSON.stringify([
+          { ...entry, ms },
+          { ...entry, job: `other-${i}` },
+        ]),
+      );
+      return file;
+    });
+    const { status, stdout } = bench('--compare', ...files);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/lenet\.step\.bang +│ +4\.00 │ +3\.00 │ +0\.750 │ native, 2 threads/);
+    expect(stdout).not.toContain('other');
+    const damaged = path.join(folder, 'damaged.json');
+    writeFileSync(damaged, '{}');
+    expect(bench('--compare', files[0], damaged)).toMatchObject({
+      status: 2,
+      stderr: `bench: ${damaged} is not what --json writes\n`,
+    });
+    expect(bench('--compare', files[0], 'none.json').stderr).toMatch(
+      /^bench: cannot read none.json: /,
+    );
+    expect(bench('--compare', files[0]).stderr).toMatch(/^bench: --compare takes two files, not 1/);
+  });
+
   it('puts the best of a peer beside each job', () => {
     const python = interpreter(
       'peer',

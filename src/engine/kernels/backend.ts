@@ -86,10 +86,12 @@ export class KernelBackend extends MathBackendCPU {
     return this.#blocks.has(tensor.dataId);
   }
 
-  /** Copies the values of pooled tensors, because the caller may keep them after the memory is reused. */
+  /** Copies values in memory that the garbage collector does not free, because the caller may keep them for longer. */
   override readSync(dataId: DataId): tf.backend_util.BackendValues {
     const values = super.readSync(dataId);
-    return this.#blocks.has(dataId) ? (values as tf.TypedArray).slice() : values;
+    if (!ArrayBuffer.isView(values)) return values;
+    const isOurs = this.#blocks.has(dataId) || values.buffer instanceof SharedArrayBuffer;
+    return isOurs ? values.slice() : values;
   }
 
   override disposeData(dataId: DataId, force = false): boolean {

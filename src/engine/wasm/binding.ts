@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import os from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { wasmFile, wasmStamp } from '../../../native/build.mjs';
 import { messageOf } from '../../base/errors.js';
@@ -23,7 +24,7 @@ interface Exports {
 const PAGE = 65_536;
 /** All that 32 bits can address but one page, with which the size fits in 32 bits. */
 const MOST_PAGES = 65_535;
-const FEWEST_PAGES = 64;
+const FEWEST_PAGES = 256;
 
 let loaded: LoadedBinding | undefined;
 
@@ -45,14 +46,19 @@ function load(): Binding {
   return bindingOf(module, newMemory());
 }
 
-/** Memory that can grow as far as this process may. */
+/**
+ * As much memory as this process may have, up to half of the machine's. Only what is written takes memory. It does not
+ * grow, because a thread may not learn at once that another has let it.
+ */
 function newMemory(): WebAssembly.Memory {
-  for (let maximum = MOST_PAGES; ; maximum = Math.floor(maximum / 2)) {
+  const half = Math.floor(os.totalmem() / 2 / PAGE);
+  for (let pages = Math.min(MOST_PAGES, Math.max(half, FEWEST_PAGES)); ;) {
     try {
-      return new WebAssembly.Memory({ initial: FEWEST_PAGES, maximum, shared: true });
+      return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     } catch (error) {
-      // The whole maximum is reserved, which a limit on address space can refuse.
-      if (maximum / 2 < FEWEST_PAGES) throw error;
+      // A limit on address space, or strict accounting of memory.
+      pages = Math.floor(pages / 2);
+      if (pages < FEWEST_PAGES) throw error;
     }
   }
 }
@@ -79,12 +85,10 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
   wasm._initialize();
   const base = wasm.arguments();
   const most = wasm.mostArguments();
-  // A shared buffer stays valid when the memory grows, and what they refer to lies at its beginning.
-  const bytes = new Uint8Array(memory.buffer);
-  const words = new Int32Array(memory.buffer);
-  const doubles = new Float64Array(memory.buffer);
-  /** Every buffer that the memory has had. */
-  const buffers = new WeakSet<ArrayBufferLike>([memory.buffer]);
+  const { buffer } = memory;
+  const bytes = new Uint8Array(buffer);
+  const words = new Int32Array(buffer);
+  const doubles = new Float64Array(buffer);
 
   function startWorker(own: number, size: number, tasks: number, seen: number): void {
     const workerData: WorkerData = { module, memory, own, bytes: size, tasks, seen };
@@ -101,14 +105,8 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
     worker.on('error', () => undefined);
   }
 
-  function buffer(): ArrayBufferLike {
-    const { buffer } = memory;
-    buffers.add(buffer);
-    return buffer;
-  }
-
   function inPlace(values: ArrayBufferView): boolean {
-    return buffers.has(values.buffer);
+    return values.buffer === buffer;
   }
 
   /** Writes an argument; the copy, if one had to be made. */
@@ -144,7 +142,7 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
     );
     const at = same?.at ?? allocate(value.byteLength);
     copies.push({ of: value, at, argument });
-    if (!same) new Uint8Array(buffer(), at, value.byteLength).set(bytesOf(value));
+    if (!same) new Uint8Array(buffer, at, value.byteLength).set(bytesOf(value));
     return at;
   }
 
@@ -157,7 +155,7 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
       }
     }
     for (const { of, at } of written) {
-      bytesOf(of).set(new Uint8Array(buffer(), at, of.byteLength));
+      bytesOf(of).set(new Uint8Array(buffer, at, of.byteLength));
     }
   }
 
@@ -213,10 +211,7 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
     setLevel: (name) => {
       if (name !== 'wasm') throw new TypeError(`WebAssembly does not have the level ${name}`);
     },
-    allocate: (count) => {
-      const offset = allocate(count);
-      return { buffer: buffer(), offset };
-    },
+    allocate: (count) => ({ buffer, offset: allocate(count) }),
     release: ({ offset }) => {
       wasm.release(offset);
     },

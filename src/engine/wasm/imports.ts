@@ -1,3 +1,5 @@
+export class OutOfMemory extends Error {}
+
 /** What the module calls on any thread, as `native/wasm.cc` declares it. */
 export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
   return {
@@ -8,7 +10,10 @@ export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
         throw new TypeError(new TextDecoder().decode(bytes));
       },
       outOfMemory: (): never => {
-        throw new Error('not enough memory');
+        throw new OutOfMemory('not enough memory');
+      },
+      trapped: (): never => {
+        throw new Error('a kernel has failed on another thread');
       },
       now: () => performance.now() / 1000,
       startWorker: () => {
