@@ -13,6 +13,7 @@ import { packageRoot } from '#bang/base/files.js';
 import { ENGINE } from '../engine.js';
 import { between } from '../random.js';
 import { randomNetwork } from '../randomNetworks.js';
+import { poke } from '../tensors.js';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -40,15 +41,6 @@ afterAll(() => {
   binding.setLevel(binding.levels()[0]);
   binding.setThreads(2);
 });
-
-/** Sets one value of a weight. */
-function poke(parameter: tf.Tensor, at: number, value: number): void {
-  const values = parameter.dataSync<'float32'>().slice();
-  values[at] = value;
-  tf.tidy(() => {
-    assign(parameter, tf.tensor(values, parameter.shape));
-  });
-}
 
 function pixels(spec: NetworkSpec, count: number, seed: number): tf.Tensor4D {
   const random = makeRandom(seed, 'pixels');

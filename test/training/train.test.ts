@@ -16,6 +16,7 @@ import { dropoutMasks } from '#bang/training/step.js';
 import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
 import { ENGINE } from '../engine.js';
 import { between } from '../random.js';
+import { poke } from '../tensors.js';
 
 const settings: TrainingSettings = {
   iterations: 12,
@@ -146,14 +147,13 @@ describe('training', () => {
     await expect(weightsAfter(dead)).rejects.toThrow(/no longer finite at iteration \d+/);
     // Weights that become NaN in a step whose loss is still a number.
     const state = initialState(network, 1);
-    const last = state.velocities.layers.get('ip2')!.bias.dataSync();
-    last[9] = NaN;
+    poke(state.velocities.layers.get('ip2')!.bias, 9, NaN);
     const one = train(network, { ...settings, iterations: 1 }, 1, { train: data }, state);
     await expect(one).rejects.toThrow(/^a weight is no longer finite at iteration 1: lower/);
     // A snapshot or checkpoint between two lines of the log is not written with such weights.
     for (const early of [{ snapshots: 1 }, { checkpointEvery: 1 }]) {
       const begun = initialState(network, 1);
-      begun.velocities.layers.get('ip2')!.bias.dataSync()[9] = NaN;
+      poke(begun.velocities.layers.get('ip2')!.bias, 9, NaN);
       const hooks = { snapshot: vi.fn(), checkpoint: vi.fn() };
       const two = { ...settings, iterations: 2, logEvery: 2, ...early };
       await expect(train(network, two, 1, { train: data }, begun, hooks)).rejects.toThrow(

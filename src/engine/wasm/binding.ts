@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { wasmFile, wasmStamp } from '../../../native/build.mjs';
 import { messageOf } from '../../base/errors.js';
 import type { Binding, LoadedBinding } from '../kernels/binding.js';
-import { importsOf } from './imports.js';
+import { importsOf, OutOfMemory } from './imports.js';
 import type { WorkerData } from './worker.js';
 
 /** The exports of the module, which `native/wasm.cc` documents. Pointers are byte offsets in its memory. */
@@ -173,7 +173,7 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
 
   function allocate(count: number): number {
     // From here on it is a 32-bit number.
-    if (count > MOST_PAGES * PAGE) throw new Error('not enough memory');
+    if (count > MOST_PAGES * PAGE) throw new OutOfMemory('not enough memory');
     return enter(() => wasm.allocate(count)) >>> 0;
   }
 

@@ -1,6 +1,6 @@
 // A computing thread: an instance of the module over the memory of the thread that started it.
 import { workerData } from 'node:worker_threads';
-import { importsOf } from './imports.js';
+import { importsOf, OutOfMemory } from './imports.js';
 
 /** What a worker is started with; `native/wasm.cc` says what the numbers are. */
 export interface WorkerData {
@@ -16,7 +16,7 @@ interface WorkerExports {
   __wasm_init_tls: (memory: number) => void;
   __stack_pointer: WebAssembly.Global;
   work: (tasks: number, seen: number) => void;
-  workOn: (tasks: number) => void;
+  workOn: (tasks: number, lackedMemory: boolean) => void;
 }
 
 const { module, memory, own, bytes, tasks, seen } = workerData as WorkerData;
@@ -24,14 +24,15 @@ const instance = new WebAssembly.Instance(module, importsOf(memory));
 const { __wasm_init_tls, __stack_pointer, work, workOn } =
   instance.exports as unknown as WorkerExports;
 __wasm_init_tls(own);
-for (let done = false, failed = false; !done;) {
+let failure: unknown;
+for (let done = false; !done;) {
   __stack_pointer.value = own + bytes;
   try {
-    if (failed) workOn(tasks);
-    else work(tasks, seen);
+    if (failure === undefined) work(tasks, seen);
+    else workOn(tasks, failure instanceof OutOfMemory);
     done = true;
-  } catch {
-    // A task ran out of memory. The thread that waits for it says so.
-    failed = true;
+  } catch (error) {
+    // The thread that waits for the task says what went wrong.
+    failure = error;
   }
 }
