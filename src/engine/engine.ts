@@ -82,19 +82,18 @@ async function startOwn(
   threads: number,
 ): Promise<Engine> {
   if (wanted === 'cpu') return await startCpu();
+  if (wanted === 'wasm') return await startWasm(threads);
   const native = loadNative();
-  if (wanted === 'wasm' || (wanted === 'auto' && 'problem' in native)) {
-    return await startWasm(threads, wanted === 'auto' && 'problem' in native ? native.problem : '');
-  }
   if ('problem' in native) {
+    if (wanted === 'auto') return await startWasm(threads, native.problem);
     throw new UserError(`the native engine cannot be used: ${native.problem}; ${REMEDY}`);
   }
   await startKernels('native', native.binding, threads);
   return { name: 'native', description: `native kernels (${native.binding.level()})`, threads };
 }
 
-/** `noNative`: why the native engine, which is faster, is not used, if that was not the user's choice. */
-async function startWasm(threads: number, noNative: string): Promise<Engine> {
+/** `noNative`: why the native engine, which is faster, cannot be used, if that is why this one is. */
+async function startWasm(threads: number, noNative = ''): Promise<Engine> {
   const loaded = loadWasm();
   if ('problem' in loaded) {
     const others = noNative && `, nor the native engine: ${noNative}; ${REMEDY}`;
