@@ -12,6 +12,13 @@
 #include "levels.h"
 #include "memory.h"
 
+#if defined(_WIN32)
+#define NOMINMAX
+#include <windows.h>
+#elif defined(__APPLE__)
+#include <dlfcn.h>
+#endif
+
 const bang::Kernels* bang::kernels = nullptr;
 
 void bang::refuse(const std::string& message) { throw std::invalid_argument(message); }
@@ -162,11 +169,26 @@ Napi::Value control(const Napi::CallbackInfo& info) {
   return guarded(info, [&] { return FUNCTION(info); });
 }
 
+/// Node unloads an addon with the last thread that uses it, but the thread pool lives on in its code. On Linux
+/// the linker sees to it.
+void stayLoaded() {
+#if defined(_WIN32)
+  HMODULE self;
+  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+                     reinterpret_cast<LPCSTR>(&stayLoaded), &self);
+#elif defined(__APPLE__)
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&stayLoaded), &self))
+    dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
+#endif
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   {
     std::lock_guard<std::mutex> lock(oneAtATime);
     if (!kernels) kernels = availableLevels().front();
   }
+  stayLoaded();
   const auto define = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };

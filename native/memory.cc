@@ -1,9 +1,9 @@
 #include "memory.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <atomic>
+#include <new>
 
 namespace bang {
 namespace {
@@ -45,19 +45,27 @@ Buffer sharedBuffers[SHARED_SLOTS];
 }  // namespace
 
 #if !defined(__wasm__)
-void* allocate(size_t bytes) {
-  void* memory = nullptr;
+namespace {
+
 #if defined(BANG_EXACT_SCRATCH)
-  // For the sanitizers: always a new block of exactly this size, filled with NaN.
-  if (posix_memalign(&memory, 64, bytes + 64) == 0) memset(memory, 0xff, bytes + 64);
+// For the sanitizers: always a new block of exactly this size, filled with NaN.
+constexpr size_t ALIGNMENT = 64;
 #else
-  memory = aligned_alloc(4096, (bytes + 64 + 4095) / 4096 * 4096);
+constexpr size_t ALIGNMENT = 4096;
 #endif
+
+}  // namespace
+
+void* allocate(size_t bytes) {
+  void* memory = ::operator new(bytes + 64, std::align_val_t{ALIGNMENT}, std::nothrow);
   if (!memory) outOfMemory();
+#if defined(BANG_EXACT_SCRATCH)
+  memset(memory, 0xff, bytes + 64);
+#endif
   return memory;
 }
 
-void release(void* memory) { free(memory); }
+void release(void* memory) { ::operator delete(memory, std::align_val_t{ALIGNMENT}); }
 #endif
 
 float* scratch(int slot, size_t floats) { return scratchBuffers.slots[slot].atLeast(floats); }

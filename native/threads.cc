@@ -1,8 +1,7 @@
 // The thread pool on the threads of the system.
 #include "threads.h"
 
-#include <time.h>
-
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -117,9 +116,7 @@ void parallelFor(int count, void (*task)(void*, int), void* context) {
 }
 
 double now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace bang

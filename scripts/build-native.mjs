@@ -11,8 +11,10 @@ import {
   BUILD,
   compileAddon,
   findCompiler,
+  findZig,
   kernelFile,
   kernelFiles,
+  WINDOWS_FLAGS,
   work,
 } from '../native/build.mjs';
 
@@ -38,8 +40,17 @@ async function haveKernels() {
 
 async function build() {
   const name = kernelFile();
-  if (process.platform === 'win32') throw new Error('there are none for Windows');
-  await compileAddon(await findCompiler(), path.join(BUILD, name));
+  const options = {};
+  let compiler;
+  if (process.platform === 'win32') {
+    // Whose linker can make a list of what Node exports.
+    compiler = await findZig();
+    if (!compiler) throw new Error('Zig was not found (pip install ziglang)');
+    options.flags = WINDOWS_FLAGS;
+  } else {
+    compiler = await findCompiler();
+  }
+  await compileAddon(compiler, path.join(BUILD, name), options);
   // Those of earlier sources.
   for (const other of readdirSync(BUILD)) {
     if (other.endsWith('.node') && other !== name) removed(path.join(BUILD, other));

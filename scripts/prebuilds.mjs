@@ -17,6 +17,7 @@ const SYSTEMS = {
   'linux-arm64-musl': ['linux', 'arm64', 'aarch64-linux-musl'],
   'darwin-x64': ['darwin', 'x64', `x86_64-macos.${MACOS}`],
   'darwin-arm64': ['darwin', 'arm64', `aarch64-macos.${MACOS}`],
+  'win32-x64': ['win32', 'x64', 'x86_64-windows-gnu'],
 };
 
 const zig = await findZig();

@@ -40,12 +40,35 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
     } finally {
       closeSync(descriptor);
     }
-    renameSync(temporary, file);
+    replaceFile(temporary, file);
   } catch (error) {
     removeIfThere(temporary);
     throw new UserError(`cannot write ${file}: ${reason(error)}`);
   }
   removeParts(file);
+}
+
+/** For how long, in ms, the rename of a file is tried again while others have it open. */
+const PATIENCE = 2000;
+
+/**
+ * Renames a file, in the place of one that may be there. Windows refuses that for as long as another program has
+ * either of them open: a scanner for viruses, an index of files.
+ *
+ * @throws the system's error
+ */
+export function replaceFile(from: string, to: string): void {
+  const end = Date.now() + PATIENCE;
+  for (let pause = 1; ; pause *= 2) {
+    try {
+      renameSync(from, to);
+      return;
+    } catch (error) {
+      const mayPass = ['EPERM', 'EACCES', 'EBUSY'].includes(codeOf(error) ?? '');
+      if (process.platform !== 'win32' || !mayPass || Date.now() >= end) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
+    }
+  }
 }
 
 /** The name of a file that was written in part, and the process: `table.csv.123-0a1b2c3d.tmp`. */

@@ -17,13 +17,14 @@ export function thisProcess(): ProcessId {
 
 /**
  * Whether a process runs: undefined if this cannot be known from here. Containers may share a host name and
- * number their processes alike, so both must see the same processes.
+ * number their processes alike, so both must see the same processes. Where nothing says when a process was
+ * started, one with this number may be another.
  */
 export function isRunning({ pid, space, started }: ProcessId): boolean | undefined {
   if (space === undefined || space !== processSpace()) return undefined;
   if (!isAlive(pid)) return false;
   const now = startOf(pid);
-  return started === undefined || now === undefined || started === now;
+  return started === undefined || now === undefined ? undefined : started === now;
 }
 
 /** Names the processes that this one can see; undefined on a Linux without /proc. */

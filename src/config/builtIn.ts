@@ -15,13 +15,18 @@ const folder = path.join(packageRoot, 'configs');
 export function builtInNames(): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.yaml'))
-    .map((file) => file.slice(0, -'.yaml'.length).split(path.sep).join('/'))
+    .map((file) => asName(file.slice(0, -'.yaml'.length)))
     .sort();
+}
+
+/** Windows writes `ci\lenet-b1`. */
+function asName(given: string): string {
+  return given.split(path.sep).join('/');
 }
 
 /** The file of a configuration that comes with the program; undefined if none has this name. */
 export function builtInFile(name: string): string | undefined {
-  return builtInNames().includes(name) ? path.join(folder, `${name}.yaml`) : undefined;
+  return builtInNames().includes(asName(name)) ? path.join(folder, `${name}.yaml`) : undefined;
 }
 
 /** A configuration that comes with the program, as it is in its file. */
@@ -64,8 +69,9 @@ export function didYouMeanConfig(file: string, error: unknown): string {
   const near = didYouMean(file, error);
   if (near !== '' || codeOf(error) !== 'ENOENT') return near;
   // As it is called in a clone of the repository: configs/lenet-b1.yaml.
-  const bare = file.replace(/^(\.\/)?configs\//, '').replace(/\.ya?ml$/, '');
-  const name = bare === file ? nearest(file, builtInNames()) : builtInFile(bare) && bare;
+  const given = asName(file);
+  const bare = given.replace(/^(\.\/)?configs\//, '').replace(/\.ya?ml$/, '');
+  const name = bare === given ? nearest(given, builtInNames()) : builtInFile(bare) && bare;
   return name === undefined ? '' : `, did you mean ${name}, which comes with the program?`;
 }
 

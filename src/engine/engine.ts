@@ -47,10 +47,9 @@ export interface Engine {
 const BUILD = packageRoot.includes(`${sep}node_modules${sep}`)
   ? 'npm rebuild bang-gradients'
   : 'npm run build:native';
-const REMEDY =
-  process.platform === 'win32'
-    ? 'there are none for Windows'
-    : `install a C++ compiler (g++ or clang++), then: ${BUILD}`;
+const COMPILER =
+  process.platform === 'win32' ? 'Zig (pip install ziglang)' : 'a C++ compiler (g++ or clang++)';
+const REMEDY = `install ${COMPILER}, then: ${BUILD}`;
 
 /** Engines whose kernels tfjs knows. */
 const registered = new Set<EngineName>();

@@ -5,14 +5,13 @@ import {
   fsyncSync,
   openSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { codeOf, messageOf, UserError } from '../base/errors.js';
-import { parseJson, reason } from '../base/files.js';
+import { parseJson, reason, replaceFile } from '../base/files.js';
 import { isRunning, thisProcess, type ProcessId } from '../base/processes.js';
 
 /** In a folder of a run, a study, a sweep or a worker: says that a process works there. */
@@ -211,7 +210,7 @@ function removeDead(file: string, token: string): void {
   const aside = `${file}.${randomUUID()}.tmp`;
   if (read(file)?.holder.token !== token) return;
   try {
-    renameSync(file, aside);
+    replaceFile(file, aside);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return;
     throw error;

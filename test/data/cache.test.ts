@@ -460,7 +460,9 @@ describe('cacheFolder', () => {
     expect(cacheFolder({}, 'darwin')).toBe(path.join(home, 'Library', 'Caches', 'bang'));
     expect(cacheFolder({ LOCALAPPDATA: '/local' }, 'win32')).toBe(path.join('/local', 'bang'));
     for (const platform of ['linux', 'darwin', 'win32'] as const) {
-      expect(cacheFolder({ BANG_CACHE: '/mine', XDG_CACHE_HOME: '/xdg' }, platform)).toBe('/mine');
+      expect(cacheFolder({ BANG_CACHE: '/mine', XDG_CACHE_HOME: '/xdg' }, platform)).toBe(
+        path.resolve('/mine'),
+      );
     }
   });
 });

@@ -34,7 +34,7 @@ describe("the authors' weights, attacked", () => {
   // TensorFlow's own sum was used, 20 of 1000 images of LeNet came out otherwise.
   it.each([
     ['lenet', 'lenet.caffemodel.h5', 'lenet-r0', 1000],
-    // Logits of -20 000 whose differences decide: see test/long/authors-cifar10.test.ts.
+    // Logits of -20 000 whose differences decide: see test/long/authors.test.ts.
     ['cifar10-quick', 'cifar10_bang.caffemodel.h5', 'cifar10-b0', 300],
   ] as const)('%s, image by image as in the reference', async (model, file, name, images) => {
     const { train, test } = await loadData(model === 'lenet' ? 'mnist' : 'cifar10');

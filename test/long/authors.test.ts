@@ -13,6 +13,22 @@ import {
 import { networkWith } from '../fixtures.js';
 
 // All 10 000 test images: some minutes (npm run test:long).
+describe("the authors' LeNet R0, whole", () => {
+  it('by the exhaustive scan', async () => {
+    await startEngine({ engine: 'native' });
+    const reference = referenceOf('authors-lenet-r0.per-image.csv');
+    const { test } = await loadData('mnist');
+    const authors = { ...(await networkWith('lenet', 'lenet.caffemodel.h5')), test, reference };
+    const { evaluation, row } = await evaluated(authors, 'scan', ['fgs', 'hc1'], false);
+    const fgs = linfAgreement(authors, evaluation, 'fgs', 'fgs_linf_scan');
+    expect(fgs).toBeGreaterThanOrEqual(0.998);
+    const hc1 = linfAgreement(authors, evaluation, 'hc1', 'hc1_linf_scan');
+    expect(hc1).toBeGreaterThanOrEqual(0.985);
+    expect(row.attacks.fgs!.rate).toBeCloseTo(90.33, 1);
+    expect(row.attacks.hc1!.rate).toBeCloseTo(99.66, 1);
+  }, 600_000);
+});
+
 describe("the authors' CIFAR-10 B0, whole", () => {
   let authors: Authors;
 
