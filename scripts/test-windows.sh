@@ -34,8 +34,8 @@ if [ ! -d "$folder/copy/node_modules" ]; then
   cd "$folder/copy"
   npm ci --os=win32 --cpu=x64 --ignore-scripts
   npm install --no-save --os=win32 --cpu=x64 --ignore-scripts "vitest@$VITEST" "vite@$VITE"
-  unpack @rollup/wasm-node@4 node_modules/rollup
-  unpack "esbuild-wasm@$(version esbuild)" node_modules/esbuild
+  unpack @rollup/wasm-node@4 "$folder/copy/node_modules/rollup"
+  unpack "esbuild-wasm@$(version esbuild)" "$folder/copy/node_modules/esbuild"
   cd - >/dev/null
 fi
 git ls-files | tar c -T - | tar x -C "$folder/copy"

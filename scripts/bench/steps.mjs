@@ -41,7 +41,7 @@ export async function steps(name, options) {
       const { iteration, weights, velocities, interval } = state;
       const masks = dropoutMasks(network, settings.batch, seed, iteration);
       const images = batchOf(data.train, order(iteration));
-      const metrics = computeGradients(network, weights, gradients, images, bang, masks);
+      const metrics = computeGradients(network, weights, gradients, images, { bang, masks });
       const rate = learningRateAt(settings.learningRate, iteration);
       applyGradients(weights, velocities, gradients, { ...settings, rate });
       addBatch(interval, metrics);

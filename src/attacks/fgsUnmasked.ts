@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { logOddsGradient } from '../engine/ops/loss.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
 /**
@@ -17,10 +18,3 @@ export const fgsUnmasked: LineAttack = {
   bisection: { limit: 256, width: 1 },
   scan: WHOLE_SCALES,
 };
-
-/** The gradient [N,C] of log(Σ_{j≠y} e^{z_j}) − z_y with respect to the logits z [N,C]; labels y int32 [N]. */
-export function logOddsGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
-  const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32');
-  const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
-  return tf.sub(tf.softmax(others), label);
-}

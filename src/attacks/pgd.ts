@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
 import type { BudgetAttack, WithinBudgets } from './attack.js';
-import { logOddsGradient } from './fgsUnmasked.js';
+import { logOddsGradient } from '../engine/ops/loss.js';
 import type { Classifier, Originals } from './classifier.js';
 import { classOf } from '../model/predict.js';
 

@@ -30,6 +30,7 @@ interface EvalArguments extends ProtocolArguments {
   model?: NetworkName;
   on: 'test' | (typeof OTHER_IMAGES)[number];
   row?: string;
+  logitScale?: string;
   out?: string;
   set?: string[];
   engine?: EngineChoice;
@@ -64,6 +65,12 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         coerce: rowNamed,
         describe: 'the published row to compare with: R0, R1, B0 … B5',
       })
+      .option('logit-scale', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('logit-scale'),
+        describe: 'multiply the logits: what does a surer network change? (the same predictions)',
+      })
       .option('out', {
         type: 'string',
         requiresArg: true,
@@ -85,6 +92,10 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'with attacks that take steps, and robust accuracy',
       )
       .example(
+        '$0 eval lenet.caffemodel.h5 --logit-scale 6.5',
+        "B1's FGS columns of Table 1 out of R0, without any training",
+      )
+      .example(
         '$0 eval weights.safetensors --on train',
         'errors on the training images: is it better on some of them?',
       )
@@ -92,11 +103,24 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'With --on train or --on validation nothing is attacked and no folder is written. Validation images are those of the training files that the network was not trained on.',
       ) as never,
   handler: async (given) => {
-    const { weights, model, on, row, out, set = [], threads, dataDir, force, ...chosen } = given;
+    const {
+      weights,
+      model,
+      on,
+      row,
+      out,
+      set = [],
+      threads,
+      dataDir,
+      force,
+      logitScale,
+      ...chosen
+    } = given;
     if (on !== 'test') return printErrors(given, on);
     const { evaluation, engine } = await settingsOf([
       ...engineSetting(chosen.engine),
       ...protocolSettings(chosen),
+      ...(logitScale === undefined ? [] : [`evaluation.logitScale=${logitScale}`]),
       ...set,
     ]);
     const folder = out ?? path.join('runs', `eval-${nameOfWeights(weights)}`);
@@ -129,6 +153,7 @@ const OF_ATTACKS = [
   'channels',
   'set',
   'row',
+  'logitScale',
   'model',
   'out',
   'force',

@@ -151,6 +151,10 @@ training:
                            # for every epoch; the published rows: false
   # augment:               # how training images are changed, anew at each use; left out: not at all
   #   noise: 20            # standard deviation of Gaussian noise, in grey levels: above 0
+  # adversarial:           # trains on adversarial images in place of the others; left out: not at all
+  #   epsilon: 77          # the largest change of a pixel, in grey levels: above 0, at most 255
+  #   steps: 1             # 1: FGS; more: PGD from a random start
+  # labelSmoothing: 0.1    # the share of each label that is spread over all classes: between 0 and 1
   logEvery: 500            # iterations between two lines of the training log: 1 or more
   checkpointEvery: 1000    # iterations between two checkpoints: 1 or more
   # snapshots: 500         # iterations between two snapshots of the network, which are kept; left out: none
@@ -187,6 +191,7 @@ evaluation:                # optional, as is each of its keys
   #                        # every step and is slower (corrected)
   # channels: kept         # left out: as the protocol has it; reversed (paper) or kept (corrected): the
   #                        # colour channels of the direction of fgs and hc1
+  # logitScale: 6.5        # multiplies the last layer's weights before anything is measured: above 0; left out: 1
   pass: true               # whether to compute PASS, the perceptual similarity: true or false
 
 # The paper's row to compare with: table 1, row R0, R1 or B0 to B5. Optional.

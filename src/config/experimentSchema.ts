@@ -98,6 +98,9 @@ const pinnedWeights = mapping({
     .describe('The hash of its tensors: other weights at this path are refused.'),
 });
 
+const SHARE = 'a number above 0 and below 1';
+const UP_TO_255 = 'a number above 0, at most 255';
+
 const trainingSchema = mapping({
   from: z
     .union([text.min(1, { error: 'a path' }), pinnedWeights], {
@@ -138,6 +141,30 @@ const trainingSchema = mapping({
     .optional()
     .describe(
       'How training images are changed, anew each time they are used; left out: not at all.',
+    ),
+  adversarial: mapping({
+    epsilon: z
+      .number({ error: UP_TO_255 })
+      .gt(0, { error: UP_TO_255 })
+      .max(255, { error: UP_TO_255 })
+      .describe('The largest change of a pixel, in grey levels: above 0, at most 255.'),
+    steps: integer(1)
+      .default(1)
+      .describe(
+        'Steps along the sign of the gradient: 1 is FGS, more are PGD from a random start.',
+      ),
+  })
+    .optional()
+    .describe(
+      'Trains on adversarial images, found on the network as it is at each iteration, in place of the others; left out: not at all.',
+    ),
+  labelSmoothing: z
+    .number({ error: SHARE })
+    .gt(0, { error: SHARE })
+    .lt(1, { error: SHARE })
+    .optional()
+    .describe(
+      'The share of each label that is spread evenly over all classes: between 0 and 1; left out: none.',
     ),
   logEvery: integer(1).default(500).describe('Iterations between two lines of the training log.'),
   checkpointEvery: integer(1)
@@ -203,6 +230,11 @@ const evaluationSchema = mapping({
   search: oneOf(SEARCHES)
     .optional()
     .describe('Line search: bisection as in the paper, or scan, which tries every step (slow).'),
+  logitScale: positive()
+    .optional()
+    .describe(
+      'Multiplies the weights of the last layer before anything is measured. No prediction changes, but the loss gradient of a surer network underflows. Left out: 1.',
+    ),
   pass: trueOrFalse
     .default(true)
     .describe(

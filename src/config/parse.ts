@@ -69,8 +69,7 @@ function namingFigures(problem: Problem): Problem {
  * `pgd`, `apgd` and `square` for attacks that are made, and keys of the training that do not just say the default.
  */
 function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
-  const { images, attacks, pgd, apgd, square, protocol, pass } = parsed.evaluation;
-  const { search = PROTOCOL[protocol].search, channels = PROTOCOL[protocol].channels } =
+  const { images, attacks, pgd, apgd, square, protocol, search, channels, ...others } =
     parsed.evaluation;
   const effort = {
     ...(attacks.includes('pgd') && { pgd: pgd ?? EFFORT.pgd }),
@@ -80,7 +79,15 @@ function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
   return {
     ...parsed,
     training: briefTraining(parsed.training),
-    evaluation: { images, attacks, ...effort, protocol, search, channels, pass },
+    evaluation: {
+      images,
+      attacks,
+      ...effort,
+      protocol,
+      search: search ?? PROTOCOL[protocol].search,
+      channels: channels ?? PROTOCOL[protocol].channels,
+      ...others,
+    },
   };
 }
 

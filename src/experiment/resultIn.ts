@@ -2,6 +2,7 @@ import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
+import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
 import { type Row, summarise } from '../metrics/row.js';
@@ -71,11 +72,16 @@ export async function evaluateInto(
     ...settings,
     attacks: [],
   };
-  const evaluation = await evaluate(network, weights, test, settings, {
+  const { logitScale } = settings;
+  const measured =
+    logitScale === undefined ? weights : withScaledLogits(network, weights, logitScale);
+  const evaluation = await evaluate(network, measured, test, settings, {
     threads: threadCount(threads),
     progress,
     store: outcomesIn(folder.parts(key)),
     signal,
+  }).finally(() => {
+    if (measured !== weights) disposeWeights(measured);
   });
   folder.write('perImage', perImageCsv(evaluation));
   return summarise(evaluation, source.name);

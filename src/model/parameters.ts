@@ -127,7 +127,11 @@ export function exportWeights(network: Network, weights: Weights): Map<string, N
  *
  * @throws UserError if a tensor is missing, has another shape, or does not belong to the network
  */
-export function importWeights(network: Network, file: WeightFile, name: string): Weights {
+export function importWeights(
+  network: Network,
+  file: Pick<WeightFile, 'tensors'>,
+  name: string,
+): Weights {
   const known = new Set(network.weighted.flatMap((l) => [`${l.name}.weight`, `${l.name}.bias`]));
   if (network.spec.subtractMean) known.add(MEAN);
   const stranger = [...file.tensors.keys()].find((key) => !known.has(key));
@@ -158,6 +162,22 @@ export function importWeights(network: Network, file: WeightFile, name: string):
     return { weight: inner, bias };
   });
   return makeWeights(network, weights);
+}
+
+/**
+ * The weights of a network that differs in one thing: its logits are `scale` times as large. The caller disposes of
+ * them.
+ *
+ * @param scale above 0; weights and bias of the last layer are multiplied by it
+ */
+export function withScaledLogits(network: Network, weights: Weights, scale: number): Weights {
+  const tensors = exportWeights(network, weights);
+  const { name } = network.weighted.at(-1)!;
+  for (const key of [`${name}.weight`, `${name}.bias`]) {
+    const { shape, data } = tensors.get(key)!;
+    tensors.set(key, { shape, data: data.map((value) => value * scale) });
+  }
+  return importWeights(network, { tensors }, network.spec.name);
 }
 
 /** Shape in Caffe's layout: conv O×I×h×w, inner product out×in. */

@@ -61,7 +61,7 @@ function valuesOf(): tf.TypedArray[] {
   const data = { height, width, channels, classes: NETWORK.classes, count: BATCH, images, labels };
   const values = tf.tidy(() => {
     const batch = batchOf(data, labels);
-    const { loss } = computeGradients(network, weights, gradients, batch, BANG);
+    const { loss } = computeGradients(network, weights, gradients, batch, { bang: BANG });
     const tensors: tf.Tensor[] = [loss, ...gradients.block.views.flat()];
     return tensors.map((tensor) => tensor.dataSync().slice());
   });

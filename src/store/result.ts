@@ -105,6 +105,7 @@ const resultSchema = z.object({
         pgd: z.object({ steps: count.min(1), restarts: count.min(1) }).optional(),
         apgd: z.object({ steps: count.min(1), restarts: count }).optional(),
         square: z.object({ queries: count.min(1) }).optional(),
+        logitScale: z.number().optional(),
       })
       .optional(),
     published: z.object({ table: z.literal([1, 2]), row: z.string() }).optional(),
@@ -157,9 +158,11 @@ export function entryOf(results: readonly Result[]): Entry {
   const rows = results.map(({ row }) => row);
   const row = published && publishedRow(published.table, published.row);
   const departures = row ? departuresFrom(row, config) : [];
+  const { logitScale } = config.evaluation ?? {};
+  const scaled = logitScale === undefined ? [] : [`logits × ${logitScale}`];
   return {
     name: printable(name),
-    labels: [...labelsOf(rows[0]), ...departures.map(printable)],
+    labels: [...labelsOf(rows[0]), ...scaled, ...departures.map(printable)],
     departs: departures.length > 0,
     beta: layersText(bang?.beta),
     epsilon: layersText(bang?.epsilon),

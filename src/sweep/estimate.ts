@@ -6,6 +6,7 @@ import { startEngine } from '../engine/engine.js';
 import { type Config, isBang, networkOf } from '../config/experiment.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { disposeWeights, zeroWeights } from '../model/parameters.js';
+import { adversarialBatch } from '../training/adversarial.js';
 import { applyGradients, computeGradients, dropoutMasks } from '../training/step.js';
 import { initialState } from '../training/train.js';
 
@@ -79,7 +80,7 @@ async function measure(config: Config, threads: number): Promise<Unit> {
   const network = { ...makeNetwork(networkOf(config)), mean };
   const { weights, velocities } = initialState(network, seed);
   const gradients = zeroWeights(network);
-  const { batch } = training;
+  const { batch, adversarial } = training;
   const pixels = tf.randomUniform<tf.Rank.R4>([batch, height, width, channels], 0, 255);
   const labels = tf.tensor1d(
     Array.from({ length: batch }, (_, i) => i % classes),
@@ -88,8 +89,9 @@ async function measure(config: Config, threads: number): Promise<Unit> {
   const bang = isBang(config) ? training.bang : undefined;
   const step = await time(() => {
     const masks = dropoutMasks(network, batch, seed, 0);
-    const images = { pixels, labels };
-    const { loss } = computeGradients(network, weights, gradients, images, bang, masks);
+    let images = { pixels, labels };
+    if (adversarial) images = adversarialBatch(adversarial, network, weights, images, seed, 0);
+    const { loss } = computeGradients(network, weights, gradients, images, { bang, masks });
     // Rate 0: training on noise would soon make the weights infinite.
     applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
     loss.dataSync();

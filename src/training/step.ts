@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/batch.js';
 import { sgdStep } from '../engine/ops/sgd.js';
-import { softmaxCrossEntropy } from '../engine/ops/loss.js';
+import { smoothed, softmaxCrossEntropy } from '../engine/ops/loss.js';
 import type { Activations, WeightedLayer } from '../model/layers.js';
 import {
   backward,
@@ -31,26 +31,37 @@ export interface BatchMetrics {
   eta: Map<string, tf.Tensor1D>;
 }
 
+export interface GradientOptions {
+  bang?: Bang | undefined;
+  masks?: Masks | undefined;
+  labelSmoothing?: number | undefined;
+}
+
 /**
  * One forward and one backward pass: the gradient of a batch's mean loss, or BANG's gradient. The caller
  * disposes of the tensors with a tidy.
  *
  * @param gradients receives the gradient
- * @param bang β, ε and ratio; undefined for regular training
+ * @param options.bang β, ε and ratio; undefined for regular training
+ * @param options.labelSmoothing α, from 0 to below 1
  */
 export function computeGradients(
   network: Network,
   weights: Weights,
   gradients: Weights,
-  batch: Batch,
-  bang?: Bang,
-  masks?: Masks,
+  { pixels, labels }: Batch,
+  { bang, masks, labelSmoothing = 0 }: GradientOptions = {},
 ): BatchMetrics {
-  const count = batch.labels.shape[0];
-  const forward = trace(network, weights, batch.pixels, masks);
-  const { loss, gradient, correct } = softmaxCrossEntropy(forward.logits, batch.labels, 1 / count);
-  const options = { bang, correct, masks };
-  const eta = layerGradients(network, weights, gradients, forward, gradient, options);
+  const factor = 1 / labels.shape[0];
+  const forward = trace(network, weights, pixels, masks);
+  const hard = softmaxCrossEntropy(forward.logits, labels, factor);
+  const { loss, gradient, correct } =
+    labelSmoothing === 0 ? hard : smoothed(hard, forward.logits, labels, factor, labelSmoothing);
+  const eta = layerGradients(network, weights, gradients, forward, gradient, {
+    bang,
+    correct,
+    masks,
+  });
   return { loss, correct, eta };
 }
 

@@ -8,6 +8,7 @@ import type { Network, Weights } from '../model/network.js';
 import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { type Progress, silent } from '../base/progress.js';
+import { type Adversarial, adversarialBatch } from './adversarial.js';
 import { type Augment, augmentation } from './augment.js';
 import type { Bang } from './bang.js';
 import { addBatch, emptyInterval, type Interval, type LogRow, rowOf } from './log.js';
@@ -28,6 +29,8 @@ export interface TrainingSettings {
   /** Iterations between snapshots; undefined for none. */
   snapshots?: number;
   augment?: Augment;
+  adversarial?: Adversarial;
+  labelSmoothing?: number;
   bang?: Bang;
 }
 
@@ -86,7 +89,7 @@ export async function train(
   state: TrainingState,
   hooks: TrainingHooks = {},
 ): Promise<void> {
-  const { iterations, batch, bang } = settings;
+  const { iterations, batch, bang, adversarial, labelSmoothing } = settings;
   const order = trainingOrder(data.train.count, batch, settings.shuffle, seed);
   const augment = augmentation(settings.augment, seed);
   const task = (hooks.progress ?? silent).start('training', iterations, 'iterations');
@@ -103,9 +106,13 @@ export async function train(
       const loss = tf.tidy(() => {
         const masks = dropoutMasks(network, batch, seed, t);
         const positions = order(t);
-        const images = augment(batchOf(data.train, positions), positions, t);
         const { weights, velocities, interval } = state;
-        const metrics = computeGradients(network, weights, gradients, images, bang, masks);
+        let images = augment(batchOf(data.train, positions), positions, t);
+        if (adversarial) {
+          images = adversarialBatch(adversarial, network, weights, images, seed, t);
+        }
+        const options = { bang, masks, labelSmoothing };
+        const metrics = computeGradients(network, weights, gradients, images, options);
         const { momentum, weightDecay } = settings;
         applyGradients(weights, velocities, gradients, { rate, momentum, weightDecay });
         return addBatch(interval, metrics);

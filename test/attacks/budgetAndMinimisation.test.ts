@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { STRONGER_ATTACKS } from '#bang/attacks/attack.js';
 import { perturbationsOf } from '#bang/attacks/deepfool.js';
-import { logOddsGradient } from '#bang/attacks/fgsUnmasked.js';
+import { logOddsGradient } from '#bang/engine/ops/loss.js';
 import { pgdAt, ratioGradient } from '#bang/attacks/pgd.js';
 import { attackImages, ATTACKS } from '#bang/attacks/attacks.js';
 import { sideAt, squareAt } from '#bang/attacks/square.js';

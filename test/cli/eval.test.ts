@@ -84,6 +84,29 @@ describe("bang eval on the authors' weights", () => {
     expect(otherwise('runs/eval-lenet', 'hc1_linf')).toBeLessThanOrEqual(1);
   });
 
+  it('of logits 6.5 times as large has the same predictions, and FGS columns of the published B1', async () => {
+    const settings = evaluation('images=1000', 'pass=false');
+    const args = ['eval', AUTHORS, '--logit-scale', '6.5', '--out', 'scaled', ...settings];
+    const { stdout } = await bangOk(args, { cwd: space.folder });
+    expect(stdout).toContain('logits × 6.5');
+    expect(otherwise('scaled', 'predicted')).toBe(0);
+    const { attacks, accuracy } = result('scaled').row;
+    expect(accuracy).toBe(99.1);
+    // 90 and 40 without it; published for B1: 1.68 ± 0.13, the deviation of a share of 10 000, and 5.52.
+    expect(attacks.fgs!.rate).toBeLessThan(3);
+    expect(attacks.fgs!.linf!.mean).toBeLessThan(8);
+    // What does not underflow stays.
+    const regular = readCsv(fixture('authors-lenet-r0.per-image.csv')).slice(0, 1000);
+    const theirs = regular.filter(({ hc1_linf: linf }) => linf !== '');
+    const mean = theirs.reduce((sum, { hc1_linf: linf }) => sum + Number(linf), 0) / theirs.length;
+    expect(attacks.hc1!.linf!.mean).toBeCloseTo(mean, 0);
+    expect(attacks['fgs-unmasked']!.rate).toBeGreaterThan(99);
+    expectRefusal(
+      await bang(['eval', AUTHORS, '--logit-scale', 'much'], { cwd: space.folder }),
+      /evaluation\.logitScale: expected a number above 0, found "much"/,
+    );
+  });
+
   it('agrees by the exhaustive search, too', async () => {
     const settings = evaluation('images=100', 'pass=false', 'attacks=[fgs,hc1]', 'search=scan');
     await bangOk(['eval', AUTHORS, '--out', 'scan', ...settings], { cwd: space.folder });

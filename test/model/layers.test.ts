@@ -56,7 +56,7 @@ function computed(spec: NetworkSpec, seed: number, bang: Bang | undefined) {
       Uint32Array.from({ length: BATCH }, (_, i) => i),
     );
     const masks = dropoutMasks(network, BATCH, seed, 3);
-    const { loss } = computeGradients(network, weights, gradients, batch, bang, masks);
+    const { loss } = computeGradients(network, weights, gradients, batch, { bang, masks });
     found.set('loss', loss.dataSync<'float32'>());
     for (const [name, { weight, bias }] of gradients.layers) {
       found.set(`${name}.weight`, weight.dataSync<'float32'>());

@@ -123,7 +123,7 @@ describe('training', () => {
         const masks = dropoutMasks(network, 16, 1, t);
         const batch = batchOf(images, [...Array(16).keys()]);
         const { bang } = settings;
-        const metrics = computeGradients(network, weights, gradients, batch, bang, masks);
+        const metrics = computeGradients(network, weights, gradients, batch, { bang, masks });
         const sgd = { rate: 0.01, momentum: 0.9, weightDecay: 0.0005 };
         applyGradients(weights, velocities, gradients, sgd);
         addBatch(interval, metrics);

@@ -191,7 +191,9 @@ describe.each([
       Object.fromEntries(layerNames.map((name) => [name, name === layer ? value : others]));
     const sizes = (beta: Bang['beta'], epsilon: Bang['epsilon']) =>
       tf.tidy(() => {
-        computeGradients(network, weights, gradients, batch, { beta, epsilon, ratio: 1 });
+        computeGradients(network, weights, gradients, batch, {
+          bang: { beta, epsilon, ratio: 1 },
+        });
         return Object.fromEntries(
           [...gradients.layers].map(([name, { weight }]) => [name, tf.norm(weight).dataSync()[0]]),
         );
@@ -250,7 +252,7 @@ describe('a training step', () => {
             Uint32Array.from({ length: 12 }, (_, i) => i),
           );
           const masks = dropoutMasks(network, 12, 1, t);
-          const { loss } = computeGradients(network, weights, gradients, batch, bang, masks);
+          const { loss } = computeGradients(network, weights, gradients, batch, { bang, masks });
           const sgd = { rate: 0.1, momentum: 0.9, weightDecay: 0.01 };
           applyGradients(weights, velocities, gradients, sgd);
           values.push(loss.dataSync()[0]);
@@ -375,53 +377,59 @@ describe('a training step', () => {
     },
   );
 
-  it("gradients are what finite differences of the loss say, in each layer's weights", () => {
-    const network = makeNetwork(SMALL);
-    const weights = initialWeights(network, 6);
-    const gradients = zeroWeights(network);
-    const batch = batchOf(
-      data,
-      Uint32Array.from({ length: 12 }, (_, i) => i),
-    );
-    const lossAt = () =>
-      tf.tidy(
-        () => tf.mean(computeGradients(network, weights, gradients, batch).loss).dataSync()[0],
+  it.each([0, 0.3])(
+    "gradients are what finite differences of the loss say, in each layer's weights, labels smoothed by %d",
+    (labelSmoothing) => {
+      const network = makeNetwork(SMALL);
+      const weights = initialWeights(network, 6);
+      const gradients = zeroWeights(network);
+      const batch = batchOf(
+        data,
+        Uint32Array.from({ length: 12 }, (_, i) => i),
       );
-    const give = (tensor: tf.Tensor, values: tf.TypedArray) => {
-      tf.tidy(() => {
-        assign(tensor, tf.tensor(values, tensor.shape));
-      });
-    };
-    lossAt();
-    const layers = [...gradients.layers].map(([name, gradient]) => ({
-      name,
-      gradient: gradient.weight.dataSync().slice(),
-    }));
-    const random = makeRandom(4, 'probe');
-    for (const { name, gradient } of layers) {
-      const { weight } = weights.layers.get(name)!;
-      const before = weight.dataSync().slice();
-      const lossWith = (at: number, step: number) => {
-        const moved = before.slice();
-        moved[at] += step;
-        give(weight, moved);
-        return lossAt();
+      const lossAt = () =>
+        tf.tidy(
+          () =>
+            tf
+              .mean(computeGradients(network, weights, gradients, batch, { labelSmoothing }).loss)
+              .dataSync()[0],
+        );
+      const give = (tensor: tf.Tensor, values: tf.TypedArray) => {
+        tf.tidy(() => {
+          assign(tensor, tf.tensor(values, tensor.shape));
+        });
       };
-      let smooth = 0;
-      for (let probe = 0; probe < 40; probe++) {
-        const at = Math.floor(random.uniform() * before.length);
-        const [below, here, above] = [-2e-3, 0, 2e-3].map((step) => lossWith(at, step));
-        // A kink of ReLU or max pooling on the way: no derivative to agree with.
-        if (Math.abs(above - 2 * here + below) > 5e-7) continue;
-        smooth++;
-        // Float32 losses of about 1.4 differ by 1e-7; over a step of 4e-3 that is 3e-5.
-        expect(Math.abs((above - below) / 4e-3 - gradient[at])).toBeLessThan(3e-4);
+      lossAt();
+      const layers = [...gradients.layers].map(([name, gradient]) => ({
+        name,
+        gradient: gradient.weight.dataSync().slice(),
+      }));
+      const random = makeRandom(4, 'probe');
+      for (const { name, gradient } of layers) {
+        const { weight } = weights.layers.get(name)!;
+        const before = weight.dataSync().slice();
+        const lossWith = (at: number, step: number) => {
+          const moved = before.slice();
+          moved[at] += step;
+          give(weight, moved);
+          return lossAt();
+        };
+        let smooth = 0;
+        for (let probe = 0; probe < 40; probe++) {
+          const at = Math.floor(random.uniform() * before.length);
+          const [below, here, above] = [-2e-3, 0, 2e-3].map((step) => lossWith(at, step));
+          // A kink of ReLU or max pooling on the way: no derivative to agree with.
+          if (Math.abs(above - 2 * here + below) > 5e-7) continue;
+          smooth++;
+          // Float32 losses of about 1.4 differ by 1e-7; over a step of 4e-3 that is 3e-5.
+          expect(Math.abs((above - below) / 4e-3 - gradient[at])).toBeLessThan(3e-4);
+        }
+        expect(smooth).toBeGreaterThanOrEqual(10);
+        give(weight, before);
       }
-      expect(smooth).toBeGreaterThanOrEqual(10);
-      give(weight, before);
-    }
-    tf.dispose([batch.pixels, batch.labels]);
-  });
+      tf.dispose([batch.pixels, batch.labels]);
+    },
+  );
 });
 
 describe('eta', () => {

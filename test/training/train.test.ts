@@ -3,10 +3,12 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { batchOf } from '#bang/data/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { noisyCopies, roundedNormal } from '#bang/engine/noise.js';
+import { adversarialBatch } from '#bang/training/adversarial.js';
 import { augmentation } from '#bang/training/augment.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import type { KernelBackend } from '#bang/engine/kernels/backend.js';
-import { makeNetwork } from '#bang/model/network.js';
+import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
+import { logitsOf, makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { disposeWeights, exportWeights, importWeights } from '#bang/model/parameters.js';
 import { makeRandom } from '#bang/base/random.js';
@@ -119,11 +121,7 @@ describe('training', () => {
     const before = measure();
     const { weights, velocities } = initialState(network, 1);
     const tensors = exportWeights(network, weights);
-    const back = importWeights(
-      network,
-      { layout: 'caffe', format: 'safetensors', metadata: {}, tensors },
-      'a file',
-    );
+    const back = importWeights(network, { tensors }, 'a file');
     // Four layers, weight and bias of each; and all weights, all biases.
     expect(measure().numTensors).toBe(before.numTensors + 3 * 10);
     for (const some of [weights, velocities, back]) disposeWeights(some);
@@ -291,6 +289,92 @@ describe('noise on training images', () => {
       await train(network, { ...settings, augment }, 1, { train: data }, state, { until });
     }
     expect(exportWeights(network, state.weights)).toEqual(whole.weights);
+  });
+});
+
+describe('adversarial training', () => {
+  const positions = Uint32Array.from({ length: 40 }, (_, i) => i);
+  let weights: ReturnType<typeof initialState>['weights'];
+  beforeAll(async () => {
+    const state = initialState(network, 3);
+    // Few, so that no loss is zero.
+    await train(network, { ...settings, iterations: 20 }, 3, { train: data }, state);
+    ({ weights } = state);
+  });
+  const lossOf = (pixels: tf.Tensor4D, labels: tf.Tensor1D) =>
+    softmaxCrossEntropy(logitsOf(network, weights, pixels), labels, 1).loss.dataSync();
+
+  it('trains on images within ε and 0 … 255, of which several steps find worse ones', () => {
+    const random = makeRandom(5, 'adversarial');
+    for (let trial = 0; trial < 12; trial++) {
+      const epsilon = 2 + 60 * random.uniform();
+      const seed = between(random, 0, 2 ** 32 - 1);
+      const losses = [0, 1, 10].map((steps) =>
+        tf.tidy(() => {
+          const batch = batchOf(data, positions);
+          const found = (t: number) =>
+            adversarialBatch({ epsilon, steps }, network, weights, batch, seed, t).pixels;
+          const pixels = steps === 0 ? batch.pixels : found(7);
+          const [x, was] = [pixels, batch.pixels].map((some) => [...some.dataSync()]);
+          expect(x.every((v) => v >= 0 && v <= 255)).toBe(true);
+          // One rounding of 255 + ε.
+          expect(x.every((v, i) => Math.abs(v - was[i]) <= epsilon + 2e-5)).toBe(true);
+          if (steps === 1) {
+            // A pixel that is not at a border moves by ε, unless its gradient is zero, as where no weight sees it.
+            const inside = was.map((v) => Number(v >= epsilon && v <= 255 - epsilon));
+            const full = x.filter((v, i) => inside[i] && Math.abs(v - was[i]) > epsilon - 2e-5);
+            expect(full.length).toBeGreaterThan(0.9 * inside.reduce((sum, one) => sum + one, 0));
+          }
+          if (steps > 0) expect([...found(7).dataSync()]).toEqual(x);
+          if (steps > 1) expect([...found(8).dataSync()]).not.toEqual(x);
+          return [...lossOf(pixels, batch.labels)].reduce((sum, one) => sum + one, 0);
+        }),
+      );
+      expect(losses[1]).toBeGreaterThan(losses[0]);
+      expect(losses[2]).toBeGreaterThan(0.95 * losses[1]);
+    }
+  });
+
+  it('leaves no tensors behind', () => {
+    const before = tf.memory().numTensors;
+    tf.tidy(() => {
+      const batch = batchOf(data, positions);
+      adversarialBatch({ epsilon: 8, steps: 3 }, network, weights, batch, 1, 1);
+      // The batch, the limits, the result.
+      expect(tf.memory().numTensors - before).toBeLessThan(12);
+    });
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('changes training, not with the number of threads, and continues where it stopped', async () => {
+    const adversarial = { epsilon: 20, steps: 2 };
+    const whole = await weightsAfter({ adversarial });
+    expect(whole.weights).not.toEqual((await weightsAfter()).weights);
+    kernelBinding()!.setThreads(3);
+    expect(await weightsAfter({ adversarial })).toEqual(whole);
+    kernelBinding()!.setThreads(2);
+    const state = initialState(network, 1);
+    for (const until of [5, 12]) {
+      await train(network, { ...settings, adversarial }, 1, { train: data }, state, { until });
+    }
+    expect(exportWeights(network, state.weights)).toEqual(whole.weights);
+  });
+
+  it('makes a network that withstands FGS better', async () => {
+    const loss = async (changed: Partial<TrainingSettings>) => {
+      const state = initialState(network, 1);
+      const longer = { ...settings, iterations: 100, bang: undefined, ...changed };
+      await train(network, longer, 1, { train: data }, state);
+      return tf.tidy(() => {
+        const batch = batchOf(data, positions);
+        const one = { epsilon: 40, steps: 1 };
+        const { pixels, labels } = adversarialBatch(one, network, state.weights, batch, 1, 1);
+        const { loss } = softmaxCrossEntropy(logitsOf(network, state.weights, pixels), labels, 1);
+        return tf.mean(loss).dataSync()[0];
+      });
+    };
+    const adversarial = { epsilon: 40, steps: 1 };
+    expect(await loss({ adversarial })).toBeLessThan(0.7 * (await loss({})));
   });
 });
 

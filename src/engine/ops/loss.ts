@@ -40,3 +40,38 @@ export function softmaxCrossEntropy(
     correct: tf.cast(tf.equal(tf.argMax(logits, 1), labels), 'float32'),
   };
 }
+
+/**
+ * The gradient [N,C] of the log-odds, log(Σ_{j≠y} e^{z_j}) − z_y, with respect to the logits z [N,C]. It is that of the
+ * cross entropy but for a positive factor for each element, and does not underflow.
+ *
+ * @param labels y, int32 [N], each below C
+ */
+export function logOddsGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
+  const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32');
+  const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+  return tf.sub(tf.softmax(others), label);
+}
+
+/**
+ * The cross entropy with smoothed labels (Szegedy et al. 2015, arXiv 1512.00567, section 7): 1 − α on the label and
+ * α/C more on every class. Changes loss and gradient of the cross entropy; which elements are correct stays.
+ *
+ * @param factor that of `loss.gradient`
+ */
+export function smoothed(
+  { loss, gradient, correct }: Loss,
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  factor: number,
+  alpha: number,
+): Loss {
+  const classes = logits.shape[1];
+  // How much more of the label's probability there is to explain than of the smoothed labels': α · (one-hot − 1/C).
+  const less = tf.mul(tf.sub(tf.oneHot(labels, classes, 1, 0, 'float32'), 1 / classes), alpha);
+  return {
+    loss: tf.add(loss, tf.sum(tf.mul(less, logits), 1)),
+    gradient: tf.add(gradient, tf.mul(less, factor)),
+    correct,
+  };
+}
