@@ -81,8 +81,12 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'the exhaustive search, on the first 1000 test images',
       )
       .example(
-        '$0 eval weights.safetensors --attacks fgs,fgs-unmasked,pgd,square',
-        'with attacks that take steps, and robust accuracy',
+        '$0 eval weights.safetensors --attacks auto --set evaluation.budgets=[8/255,0.3]',
+        'the accuracy that the strongest attacks leave within L∞ budgets',
+      )
+      .example(
+        '$0 eval weights.safetensors --attacks fgs,fgs-unmasked,apgd,square',
+        'the smallest perturbations, by attacks that take steps as well',
       )
       .example(
         '$0 eval weights.safetensors --on train',

@@ -1,5 +1,5 @@
 import type { Options } from 'yargs';
-import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
+import { ATTACK_CHOICES, ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
@@ -100,7 +100,7 @@ export const protocolOptions = {
     type: 'string',
     requiresArg: true,
     coerce: attackList,
-    describe: `which attacks, as fgs,pgd,square: ${ATTACK_NAMES.join(', ')} (default: fgs,fgs-unmasked,hc1)`,
+    describe: `auto, the accuracy that the strongest attacks leave within budgets; or which attacks, as fgs,apgd: ${ATTACK_NAMES.join(', ')} (default: fgs,fgs-unmasked,hc1)`,
   },
   protocol: {
     choices: PROTOCOLS,
@@ -137,13 +137,13 @@ function attackList(value: string | string[] | undefined): string | undefined {
   const names = list
     ?.split(',')
     .map((name) => name.trim())
-    .map((name) => namedIn(ATTACK_NAMES, name) ?? name);
-  const unknown = names?.find((name) => !ATTACK_NAMES.some((known) => known === name));
+    .map((name) => namedIn(ATTACK_CHOICES, name) ?? name);
+  const unknown = names?.find((name) => !ATTACK_CHOICES.some((known) => known === name));
   if (unknown !== undefined) {
-    const near = nearest(unknown, ATTACK_NAMES);
+    const near = nearest(unknown, ATTACK_CHOICES);
     const hint = near === undefined ? '' : `, did you mean ${near}?`;
     throw new UserError(
-      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found ${quoted(unknown)}${hint}`,
+      `--attacks: expected some of ${ATTACK_CHOICES.join(', ')}, found ${quoted(unknown)}${hint}`,
     );
   }
   const twice = names?.find((name, i) => names.indexOf(name) !== i);

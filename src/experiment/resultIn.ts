@@ -2,7 +2,7 @@ import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
-import { maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { budgetsCsv, maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
 import { type Row, summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
@@ -86,6 +86,7 @@ export function finish(folder: ResultFolder, result: Result): void {
   const entry = entryOf([result]);
   folder.write('table', tableCsv([entry]));
   if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
+  if (result.row.atBudgets) folder.write('budgets', budgetsCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
   folder.remove('parts');

@@ -21,6 +21,7 @@ export const FILES = {
   table: 'table.csv',
   robustness: 'robustness.csv',
   masking: 'masking.csv',
+  budgets: 'budgets.csv',
   result: 'result.json',
   /** A folder with finished attacks of an unfinished evaluation. */
   parts: 'stages',
