@@ -62,7 +62,7 @@ export const apgd: BudgetAttack = {
   title: 'APGD',
   published: false,
   // Half of about nine trials fail and take all steps; then each run fails once.
-  passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + 5 * restarts),
+  passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + 4 * restarts),
   attempts(classifier, originals, effort, signal) {
     const [first, ...others] = apgdRuns(classifier, originals, effort.apgd);
     const by =
@@ -189,7 +189,7 @@ export function checkpointsOf(steps: number): Set<number> {
  * How many climbs of an image go on after the checkpoints at 22 and 41 % of the steps: those with the best losses
  * so far, at equal ones those of the leading classes.
  */
-const RACE = [4, 2];
+const RACE = [3, 1];
 
 /** One run on `images`, each within its budget; returns 1 for those that it fools. */
 async function runOnce(

@@ -34,7 +34,7 @@ export function strongest(
  * within larger ones the first succeeds soon. A pass forward and back counts as three.
  */
 export function passesOfAuto({ apgd: { steps, restarts }, square: { queries } }: Effort): number {
-  return 3 * steps * (2 + 5 * restarts) + queries;
+  return 3 * steps * (2 + 4 * restarts) + queries;
 }
 
 /**

@@ -4,6 +4,7 @@ import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
 import { loadConfig } from '../config/yamlFiles.js';
+import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf } from '../store/result.js';
 import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
@@ -18,6 +19,7 @@ import {
   once,
   protocolOptions,
   protocolSettings,
+  saveImagesOption,
   shared,
   type ProtocolArguments,
 } from './options.js';
@@ -36,6 +38,7 @@ interface EvalArguments extends ProtocolArguments {
   threads?: number;
   dataDir?: string;
   force: boolean;
+  saveImages?: ImageFormat;
 }
 
 export const evalCommand: CommandModule<object, EvalArguments> = {
@@ -72,6 +75,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       })
       .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options(protocolOptions)
+      .option('save-images', saveImagesOption)
       .option('engine', engineOption)
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
@@ -96,7 +100,19 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'With --on train or --on validation nothing is attacked and no folder is written. Validation images are those of the training files that the network was not trained on.',
       ) as never,
   handler: async (given) => {
-    const { weights, model, on, row, out, set = [], threads, dataDir, force, ...chosen } = given;
+    const {
+      weights,
+      model,
+      on,
+      row,
+      out,
+      set = [],
+      threads,
+      dataDir,
+      force,
+      saveImages,
+      ...chosen
+    } = given;
     if (on !== 'test') return printErrors(given, on);
     const { evaluation, engine } = await settingsOf([
       ...engineSetting(chosen.engine),
@@ -115,6 +131,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
           force,
           dataDir,
           threads,
+          saveImages,
           progress,
           signal,
         }),
@@ -136,13 +153,16 @@ const OF_ATTACKS = [
   'model',
   'out',
   'force',
+  'save-images',
 ] as const;
 
 async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[number]): Promise<void> {
   const { weights, threads, dataDir, engine = 'auto' } = given;
   const isGiven = (value: unknown): boolean =>
     Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
-  const foreign = OF_ATTACKS.find((name) => isGiven(given[name]));
+  const foreign = OF_ATTACKS.find((name) =>
+    isGiven(given[name === 'save-images' ? 'saveImages' : name]),
+  );
   if (foreign !== undefined) {
     throw new UserError(
       `--${foreign}: with --on ${on} errors are counted and nothing else, so leave out --${foreign}`,

@@ -4,6 +4,7 @@ import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
 import { nearest, quoted } from '../base/text.js';
+import { IMAGE_FORMATS } from '../store/savedImages.js';
 import { consoleProgress } from './consoleProgress.js';
 
 /** For `coerce`: yargs makes a list of an option that is given twice, whatever its type. */
@@ -118,6 +119,13 @@ export const protocolOptions = {
     describe: "colour channels of the attack direction (default: the protocol's)",
   },
 } as const satisfies Record<string, Options>;
+
+export const saveImagesOption = {
+  choices: IMAGE_FORMATS,
+  coerce: likeOneOf(IMAGE_FORMATS),
+  describe:
+    'also write the adversarial images into images/ of the result folder: NumPy arrays, IDX files, or PNG pictures',
+} as const satisfies Options;
 
 export type ProtocolArguments = {
   [Key in 'protocol' | 'search' | 'channels']?: (typeof protocolOptions)[Key]['choices'][number];

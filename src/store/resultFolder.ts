@@ -22,6 +22,8 @@ export const FILES = {
   robustness: 'robustness.csv',
   masking: 'masking.csv',
   budgets: 'budgets.csv',
+  /** A folder with adversarial images, if they are asked for. */
+  images: 'images',
   result: 'result.json',
   /** A folder with finished attacks of an unfinished evaluation. */
   parts: 'stages',
