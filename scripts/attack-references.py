@@ -12,7 +12,7 @@ only these are made again.
   last if it fools rounded.
 - apgd: on LeNet, torchattacks' APGD and APGDT, the authors' own implementation, in float64, from a start that the
   tests can make, too: the loss at the start and after each step. (In float32 the gradient of its cross
-  entropy underflows.)
+  entropy underflows.) apgd-l2: the same in L2.
 - square: torchattacks' Square, the authors' own implementation, as success rates over several seeds.
 """
 
@@ -90,6 +90,7 @@ JOBS = {
         "deepfool": 40,
         "pgd": {"images": 20, "epsilon": 32, "steps": 20},
         "apgd": {"images": 5, "epsilon": 12, "steps": 100},
+        "apgd-l2": {"images": 5, "epsilon": 150, "steps": 100},
         "square": {"images": 150, "epsilons": [28, 40], "queries": 100},
     },
     "cifar10-quick": {
@@ -105,6 +106,7 @@ JOBS = {
     },
 }
 SQUARE_SEEDS = range(3)
+ATTACKS = ["deepfool", "pgd", "apgd", "apgd-l2", "square"]
 
 
 def idx(file):
@@ -226,37 +228,36 @@ def pattern(shape):
     return offsets.reshape(height, width, channels).permute(2, 0, 1).expand(shape)
 
 
-def apgd(network, x, y, epsilon, steps):
+def apgd(network, x, y, epsilon, steps, norm="Linf"):
     """For each run the losses of each image. The cross entropy is told as log-odds, which rise with it."""
     network.double()
     x = x.double()
-    drawn = torch.rand
+    drawn = torch.rand, torch.randn
     torch.rand = lambda shape: (pattern(shape) + 1) / 2
+    torch.randn = pattern
     order = network(x).argsort(1, descending=True)
     found = {"epsilon": epsilon, "steps": steps}
-    for name in ("log-odds", "dlr", "target 0", "target 4"):
+    for name in ("log-odds", "target 0", "target 4"):
         model = Caught(network).eval()
-        rest = {"eps": epsilon / 255, "steps": steps}
+        rest = {"eps": epsilon / 255, "steps": steps, "norm": norm}
         if name.startswith("target"):
             attack = torchattacks.APGDT(model, **rest)
             # Counted from the largest logit, 1, which is the label's.
             attack.target_class = int(name.split()[1]) + 2
         else:
-            attack = torchattacks.APGD(model, loss="ce" if name == "log-odds" else "dlr", **rest)
+            attack = torchattacks.APGD(model, loss="ce", **rest)
         attack.attack_single_run(x / 255, y)
 
         def loss(z):
             if name == "log-odds":
                 return log_odds(z, y)
-            if name == "dlr":
-                return ratio(z, y)
             return attack.dlr_loss_targeted(z, y, order[:, attack.target_class - 1])
 
         # APGDT first asks for the logits of the images themselves.
         points = model.logits[-steps - 1 :]
         losses = torch.stack([loss(z) for z in points], 1)
         found[name] = [[float(f"{one:.6g}") for one in row] for row in losses.tolist()]
-    torch.rand = drawn
+    torch.rand, torch.randn = drawn
     network.float()
     return found
 
@@ -290,7 +291,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--only", choices=list(JOBS))
-    parser.add_argument("--attacks", nargs="+", choices=["deepfool", "pgd", "apgd", "square"])
+    parser.add_argument("--attacks", nargs="+", choices=ATTACKS)
     chosen = parser.parse_args()
     for name, job in JOBS.items():
         if chosen.only not in (None, name):
@@ -316,7 +317,7 @@ def main():
                 found = json.load(file)
             if found["positions"] != positions:
                 parser.error(f"{out} has other images: make all attacks again, without --attacks")
-        asked = chosen.attacks or ["deepfool", "pgd", "apgd", "square"]
+        asked = chosen.attacks or ATTACKS
         versions = {
             "torch": torch.__version__,
             "foolbox": foolbox.__version__,
@@ -337,10 +338,12 @@ def main():
                 "log-odds": pgd(network, xs, ys, log_odds, *rest),
                 "dlr": pgd(network, xs, ys, ratio, *rest),
             }
-        if "apgd" in asked and "apgd" in job:
-            settings = job["apgd"]
-            some = first(settings["images"])
-            found["apgd"] = apgd(network, *some, settings["epsilon"], settings["steps"])
+        for attack, norm in (("apgd", "Linf"), ("apgd-l2", "L2")):
+            if attack in asked and attack in job:
+                settings = job[attack]
+                some = first(settings["images"])
+                rest = settings["epsilon"], settings["steps"], norm
+                found[attack] = apgd(network, *some, *rest)
         if "square" in asked:
             some = first(queries["images"])
             found["square"] = square(network, *some, queries["epsilons"], queries["queries"])

@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
 import { classOf } from '../model/predict.js';
-import type { BudgetAttack, WithinBudgets } from './attack.js';
+import type { BudgetAttack, Effort, Norm, Taker, WithinBudgets } from './attack.js';
+import { type Ball, BALLS } from './ball.js';
 import type { Classifier, Originals } from './classifier.js';
 
 /**
@@ -20,67 +21,86 @@ export type Loss = (
 
 /** One run of Auto-PGD. */
 export interface ApgdRun {
+  /** What tables and files call it. */
+  name: Taker;
   loss: Loss;
   steps: number;
-  /** The target is the class with this rank at the image itself, of those other than the label; 0 leads. */
-  rank?: number;
   /**
-   * The generator for a start drawn uniformly from the budget's box. Without it, the run starts from what a
-   * larger budget has found, clipped to the box, or from the image itself.
+   * For a targeted loss, the ranks of the classes to lead to: their places among the classes other than the
+   * label, by the logits at the image itself; 0 leads. Each image climbs towards all of them, and most of
+   * these climbs are given up on the way.
    */
-  random?: (image: number, epsilon: number) => Pick<Random, 'uniform'>;
+  ranks?: readonly number[];
+  /**
+   * The generator for a random start of each climb: in L∞ drawn uniformly from the budget's box, in L2 from the
+   * budget's sphere. Without it, the run starts from what a larger budget has found, brought within this one, or
+   * from the image itself.
+   */
+  random?: (image: number, budget: number, rank: number) => Generator;
 }
+
+type Generator = Pick<Random, 'uniform' | 'gaussian'>;
 
 /**
  * Auto-PGD in L∞ (Croce, Hein, 2020, arXiv 2003.01690): steps along the sign of the gradient, with momentum,
  * whose length begins at 2 ε and is halved wherever the loss no longer rises. There the run returns to the
- * best point so far.
+ * best point so far. In L2, steps are along the gradient itself.
  *
  * The first run uses the log-odds of the wrong classes. The cross entropy is log(1 + e^log-odds): it rises
  * and falls with them and its gradient has the same signs, so the path is that of the cross entropy, but
- * nothing can underflow. Images that it leaves are attacked again: with the log-odds from random points, with
- * the difference-of-logits ratio, and from random points towards each of the other classes.
+ * nothing can underflow. Images that it leaves are attacked again, from random points: with the
+ * difference-of-logits ratio towards each of nine other classes, and with the log-odds. Only the climbs that are the
+ * furthest after 22 and 41 % of the steps are carried on (`RACE`), as others hardly ever overtake them.
  *
- * As with PGD, an iterate that fools is rounded and tried again, as is the best point of each run, and the
- * first rounded one that fools ends the attack on an image. The smallest integer ε is found by bisection
- * with the first run only. From there ε is reduced by 1 at a time with all runs, until none of them fools.
+ * An iterate that fools is rounded and tried again, as is the best point of each run, and the first rounded one
+ * that fools ends the attack on an image. The smallest integer ε is found by bisection with the first run only.
+ * From there ε is reduced by 1 at a time with all runs, until none of them fools.
  */
 export const apgd: BudgetAttack = {
   kind: 'budget',
   name: 'apgd',
   title: 'APGD',
   published: false,
-  // Half of about nine trials fail and take all steps; then each run fails once, ten of them for each start.
-  passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + 10 * restarts),
-  attempts(classifier, originals, { apgd: { steps, restarts } }, signal) {
+  // Half of about nine trials fail and take all steps; then each run fails once.
+  passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + 4 * restarts),
+  attempts(classifier, originals, effort, signal) {
+    const [first, ...others] = apgdRuns(classifier, originals, effort.apgd);
     const by =
       (runs: readonly ApgdRun[]): WithinBudgets =>
       (images, budgets, adversarials) =>
-        apgdAt(classifier, originals, images, budgets, runs, adversarials, signal);
-    const runs = runsOf(steps, restarts, originals, classifier.classes);
-    return { quick: by(runs.slice(0, 1)), thorough: by(runs), lowersBudget: false };
+        apgdAt(classifier, originals, images, budgets, runs, adversarials, { signal });
+    return { quick: by([first]), thorough: by([first, ...others]), lowersBudget: false };
   },
 };
 
-function runsOf(
-  steps: number,
-  restarts: number,
+/** At most as many classes are led to, as in AutoAttack. */
+const MOST_TARGETS = 9;
+
+/** The runs of Auto-PGD, in the order in which they attack what the ones before left. */
+export function apgdRuns(
+  { classes }: Classifier,
   { positions }: Originals,
-  classes: number,
+  { steps, restarts }: Effort['apgd'],
 ): ApgdRun[] {
+  const ranks = Array.from({ length: Math.min(MOST_TARGETS, classes - 1) }, (_, rank) => rank);
   const starts = Array.from({ length: restarts }, (_, start) => start);
-  const ranks = Array.from({ length: classes - 1 }, (_, rank) => rank);
-  const drawn = (name: string, start: number) => (image: number, epsilon: number) =>
-    makeRandom(start, `apgd ${name} ${epsilon}`, positions[image]);
   return [
-    { loss: logOdds, steps },
-    { loss: logitRatio, steps },
+    { name: 'apgd-log-odds', loss: logOdds, steps },
     ...starts.flatMap((start): ApgdRun[] => [
-      { loss: logOdds, steps, random: drawn('log-odds', start) },
-      ...ranks.map((rank) => {
-        const random = drawn(`class ${rank}`, start);
-        return { loss: targetedRatio, steps, rank, random };
-      }),
+      {
+        name: 'apgd-targeted',
+        loss: targetedRatio,
+        steps,
+        ranks,
+        random: (image, budget, rank) =>
+          makeRandom(start, `apgd class ${rank} ${budget}`, positions[image]),
+      },
+      {
+        name: 'apgd-log-odds',
+        loss: logOdds,
+        steps,
+        random: (image, budget) => makeRandom(start, `apgd log-odds ${budget}`, positions[image]),
+      },
     ]),
   ];
 }
@@ -90,6 +110,7 @@ function runsOf(
  * one of the runs fools.
  *
  * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
+ * @param norm in which the budgets are: L∞ by default
  * @returns for each of `images`, 1 if it was fooled, else 0
  * @throws Interrupted if the signal aborts
  */
@@ -100,27 +121,43 @@ export async function apgdAt(
   budgets: Float32Array,
   runs: readonly ApgdRun[],
   adversarials: Uint8Array,
-  signal?: AbortSignal,
+  { norm = 'linf', signal }: { norm?: Norm; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint8Array> {
   const fooled = new Uint8Array(images.length);
   for (const run of runs) {
-    const left = images.filter((_, j) => !fooled[j]);
-    if (left.length === 0) break;
-    const within = budgets.filter((_, j) => !fooled[j]);
-    const found = await runOnce(classifier, originals, left, within, run, adversarials, signal);
-    let i = 0;
-    for (let j = 0; j < images.length; j++) {
-      if (!fooled[j]) fooled[j] = found[i++];
+    // So many that the climbs of a batch are as many as the engine likes.
+    const most = Math.max(1, Math.floor(classifier.batch / (run.ranks?.length ?? 1)));
+    const left = [...images.keys()].filter((j) => !fooled[j]);
+    for (let start = 0; start < left.length; start += most) {
+      const some = left.slice(start, start + most);
+      const which = Uint32Array.from(some, (j) => images[j]);
+      const within = Float32Array.from(some, (j) => budgets[j]);
+      const ball = BALLS[norm];
+      const found = await runOnce(
+        classifier,
+        originals,
+        which,
+        within,
+        run,
+        adversarials,
+        ball,
+        signal,
+      );
+      some.forEach((j, i) => (fooled[j] = found[i]));
     }
   }
   return fooled;
 }
 
-/** The state of the run on one image. */
+/** The state of one climb of a run. */
 interface Climb {
+  /** Of `images` of the run. */
+  image: number;
   label: number;
   target: number;
-  epsilon: number;
+  /** The target's; 0 without one. */
+  rank: number;
+  budget: number;
   /** Step length in grey levels. */
   step: number;
   loss: number;
@@ -148,6 +185,12 @@ export function checkpointsOf(steps: number): Set<number> {
   return checkpoints;
 }
 
+/**
+ * How many climbs of an image go on after the checkpoints at 22 and 41 % of the steps: those with the best losses
+ * so far, at equal ones those of the leading classes.
+ */
+const RACE = [3, 1];
+
 /** One run on `images`, each within its budget; returns 1 for those that it fools. */
 async function runOnce(
   classifier: Classifier,
@@ -156,27 +199,47 @@ async function runOnce(
   budgets: Float32Array,
   run: ApgdRun,
   adversarials: Uint8Array,
+  ball: Ball,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
-  const { size, labels } = originals;
+  const { size, labels, images: pixels } = originals;
   const { classes } = classifier;
-  const { loss, steps, rank } = run;
+  const { loss, steps, ranks = [0] } = run;
   const fooled = new Uint8Array(images.length);
-  const targets = rank === undefined ? [] : targetsOf(classifier, originals, images, rank);
-  const climbs = Array.from(images, (image, j): Climb => {
-    const [label, target, epsilon] = [labels[image], targets[j] ?? NaN, budgets[j]];
-    const nothing = { loss: NaN, best: -Infinity, rises: 0, bestBefore: NaN, halved: true };
-    return { label, target, epsilon, step: 2 * epsilon, ...nothing };
+  const targets = run.ranks && targetsOf(classifier, originals, images);
+  const climbs = [...images.keys()].flatMap((image) =>
+    ranks.map((rank): Climb => {
+      const label = labels[images[image]];
+      const target = targets?.[image][rank] ?? NaN;
+      const budget = budgets[image];
+      const nothing = { loss: NaN, best: -Infinity, rises: 0, bestBefore: NaN, halved: true };
+      return { image, label, target, rank, budget, step: 2 * budget, ...nothing };
+    }),
+  );
+  const originalOf = ({ image }: Climb): Uint8Array =>
+    pixels.subarray(images[image] * size, (images[image] + 1) * size);
+  // The points of climb j begin at j · size in each of these.
+  const points = new Float32Array(climbs.length * size);
+  climbs.forEach((climb, j) => {
+    const start = points.subarray(j * size, (j + 1) * size);
+    const { rank, budget } = climb;
+    const image = images[climb.image];
+    const generator = run.random?.(image, budget, rank);
+    if (generator) {
+      ball.draw(start, originalOf(climb), budget, generator);
+    } else {
+      start.set(adversarials.subarray(image * size, (image + 1) * size));
+      ball.project(start, originalOf(climb), budget);
+    }
   });
-  // The points of image j begin at j · size in each of these.
-  const points = startsOf(originals, images, budgets, run, adversarials);
   const last = points.slice();
   const best = points.slice();
   const gradients = new Float32Array(points.length);
   const bestGradients = new Float32Array(points.length);
   const checkpoints = checkpointsOf(steps);
+  const race = [...RACE];
   let checkpoint = 0;
-  let active = [...images.keys()];
+  let active = [...climbs.keys()];
   for (let step = 0; step <= steps && active.length > 0; step++) {
     const vectors = (logits: tf.Tensor2D) => {
       const z = logits.dataSync<'float32'>();
@@ -200,52 +263,67 @@ async function runOnce(
       points,
       active.filter((j, row) => classOf(logits, row * classes, classes) !== climbs[j].label),
     );
-    active = active.filter((j) => !fooled[j]);
+    active = active.filter((j) => !fooled[climbs[j].image]);
     for (const j of active) {
       const climb = climbs[j];
-      const [begin, end] = [j * size, (j + 1) * size];
+      const own = [j * size, (j + 1) * size] as const;
       if (climb.loss > climb.best) {
         climb.best = climb.loss;
-        best.set(points.subarray(begin, end), begin);
-        bestGradients.set(gradients.subarray(begin, end), begin);
+        best.set(points.subarray(...own), j * size);
+        bestGradients.set(gradients.subarray(...own), j * size);
       }
       if (step === 0) climb.bestBefore = climb.best;
       if (checkpoints.has(step) && isStuck(climb, step - checkpoint)) {
         climb.step /= 2;
-        points.set(best.subarray(begin, end), begin);
-        gradients.set(bestGradients.subarray(begin, end), begin);
+        points.set(best.subarray(...own), j * size);
+        gradients.set(bestGradients.subarray(...own), j * size);
       }
       if (step === steps) continue;
+      const here = points.subarray(...own);
+      const before = last.subarray(...own);
       const momentum = step === 0 ? 0 : MOMENTUM;
-      const own = originals.images.subarray(images[j] * size, (images[j] + 1) * size);
-      for (let p = 0; p < size; p++) {
-        const at = begin + p;
-        const low = Math.max(0, own[p] - climb.epsilon);
-        const high = Math.min(255, own[p] + climb.epsilon);
-        const here = points[at];
-        const stepped = clip(here + climb.step * Math.sign(gradients[at]), low, high);
-        const moved = (1 - momentum) * (stepped - here) + momentum * (here - last[at]);
-        points[at] = clip(here + moved, low, high);
-        last[at] = here;
-      }
+      const gradient = gradients.subarray(...own);
+      ball.step(here, before, gradient, originalOf(climb), climb.budget, climb.step, momentum);
     }
-    if (checkpoints.has(step)) checkpoint = step;
+    if (checkpoints.has(step)) {
+      checkpoint = step;
+      const most = race.shift();
+      if (most !== undefined) active = leadersOf(climbs, active, most);
+    }
     await breathe(signal);
   }
   tryRounded(best, active);
   return fooled;
 
-  /** Rounds the points of these images, and keeps those that fool. */
+  /** Rounds the points of these climbs, and keeps those that fool. */
   function tryRounded(from: Float32Array, which: number[]): void {
     if (which.length === 0) return;
-    const rounded = gather(from, which, size).map(Math.round);
+    const rounded = gather(from, which, size);
+    which.forEach((j, row) => {
+      const climb = climbs[j];
+      ball.round(rounded.subarray(row * size, (row + 1) * size), originalOf(climb), climb.budget);
+    });
     const logits = classifier.logits(rounded);
     which.forEach((j, row) => {
-      if (classOf(logits, row * classes, classes) === climbs[j].label) return;
-      fooled[j] = 1;
-      adversarials.set(rounded.subarray(row * size, (row + 1) * size), images[j] * size);
+      const { image, label } = climbs[j];
+      if (fooled[image] || classOf(logits, row * classes, classes) === label) return;
+      fooled[image] = 1;
+      adversarials.set(rounded.subarray(row * size, (row + 1) * size), images[image] * size);
     });
   }
+}
+
+/** Of the climbs with the indices `active`, the best of each image. */
+function leadersOf(climbs: readonly Climb[], active: readonly number[], most: number): number[] {
+  const place = new Map<number, number>();
+  const leaders = active
+    .toSorted((a, b) => climbs[b].best - climbs[a].best || a - b)
+    .filter((j) => {
+      const before = place.get(climbs[j].image) ?? 0;
+      place.set(climbs[j].image, before + 1);
+      return before < most;
+    });
+  return leaders.sort((a, b) => a - b);
 }
 
 /** Whether the step length has to be halved after `steps` steps since the last checkpoint; begins anew. */
@@ -257,42 +335,17 @@ function isStuck(climb: Climb, steps: number): boolean {
   return climb.halved;
 }
 
-function startsOf(
-  { images: originals, size }: Originals,
-  images: Uint32Array,
-  budgets: Float32Array,
-  { random }: ApgdRun,
-  adversarials: Uint8Array,
-): Float32Array {
-  const starts = new Float32Array(images.length * size);
-  images.forEach((image, j) => {
-    const epsilon = budgets[j];
-    const generator = random?.(image, epsilon);
-    for (let p = 0; p < size; p++) {
-      const pixel = originals[image * size + p];
-      const found = generator
-        ? pixel + epsilon * (2 * generator.uniform() - 1)
-        : clip(adversarials[image * size + p], pixel - epsilon, pixel + epsilon);
-      starts[j * size + p] = clip(found, 0, 255);
-    }
-  });
-  return starts;
-}
-
-/** For each image, the class with this rank by its logit among those other than the label. */
+/** For each image, the classes other than the label by their logits at the image, the largest first. */
 function targetsOf(
   classifier: Classifier,
   { images: originals, labels, size }: Originals,
   images: Uint32Array,
-  rank: number,
-): number[] {
+): number[][] {
   const { classes } = classifier;
   const all = classifier.logits(gather(originals, [...images], size));
-  return Array.from(images, (image, row) => {
-    const z = all.subarray(row * classes, (row + 1) * classes);
-    const others = [...z.keys()].filter((k) => k !== labels[image]);
-    return others.sort((a, b) => z[b] - z[a])[rank];
-  });
+  return Array.from(images, (image, row) =>
+    rankedOf(all.subarray(row * classes, (row + 1) * classes)).filter((k) => k !== labels[image]),
+  );
 }
 
 /** The rows of a matrix with these indices. */
@@ -308,10 +361,6 @@ function gather(
   return gathered;
 }
 
-function clip(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value));
-}
-
 /** log(Σ_{j≠y} e^{z_j}) − z_y. */
 export const logOdds: Loss = (z, y, _, gradient) => {
   let largest = -Infinity;
@@ -322,36 +371,24 @@ export const logOdds: Loss = (z, y, _, gradient) => {
   return largest + Math.log(sum) - z[y];
 };
 
-/** The difference-of-logits ratio (z_t − z_y) / (z_1 − z_3); t is the best class other than y, z_1 ≥ z_2 ≥ …. */
-export const logitRatio: Loss = (z, y, _, gradient) => {
+/**
+ * The difference-of-logits ratio (z_t − z_y) / (z_1 − (z_3 + z_4) / 2) for a target t, where z_1 ≥ z_2 ≥ … are all
+ * logits; with three classes z_4 is z_3, and with two both are z_2. Its gradient is multiplied by the denominator.
+ */
+export const targetedRatio: Loss = (z, y, target, gradient) => {
   const ranked = rankedOf(z);
-  const best = ranked[0] === y ? ranked[1] : ranked[0];
-  return ratioOf(z, y, best, [ranked[2]], gradient);
-};
-
-/** The ratio (z_t − z_y) / (z_1 − (z_3 + z_4) / 2) for a target t. */
-export const targetedRatio: Loss = (z, y, target, gradient) =>
-  ratioOf(z, y, target, rankedOf(z).slice(2, 4), gradient);
-
-/** (z_t − z_y) / (z_1 − mean of the logits of `lower`); its gradient is multiplied by the denominator. */
-function ratioOf(
-  z: ArrayLike<number>,
-  y: number,
-  target: number,
-  lower: number[],
-  gradient: Float32Array,
-): number {
-  const first = rankedOf(z)[0];
-  const width = z[first] - lower.reduce((sum, k) => sum + z[k], 0) / lower.length;
+  const [first] = ranked;
+  const lower = [2, 3].map((place) => ranked[Math.min(place, ranked.length - 1)]);
+  const width = z[first] - (z[lower[0]] + z[lower[1]]) / 2;
   // If these logits are equal, so that the width is 0, the difference is too unless the target is far below.
   const ratio = width === 0 ? 0 : (z[target] - z[y]) / width;
   gradient.fill(0);
   gradient[target] += 1;
   gradient[y] -= 1;
   gradient[first] -= ratio;
-  for (const k of lower) gradient[k] += ratio / lower.length;
+  for (const k of lower) gradient[k] += ratio / 2;
   return ratio;
-}
+};
 
 /** The classes in descending order of their logits; of equal ones, the first. */
 function rankedOf(z: ArrayLike<number>): number[] {

@@ -101,8 +101,18 @@ export interface Adversarials {
   fooled: Uint8Array;
 }
 
-/** The norm in which a perturbation is minimised. */
-export type Norm = 'l2' | 'linf';
+/** The norms in which a perturbation is minimised, or kept within a budget. */
+export const NORMS = ['linf', 'l2'] as const;
+export type Norm = (typeof NORMS)[number];
+
+/** Budgets in grey levels, each list ascending. */
+export type Budgets = Partial<Record<Norm, number[]>>;
+
+/** One of the attacks that are made within a budget one after the other, and what results call it. */
+export interface Stage {
+  name: Taker;
+  attempt: WithinBudgets;
+}
 
 export type Attack = LineAttack | MinimisationAttack | BudgetAttack;
 
@@ -112,6 +122,20 @@ export const DEFAULT_ATTACKS = ['fgs', 'fgs-unmasked', 'hc1'] as const;
 export const STRONGER_ATTACKS = ['pgd', 'apgd', 'deepfool-l2', 'deepfool-linf', 'square'] as const;
 export const ATTACK_NAMES = [...DEFAULT_ATTACKS, ...STRONGER_ATTACKS] as const;
 export type AttackName = (typeof ATTACK_NAMES)[number];
+
+/** The choice that is not one attack: accuracy within budgets, by a series of attacks (`auto.ts`). */
+export const AUTO = 'auto';
+export const ATTACK_CHOICES = [...ATTACK_NAMES, AUTO] as const;
+export type AttackChoice = (typeof ATTACK_CHOICES)[number];
+
+/** The attacks among choices. */
+export function attacksIn(choices: readonly AttackChoice[]): AttackName[] {
+  return choices.filter((name) => name !== AUTO);
+}
+
+/** Who is the first to fool an image within a budget: an attack, or a part of Auto-PGD. */
+export const TAKERS = [...ATTACK_NAMES, 'apgd-log-odds', 'apgd-targeted'] as const;
+export type Taker = (typeof TAKERS)[number];
 
 /** How hard the stronger attacks try. */
 export interface Effort {

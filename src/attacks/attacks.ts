@@ -1,15 +1,16 @@
 import type { Dataset } from '../data/dataset.js';
 import type { Network, Weights } from '../model/network.js';
 import { effortOf, type Adversarials, type Attack, type AttackName } from './attack.js';
-import type { GivenEffort, Protocol } from './attack.js';
+import type { GivenEffort, Norm, Protocol, Taker } from './attack.js';
 import { apgd } from './apgd.js';
+import { strongest } from './auto.js';
 import { classifierOf, originalsOf } from './classifier.js';
 import { deepfoolL2, deepfoolLinf } from './deepfool.js';
 import { fgs } from './fgs.js';
 import { fgsUnmasked } from './fgsUnmasked.js';
 import { hc1 } from './hc1.js';
 import { directionsOf, searchLines, type LineSearch } from './line.js';
-import { minimiseBudget } from './minimise.js';
+import { minimiseBudget, withinBudget } from './minimise.js';
 import { perturbationNorms } from './perturbationNorms.js';
 import { pgd } from './pgd.js';
 import { bisection, scan, type SearchOptions } from './search.js';
@@ -81,4 +82,43 @@ export async function attackImages(
       }
     }
   }
+}
+
+/** The results of attacks within a budget, for each image. */
+export interface WithinResult {
+  /** Who fooled it; undefined if none did. */
+  by: (Taker | undefined)[];
+  /** The change in the norm of the budget, in grey levels; NaN if none fooled it. */
+  size: Float32Array;
+  /** The perturbed images, N×H×W×C, integers; unchanged if none fooled it. */
+  adversarials: Uint8Array;
+}
+
+/**
+ * Attacks the images at these positions, which the network must classify correctly, within one budget: the strongest
+ * attacks one after the other, each only the images that are left.
+ *
+ * @param budget in grey levels; an integer in L∞
+ * @throws Interrupted if the signal aborts
+ */
+export async function attackWithin(
+  network: Network,
+  weights: Weights,
+  data: Dataset,
+  positions: Uint32Array,
+  norm: Norm,
+  budget: number,
+  effort: GivenEffort,
+  options: Pick<SearchOptions, 'done' | 'signal'> = {},
+): Promise<WithinResult> {
+  const originals = originalsOf(data, positions);
+  const classifier = classifierOf(network, weights);
+  const stages = strongest(classifier, originals, norm, effortOf(effort), options.signal);
+  const how = { batch: classifier.batch, ...options };
+  const found = await withinBudget(stages, originals, budget, how);
+  return {
+    by: found.by,
+    size: perturbationNorms(originals, found)[norm],
+    adversarials: found.images,
+  };
 }

@@ -1,4 +1,5 @@
-import type { Adversarials, Attempts } from './attack.js';
+import { breathe } from '../base/interrupt.js';
+import type { Adversarials, Attempts, Stage, Taker } from './attack.js';
 import type { Originals } from './classifier.js';
 import { bisection, descent, halfOf, once, type Probe, type SearchOptions } from './search.js';
 
@@ -38,4 +39,43 @@ export async function minimiseBudget(
     await descent(count, above, probeOf(thorough), rest);
   }
   return found;
+}
+
+/** What attacks within one budget found. */
+export interface FoundWithin extends Adversarials {
+  /** For each image, the stage that fooled it; undefined for those that are left. */
+  by: (Taker | undefined)[];
+}
+
+/**
+ * Attacks each image within one budget: each stage only those that the stages before it left.
+ *
+ * @param budget in grey levels
+ * @throws Interrupted if the signal aborts
+ */
+export async function withinBudget(
+  stages: readonly Stage[],
+  { count, images }: Originals,
+  budget: number,
+  { batch, done, signal }: SearchOptions,
+): Promise<FoundWithin> {
+  const found = images.slice();
+  const by = Array<Taker | undefined>(count).fill(undefined);
+  let left = Uint32Array.from({ length: count }, (_, i) => i);
+  for (const [at, { name, attempt }] of stages.entries()) {
+    for (let start = 0; start < left.length; start += batch) {
+      const some = left.subarray(start, start + batch);
+      const fooled = await attempt(some, new Float32Array(some.length).fill(budget), found);
+      some.forEach((image, j) => {
+        if (fooled[j]) by[image] = name;
+      });
+      await breathe(signal);
+      // An image that is left counts as the share of the stages that it has behind it.
+      const rest = left.length * (1 - (at + (start + some.length) / left.length) / stages.length);
+      done?.(Math.floor(count - rest));
+    }
+    left = left.filter((image) => by[image] === undefined);
+  }
+  done?.(count);
+  return { images: found, fooled: Uint8Array.from(by, (name) => +(name !== undefined)), by };
 }

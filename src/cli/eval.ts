@@ -4,6 +4,7 @@ import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
 import { loadConfig } from '../config/yamlFiles.js';
+import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf } from '../store/result.js';
 import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
@@ -18,6 +19,7 @@ import {
   once,
   protocolOptions,
   protocolSettings,
+  saveImagesOption,
   shared,
   type ProtocolArguments,
 } from './options.js';
@@ -37,6 +39,7 @@ interface EvalArguments extends ProtocolArguments {
   threads?: number;
   dataDir?: string;
   force: boolean;
+  saveImages?: ImageFormat;
 }
 
 export const evalCommand: CommandModule<object, EvalArguments> = {
@@ -79,6 +82,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       })
       .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options(protocolOptions)
+      .option('save-images', saveImagesOption)
       .option('engine', engineOption)
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
@@ -88,8 +92,12 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'the exhaustive search, on the first 1000 test images',
       )
       .example(
-        '$0 eval weights.safetensors --attacks fgs,fgs-unmasked,pgd,square',
-        'with attacks that take steps, and robust accuracy',
+        '$0 eval weights.safetensors --attacks auto --set evaluation.budgets=[8/255,0.3]',
+        'the accuracy that the strongest attacks leave within L∞ budgets',
+      )
+      .example(
+        '$0 eval weights.safetensors --attacks fgs,fgs-unmasked,apgd,square',
+        'the smallest perturbations, by attacks that take steps as well',
       )
       .example(
         '$0 eval lenet.caffemodel.h5 --logit-scale 6.5',
@@ -114,6 +122,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       dataDir,
       force,
       logitScale,
+      saveImages,
       ...chosen
     } = given;
     if (on !== 'test') return printErrors(given, on);
@@ -135,6 +144,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
           force,
           dataDir,
           threads,
+          saveImages,
           progress,
           signal,
         }),
@@ -157,13 +167,16 @@ const OF_ATTACKS = [
   'model',
   'out',
   'force',
+  'save-images',
 ] as const;
 
 async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[number]): Promise<void> {
   const { weights, threads, dataDir, engine = 'auto' } = given;
   const isGiven = (value: unknown): boolean =>
     Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
-  const foreign = OF_ATTACKS.find((name) => isGiven(given[name]));
+  const foreign = OF_ATTACKS.find((name) =>
+    isGiven(given[name === 'save-images' ? 'saveImages' : name]),
+  );
   if (foreign !== undefined) {
     throw new UserError(
       `--${foreign}: with --on ${on} errors are counted and nothing else, so leave out --${foreign}`,

@@ -173,18 +173,19 @@ evaluation:                # optional, as is each of its keys
   # fgs-unmasked   the same along a gradient that never underflows to zero: what fgs hides
   # hc1            hot/cold with the closest class, as in the paper
   # Slower and stronger, with robust accuracy in the results:
-  # pgd            projected gradient descent, from several starts
-  # apgd           Auto-PGD, which sets its own step lengths and leads to each class: the strongest
+  # apgd           Auto-PGD, which sets its own step lengths and leads to other classes: the strongest
   # deepfool-l2, deepfool-linf   to the nearest boundary of the linearised network
   # square         random search without gradients
+  # auto           the accuracy within budgets that the strongest attacks leave, one after the other
+  # (pgd is weaker than apgd, and there for older configurations, as are its keys:
+  # pgd: {steps: 40, restarts: 2})
   attacks: [fgs, fgs-unmasked, hc1]
-  # pgd:                   # how hard pgd tries, if it is among the attacks
-  #   steps: 40            # gradient steps from each start: 1 or more
-  #   restarts: 2          # starts for each of its two losses: 1 or more
-  # apgd:                  # the same for apgd
+  # budgets: [8/255, 0.3, 16]   # budgets for robust accuracy, in L∞, or {linf: [16], l2: [2/1]}: below 1
+  #                        # and as fractions of the range 0 to 255, from 1 on in grey levels
+  # apgd:                  # how hard apgd and auto try, if one is among the attacks
   #   steps: 150           # gradient steps of each run: 1 or more
-  #   restarts: 1          # random starts with the log-odds and towards each class: 0 or more
-  # square:                # the same for square
+  #   restarts: 1          # random starts towards other classes and with the log-odds: 0 or more
+  # square:                # the same for square and auto
   #   queries: 1000        # forward passes for each image: 1 or more
   protocol: paper          # paper: attacks as for the published rows; corrected: as intended
   # search: scan           # left out: as the protocol has it; bisection (paper), or scan, which tries

@@ -1,9 +1,10 @@
 import type { Options } from 'yargs';
-import { ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
+import { ATTACK_CHOICES, ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
 import { nearest, quoted } from '../base/text.js';
+import { IMAGE_FORMATS } from '../store/savedImages.js';
 import { consoleProgress } from './consoleProgress.js';
 
 /** For `coerce`: yargs makes a list of an option that is given twice, whatever its type. */
@@ -100,7 +101,7 @@ export const protocolOptions = {
     type: 'string',
     requiresArg: true,
     coerce: attackList,
-    describe: `which attacks, as fgs,pgd,square: ${ATTACK_NAMES.join(', ')} (default: fgs,fgs-unmasked,hc1)`,
+    describe: `auto, the accuracy that the strongest attacks leave within budgets; or which attacks, as fgs,apgd: ${ATTACK_NAMES.join(', ')} (default: fgs,fgs-unmasked,hc1)`,
   },
   protocol: {
     choices: PROTOCOLS,
@@ -118,6 +119,13 @@ export const protocolOptions = {
     describe: "colour channels of the attack direction (default: the protocol's)",
   },
 } as const satisfies Record<string, Options>;
+
+export const saveImagesOption = {
+  choices: IMAGE_FORMATS,
+  coerce: likeOneOf(IMAGE_FORMATS),
+  describe:
+    'also write the adversarial images into images/ of the result folder: NumPy arrays, IDX files, or PNG pictures',
+} as const satisfies Options;
 
 export type ProtocolArguments = {
   [Key in 'protocol' | 'search' | 'channels']?: (typeof protocolOptions)[Key]['choices'][number];
@@ -137,13 +145,13 @@ function attackList(value: string | string[] | undefined): string | undefined {
   const names = list
     ?.split(',')
     .map((name) => name.trim())
-    .map((name) => namedIn(ATTACK_NAMES, name) ?? name);
-  const unknown = names?.find((name) => !ATTACK_NAMES.some((known) => known === name));
+    .map((name) => namedIn(ATTACK_CHOICES, name) ?? name);
+  const unknown = names?.find((name) => !ATTACK_CHOICES.some((known) => known === name));
   if (unknown !== undefined) {
-    const near = nearest(unknown, ATTACK_NAMES);
+    const near = nearest(unknown, ATTACK_CHOICES);
     const hint = near === undefined ? '' : `, did you mean ${near}?`;
     throw new UserError(
-      `--attacks: expected some of ${ATTACK_NAMES.join(', ')}, found ${quoted(unknown)}${hint}`,
+      `--attacks: expected some of ${ATTACK_CHOICES.join(', ')}, found ${quoted(unknown)}${hint}`,
     );
   }
   const twice = names?.find((name, i) => names.indexOf(name) !== i);

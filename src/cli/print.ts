@@ -2,7 +2,8 @@ import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
 import { printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
-import { robustnessTable } from '../report/robustness.js';
+import { atBudgetsGrids, NORM_TITLES, robustnessTable } from '../report/robustness.js';
+import { drawGrid } from '../report/grid.js';
 import { consoleTable } from '../report/consoleTable.js';
 
 /**
@@ -20,6 +21,11 @@ export function printEntries(entries: readonly Entry[]): void {
   for (const entry of entries) {
     const table = robustnessTable(entry);
     if (table !== undefined) print(`\nRobust accuracy of ${entry.name}, by L∞ in pixels\n${table}`);
+    for (const { norm, grid } of atBudgetsGrids(entry)) {
+      print(
+        `\nWhat the strongest attacks leave of ${entry.name}, by ${NORM_TITLES[norm]} in pixels\n${drawGrid(grid)}`,
+      );
+    }
     for (const { masking } of entry.rows) {
       if (!masking) continue;
       print(`\nMasking in ${entry.name}: ${maskingTable(masking)}\n${masking.conclusion}`);

@@ -4,6 +4,7 @@ import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
+import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf, type Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
@@ -15,6 +16,7 @@ import {
   once,
   protocolOptions,
   protocolSettings,
+  saveImagesOption,
   shared,
   type ProtocolArguments,
 } from './options.js';
@@ -29,6 +31,7 @@ interface RunArguments extends ProtocolArguments {
   threads?: number;
   dataDir?: string;
   force: boolean;
+  saveImages?: ImageFormat;
 }
 
 export const runCommand: CommandModule<object, RunArguments> = {
@@ -49,6 +52,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
       })
       .option('set', setOption)
       .options(protocolOptions)
+      .option('save-images', saveImagesOption)
       .option('engine', engineOption)
       .options(shared)
       .example('$0 run lenet-b1', 'a row of Table 1, in runs/lenet-b1')
@@ -62,7 +66,17 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .epilog(
         'Names of configurations: bang configs. Nothing is computed twice: a stopped run continues where it was, and a finished one prints its table at once.',
       ) as never,
-  handler: async ({ config: given, out, set = [], engine, threads, dataDir, force, ...chosen }) => {
+  handler: async ({
+    config: given,
+    out,
+    set = [],
+    engine,
+    threads,
+    dataDir,
+    force,
+    saveImages,
+    ...chosen
+  }) => {
     const overrides = [...engineSetting(engine), ...protocolSettings(chosen), ...set];
     const files = withoutPatterns(given);
     const experiments: LoadedConfig[] = [];
@@ -88,7 +102,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
           const results: Result[] = [];
           for (const { config, folder } of runs) {
             if (several) progress.note(`${config.name} → ${folder}`);
-            const options = { out: folder, force, inputs, dataDir, threads };
+            const options = { out: folder, force, inputs, dataDir, threads, saveImages };
             results.push(await runExperiment(config, { ...options, progress, signal }));
           }
           entries.push(entryOf(results));

@@ -28,7 +28,7 @@ interface TransferArguments extends ProtocolArguments {
   force: boolean;
 }
 
-const DEFAULT_ATTACKS = 'fgs-unmasked,hc1,pgd';
+const DEFAULT_ATTACKS = 'fgs-unmasked,hc1,apgd';
 
 export const transferCommand: CommandModule<object, TransferArguments> = {
   builder: (yargs) =>

@@ -1,4 +1,5 @@
-import { ATTACK_NAMES } from '../attacks/attack.js';
+import { ATTACK_CHOICES, AUTO } from '../attacks/attack.js';
+import { problemsOfBudgets } from './budgets.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { NETWORKS } from '../model/networks.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
@@ -26,12 +27,21 @@ const images: Record<DataName, ImageCounts> = {
   cifar10: { train: { '50k': 50_000 }, test: 10_000 },
 };
 
+/** In grey levels: the literature's budgets in L2 are 0.25 or more with pixels from 0 to 1, so these are meant so, too. */
+const SMALL_L2 = 10;
+
 /** A sentence for each oddity of a valid experiment, which runs but perhaps not as meant. */
 export function configNotes(config: Config): string[] {
   const { learningRate, iterations } = config.training;
-  if (learningRate.policy !== 'step') return [];
-  const { at } = learningRate;
   const notes: string[] = [];
+  const small = config.evaluation.budgets?.l2?.find((budget) => budget < SMALL_L2);
+  if (small !== undefined) {
+    notes.push(
+      `evaluation.budgets.l2: ${small} is in grey levels, hardly any change: if pixels are meant to be from 0 to 1, write ${small}/1`,
+    );
+  }
+  if (learningRate.policy !== 'step') return notes;
+  const { at } = learningRate;
   if (at.some((step, i) => i > 0 && step <= at[i - 1])) {
     notes.push('training.learningRate.at: the steps are not in ascending order');
   }
@@ -100,10 +110,18 @@ export function problemsAcross(root: unknown): Problem[] {
   const attacks = value('evaluation', 'attacks');
   if (Array.isArray(attacks)) {
     attacks.forEach((attack: unknown, i) => {
-      if (attacks.indexOf(attack) < i && isOneOf(attack, ATTACK_NAMES)) {
+      if (attacks.indexOf(attack) < i && isOneOf(attack, ATTACK_CHOICES)) {
         wrong(['evaluation', 'attacks', i], `${attack} is in the list twice`);
       }
     });
+  }
+
+  const budgets = value('evaluation', 'budgets');
+  problems.push(...problemsOfBudgets(budgets, ['evaluation', 'budgets']));
+  const inL2 = isMapping(budgets) && budgets.l2 !== undefined;
+  if (inL2 && !(Array.isArray(attacks) && attacks.includes(AUTO))) {
+    const message = 'only auto attacks within budgets in L2: add it to evaluation.attacks';
+    problems.push({ path: ['evaluation', 'budgets', 'l2'], at: 'key', message });
   }
 
   const model = value('model');

@@ -1,4 +1,4 @@
-import type { Protocol } from '../attacks/attack.js';
+import type { Budgets, Protocol } from '../attacks/attack.js';
 import { SHAPES } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import type { LayerSpec } from '../model/layers.js';
@@ -13,7 +13,7 @@ export const tableOf: Record<ModelName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 
 
 /** A checked experiment: plain data, keys in a fixed order, all defaults filled in. */
 export type Config = Omit<Parsed, 'evaluation' | 'seeds' | 'expect'> & {
-  evaluation: Parsed['evaluation'] & Protocol;
+  evaluation: Omit<Parsed['evaluation'], 'budgets'> & { budgets?: Budgets | undefined } & Protocol;
 };
 
 /**

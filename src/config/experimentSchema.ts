@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import {
-  ATTACK_NAMES,
+  ATTACK_CHOICES,
   CHANNELS,
   DEFAULT_ATTACKS,
   EFFORT,
@@ -8,6 +8,7 @@ import {
   SEARCHES,
 } from '../attacks/attack.js';
 import { DATA_NAMES } from '../data/sources.js';
+import { BUDGET_RULE, FRACTION } from './budgets.js';
 import { SPLITS, TRAIN_ON } from '../data/split.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { expectSchema } from './expect.js';
@@ -178,20 +179,48 @@ const trainingSchema = mapping({
     .describe('Batch Adjusted Network Gradients; left out: regular training.'),
 });
 
+const budgetWords = 'a number above 0, or a fraction such as 8/255';
+
+/** Budgets in one norm, as they are written; `budgets.ts` says what they are in grey levels. */
+function budgetList() {
+  const one = z.union([positive(), z.string().regex(FRACTION)], { error: budgetWords });
+  return z
+    .array(one, { error: 'a list of budgets, such as [8/255, 0.3, 16]' })
+    .min(1, { error: 'a list of one budget or more' });
+}
+
+const budgetsSchema = z
+  .union(
+    [
+      budgetList(),
+      mapping({
+        linf: budgetList().optional().describe('Budgets in L∞: the largest change of a pixel.'),
+        l2: budgetList()
+          .optional()
+          .describe('Budgets in L2: the root of the sum of the squared changes.'),
+      }),
+    ],
+    { error: 'a list of budgets in L∞, or a mapping with linf, l2 or both' },
+  )
+  .describe(
+    `The budgets at which robust accuracy is told: a list in L∞, or {linf: [...], l2: [...]}. ${BUDGET_RULE} In L∞ they are rounded down to whole grey levels. Left out: 8 to 77 grey levels in L∞ for grey images, 1 to 16 for coloured ones.`,
+  );
+
 const evaluationSchema = mapping({
   images: z
     .union([z.literal('all'), integer(1)], { error: 'all or an integer, 1 or more' })
     .default('all')
     .describe('The test images to evaluate: all, or a number of images from the start.'),
   attacks: z
-    .array(oneOf(ATTACK_NAMES), { error: 'a list of attacks' })
+    .array(oneOf(ATTACK_CHOICES), { error: 'a list of attacks' })
     // In a fixed order, so that equal experiments have equal hashes.
-    .overwrite((chosen) => ATTACK_NAMES.filter((name) => chosen.includes(name)))
+    .overwrite((chosen) => ATTACK_CHOICES.filter((name) => chosen.includes(name)))
     .default([...DEFAULT_ATTACKS])
     .describe(
-      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero; pgd, apgd (the strongest), deepfool-l2, deepfool-linf and square (which sees no gradients) are slower and stronger.',
+      'fgs and hc1 as in the paper; fgs-unmasked follows a gradient that never underflows to zero; apgd (the strongest), deepfool-l2, deepfool-linf and square (which sees no gradients) are slower and stronger; each looks for the smallest perturbation of each image. auto tells the accuracy within budgets that the strongest of them leave together. pgd is weaker than apgd, and there for older configurations.',
     )
     .meta({ uniqueItems: true }),
+  budgets: budgetsSchema.optional(),
   pgd: mapping({
     steps: integer(1).default(EFFORT.pgd.steps).describe('Gradient steps from each start.'),
     restarts: integer(1)
@@ -207,16 +236,16 @@ const evaluationSchema = mapping({
     restarts: integer(0)
       .default(EFFORT.apgd.restarts)
       .describe(
-        'Random starts, each with the log-odds and towards each other class, after the runs without one.',
+        'Random starts, each towards other classes and with the log-odds, after the run from the image.',
       ),
   })
     .optional()
-    .describe('How hard apgd tries.'),
+    .describe('How hard apgd tries, and auto with it.'),
   square: mapping({
     queries: integer(1).default(EFFORT.square.queries).describe('Forward passes for each image.'),
   })
     .optional()
-    .describe('How hard square tries.'),
+    .describe('How hard square tries, and auto with it.'),
   protocol: oneOf(PROTOCOLS)
     .default('paper')
     .describe(

@@ -1,5 +1,6 @@
-import { EFFORT, PROTOCOL } from '../attacks/attack.js';
+import { AUTO, EFFORT, PROTOCOL } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
+import { budgetsOf } from './budgets.js';
 import { type Expectation, expectationOf, problemsOfExpect, unknownFigure } from './expect.js';
 import { weightedLayersOf } from './ownNetwork.js';
 import { type KeyPath, pathText, type Problem, problemsOf } from './problems.js';
@@ -65,16 +66,18 @@ function namingFigures(problem: Problem): Problem {
 }
 
 /**
- * Fills in search and channels from the protocol where the config leaves them out. Keeps only what counts:
+ * Fills in search and channels from the protocol where the config leaves them out, and writes budgets in grey levels.
+ * Keeps only what counts:
  * `pgd`, `apgd` and `square` for attacks that are made, and keys of the training that do not just say the default.
  */
 function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
-  const { images, attacks, pgd, apgd, square, protocol, search, channels, ...others } =
+  const { images, attacks, budgets, pgd, apgd, square, protocol, search, channels, ...others } =
     parsed.evaluation;
+  const makes = (name: 'apgd' | 'square') => attacks.includes(name) || attacks.includes(AUTO);
   const effort = {
     ...(attacks.includes('pgd') && { pgd: pgd ?? EFFORT.pgd }),
-    ...(attacks.includes('apgd') && { apgd: apgd ?? EFFORT.apgd }),
-    ...(attacks.includes('square') && { square: square ?? EFFORT.square }),
+    ...(makes('apgd') && { apgd: apgd ?? EFFORT.apgd }),
+    ...(makes('square') && { square: square ?? EFFORT.square }),
   };
   return {
     ...parsed,
@@ -82,6 +85,7 @@ function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
     evaluation: {
       images,
       attacks,
+      ...(budgets && { budgets: budgetsOf(budgets) }),
       ...effort,
       protocol,
       search: search ?? PROTOCOL[protocol].search,

@@ -1,17 +1,33 @@
-import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
-import { attackImages, ATTACKS } from '../attacks/attacks.js';
-import { type Dataset, firstImages } from '../data/dataset.js';
+import {
+  type AttackChoice,
+  type AttackName,
+  attacksIn,
+  AUTO,
+  type Budgets,
+  type GivenEffort,
+  NORMS,
+  type Protocol,
+  type Taker,
+} from '../attacks/attack.js';
+import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
+import { usualBudgets } from '../attacks/auto.js';
+import { type Dataset, firstImages, imagesAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
-import type { AttackOutcome, Evaluation } from '../metrics/evaluation.js';
+import type { AttackOutcome, BudgetOutcome, Evaluation } from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
 
 /** What to measure: the `evaluation` block of a config. */
 export interface EvaluationSettings extends Protocol, GivenEffort {
   images: number | 'all';
-  attacks: AttackName[];
+  attacks: AttackChoice[];
+  /**
+   * Budgets in grey levels for robust accuracy, each list ascending; those in L∞ are integers. If left out, `auto`
+   * takes the usual ones.
+   */
+  budgets?: Budgets | undefined;
   /** Whether to measure PASS of the adversarial examples. */
   pass: boolean;
 }
@@ -21,12 +37,15 @@ export interface EvaluateOptions {
   threads: number;
   progress: Progress;
   store?: OutcomeStore;
+  /** Whether to keep the adversarial examples; by default they are dropped. */
+  keepsExamples?: boolean;
   signal?: AbortSignal;
 }
 
 /**
  * Measures a network on test images as in section 2 of the protocol: accuracy and, for each attack on
- * the correctly classified images, the L∞ and PASS of the perturbation.
+ * the correctly classified images, the L∞ and PASS of the perturbation. With `auto` among the attacks, also which
+ * images the strongest attacks fool within each budget.
  *
  * @throws Interrupted if the signal aborts
  */
@@ -52,9 +71,9 @@ export async function evaluate(
     (i) => predicted[i] === data.labels[i],
   );
   const attacks = new Map<AttackName, AttackOutcome>();
-  for (const name of settings.attacks) {
+  for (const name of attacksIn(settings.attacks)) {
     let outcome = options.store?.read(name);
-    if (outcome) {
+    if (outcome && (outcome.examples || !options.keepsExamples)) {
       progress.note(`${ATTACKS[name].title}: done before`);
     } else {
       outcome = await attackAndMeasure(name, network, weights, data, positions, settings, options);
@@ -63,7 +82,128 @@ export async function evaluate(
     attacks.set(name, outcome);
   }
   const protocol = { search: settings.search, channels: settings.channels };
-  return { images: data.count, labels: data.labels, predicted, blank, protocol, attacks };
+  const found = { images: data.count, labels: data.labels, predicted, blank, protocol, attacks };
+  const budgets =
+    settings.budgets ?? (settings.attacks.includes(AUTO) ? usualBudgets(data.channels) : undefined);
+  if (!budgets) return found;
+  if (!settings.attacks.includes(AUTO)) return { ...found, budgets };
+  const model = { network, weights };
+  const atBudgets = await attackAtBudgets(
+    model,
+    data,
+    positions,
+    attacks,
+    budgets,
+    settings,
+    options,
+  );
+  return { ...found, budgets, atBudgets };
+}
+
+/** Who has fooled an image with the smallest change so far, in one norm. */
+interface Fooled {
+  by: Taker;
+  size: number;
+  /** If examples are kept: the perturbed image. */
+  pixels: Uint8Array | undefined;
+}
+
+/**
+ * Attacks within each budget, the largest first: an image that is left there is left within smaller budgets, too,
+ * and what fooled within it, or was the smallest perturbation of an attack before, may be within smaller ones.
+ */
+async function attackAtBudgets(
+  { network, weights }: { network: Network; weights: Weights },
+  data: Dataset,
+  positions: Uint32Array,
+  attacks: Evaluation['attacks'],
+  budgets: Budgets,
+  effort: GivenEffort,
+  { progress, signal, store, keepsExamples = false }: EvaluateOptions,
+): Promise<BudgetOutcome[]> {
+  const outcomes: BudgetOutcome[] = [];
+  for (const norm of NORMS) {
+    const known = new Map<number, Fooled>();
+    const pixelsIn = (
+      examples: AttackOutcome['examples'],
+    ): ((position: number) => Uint8Array | undefined) => {
+      const at = new Map(Array.from(examples?.positions ?? [], (position, i) => [position, i]));
+      const size = data.height * data.width * data.channels;
+      return (position) => {
+        const i = at.get(position);
+        return i === undefined ? undefined : examples!.images.subarray(i * size, (i + 1) * size);
+      };
+    };
+    for (const [by, outcome] of attacks) {
+      const pixels = pixelsIn(outcome.examples);
+      for (const position of positions) {
+        const size = outcome[norm]?.[position] ?? NaN;
+        // False if the attack failed, whose size is NaN.
+        if (size < (known.get(position)?.size ?? Infinity)) {
+          known.set(position, { by, size, pixels: pixels(position) });
+        }
+      }
+    }
+    let open = positions;
+    for (const budget of (budgets[norm] ?? []).toReversed()) {
+      const title = `${norm === 'linf' ? 'L∞' : 'L2'} ≤ ${budget}`;
+      const kept = store?.readBudget(norm, budget);
+      const isKept = kept && (kept.examples !== undefined || !keepsExamples);
+      if (isKept) progress.note(`${title}: done before`);
+      const outcome = isKept ? kept : await within(budget, title);
+      if (!isKept) store?.writeBudget(outcome);
+      const pixels = pixelsIn(outcome.examples);
+      for (const position of open) {
+        const by = outcome.by[position];
+        if (by === undefined) continue;
+        known.set(position, { by, size: outcome.size[position], pixels: pixels(position) });
+      }
+      open = open.filter((position) => outcome.by[position] !== undefined);
+      outcomes.push(outcome);
+    }
+
+    async function within(budget: number, title: string): Promise<BudgetOutcome> {
+      const begun = performance.now();
+      const task = progress.start(title, open.length, 'images');
+      const isKnown = (position: number) => (known.get(position)?.size ?? Infinity) <= budget;
+      const unknown = open.filter((position) => !isKnown(position));
+      const before = open.length - unknown.length;
+      const done = (images: number) => {
+        task.update(before + images);
+      };
+      const how = { done, signal };
+      const result = await attackWithin(network, weights, data, unknown, norm, budget, effort, how);
+      const by = Array<Taker | undefined>(data.count).fill(undefined);
+      const size = new Float32Array(data.count).fill(NaN);
+      const row = new Map(Array.from(unknown, (position, i) => [position, i]));
+      const examples = keepsExamples ? imagesAt(data, open) : undefined;
+      const length = data.height * data.width * data.channels;
+      open.forEach((position, j) => {
+        const i = row.get(position);
+        const one = i === undefined ? known.get(position) : undefined;
+        by[position] = i === undefined ? one?.by : result.by[i];
+        size[position] = i === undefined ? one!.size : result.size[i];
+        const pixels =
+          i === undefined
+            ? one?.pixels
+            : result.adversarials.subarray(i * length, (i + 1) * length);
+        if (pixels) examples?.images.set(pixels, j * length);
+      });
+      const fooled = open.filter((position) => by[position] !== undefined);
+      const seconds = (performance.now() - begun) / 1000;
+      const left = positions.length - fooled.length;
+      task.finish(`${left} of ${positions.length} images left, ${seconds.toFixed(1)} s`);
+      const outcome: BudgetOutcome = { norm, budget, by, size, seconds };
+      if (!examples) return outcome;
+      const rows = [...open.keys()].filter((j) => by[open[j]] !== undefined);
+      return {
+        ...outcome,
+        examples: { positions: fooled, images: imagesAt(examples, Uint32Array.from(rows)).images },
+      };
+    }
+  }
+  const order = (outcome: BudgetOutcome) => NORMS.indexOf(outcome.norm);
+  return outcomes.sort((a, b) => order(a) - order(b) || a.budget - b.budget);
 }
 
 async function attackAndMeasure(
@@ -73,7 +213,7 @@ async function attackAndMeasure(
   data: Dataset,
   positions: Uint32Array,
   settings: EvaluationSettings,
-  { progress, signal, threads }: EvaluateOptions,
+  { progress, signal, threads, keepsExamples }: EvaluateOptions,
 ): Promise<AttackOutcome> {
   const attack = ATTACKS[name];
   const begun = performance.now();
@@ -101,10 +241,16 @@ async function attackAndMeasure(
     l2: l2 && spread(l2, positions, data.count),
     seconds,
   };
+  const original = (i: number) => positions[i];
+  if (keepsExamples) {
+    outcome.examples = {
+      positions: Uint32Array.from(successes, original),
+      images: gather(adversarials, successes, data),
+    };
+  }
   if (!settings.pass || !attack.published) return outcome;
 
   const started = performance.now();
-  const original = (i: number) => positions[i];
   const scores = await passOf(
     gather(data.images, successes.map(original), data),
     gather(adversarials, successes, data),

@@ -3,19 +3,20 @@ import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
 import { disposeWeights, withScaledLogits } from '../model/parameters.js';
-import { maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { budgetsCsv, maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
 import { type Row, summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
 import { evaluate } from './evaluate.js';
 import { type ResultFolder } from '../store/resultFolder.js';
 import { outcomesIn } from '../store/outcomes.js';
+import { hasImages, writeImages } from '../store/savedImages.js';
 import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenance.js';
 import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
 import type { RunOptions } from './runOptions.js';
 
 /**
- * The result that the folder holds already.
+ * The result that the folder holds already, unless images are asked for that it lacks.
  *
  * @param difference how a result's experiment differs from the one that is asked for, if it does
  * @throws UserError if it is of another experiment, or was made on other data
@@ -24,7 +25,7 @@ export async function finishedResult(
   folder: ResultFolder,
   name: Config['data'],
   difference: (result: Result) => string | undefined,
-  { dataDir, force, progress, signal }: RunOptions,
+  { dataDir, force, progress, signal, saveImages }: RunOptions,
 ): Promise<Result | undefined> {
   if (force || !folder.has('result')) return undefined;
   const result = folder.result();
@@ -33,6 +34,10 @@ export async function finishedResult(
     return undefined;
   }
   refuseOtherResult(folder, difference(result));
+  if (saveImages && !hasImages(folder, saveImages)) {
+    progress.note(`note: the folder holds no ${saveImages} images; attacking again`);
+    return undefined;
+  }
   if (dataDir === undefined && result.data.folder === null) return result;
   const { sha256 } = await loadSource(name, { dataDir, progress, signal });
   refuseOtherData(folder, result.data.sha256, sha256);
@@ -63,7 +68,7 @@ export async function evaluateInto(
   test: Dataset,
   config: Pick<Config, 'evaluation'>,
   source: DataSource,
-  { progress, signal, threads }: RunOptions,
+  { progress, signal, threads, saveImages }: RunOptions,
 ): Promise<Row> {
   const { evaluation: settings } = config;
   const key = {
@@ -79,11 +84,13 @@ export async function evaluateInto(
     threads: threadCount(threads),
     progress,
     store: outcomesIn(folder.parts(key)),
+    keepsExamples: saveImages !== undefined,
     signal,
   }).finally(() => {
     if (measured !== weights) disposeWeights(measured);
   });
   folder.write('perImage', perImageCsv(evaluation));
+  if (saveImages) writeImages(folder, saveImages, evaluation, test);
   return summarise(evaluation, source.name);
 }
 
@@ -92,6 +99,7 @@ export function finish(folder: ResultFolder, result: Result): void {
   const entry = entryOf([result]);
   folder.write('table', tableCsv([entry]));
   if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
+  if (result.row.atBudgets) folder.write('budgets', budgetsCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
   folder.remove('parts');

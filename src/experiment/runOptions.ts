@@ -1,6 +1,7 @@
 import { type Engine, startEngine } from '../engine/engine.js';
 import type { Progress } from '../base/progress.js';
 import { type Config } from '../config/experiment.js';
+import type { ImageFormat } from '../store/savedImages.js';
 
 export interface RunOptions {
   /** The result folder. */
@@ -12,6 +13,8 @@ export interface RunOptions {
   /** A folder with the data set's files, instead of the cache. */
   dataDir?: string;
   threads?: number;
+  /** Write the adversarial images into the result folder, too, in this format. */
+  saveImages?: ImageFormat | undefined;
   /** How long to wait for a process that holds the result folder, in milliseconds: default 0. */
   patience?: number;
   progress: Progress;

@@ -1,3 +1,4 @@
+import { attacksIn, AUTO } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
 import { type Dataset, firstImages } from '../data/dataset.js';
@@ -31,7 +32,7 @@ export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
  * adversarial examples on the other. Skips attacks whose results the folder has.
  *
  * @param files weights, or result folders with weights in them
- * @throws UserError if the networks are for different data, weights cannot be read, or the folder holds
+ * @throws UserError if `auto` is among the attacks, the networks are for different data, weights cannot be read, or the folder holds
  *   another transfer; Interrupted if the signal aborts
  */
 export async function transfer(
@@ -40,6 +41,11 @@ export async function transfer(
 ): Promise<Transfer[]> {
   const { progress, signal, force } = options;
   threadCount(options.threads);
+  if (evaluation.attacks.includes(AUTO)) {
+    throw new UserError(
+      `--attacks ${AUTO}: a transfer tries the smallest perturbations of single attacks, so name some of them, such as apgd`,
+    );
+  }
   const opened = [await openModel(files[0]), await openModel(files[1])] as const;
   const [a, b] = opened;
   if (a.subject.data !== b.subject.data) {
@@ -100,7 +106,7 @@ async function transferInto(
     predicted.every((labels) => labels[i] === test.labels[i]),
   );
   const transfers: Transfer[] = [];
-  for (const attack of evaluation.attacks) {
+  for (const attack of attacksIn(evaluation.attacks)) {
     for (const [from, to] of [
       [0, 1],
       [1, 0],

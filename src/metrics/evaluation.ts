@@ -1,4 +1,4 @@
-import type { AttackName, Protocol } from '../attacks/attack.js';
+import type { AttackName, Budgets, Norm, Protocol, Taker } from '../attacks/attack.js';
 
 /** The results of one attack for each image; norms are NaN where it failed or was not tried. */
 export interface AttackOutcome {
@@ -9,7 +9,28 @@ export interface AttackOutcome {
   /** PASS, and 1 if the pair could be aligned, else 0; absent if not measured. */
   pass?: Float32Array;
   aligned?: Uint8Array;
+  /** The adversarial examples, if they are kept. */
+  examples?: AdversarialExamples;
   seconds: { attack: number; pass: number };
+}
+
+/** Perturbed images, N×H×W×C, and the positions in the data set of those that they were made of. */
+export interface AdversarialExamples {
+  positions: Uint32Array;
+  images: Uint8Array;
+}
+
+/** What the strongest attacks found within one budget. */
+export interface BudgetOutcome {
+  norm: Norm;
+  /** In grey levels. */
+  budget: number;
+  /** For each image who fooled it; undefined for one that is left, or that is misclassified without an attack. */
+  by: (Taker | undefined)[];
+  /** For each image the change, in the norm, in grey levels; NaN where none was found. */
+  size: Float32Array;
+  examples?: AdversarialExamples;
+  seconds: number;
 }
 
 /** The results of an evaluation for each image. */
@@ -20,4 +41,8 @@ export interface Evaluation {
   blank: Uint8Array;
   protocol: Protocol;
   attacks: Map<AttackName, AttackOutcome>;
+  /** The budgets that were asked for, ascending; absent if none were. */
+  budgets?: Budgets;
+  /** L∞ first, in each norm with ascending budgets; absent if accuracy within budgets was not asked for. */
+  atBudgets?: BudgetOutcome[];
 }

@@ -26,9 +26,15 @@ export interface MaskingOfAttack {
   belowFgs: number;
   /** Fooled with a smaller L∞ than PGD needs; null if PGD was not run. */
   belowPgd: number | null;
+  /** The same for Auto-PGD; earlier versions did not count it. */
+  belowApgd?: number | null;
 }
 
-/** PGD counts as misled if Square needs a smaller L∞ on at least this share of the images. */
+/** The attacks by gradients that Square is compared with: the first that was made counts. */
+const BY_GRADIENTS = ['apgd', 'pgd'] as const;
+type ByGradients = (typeof BY_GRADIENTS)[number];
+
+/** One counts as misled if Square needs a smaller L∞ on at least this share of the images. */
 const MISLED = 0.1;
 
 /** The masking study of an evaluation; undefined without FGS. */
@@ -46,7 +52,7 @@ export function maskingStudy({
     const linf = attacks.get(name)?.linf;
     return linf && ((image) => (Number.isNaN(linf[image]) ? Infinity : linf[image]));
   };
-  const [fgs, pgd] = [linfOf('fgs'), linfOf('pgd')];
+  const [fgs, pgd, apgd] = [linfOf('fgs'), linfOf('pgd'), linfOf('apgd')];
   if (!fgs) return undefined;
   const count = (holds: (image: number) => boolean): number => right.filter(holds).length;
   const each = [...attacks.keys()].map((name): [AttackName, MaskingOfAttack] => {
@@ -56,6 +62,7 @@ export function maskingStudy({
       fgsFails: count((i) => linf(i) < Infinity && fgs(i) === Infinity),
       belowFgs: count((i) => linf(i) < fgs(i)),
       belowPgd: pgd ? count((i) => linf(i) < pgd(i)) : null,
+      ...(apgd && { belowApgd: count((i) => linf(i) < apgd(i)) }),
     };
     return [name, found];
   });
@@ -69,7 +76,7 @@ export function maskingStudy({
 }
 
 /** The attacks that show why FGS fails, in the order in which they are mentioned. */
-const WITNESSES = ['square', 'fgs-unmasked', 'pgd'] as const;
+const WITNESSES = ['square', 'fgs-unmasked', 'apgd', 'pgd'] as const;
 type Witness = (typeof WITNESSES)[number];
 
 /** The conclusion of a study; shares are from 0 to 1. */
@@ -81,8 +88,8 @@ export interface MaskingConclusion {
   witnesses: { attack: Witness; share: number }[];
   /** Why FGS fails, if another attack fools more than half of the images FGS does not; null otherwise. */
   cause: 'masking' | 'weakness' | null;
-  /** The share of images on which Square needs a smaller L∞ than PGD, and whether PGD counts as misled. */
-  square: { ahead: number; misled: boolean } | null;
+  /** The share of images on which Square needs a smaller L∞ than APGD or PGD, and whether that counts as misled. */
+  square: { ahead: number; misled: boolean; than: ByGradients } | null;
 }
 
 /** Draws the conclusion; undefined if no image was attacked. */
@@ -98,21 +105,26 @@ export function concludeMasking({
     return fgsFails > 0 && fooled > 0 ? [{ attack, share: fooled / fgsFails }] : [];
   });
   const isExplained = witnesses.some(({ share }) => share > 1 / 2);
-  const ahead = attacks.square?.belowPgd ?? null;
+  const ahead = { apgd: attacks.square?.belowApgd ?? null, pgd: attacks.square?.belowPgd ?? null };
+  const than = BY_GRADIENTS.find((name) => ahead[name] !== null);
+  const share = than === undefined ? 0 : ahead[than]! / attacked;
   return {
     fails: fgsFails / attacked,
     blank: blank / attacked,
     witnesses,
     cause: isExplained ? (blank > 0 ? 'masking' : 'weakness') : null,
-    square: ahead === null ? null : { ahead: ahead / attacked, misled: ahead / attacked >= MISLED },
+    square: than === undefined ? null : { ahead: share, misled: share >= MISLED, than },
   };
 }
 
 const WITNESS_WORDS: Record<Witness, string> = {
   square: 'Square, which sees no gradients, fools',
   'fgs-unmasked': 'FGS on the gradient of the log-odds, which cannot underflow, fools',
+  apgd: 'Auto-PGD fools',
   pgd: 'PGD fools',
 };
+
+const GRADIENT_WORDS: Record<ByGradients, string> = { apgd: 'Auto-PGD', pgd: 'PGD' };
 
 /** The conclusion in sentences, for `result.json`. */
 export function conclusionText(conclusion: MaskingConclusion | undefined): string {
@@ -121,11 +133,12 @@ export function conclusionText(conclusion: MaskingConclusion | undefined): strin
   const sentences = [failureSentence(fails, blank, witnesses, cause)];
   if (square) {
     const share = percent(square.ahead);
+    const than = GRADIENT_WORDS[square.than];
     const few = square.ahead === 0 ? 'no image' : `${share} of the images only`;
     sentences.push(
       square.misled
-        ? `Square needs a smaller L∞ than PGD on ${share} of the images: the gradients that PGD follows mislead it, or it makes too few steps.`
-        : `Square needs a smaller L∞ than PGD on ${few}: the gradients that PGD follows are not masked.`,
+        ? `Square needs a smaller L∞ than ${than} on ${share} of the images: the gradients that ${than} follows mislead it, or it makes too few steps.`
+        : `Square needs a smaller L∞ than ${than} on ${few}: the gradients that ${than} follows are not masked.`,
     );
   }
   return sentences.join(' ');

@@ -1,9 +1,10 @@
-import { ATTACK_NAMES, STRONGER_ATTACKS, type AttackName } from '../attacks/attack.js';
+import { ATTACK_NAMES, AUTO, STRONGER_ATTACKS, type AttackName } from '../attacks/attack.js';
+import { usualBudgets } from '../attacks/auto.js';
 import type { DataName } from '../data/sources.js';
 import type { Evaluation } from './evaluation.js';
 
-/** An attack, or `worst`: for each image, the attack with the smallest L∞. */
-export type Attacker = AttackName | 'worst';
+/** An attack, `auto`, or `worst`: for each image, the attack with the smallest L∞. */
+export type Attacker = AttackName | typeof AUTO | 'worst';
 
 /** Robust accuracy at several budgets; only for evaluations with a stronger attack. */
 export interface Robustness {
@@ -15,14 +16,16 @@ export interface Robustness {
 export interface Robust {
   /** Percentage of all images that are classified correctly and not fooled, for each budget. */
   accuracy: number[];
-  /** Median L∞ over the correctly classified images; null if at least half of them are not fooled. */
-  medianLinf: number | null;
+  /**
+   * Median L∞ over the correctly classified images; null if at least half of them are not fooled. Absent if attacks
+   * were made within budgets only, which does not tell the smallest L∞.
+   */
+  medianLinf?: number | null;
 }
 
-/** Include the usual budgets of the literature: 0.3 of the range for MNIST, 8 of 255 for CIFAR-10. */
 export const BUDGETS: Record<DataName, number[]> = {
-  mnist: [8, 16, 32, 64, 77],
-  cifar10: [1, 2, 4, 8, 16],
+  mnist: usualBudgets(1).linf,
+  cifar10: usualBudgets(3).linf,
 };
 
 /** Whether an evaluation includes an attack stronger than the paper's. */
@@ -31,33 +34,37 @@ export function tellsRobustness({ attacks }: Evaluation): boolean {
 }
 
 export function robustnessOf(evaluation: Evaluation, budgets: readonly number[]): Robustness {
-  const { images, labels, predicted, attacks } = evaluation;
+  const { images, labels, predicted, attacks, atBudgets = [] } = evaluation;
   const right = [...predicted.keys()].filter((i) => predicted[i] === labels[i]);
-  const judge = (linf: (image: number) => number): Robust => {
-    const found = Float32Array.from(right, linf).sort();
-    const half = found.at(Math.floor(found.length / 2)) ?? Infinity;
-    const accuracy = budgets.map((budget) => {
-      const standing = found.filter((value) => value > budget).length;
-      return (100 * standing) / images;
-    });
-    return { accuracy, medianLinf: half === Infinity ? null : half };
+  const accuracyOf = (linf: readonly number[]): number[] =>
+    budgets.map((budget) => (100 * linf.filter((value) => value > budget).length) / images);
+  const judge = (linf: readonly number[]): Robust => {
+    const half = linf.toSorted((a, b) => a - b).at(Math.floor(linf.length / 2)) ?? Infinity;
+    return { accuracy: accuracyOf(linf), medianLinf: half === Infinity ? null : half };
   };
-  const each = [...attacks].map(([name, { linf }]): [AttackName, (image: number) => number] => [
-    name,
-    (image) => (Number.isNaN(linf[image]) ? Infinity : linf[image]),
-  ]);
-  const worst = (image: number): number => Math.min(...each.map(([, linf]) => linf(image)));
+  const orInfinity = (linf: Float32Array): number[] =>
+    right.map((i) => (Number.isNaN(linf[i]) ? Infinity : linf[i]));
+  const smallest = (each: readonly number[][]): number[] =>
+    right.map((_, i) => Math.min(...each.map((linf) => linf[i])));
+  const each = [...attacks].map(([name, { linf }]) => [name, orInfinity(linf)] as const);
+  // What attacks within budgets found includes what the attacks before them found.
+  const within = atBudgets
+    .filter(({ norm }) => norm === 'linf')
+    .map(({ size }) => orInfinity(size));
+  const auto = within.length === 0 ? undefined : smallest(within);
+  const worst = smallest([...each.map(([, linf]) => linf), ...(auto ? [auto] : [])]);
   return {
     budgets: [...budgets],
     attacks: {
       ...Object.fromEntries(each.map(([name, linf]) => [name, judge(linf)])),
-      worst: judge(worst),
+      ...(auto && { [AUTO]: { accuracy: accuracyOf(auto) } }),
+      worst: each.length > 0 ? judge(worst) : { accuracy: accuracyOf(worst) },
     },
   };
 }
 
-/** The attacks that a robustness was measured with, in the usual order; the last is `worst`. */
+/** The attackers that a robustness was measured with, in the usual order; the last is `worst`. */
 export function attackersOf(robustness: Robustness | undefined): Attacker[] {
-  const all = [...ATTACK_NAMES, 'worst'] as const;
+  const all = [...ATTACK_NAMES, AUTO, 'worst'] as const;
   return all.filter((name) => robustness?.attacks[name]);
 }

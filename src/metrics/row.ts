@@ -1,5 +1,11 @@
-import type { AttackName, Protocol } from '../attacks/attack.js';
-import type { Evaluation } from './evaluation.js';
+import {
+  type AttackName,
+  type Norm,
+  type Protocol,
+  type Taker,
+  TAKERS,
+} from '../attacks/attack.js';
+import type { BudgetOutcome, Evaluation } from './evaluation.js';
 import type { DataName } from '../data/sources.js';
 import { type Spread, spreadOf } from './statistics.js';
 import { maskingStudy, type MaskingStudy } from './masking.js';
@@ -23,6 +29,20 @@ export interface AttackSummary {
   seconds: { attack: number; pass: number };
 }
 
+/** What the strongest attacks leave within one budget. */
+export interface AtBudget {
+  norm: Norm;
+  /** In grey levels. */
+  budget: number;
+  /** Number of images that are classified correctly and that none of the attacks fools. */
+  left: number;
+  /** Percentage of all images that are left. */
+  accuracy: number;
+  /** Number of images that each attack is the first to fool. */
+  taken: Partial<Record<Taker, number>>;
+  seconds: number;
+}
+
 /** The numbers of one network, as in Tables 1 and 2. */
 export interface Row {
   images: number;
@@ -33,7 +53,9 @@ export interface Row {
   blank: number;
   protocol: Protocol;
   attacks: Partial<Record<AttackName, AttackSummary>>;
-  /** Only if a stronger attack was run, as is `masking`. */
+  /** Only if accuracy within budgets was asked for; L∞ first, in each norm with ascending budgets. */
+  atBudgets?: AtBudget[];
+  /** Only if a stronger attack was run or budgets were given; `masking` only with a stronger attack and FGS. */
   robustness?: Robustness;
   masking?: MaskingStudy;
 }
@@ -64,8 +86,27 @@ export function summarise(evaluation: Evaluation, data: DataName): Row {
   }
   const accuracy = (100 * correct) / images;
   const row: Row = { images, accuracy, correct, blank: blanks, protocol, attacks };
-  if (!tellsRobustness(evaluation)) return row;
-  row.robustness = robustnessOf(evaluation, BUDGETS[data]);
-  const masking = maskingStudy(evaluation);
+  if (evaluation.atBudgets) {
+    row.atBudgets = evaluation.atBudgets.map((outcome) => atBudget(outcome, images, correct));
+  }
+  const { budgets } = evaluation;
+  if (budgets?.linf || tellsRobustness(evaluation)) {
+    row.robustness = robustnessOf(evaluation, budgets?.linf ?? BUDGETS[data]);
+  }
+  const masking = tellsRobustness(evaluation) ? maskingStudy(evaluation) : undefined;
   return masking ? { ...row, masking } : row;
+}
+
+function atBudget(
+  { norm, budget, by, seconds }: BudgetOutcome,
+  images: number,
+  correct: number,
+): AtBudget {
+  const taken: AtBudget['taken'] = {};
+  for (const name of TAKERS) {
+    const count = by.filter((one) => one === name).length;
+    if (count > 0) taken[name] = count;
+  }
+  const left = correct - by.filter((one) => one !== undefined).length;
+  return { norm, budget, left, accuracy: (100 * left) / images, taken, seconds };
 }

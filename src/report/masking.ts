@@ -22,23 +22,26 @@ export function blankSentence({ attacked, blank }: MaskingStudy): string {
 
 /** The table before it is drawn. */
 export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
+  // Studies with PGD only are of earlier versions, or of older configurations.
+  const ofPgd = attacks.pgd !== undefined && attacks.apgd === undefined;
   return {
     columns: [
       { title: [''], align: 'left' },
       { title: ['fooled'] },
       { title: [`of the ${fgsFails}`, 'FGS leaves'] },
       { title: ['smaller L∞', 'than FGS'] },
-      { title: ['smaller L∞', 'than PGD'] },
+      { title: ['smaller L∞', ofPgd ? 'than PGD' : 'than APGD'] },
     ],
     rows: Object.entries<MaskingOfAttack>(attacks).map(([name, found]) => {
       const isFgs = name === 'fgs';
-      const belowPgd = name === 'pgd' ? null : found.belowPgd;
+      const isYardstick = name === (ofPgd ? 'pgd' : 'apgd');
+      const below = (isYardstick ? null : ofPgd ? found.belowPgd : found.belowApgd) ?? null;
       return [
         { text: titleOf(name) },
         countCell(found.fooled),
         isFgs ? NOTHING : countCell(found.fgsFails),
         isFgs ? NOTHING : countCell(found.belowFgs),
-        belowPgd === null ? NOTHING : countCell(belowPgd),
+        below === null ? NOTHING : countCell(below),
       ];
     }),
   };

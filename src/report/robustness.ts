@@ -1,8 +1,10 @@
+import { AUTO, type AttackName, type Norm, NORMS, TAKERS, type Taker } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
+import type { AtBudget, Row } from '../metrics/row.js';
 import { attackersOf, type Attacker, type Robust } from '../metrics/robustness.js';
 import { meanOf } from '../metrics/statistics.js';
 import type { Entry } from '../store/entry.js';
-import { drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
+import { countCell, drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
 
 /** Accuracy by attack and budget, means over seeds, for a console; undefined if nothing was measured. */
 export function robustnessTable(entry: Entry): string | undefined {
@@ -10,10 +12,13 @@ export function robustnessTable(entry: Entry): string | undefined {
   return grid && drawGrid(grid);
 }
 
-/** The same before it is drawn. */
+/** The same before it is drawn; undefined, too, if attacks were made within budgets only: `atBudgetsGrids` tells all. */
 export function robustnessGrid({ rows }: Entry): Grid | undefined {
   const known = rows.flatMap(({ robustness }) => robustness ?? []);
   if (known.length === 0) return undefined;
+  if (attackersOf(known[0]).every((attack) => attack === AUTO || attack === 'worst')) {
+    return undefined;
+  }
   const [{ budgets }] = known;
   const clean = meanOf(rows.map(({ accuracy }) => accuracy));
   return {
@@ -33,6 +38,120 @@ export function robustnessGrid({ rows }: Entry): Grid | undefined {
       ];
     }),
   };
+}
+
+/** Accuracy within the budgets of one norm, and who fooled the images. */
+export interface AtBudgetsGrid {
+  norm: Norm;
+  grid: Grid;
+}
+
+/**
+ * What the strongest attacks leave within budgets: for each norm a table of the accuracy, of the number of images left
+ * and of those that each attack is the first to fool; means over seeds.
+ */
+export function atBudgetsGrids({ rows }: Entry): AtBudgetsGrid[] {
+  return NORMS.flatMap((norm): AtBudgetsGrid[] => {
+    const measured = rows.flatMap((row) => {
+      const of = withinOf(row, norm);
+      return of.length === 0 ? [] : [{ row, of }];
+    });
+    if (measured.length === 0) return [];
+    const known = measured.filter(({ of }) => listOf(of) === listOf(measured[0].of));
+    const budgets = known[0].of.map(({ budget }) => budget);
+    const count = (value: number): GridCell =>
+      known.length === 1 ? countCell(value) : numberCell(value, 1);
+    const cells = (of: (one: AtBudget) => number): number[] =>
+      budgets.map((_, b) => meanOf(known.map(({ of: all }) => of(all[b]))));
+    const clean = known.map(({ row }) => row);
+    const takers = TAKERS.filter((name) =>
+      known.some(({ of }) => of.some(({ taken }) => taken[name])),
+    );
+    const grid = {
+      columns: [
+        { title: [''], align: 'left' as const },
+        { title: [`${NORM_TITLES[norm]} 0`] },
+        ...budgets.map((budget) => ({ title: [`≤ ${budgetText(budget)}`] })),
+      ],
+      rows: [
+        [
+          { text: 'accuracy %' },
+          numberCell(meanOf(clean.map(({ accuracy }) => accuracy)), 2),
+          ...cells(({ accuracy }) => accuracy).map((value) => numberCell(value, 2)),
+        ],
+        [
+          { text: 'images left' },
+          count(meanOf(clean.map(({ correct }) => correct))),
+          ...cells(({ left }) => left).map(count),
+        ],
+        ...takers.map((name) => [
+          { text: `fooled by ${takerTitle(name)}` },
+          NOTHING,
+          ...cells(({ taken }) => taken[name] ?? 0).map(count),
+        ]),
+      ],
+    };
+    return [{ norm, grid }];
+  });
+}
+
+/** The norms in tables. */
+export const NORM_TITLES: Record<Norm, string> = { linf: 'L∞', l2: 'L2' };
+
+/** Without more decimals than tell budgets apart. */
+function budgetText(budget: number): string {
+  return String(Number(budget.toFixed(2)));
+}
+
+const PARTS_OF_APGD: Record<Exclude<Taker, AttackName>, string> = {
+  'apgd-log-odds': 'APGD, log-odds',
+  'apgd-targeted': 'APGD, targeted',
+};
+
+function takerTitle(name: Taker): string {
+  return name in PARTS_OF_APGD
+    ? PARTS_OF_APGD[name as keyof typeof PARTS_OF_APGD]
+    : ATTACKS[name as AttackName].title;
+}
+
+/**
+ * Compares networks by what the strongest attacks leave within budgets in L2, with means over seeds: a table for each
+ * list of budgets.
+ */
+export function l2Comparisons(entries: readonly Entry[]): Grid[] {
+  const known = entries.flatMap((entry) => {
+    const all = entry.rows.map((row) => withinOf(row, 'l2')).filter(({ length }) => length > 0);
+    const measured = all.filter((of) => listOf(of) === listOf(all[0]));
+    return measured.length === 0 ? [] : [{ entry, measured }];
+  });
+  const all = [...new Set(known.map(({ measured: [one] }) => listOf(one)))];
+  return all.map((list) => ({
+    columns: [
+      { title: ['network'], align: 'left' as const },
+      { title: ['clean', 'L2 0'] },
+      ...list.split(' ').map((budget) => ({ title: ['auto', `≤ ${budgetText(Number(budget))}`] })),
+    ],
+    rows: known
+      .filter(({ measured: [one] }) => listOf(one) === list)
+      .map(({ entry: { name, labels, rows }, measured }) => [
+        { text: [name, ...labels, ...seedsText(rows)].join('\n') },
+        numberCell(meanOf(rows.map(({ accuracy }) => accuracy)), 2),
+        ...measured[0].map((_, b) => numberCell(meanOf(measured.map((of) => of[b].accuracy)), 2)),
+      ]),
+  }));
+}
+
+function withinOf({ atBudgets = [] }: Row, norm: Norm): AtBudget[] {
+  return atBudgets.filter((one) => one.norm === norm);
+}
+
+/** The budgets, which tell lists of different ones apart. */
+function listOf(of: readonly AtBudget[]): string {
+  return of.map(({ budget }) => budget).join(' ');
+}
+
+function seedsText(rows: readonly unknown[]): string[] {
+  return rows.length > 1 ? [`${rows.length} seeds`] : [];
 }
 
 /**
@@ -62,9 +181,8 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
           const each = measured.flatMap(({ attacks }) => attacks[attack]?.accuracy.at(b) ?? []);
           return each.length === 0 ? NOTHING : numberCell(meanOf(each), 2);
         };
-        const seeds = rows.length > 1 ? [`${rows.length} seeds`] : [];
         return [
-          { text: [name, ...labels, ...seeds].join('\n') },
+          { text: [name, ...labels, ...seedsText(rows)].join('\n') },
           numberCell(meanOf(rows.map(({ accuracy }) => accuracy)), 2),
           left('fgs', -1),
           ...budgets.map((_, b) => left('worst', b)),
@@ -75,8 +193,9 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   });
 }
 
-/** The mean over seeds; ∞ if any seed has ∞. */
+/** The mean over seeds; ∞ if any seed has ∞, nothing if one has not measured it. */
 function medianCell(each: readonly Robust[]): GridCell {
+  if (each.some(({ medianLinf }) => medianLinf === undefined)) return NOTHING;
   const medians = each.flatMap(({ medianLinf }) => medianLinf ?? []);
   if (medians.length < each.length) return { text: '∞' };
   const median = meanOf(medians);
@@ -84,5 +203,6 @@ function medianCell(each: readonly Robust[]): GridCell {
 }
 
 function attackerTitle(attack: Attacker): string {
-  return attack === 'worst' ? 'worst of all, per image' : ATTACKS[attack].title;
+  if (attack === 'worst') return 'worst of all, per image';
+  return attack === AUTO ? 'auto, within the budgets' : ATTACKS[attack].title;
 }

@@ -3,7 +3,7 @@ import { legendOf, protocolSentences } from './lines.js';
 import { drawGrid, type Grid } from './grid.js';
 import { escaped, markdownGrid, markdownTable } from './markdown.js';
 import { maskingInBrief } from './masking.js';
-import { robustnessComparisons } from './robustness.js';
+import { l2Comparisons, robustnessComparisons } from './robustness.js';
 import { consoleTable } from './consoleTable.js';
 import type { TablePart } from '../store/collect.js';
 
@@ -36,12 +36,16 @@ export function markdownReport(parts: readonly TablePart[]): string {
 
 /** The networks of each table under the worst of all attacks, if stronger ones were made. */
 export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
-  return parts.flatMap(({ title, entries }) =>
-    robustnessComparisons(entries).map((grid) => ({
+  return parts.flatMap(({ title, entries }) => [
+    ...robustnessComparisons(entries).map((grid) => ({
       title: `${title}: accuracy in percent that attacks leave, by L∞ in pixels`,
       grid,
     })),
-  );
+    ...l2Comparisons(entries).map((grid) => ({
+      title: `${title}: accuracy in percent that attacks leave, by L2 in pixels`,
+      grid,
+    })),
+  ]);
 }
 
 /** What the FGS column hides: a title, and a line for each experiment for which this is known. */

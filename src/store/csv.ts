@@ -1,5 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
-import type { AttackName } from '../attacks/attack.js';
+import { type AttackName, TAKERS } from '../attacks/attack.js';
 import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
 import { attackersOf } from '../metrics/robustness.js';
 import type { LogRow } from '../training/log.js';
@@ -145,7 +145,37 @@ export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingSt
       fgs_fails: found.fgsFails,
       below_fgs: found.belowFgs,
       below_pgd: found.belowPgd ?? '',
+      below_apgd: found.belowApgd ?? '',
     }),
+  );
+  return stringify(lines, { header: true });
+}
+
+/**
+ * `budgets.csv`: for each network, norm and budget a line for each attack that fooled images, which counts those that
+ * it is the first to fool, and one for those that are left.
+ */
+export function budgetsCsv(entries: readonly Entry[]): string {
+  const lines = entries.flatMap(({ name, published, rows, seeds }) =>
+    rows.flatMap(({ images, accuracy, atBudgets = [] }, i) =>
+      atBudgets.flatMap(({ norm, budget, left, accuracy: standing, taken }) => {
+        const line = (attack: string, count: number) => ({
+          name,
+          table: published?.table ?? '',
+          row: published?.id ?? '',
+          seed: seeds[i] ?? '',
+          images,
+          accuracy: rounded(accuracy),
+          norm,
+          budget: rounded(budget),
+          robust_accuracy: rounded(standing),
+          attack,
+          count,
+        });
+        const takers = TAKERS.filter((attack) => taken[attack]);
+        return [...takers.map((attack) => line(attack, taken[attack]!)), line('left', left)];
+      }),
+    ),
   );
   return stringify(lines, { header: true });
 }

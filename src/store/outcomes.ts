@@ -1,11 +1,13 @@
-import type { AttackName } from '../attacks/attack.js';
-import type { AttackOutcome } from '../metrics/evaluation.js';
+import type { AttackName, Norm, Taker } from '../attacks/attack.js';
+import type { AdversarialExamples, AttackOutcome, BudgetOutcome } from '../metrics/evaluation.js';
 import type { Parts } from './parts.js';
 
-/** Keeps finished attacks, so that an interrupted evaluation can continue after them. */
+/** Keeps finished attacks and budgets, so that an interrupted evaluation can continue after them. */
 export interface OutcomeStore {
   read(attack: AttackName): AttackOutcome | undefined;
   write(attack: AttackName, outcome: AttackOutcome): void;
+  readBudget(norm: Norm, budget: number): BudgetOutcome | undefined;
+  writeBudget(outcome: BudgetOutcome): void;
 }
 
 /** A store of finished attacks in the parts of a result. */
@@ -18,7 +20,40 @@ export function outcomesIn(parts: Parts): OutcomeStore {
     write(attack, outcome) {
       parts.write(attack, encode(outcome));
     },
+    readBudget(norm, budget) {
+      const stored = parts.read(partOf({ norm, budget })) as StoredBudget | undefined;
+      if (!stored) return undefined;
+      const by = stored.by.map((name) => name ?? undefined);
+      const { size, examples, seconds } = stored;
+      return { norm, budget, by, size: floats(size), examples: decodeExamples(examples), seconds };
+    },
+    writeBudget(outcome) {
+      const { by, size, examples, seconds } = outcome;
+      const stored: StoredBudget = {
+        by: by.map((name) => name ?? null),
+        size: text(size),
+        examples: examples && encodeExamples(examples),
+        seconds,
+      };
+      parts.write(partOf(outcome), stored);
+    },
   };
+}
+
+function partOf({ norm, budget }: Pick<BudgetOutcome, 'norm' | 'budget'>): string {
+  return `auto-${norm}-${budget}`;
+}
+
+interface StoredBudget {
+  by: (Taker | null)[];
+  size: string;
+  examples?: StoredExamples | undefined;
+  seconds: number;
+}
+
+interface StoredExamples {
+  positions: string;
+  images: string;
 }
 
 interface StoredOutcome {
@@ -26,30 +61,51 @@ interface StoredOutcome {
   l2?: string;
   pass?: string;
   aligned?: string;
+  examples?: StoredExamples | undefined;
   seconds: AttackOutcome['seconds'];
 }
 
 // Unlike numbers in JSON, base64 keeps NaN and every bit.
-function encode({ linf, l2, pass, aligned, seconds }: AttackOutcome): StoredOutcome {
-  const text = (array: Float32Array | Uint8Array) =>
-    Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
+function encode({ linf, l2, pass, aligned, examples, seconds }: AttackOutcome): StoredOutcome {
   return {
     linf: text(linf),
     l2: l2 && text(l2),
     pass: pass && text(pass),
     aligned: aligned && text(aligned),
+    examples: examples && encodeExamples(examples),
     seconds,
   };
 }
 
-function decode({ linf, l2, pass, aligned, seconds }: StoredOutcome): AttackOutcome {
-  const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
-  const floats = (text: string) => new Float32Array(bytes(text).buffer);
+function decode({ linf, l2, pass, aligned, examples, seconds }: StoredOutcome): AttackOutcome {
   return {
     linf: floats(linf),
     l2: l2 === undefined ? undefined : floats(l2),
     pass: pass === undefined ? undefined : floats(pass),
     aligned: aligned === undefined ? undefined : bytes(aligned),
+    examples: decodeExamples(examples),
     seconds,
   };
+}
+
+function encodeExamples({ positions, images }: AdversarialExamples): StoredExamples {
+  return { positions: text(positions), images: text(images) };
+}
+
+function decodeExamples(stored: StoredExamples | undefined): AdversarialExamples | undefined {
+  if (!stored) return undefined;
+  const positions = new Uint32Array(bytes(stored.positions).buffer);
+  return { positions, images: bytes(stored.images) };
+}
+
+function text(array: Float32Array | Uint32Array | Uint8Array): string {
+  return Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
+}
+
+function bytes(of: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(of, 'base64'));
+}
+
+function floats(of: string): Float32Array {
+  return new Float32Array(bytes(of).buffer);
 }

@@ -8,7 +8,7 @@ import {
   STRONGER_ATTACKS,
 } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
-import type { Evaluation } from '../metrics/evaluation.js';
+import type { BudgetOutcome, Evaluation } from '../metrics/evaluation.js';
 import { type CsvLine, fieldProblem, numberIn, readCsv } from './csvFile.js';
 import type { Row } from '../metrics/row.js';
 import { FILES } from './resultFolder.js';
@@ -56,11 +56,19 @@ export function perImageCsv(evaluation: Evaluation): string {
   const { images, labels, predicted, blank, attacks } = evaluation;
   const made = STRONGER_COLUMNS.filter(({ attack, array }) => attacks.get(attack)?.[array]);
   const columns = [...LINE_COLUMNS, ...made];
+  const within = evaluation.atBudgets ?? [];
   const lines = Array.from({ length: images }, (_, i) => [
     ...[i, labels[i], predicted[i], blank[i]],
     ...columns.map((column) => fieldOf(column, evaluation, i)),
+    ...within.map(({ by }) => by[i] ?? ''),
   ]);
-  return stringify([[...IMAGE_HEADINGS, ...columns.map(({ heading }) => heading)], ...lines]);
+  const headings = [...IMAGE_HEADINGS, ...columns.map(({ heading }) => heading)];
+  return stringify([[...headings, ...within.map(budgetHeading)], ...lines]);
+}
+
+/** The heading of the column that says who fooled each image within a budget: `auto_linf_16`. */
+function budgetHeading({ norm, budget }: Pick<BudgetOutcome, 'norm' | 'budget'>): string {
+  return `auto_${norm}_${Number(budget.toFixed(4))}`;
 }
 
 function fieldOf(

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ATTACK_NAMES, CHANNELS, SEARCHES } from '../attacks/attack.js';
+import { ATTACK_NAMES, CHANNELS, NORMS, SEARCHES } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { publishedRow } from '../paper/published.js';
@@ -73,20 +73,35 @@ const robustness = z
       z.string(),
       z.object({
         accuracy: z.array(percent),
-        medianLinf: z.number().min(0).max(255).nullable(),
+        medianLinf: z.number().min(0).max(255).nullable().optional(),
       }),
     ),
   })
   .refine(({ budgets, attacks }) =>
     Object.values(attacks).every(({ accuracy }) => accuracy.length === budgets.length),
   );
+const atBudgets = z.array(
+  z.object({
+    norm: z.enum(NORMS),
+    budget: z.number().min(0).max(1e6),
+    left: count,
+    accuracy: percent,
+    taken: z.record(z.string(), count),
+  }),
+);
 const masking = z.object({
   attacked: count,
   blank: count,
   fgsFails: count,
   attacks: z.record(
     z.string(),
-    z.object({ fooled: count, fgsFails: count, belowFgs: count, belowPgd: count.nullable() }),
+    z.object({
+      fooled: count,
+      fgsFails: count,
+      belowFgs: count,
+      belowPgd: count.nullable(),
+      belowApgd: count.nullable().optional(),
+    }),
   ),
   conclusion: z.string(),
 });
@@ -122,6 +137,7 @@ const resultSchema = z.object({
     // Attacks of later versions are passed over.
     attacks: z.object(Object.fromEntries(ATTACK_NAMES.map((name) => [name, attack]))),
     robustness: robustness.optional(),
+    atBudgets: atBudgets.optional(),
     masking: masking.optional(),
   }),
   weights: z.string(),

@@ -21,6 +21,9 @@ export const FILES = {
   table: 'table.csv',
   robustness: 'robustness.csv',
   masking: 'masking.csv',
+  budgets: 'budgets.csv',
+  /** A folder with adversarial images, if they are asked for. */
+  images: 'images',
   result: 'result.json',
   /** A folder with finished attacks of an unfinished evaluation. */
   parts: 'stages',

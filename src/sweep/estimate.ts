@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { effortOf, type Attack } from '../attacks/attack.js';
+import { type Attack, attacksIn, AUTO, effortOf } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
+import { passesOfAuto } from '../attacks/auto.js';
 import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
 import { type Config, isBang, networkOf } from '../config/experiment.js';
@@ -38,12 +39,14 @@ export async function estimateSeconds(
     if (!measured.has(key)) measured.set(key, measure(config, threads));
     const { step, forward } = await measured.get(key)!;
     const images = evaluation.images === 'all' ? TEST_IMAGES : evaluation.images;
-    const rounds = evaluation.attacks.reduce(
+    const attacks = attacksIn(evaluation.attacks);
+    const within = evaluation.attacks.includes(AUTO) ? passesOfAuto(effortOf(evaluation)) : 0;
+    const rounds = attacks.reduce(
       (sum, name) => sum + roundsOf(ATTACKS[name], evaluation),
-      1,
+      1 + within,
     );
     const pairs = evaluation.pass
-      ? evaluation.attacks.filter((name) => ATTACKS[name].published).length * images
+      ? attacks.filter((name) => ATTACKS[name].published).length * images
       : 0;
     seconds.push(
       START_SECONDS +

@@ -2,15 +2,16 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  apgd,
   apgdAt,
+  type ApgdRun,
   checkpointsOf,
-  logitRatio,
   logOdds,
   type Loss,
   targetedRatio,
 } from '#bang/attacks/apgd.js';
-import { EFFORT } from '#bang/attacks/attack.js';
+import { EFFORT, type Norm, NORMS } from '#bang/attacks/attack.js';
+import { strongest } from '#bang/attacks/auto.js';
+import { withinBudget } from '#bang/attacks/minimise.js';
 import { type Classifier, classifierOf, originalsOf } from '#bang/attacks/classifier.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
@@ -20,19 +21,25 @@ import { fixture, networkWith } from '../fixtures.js';
 
 const range = (count: number) => Uint32Array.from({ length: count }, (_, i) => i);
 
-const RUNS = ['log-odds', 'dlr', 'target 0', 'target 4'] as const;
+const RUNS = ['log-odds', 'target 0', 'target 4'] as const;
 
 /** What torchattacks found, in float64: for each run and image, the loss at the start and after each step. */
 interface References {
   positions: number[];
-  apgd: Record<(typeof RUNS)[number], number[][]> & { epsilon: number; steps: number };
+  apgd: ApgdReference;
+  /** The same in L2. */
+  'apgd-l2': ApgdReference;
 }
 
-const LOSSES: Record<(typeof RUNS)[number], { loss: Loss; rank?: number }> = {
-  'log-odds': { loss: logOdds },
-  dlr: { loss: logitRatio },
-  'target 0': { loss: targetedRatio, rank: 0 },
-  'target 4': { loss: targetedRatio, rank: 4 },
+interface ApgdReference extends Record<(typeof RUNS)[number], number[][]> {
+  epsilon: number;
+  steps: number;
+}
+
+const LOSSES: Record<(typeof RUNS)[number], Pick<ApgdRun, 'name' | 'loss' | 'ranks'>> = {
+  'log-odds': { name: 'apgd-log-odds', loss: logOdds },
+  'target 0': { name: 'apgd-targeted', loss: targetedRatio, ranks: [0] },
+  'target 4': { name: 'apgd-targeted', loss: targetedRatio, ranks: [4] },
 };
 
 beforeAll(async () => {
@@ -51,23 +58,26 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
   }, 600_000);
 
   // Theirs in float64, ours in float32: a gradient that is almost zero may have another sign, from where on
-  // a path can differ; of the 20 on LeNet one does. The budget is too small to fool, so no run ends early.
-  it.runIf(model === 'lenet').each(RUNS)(
-    "climbs as the authors' does, step by step: %s",
-    async (name) => {
+  // a path can differ; of the 15 on LeNet one does in L∞. In L2, steps depend on all values
+  // of the gradient, and four of 15 paths are beyond 0.1 % after 15 to 81 steps, none beyond 1 %. The budget is too small to fool, so no run ends early.
+  it
+    .runIf(model === 'lenet')
+    .each(NORMS.flatMap((norm) => RUNS.map((name) => [norm, name] as const)))(
+    "climbs as the authors' does, step by step: %s, %s",
+    async (norm, name) => {
       const packed = gunzipSync(readFileSync(fixture(`attacks-${model}.json.gz`)));
       const references = JSON.parse(packed.toString()) as References;
-      const { epsilon, steps, [name]: theirs } = references.apgd;
+      const { epsilon, steps, [name]: theirs } = references[norm === 'linf' ? 'apgd' : 'apgd-l2'];
       let same = 0;
       for (const [i, expected] of theirs.entries()) {
         const image = originalsOf(test, Uint32Array.of(references.positions[i]));
-        const ours = await climb(image, { ...LOSSES[name], steps }, epsilon);
+        const ours = await climb(image, { ...LOSSES[name], steps }, epsilon, norm);
         expect(ours).toHaveLength(expected.length);
         const gap = (a: number, b: number) => Math.abs(a - b) / Math.max(1, Math.abs(b));
         expect(gap(Math.max(...ours), Math.max(...expected))).toBeLessThan(0.01);
         if (ours.every((loss, step) => gap(loss, expected[step]) < 1e-3)) same++;
       }
-      expect(same).toBeGreaterThanOrEqual(theirs.length - 1);
+      expect(same).toBeGreaterThanOrEqual(theirs.length - (norm === 'linf' ? 1 : 2));
     },
   );
 
@@ -79,11 +89,12 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
     >;
     for (const [budget, positions] of Object.entries(all[model])) {
       const some = originalsOf(test, Uint32Array.from(positions));
-      const { thorough } = apgd.attempts(classifier, some, EFFORT, undefined);
       const epsilon = Number(budget);
-      const budgets = new Float32Array(some.count).fill(epsilon);
-      const found = some.images.slice();
-      const fooled = await thorough(range(some.count), budgets, found);
+      // Square fools none of them.
+      const stages = strongest(classifier, some, 'linf', EFFORT, undefined).filter(
+        ({ name }) => name !== 'square',
+      );
+      const { images: found, fooled } = await withinBudget(stages, some, epsilon, { batch: 512 });
       const missed = positions.filter((_, i) => !fooled[i]);
       expect(missed.filter((position) => position !== 265)).toEqual([]);
       // Judged apart from the attack.
@@ -100,8 +111,9 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
   /** The losses at the points of a run from the start that the reference has. */
   async function climb(
     image: ReturnType<typeof originalsOf>,
-    run: { loss: Loss; rank?: number; steps: number },
+    run: ApgdRun,
     epsilon: number,
+    norm: Norm,
   ): Promise<number[]> {
     const losses: number[] = [];
     const watched: Loss = (...given) => {
@@ -111,11 +123,13 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
     };
     const random = () => {
       let p = 0;
-      return { uniform: () => ((((7 * p++) % 11) - 5) / 5 + 1) / 2 };
+      const gaussian = () => (((7 * p++) % 11) - 5) / 5;
+      return { gaussian, uniform: () => (gaussian() + 1) / 2 };
     };
     const runs = [{ ...run, loss: watched, random }];
     const budget = Float32Array.of(epsilon);
-    await apgdAt(classifier, image, Uint32Array.of(0), budget, runs, image.images.slice());
+    const found = image.images.slice();
+    await apgdAt(classifier, image, Uint32Array.of(0), budget, runs, found, { norm });
     return losses;
   }
 });
@@ -129,22 +143,18 @@ describe('the losses of Auto-PGD', () => {
     const y = z.indexOf(ranked[i % 3]);
     return { z, ranked, y, target: (y + 1 + (i % 5)) % 6 };
   });
-  const bestOther = (z: number[], y: number) => Math.max(...z.filter((_, k) => k !== y));
-
   it('are those of the paper', () => {
     for (const { z, ranked, y, target } of some) {
       const gradient = new Float32Array(6);
       const entropy = Math.log(z.reduce((sum, one) => sum + Math.exp(one - z[y]), 0));
       expect(Math.log1p(Math.exp(logOdds(z, y, NaN, gradient)))).toBeCloseTo(entropy, 10);
-      const ratio = (bestOther(z, y) - z[y]) / (ranked[0] - ranked[2]);
-      expect(logitRatio(z, y, NaN, gradient)).toBeCloseTo(ratio, 10);
       const towards = (z[target] - z[y]) / (ranked[0] - (ranked[2] + ranked[3]) / 2);
       expect(targetedRatio(z, y, target, gradient)).toBeCloseTo(towards, 10);
     }
   });
 
   it('have gradients that finite differences confirm, but for a positive factor', () => {
-    for (const loss of [logOdds, logitRatio, targetedRatio]) {
+    for (const loss of [logOdds, targetedRatio]) {
       for (const { z, y, target } of some) {
         const gradient = new Float32Array(6);
         loss(z, y, target, gradient);
@@ -177,7 +187,7 @@ describe('the losses of Auto-PGD', () => {
       '-1.000',
       ...Array<string>(5).fill('0.200'),
     ]);
-    for (const loss of [logOdds, logitRatio, targetedRatio]) {
+    for (const loss of [logOdds, targetedRatio]) {
       expect(loss(Array<number>(6).fill(0), 0, 1, gradient)).not.toBeNaN();
       expect([...gradient].every(Number.isFinite)).toBe(true);
     }

@@ -352,9 +352,9 @@ describe('a mistake is reported with its place', () => {
       'data: mnist',
       'data: mnist\nevaluation: {attacks: [fgs, hc2, fgs, 5], images: 10001, pass: yes}',
       [
-        'x.yaml:3:29: evaluation.attacks[1]: expected fgs, fgs-unmasked, hc1, pgd, apgd, deepfool-l2, deepfool-linf or square, found "hc2"',
+        'x.yaml:3:29: evaluation.attacks[1]: expected fgs, fgs-unmasked, hc1, pgd, apgd, deepfool-l2, deepfool-linf, square or auto, found "hc2"',
         'x.yaml:3:34: evaluation.attacks[2]: fgs is in the list twice',
-        'x.yaml:3:39: evaluation.attacks[3]: expected fgs, fgs-unmasked, hc1, pgd, apgd, deepfool-l2, deepfool-linf or square, found 5',
+        'x.yaml:3:39: evaluation.attacks[3]: expected fgs, fgs-unmasked, hc1, pgd, apgd, deepfool-l2, deepfool-linf, square or auto, found 5',
         'x.yaml:3:51: evaluation.images: expected all or at most the 10000 test images, found 10001',
         'x.yaml:3:64: evaluation.pass: expected true or false, found "yes"',
       ],

@@ -1,6 +1,6 @@
 import type { TablePart } from '../../store/collect.js';
 import { blankSentence, maskingGrid } from '../masking.js';
-import { robustnessGrid } from '../robustness.js';
+import { atBudgetsGrids, NORM_TITLES, robustnessGrid } from '../robustness.js';
 import { comparisons } from '../tables.js';
 import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
@@ -11,10 +11,11 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     .flatMap(({ entries }) => entries)
     .flatMap((entry) => {
       const grid = robustnessGrid(entry);
-      return grid ? [{ entry, grid }] : [];
+      const within = atBudgetsGrids(entry);
+      return grid || within.length > 0 ? [{ entry, grid, within }] : [];
     });
   if (known.length === 0) return undefined;
-  const each = known.map(({ entry, grid }, i) => {
+  const each = known.map(({ entry, grid, within }, i) => {
     const title = [entry.name, ...entry.labels].join(', ');
     const masking = entry.rows.flatMap((row, n) => {
       if (!row.masking) return [];
@@ -30,11 +31,21 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
       ];
     });
     const tables = [
-      gridTable(
-        `robustness-${i}`,
-        html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in pixel
-        units).`,
-        grid,
+      grid &&
+        gridTable(
+          `robustness-${i}`,
+          html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in pixel
+          units).`,
+          grid,
+        ),
+      within.map((one) =>
+        gridTable(
+          `within-${i}-${one.norm}`,
+          html`What the strongest attacks, one after the other, leave of ${title} within budgets
+          (${NORM_TITLES[one.norm]} in pixel units), and the numbers of images that each fools
+          first.`,
+          one.grid,
+        ),
       ),
       masking,
     ];

@@ -1,0 +1,46 @@
+import { apgdAt, apgdRuns } from './apgd.js';
+import type { Budgets, Effort, Norm, Stage } from './attack.js';
+import type { Classifier, Originals } from './classifier.js';
+import { squareAt } from './square.js';
+
+/**
+ * The strongest attacks within a budget, in the order in which they are made: Auto-PGD from the image, from random
+ * points towards other classes and away from the label, and, in L∞, Square, which a network cannot mislead by its
+ * gradients.
+ */
+export function strongest(
+  classifier: Classifier,
+  originals: Originals,
+  norm: Norm,
+  { apgd, square: { queries } }: Pick<Effort, 'apgd' | 'square'>,
+  signal: AbortSignal | undefined,
+): Stage[] {
+  const stages = apgdRuns(classifier, originals, apgd).map((run): Stage => ({
+    name: run.name,
+    attempt: (images, budgets, adversarials) =>
+      apgdAt(classifier, originals, images, budgets, [run], adversarials, { norm, signal }),
+  }));
+  if (norm === 'l2') return stages;
+  const blind: Stage = {
+    name: 'square',
+    attempt: (images, budgets, adversarials) =>
+      squareAt(classifier, originals, images, budgets, queries, adversarials, { signal }),
+  };
+  return [...stages, blind];
+}
+
+/**
+ * About how many forward passes an image takes, whatever the number of budgets: all attacks fail at one of them, and
+ * within larger ones the first succeeds soon. A pass forward and back counts as three.
+ */
+export function passesOfAuto({ apgd: { steps, restarts }, square: { queries } }: Effort): number {
+  return 3 * steps * (2 + 4 * restarts) + queries;
+}
+
+/**
+ * The usual budgets of the literature and some around them, in L∞: up to 0.3 of the range for grey images such as
+ * MNIST's, and 8 of 255 for coloured ones such as CIFAR-10's.
+ */
+export function usualBudgets(channels: number): Required<Pick<Budgets, 'linf'>> {
+  return { linf: channels === 1 ? [8, 16, 32, 64, 77] : [1, 2, 4, 8, 16] };
+}
