@@ -1,17 +1,23 @@
 import Table from 'cli-table3';
 import type { CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
-import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
+import {
+  FETCHED_NAMES,
+  keptFiles,
+  sources,
+  type FetchedName,
+  type Source,
+} from '../data/sources.js';
 import { ExperimentError } from '../base/errors.js';
 import { interruptible, likeOneOf } from './options.js';
 
 const name = {
   describe: 'the data set',
-  choices: DATA_NAMES,
-  coerce: likeOneOf(DATA_NAMES),
+  choices: FETCHED_NAMES,
+  coerce: likeOneOf(FETCHED_NAMES),
 } as const;
 
-const pullCommand: CommandModule<object, { name: DataName }> = {
+const pullCommand: CommandModule<object, { name: FetchedName }> = {
   command: 'pull <name>',
   describe: 'fetch a data set into the cache, unless it is there and intact',
   builder: (yargs) =>
@@ -32,7 +38,7 @@ const listCommand: CommandModule = {
   handler: list,
 };
 
-const verifyCommand: CommandModule<object, { name?: DataName }> = {
+const verifyCommand: CommandModule<object, { name?: FetchedName }> = {
   command: 'verify [name]',
   describe: 'check every byte in the cache; exit code 1 if any is damaged',
   builder: (yargs) =>
@@ -56,7 +62,7 @@ export const dataCommand: CommandModule = {
   handler: () => undefined,
 };
 
-async function pull(dataName: DataName): Promise<void> {
+async function pull(dataName: FetchedName): Promise<void> {
   const source = sources[dataName];
   await interruptible((signal, progress) => cachedFiles(source, { progress, signal }), {
     force: false,
@@ -71,7 +77,7 @@ async function list(): Promise<void> {
     head: ['name', 'state', 'size', 'path'],
     style: { head: [], border: [] },
   });
-  for (const dataName of DATA_NAMES) {
+  for (const dataName of FETCHED_NAMES) {
     const source = sources[dataName];
     const { state, folder } = await readCache(source);
     table.push([dataName, state === 'absent' ? 'not cached' : state, sizeOf(source), folder]);
@@ -85,9 +91,9 @@ function sizeOf(source: Source): string {
 }
 
 /** A data set that was never fetched is an error only if it is named. */
-async function verify(dataName: DataName | undefined): Promise<void> {
+async function verify(dataName: FetchedName | undefined): Promise<void> {
   const faults: string[] = [];
-  for (const each of dataName === undefined ? DATA_NAMES : [dataName]) {
+  for (const each of dataName === undefined ? FETCHED_NAMES : [dataName]) {
     const found = await readCache(sources[each]);
     process.stdout.write(`${each}: ${describe(found)}\n`);
     const fault = found.state === 'damaged' || (found.state === 'absent' && dataName === each);

@@ -7,7 +7,6 @@ import { loadConfig } from '../config/yamlFiles.js';
 import { entryOf } from '../store/result.js';
 import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
-import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { publishedRowNames } from '../paper/published.js';
 import { packageRoot } from '../base/files.js';
 import {
@@ -18,6 +17,8 @@ import {
   once,
   protocolOptions,
   protocolSettings,
+  type ReadingArguments,
+  readingOptions,
   shared,
   type ProtocolArguments,
 } from './options.js';
@@ -25,9 +26,9 @@ import { errorTable } from '../report/errors.js';
 import { print, printEntries } from './print.js';
 import { setOptionSuchAs } from './validate.js';
 
-interface EvalArguments extends ProtocolArguments {
+interface EvalArguments extends ProtocolArguments, ReadingArguments {
   weights: string;
-  model?: NetworkName;
+  accuracy?: number;
   on: 'test' | (typeof OTHER_IMAGES)[number];
   row?: string;
   out?: string;
@@ -44,12 +45,14 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .positional('weights', {
         type: 'string',
         demandOption: true,
-        describe: 'safetensors, or Caffe HDF5 (.caffemodel.h5)',
+        describe: 'safetensors, ONNX, or Caffe HDF5 (.caffemodel.h5)',
       })
-      .option('model', {
-        choices: Object.keys(NETWORKS) as NetworkName[],
-        coerce: likeOneOf(Object.keys(NETWORKS)),
-        describe: 'the network (default: the one that fits the file)',
+      .options(readingOptions)
+      .option('accuracy', {
+        type: 'string',
+        requiresArg: true,
+        coerce: percentage,
+        describe: 'what is known of it, in percent: a warning says if it is far from that',
       })
       .option('on', {
         choices: ['test', ...OTHER_IMAGES] as const,
@@ -76,6 +79,11 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
       .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights next to their row")
+      .example('$0 eval net.onnx --scale 1/255', 'a network from elsewhere, for images from 0 to 1')
+      .example(
+        '$0 eval resnet.safetensors --model resnet.yaml',
+        "PyTorch's weights, and the layers that they are for",
+      )
       .example(
         '$0 eval weights.safetensors --search scan --set evaluation.images=1000',
         'the exhaustive search, on the first 1000 test images',
@@ -92,7 +100,8 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         'With --on train or --on validation nothing is attacked and no folder is written. Validation images are those of the training files that the network was not trained on.',
       ) as never,
   handler: async (given) => {
-    const { weights, model, on, row, out, set = [], threads, dataDir, force, ...chosen } = given;
+    const { weights, on, row, out, set = [], threads, dataDir, force, ...chosen } = given;
+    const { model, data, scale, mean, std, accuracy } = given;
     if (on !== 'test') return printErrors(given, on);
     const { evaluation, engine } = await settingsOf([
       ...engineSetting(chosen.engine),
@@ -104,7 +113,8 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       (signal, progress) =>
         evaluateWeights(weights, {
           out: folder,
-          model,
+          ...{ model, data, scale, mean, std },
+          accuracy,
           evaluation,
           engine,
           row,
@@ -129,13 +139,13 @@ const OF_ATTACKS = [
   'channels',
   'set',
   'row',
-  'model',
+  'accuracy',
   'out',
   'force',
 ] as const;
 
 async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[number]): Promise<void> {
-  const { weights, threads, dataDir, engine = 'auto' } = given;
+  const { weights, threads, dataDir, engine = 'auto', model, data, scale, mean, std } = given;
   const isGiven = (value: unknown): boolean =>
     Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
   const foreign = OF_ATTACKS.find((name) => isGiven(given[name]));
@@ -145,10 +155,23 @@ async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[numbe
     );
   }
   const counts = await interruptible(
-    (signal, progress) => countErrors(weights, { on, engine, threads, dataDir, progress, signal }),
+    (signal, progress) =>
+      countErrors(weights, {
+        ...{ on, engine, threads, dataDir, progress, signal },
+        ...{ model, data, scale, mean, std },
+      }),
     { force: false, resumes: false },
   );
   print(errorTable(counts));
+}
+
+/** For `coerce`: a percentage. */
+function percentage(value: string | string[] | undefined): number | undefined {
+  const text = once('accuracy')(value);
+  if (text === undefined) return undefined;
+  const number = Number(text.replace(/%$/, ''));
+  if (number > 0 && number <= 100) return number;
+  throw new UserError(`--accuracy: expected a percentage, such as 99.1, found ${text}`);
 }
 
 function rowNamed(value: string | string[] | undefined): string | undefined {

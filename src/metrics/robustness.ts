@@ -23,6 +23,8 @@ export interface Robust {
 export const BUDGETS: Record<DataName, number[]> = {
   mnist: [8, 16, 32, 64, 77],
   cifar10: [1, 2, 4, 8, 16],
+  cifar100: [1, 2, 4, 8, 16],
+  idx: [8, 16, 32, 64, 77],
 };
 
 /** Whether an evaluation includes an attack stronger than the paper's. */
