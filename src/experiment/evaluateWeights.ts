@@ -85,7 +85,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
       // Another process may have finished it since.
       const meanwhile = await known({ progress: silent });
       if (meanwhile) return meanwhile;
-      if (!trainedBy) {
+      if (weightFile.network) {
         const own = given.format === 'onnx' ? given.network : undefined;
         await noticeWrongPreparation(network, weights, data.test, { ...options, own });
       }

@@ -82,6 +82,9 @@ export async function noticeWrongPreparation(
     const found = await share(candidate, on);
     if (found > best.share + 0.1) best = { share: found, hint };
   };
+  // What a YAML file says holds unless a flag says otherwise.
+  const unset = (key: 'mean' | 'std', none: string, values?: number[]): string =>
+    !own && network.spec[key] && !values ? ` --${key} ${none}` : '';
   if (!network.spec.subtractMean) {
     for (const { flags, ...usual } of [...USUAL, ...(channels === 1 ? GREY : COLOUR)]) {
       const wide = (values?: number[]) =>
@@ -91,7 +94,7 @@ export async function noticeWrongPreparation(
       await tryOne(
         { ...network, spec: { ...omit(network.spec, 'mean', 'std'), ...preparation } },
         images,
-        `with ${flags}`,
+        `with ${flags}${unset('mean', '0', usual.mean)}${unset('std', '1', usual.std)}`,
       );
     }
   }

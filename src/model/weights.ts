@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { omit } from '../base/omit.js';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
 import { didYouMean } from '../base/nearFile.js';
@@ -38,10 +39,16 @@ export async function readWeights(file: string): Promise<WeightFile> {
   const { config, network, sha256 } = content.metadata;
   // Other programs may mean something else by this key.
   const isOurs = (config ?? network) !== undefined && sha256 !== undefined;
-  if (isOurs && !isIntact(content.tensors, content.metadata as Record<string, string>)) {
+  if (isOurs && !isIntact(content.tensors, sealedMetadata(content))) {
     throw new UserError(`${file} is damaged: its content does not fit its checksum`);
   }
   return content;
+}
+
+/** Metadata as they were when they were sealed: our ONNX files name the network besides. */
+function sealedMetadata({ metadata, format }: WeightFile): Record<string, string> {
+  const given = metadata as Record<string, string>;
+  return format === 'onnx' ? omit(given, 'model') : given;
 }
 
 async function readBytes(file: string): Promise<Uint8Array> {
