@@ -32,6 +32,7 @@ import {
 import { predict as predictImages, type Predictions } from './model/predict.js';
 import { encodeSafetensors, sealed } from './model/safetensors.js';
 import { version } from './base/version.js';
+import type { Reading } from './experiment/weightFile.js';
 import type { Result } from './store/result.js';
 import { balance as balanceTensors, epsilonHat } from './training/bang.js';
 import type { LogRow } from './training/log.js';
@@ -50,6 +51,7 @@ export { loadData } from './data/load.js';
 export { type Engine, type EngineOptions, startEngine } from './engine/engine.js';
 export type { EvaluationSettings } from './experiment/evaluate.js';
 export type { Model } from './experiment/models.js';
+export type { Reading } from './experiment/weightFile.js';
 export type { AttackOutcome, Evaluation } from './metrics/evaluation.js';
 export { type Row, summarise } from './metrics/row.js';
 export type { Predictions } from './model/predict.js';
@@ -116,16 +118,24 @@ export async function train(
 }
 
 /**
- * Reads a network from a weight file (safetensors, or Caffe's HDF5) or from the folder of a run. The caller
+ * Reads a network from a weight file (safetensors, ONNX, or Caffe's HDF5) or from the folder of a run. The caller
  * disposes of it. A mean image that the file lacks, as Caffe's do, is computed from the training images.
  *
+ * @param options.model a name, or a YAML file that describes the network; `data`, `scale`, `mean` and `std` are as for
+ *   `bang eval`: all only for weights of another program
  * @throws UserError if the file cannot be read, or the data cannot be loaded
  */
 export async function readModel(
   file: string,
-  { progress, signal, threads, dataDir }: WorkOptions & { dataDir?: string } = {},
+  {
+    progress,
+    signal,
+    threads,
+    dataDir,
+    ...reading
+  }: WorkOptions & Reading & { dataDir?: string } = {},
 ): Promise<Model> {
-  const opened = await openModel(file);
+  const opened = await openModel(file, reading);
   const { subject } = opened;
   const needsMean = networkOf(subject).subtractMean && !opened.file.tensors.has(MEAN);
   const data = needsMean ? await loadData(subject.data, { dataDir, progress, signal }) : undefined;

@@ -1,17 +1,32 @@
 import Table from 'cli-table3';
 import type { CommandModule } from 'yargs';
 import { cachedFiles, readCache, type CacheState } from '../data/cache.js';
-import { DATA_NAMES, keptFiles, sources, type DataName, type Source } from '../data/sources.js';
-import { ExperimentError } from '../base/errors.js';
-import { interruptible, likeOneOf } from './options.js';
+import {
+  DATA_NAMES,
+  type DataName,
+  FETCHED_NAMES,
+  type FetchedName,
+  keptFiles,
+  type Source,
+  sources,
+} from '../data/sources.js';
+import { existsSync } from 'node:fs';
+import { ExperimentError, UserError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.js';
+import { printable, shapeText } from '../base/text.js';
+import { loadData } from '../data/load.js';
+import { classCounts, inLetters, samplePicture } from '../data/samples.js';
+import { CLASS_NAMES } from '../data/shapes.js';
+import { interruptible, likeOneOf, once, shared } from './options.js';
+import { print } from './print.js';
 
 const name = {
   describe: 'the data set',
-  choices: DATA_NAMES,
-  coerce: likeOneOf(DATA_NAMES),
+  choices: FETCHED_NAMES,
+  coerce: likeOneOf(FETCHED_NAMES),
 } as const;
 
-const pullCommand: CommandModule<object, { name: DataName }> = {
+const pullCommand: CommandModule<object, { name: FetchedName }> = {
   command: 'pull <name>',
   describe: 'fetch a data set into the cache, unless it is there and intact',
   builder: (yargs) =>
@@ -32,7 +47,7 @@ const listCommand: CommandModule = {
   handler: list,
 };
 
-const verifyCommand: CommandModule<object, { name?: DataName }> = {
+const verifyCommand: CommandModule<object, { name?: FetchedName }> = {
   command: 'verify [name]',
   describe: 'check every byte in the cache; exit code 1 if any is damaged',
   builder: (yargs) =>
@@ -43,20 +58,60 @@ const verifyCommand: CommandModule<object, { name?: DataName }> = {
   handler: (args) => verify(args.name),
 };
 
-export const dataActions = [pullCommand, listCommand, verifyCommand];
+interface ShowArguments {
+  name?: DataName;
+  dataDir?: string;
+  out?: string;
+  letters: boolean;
+  force: boolean;
+}
 
-/** `bang data`: shows, checks and fills the cache. */
+const showCommand: CommandModule<object, ShowArguments> = {
+  command: 'show [name]',
+  describe: 'count the images of each class, and draw some',
+  builder: (yargs) =>
+    yargs
+      .positional('name', {
+        describe: 'the data set (default: idx with --data-dir, else mnist)',
+        choices: DATA_NAMES,
+        coerce: likeOneOf(DATA_NAMES),
+      })
+      .option('data-dir', shared['data-dir'])
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        coerce: once('out'),
+        describe: 'write a picture of test images, a row for each class: a PNG',
+      })
+      .option('letters', {
+        type: 'boolean',
+        default: false,
+        describe: 'draw the first test image in letters: is it upright?',
+      })
+      .option('force', { type: 'boolean', default: false, describe: 'overwrite the picture' })
+      .example('$0 data show --data-dir emnist --letters', 'are the images transposed?')
+      .example('$0 data show cifar10 --out cifar10.png', 'ten images of each class')
+      .epilog(
+        'A data.yaml in the folder may say what its files do not: transpose: true exchanges rows and columns, as EMNIST needs it; firstLabel: 1; classes: a number, or a list of names, which classes.txt may have, too, one on a line.',
+      ) as never,
+  handler: show,
+};
+
+export const dataActions = [pullCommand, listCommand, verifyCommand, showCommand];
+
+/** `bang data`: shows data sets; shows, checks and fills the cache. */
 export const dataCommand: CommandModule = {
   builder: (yargs) =>
     yargs
       .command(dataActions as CommandModule[])
-      .demandCommand(1, 'which one: pull, list or verify?')
+      .demandCommand(1, 'which one: pull, list, verify or show?')
       .example('$0 data pull mnist', 'fetch MNIST')
-      .example('$0 data verify', 'check what is cached'),
+      .example('$0 data verify', 'check what is cached')
+      .example('$0 data show --data-dir emnist', 'what a folder of yours holds'),
   handler: () => undefined,
 };
 
-async function pull(dataName: DataName): Promise<void> {
+async function pull(dataName: FetchedName): Promise<void> {
   const source = sources[dataName];
   await interruptible((signal, progress) => cachedFiles(source, { progress, signal }), {
     force: false,
@@ -66,12 +121,50 @@ async function pull(dataName: DataName): Promise<void> {
   process.stdout.write(`${dataName} is in ${folder}\n`);
 }
 
+/** Pictures have so many images of each class. */
+const PER_CLASS = 10;
+
+async function show({ name, dataDir, out, letters, force }: ShowArguments): Promise<void> {
+  const dataName = name ?? (dataDir === undefined ? 'mnist' : 'idx');
+  if (out !== undefined && !force && existsSync(out)) {
+    throw new UserError(`${out} exists already; --force overwrites it`);
+  }
+  const { train, test } = await interruptible(
+    (signal, progress) => loadData(dataName, { dataDir, progress, signal }),
+    { force: false, resumes: false },
+  );
+  const names = test.names ?? (dataDir === undefined ? CLASS_NAMES[dataName] : undefined);
+  const size = shapeText([test.height, test.width, test.channels]);
+  print(
+    `${dataDir ?? dataName}: images of ${size}, ${test.classes} classes, ${train.count} for training and ${test.count} for tests`,
+  );
+  const table = new Table({
+    head: ['label', ...(names ? ['name'] : []), 'training', 'test'],
+    colAligns: ['right', ...(names ? (['left'] as const) : []), 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  const counts = [classCounts(train), classCounts(test)];
+  for (let label = 0; label < test.classes; label++) {
+    const title = names ? [printable(names[label] ?? '')] : [];
+    table.push([label, ...title, counts[0][label], counts[1][label]]);
+  }
+  print(table.toString());
+  if (letters) {
+    const label = test.labels[0];
+    print(`The first test image, of class ${printable(names?.[label] ?? String(label))}:`);
+    for (const line of inLetters(test, 0)) print(line);
+  }
+  if (out === undefined) return;
+  writeFileAtomic(out, samplePicture(test, PER_CLASS));
+  print(`wrote ${out}: the first test images of each class, a row for each`);
+}
+
 async function list(): Promise<void> {
   const table = new Table({
     head: ['name', 'state', 'size', 'path'],
     style: { head: [], border: [] },
   });
-  for (const dataName of DATA_NAMES) {
+  for (const dataName of FETCHED_NAMES) {
     const source = sources[dataName];
     const { state, folder } = await readCache(source);
     table.push([dataName, state === 'absent' ? 'not cached' : state, sizeOf(source), folder]);
@@ -85,9 +178,9 @@ function sizeOf(source: Source): string {
 }
 
 /** A data set that was never fetched is an error only if it is named. */
-async function verify(dataName: DataName | undefined): Promise<void> {
+async function verify(dataName: FetchedName | undefined): Promise<void> {
   const faults: string[] = [];
-  for (const each of dataName === undefined ? DATA_NAMES : [dataName]) {
+  for (const each of dataName === undefined ? FETCHED_NAMES : [dataName]) {
     const found = await readCache(sources[each]);
     process.stdout.write(`${each}: ${describe(found)}\n`);
     const fault = found.state === 'damaged' || (found.state === 'absent' && dataName === each);

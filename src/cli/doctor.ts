@@ -1,7 +1,7 @@
 import os from 'node:os';
 import type { CommandModule } from 'yargs';
 import { readCache } from '../data/cache.js';
-import { DATA_NAMES, sources, type DataName } from '../data/sources.js';
+import { FETCHED_NAMES, sources, type FetchedName } from '../data/sources.js';
 import {
   kernelBinding,
   startEngine,
@@ -55,13 +55,13 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
     print('speed', `LeNet forward ${gigaflops(forward)}${share}`);
     const advice = advices(engine, usable);
     print('tensorflow', await tensorFlowState(engine, options));
-    for (const name of DATA_NAMES) print('data', `${name}: ${await dataState(name)}`);
+    for (const name of FETCHED_NAMES) print('data', `${name}: ${await dataState(name)}`);
     for (const line of advice) print('advice', line);
   },
 };
 
 /** Whether the data set is in the cache, and where that is. */
-async function dataState(name: DataName): Promise<string> {
+async function dataState(name: FetchedName): Promise<string> {
   try {
     return `${(await readCache(sources[name])).state}, in ${cacheFolder()}`;
   } catch (error) {

@@ -8,7 +8,6 @@ import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf } from '../store/result.js';
 import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
-import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { publishedRowNames } from '../paper/published.js';
 import { packageRoot } from '../base/files.js';
 import {
@@ -20,6 +19,8 @@ import {
   protocolOptions,
   protocolSettings,
   saveImagesOption,
+  type ReadingArguments,
+  readingOptions,
   shared,
   type ProtocolArguments,
 } from './options.js';
@@ -27,9 +28,9 @@ import { errorTable } from '../report/errors.js';
 import { print, printEntries } from './print.js';
 import { setOptionSuchAs } from './validate.js';
 
-interface EvalArguments extends ProtocolArguments {
+interface EvalArguments extends ProtocolArguments, ReadingArguments {
   weights: string;
-  model?: NetworkName;
+  accuracy?: number;
   on: 'test' | (typeof OTHER_IMAGES)[number];
   row?: string;
   logitScale?: string;
@@ -48,12 +49,14 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .positional('weights', {
         type: 'string',
         demandOption: true,
-        describe: 'safetensors, or Caffe HDF5 (.caffemodel.h5)',
+        describe: 'safetensors, ONNX, or Caffe HDF5 (.caffemodel.h5)',
       })
-      .option('model', {
-        choices: Object.keys(NETWORKS) as NetworkName[],
-        coerce: likeOneOf(Object.keys(NETWORKS)),
-        describe: 'the network (default: the one that fits the file)',
+      .options(readingOptions)
+      .option('accuracy', {
+        type: 'string',
+        requiresArg: true,
+        coerce: percentage,
+        describe: 'what is known of it, in percent: a warning says if it is far from that',
       })
       .option('on', {
         choices: ['test', ...OTHER_IMAGES] as const,
@@ -87,6 +90,11 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .options(shared)
       .example('$0 eval runs/lenet-b1/weights.safetensors', 'as `bang run` evaluates')
       .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights next to their row")
+      .example('$0 eval net.onnx --scale 1/255', 'a network from elsewhere, for images from 0 to 1')
+      .example(
+        '$0 eval resnet.safetensors --model resnet.yaml',
+        "PyTorch's weights, and the layers that they are for",
+      )
       .example(
         '$0 eval weights.safetensors --search scan --set evaluation.images=1000',
         'the exhaustive search, on the first 1000 test images',
@@ -113,7 +121,6 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
   handler: async (given) => {
     const {
       weights,
-      model,
       on,
       row,
       out,
@@ -125,6 +132,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       saveImages,
       ...chosen
     } = given;
+    const { model, data, scale, mean, std, accuracy } = given;
     if (on !== 'test') return printErrors(given, on);
     const { evaluation, engine } = await settingsOf([
       ...engineSetting(chosen.engine),
@@ -137,7 +145,8 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       (signal, progress) =>
         evaluateWeights(weights, {
           out: folder,
-          model,
+          ...{ model, data, scale, mean, std },
+          accuracy,
           evaluation,
           engine,
           row,
@@ -163,30 +172,42 @@ const OF_ATTACKS = [
   'channels',
   'set',
   'row',
-  'logitScale',
-  'model',
+  'logit-scale',
+  'accuracy',
   'out',
   'force',
   'save-images',
 ] as const;
 
 async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[number]): Promise<void> {
-  const { weights, threads, dataDir, engine = 'auto' } = given;
+  const { weights, threads, dataDir, engine = 'auto', model, data, scale, mean, std } = given;
   const isGiven = (value: unknown): boolean =>
     Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
-  const foreign = OF_ATTACKS.find((name) =>
-    isGiven(given[name === 'save-images' ? 'saveImages' : name]),
-  );
+  const byName: Record<string, unknown> = { ...given };
+  const foreign = OF_ATTACKS.find((name) => isGiven(byName[name]));
   if (foreign !== undefined) {
     throw new UserError(
       `--${foreign}: with --on ${on} errors are counted and nothing else, so leave out --${foreign}`,
     );
   }
   const counts = await interruptible(
-    (signal, progress) => countErrors(weights, { on, engine, threads, dataDir, progress, signal }),
+    (signal, progress) =>
+      countErrors(weights, {
+        ...{ on, engine, threads, dataDir, progress, signal },
+        ...{ model, data, scale, mean, std },
+      }),
     { force: false, resumes: false },
   );
   print(errorTable(counts));
+}
+
+/** For `coerce`: a percentage. */
+function percentage(value: string | string[] | undefined): number | undefined {
+  const text = once('accuracy')(value);
+  if (text === undefined) return undefined;
+  const number = Number(text.replace(/%$/, ''));
+  if (number > 0 && number <= 100) return number;
+  throw new UserError(`--accuracy: expected a percentage, such as 99.1, found ${text}`);
 }
 
 function rowNamed(value: string | string[] | undefined): string | undefined {

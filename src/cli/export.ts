@@ -4,15 +4,20 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experiment/export.js';
 import { writeFileAtomic } from '../base/files.js';
-import { NETWORKS, type NetworkName } from '../model/networks.js';
 import { INPUT, OUTPUT } from '../model/onnx.js';
-import { interruptible, likeOneOf, once, shared } from './options.js';
+import {
+  interruptible,
+  likeOneOf,
+  once,
+  readingOptions,
+  type ReadingArguments,
+  shared,
+} from './options.js';
 
-interface ExportArguments {
+interface ExportArguments extends ReadingArguments {
   weights: string;
   to: ExportFormat;
   out?: string;
-  model?: NetworkName;
   dataDir?: string;
   force: boolean;
 }
@@ -29,7 +34,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       .positional('weights', {
         type: 'string',
         demandOption: true,
-        describe: 'safetensors, or Caffe HDF5 (.caffemodel.h5)',
+        describe: 'safetensors, ONNX, or Caffe HDF5 (.caffemodel.h5)',
       })
       .option('to', {
         choices: EXPORT_FORMATS,
@@ -44,12 +49,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         coerce: once('out'),
         describe: 'the file to write (default: next to WEIGHTS, with the extension of the format)',
       })
-      .option('model', {
-        choices: Object.keys(NETWORKS) as NetworkName[],
-        requiresArg: true,
-        coerce: named('model', Object.keys(NETWORKS)),
-        describe: 'the network (default: the one that fits the file)',
-      })
+      .options(readingOptions)
       .option('data-dir', shared['data-dir'])
       .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
       .example('$0 export weights.safetensors --to onnx', 'write weights.onnx')
@@ -59,7 +59,8 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         'foolbox.PyTorchModel(…, bounds=(0, 255))',
         'and in Foolbox: see docs/export.md',
       ) as never,
-  handler: async ({ weights, to, out = defaultOut(weights, to), model, dataDir, force }) => {
+  handler: async ({ weights, to, out = defaultOut(weights, to), dataDir, force, ...given }) => {
+    const { model, data, scale, mean, std } = given;
     if (path.resolve(out) === path.resolve(weights)) {
       throw new UserError(`${out} is the file to read: choose another to write with --out`);
     }
@@ -67,7 +68,11 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       throw new UserError(`${out} exists already; --force overwrites it`);
     }
     const { bytes, spec } = await interruptible(
-      (signal, progress) => exportWeightFile(weights, { to, model, dataDir, progress, signal }),
+      (signal, progress) =>
+        exportWeightFile(weights, {
+          ...{ to, dataDir, progress, signal },
+          ...{ model, data, scale, mean, std },
+        }),
       { force: false },
     );
     writeFileAtomic(out, bytes);
@@ -80,7 +85,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 
 /** Next to the weights, named after them. */
 function defaultOut(weights: string, to: ExportFormat): string {
-  const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors)$/, '');
+  const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
 }
 

@@ -1,5 +1,7 @@
 import type { Options } from 'yargs';
 import { ATTACK_CHOICES, ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
+import { DATA_NAMES, type DataName } from '../data/sources.js';
+import { NETWORKS } from '../model/networks.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
@@ -82,6 +84,74 @@ export async function interruptible<T>(
     for (const name of STOPPING) process.off(name, stop);
     progress.close();
   }
+}
+
+/** What a user says about weights of another program. */
+export const readingOptions = {
+  model: {
+    type: 'string',
+    requiresArg: true,
+    coerce: (value: string | string[] | undefined) =>
+      likeOneOf(Object.keys(NETWORKS))(once('model')(value)),
+    describe: `${Object.keys(NETWORKS).join(', ')}, or a YAML file that describes the network (default: the one that the file describes or fits)`,
+  },
+  data: {
+    choices: DATA_NAMES,
+    coerce: likeOneOf(DATA_NAMES),
+    requiresArg: true,
+    describe: 'the images (default: those that the network is for)',
+  },
+  scale: {
+    type: 'string',
+    requiresArg: true,
+    coerce: (value: string | string[] | undefined) => one('scale', value),
+    describe: 'a factor on pixels, which are 0 to 255, such as 1/255',
+  },
+  mean: {
+    type: 'string',
+    requiresArg: true,
+    coerce: (value: string | string[] | undefined) => numberList('mean', value),
+    describe: 'by channel, subtracted from scaled pixels, such as 0.49,0.48,0.45',
+  },
+  std: {
+    type: 'string',
+    requiresArg: true,
+    coerce: (value: string | string[] | undefined) => numberList('std', value),
+    describe: 'by channel, what the result is divided by, such as 0.25,0.24,0.26',
+  },
+} as const satisfies Record<string, Options>;
+
+export interface ReadingArguments {
+  model?: string;
+  data?: DataName;
+  scale?: number;
+  mean?: number[];
+  std?: number[];
+}
+
+/** For `coerce`: a number such as 0.5 or 1/255. */
+function one(name: string, value: string | string[] | undefined): number | undefined {
+  const list = numberList(name, value);
+  if (list && (list.length !== 1 || list[0] <= 0)) {
+    throw new UserError(`--${name}: expected a number above 0, such as 1/255`);
+  }
+  return list?.[0];
+}
+
+/** For `coerce`: numbers with commas between them. */
+function numberList(name: string, value: string | string[] | undefined): number[] | undefined {
+  const given = once(name)(value);
+  return given?.split(',').map((text) => {
+    const [above, below = '1', ...rest] = text.split('/').map((part) => part.trim());
+    const number = Number(above) / Number(below);
+    const isWrong = above === '' || below === '' || rest.length > 0 || !Number.isFinite(number);
+    if (isWrong || (name === 'std' && number === 0)) {
+      throw new UserError(
+        `--${name}: expected numbers${name === 'std' ? ' other than 0' : ''} with commas between them, found ${quoted(text)}`,
+      );
+    }
+    return number;
+  });
 }
 
 export const engineOption = {

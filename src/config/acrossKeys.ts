@@ -21,10 +21,11 @@ interface ImageCounts {
   test: number;
 }
 
-/** How many images each data set has. */
-const images: Record<DataName, ImageCounts> = {
+/** How many images each data set has, where its name tells. */
+const images: Partial<Record<DataName, ImageCounts>> = {
   mnist: { train: { '50k': 50_000, '60k': 60_000 }, test: 10_000 },
   cifar10: { train: { '50k': 50_000 }, test: 10_000 },
+  cifar100: { train: { '50k': 50_000 }, test: 10_000 },
 };
 
 /** In grey levels: the literature's budgets in L2 are 0.25 or more with pixels from 0 to 1, so these are meant so, too. */
@@ -62,8 +63,9 @@ export function problemsAcross(root: unknown): Problem[] {
 
   const data = value('data');
   const batch = value('training', 'batch');
-  if (isOneOf(data, DATA_NAMES)) {
-    const { train, test } = images[data];
+  const counts = isOneOf(data, DATA_NAMES) ? images[data] : undefined;
+  if (counts && isOneOf(data, DATA_NAMES)) {
+    const { train, test } = counts;
     const trainOn = value('training', 'trainOn') ?? '50k';
     if (isOneOf(trainOn, TRAIN_ON)) {
       const count = train[trainOn];

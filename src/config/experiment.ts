@@ -1,9 +1,10 @@
+import { omit } from '../base/omit.js';
 import type { Budgets, Protocol } from '../attacks/attack.js';
-import { SHAPES } from '../data/shapes.js';
+import { shapeOf } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import type { LayerSpec } from '../model/layers.js';
 import { NETWORKS, type NetworkSpec } from '../model/networks.js';
-import type { OwnNetwork } from './ownNetwork.js';
+import { imagesOf, type OwnNetwork } from './ownNetwork.js';
 import type { ModelName, Parsed } from './experimentSchema.js';
 
 export type { DataName };
@@ -53,7 +54,8 @@ export function snapshotIterations({
 /** Whether a network has the image shape and the number of classes of a data set. */
 export function fits(model: ModelName, data: DataName): boolean {
   const { input, classes } = NETWORKS[model];
-  const shape = SHAPES[data];
+  const shape = shapeOf(data);
+  if (!shape) return false;
   const { height, width, channels } = shape;
   return input.join() === [height, width, channels].join() && classes === shape.classes;
 }
@@ -70,8 +72,8 @@ export function networkOf({
   data,
 }: Pick<Config, 'name' | 'model' | 'data'>): NetworkSpec {
   if (!isOwn(model)) return NETWORKS[model];
-  const { height, width, channels, classes } = SHAPES[data];
-  return { name, input: [height, width, channels], classes, ...model };
+  const { height, width, channels, classes } = imagesOf(model, data)!;
+  return { ...omit(model, 'image'), name, input: [height, width, channels], classes };
 }
 
 export function layersOf(model: Config['model']): LayerSpec[] {

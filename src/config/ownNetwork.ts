@@ -1,21 +1,21 @@
 import { z } from 'zod';
 import { shapeText } from '../base/text.js';
-import { SHAPES } from '../data/shapes.js';
+import { type ImageShape, shapeOf } from '../data/shapes.js';
 import type { DataName } from '../data/sources.js';
 import {
   countParameters,
+  IMAGE,
   isWeighted,
-  makeLayer,
   ShapeError,
-  type Layer,
   type LayerSpec,
   type Shape,
 } from '../model/layers.js';
-import { integer, mapping, positive, trueOrFalse } from './fields.js';
+import { connected } from '../model/network.js';
+import { integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
 import type { KeyPath, Problem } from './problems.js';
 
 /** Bounds that are ample for these images and safe for any machine. */
-const MAX_LAYERS = 100;
+const MAX_LAYERS = 200;
 const MAX_PARAMETERS = 2 ** 24;
 /** Outputs of all layers for one image, and for a batch in training. */
 const MAX_VALUES = 2 ** 19;
@@ -24,8 +24,9 @@ const MAX_BATCH_VALUES = 2 ** 28;
 /** A layer's name is also a column of the training log, a key in a config and part of a tensor's name. */
 const layerName = /^[A-Za-z][A-Za-z0-9_]{0,39}$/;
 const layerNameInWords = "a name of letters, digits and '_' that begins with a letter";
-/** Files use the first two for other purposes; the rest are properties of every JavaScript object. */
-const isReserved = (name: string): boolean => ['mean', 'velocity'].includes(name) || name in {};
+/** Files use the first two for other purposes, and layers the third; the rest are properties of every JavaScript object. */
+const isReserved = (name: string): boolean =>
+  ['mean', 'velocity', IMAGE].includes(name) || name in {};
 
 function name() {
   return z
@@ -34,6 +35,25 @@ function name() {
     .refine((value) => !isReserved(value), { error: 'a name that is not reserved' })
     .describe('Names the layer, in beta, epsilon, the training log and files of weights.');
 }
+
+/** Keys that every layer may have. */
+const output = () => name().optional().describe('Names the output, for from and with.');
+const connections = {
+  from: z
+    .string({ error: 'the name of a layer' })
+    .optional()
+    .describe(
+      'The layer whose output it takes, or image; left out: the layer before it in the list.',
+    ),
+};
+const tensors = {
+  weights: z
+    .string({ error: 'a text' })
+    .optional()
+    .describe(
+      'What its tensors are called in a file of another program, before .weight and .bias; only for bang eval --model.',
+    ),
+};
 
 const fillerSchema = z
   .discriminatedUnion(
@@ -46,36 +66,79 @@ const fillerSchema = z
         kind: z.literal('gaussian').describe('Normal with mean 0.'),
         std: positive().describe('The standard deviation.'),
       }),
+      mapping({
+        kind: z
+          .literal('he')
+          .describe('Normal with mean 0 and standard deviation sqrt(2 / inputs of one output).'),
+        factor: positive().optional().describe('A factor on it; left out: 1.'),
+      }),
+      mapping({ kind: z.literal('zero').describe('Zeros.') }),
     ],
     {
       error: (issue: z.core.$ZodRawIssue) =>
-        issue.code === 'invalid_union' ? 'xavier or gaussian' : 'a mapping such as {kind: xavier}',
+        issue.code === 'invalid_union'
+          ? 'xavier, gaussian, he or zero'
+          : 'a mapping such as {kind: xavier}',
     },
   )
   .default(() => ({ kind: 'xavier' as const }))
   .describe('How the weights are initialized; left out: xavier. Biases start at 0.');
 
+const sidesInWords = 'an integer from 0 to 63, or a list of four: above, left, below, right';
+const side = z
+  .int({ error: sidesInWords })
+  .min(0, { error: sidesInWords })
+  .max(63, { error: sidesInWords });
+const sides = z.union([side, z.tuple([side, side, side, side], { error: sidesInWords })], {
+  error: sidesInWords,
+});
+
 function pool<const K extends 'maxPool' | 'avgPool'>(kind: K, what: string) {
-  return mapping({
+  return {
     kind: z.literal(kind).describe(what),
+    name: output(),
     size: integer(1, 64).describe('Height and width of the window, in pixels.'),
     stride: integer(1, 64).describe('Pixels from one window to the next.'),
-  });
+    pad: sides.optional().describe('Pixels around the image; left out: none.'),
+    rounding: oneOf(['up', 'down'])
+      .optional()
+      .describe(
+        "Whether a last window that is not whole counts: up, as in Caffe (left out: this), or down, PyTorch's default.",
+      ),
+    ...connections,
+  };
 }
 
 const layerSchema = z.discriminatedUnion(
   'kind',
   [
     mapping({
-      kind: z.literal('conv').describe('A convolution, with stride 1.'),
+      kind: z.literal('conv').describe('A convolution.'),
       name: name(),
       filters: integer(1, 1024).describe('How many filters: the channels of the output.'),
       size: integer(1, 64).describe('Height and width of the filters, in pixels.'),
-      pad: integer(0, 63).default(0).describe('Zeros around the image, in pixels.'),
+      stride: integer(1, 64)
+        .optional()
+        .describe('Pixels from one filter position to the next; left out: 1.'),
+      pad: sides.default(0).describe('Zeros around the image, in pixels.'),
       filler: fillerSchema,
+      ...connections,
+      ...tensors,
     }),
-    pool('maxPool', 'The largest value of each window; windows at the border are clipped.'),
-    pool('avgPool', 'The mean of each window; windows at the border are clipped.'),
+    mapping(
+      pool('maxPool', 'The largest value of each window; windows at the border are clipped.'),
+    ),
+    mapping({
+      ...pool('avgPool', 'The mean of each window; windows at the border are clipped.'),
+      countPad: trueOrFalse
+        .optional()
+        .describe('Whether padding counts as zeros in the means; left out: false.'),
+    }),
+    mapping({
+      kind: z.literal('globalAvgPool').describe('The mean of each channel.'),
+      name: output(),
+      ...connections,
+    }),
     mapping({
       kind: z.literal('innerProduct').describe('A fully connected layer; its output is a vector.'),
       name: name(),
@@ -83,26 +146,56 @@ const layerSchema = z.discriminatedUnion(
         'How many outputs; in the last such layer, one for each class.',
       ),
       filler: fillerSchema,
+      ...connections,
+      ...tensors,
     }),
-    mapping({ kind: z.literal('relu').describe('The larger of the value and 0.') }),
+    mapping({
+      kind: z.literal('relu').describe('The larger of the value and 0.'),
+      name: output(),
+      ...connections,
+    }),
+    mapping({
+      kind: z.literal('add').describe('Adds the output of an earlier layer, as a residual.'),
+      name: output(),
+      with: z
+        .string({ error: 'the name of a layer' })
+        .describe('The layer whose output is added, or image.'),
+      ...connections,
+    }),
     mapping({
       kind: z.literal('dropout').describe('Sets random values to 0 in training.'),
+      name: output(),
       rate: z
         .number({ error: 'a number from 0 to below 1' })
         .min(0, { error: 'a number from 0 to below 1' })
         .lt(1, { error: 'a number from 0 to below 1' })
         .describe('The share of values that are set to 0: 0 to below 1.'),
+      ...connections,
+    }),
+    mapping({
+      kind: z
+        .literal('batchNorm')
+        .describe('Batch normalization of weights from elsewhere; only for bang eval --model.'),
+      name: name(),
+      epsilon: positive().optional().describe('What is added to the variance; left out: 1e-5.'),
+      ...tensors,
     }),
   ],
   {
     error: (issue: z.core.$ZodRawIssue) =>
       issue.code === 'invalid_union'
-        ? 'conv, maxPool, avgPool, innerProduct, relu or dropout'
+        ? 'conv, maxPool, avgPool, globalAvgPool, innerProduct, relu, add, dropout or batchNorm'
         : 'a layer such as {kind: relu}',
   },
 );
 
 const layersInWords = `a list of 1 to ${MAX_LAYERS} layers`;
+
+const oneOrThree = z.literal([1, 3], { error: '1 or 3' });
+
+function byChannel<T extends z.ZodType>(number: T, error: string) {
+  return z.array(number, { error }).min(1, { error }).max(3, { error });
+}
 
 /** A network of the user's own. */
 export const ownNetworkSchema = mapping({
@@ -110,6 +203,24 @@ export const ownNetworkSchema = mapping({
   subtractMean: trueOrFalse
     .default(false)
     .describe('Whether the mean training image is subtracted from the pixels.'),
+  mean: byChannel(z.number({ error: 'a number' }), 'a list with a number for each channel')
+    .optional()
+    .describe('By channel: subtracted from the scaled pixels, as in PyTorch; left out: nothing.'),
+  std: byChannel(
+    z.number({ error: 'a number' }).refine((value) => value !== 0, { error: 'a number, not 0' }),
+    'a list with a number, not 0, for each channel',
+  )
+    .optional()
+    .describe('By channel: what the result is divided by; left out: 1.'),
+  image: z
+    .tuple([integer(1, 256), integer(1, 256), oneOrThree], {
+      error: 'a list of height, width and channels',
+    })
+    .optional()
+    .describe('Height, width and channels of an image; needed only with data: idx.'),
+  classes: integer(2, 256)
+    .optional()
+    .describe('How many classes there are; needed only with data: idx.'),
   layers: z
     .array(layerSchema, { error: layersInWords })
     .min(1, { error: layersInWords })
@@ -121,7 +232,9 @@ export type OwnNetwork = z.output<typeof ownNetworkSchema>;
 
 /** The names of the layers with weights, from the image to the logits. */
 export function weightedLayersOf(layers: readonly LayerSpec[]): string[] {
-  return layers.flatMap((layer) => ('name' in layer ? [layer.name] : []));
+  return layers.flatMap((layer) =>
+    layer.kind === 'conv' || layer.kind === 'innerProduct' ? [layer.name] : [],
+  );
 }
 
 /**
@@ -132,52 +245,94 @@ export function weightedLayersOf(layers: readonly LayerSpec[]): string[] {
  * @param batch images in a batch, or undefined in the same way
  */
 export function problemsOfNetwork(
-  { layers }: OwnNetwork,
+  network: OwnNetwork,
   { data, batch }: { data: DataName | undefined; batch: number | undefined },
 ): Problem[] {
+  const { layers } = network;
   const problems: Problem[] = [];
   const wrong = (path: KeyPath, message: string) =>
     problems.push({ path: ['model', 'layers', ...path], at: 'value', message });
 
   layers.forEach((layer, i) => {
-    if (!('name' in layer)) return;
-    const first = layers.findIndex((other) => 'name' in other && other.name === layer.name);
+    if ('weights' in layer && layer.weights !== undefined) {
+      wrong([i, 'weights'], 'it has a meaning only for bang eval --model');
+    }
+    if (layer.name === undefined) return;
+    const first = layers.findIndex((other) => other.name === layer.name);
     if (first < i) wrong([i, 'name'], `layers[${first}] has this name already`);
   });
-  if (data === undefined) return problems;
+  const shapeGiven = data === undefined ? undefined : imagesOf(network, data);
+  if (data !== undefined && shapeGiven === undefined) {
+    const path = ['model', network.image === undefined ? 'image' : 'classes'];
+    const message = 'missing, expected what the images of data: idx are like';
+    problems.push({ path, at: 'missing', message });
+  }
+  if (shapeGiven === undefined) return problems;
 
-  const { height, width, channels, classes } = SHAPES[data];
+  const { height, width, channels, classes } = shapeGiven;
+  for (const key of ['mean', 'std'] as const) {
+    const found = network[key];
+    if (found === undefined) continue;
+    const message =
+      key === 'mean' && network.subtractMean
+        ? 'subtractMean is given too: leave out one of them'
+        : found.length !== channels
+          ? `expected ${channels} numbers, one for each channel, found ${found.length}`
+          : undefined;
+    if (message !== undefined) problems.push({ path: ['model', key], at: 'value', message });
+  }
+  if (network.std !== undefined && network.subtractMean) {
+    const message = 'subtractMean is given too: leave out one of them';
+    problems.push({ path: ['model', 'std'], at: 'value', message });
+  }
+  const known = data && shapeOf(data);
+  const image = [height, width, channels];
+  if (known && network.image && network.image.join() !== image.join()) {
+    const message = `expected ${shapeText(image)}, the images of ${data}, found ${shapeText(network.image)}`;
+    problems.push({ path: ['model', 'image'], at: 'value', message });
+  }
+  if (known && network.classes !== undefined && network.classes !== classes) {
+    const message = `expected ${classes}, those of ${data}, found ${network.classes}`;
+    problems.push({ path: ['model', 'classes'], at: 'value', message });
+  }
   let shape: Shape = [height, width, channels];
   let [parameters, values] = [0, sizeOf(shape)];
-  for (const [i, spec] of layers.entries()) {
-    let layer: Layer;
-    try {
-      layer = makeLayer(spec, shape);
-    } catch (error) {
-      if (!(error instanceof ShapeError)) throw error;
-      // If a layer does not fit, the shapes after it are unknown.
-      wrong([i, error.key], error.message);
-      return problems;
+  const taken = new Set<number>();
+  let i = 0;
+  try {
+    for (const { layer, inputs } of connected(layers, shape)) {
+      shape = layer.output;
+      for (const input of inputs) taken.add(input!);
+      values += sizeOf(shape);
+      if (isWeighted(layer)) parameters += countParameters(layer);
+      const grown =
+        parameters > MAX_PARAMETERS
+          ? `${parameters} parameters, expected at most ${MAX_PARAMETERS}`
+          : `${values} values for each image, expected at most ${MAX_VALUES}`;
+      if (parameters > MAX_PARAMETERS || values > MAX_VALUES) {
+        wrong([i], `with this layer the network has ${grown}`);
+        return problems;
+      }
+      i++;
     }
-    shape = layer.output;
-    values += sizeOf(shape);
-    if (isWeighted(layer)) parameters += countParameters(layer);
-    const grown =
-      parameters > MAX_PARAMETERS
-        ? `${parameters} parameters, expected at most ${MAX_PARAMETERS}`
-        : `${values} values for each image, expected at most ${MAX_VALUES}`;
-    if (parameters > MAX_PARAMETERS || values > MAX_VALUES) {
-      wrong([i], `with this layer the network has ${grown}`);
-      return problems;
-    }
+  } catch (error) {
+    if (!(error instanceof ShapeError)) throw error;
+    // If a layer does not fit, the shapes after it are unknown.
+    wrong([i, error.key], error.message);
+    return problems;
+  }
+  for (let l = 0; l < layers.length - 1; l++) {
+    if (!taken.has(l)) wrong([l], 'no layer takes its output');
   }
 
   const last = layers.findLastIndex(({ kind }) => kind === 'innerProduct');
-  if (shape.length === 3) {
+  const outputs = shape.length === 3 && shape[0] * shape[1] === 1 ? shape[2] : shape[0];
+  if (shape.length === 3 && shape[0] * shape[1] !== 1) {
     const end = `{kind: innerProduct, name: …, outputs: ${classes}}`;
     wrong([], `the last layer gives an image of ${shapeText(shape)}: add a layer such as ${end}`);
-  } else if (shape[0] !== classes) {
-    wrong([last, 'outputs'], `expected ${classes}, the classes of ${data}, found ${shape[0]}`);
+  } else if (outputs !== classes) {
+    const path = shape.length === 1 ? [last, 'outputs'] : [layers.length - 1];
+    wrong(path, `expected ${classes}, the classes of ${data}, found ${outputs}`);
   }
   if (batch !== undefined && batch * values > MAX_BATCH_VALUES) {
     const most = Math.floor(MAX_BATCH_VALUES / values);
@@ -185,6 +340,17 @@ export function problemsOfNetwork(
     problems.push({ path: ['training', 'batch'], at: 'value', message });
   }
   return problems;
+}
+
+/** The shape of a network's images and its classes: those of the data, or, where these do not say, its own. */
+export function imagesOf(
+  { image, classes }: Pick<OwnNetwork, 'image' | 'classes'>,
+  data: DataName,
+): ImageShape | undefined {
+  const known = shapeOf(data);
+  if (known || !image || classes === undefined) return known;
+  const [height, width, channels] = image;
+  return { height, width, channels, classes };
 }
 
 function sizeOf(shape: Shape): number {

@@ -9,7 +9,7 @@ import { decodeIdxFiles, refuseWrongLabel } from './labelled.js';
 import { SHAPES } from './shapes.js';
 
 const SHAPE = SHAPES.cifar10;
-const PIXELS = SHAPE.height * SHAPE.width;
+export const PIXELS = SHAPE.height * SHAPE.width;
 
 /** An image of the binary version: its label, then its red, green and blue planes. */
 const RECORD_BYTES = 1 + 3 * PIXELS;
@@ -92,11 +92,12 @@ function refuseOtherLength(bytes: number, expected: number, file: string): void 
   );
 }
 
-/** Converts records of colour planes to images [N,H,W,3]. */
-function interleave(records: Uint8Array, images: Uint8Array): void {
+/** Converts records of `labels` bytes and three colour planes to images [N,H,W,3]. */
+export function interleave(records: Uint8Array, images: Uint8Array, labels = 1): void {
   let to = 0;
-  for (let record = 0; record < records.length; record += RECORD_BYTES) {
-    for (let red = record + 1; red <= record + PIXELS; red++) {
+  const bytes = labels + 3 * PIXELS;
+  for (let record = 0; record + bytes <= records.length; record += bytes) {
+    for (let red = record + labels; red < record + labels + PIXELS; red++) {
       images[to++] = records[red];
       images[to++] = records[red + PIXELS];
       images[to++] = records[red + 2 * PIXELS];

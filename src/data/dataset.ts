@@ -6,6 +6,8 @@ export interface Dataset extends ImageShape {
   count: number;
   images: Uint8Array;
   labels: Uint8Array;
+  /** The names of the classes, in the order of the labels, if the files tell them. */
+  names?: readonly string[];
 }
 
 /** A copy of the pixels of one image, height × width × channels. */

@@ -46,6 +46,7 @@ const KINDS: {
     of: ['cifar10'],
     has: /^cifar-100|^(fine|coarse)_label_names\.txt$/,
     what: 'CIFAR-100, which has 100 classes',
+    remedy: 'read it as data: cifar100',
   },
   {
     of: ['cifar10'],
@@ -63,6 +64,7 @@ const KINDS: {
     of: ['mnist'],
     has: /^emnist/,
     what: 'EMNIST, whose images are transposed',
+    remedy: 'put one of its sets into a folder of its own and read it as data: idx',
   },
   {
     of: ['mnist'],

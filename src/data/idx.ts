@@ -17,12 +17,12 @@ const UNSIGNED_BYTE = 8;
 /**
  * Parses a whole IDX file without copying it.
  *
- * @param rank the number of dimensions expected: 3 for images, 1 for labels
+ * @param ranks the numbers of dimensions expected: 3 or 4 for images, 1 for labels
  * @param name names the file in messages
  * @throws UserError if it is not an IDX file of bytes, is truncated, or is too long
  */
-export function parseIdx(bytes: Uint8Array, rank: number, name: string): Idx {
-  const shape = idxShape(bytes, rank, name);
+export function parseIdx(bytes: Uint8Array, ranks: readonly number[], name: string): Idx {
+  const shape = idxShape(bytes, ranks, name);
   const expected = idxLength(shape);
   if (bytes.length !== expected) {
     throw new UserError(
@@ -32,18 +32,21 @@ export function parseIdx(bytes: Uint8Array, rank: number, name: string): Idx {
     );
   }
   // Not `subarray`, which returns a Buffer for a Buffer; its `slice` and `toString` differ.
-  const start = bytes.byteOffset + headerLength(rank);
-  return { shape, data: new Uint8Array(bytes.buffer, start, expected - headerLength(rank)) };
+  const header = headerLength(shape.length);
+  return {
+    shape,
+    data: new Uint8Array(bytes.buffer, bytes.byteOffset + header, expected - header),
+  };
 }
 
 /**
  * The dimensions in the header of an IDX file.
  *
- * @param head at least the first `4 + 4·rank` bytes of the file
+ * @param head at least the header of the file
  *
- * @throws UserError if this is not the header of an IDX file of bytes with `rank` dimensions
+ * @throws UserError if this is not the header of an IDX file of bytes with one of `ranks` dimensions
  */
-export function idxShape(head: Uint8Array, rank: number, name: string): number[] {
+export function idxShape(head: Uint8Array, ranks: readonly number[], name: string): number[] {
   if (head.length < 4 || head[0] !== 0 || head[1] !== 0) {
     throw new UserError(
       `${name} is not an IDX file: give the original MNIST file, gzipped or not, under this name`,
@@ -55,9 +58,10 @@ export function idxShape(head: Uint8Array, rank: number, name: string): number[]
         'give a file of bytes',
     );
   }
-  if (head[3] !== rank) {
+  const rank = head[3];
+  if (!ranks.includes(rank)) {
     throw new UserError(
-      `${name} has ${head[3]} dimensions where ${rank === 1 ? 'labels have 1' : `images have ${rank}`}` +
+      `${name} has ${rank} dimensions where ${ranks[0] === 1 ? 'labels have 1' : `images have ${ranks.join(' or ')}`}` +
         ': perhaps the files of images and labels are exchanged',
     );
   }

@@ -31,7 +31,7 @@ export function decodeIdxFiles(
   const idx = (file: string, rank: number): NamedIdx => {
     const bytes = files.get(file);
     if (bytes === undefined) throw new Error(`the source lacks ${file}`);
-    return { file, ...parseIdx(bytes, rank, file) };
+    return { file, ...parseIdx(bytes, [rank], file) };
   };
   return pair(idx(images, imagesRank(shape)), idx(labels, LABELS_RANK), shape);
 }

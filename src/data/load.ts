@@ -3,7 +3,10 @@ import { cachedFiles, type DataFiles } from './cache.js';
 import { decodeCifar10, readCifar10Folder } from './cifar10.js';
 import type { DataSplits } from './dataset.js';
 import { decodeMnist, readMnistFolder } from './mnist.js';
-import { sources, type DataName } from './sources.js';
+import { readCifar100Folder } from './cifar100.js';
+import { UserError } from '../base/errors.js';
+import { readIdxFolder } from './idxFolder.js';
+import { sources, type DataName, type FetchedName } from './sources.js';
 
 export interface LoadOptions {
   /** A folder with the data set's original files, read instead of the cache. */
@@ -20,7 +23,7 @@ interface Reader {
   readFolder: (folder: string) => Promise<DataSplits>;
 }
 
-const readers: Record<DataName, Reader> = {
+const readers: Record<FetchedName, Reader> = {
   mnist: { decode: decodeMnist, readFolder: readMnistFolder },
   cifar10: { decode: decodeCifar10, readFolder: (folder) => readCifar10Folder(folder) },
 };
@@ -35,6 +38,12 @@ export async function loadData(
   name: DataName,
   { dataDir, progress = silent, signal }: LoadOptions = {},
 ): Promise<DataSplits> {
+  if (name === 'cifar100' || name === 'idx') {
+    if (dataDir === undefined) {
+      throw new UserError(`${name} is not fetched: name the folder with its files with --data-dir`);
+    }
+    return name === 'idx' ? readIdxFolder(dataDir) : readCifar100Folder(dataDir);
+  }
   const { decode, readFolder } = readers[name];
   if (dataDir !== undefined) return readFolder(dataDir);
   return decode(await cachedFiles(sources[name], { progress, signal }));

@@ -5,6 +5,7 @@ import { codeOf, messageOf, UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
+import { described, descriptionIn } from './describe.js';
 import { foreignData } from './foreignData.js';
 import { isFilled, isFolder, lengthOf, namesIn } from './userFiles.js';
 import { idxLength, idxShape, parseIdx, type Idx } from './idx.js';
@@ -41,7 +42,7 @@ export async function readMnistFolder(folder: string): Promise<DataSplits> {
   const present = await namesIn(place);
   const idx = async (part: string, rank: number): Promise<NamedIdx> => {
     const file = await fileOf(place, present, namesOf(part, rank));
-    if (file !== undefined) return { file, ...(await readIdxFile(file, rank)) };
+    if (file !== undefined) return { file, ...(await readIdxFile(file, [rank])) };
     const foreign = foreignData(place, present, 'mnist');
     if (foreign !== undefined) throw new UserError(foreign);
     const [name] = namesOf(part, rank);
@@ -56,7 +57,9 @@ export async function readMnistFolder(folder: string): Promise<DataSplits> {
       await idx(`${prefix}-labels`, LABELS_RANK),
       SHAPES.mnist,
     );
-  return { train: await split('train'), test: await split('t10k') };
+  const splits = { train: await split('train'), test: await split('t10k') };
+  const description = await descriptionIn(place, present);
+  return described(splits, { classes: SHAPES.mnist.classes, ...description }, place);
 }
 
 /** The names under which a file is distributed. */
@@ -101,22 +104,26 @@ async function fileOf(
   return candidates.at(0) ?? (name === undefined ? undefined : path.join(folder, name));
 }
 
-/** Reads an IDX file; whether it is gzipped is detected from its content. */
-async function readIdxFile(file: string, rank: number): Promise<Idx> {
+/** Reads an IDX file with one of these numbers of dimensions; whether it is gzipped is detected from its content. */
+export async function readIdxFile(file: string, ranks: readonly number[]): Promise<Idx> {
   refuseTooLong(await lengthOf(file, 'the original MNIST file'), file);
   const bytes = await readUserFile(file, MAX_FILE_BYTES);
   const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  return parseIdx(gzipped ? await gunzipIdx(bytes, rank, file) : bytes, rank, file);
+  return parseIdx(gzipped ? await gunzipIdx(bytes, ranks, file) : bytes, ranks, file);
 }
 
 const inflate = promisify<Uint8Array, object, Buffer>(gunzip);
 
 /** Unzips an IDX file, but no more of it than its own header announces. */
-async function gunzipIdx(bytes: Uint8Array, rank: number, file: string): Promise<Uint8Array> {
+async function gunzipIdx(
+  bytes: Uint8Array,
+  ranks: readonly number[],
+  file: string,
+): Promise<Uint8Array> {
   try {
     // 4 kB of deflate data cannot expand beyond about 4 MB, so reading the header is safe.
     const head = await inflate(bytes.subarray(0, 4096), { finishFlush: constants.Z_SYNC_FLUSH });
-    const expected = idxLength(idxShape(head, rank, file));
+    const expected = idxLength(idxShape(head, ranks, file));
     refuseTooLong(expected, file);
     return await inflate(bytes, { maxOutputLength: expected, chunkSize: 2 ** 20 });
   } catch (error) {

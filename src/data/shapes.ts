@@ -8,13 +8,28 @@ export interface ImageShape {
   classes: number;
 }
 
-export const SHAPES: Record<DataName, ImageShape> = {
+/** What is known of a data set by its name; nothing of `idx`. */
+export const SHAPES = {
   mnist: { height: 28, width: 28, channels: 1, classes: 10 },
   cifar10: { height: 32, width: 32, channels: 3, classes: 10 },
+  cifar100: { height: 32, width: 32, channels: 3, classes: 100 },
+} satisfies Record<Exclude<DataName, 'idx'>, ImageShape>;
+
+/** The size of a data set's images and the number of classes; undefined of `idx`, whose files say it. */
+export function shapeOf(data: DataName): ImageShape | undefined {
+  return data === 'idx' ? undefined : SHAPES[data];
+}
+
+/** The names of the data sets in headings. */
+export const DATA_TITLES: Record<DataName, string> = {
+  mnist: 'MNIST',
+  cifar10: 'CIFAR-10',
+  cifar100: 'CIFAR-100',
+  idx: 'IDX files',
 };
 
-/** The names of the classes, in the order of the labels. */
-export const CLASS_NAMES: Record<DataName, readonly string[]> = {
+/** The names of the classes, in the order of the labels, where the data set's name tells them. */
+export const CLASS_NAMES: Partial<Record<DataName, readonly string[]>> = {
   mnist: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
   cifar10: [
     'airplane',

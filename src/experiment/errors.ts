@@ -8,15 +8,13 @@ import { predict } from '../model/predict.js';
 import { sourceOf } from '../store/provenance.js';
 import { loadModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
-import { configIn } from './weightFile.js';
+import { configIn, type Reading } from './weightFile.js';
 
 /** Images that are not the test images. */
 export const OTHER_IMAGES = ['train', 'validation'] as const;
 
-export interface ErrorOptions extends Pick<
-  RunOptions,
-  'dataDir' | 'threads' | 'progress' | 'signal'
-> {
+export interface ErrorOptions
+  extends Pick<RunOptions, 'dataDir' | 'threads' | 'progress' | 'signal'>, Reading {
   /** All images of the training files, or those of them that the network was not trained on. */
   on: (typeof OTHER_IMAGES)[number];
   engine: Config['engine'];
@@ -32,7 +30,7 @@ export interface ErrorOptions extends Pick<
  */
 export async function countErrors(given: string, options: ErrorOptions): Promise<ErrorCount[]> {
   const { dataDir, progress, signal, on } = options;
-  const opened = await openModel(given);
+  const opened = await openModel(given, options);
   const name = opened.subject.data;
   const data = await loadData(name, { dataDir, progress, signal });
   const trainedBy = configIn(opened.file);

@@ -3,7 +3,6 @@ import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork } from '../model/network.js';
-import { type NetworkName } from '../model/networks.js';
 import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
 import { readWeights } from '../model/weights.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
@@ -16,18 +15,20 @@ import { refuseSeeds } from '../store/seeds.js';
 import { withMean } from './training.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
-import { configIn, subjectOf } from './weightFile.js';
+import { noticeWrongPreparation } from './preparationCheck.js';
+import { configIn, type Reading, refuseOtherImages, understood } from './weightFile.js';
 
-export interface EvalOptions extends RunOptions {
-  model?: NetworkName;
+export interface EvalOptions extends RunOptions, Reading {
   evaluation: Config['evaluation'];
   engine?: Config['engine'];
   /** The published row to compare with, by its name. */
   row?: string;
+  /** Percent, as known from elsewhere: a warning says if it is far from what the first images give. */
+  accuracy?: number;
 }
 
 /**
- * Evaluates a file of weights: ours, or Caffe's HDF5.
+ * Evaluates a file of weights: ours, PyTorch's, ONNX, or Caffe's HDF5.
  *
  * @throws UserError if the file has no weights of the network, the paper has no such row, or the folder
  *   holds another experiment; Interrupted if the signal aborts
@@ -35,9 +36,9 @@ export interface EvalOptions extends RunOptions {
 export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
   const { progress, signal, evaluation, force } = options;
   threadCount(options.threads);
-  const weightFile = await readWeights(file);
-  const trainedBy = configIn(weightFile);
-  const subject = subjectOf(weightFile, file, options.model);
+  const given = await readWeights(file);
+  const trainedBy = configIn(given);
+  const { file: weightFile, subject } = await understood(given, file, options);
   const { name, model, data: dataName } = subject;
   const bare = makeNetwork(networkOf(subject));
   const config: Partial<Config> = {
@@ -70,6 +71,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   const before = await known(options);
   if (before) return before;
 
+  for (const note of weightFile.notes ?? []) progress.note(`note: ${note}`);
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
   const weights = importWeights(bare, weightFile, file);
@@ -77,11 +79,16 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   try {
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
+    refuseOtherImages(bare.spec, data.test, options.dataDir);
     network = { ...network, ...withMean(bare, network.mean, data.train) };
     return await folder.hold(async () => {
       // Another process may have finished it since.
       const meanwhile = await known({ progress: silent });
       if (meanwhile) return meanwhile;
+      if (weightFile.network) {
+        const own = given.format === 'onnx' ? given.network : undefined;
+        await noticeWrongPreparation(network, weights, data.test, { ...options, own });
+      }
       const row = await evaluateInto(
         folder,
         network,

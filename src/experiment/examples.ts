@@ -4,7 +4,7 @@ import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { type Dataset, imageAt, slice } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
-import { type ImageShape, SHAPES } from '../data/shapes.js';
+import type { ImageShape } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { createPassMeter } from '../metrics/pass.js';
@@ -103,7 +103,7 @@ async function examplesOn(
     name: names[i],
     training: trainingOf(one),
   }));
-  const shape = SHAPES[data];
+  const shape: ImageShape = test;
   const meter = await createPassMeter(shape);
   const task = progress.start(`${ATTACKS[attack].title} on ${data}`, shape.classes, 'classes');
   const found = new Map<number, FigureExample>();

@@ -3,7 +3,7 @@ import { startEngine } from '../engine/engine.js';
 import { encodeCaffeHdf5 } from '../model/caffe.js';
 import { meanImageOf } from '../model/mean.js';
 import { makeNetwork } from '../model/network.js';
-import type { NetworkName, NetworkSpec } from '../model/networks.js';
+import type { NetworkSpec } from '../model/networks.js';
 import { encodeOnnx } from '../model/onnx.js';
 import { disposeNetwork, exportNetwork, importMean, importWeights } from '../model/parameters.js';
 import { encodeSafetensors, sealed } from '../model/safetensors.js';
@@ -12,14 +12,19 @@ import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
 import { networkOf } from '../config/experiment.js';
 import { version } from '../store/provenance.js';
-import { subjectOf } from './weightFile.js';
+import {
+  NETWORK,
+  networkMetadata,
+  type Reading,
+  type ReadWeights,
+  understood,
+} from './weightFile.js';
 
 export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-export interface ExportOptions {
+export interface ExportOptions extends Reading {
   to: ExportFormat;
-  model?: NetworkName;
   /** A folder with the data set's files, instead of the cache. */
   dataDir?: string;
   progress: Progress;
@@ -41,8 +46,8 @@ export interface Exported {
  */
 export async function exportWeightFile(file: string, options: ExportOptions): Promise<Exported> {
   const { to, dataDir, progress, signal } = options;
-  const weightFile = await readWeights(file);
-  const subject = subjectOf(weightFile, file, options.model);
+  const { file: weightFile, subject } = await understood(await readWeights(file), file, options);
+  for (const note of weightFile.notes ?? []) progress.note(`note: ${note}`);
   const bare = makeNetwork(networkOf(subject));
   // Any engine will do: the values are only reordered.
   await startEngine({ engine: 'cpu' });
@@ -54,19 +59,31 @@ export async function exportWeightFile(file: string, options: ExportOptions): Pr
       mean = meanImageOf(train);
     }
     const tensors = exportNetwork({ ...bare, mean }, weights);
-    return { bytes: await encode(to, bare.spec, tensors, weightFile), spec: bare.spec };
+    return {
+      bytes: await encode(to, bare.spec, tensors, metadataOf(weightFile, subject)),
+      spec: bare.spec,
+    };
   } finally {
     disposeNetwork({ ...bare, mean }, weights);
   }
+}
+
+/** The metadata of weights, which say what network from elsewhere they are of. */
+function metadataOf(
+  { metadata, network }: WeightFile,
+  subject: ReadWeights['subject'],
+): WeightFile['metadata'] {
+  const description = network && networkMetadata(subject);
+  if (description === undefined) return metadata;
+  return { [NETWORK]: description, bang: version(), sha256: '' };
 }
 
 async function encode(
   to: ExportFormat,
   spec: NetworkSpec,
   tensors: Map<string, NamedArray>,
-  file: WeightFile,
+  given: WeightFile['metadata'],
 ): Promise<Uint8Array> {
-  const given = file.metadata;
   // Weights of Caffe have no metadata, and get none.
   const metadata =
     given.sha256 === undefined ? given : sealed(tensors, given as Record<string, string>);

@@ -1,9 +1,8 @@
 import type { DataSplits } from '../data/dataset.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { importMean, importWeights } from '../model/parameters.js';
-import type { WeightFile } from '../model/tensors.js';
 import { networkOf } from '../config/experiment.js';
-import { readWeightsIn, subjectOf } from './weightFile.js';
+import { type Reading, type ReadWeights, readWeightsIn, understood } from './weightFile.js';
 import { withMean } from './training.js';
 
 /** A trained network whose weights are in the engine. */
@@ -13,11 +12,9 @@ export interface Model {
 }
 
 /** The contents of a weight file and the network that they belong to. */
-export interface OpenedModel {
+export interface OpenedModel extends ReadWeights {
   /** The file's path. */
   name: string;
-  file: WeightFile;
-  subject: ReturnType<typeof subjectOf>;
 }
 
 /**
@@ -25,9 +22,9 @@ export interface OpenedModel {
  *
  * @throws UserError if the folder has no weights or the file cannot be read
  */
-export async function openModel(given: string): Promise<OpenedModel> {
+export async function openModel(given: string, reading: Reading = {}): Promise<OpenedModel> {
   const { name, file } = await readWeightsIn(given);
-  return { name, file, subject: subjectOf(file, name) };
+  return { name, ...(await understood(file, name, reading)) };
 }
 
 /**

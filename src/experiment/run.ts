@@ -15,6 +15,7 @@ import {
   trainedWeights,
 } from './training.js';
 import { pinned } from './start.js';
+import { refuseOtherImages } from './weightFile.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 
@@ -122,5 +123,7 @@ async function subjectOf(config: Config, options: RunOptions): Promise<Subject> 
   const data = await loadData(config.data, { dataDir, progress, signal });
   const source = sourceOf(config.data, data, dataDir);
   const network = networkFor(config, data);
+  refuseOtherImages(network.spec, data.train, dataDir);
+  refuseOtherImages(network.spec, data.test, dataDir);
   return { engine, network, data, source };
 }

@@ -26,6 +26,8 @@ export interface Robust {
 export const BUDGETS: Record<DataName, number[]> = {
   mnist: usualBudgets(1).linf,
   cifar10: usualBudgets(3).linf,
+  cifar100: usualBudgets(3).linf,
+  idx: usualBudgets(1).linf,
 };
 
 /** Whether an evaluation includes an attack stronger than the paper's. */

@@ -1,3 +1,5 @@
+import { fieldsIn } from './protobuf.js';
+
 /** How to bring weights here from PyTorch. */
 const FROM_PYTORCH = 'save its state dict with safetensors.torch.save_file and give that file';
 const AS_SAFETENSORS = 'save the arrays as safetensors, named like conv1.weight and conv1.bias';
@@ -50,47 +52,16 @@ function zipOf(bytes: Uint8Array, head: string): string {
   return 'is a zip archive: unpack it and give the weight file in it';
 }
 
-/** A protobuf message that is a network of ONNX or of Caffe. */
+/** A protobuf message that is a network of Caffe. */
 function messageOf(bytes: Uint8Array): string | undefined {
-  const fields = fieldsOf(bytes);
-  // ModelProto: ir_version = 1, graph = 7. NetParameter: name = 1, layers = 2 (old), layer = 100.
-  if (fields.has('1:0') && fields.has('7:2')) {
-    return `is an ONNX model: ${AS_SAFETENSORS}`;
-  }
+  const fields = new Set(
+    fieldsIn(bytes, MAX_FIELDS)?.map(({ number, type }) => `${number}:${type}`),
+  );
+  // NetParameter: name = 1, layers = 2 (old), layer = 100.
   if (!fields.has('1:0') && (fields.has('100:2') || (fields.has('1:2') && fields.has('2:2')))) {
     return 'is a binary .caffemodel of Caffe: load it with pycaffe and save it with net.save_hdf5("weights.caffemodel.h5")';
   }
   return undefined;
-}
-
-/** The number and wire type of each field of a protobuf message; none if it is not one. */
-function fieldsOf(bytes: Uint8Array): Set<string> {
-  const found = new Set<string>();
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let shift = 0; shift < 70 && at < bytes.length; shift += 7) {
-      const byte = bytes[at++];
-      value += (byte & 0x7f) * 2 ** shift;
-      if (byte < 0x80) return value;
-    }
-    return NaN;
-  };
-  for (let n = 0; n < MAX_FIELDS && at < bytes.length; n++) {
-    const tag = varint();
-    const [field, type] = [Math.floor(tag / 8), tag % 8];
-    if (!(field >= 1)) return new Set();
-    if (type === 0 && Number.isNaN(varint())) return new Set();
-    else if (type === 1) at += 8;
-    else if (type === 5) at += 4;
-    else if (type === 2) {
-      const length = varint();
-      if (!(length <= bytes.length - at)) return new Set();
-      at += length;
-    } else if (type !== 0) return new Set();
-    found.add(`${field}:${type}`);
-  }
-  return at > bytes.length ? new Set() : found;
 }
 
 function latin1(bytes: Uint8Array): string {

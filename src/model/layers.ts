@@ -2,23 +2,73 @@ import * as tf from '@tensorflow/tfjs-core';
 import { shapeText } from '../base/text.js';
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from '../engine/ops/convolution.js';
 import { dense, denseInputGradient, denseWeightGradient } from '../engine/ops/dense.js';
-import { multiply, relu, reluGradient } from '../engine/ops/elementwise.js';
+import { add, multiply, relu, reluGradient } from '../engine/ops/elementwise.js';
 import type { ForwardOperation } from '../engine/ops/forward.js';
 import { rowNorms } from '../engine/ops/norms.js';
-import { clippedAt, type Sliding } from '../engine/ops/sliding.js';
+import { padding, type Sliding } from '../engine/ops/sliding.js';
 import { pool as poolImages, avgPoolGradient, maxPoolGradient } from '../engine/ops/pooling.js';
 
-/** How a layer's weights are initialised. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²). */
-export type Filler = { kind: 'xavier' } | { kind: 'gaussian'; std: number };
+/**
+ * How a layer's weights are initialised. `xavier`: uniform ±sqrt(3 / fan-in); `gaussian`: N(0, std²); `he`:
+ * N(0, factor² · 2 / fan-in), He et al., arXiv 1502.01852; `zero`: zeros.
+ */
+export type Filler =
+  | { kind: 'xavier' }
+  | { kind: 'gaussian'; std: number }
+  | { kind: 'he'; factor?: number }
+  | { kind: 'zero' };
 
-/** The specification of a layer, in Caffe's terms. Biases are initialised to zero. */
-export type LayerSpec =
-  | { kind: 'conv'; name: string; filters: number; size: number; pad?: number; filler: Filler }
+/** Pixels around an image: on all sides, or above, to the left, below and to the right of it. */
+export type Pad = number | readonly [top: number, left: number, bottom: number, right: number];
+
+interface PoolSpec {
+  size: number;
+  stride: number;
+  pad?: Pad;
+  /** Whether a last window that is not whole counts, as in Caffe, or not, as in PyTorch; left out: up. */
+  rounding?: 'up' | 'down';
+}
+
+/**
+ * The specification of a layer, in Caffe's terms. Biases are initialised to zero. A layer takes the output of
+ * the one before it, or of the one that `from` names.
+ */
+export type LayerSpec = (
+  | {
+      kind: 'conv';
+      name: string;
+      filters: number;
+      size: number;
+      stride?: number;
+      pad?: Pad;
+      filler: Filler;
+    }
   | { kind: 'innerProduct'; name: string; outputs: number; filler: Filler }
-  | { kind: 'maxPool'; size: number; stride: number }
-  | { kind: 'avgPool'; size: number; stride: number }
+  | ({ kind: 'maxPool' } & PoolSpec)
+  /** `countPad`: padding counts as zeros in the means; left out: windows are clipped to the image. */
+  | ({ kind: 'avgPool'; countPad?: boolean } & PoolSpec)
+  | { kind: 'globalAvgPool' }
+  /** Adds the output of the layer that `with` names. */
+  | { kind: 'add'; with: string }
   | { kind: 'relu' }
-  | { kind: 'dropout'; rate: number };
+  | { kind: 'dropout'; rate: number }
+  /** Only in files of weights, where `fold.ts` makes it a part of the layer before it. */
+  | { kind: 'batchNorm'; name: string; epsilon?: number }
+) & {
+  /** Names its output. */
+  name?: string;
+  /** Names the layer whose output it takes. */
+  from?: string;
+  /** What its tensors are called in a file of another program, before `.weight` and `.bias`. */
+  weights?: string;
+};
+
+/** Why a network with batch normalisation is not trained, as what follows its place. */
+const NO_BATCH_NORM =
+  'a network with batch normalization is not trained here: in a batch, the gradient of each image would depend on all the others, but BANG balances the gradients of single images; leave it out, and begin the last layer of each residual branch with filler: {kind: zero}, the others with {kind: he}';
+
+/** In `from` and `with`, the image as the first layer gets it. */
+export const IMAGE = 'image';
 
 /** Height, width, channels; or the length of a vector. */
 export type Shape = [number, number, number] | [number];
@@ -39,22 +89,23 @@ export interface Activations {
 
 /**
  * A layer. kappa is the gradient of the loss with respect to its output; `parameters` are its own, if it is
- * weighted; `mask` contains dropout's factors (0 or 1 / (1 − rate)) in the shape of x, during training.
+ * weighted; `operand`, in the shape of x, is what `add` adds, or dropout's factors (0 or 1 / (1 − rate)), which
+ * there are only during training.
  */
 export interface Layer {
   spec: LayerSpec;
   input: Shape;
   output: Shape;
-  forward(x: tf.Tensor, parameters?: Parameters, mask?: tf.Tensor): Activations;
+  forward(x: tf.Tensor, parameters?: Parameters, operand?: tf.Tensor): Activations;
   /** The gradient with respect to x. */
   backward(
     kappa: tf.Tensor,
     activations: Activations,
     parameters?: Parameters,
-    mask?: tf.Tensor,
+    operand?: tf.Tensor,
   ): tf.Tensor;
-  /** The operations of `forward` outside training, for a kernel that runs the whole network. */
-  operations(parameters?: Parameters): ForwardOperation[];
+  /** The operations of `forward` outside training, for a kernel that runs a whole network; undefined if it has none. */
+  operations(parameters?: Parameters): ForwardOperation[] | undefined;
 }
 
 /** A layer with trained parameters, to which BANG applies. */
@@ -105,6 +156,23 @@ export function makeLayer(spec: LayerSpec, input: Shape): Layer {
     case 'maxPool':
     case 'avgPool':
       return pool(spec, image(input, spec.kind));
+    case 'globalAvgPool': {
+      const [height, width] = image(input, spec.kind);
+      // One window that covers the image, to which it is clipped.
+      const size = Math.max(height, width);
+      return { ...pool({ kind: 'avgPool', size, stride: size }, image(input, spec.kind)), spec };
+    }
+    case 'batchNorm':
+      throw new ShapeError('kind', NO_BATCH_NORM);
+    case 'add':
+      return {
+        spec,
+        input,
+        output: input,
+        forward: (x, _parameters, operand) => ({ x, y: add(x, operand!) }),
+        backward: (kappa) => kappa,
+        operations: () => undefined,
+      };
     case 'relu':
       return {
         spec,
@@ -131,14 +199,14 @@ export type Spec<K extends LayerSpec['kind']> = Extract<LayerSpec, { kind: K }>;
 
 function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLayer {
   const [height, width, channels] = input;
-  const pad = spec.pad ?? 0;
-  const largest = Math.min(height, width) + 2 * pad;
-  if (spec.size > largest) throw tooLarge('filter', spec.size, input, largest);
-  // Otherwise some windows would contain only padding, which the kernels do not support.
-  if (pad >= spec.size) throw new ShapeError('pad', `expected less than the size, ${spec.size}`);
-  const sliding: Sliding = { stride: 1, pad };
-  const weightShape = [spec.size, spec.size, channels, spec.filters];
-  const [rows, columns] = [height, width].map((extent) => extent + 2 * pad - spec.size + 1);
+  const { size, stride = 1 } = spec;
+  const [top, left, bottom, right] = sidesOf(spec.pad);
+  const largest = Math.min(height + top + bottom, width + left + right);
+  if (size > largest) throw tooLarge('filter', size, input, largest);
+  const sliding = slidingOf(spec);
+  const weightShape = [size, size, channels, spec.filters];
+  const rows = Math.floor((height + top + bottom - size) / stride) + 1;
+  const columns = Math.floor((width + left + right - size) / stride) + 1;
   const output: [number, number, number] = [rows, columns, spec.filters];
   return {
     spec,
@@ -147,7 +215,7 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
     output,
     weightShape,
     windows: rows * columns,
-    fanIn: spec.size * spec.size * channels,
+    fanIn: size * size * channels,
     filler: spec.filler,
     forward: (x, parameters) => ({
       x,
@@ -160,9 +228,28 @@ function conv(spec: Spec<'conv'>, input: [number, number, number]): WeightedLaye
       conv2dWeightGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, sliding, into, scale);
     },
     operations: (parameters) => [
-      { kind: 'conv', input, output, size: spec.size, stride: 1, pad, parameters: parameters! },
+      { kind: 'conv', input, output, size, stride, pad: [top, left], parameters: parameters! },
     ],
   };
+}
+
+/** How a convolution's filter moves. */
+export function slidingOf({ size, stride = 1, pad = 0 }: Spec<'conv'>): Sliding {
+  refuseWide(pad, size);
+  if (typeof pad === 'number') return { stride, pad };
+  return { stride, pad: padding(pad) };
+}
+
+/** Padding above, to the left, below and to the right. */
+export function sidesOf(pad: Pad = 0): readonly [number, number, number, number] {
+  return typeof pad === 'number' ? [pad, pad, pad, pad] : pad;
+}
+
+/** Otherwise some windows would contain only padding, which the kernels do not support. */
+function refuseWide(pad: Pad, size: number): void {
+  if (sidesOf(pad).some((side) => side >= size)) {
+    throw new ShapeError('pad', `expected less than the size, ${size}`);
+  }
 }
 
 export function filterOf(parameters: Parameters | undefined): tf.Tensor4D {
@@ -201,7 +288,7 @@ function innerProduct(spec: Spec<'innerProduct'>, input: Shape): WeightedLayer {
         output: [1, 1, spec.outputs],
         size: 1,
         stride: 1,
-        pad: 0,
+        pad: [0, 0],
         parameters: parameters!,
       },
     ],
@@ -212,48 +299,86 @@ export function pool(
   spec: Spec<'maxPool'> | Spec<'avgPool'>,
   input: [number, number, number],
 ): Layer {
-  const { kind, size, stride } = spec;
+  const { kind, size, stride, pad = 0, rounding = 'up' } = spec;
+  refuseWide(pad, size);
+  if (kind === 'avgPool' && spec.countPad && rounding === 'up') {
+    throw new ShapeError('countPad', 'it goes only with rounding: down, where no window is cut');
+  }
   const [height, width, channels] = input;
-  const largest = Math.min(height, width) + stride - 1;
+  const [top, left, bottom, right] = sidesOf(pad);
+  const extent = Math.min(height + top + bottom, width + left + right);
+  const largest = rounding === 'up' ? extent + stride - 1 : extent;
   if (size > largest) throw tooLarge('window', size, input, largest);
-  const output: Shape = [
-    windowsAlong(height, size, stride),
-    windowsAlong(width, size, stride),
-    channels,
-  ];
-  const { sliding, beyond } = clipping(spec, input);
+  const { rows, columns, sliding, beyond } = clipping(spec, input);
+  const output: Shape = [rows, columns, channels];
+  const shares =
+    kind === 'avgPool' && spec.countPad && pad !== 0 ? coveredShares(spec, input) : undefined;
+  const weigh = (y: tf.Tensor4D): tf.Tensor4D =>
+    shares ? tf.mul(y, tf.tensor4d(shares, [1, rows, columns, 1])) : y;
   return {
     spec,
     input,
     output,
-    forward: (x) => ({ x, y: poolImages(kind, x as tf.Tensor4D, size, sliding) }),
+    forward: (x) => ({ x, y: weigh(poolImages(kind, x as tf.Tensor4D, size, sliding)) }),
     backward: (kappa, { x, y }) =>
       kind === 'maxPool'
         ? maxPoolGradient(x as tf.Tensor4D, y as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding)
-        : avgPoolGradient(x as tf.Tensor4D, kappa as tf.Tensor4D, size, sliding, beyond),
-    operations: () => [{ kind, input, output, size, stride, pad: 0 }],
+        : avgPoolGradient(x as tf.Tensor4D, weigh(kappa as tf.Tensor4D), size, sliding, beyond),
+    operations: () =>
+      shares ? undefined : [{ kind, input, output, size, stride, pad: [top, left] }],
   };
 }
 
 /** How a pooling's windows move, and how far the last ones extend past the image, where they are clipped. */
 export function clipping(
-  { size, stride }: Spec<'maxPool'> | Spec<'avgPool'>,
+  spec: Spec<'maxPool'> | Spec<'avgPool'>,
   [height, width]: [number, number, number],
-): { sliding: Sliding; beyond: [number, number] } {
-  const [below, right] = [height, width].map((extent) =>
-    Math.max(0, (windowsAlong(extent, size, stride) - 1) * stride + size - extent),
-  );
-  const pad = below === 0 && right === 0 ? 'valid' : clippedAt(below, right);
-  return { sliding: { stride, pad }, beyond: [below, right] };
+): { rows: number; columns: number; sliding: Sliding; beyond: [number, number] } {
+  const { size, stride } = spec;
+  const [top, left, bottom, right] = sidesOf(spec.pad);
+  const rows = windowsAlong(height, top, bottom, spec);
+  const columns = windowsAlong(width, left, right, spec);
+  const past = (count: number, before: number, extent: number): number =>
+    Math.max(0, (count - 1) * stride + size - before - extent);
+  const beyond: [number, number] = [past(rows, top, height), past(columns, left, width)];
+  const isInside = [top, left, ...beyond].every((side) => side === 0);
+  const pad = isInside ? 'valid' : padding([top, left, ...beyond]);
+  return { rows, columns, sliding: { stride, pad }, beyond };
 }
 
 /**
- * The number of windows that Caffe places along an extent: rounded up to cover all of it, but without a
- * last window that would begin past its end, which can happen if the stride exceeds the window.
+ * The number of windows along an extent with padding: rounded up to cover all of it, but, as in Caffe, without
+ * a last window that would begin past its end, which can happen if the stride exceeds the window; or only those
+ * that lie inside.
  */
-function windowsAlong(extent: number, size: number, stride: number): number {
-  const count = Math.ceil((extent - size) / stride) + 1;
-  return (count - 1) * stride < extent ? count : count - 1;
+function windowsAlong(
+  extent: number,
+  before: number,
+  after: number,
+  { size, stride, rounding = 'up' }: PoolSpec,
+): number {
+  const steps = (extent + before + after - size) / stride;
+  if (rounding === 'down') return Math.floor(steps) + 1;
+  const count = Math.ceil(steps) + 1;
+  return (count - 1) * stride < extent + before ? count : count - 1;
+}
+
+/** The share of each window of size × size that lies in the image [rows × columns]. */
+function coveredShares(
+  spec: Spec<'avgPool'>,
+  input: [number, number, number],
+): Float32Array<ArrayBuffer> {
+  const { size, stride } = spec;
+  const [top, left] = sidesOf(spec.pad);
+  const { rows, columns } = clipping(spec, input);
+  const covered = (at: number, before: number, extent: number): number =>
+    Math.min(at * stride - before + size, extent) - Math.max(at * stride - before, 0);
+  return Float32Array.from(
+    { length: rows * columns },
+    (_, i) =>
+      (covered(Math.floor(i / columns), top, input[0]) * covered(i % columns, left, input[1])) /
+      size ** 2,
+  );
 }
 
 function tooLarge(what: string, size: number, input: Shape, largest: number): ShapeError {

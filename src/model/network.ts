@@ -1,14 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Block } from '../engine/block.js';
-import { forwardPass } from '../engine/ops/forward.js';
-import { normalize } from '../engine/ops/elementwise.js';
+import { shapeText } from '../base/text.js';
+import { conv2d, conv2dInputGradient } from '../engine/ops/convolution.js';
+import { add, normalize } from '../engine/ops/elementwise.js';
+import { forwardPass, type ForwardOperation } from '../engine/ops/forward.js';
 import {
   type Activations,
+  IMAGE,
   isWeighted,
   type Layer,
+  type LayerSpec,
   makeLayer,
   type Parameters,
   type Shape,
+  ShapeError,
   type WeightedLayer,
 } from './layers.js';
 import type { NetworkSpec } from './networks.js';
@@ -18,6 +23,8 @@ import { pooledConv } from './pooledConv.js';
 export interface Network {
   spec: NetworkSpec;
   layers: Layer[];
+  /** For each layer the positions of those whose outputs it takes. */
+  inputs: Inputs[];
   weighted: WeightedLayer[];
   /** The mean training image [H,W,C] in grey levels, if the network subtracts it. */
   mean?: tf.Tensor3D;
@@ -38,8 +45,48 @@ export interface Trace {
   logits: tf.Tensor2D;
 }
 
-/** Factors of the dropout layers, by position in the network. */
+/** Factors of the dropout layers, by position in the network's layers. */
 export type Masks = Map<number, tf.Tensor>;
+
+/** The positions of the layers whose outputs a layer takes: x, then what it adds; −1 is the image. */
+export type Inputs = readonly [x: number, added?: number];
+
+/** A layer, and where its inputs come from. */
+export interface Connected {
+  layer: Layer;
+  inputs: Inputs;
+}
+
+/**
+ * The layers that specifications describe, one after the other, with their connections.
+ *
+ * @throws ShapeError if a layer does not fit its input, or names none that comes before it
+ */
+export function* connected(specs: readonly LayerSpec[], input: Shape): Generator<Connected> {
+  const positions = new Map([[IMAGE, -1]]);
+  const outputs: Shape[] = [];
+  const position = (key: string, name: string): number => {
+    const found = positions.get(name);
+    if (found === undefined) throw new ShapeError(key, `no layer before it is named ${name}`);
+    return found;
+  };
+  for (const [i, spec] of specs.entries()) {
+    const from = spec.from === undefined ? i - 1 : position('from', spec.from);
+    const other = spec.kind === 'add' ? position('with', spec.with) : undefined;
+    const shape = from < 0 ? input : outputs[from];
+    if (spec.kind === 'add') {
+      const added = other! < 0 ? input : outputs[other!];
+      if (added.join() !== shape.join()) {
+        const [first, second] = [shape, added].map(shapeText);
+        throw new ShapeError('with', `${spec.with} gives ${second}, to be added to ${first}`);
+      }
+    }
+    const layer = makeLayer(spec, shape);
+    outputs.push(layer.output);
+    if (spec.name !== undefined) positions.set(spec.name, i);
+    yield { layer, inputs: other === undefined ? [from] : [from, other] };
+  }
+}
 
 /**
  * Makes a network; a convolution and the max pooling after it become one layer.
@@ -47,21 +94,50 @@ export type Masks = Map<number, tf.Tensor>;
  * @throws ShapeError if the layers do not fit each other
  */
 export function makeNetwork(spec: NetworkSpec): Network {
+  const all = [...connected(spec.layers, spec.input)];
+  const takers = all.map((_, i) => all.filter(({ inputs }) => inputs.includes(i)));
   const layers: Layer[] = [];
-  let shape: Shape = spec.input;
-  for (let i = 0; i < spec.layers.length; i++) {
-    const layer = makeLayer(spec.layers[i], shape);
-    const fused = pooledConv(layer, spec.layers[i + 1]);
+  const inputs: Inputs[] = [];
+  /** By position among the specifications: the position of the layer with this output. */
+  const positions = new Map([[-1, -1]]);
+  for (let i = 0; i < all.length; i++) {
+    const { layer, inputs: from } = all[i];
+    const next = all.at(i + 1);
+    const feedsNext = next?.inputs[0] === i && takers[i].length === 1;
+    const fused = feedsNext ? pooledConv(layer, next.layer.spec) : undefined;
     if (fused) i++;
+    positions.set(i, layers.length);
     layers.push(fused ?? layer);
-    shape = layers[layers.length - 1].output;
+    inputs.push(from.map((position) => positions.get(position!)!) as unknown as Inputs);
   }
-  return { spec, layers, weighted: layers.filter(isWeighted) };
+  return { spec, layers, inputs, weighted: layers.filter(isWeighted) };
 }
 
-/** Subtracts the mean image from pixels [N,H,W,C], if the network does so, and scales them. */
+/** Pixels [N,H,W,C] as the first layer takes them: without the mean, scaled. */
 export function prepare(network: Network, pixels: tf.Tensor4D): tf.Tensor4D {
-  return normalize(pixels, meanOf(network), network.spec.scale);
+  const { spec } = network;
+  if (!isByChannel(spec)) return normalize(pixels, meanOf(network), spec.scale);
+  const { weight, bias } = byChannel(spec, spec.scale);
+  return conv2d(pixels, weight, bias, { stride: 1, pad: 0 });
+}
+
+function isByChannel({ mean, std }: NetworkSpec): boolean {
+  return mean !== undefined || std !== undefined;
+}
+
+/** (scale · pixel − mean) / std, by channel, as a convolution with a filter of one pixel. */
+function byChannel(
+  { mean, std, input }: NetworkSpec,
+  scale: number,
+): { weight: tf.Tensor4D; bias: tf.Tensor1D } {
+  const channels = input[2];
+  const weight = new Float32Array(channels ** 2);
+  const bias = new Float32Array(channels);
+  for (let c = 0; c < channels; c++) {
+    weight[c * channels + c] = scale / (std?.[c] ?? 1);
+    bias[c] = -(mean?.[c] ?? 0) / (std?.[c] ?? 1);
+  }
+  return { weight: tf.tensor4d(weight, [1, 1, channels, channels]), bias: tf.tensor1d(bias) };
 }
 
 function meanOf({ spec, mean }: Network): tf.Tensor3D | undefined {
@@ -77,48 +153,96 @@ export function trace(
   masks?: Masks,
 ): Trace {
   const activations: Activations[] = [];
-  let x: tf.Tensor = prepare(network, pixels);
+  const image = prepare(network, pixels);
+  const output = (position: number): tf.Tensor => (position < 0 ? image : activations[position].y);
   network.layers.forEach((layer, i) => {
-    activations[i] = layer.forward(x, parametersOf(layer, weights), masks?.get(i));
-    x = activations[i].y;
+    const [from, added] = network.inputs[i];
+    const operand = added === undefined ? masks?.get(i) : output(added);
+    activations[i] = layer.forward(output(from), parametersOf(layer, weights), operand);
   });
-  return { activations, logits: x as tf.Tensor2D };
+  return { activations, logits: asLogits(network, activations.at(-1)!.y) };
+}
+
+/** A last layer may give an image of one pixel, as that of a global pooling. */
+function asLogits({ spec }: Network, y: tf.Tensor): tf.Tensor2D {
+  return y.rank === 2 ? (y as tf.Tensor2D) : tf.reshape(y, [-1, spec.classes]);
 }
 
 /** Logits [N,classes] for pixels [N,H,W,C]: bit-identical to those of `trace`, in half the time. */
 export function logitsOf(network: Network, weights: Weights, pixels: tf.Tensor4D): tf.Tensor2D {
-  const operations = network.layers.flatMap((layer) =>
-    layer.operations(parametersOf(layer, weights)),
-  );
-  return (
-    forwardPass(pixels, meanOf(network), network.spec.scale, operations) ??
-    tf.tidy(() => trace(network, weights, pixels).logits)
-  );
+  return wholePass(network, weights, pixels) ?? stepByStep(network, weights, pixels);
 }
+
+/** By the kernel that runs a chain of layers; undefined if the network is none or a layer has no operation. */
+function wholePass(
+  network: Network,
+  weights: Weights,
+  pixels: tf.Tensor4D,
+): tf.Tensor2D | undefined {
+  const { spec, layers, inputs } = network;
+  if (!inputs.every(([from], i) => from === i - 1)) return undefined;
+  const operations: ForwardOperation[] = [];
+  for (const layer of layers) {
+    const own = layer.operations(parametersOf(layer, weights));
+    if (!own) return undefined;
+    operations.push(...own);
+  }
+  if (!isByChannel(spec)) return forwardPass(pixels, meanOf(network), spec.scale, operations);
+  const first: ForwardOperation = {
+    kind: 'conv',
+    size: 1,
+    stride: 1,
+    pad: [0, 0],
+    input: spec.input,
+    output: spec.input,
+    parameters: byChannel(spec, spec.scale),
+  };
+  const logits = forwardPass(pixels, undefined, 1, [first, ...operations]);
+  tf.dispose([first.parameters!.weight, first.parameters!.bias]);
+  return logits;
+}
+
+/** Layer by layer; an output that is not needed any more is let go. */
+function stepByStep(network: Network, weights: Weights, pixels: tf.Tensor4D): tf.Tensor2D {
+  const { layers, inputs } = network;
+  return tf.tidy(() => {
+    const outputs = new Map<number, tf.Tensor>([[-1, prepare(network, pixels)]]);
+    layers.forEach((layer, i) => {
+      const kept = new Set([i, ...inputs.slice(i + 1).flat()]);
+      const y = tf.tidy(() => {
+        const [from, added] = inputs[i];
+        const operand = added === undefined ? undefined : outputs.get(added);
+        return layer.forward(outputs.get(from)!, parametersOf(layer, weights), operand).y;
+      });
+      outputs.set(i, y);
+      for (const [position, output] of outputs) {
+        if (kept.has(position)) continue;
+        outputs.delete(position);
+        // Dropout gives what it takes.
+        if (![...outputs.values()].includes(output)) output.dispose();
+      }
+    });
+    return asLogits(network, outputs.get(layers.length - 1)!);
+  });
+}
+
+type Visit = (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations) => void;
 
 /**
  * The backward pass: propagates kappa, at first the gradient with respect to the logits, from the last layer
- * to the first.
+ * to the first. An output that several layers take has the sum of their gradients.
  *
  * @param visit called with kappa for each layer with weights, the last first
- * @returns kappa of the first layer
  */
 export function backward(
   network: Network,
   weights: Weights,
-  { activations }: Trace,
+  forward: Trace,
   logitsGradient: tf.Tensor2D,
-  visit: (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations) => void,
+  visit: Visit,
   masks?: Masks,
-): tf.Tensor {
-  let kappa: tf.Tensor = logitsGradient;
-  for (let i = network.layers.length - 1; i >= 0; i--) {
-    const layer = network.layers[i];
-    if (isWeighted(layer)) visit(layer, kappa, activations[i]);
-    if (i === 0) break;
-    kappa = layer.backward(kappa, activations[i], parametersOf(layer, weights), masks?.get(i));
-  }
-  return kappa;
+): void {
+  propagate(network, weights, forward, logitsGradient, { visit, masks, toImage: false });
 }
 
 /** The gradient with respect to the pixels [N,H,W,C], without the positive factor `spec.scale`. */
@@ -128,10 +252,43 @@ export function pixelGradient(
   forward: Trace,
   logitsGradient: tf.Tensor2D,
 ): tf.Tensor4D {
-  const first = network.layers[0];
-  const kappa = backward(network, weights, forward, logitsGradient, () => undefined);
-  const parameters = parametersOf(first, weights);
-  return first.backward(kappa, forward.activations[0], parameters) as tf.Tensor4D;
+  const { spec } = network;
+  const gradient = propagate(network, weights, forward, logitsGradient, { toImage: true });
+  if (!spec.std) return gradient as tf.Tensor4D;
+  const { weight } = byChannel(spec, 1);
+  return conv2dInputGradient(gradient.shape, gradient as tf.Tensor4D, weight, {
+    stride: 1,
+    pad: 0,
+  });
+}
+
+/** @returns the gradient with respect to the prepared image; meaningless unless it is asked for with `toImage` */
+function propagate(
+  { layers, inputs }: Network,
+  weights: Weights,
+  { activations }: Trace,
+  logitsGradient: tf.Tensor2D,
+  { visit, masks, toImage }: { visit?: Visit; masks?: Masks | undefined; toImage: boolean },
+): tf.Tensor {
+  const kappas = new Map<number, tf.Tensor>();
+  const give = (to: number, gradient: tf.Tensor): void => {
+    const before = kappas.get(to);
+    kappas.set(to, before ? add(before, gradient) : gradient);
+  };
+  const last = layers.length - 1;
+  give(last, tf.reshape(logitsGradient, activations[last].y.shape));
+  for (let i = last; i >= 0; i--) {
+    const layer = layers[i];
+    const kappa = kappas.get(i)!;
+    kappas.delete(i);
+    if (isWeighted(layer)) visit?.(layer, kappa, activations[i]);
+    const [from, added] = inputs[i];
+    if (added !== undefined && (toImage || added >= 0)) give(added, kappa);
+    if (from < 0 && !toImage) continue;
+    const parameters = parametersOf(layer, weights);
+    give(from, layer.backward(kappa, activations[i], parameters, masks?.get(i)));
+  }
+  return kappas.get(-1)!;
 }
 
 function parametersOf(layer: Layer, weights: Weights): Parameters | undefined {

@@ -8,8 +8,11 @@ export interface NetworkSpec {
   classes: number;
   /** Whether the mean training image is subtracted from the pixels. */
   subtractMean: boolean;
-  /** Factor on the pixels, after subtraction of the mean. */
+  /** Factor on the pixels, after subtraction of the mean image. */
   scale: number;
+  /** By channel, subtracted from the scaled pixels; and what the result is divided by. */
+  mean?: number[];
+  std?: number[];
   layers: LayerSpec[];
 }
 

@@ -1,5 +1,22 @@
-import { type LayerSpec, makeLayer, type Shape } from './layers.js';
+import { type LayerSpec, type Pad, type Shape, sidesOf } from './layers.js';
+import { connected } from './network.js';
 import type { NetworkSpec } from './networks.js';
+import {
+  ATTRIBUTE,
+  ATTRIBUTE_TYPE,
+  DATA_TYPE,
+  DIMENSION,
+  GRAPH,
+  MODEL,
+  NODE,
+  OPERATOR_SET,
+  SHAPE,
+  STRING_ENTRY,
+  TENSOR,
+  TENSOR_TYPE,
+  TYPE,
+  VALUE,
+} from './onnxSchema.js';
 import { MEAN } from './parameters.js';
 import { bytes, integer, message, text } from './protobuf.js';
 import type { NamedArray } from './tensors.js';
@@ -8,40 +25,20 @@ import type { NamedArray } from './tensors.js';
 const OPSET = 17;
 const IR_VERSION = 8;
 
-/** The numbers of the fields of onnx.proto that are written, by message. */
-const MODEL = {
-  irVersion: 1,
-  producerName: 2,
-  producerVersion: 3,
-  docString: 6,
-  graph: 7,
-  opsetImport: 8,
-  metadataProps: 14,
-};
-const OPERATOR_SET = { version: 2 };
-const STRING_ENTRY = { key: 1, value: 2 };
-const GRAPH = { node: 1, name: 2, initializer: 5, input: 11, output: 12 };
-const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5 };
-const ATTRIBUTE = { name: 1, i: 3, ints: 8, type: 20 };
-const ATTRIBUTE_TYPE = { int: 2, ints: 7 };
-const TENSOR = { dims: 1, dataType: 2, name: 8, rawData: 9 };
-const VALUE = { name: 1, type: 2 };
-const TYPE = { tensorType: 1 };
-const TENSOR_TYPE = { elemType: 1, shape: 2 };
-const SHAPE = { dim: 1 };
-const DIMENSION = { value: 1, parameter: 2 };
-const FLOAT = 1;
-
 /** The names of the graph's input and output. */
 export const INPUT = 'pixels';
 export const OUTPUT = 'logits';
-/** The initializer with the factor on the pixels. */
+/** The initializers with the factor on the pixels, and with mean and standard deviation by channel. */
 const SCALE = 'scale';
+const CHANNEL_MEAN = 'channel_mean';
+const CHANNEL_STD = 'channel_std';
 
-/** An operation; its inputs are the previous operation's output and these initializers. */
+/** An operation on earlier values and initializers. */
 interface Operation {
   type: string;
   name: string;
+  /** The positions of the operations whose outputs it takes; −1 is the graph's input. */
+  from: number[];
   initializers?: string[];
   attributes?: Record<string, number | number[]>;
 }
@@ -61,19 +58,19 @@ export function encodeOnnx(
 ): Uint8Array {
   const initializers = new Map<string, NamedArray>();
   const operations = operationsOf(spec);
+  const own = preparationOf(spec);
   for (const name of operations.flatMap((operation) => operation.initializers ?? [])) {
-    const tensor =
-      name === SCALE ? { shape: [], data: Float32Array.of(spec.scale) } : tensors.get(name);
+    const tensor = own.get(name) ?? tensors.get(name);
     if (!tensor) throw new RangeError(`${spec.name} has no tensor ${name}`);
     initializers.set(name, tensor);
   }
   // Names that differ from those of all tensors.
   const valueAfter = (i: number): string =>
     i < 0 ? INPUT : i === operations.length - 1 ? OUTPUT : `${i}_${operations[i].name}`;
-  const nodes = operations.map(({ type, name, initializers = [], attributes = {} }, i) =>
+  const nodes = operations.map(({ type, name, from, initializers = [], attributes = {} }, i) =>
     message(
       GRAPH.node,
-      ...[valueAfter(i - 1), ...initializers].map((input) => text(NODE.input, input)),
+      ...[...from.map(valueAfter), ...initializers].map((input) => text(NODE.input, input)),
       text(NODE.output, valueAfter(i)),
       text(NODE.name, name),
       text(NODE.opType, type),
@@ -105,67 +102,120 @@ export function encodeOnnx(
   ]);
 }
 
+/** The numbers by which pixels are prepared. */
+function preparationOf({ scale, mean, std }: NetworkSpec): Map<string, NamedArray> {
+  const byChannel = (values: number[]): NamedArray => ({
+    shape: [values.length, 1, 1],
+    data: Float32Array.from(values),
+  });
+  return new Map([
+    [SCALE, { shape: [], data: Float32Array.of(scale) }],
+    ...(mean ? [[CHANNEL_MEAN, byChannel(mean)] as const] : []),
+    ...(std ? [[CHANNEL_STD, byChannel(std)] as const] : []),
+  ]);
+}
+
 /** The operations of the graph, in order. */
 function operationsOf(spec: NetworkSpec): Operation[] {
   const operations: Operation[] = [];
+  const push = (operation: Omit<Operation, 'from'>, from = [operations.length - 1]): number =>
+    operations.push({ ...operation, from }) - 1;
   // No layer has these names.
-  if (spec.subtractMean) operations.push({ type: 'Sub', name: '/mean', initializers: [MEAN] });
-  if (spec.scale !== 1) operations.push({ type: 'Mul', name: '/scale', initializers: [SCALE] });
-  let input: Shape = spec.input;
-  spec.layers.forEach((layer, i) => {
-    const { output } = makeLayer(layer, input);
-    if (layer.kind === 'innerProduct' && input.length > 1) {
+  if (spec.subtractMean) push({ type: 'Sub', name: '/mean', initializers: [MEAN] });
+  if (spec.scale !== 1) push({ type: 'Mul', name: '/scale', initializers: [SCALE] });
+  if (spec.mean) push({ type: 'Sub', name: '/channel_mean', initializers: [CHANNEL_MEAN] });
+  if (spec.std) push({ type: 'Div', name: '/channel_std', initializers: [CHANNEL_STD] });
+  /** By layer, after the image: the operation with its output. */
+  const after = new Map([[-1, operations.length - 1]]);
+  let last: Shape = spec.input;
+  for (const [i, { layer, inputs }] of [...connected(spec.layers, spec.input)].entries()) {
+    const { spec: one, input, output } = layer;
+    let from = inputs.map((position) => after.get(position!)!);
+    if (one.kind === 'innerProduct' && input.length > 1) {
       // C×H×W, as the weights expect it.
-      operations.push({ type: 'Flatten', name: `/flatten${i}`, attributes: { axis: 1 } });
+      from = [push({ type: 'Flatten', name: `/flatten${i}`, attributes: { axis: 1 } }, from)];
     }
-    const operation = operationOf(layer, `/${layer.kind}${i}`, input, output);
-    if (operation) operations.push(operation);
-    input = output;
-  });
+    const operation = operationOf(one, `/${one.kind}${i}`, input, output);
+    after.set(i, operation ? push(operation, from) : from[0]);
+    last = output;
+  }
+  if (last.length > 1) push({ type: 'Flatten', name: '/flatten', attributes: { axis: 1 } });
   return operations;
 }
 
-/** A layer as an operation, named `name` unless the layer is named; undefined for dropout. */
+/** A layer as an operation, named `name` unless it has weights; undefined for dropout. */
 function operationOf(
   layer: LayerSpec,
   name: string,
   input: Shape,
   output: Shape,
-): Operation | undefined {
+): Omit<Operation, 'from'> | undefined {
   switch (layer.kind) {
     case 'conv': {
-      const { size, pad = 0 } = layer;
-      const attributes = { kernel_shape: [size, size], pads: [pad, pad, pad, pad] };
+      const { size, stride = 1, pad } = layer;
+      const attributes = {
+        kernel_shape: [size, size],
+        pads: [...sidesOf(pad)],
+        ...(stride !== 1 && { strides: [stride, stride] }),
+      };
       return { type: 'Conv', ...weighted(layer.name), attributes };
     }
     case 'innerProduct':
       return { type: 'Gemm', ...weighted(layer.name), attributes: { transB: 1 } };
     case 'maxPool':
       return { type: 'MaxPool', name, attributes: windowsOf(layer, input, output) };
-    case 'avgPool':
+    case 'avgPool': {
       // Divides by the size of the clipped window: by default ONNX does not count padding.
-      return { type: 'AveragePool', name, attributes: windowsOf(layer, input, output) };
+      const attributes = windowsOf(layer, input, output);
+      return {
+        type: 'AveragePool',
+        name,
+        attributes: layer.countPad ? { ...attributes, count_include_pad: 1 } : attributes,
+      };
+    }
+    case 'globalAvgPool':
+      return { type: 'GlobalAveragePool', name };
+    case 'add':
+      return { type: 'Add', name };
     case 'relu':
       return { type: 'Relu', name };
     case 'dropout':
+    case 'batchNorm':
       return undefined;
   }
 }
 
 function windowsOf(
-  { size, stride }: { size: number; stride: number },
+  { size, stride, pad, rounding = 'up' }: WindowSpec,
   input: Shape,
   output: Shape,
 ): Record<string, number | number[]> {
   const windows = { kernel_shape: [size, size], strides: [stride, stride] };
+  const [top, left, bottom, right] = sidesOf(pad);
+  const padded = { ...windows, pads: [top, left, bottom, right] };
+  if (rounding === 'down') return padded;
+  const [before, after] = [
+    [top, left],
+    [bottom, right],
+  ];
   const axes = [0, 1];
   const roundedUp = axes.every(
-    (axis) => output[axis] === Math.ceil((input[axis] - size) / stride) + 1,
+    (axis) =>
+      output[axis] === Math.ceil((input[axis] + before[axis] + after[axis] - size) / stride) + 1,
   );
-  if (roundedUp) return { ...windows, ceil_mode: 1 };
+  if (roundedUp) return { ...(pad === undefined ? windows : padded), ceil_mode: 1 };
   // Avoids a window that would begin past the image, which ONNX readers treat differently.
-  const beyond = axes.map((axis) => Math.max(0, (output[axis] - 1) * stride + size - input[axis]));
-  return { ...windows, pads: [0, 0, ...beyond] };
+  const beyond = axes.map((axis) =>
+    Math.max(0, (output[axis] - 1) * stride + size - input[axis] - before[axis]),
+  );
+  return { ...windows, pads: [...before, ...beyond] };
+}
+
+interface WindowSpec {
+  size: number;
+  stride: number;
+  pad?: Pad;
+  rounding?: 'up' | 'down';
 }
 
 function weighted(name: string): Pick<Operation, 'name' | 'initializers'> {
@@ -187,7 +237,7 @@ function initializerOf(name: string, { shape, data }: NamedArray): Uint8Array {
   return message(
     GRAPH.initializer,
     ...shape.map((extent) => integer(TENSOR.dims, extent)),
-    integer(TENSOR.dataType, FLOAT),
+    integer(TENSOR.dataType, DATA_TYPE.float),
     text(TENSOR.name, name),
     // ONNX requires little-endian; so are all machines that this program supports.
     bytes(TENSOR.rawData, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
@@ -202,7 +252,7 @@ function valueOf(name: string, shape: number[]): Uint8Array[] {
       VALUE.type,
       message(
         TYPE.tensorType,
-        integer(TENSOR_TYPE.elemType, FLOAT),
+        integer(TENSOR_TYPE.elemType, DATA_TYPE.float),
         message(
           TENSOR_TYPE.shape,
           message(SHAPE.dim, text(DIMENSION.parameter, 'N')),

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { disposeBlock, makeBlock } from '../engine/block.js';
 import { read } from '../engine/ops/read.js';
 import { UserError } from '../base/errors.js';
-import { makeRandom } from '../base/random.js';
+import { makeRandom, type Random } from '../base/random.js';
 import type { Shape, WeightedLayer } from './layers.js';
 import { quoted } from '../base/text.js';
 import type { Network, Weights } from './network.js';
@@ -38,17 +38,28 @@ export function initialWeights(network: Network, seed: number): Weights {
   const weights = network.weighted.map((layer) => {
     const random = makeRandom(seed, `weights/${layer.name}`);
     const values = new Float32Array(tf.util.sizeFromShape(layer.weightShape));
-    const { filler } = layer;
-    const limit = Math.sqrt(3 / layer.fanIn);
-    for (let i = 0; i < values.length; i++) {
-      values[i] =
-        filler.kind === 'xavier'
-          ? limit * (2 * random.uniform() - 1)
-          : filler.std * random.gaussian();
-    }
+    const draw = drawOf(layer, random);
+    for (let i = 0; i < values.length; i++) values[i] = draw();
     return { weight: values, bias: new Float32Array(layer.weightShape.at(-1)!) };
   });
   return makeWeights(network, weights);
+}
+
+function drawOf({ filler, fanIn }: WeightedLayer, random: Random): () => number {
+  switch (filler.kind) {
+    case 'xavier': {
+      const limit = Math.sqrt(3 / fanIn);
+      return () => limit * (2 * random.uniform() - 1);
+    }
+    case 'gaussian':
+      return () => filler.std * random.gaussian();
+    case 'he': {
+      const std = (filler.factor ?? 1) * Math.sqrt(2 / fanIn);
+      return () => std * random.gaussian();
+    }
+    case 'zero':
+      return () => 0;
+  }
 }
 
 export function disposeWeights({ block }: Weights): void {

@@ -7,7 +7,6 @@ import {
   type Pooled,
   pooledNorms,
 } from '../engine/ops/pooledConvolution.js';
-import type { Sliding } from '../engine/ops/sliding.js';
 import {
   type Activations,
   clipping,
@@ -16,6 +15,8 @@ import {
   type Layer,
   type LayerSpec,
   pool,
+  sidesOf,
+  slidingOf,
   type WeightedLayer,
 } from './layers.js';
 
@@ -27,10 +28,11 @@ import {
 export function pooledConv(first: Layer, second: LayerSpec | undefined): WeightedLayer | undefined {
   if (!isWeighted(first) || first.spec.kind !== 'conv') return undefined;
   if (second?.kind !== 'maxPool' || !isPoolable(second)) return undefined;
+  if (sidesOf(second.pad).some((side) => side > 0)) return undefined;
   const map = first.output as [number, number, number];
   const poolLayer = pool(second, map);
   const pooling = { size: second.size, sliding: clipping(second, map).sliding };
-  const sliding: Sliding = { stride: 1, pad: first.spec.pad ?? 0 };
+  const sliding = slidingOf(first.spec);
   const pooled = ({ y, saved }: Activations): Pooled => ({ y, saved }) as Pooled;
   return {
     ...first,
@@ -61,6 +63,6 @@ export function pooledConv(first: Layer, second: LayerSpec | undefined): Weighte
         scale,
       );
     },
-    operations: (parameters) => [...first.operations(parameters), ...poolLayer.operations()],
+    operations: (parameters) => [...first.operations(parameters)!, ...poolLayer.operations()!],
   };
 }

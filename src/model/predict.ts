@@ -9,6 +9,8 @@ import { logitsOf, type Network, type Weights } from './network.js';
 
 /** Images per batch on a CPU: large enough to be efficient, small enough for the caches. */
 const CPU_BATCH = 512;
+/** Values of all layers in a batch on a CPU: a gigabyte with their gradients. */
+const CPU_VALUES = 2 ** 26;
 /** On a GPU each pass costs a round trip, so batches are as large as this memory in bytes allows. */
 const GPU_MEMORY = 2 ** 30;
 /** The largest batch on a GPU. */
@@ -16,9 +18,10 @@ const MOST_IMAGES = 8192;
 
 /** The batch size for evaluation on the engine in use. */
 export function evaluationBatch({ spec, layers }: Network, gpu = usesGpu()): number {
-  if (!gpu) return CPU_BATCH;
   const shapes = [spec.input, ...layers.map(({ output }) => output)];
   const values = shapes.reduce((sum, shape) => sum + tf.util.sizeFromShape([...shape]), 0);
+  if (!gpu)
+    return Math.min(CPU_BATCH, Math.max(16, 2 ** Math.floor(Math.log2(CPU_VALUES / values))));
   // A pass stores all values, including those inside fused layers, and as many gradients.
   const images = GPU_MEMORY / (4 * 4 * values);
   return Math.min(Math.max(2 ** Math.floor(Math.log2(images)), CPU_BATCH), MOST_IMAGES);

@@ -1,3 +1,5 @@
+import type { NetworkSpec } from './networks.js';
+
 /** Values in row-major order. */
 export interface NamedArray {
   shape: number[];
@@ -12,5 +14,9 @@ export interface WeightFile {
   tensors: Map<string, NamedArray>;
   /** Metadata of the writer; empty for files written by Caffe. */
   metadata: Partial<Record<string, string>>;
-  format: 'safetensors' | 'caffe-hdf5';
+  format: 'safetensors' | 'caffe-hdf5' | 'onnx';
+  /** The network that the weights belong to, if the file has it without a config. */
+  network?: Omit<NetworkSpec, 'name'>;
+  /** What the reader of the file should know, as sentences. */
+  notes?: string[];
 }

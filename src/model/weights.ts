@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { omit } from '../base/omit.js';
 import { UserError } from '../base/errors.js';
 import { readUserFile, reason } from '../base/files.js';
 import { didYouMean } from '../base/nearFile.js';
@@ -6,16 +7,20 @@ import { foreignWeights } from './foreignWeights.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
+import { besideModel, decodeGraph, externalFiles, looksLikeOnnx } from './onnxGraph.js';
+import { importGraph } from './onnxImport.js';
 import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors.js';
 
 /** About a thousand times the size of the largest network here. */
 const MAX_BYTES = 2 ** 30;
 /** The mean image, which wrappers do not rename if it is no parameter. */
 const MEAN = 'mean';
+/** How many batches PyTorch's batch normalisation has seen, which no result depends on. */
+const COUNTER = '.num_batches_tracked';
 const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
 
 /**
- * Reads a weight file, safetensors or Caffe HDF5; the format is detected from its content.
+ * Reads a weight file, safetensors, ONNX or Caffe HDF5; the format is detected from its content.
  *
  * @throws UserError that names the file, if it cannot be read, is of another kind, is damaged, or contains
  *   values that are not finite
@@ -31,13 +36,19 @@ export async function readWeights(file: string): Promise<WeightFile> {
       );
     }
   }
-  const { config, sha256 } = content.metadata;
+  const { config, network, sha256 } = content.metadata;
   // Other programs may mean something else by this key.
-  const isOurs = config !== undefined && sha256 !== undefined;
-  if (isOurs && !isIntact(content.tensors, content.metadata as Record<string, string>)) {
+  const isOurs = (config ?? network) !== undefined && sha256 !== undefined;
+  if (isOurs && !isIntact(content.tensors, sealedMetadata(content))) {
     throw new UserError(`${file} is damaged: its content does not fit its checksum`);
   }
   return content;
+}
+
+/** Metadata as they were when they were sealed: our ONNX files name the network besides. */
+function sealedMetadata({ metadata, format }: WeightFile): Record<string, string> {
+  const given = metadata as Record<string, string>;
+  return format === 'onnx' ? omit(given, 'model') : given;
 }
 
 async function readBytes(file: string): Promise<Uint8Array> {
@@ -59,17 +70,19 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
   if (isHdf5(bytes)) {
     return { layout: 'caffe', ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
   }
+  if (looksLikeOnnx(bytes)) return decodeOnnx(bytes, file);
   if (!looksLikeSafetensors(bytes)) {
     const foreign = foreignWeights(bytes);
     if (foreign !== undefined) throw new UserError(`${file} ${foreign}`);
     throw new UserError(
-      `${file} is neither a safetensors file nor one of Caffe's HDF5 weight files` +
+      `${file} is neither a safetensors file, nor an ONNX model, nor one of Caffe's HDF5 weight files` +
         (bytes.length === 0 ? ': it is empty' : ''),
     );
   }
   const { tensors: typed, metadata } = decodeSafetensors(bytes, file);
   const tensors = new Map<string, NamedArray>();
   for (const [name, { dtype, shape, data }] of typed) {
+    if (name.endsWith(COUNTER)) continue;
     if (!FLOATS.includes(dtype)) {
       throw new UserError(
         `${file}: tensor ${quoted(name)} is of type ${dtype}, but weights are floats`,
@@ -79,6 +92,16 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
     tensors.set(name, { shape, data: floats });
   }
   return { layout: 'caffe', tensors: unwrapped(tensors), metadata, format: 'safetensors' };
+}
+
+async function decodeOnnx(bytes: Uint8Array, file: string): Promise<WeightFile> {
+  const external = new Map<string, Uint8Array>();
+  for (const name of externalFiles(bytes)) {
+    external.set(name, await readBytes(besideModel(file, name)));
+  }
+  const graph = decodeGraph(bytes, file, external);
+  const { metadata } = graph;
+  return { layout: 'caffe', metadata, format: 'onnx', ...importGraph(graph, file) };
 }
 
 /**

@@ -30,9 +30,11 @@ export async function loadSource(
 
 /** Describes data by their hash and the user's folder, if they are from one. */
 export function sourceOf(name: DataName, { train, test }: DataSplits, folder?: string): DataSource {
+  const { names } = test;
   const hash = createHash('sha256');
   for (const { images, labels } of [train, test]) hash.update(images).update(labels);
-  return { name, folder: folder ?? null, sha256: hash.digest('hex') };
+  const sha256 = hash.digest('hex');
+  return { name, folder: folder ?? null, sha256, ...(names && { classes: [...names] }) };
 }
 
 /** The sha256 of a network's weight file without metadata. */

@@ -25,6 +25,8 @@ export interface DataSource {
   name: DataName;
   folder: string | null;
   sha256: string;
+  /** The names of the classes, in the order of the labels, if its files tell them. */
+  classes?: string[];
 }
 
 export interface Provenance {

@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Attack, attacksIn, AUTO, effortOf } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import { passesOfAuto } from '../attacks/auto.js';
-import { SHAPES } from '../data/shapes.js';
 import { startEngine } from '../engine/engine.js';
 import { type Config, isBang, networkOf } from '../config/experiment.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
@@ -77,10 +76,12 @@ interface Unit {
 
 async function measure(config: Config, threads: number): Promise<Unit> {
   await startEngine({ engine: config.engine, threads });
-  const { training, data, seed } = config;
-  const { height, width, channels, classes } = SHAPES[data];
+  const { training, seed } = config;
+  const spec = networkOf(config);
+  const { classes } = spec;
+  const [height, width, channels] = spec.input;
   const mean = tf.zeros<tf.Rank.R3>([height, width, channels]);
-  const network = { ...makeNetwork(networkOf(config)), mean };
+  const network = { ...makeNetwork(spec), mean };
   const { weights, velocities } = initialState(network, seed);
   const gradients = zeroWeights(network);
   const { batch, adversarial } = training;

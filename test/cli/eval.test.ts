@@ -266,8 +266,16 @@ describe('bang eval on a file that holds no weights of the network', () => {
   };
 
   it.each([
-    ['garbage', () => 'not at all', /garbage is neither a safetensors file nor one of Caffe's/],
-    ['empty', () => '', /empty is neither a safetensors file nor one of Caffe's/],
+    [
+      'garbage',
+      () => 'not at all',
+      /garbage is neither a safetensors file, nor an ONNX model, nor one of Caffe's/,
+    ],
+    [
+      'empty',
+      () => '',
+      /empty is neither a safetensors file, nor an ONNX model, nor one of Caffe's/,
+    ],
     ['half.h5', () => readFileSync(AUTHORS).subarray(0, 900_000), /half\.h5: .*truncated/],
     ['half', () => encode(() => undefined).subarray(0, 5000), /half: .*truncated/],
     [

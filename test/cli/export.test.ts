@@ -105,7 +105,10 @@ describe('bang export', () => {
       [['export', '--to', 'onnx'], /an argument is missing/],
       [to('torch'), /--to: expected onnx, safetensors or caffe-hdf5, found "torch"/],
       [to('onnx', '--to', 'onnx'), /--to is given more than once/],
-      [to('onnx', '--model', 'vgg'), /--model: expected lenet or cifar10-quick/],
+      [
+        to('onnx', '--model', 'vgg'),
+        /--model vgg: expected lenet or cifar10-quick, or a YAML file/,
+      ],
       [to('safetensors'), /w\.safetensors is the file to read: choose another/],
       [to('onnx', '--out', weights, '--force'), /is the file to read/],
       [to('onnx', '--out', space.file('folder')), /folder exists already/],

@@ -128,7 +128,7 @@ describe('a mistake in it is reported with its place', () => {
       'layers:',
       'layer:',
       [
-        `x.yaml:1:1: model.layers: missing, expected a list of 1 to 100 layers`,
+        `x.yaml:1:1: model.layers: missing, expected a list of 1 to 200 layers`,
         'x.yaml:3:3: model.layer: unknown key, did you mean layers?',
       ],
     ],
@@ -140,7 +140,9 @@ describe('a mistake in it is reported with its place', () => {
     [
       'scale: 0.00390625',
       'meanImage: true',
-      ['x.yaml:2:3: model.meanImage: unknown key, expected scale, subtractMean or layers'],
+      [
+        'x.yaml:2:3: model.meanImage: unknown key, expected scale, subtractMean, mean, std, image, classes or layers',
+      ],
     ],
     [
       '{kind: relu}',
@@ -151,20 +153,20 @@ describe('a mistake in it is reported with its place', () => {
       '{kind: relu}',
       '{kind: relu6}',
       [
-        'x.yaml:6:14: model.layers[2].kind: expected conv, maxPool, avgPool, innerProduct, relu or dropout, found "relu6"',
+        'x.yaml:6:14: model.layers[2].kind: expected conv, maxPool, avgPool, globalAvgPool, innerProduct, relu, add, dropout or batchNorm, found "relu6"',
       ],
     ],
     [
       '{kind: relu}',
       '{size: 2}',
       [
-        'x.yaml:6:7: model.layers[2].kind: missing, expected conv, maxPool, avgPool, innerProduct, relu or dropout',
+        'x.yaml:6:7: model.layers[2].kind: missing, expected conv, maxPool, avgPool, globalAvgPool, innerProduct, relu, add, dropout or batchNorm',
       ],
     ],
     [
       '{kind: relu}',
       '{kind: relu, rate: 0.5}',
-      ['x.yaml:6:20: model.layers[2].rate: not a key of kind relu'],
+      ['x.yaml:6:20: model.layers[2].rate: not a key of kind relu, which has name or from'],
     ],
     [
       'filters: 4',
@@ -176,16 +178,16 @@ describe('a mistake in it is reported with its place', () => {
     ],
     [
       'filters: 4',
-      'filters: 4, stride: 2',
+      'filters: 4, rate: 0.5',
       [
-        'x.yaml:4:45: model.layers[0].stride: not a key of kind conv, which has name, filters, size, pad or filler',
+        'x.yaml:4:45: model.layers[0].rate: not a key of kind conv, which has name, filters, size, stride, pad, filler, from or weights',
       ],
     ],
     [
       'filters: 4',
       'filters: 4, dilation: null',
       [
-        'x.yaml:4:45: model.layers[0].dilation: unknown key, expected kind, name, filters, size, pad or filler',
+        'x.yaml:4:45: model.layers[0].dilation: unknown key, expected kind, name, filters, size, stride, pad, filler, from or weights',
       ],
     ],
     [
@@ -208,7 +210,9 @@ describe('a mistake in it is reported with its place', () => {
     [
       'kind: gaussian',
       'kind: normal',
-      ['x.yaml:4:69: model.layers[0].filler.kind: expected xavier or gaussian, found "normal"'],
+      [
+        'x.yaml:4:69: model.layers[0].filler.kind: expected xavier, gaussian, he or zero, found "normal"',
+      ],
     ],
     [
       'kind: gaussian',
@@ -295,7 +299,7 @@ describe('a mistake in it is reported with its place', () => {
     [
       /layers:[^]*(?=data)/,
       'layers: []\n',
-      ['x.yaml:3:11: model.layers: expected a list of 1 to 100 layers, found an empty list'],
+      ['x.yaml:3:11: model.layers: expected a list of 1 to 200 layers, found an empty list'],
     ],
     [
       /layers:[^]*(?=data)/,
@@ -326,6 +330,40 @@ describe('a mistake in it is reported with its place', () => {
         'x.yaml:14:10: training.batch: expected at most 581, as the network has 461626 values for each image, found 640',
       ],
     ],
+    // Connections.
+    [
+      '{kind: dropout, rate: 0.5}',
+      '{kind: add, with: ip2}',
+      ['x.yaml:9:25: model.layers[5].with: no layer before it is named ip2'],
+    ],
+    [
+      '{kind: dropout, rate: 0.5}',
+      '{kind: add, with: conv1}',
+      ['x.yaml:9:25: model.layers[5].with: conv1 gives 24×24×4, to be added to 16'],
+    ],
+    [
+      '{kind: dropout, rate: 0.5}',
+      '{kind: relu, from: image}',
+      ['x.yaml:8:7: model.layers[4]: no layer takes its output'],
+    ],
+    [
+      '{kind: dropout, rate: 0.5}',
+      '{kind: batchNorm, name: bn}',
+      [
+        'x.yaml:9:14: model.layers[5].kind: a network with batch normalization is not trained here: in a batch, the gradient of each image would depend on all the others, but BANG balances the gradients of single images; leave it out, and begin the last layer of each residual branch with filler: {kind: zero}, the others with {kind: he}',
+      ],
+    ],
+    [
+      'rate: 0.5',
+      'rate: 0.5, name: image',
+      ['x.yaml:9:40: model.layers[5].name: expected a name that is not reserved, found "image"'],
+    ],
+    // Preparation.
+    [
+      'layers:',
+      'mean: [0.5, 0.5]\n  layers:',
+      ['x.yaml:3:9: model.mean: expected 1 numbers, one for each channel, found 2'],
+    ],
     // Other keys.
     [
       'beta: 1',
@@ -342,7 +380,11 @@ describe('a mistake in it is reported with its place', () => {
         'x.yaml:12:1: published: the paper has no row for a network of your own; if it is inherited, drop it with published: null',
       ],
     ],
-    ['data: mnist', 'data: mnits', ['x.yaml:11:7: data: expected mnist or cifar10, found "mnits"']],
+    [
+      'data: mnist',
+      'data: mnits',
+      ['x.yaml:11:7: data: expected mnist, cifar10, cifar100 or idx, found "mnits"'],
+    ],
   ])('%j as %j', async (from, to, expected) => {
     const text = to.includes('512') ? valid.replace('batch: 64', 'batch: 640') : valid;
     expect(await complaints(text.replace(from, to))).toEqual(expected);

@@ -433,7 +433,7 @@ describe('a mistake', () => {
     write('wrong.yaml', 'model: lenet\ndata: mnits');
     const file = write('sweep.yaml', 'base: wrong.yaml\ngrid: {training.batch: [1, 2]}');
     await expect(loadPlan(file)).rejects.toThrow(
-      /wrong\.yaml:2:7: data: expected mnist or cifar10/,
+      /wrong\.yaml:2:7: data: expected mnist, cifar10, cifar100 or idx/,
     );
     write('another.yaml', 'base: x.yaml\ngrid: {training.batch: [1, 2]}');
     const nested = write('sweep.yaml', 'grid: {training.batch: [1, 2]}\nbase: another.yaml');

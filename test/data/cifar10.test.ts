@@ -149,8 +149,11 @@ describe('readCifar10Folder', () => {
     ['data_batch_1.mat', /holds the Matlab version of CIFAR-10: give /],
     ['cifar-10-python.tar.gz', /holds an archive of the Python version of CIFAR-10: give /],
     ['cifar-10-binary.tar.gz', /holds the archive cifar-10-binary\.tar\.gz: unpack it there$/],
-    ['cifar-100-binary/train.bin', /holds CIFAR-100, which has 100 classes: give /],
-    ['fine_label_names.txt', /holds CIFAR-100, which has 100 classes: give /],
+    [
+      'cifar-100-binary/train.bin',
+      /holds CIFAR-100, which has 100 classes: read it as data: cifar100$/,
+    ],
+    ['fine_label_names.txt', /holds CIFAR-100, which has 100 classes: read it as data: cifar100$/],
     ['train-images-idx3-ubyte.gz', /holds MNIST: give the six files/],
     ['train.bin', /lacks data_batch_1\.bin: put the six files/],
   ])('says that it found %s', async (name, message) => {
@@ -166,7 +169,7 @@ describe('readCifar10Folder', () => {
     mkdirSync(at('cifar-100-python'));
     writeFileSync(at('cifar-100-python/train'), 'x');
     await expect(readCifar10Folder(at('cifar-100-python'))).rejects.toThrow(
-      /cifar-100-python holds CIFAR-100, which has 100 classes: give /,
+      /cifar-100-python holds CIFAR-100, which has 100 classes: read it as data: cifar100$/,
     );
   });
 

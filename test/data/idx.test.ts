@@ -6,7 +6,7 @@ import { idxBytes, randomOf } from './idx-bytes.js';
 describe('parseIdx', () => {
   it('returns the shape and a view on the elements', () => {
     const bytes = idxBytes([2, 3, 1], [1, 2, 3, 4, 5, 255]);
-    const { shape, data } = parseIdx(bytes, 3, 'images');
+    const { shape, data } = parseIdx(bytes, [3], 'images');
     expect(shape).toEqual([2, 3, 1]);
     expect([...data]).toEqual([1, 2, 3, 4, 5, 255]);
     expect(data.buffer).toBe(bytes.buffer);
@@ -14,11 +14,11 @@ describe('parseIdx', () => {
 
   it('reads a view that does not begin its buffer', () => {
     const bytes = new Uint8Array([9, 9, 9, ...idxBytes([2], [7, 8])]).subarray(3);
-    expect(parseIdx(bytes, 1, 'labels')).toEqual({ shape: [2], data: new Uint8Array([7, 8]) });
+    expect(parseIdx(bytes, [1], 'labels')).toEqual({ shape: [2], data: new Uint8Array([7, 8]) });
   });
 
   it('accepts an array of nothing', () => {
-    expect(parseIdx(idxBytes([0], []), 1, 'labels').shape).toEqual([0]);
+    expect(parseIdx(idxBytes([0], []), [1], 'labels').shape).toEqual([0]);
   });
 
   it.each<[string, Uint8Array, number, RegExp]>([
@@ -33,7 +33,7 @@ describe('parseIdx', () => {
     ['2^31 labels', idxBytes([2 ** 31], [1]), 1, /truncated: its header announces 2147483648/],
     ['2^93 pixels', idxBytes([2 ** 31, 2 ** 31, 2 ** 31], [1]), 3, /truncated/],
   ])('refuses %s', (_, bytes, rank, message) => {
-    const parse = (): unknown => parseIdx(bytes, rank, 'FILE');
+    const parse = (): unknown => parseIdx(bytes, [rank], 'FILE');
     expect(parse).toThrow(UserError);
     expect(parse).toThrow(message);
     expect(parse).toThrow(/^FILE /);
@@ -52,7 +52,7 @@ describe('parseIdx', () => {
       );
       const damaged = damage(whole, random);
       try {
-        const parsed = parseIdx(damaged, rank, 'FILE');
+        const parsed = parseIdx(damaged, [rank], 'FILE');
         expect(parsed.shape).toHaveLength(rank);
         expect(idxLength(parsed.shape)).toBe(damaged.length);
         expect(parsed.data).toHaveLength(damaged.length - 4 - 4 * rank);

@@ -157,7 +157,7 @@ describe('loadData from a folder of the user', () => {
   it.each<[string, RegExp]>([
     [
       'emnist-letters-train-images-idx3-ubyte.gz',
-      /holds EMNIST, whose images are transposed: give M/,
+      /holds EMNIST, whose images are transposed: put one of its sets into a folder/,
     ],
     [
       'FashionMNIST/raw/train-images-idx3-ubyte',

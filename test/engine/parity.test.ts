@@ -428,7 +428,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
         [2 * h, 2 * w, filters],
         [h, w, filters],
       ] as [number, number, number][];
-      const none = { size: 1, stride: 1, pad: 0 };
+      const none = { size: 1, stride: 1, pad: [0, 0] as const };
       const compute = (
         x: T4,
         filter: T4,

@@ -98,7 +98,9 @@ describe('a whole forward pass at once', () => {
     const watched = vi.spyOn(binding, 'forward');
     let compared = 0;
     for (let seed = 0; seed < 150; seed++) {
-      const network = makeNetwork(wide(randomNetwork(seed), seed % 3 === 0 ? 1 : 5 + (seed % 4)));
+      const network = makeNetwork(
+        wide(randomNetwork(seed, { chain: true }), seed % 3 === 0 ? 1 : 5 + (seed % 4)),
+      );
       for (const level of binding.levels()) {
         binding.setLevel(level);
         binding.setThreads(1 + (seed % 3));
@@ -213,7 +215,7 @@ describe('a whole forward pass at once', () => {
     const ENORMOUS = 1e20;
     let [reached, hidden] = [0, 0];
     for (let seed = 0; seed < 60; seed++) {
-      const network = makeNetwork(wide(randomNetwork(seed), 1 + 5 * (seed % 3)));
+      const network = makeNetwork(wide(randomNetwork(seed, { chain: true }), 1 + 5 * (seed % 3)));
       const { spec } = network;
       const random = makeRandom(seed, 'poisoned');
       binding.setLevel(binding.levels()[seed % binding.levels().length]);

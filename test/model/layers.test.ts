@@ -85,13 +85,20 @@ describe('random networks', () => {
     const layers = seeds.flatMap((seed) => randomNetwork(seed).layers);
     const kinds = new Set(layers.map(({ kind }) => kind));
     expect([...kinds].sort()).toEqual([
-      ...['avgPool', 'conv', 'dropout', 'innerProduct', 'maxPool', 'relu'],
+      ...['add', 'avgPool', 'conv', 'dropout', 'globalAvgPool', 'innerProduct', 'maxPool', 'relu'],
     ]);
-    const some = (test: (size: number, stride: number) => boolean) =>
-      layers.some((layer) => 'stride' in layer && test(layer.size, layer.stride));
-    expect(some((size, stride) => size < stride)).toBe(true);
-    expect(some((size, stride) => size > stride)).toBe(true);
-    expect(layers.some((layer) => layer.kind === 'conv' && layer.pad! > 0)).toBe(true);
+    const some = (test: (layer: LayerSpec) => boolean | undefined) => layers.some(test);
+    const isPool = (one: LayerSpec) => one.kind === 'maxPool' || one.kind === 'avgPool';
+    expect(some((one) => isPool(one) && one.size < one.stride)).toBe(true);
+    expect(some((one) => isPool(one) && one.size > one.stride)).toBe(true);
+    expect(some((one) => isPool(one) && one.pad !== undefined && one.rounding === 'down')).toBe(
+      true,
+    );
+    expect(some((one) => one.kind === 'avgPool' && one.countPad && one.pad !== 0)).toBe(true);
+    expect(some((one) => one.kind === 'conv' && one.stride === 2)).toBe(true);
+    expect(some((one) => one.kind === 'conv' && Array.isArray(one.pad))).toBe(true);
+    expect(some((one) => one.from !== undefined)).toBe(true);
+    expect(seeds.some((seed) => randomNetwork(seed).std)).toBe(true);
   });
 
   it.each(seeds)(

@@ -8,7 +8,10 @@ import { meanImageOf } from '#bang/model/mean.js';
 import { logitsOf, makeNetwork, type Network, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
 import { encodeOnnx } from '#bang/model/onnx.js';
-import { exportNetwork, initialWeights } from '#bang/model/parameters.js';
+import { decodeGraph } from '#bang/model/onnxGraph.js';
+import { importGraph } from '#bang/model/onnxImport.js';
+import { disposeWeights, exportNetwork, initialWeights } from '#bang/model/parameters.js';
+import { randomNetwork } from '../randomNetworks.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
 import { ENGINE } from '../engine.js';
 import { networkWith } from '../fixtures.js';
@@ -127,6 +130,35 @@ describe('other networks in ONNX Runtime', () => {
       const pixels = randomPixels(random, 2 * input[0] * input[1] * input[2]);
       const found = await difference(network, weights, pixels);
       expect(found, JSON.stringify({ input, layers })).toBeLessThan(ROUNDING);
+    }
+  });
+
+  it('may have residuals, strides and any padding, and come back as they were', async () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const network = makeNetwork(randomNetwork(seed));
+      const { spec } = network;
+      const weights = initialWeights(network, seed);
+      const [height, width, channels] = spec.input;
+      const pixels = randomPixels(makeRandom(seed, 'pixels'), 2 * height * width * channels);
+      const where = JSON.stringify(spec);
+      // Not in units of the largest logit, which is 0 where no unit of a small layer is active.
+      const { theirs, ours } = await bothLogits(network, weights, pixels);
+      const largest = Math.max(1e-3, ...ours.map(Math.abs));
+      ours.forEach((one, i) => {
+        expect(Math.abs(one - theirs[i]) / largest, where).toBeLessThan(ROUNDING);
+      });
+
+      const tensors = exportNetwork(network, weights);
+      const file = importGraph(decodeGraph(encodeOnnx(spec, tensors, { version: '' }), 'f'), 'f');
+      expect(file.tensors, where).toEqual(tensors);
+      const back = makeNetwork({ ...file.network, name: 'back' });
+      const images = tf.tensor4d(pixels, [2, height, width, channels]);
+      const logits = (one: Network) =>
+        tf.tidy(() => logitsOf(one, weights, images).dataSync<'float32'>().slice());
+      // Numbers of the preparation are float32 in ONNX.
+      if (!spec.std) expect(logits(back), where).toEqual(logits(network));
+      tf.dispose(images);
+      disposeWeights(weights);
     }
   });
 

@@ -7,8 +7,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { encodeCaffeHdf5 } from '#bang/model/caffe.js';
 import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
-import { NETWORKS } from '#bang/model/networks.js';
-import { encodeOnnx } from '#bang/model/onnx.js';
 import { readWeights } from '#bang/model/weights.js';
 import type { NamedArray } from '#bang/model/tensors.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
@@ -515,9 +513,7 @@ describe('Caffe’s HDF5', () => {
     const file = save(readFileSync(caffeFile).subarray(0, 20_000));
     const weights = new URL('../../dist/model/weights.js', import.meta.url).href;
     const script = `
-      import { NETWORKS } from '#bang/model/networks.js';
-import { encodeOnnx } from '#bang/model/onnx.js';
-import { readWeights } from ${JSON.stringify(weights)};
+      import { readWeights } from ${JSON.stringify(weights)};
       await readWeights(${JSON.stringify(file)}).catch((error) => console.log(error.message));`;
     const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
     expect(stdout.toString()).toBe(`${file}: a damaged or truncated HDF5 file\n`);
@@ -617,14 +613,6 @@ describe('other files', () => {
   test.each(files)('%s', async (_name, content, message) => {
     const bytes = typeof content === 'string' ? Buffer.from(content, 'base64') : content;
     expect(await complaint(bytes)).toMatch(message);
-  });
-
-  test('ONNX', async () => {
-    const { tensors } = await readWeights(caffeFile);
-    const bytes = encodeOnnx(NETWORKS.lenet, tensors, { version: '0.1.0' });
-    expect(await complaint(bytes)).toMatch(
-      /^FILE is an ONNX model: save the arrays as safetensors, named like conv1\.weight and conv1\.bias$/,
-    );
   });
 
   test('are named and refused', async () => {

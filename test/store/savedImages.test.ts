@@ -106,8 +106,8 @@ describe('--save-images', () => {
     const numbers = readNpy(file('auto-linf-60-indices.npy')).data;
     const { stderr } = await eval_('idx');
     expect(stderr).toMatch(/the folder holds no idx images; attacking again/);
-    expect([...parseIdx(file('auto-linf-60-images.idx'), 3, 'x').data]).toEqual(images.data);
-    expect(parseIdx(file('auto-linf-60-labels.idx'), 1, 'x').shape).toEqual([numbers.length]);
+    expect([...parseIdx(file('auto-linf-60-images.idx'), [3], 'x').data]).toEqual(images.data);
+    expect(parseIdx(file('auto-linf-60-labels.idx'), [1], 'x').shape).toEqual([numbers.length]);
     const indices = file('auto-linf-60-indices.idx');
     expect([...indices.subarray(0, 4)]).toEqual([0, 0, 0x0c, 1]);
     expect(numbers.map((_, i) => indices.readInt32BE(8 + 4 * i))).toEqual(numbers);

@@ -17,6 +17,13 @@ export function multiply<T extends tf.Tensor>(a: T, b: T): T {
   return run(tf.Multiply, { a, b }) as T;
 }
 
+/** a + b of equal shapes. */
+export function add<T extends tf.Tensor>(a: T, b: T): T {
+  const [x, negative] = [tf.reshape(a, [1, -1]), times(tf.reshape(b, [1, -1]), -1)];
+  const own = fused('BangNormalize', { x, mean: negative }, { factor: 1 });
+  return own ? (tf.reshape(own[0], a.shape) as T) : tf.add<T>(a, b);
+}
+
 /** (x − mean) · factor, for x [N,…] and mean […], zero if omitted. */
 export function normalize<T extends tf.Tensor>(
   x: T,

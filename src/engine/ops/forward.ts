@@ -12,7 +12,7 @@ export type ForwardOperation =
       size: number;
       stride: number;
       /** Padding: rows above and columns to the left of the image. */
-      pad: number;
+      pad: readonly [number, number];
       /** [h,w,I,O] and [O] of a convolution, [I,O] and [O] of an inner product. */
       parameters?: { weight: tf.Tensor; bias: tf.Tensor1D };
     };
@@ -50,8 +50,7 @@ export function forwardPass(
       size,
       stride,
       stride,
-      pad,
-      pad,
+      ...pad,
     ];
     if (operation.parameters) {
       parameters[`weight${program.length}`] = operation.parameters.weight;
@@ -62,7 +61,13 @@ export function forwardPass(
   const most = Math.max(
     ...program.flatMap((row) => [row[3] * row[4] * row[5], row[6] * row[7] * row[8]]),
   );
-  if (program.length > 64 || most > 2 ** 22 || operations.at(-1)?.kind === 'relu') return undefined;
+  if (
+    program.length > 64 ||
+    most > 2 ** 22 ||
+    program.at(-1)?.[0] !== 1 ||
+    operations.at(-1)?.kind === 'relu'
+  )
+    return undefined;
   const attributes = { program, factor };
   return fused('BangForward', { x, mean, ...parameters }, attributes)?.[0] as
     tf.Tensor2D | undefined;

@@ -67,18 +67,22 @@ export function avgPoolGradient(
   // without clipped windows, and kappa is scaled to compensate.
   const [batch, height, width, channels] = x.shape;
   const [rows, columns] = [kappa.shape[1], kappa.shape[2]];
-  const share = (at: number, extent: number): number => size / Math.min(size, extent - at * stride);
+  const [top, left] = typeof pad === 'object' ? [pad[1][0], pad[2][0]] : [0, 0];
+  const share = (at: number, before: number, extent: number): number => {
+    const begin = at * stride - before;
+    return size / (Math.min(begin + size, extent) - Math.max(begin, 0));
+  };
   const shares = Float32Array.from(
     { length: rows * columns },
-    (_, i) => share(Math.floor(i / columns), height) * share(i % columns, width),
+    (_, i) => share(Math.floor(i / columns), top, height) * share(i % columns, left, width),
   );
   const larger = run(
     tf.AvgPoolGrad,
     {
       dy: tf.mul(kappa, tf.tensor4d(shares, [1, rows, columns, 1])),
-      input: tf.zeros([batch, height + below, width + right, channels]),
+      input: tf.zeros([batch, top + height + below, left + width + right, channels]),
     },
     { filterSize: [size, size], strides: [stride, stride], pad: 'valid' },
   ) as tf.Tensor4D;
-  return tf.slice(larger, [0, 0, 0, 0], [-1, height, width, -1]);
+  return tf.slice(larger, [0, top, left, 0], [-1, height, width, -1]);
 }

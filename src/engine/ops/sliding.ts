@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 /** How a window slides over an image: its stride and the zero padding around the image, in pixels. */
 export interface Sliding {
   stride: number;
-  /** As in tfjs; explicit for poolings whose last windows are clipped. */
+  /** As in tfjs; explicit where the sides differ, as for poolings whose last windows are clipped. */
   pad: 'valid' | 'same' | number | tf.backend_util.ExplicitPadding;
 }
 
@@ -13,12 +13,15 @@ export interface MaxPooling {
   sliding: Sliding;
 }
 
-/** Padding only below and to the right of an image, where Caffe's pooling windows are clipped. */
-export function clippedAt(below: number, right: number): tf.backend_util.ExplicitPadding {
+/** Padding above, to the left, below and to the right of an image, as tfjs takes it. */
+export function padding(
+  sides: readonly [top: number, left: number, bottom: number, right: number],
+): tf.backend_util.ExplicitPadding {
+  const [top, left, bottom, right] = sides;
   return [
     [0, 0],
-    [0, below],
-    [0, right],
+    [top, bottom],
+    [left, right],
     [0, 0],
   ];
 }

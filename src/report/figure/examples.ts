@@ -2,7 +2,7 @@ import { encode } from 'fast-png';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { ATTACKS } from '../../attacks/attacks.js';
-import { CLASS_NAMES } from '../../data/shapes.js';
+import { CLASS_NAMES, DATA_TITLES } from '../../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../../data/sources.js';
 import { textWidth } from './font.js';
 import { IMAGE, number, optionalNumber, type FigureKind } from './rows.js';
@@ -37,9 +37,8 @@ export function imageUrl(
   return `data:image/png;base64,${Buffer.from(png).toString('base64')}`;
 }
 
-const TITLES: Record<DataName, string> = { mnist: 'MNIST', cifar10: 'CIFAR-10' };
 /** Chosen so that each pixel of an image is a whole number of pixels in the PNG. */
-const SIZES: Record<DataName, number> = { mnist: 56, cifar10: 48 };
+const SIZES: Record<DataName, number> = { mnist: 56, cifar10: 48, cifar100: 48, idx: 56 };
 /** From image to image. */
 const STEP = 58;
 const LINE = 11;
@@ -77,7 +76,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
   // Below the first row the class; below the others that, L∞ and PASS.
   const top = (row: number): number =>
     row === 0 ? 0 : size + LINE + 10 + (row - 1) * (size + 3 * LINE + 10);
-  const classOf = (label: number): string => CLASS_NAMES[name][label] ?? String(label);
+  const classOf = (label: number): string => CLASS_NAMES[name]?.[label] ?? String(label);
   const images = rows.map((row) => ({
     image: row.image,
     left: namesWidth + STEP * indices.indexOf(row.index),
@@ -104,7 +103,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
   const place = (field: string) => ({ field, type: 'quantitative' as const, scale: null });
   return {
     title: {
-      text: `${TITLES[name]}, ${ATTACKS[rows[0].attack].title}`,
+      text: `${DATA_TITLES[name]}, ${ATTACKS[rows[0].attack].title}`,
       subtitle: 'Below each image: the class that the network sees, L∞ (pixels), PASS',
     },
     width: namesWidth + STEP * indices.length,

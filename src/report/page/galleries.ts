@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { ATTACK_NAMES, type AttackName } from '../../attacks/attack.js';
 import { loadData } from '../../data/load.js';
 import type { DataName } from '../../data/sources.js';
-import { type ImageShape, SHAPES } from '../../data/shapes.js';
+import { CLASS_NAMES, type ImageShape } from '../../data/shapes.js';
 import { threadCount } from '../../engine/engine.js';
 import { UserError } from '../../base/errors.js';
 import type { Config } from '../../config/experiment.js';
@@ -21,8 +21,8 @@ import path from 'node:path';
 /** Adversarial examples of all networks on one data set. */
 export interface Gallery {
   data: DataName;
-  /** Whether the images are the data set's own rather than files of the user's. */
-  isOriginal: boolean;
+  /** The names of the classes, if they are known. */
+  classes?: readonly string[];
   shape: ImageShape;
   examples: Examples;
   /** Examples whose L∞ differs from `per-image.csv`. */
@@ -149,8 +149,8 @@ async function galleryOf(
   });
   return {
     data: name,
-    isOriginal: folder === null,
-    shape: SHAPES[name],
+    shape: data.test,
+    classes: data.test.names ?? (folder === null ? CLASS_NAMES[name] : undefined),
     examples,
     ...agreement(exhibits, examples, notes),
   };

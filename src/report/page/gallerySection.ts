@@ -1,13 +1,10 @@
 import { ATTACKS } from '../../attacks/attacks.js';
-import { CLASS_NAMES } from '../../data/shapes.js';
-import type { DataName } from '../../data/sources.js';
+import { DATA_TITLES } from '../../data/shapes.js';
 import type { Example, NetworkExamples, Original } from '../../experiment/gallery.js';
 import type { Galleries, Gallery } from './galleries.js';
 import { type Html, html } from './html.js';
 import { magnification, perturbationOf, pictureOf } from './pictures.js';
 import type { Section } from './section.js';
-
-const DATA_TITLES: Record<DataName, string> = { mnist: 'MNIST', cifar10: 'CIFAR-10' };
 
 export function gallerySection(
   { galleries, notes, isOld = false }: Galleries,
@@ -28,10 +25,9 @@ export function gallerySection(
 }
 
 function galleryBody(gallery: Gallery, id: string): Html {
-  const { data, isOriginal, examples, differing, compared } = gallery;
+  const { data, classes, examples, differing, compared } = gallery;
   const { originals, networks } = examples;
-  const className = (label: number): string =>
-    isOriginal ? CLASS_NAMES[data][label] : String(label);
+  const className = (label: number): string => classes?.[label] ?? String(label);
   const labels = [...new Set(originals.map(({ label }) => label))];
   const attacks = [...new Set(networks.flatMap((one) => one.examples.map(({ attack }) => attack)))];
   const choice = (

@@ -1,0 +1,59 @@
+import path from 'node:path';
+import { UserError } from '../base/errors.js';
+import { readUserFile } from '../base/files.js';
+import { interleave, PIXELS } from './cifar10.js';
+import type { Dataset, DataSplits } from './dataset.js';
+import { described, descriptionIn } from './describe.js';
+import { refuseWrongLabel } from './labelled.js';
+import { SHAPES } from './shapes.js';
+import { lengthOf, namesIn } from './userFiles.js';
+
+/** An image of the binary version: its coarse and fine label, then its red, green and blue planes. */
+const RECORD_BYTES = 2 + 3 * PIXELS;
+/** The folder in the archive of the binary version. */
+const ARCHIVE_FOLDER = 'cifar-100-binary';
+const MOST_IMAGES = 100_000;
+
+/**
+ * CIFAR-100 with its 100 fine labels, from a folder with train.bin and test.bin of the official binary version,
+ * or from its parent folder.
+ *
+ * @throws UserError that names a file that is missing or damaged
+ */
+export async function readCifar100Folder(folder: string): Promise<DataSplits> {
+  let place = folder;
+  let present = await namesIn(folder);
+  if (!present.has('train.bin') && present.has(ARCHIVE_FOLDER)) {
+    place = path.join(folder, ARCHIVE_FOLDER);
+    present = await namesIn(place);
+  }
+  for (const name of ['train.bin', 'test.bin']) {
+    if (present.has(name)) continue;
+    const python = present.has('train') && present.has('test');
+    throw new UserError(
+      `${place} ${python ? 'holds the Python version of CIFAR-100' : `lacks ${name}`}: put train.bin and test.bin of the binary version of CIFAR-100 there (cifar-100-binary.tar.gz)`,
+    );
+  }
+  const [train, test] = [
+    await readSplit(path.join(place, 'train.bin')),
+    await readSplit(path.join(place, 'test.bin')),
+  ];
+  const description = await descriptionIn(place, present);
+  return described({ train, test }, { classes: SHAPES.cifar100.classes, ...description }, place);
+}
+
+async function readSplit(file: string): Promise<Dataset> {
+  const length = await lengthOf(file, 'the original CIFAR-100 file');
+  const count = length / RECORD_BYTES;
+  if (!Number.isInteger(count) || count < 1 || count > MOST_IMAGES) {
+    throw new UserError(
+      `${file} has ${length} bytes, which are no whole images of ${RECORD_BYTES}: download it again`,
+    );
+  }
+  const bytes = await readUserFile(file, length);
+  const images = new Uint8Array(count * 3 * PIXELS);
+  const labels = Uint8Array.from({ length: count }, (_, i) => bytes[i * RECORD_BYTES + 1]);
+  refuseWrongLabel(labels, SHAPES.cifar100.classes, file);
+  interleave(bytes, images, 2);
+  return { ...SHAPES.cifar100, count, images, labels };
+}

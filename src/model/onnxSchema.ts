@@ -1,0 +1,36 @@
+/** The numbers of the fields of onnx.proto that are read or written, by message. */
+export const MODEL = {
+  irVersion: 1,
+  producerName: 2,
+  producerVersion: 3,
+  docString: 6,
+  graph: 7,
+  opsetImport: 8,
+  metadataProps: 14,
+};
+export const OPERATOR_SET = { domain: 1, version: 2 };
+export const STRING_ENTRY = { key: 1, value: 2 };
+export const GRAPH = { node: 1, name: 2, initializer: 5, input: 11, output: 12 };
+export const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, domain: 7 };
+export const ATTRIBUTE = { name: 1, f: 2, i: 3, s: 4, t: 5, floats: 7, ints: 8, type: 20 };
+export const ATTRIBUTE_TYPE = { int: 2, ints: 7 };
+export const TENSOR = {
+  dims: 1,
+  dataType: 2,
+  floatData: 4,
+  int32Data: 5,
+  int64Data: 7,
+  name: 8,
+  rawData: 9,
+  doubleData: 10,
+  externalData: 13,
+  dataLocation: 14,
+};
+export const VALUE = { name: 1, type: 2 };
+export const TYPE = { tensorType: 1 };
+export const TENSOR_TYPE = { elemType: 1, shape: 2 };
+export const SHAPE = { dim: 1 };
+export const DIMENSION = { value: 1, parameter: 2 };
+
+/** The types of elements that are read. */
+export const DATA_TYPE = { float: 1, uint8: 2, int32: 6, int64: 7, half: 10, double: 11 };

@@ -1,0 +1,192 @@
+import { copyFileSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { packageRoot } from '#bang/base/files.js';
+import type { Result } from '#bang/store/result.js';
+import { fixture } from '../fixtures.js';
+import { idxBytes } from '../data/idx-bytes.js';
+import {
+  bang,
+  bangOk,
+  expectRefusal,
+  tinyConfig,
+  type Workspace,
+  workspace,
+  writeSmallData,
+} from './bang.js';
+
+const DOCS = readFileSync(path.join(packageRoot, 'docs', 'models.md'), 'utf8');
+/** The contents of the blocks of docs/models.md in a language. */
+const blocks = (language: string): string[] =>
+  [...DOCS.matchAll(new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\``, 'gm'))].map(
+    ([, text]) => text,
+  );
+
+let space: Workspace;
+beforeAll(() => {
+  space = workspace();
+  writeSmallData(space, 'images');
+  copyFileSync(fixture('models/small.onnx'), space.file('net.onnx'));
+  copyFileSync(fixture('models/small.safetensors'), space.file('other.safetensors'));
+  const yaml = blocks('yaml').find((text) => text.startsWith('# other.yaml'));
+  space.write('other.yaml', yaml!);
+});
+afterAll(() => {
+  space.remove();
+});
+
+const few = ['evaluation.images=30', 'evaluation.pass=false', 'engine=native'];
+const quick = few.flatMap((one) => ['--set', one]);
+const effort = ['--set', 'evaluation.apgd={steps: 5, restarts: 0}'];
+const result = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as Result;
+
+describe('docs/models.md', () => {
+  const commands = blocks('sh')
+    .flatMap((text) => text.trim().split('\n'))
+    .map((line) => line.replace(/^npx --no bang /, '').split(' '));
+
+  it('has commands that do what it says, and equal results for equal weights', async () => {
+    expect(commands).toHaveLength(6);
+    for (const args of commands) {
+      const more =
+        args[0] === 'eval' ? [...quick, ...(args.includes('--attacks') ? effort : [])] : [];
+      const { stdout } = await bangOk([...args, ...more], { cwd: space.folder });
+      if (args[0] === 'data') {
+        expect(stdout).toMatch(
+          /^images: images of 28×28×1, 10 classes, 300 for training and 80 for tests$/m,
+        );
+        expect(stdout).toMatch(/^The first test image, of class \d:$/m);
+      }
+    }
+    const here = ['eval', 'net-here.safetensors', '--data-dir', 'images', ...quick];
+    await bangOk(here, { cwd: space.folder });
+    const perImage = (folder: string) => space.read(folder, 'per-image.csv');
+    expect(perImage('runs/eval-net-here')).toBe(perImage('runs/eval-net'));
+    const { weights, config } = result('runs/eval-net');
+    expect(result('runs/eval-net-here').weights).toBe(weights);
+    expect(config.model).toMatchObject({ scale: 1 / 255, mean: [0.1307], std: [0.3081] });
+    expect(result('runs/verdict').row.attacks.apgd).toBeDefined();
+    // safetensors and ONNX hold the same numbers, under other names.
+    const numbers = (folder: string) => result(folder).row;
+    expect(numbers('runs/verdict-of-weights').accuracy).toBe(numbers('runs/verdict').accuracy);
+    expect(perImage('runs/verdict-of-weights')).toBe(perImage('runs/verdict'));
+  });
+});
+
+describe('a wrong preparation', () => {
+  it('is noticed, and the right one is named', async () => {
+    space.write('tiny.yaml', tinyConfig());
+    await bangOk(['run', 'tiny.yaml', '--data-dir', 'images'], { cwd: space.folder });
+    // Weights without a word on how they were made, for pixels from 0 to 1 as LeNet has them.
+    await bangOk(
+      ['export', 'runs/tiny/weights.safetensors', '--to', 'onnx', '--out', 'whole.onnx'],
+      { cwd: space.folder },
+    );
+    const right = ['eval', 'whole.onnx', '--data-dir', 'images', ...quick];
+    const good = await bangOk([...right, '--out', 'right'], { cwd: space.folder });
+    expect(good.stderr).not.toMatch(/warning/);
+    expect(result('right').weights).toBe(result('runs/tiny').weights);
+
+    space.write('bare.yaml', LENET);
+    const wrong = [
+      'eval',
+      'runs/tiny/weights.safetensors',
+      '--model',
+      'bare.yaml',
+      '--data-dir',
+      'images',
+    ];
+    const { stderr } = await bangOk([...wrong, ...quick, '--out', 'wrong', '--scale', '0.00001'], {
+      cwd: space.folder,
+    });
+    expect(stderr).toMatch(
+      /warning: accuracy is [\d.]+ % on the first 80 test images, near chance, 10\.0 %: perhaps pixels were prepared in another way; with --scale \S+( --mean \S+ --std \S+)? it is [\d.]+ %/,
+    );
+    const known = await bangOk(
+      [...wrong, ...quick, '--out', 'known', '--scale', '1/256', '--accuracy', '99.9'],
+      { cwd: space.folder },
+    );
+    expect(known.stderr).not.toMatch(/warning/);
+  });
+
+  const LENET = `model:
+  layers:
+    - {kind: conv, name: conv1, filters: 20, size: 5}
+    - {kind: maxPool, size: 2, stride: 2}
+    - {kind: conv, name: conv2, filters: 50, size: 5}
+    - {kind: maxPool, size: 2, stride: 2}
+    - {kind: innerProduct, name: ip1, outputs: 500}
+    - {kind: relu}
+    - {kind: innerProduct, name: ip2, outputs: 10}
+data: mnist
+`;
+});
+
+describe('what does not fit', () => {
+  it.each<[string[], RegExp]>([
+    [
+      ['net.onnx', '--data', 'cifar10'],
+      /^bang: net\.onnx takes images of 28×28×1 and tells 10 classes apart, but cifar10 has images of 32×32×3 and 10 classes$/,
+    ],
+    [
+      ['net.onnx', '--mean', '1,2'],
+      /^bang: --mean: expected one number, for the channels of the images, found 2$/,
+    ],
+    [
+      ['net.onnx', '--scale', 'x'],
+      /^bang: --scale: expected numbers with commas between them, found "x" /,
+    ],
+    [
+      ['net.onnx', '--std', '0'],
+      /^bang: --std: expected numbers other than 0 with commas between them, found "0" /,
+    ],
+    [
+      ['other.safetensors', '--model', 'resnet'],
+      /^bang: --model resnet: expected lenet or cifar10-quick, or a YAML file that describes a network$/,
+    ],
+    [
+      ['other.safetensors', '--model', 'other.yaml', '--data', 'cifar100'],
+      /^other\.yaml: model\.image: expected 32×32×3, the images of cifar100, found 28×28×1$/m,
+    ],
+  ])('%j', async (args, message) => {
+    const { code, stderr } = await bang(['eval', ...args], { cwd: space.folder });
+    expect(code).toBe(2);
+    expect(stderr.trimEnd()).toMatch(message);
+  });
+
+  it('are images of another size or more classes than the network has', async () => {
+    const images = new Uint8Array(3 * 8 * 6 * 3).fill(9);
+    for (const prefix of ['train', 'test']) {
+      space.write(`small/emnist-x-${prefix}-images-idx4-ubyte`, idxBytes([3, 8, 6, 3], images));
+      space.write(`small/emnist-x-${prefix}-labels-idx1-ubyte`, idxBytes([3], [1, 2, 12]));
+    }
+    const shown = await bangOk(['data', 'show', '--data-dir', 'small', '--out', 'x.png'], {
+      cwd: space.folder,
+    });
+    expect(shown.stdout).toMatch(
+      /^small: images of 8×6×3, 13 classes, 3 for training and 3 for tests$/m,
+    );
+    space.write(
+      'small/data.yaml',
+      'transpose: true\nfirstLabel: 1\nclasses: [a, b, c, d, e, f, g, h, i, j, k, "l<"]\n',
+    );
+    const turned = await bangOk(['data', 'show', '--data-dir', 'small'], { cwd: space.folder });
+    expect(turned.stdout).toMatch(/^small: images of 6×8×3, 12 classes/m);
+    expect(turned.stdout).toMatch(/│ +11 │ l< +│ +1 │ +1 │/);
+    const args = ['eval', 'net.onnx', '--data', 'idx', '--data-dir', 'small', '--out', 'never'];
+    expectRefusal(
+      await bang(args, { cwd: space.folder }),
+      /^bang: small has images of 6×8×3, but net takes images of 28×28×1\n$/,
+    );
+    space.write('small/data.yaml', 'classes: 3\n');
+    expectRefusal(
+      await bang(args, { cwd: space.folder }),
+      /^bang: small has labels from 1 to 12, but 3 classes from 0 on are described: correct classes or firstLabel in data\.yaml\n$/,
+    );
+    space.write('small/data.yaml', 'transposed: true\n');
+    expectRefusal(
+      await bang(args, { cwd: space.folder }),
+      /^bang: small\/data\.yaml: it has an unknown key: expected transpose: true or false, /,
+    );
+  });
+});
