@@ -19,7 +19,8 @@ export function printEntries(entries: readonly Entry[]): void {
   }
   for (const entry of entries) {
     const table = robustnessTable(entry);
-    if (table !== undefined) print(`\nRobust accuracy of ${entry.name}, by L∞ in pixels\n${table}`);
+    if (table !== undefined)
+      print(`\nRobust accuracy of ${entry.name}, by L∞ in grey levels\n${table}`);
     for (const { masking } of entry.rows) {
       if (!masking) continue;
       print(`\nMasking in ${entry.name}: ${maskingTable(masking)}\n${masking.conclusion}`);

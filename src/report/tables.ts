@@ -38,7 +38,7 @@ export function markdownReport(parts: readonly TablePart[]): string {
 export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
   return parts.flatMap(({ title, entries }) =>
     robustnessComparisons(entries).map((grid) => ({
-      title: `${title}: accuracy in percent that attacks leave, by L∞ in pixels`,
+      title: `${title}: accuracy in percent that attacks leave, by L∞ in grey levels`,
       grid,
     })),
   );

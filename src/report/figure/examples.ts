@@ -105,7 +105,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
   return {
     title: {
       text: `${TITLES[name]}, ${ATTACKS[rows[0].attack].title}`,
-      subtitle: 'Below each image: the class that the network sees, L∞ (pixels), PASS',
+      subtitle: 'Below each image: the class that the network sees, L∞ (grey levels), PASS',
     },
     width: namesWidth + STEP * indices.length,
     height: top(networks.length) - 10,

@@ -123,7 +123,7 @@ export const linf: FigureKind<LinfRow> = {
                     type: 'quantitative',
                     scale: { type: 'log', base: 2, domain: [1, 256], nice: false },
                     axis: {
-                      title: width < 110 ? 'L∞ (pixels)' : 'smallest L∞ (pixels)',
+                      title: width < 140 ? 'L∞ (grey levels)' : 'smallest L∞ (grey levels)',
                       values: [1, 4, 16, 64, 256],
                       format: 'd',
                       grid: false,

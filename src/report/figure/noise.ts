@@ -42,7 +42,7 @@ export const noise: FigureKind<NoiseFigureRow> = {
     const ascending = (key: 'iteration' | 'sigma'): string[] =>
       [...new Set(rows.map((row) => row[key]))].sort((a, b) => a - b).map(String);
     const x = { title: 'iteration', values: ascending('iteration') };
-    const y = { title: 'σ (pixels)', values: ascending('sigma') };
+    const y = { title: 'σ (grey levels)', values: ascending('sigma') };
     const map = (
       value: (row: NoiseFigureRow) => number,
       marked?: (row: NoiseFigureRow) => boolean,
@@ -108,7 +108,7 @@ function lastStage(rows: readonly NoiseFigureRow[]): Panel {
   const x = {
     field: 'sigma',
     type: 'quantitative' as const,
-    axis: { title: 'σ (pixels)', grid: false },
+    axis: { title: 'σ (grey levels)', grid: false },
   };
   const color = { field: 'network', scale: colour, legend: null };
   const strokeDash = { field: 'network', scale: dash, legend: null };

@@ -7,7 +7,7 @@ const PANELS: Record<Surface, { title: string; digits: number }> = {
   accuracy: { title: 'Accuracy (%)', digits: 1 },
   fgs_rate: { title: 'FGS-Rate (%)', digits: 1 },
   hc1_pass: { title: 'Mean HC1-PASS', digits: 2 },
-  fgs_unmasked_linf: { title: 'Mean L∞ of unmasked FGS (pixels)', digits: 1 },
+  fgs_unmasked_linf: { title: 'Mean L∞ of unmasked FGS (grey levels)', digits: 1 },
 };
 
 /** A number of the table at a point of a sweep over two keys, as the mean over seeds. */

@@ -32,8 +32,8 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     const tables = [
       gridTable(
         `robustness-${i}`,
-        html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in pixel
-        units).`,
+        html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in grey
+        levels).`,
         grid,
       ),
       masking,
