@@ -22,7 +22,7 @@ import {
   type ProtocolArguments,
 } from './options.js';
 import { errorTable } from '../report/errors.js';
-import { print, printEntries } from './print.js';
+import { beginning, print, printEntries } from './print.js';
 import { setOptionSuchAs } from './validate.js';
 
 interface EvalArguments extends ProtocolArguments {
@@ -111,6 +111,9 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
           force,
           dataDir,
           threads,
+          begins: (engine) => {
+            progress.note(beginning(weights, [], folder, engine, { evaluation }));
+          },
           progress,
           signal,
         }),

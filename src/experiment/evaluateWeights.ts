@@ -72,6 +72,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
 
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
+  options.begins?.(engine);
   const weights = importWeights(bare, weightFile, file);
   let network = { ...bare, mean: importMean(bare, weightFile, file) };
   try {

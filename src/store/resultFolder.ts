@@ -21,6 +21,8 @@ export const FILES = {
   table: 'table.csv',
   robustness: 'robustness.csv',
   masking: 'masking.csv',
+  /** A few adversarial examples, to look at without the weights. */
+  examples: 'examples.json',
   result: 'result.json',
   /** A folder with finished attacks of an unfinished evaluation. */
   parts: 'stages',

@@ -42,7 +42,7 @@ const TITLES: Record<DataName, string> = { mnist: 'MNIST', cifar10: 'CIFAR-10' }
 const SIZES: Record<DataName, number> = { mnist: 56, cifar10: 48 };
 /** From image to image. */
 const STEP = 58;
-const LINE = 11;
+const LINE = 12;
 
 /**
  * A block for each data set: a column for each image; in the first row as it is, below it what fools
@@ -88,7 +88,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
     const lines =
       row.predicted === null
         ? [classOf(row.label)]
-        : [classOf(row.predicted), `L∞ ${row.linf ?? '–'}`, `PASS ${row.pass?.toFixed(3) ?? '–'}`];
+        : [classOf(row.predicted), `L∞ ${row.linf ?? '–'}`, `PASS ${row.pass?.toFixed(2) ?? '–'}`];
     return lines.map((text, l) => ({
       text,
       x: left + size / 2,
@@ -128,7 +128,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
         mark: {
           type: 'text' as const,
           baseline: 'top' as const,
-          fontSize: TEXT.label - 1,
+          fontSize: TEXT.label,
           color: INK,
         },
         encoding: { x: place('x'), y: place('y'), text: { field: 'text' } },

@@ -26,8 +26,9 @@ const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
 };
 
 /** Figures as images, so that no script in them runs and the page's style does not apply to them. */
-export function plotFigures(of: string, plots: readonly Plot[]): Html[] {
-  return plots.map(({ name, svg, csv }) => {
+export function plotFigures(of: string, plots: readonly Plot[]): Html | undefined {
+  if (plots.length === 0) return undefined;
+  const figures = plots.map(({ name, svg, csv }) => {
     const [caption, alt] = PLOT_TEXTS[name];
     const address = (type: string, text: string): string =>
       `data:${type};base64,${Buffer.from(text).toString('base64')}`;
@@ -40,4 +41,5 @@ export function plotFigures(of: string, plots: readonly Plot[]): Html[] {
       </figcaption>
     </figure>`;
   });
+  return html`<div class="plots">${figures}</div>`;
 }

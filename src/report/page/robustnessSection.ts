@@ -4,7 +4,8 @@ import { robustnessGrid } from '../robustness.js';
 import { comparisons } from '../tables.js';
 import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
-import type { Section } from './section.js';
+import { prose } from './prose.js';
+import { folded, type Section } from './section.js';
 
 export function robustnessSection(parts: readonly TablePart[]): Section | undefined {
   const known = parts
@@ -26,7 +27,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
           html`Masking in ${of}: ${blankSentence(row.masking)}. Numbers of images.`,
           maskingGrid(row.masking),
         ),
-        html`<p class="conclusion">${row.masking.conclusion}</p>`,
+        html`<p class="conclusion">${prose(row.masking.conclusion)}</p>`,
       ];
     });
     const tables = [
@@ -39,10 +40,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
       masking,
     ];
     if (known.length === 1) return [html`<h3>${title}</h3>`, tables];
-    return html`<details data-key="robustness ${title}">
-      <summary><b>${title}</b>: all attacks, masking</summary>
-      ${tables}
-    </details> `;
+    return folded(`robustness ${title}`, html`<b>${title}</b>: all attacks, masking`, tables);
   });
   // For a single network this would repeat the table below.
   const beside = known.length === 1 ? [] : comparisons(parts);
@@ -50,11 +48,13 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     beside.map(({ title, grid }, i) =>
       gridTable(
         `compared-${i}`,
-        html`${title}. “worst” is the attack that needs the smallest change on each image.`,
+        html`${prose(title)}. “worst” is the attack that needs the smallest change on each image.`,
         grid,
       ),
     ),
-    each,
+    known.length === 1
+      ? each
+      : folded('robustness', html`<b>Each network</b>: all attacks, and masking`, each),
   ];
   return { id: 'robustness', title: 'Robust accuracy and masking', body };
 }
