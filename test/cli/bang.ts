@@ -117,6 +117,7 @@ export function expectRefusal({ code, stdout, stderr }: Finished, message: RegEx
 /** What a finished result folder holds. */
 export const FILES = [
   'config.yaml',
+  'examples.json',
   'per-image.csv',
   'result.json',
   'table.csv',
