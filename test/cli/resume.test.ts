@@ -163,7 +163,7 @@ describe('an interrupted run', () => {
     space.write(`${how}/checkpoint.safetensors`, kept);
     const { stderr } = await bangOk(args(how), { cwd: space.folder });
     expect(stderr).toMatch(
-      /^note: .*checkpoint\.safetensors is damaged; training starts over\ntraining: 120/,
+      /^tiny: .*\nnote: .*checkpoint\.safetensors is damaged; training starts over\ntraining: 120/,
     );
     expectWhole(how);
   });

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { prose } from '#bang/report/page/prose.js';
 
 it.each([
-  ['at L∞ ≤ 32 grey levels', 'at L∞ ≤_32_grey_levels'],
+  ['at L∞ ≤ 32 grey levels', 'at L∞_≤_32_grey_levels'],
   ['8.6 to 29.0 %', '8.6 to 29.0_%'],
   ['a difference of -9.2 ± 0.8 points', 'a difference of -9.2_±_0.8_points'],
   ['needs L∞ 31, PASS 0.42', 'needs L∞_31, PASS_0.42'],
