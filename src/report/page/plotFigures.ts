@@ -34,12 +34,21 @@ export function plotFigures(of: string, plots: readonly Plot[]): Html | undefine
       `data:${type};base64,${Buffer.from(text).toString('base64')}`;
     return html`<figure class="plot">
       <div class="box" role="group" aria-label="${alt}" tabindex="0">
-        <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" />
+        <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" ${sizeOf(svg)} />
       </div>
       <figcaption>
         ${caption} <a download="${name}.csv" href="${address('text/csv', csv)}">Data as CSV</a>
+        <button type="button" class="zoom" aria-pressed="false">Full size</button>
       </figcaption>
     </figure>`;
   });
   return html`<div class="plots">${figures}</div>`;
+}
+
+/** The size of a figure, so that its place is kept before it is drawn. */
+function sizeOf(svg: string): Html | undefined {
+  const size = /^<svg [^>]*?width="(\d+(?:\.\d+)?)" height="(\d+(?:\.\d+)?)"/.exec(svg);
+  return size
+    ? html`width="${Math.round(Number(size[1]))}" height="${Math.round(Number(size[2]))}"`
+    : undefined;
 }

@@ -227,6 +227,8 @@ document.addEventListener('click', ({ target }) => {
   const head =
     target instanceof Element && target.closest<HTMLTableCellElement>('th:has(> button)');
   if (head) pressHeading(head);
+  const zoom = target instanceof Element && target.closest<HTMLButtonElement>('.zoom');
+  if (zoom) zoom.ariaPressed = String(zoom.closest('.plot')!.classList.toggle('full'));
 });
 
 document.addEventListener('change', ({ target }) => {
@@ -270,6 +272,8 @@ function take(text: string): void {
   const sections = sectionsIn(fresh);
   const main = element<HTMLElement>(document, 'main');
   const old = sectionsIn(document);
+  const read = sectionRead();
+  const top = read?.getBoundingClientRect().top;
   for (const [id, section] of old) if (!sections.has(id)) section.remove();
   let before: Element | null = null;
   for (const [id, section] of sections) {
@@ -298,7 +302,24 @@ function take(text: string): void {
   for (const selector of ['#contents', '.summary', 'h1']) {
     element(document, selector).replaceWith(element(fresh, selector));
   }
+  const same = read && document.getElementById(read.id);
+  if (same) scrollBy({ top: same.getBoundingClientRect().top - top!, behavior: 'instant' });
   document.title = fresh.title;
+}
+
+/** The section that is read: that of the focus, or the one of which most is to be seen. */
+function sectionRead(): HTMLElement | undefined {
+  const sections = [...sectionsIn(document).values()];
+  const seen = (section: HTMLElement): number => {
+    const { top, bottom } = section.getBoundingClientRect();
+    const height = Math.min(bottom, innerHeight) - Math.max(top, 0);
+    return height > 0 && section.contains(document.activeElement) ? Infinity : height;
+  };
+  const most = sections.reduce<HTMLElement | undefined>(
+    (best, one) => (best && seen(best) >= seen(one) ? best : one),
+    undefined,
+  );
+  return scrollY > 0 ? most : undefined;
 }
 
 /** How far each table is scrolled in its box. */
@@ -319,6 +340,8 @@ function pathTo(target: Element): string {
 }
 
 function follow(live: HTMLElement): void {
+  // `take` keeps the reader's place, also where the browser would not: what is read may be replaced.
+  document.documentElement.style.overflowAnchor = 'none';
   const events = new EventSource('events');
   let version: string | undefined;
   events.addEventListener('page', (event: MessageEvent<string>) => {
