@@ -66,7 +66,7 @@ describe('bang figure', () => {
     const log = readCsv(results('table2', 'cifar10-r0', 'seed-1', 'training.csv'));
     expect(csvOf('training').slice(0, log.length)).toEqual(
       log.map(({ iteration, loss, train_accuracy, validation_accuracy }) => ({
-        network: 'R0',
+        network: 'cifar10-r0',
         seed: '1',
         iteration,
         loss,
