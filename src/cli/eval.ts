@@ -25,7 +25,7 @@ import {
   type ProtocolArguments,
 } from './options.js';
 import { errorTable } from '../report/errors.js';
-import { print, printEntries } from './print.js';
+import { beginning, print, printEntries } from './print.js';
 import { setOptionSuchAs } from './validate.js';
 
 interface EvalArguments extends ProtocolArguments, ReadingArguments {
@@ -154,6 +154,9 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
           dataDir,
           threads,
           saveImages,
+          begins: (engine) => {
+            progress.note(beginning(weights, [], folder, engine, { evaluation }));
+          },
           progress,
           signal,
         }),

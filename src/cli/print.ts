@@ -1,29 +1,38 @@
+import type { Engine } from '../engine/engine.js';
+import type { Config } from '../config/experiment.js';
+import { publishedRowNames } from '../paper/published.js';
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
 import { printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { atBudgetsGrids, NORM_TITLES, robustnessTable } from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
+import { hiddenByFgs } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
 
 /**
  * Prints the table, how it was measured, what the FGS column hides and, if measured, robust accuracy
  * and masking.
  */
-export function printEntries(entries: readonly Entry[]): void {
+export function printEntries(unordered: readonly Entry[]): void {
+  const entries = inPaperOrder(unordered);
   printMarked(consoleTable(entries, terminalWidth()));
   if (entries.some(({ rows }) => rows.length > 1)) legendOf(entries).forEach(print);
   protocolSentences(entries).forEach(print);
-  for (const { name, rows } of entries) {
+  if (entries.length > 1) {
+    for (const lines of hiddenByFgs(entries)) print(`\n${lines.join('\n')}`);
+  } else {
+    const [{ name, rows }] = entries;
     const sentence = maskingSentence(rows);
     if (sentence !== undefined) print(`${name}: ${sentence}`);
   }
   for (const entry of entries) {
     const table = robustnessTable(entry);
-    if (table !== undefined) print(`\nRobust accuracy of ${entry.name}, by L∞ in pixels\n${table}`);
+    if (table !== undefined)
+      print(`\nRobust accuracy of ${entry.name}, by L∞ in grey levels\n${table}`);
     for (const { norm, grid } of atBudgetsGrids(entry)) {
       print(
-        `\nWhat the strongest attacks leave of ${entry.name}, by ${NORM_TITLES[norm]} in pixels\n${drawGrid(grid)}`,
+        `\nWhat the strongest attacks leave of ${entry.name}, by ${NORM_TITLES[norm]} in grey levels\n${drawGrid(grid)}`,
       );
     }
     for (const { masking } of entry.rows) {
@@ -31,6 +40,29 @@ export function printEntries(entries: readonly Entry[]): void {
       print(`\nMasking in ${entry.name}: ${maskingTable(masking)}\n${masking.conclusion}`);
     }
   }
+}
+
+/** Rows of the paper in its order, then the others in theirs. */
+function inPaperOrder(entries: readonly Entry[]): Entry[] {
+  const place = ({ published }: Entry): number =>
+    published
+      ? 100 * published.table + publishedRowNames(published.table).indexOf(published.id)
+      : Infinity;
+  return entries.toSorted((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+}
+
+/** The first line of a run: what is done, where to, and on which engine. */
+export function beginning(
+  name: string,
+  before: readonly string[],
+  folder: string,
+  { description, threads }: Engine,
+  { evaluation: { attacks, images } }: Pick<Config, 'evaluation'>,
+): string {
+  const made = attacks.length === 0 ? 'no attack' : attacks.join(', ');
+  const on = images === 'all' ? 'all test images' : `${images} test images`;
+  const steps = [...before, `${made} on ${on}`].join('; ');
+  return `${name}: ${steps} → ${folder} (${description}, ${threads} ${threads === 1 ? 'thread' : 'threads'})`;
 }
 
 /** Whether to print in colour: on terminals, unless NO_COLOR or FORCE_COLOR says otherwise. */

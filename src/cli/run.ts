@@ -1,10 +1,11 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
-import type { EngineChoice } from '../engine/engine.js';
+import type { Engine, EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
+import { type Config, isBang } from '../config/experiment.js';
 import { entryOf, type Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
@@ -20,7 +21,7 @@ import {
   shared,
   type ProtocolArguments,
 } from './options.js';
-import { print, printEntries } from './print.js';
+import { beginning, print, printEntries } from './print.js';
 import { setOption } from './validate.js';
 
 interface RunArguments extends ProtocolArguments {
@@ -94,15 +95,16 @@ export const runCommand: CommandModule<object, RunArguments> = {
       runs: runsOf(experiment, folderOf(experiment.config.name)),
       inputs: experiment.sources,
     }));
-    const several = planned.flatMap(({ runs }) => runs).length > 1;
     const entries: Entry[] = [];
     await interruptible(
       async (signal, progress) => {
         for (const { runs, inputs } of planned) {
           const results: Result[] = [];
           for (const { config, folder } of runs) {
-            if (several) progress.note(`${config.name} → ${folder}`);
-            const options = { out: folder, force, inputs, dataDir, threads, saveImages };
+            const begins = (engine: Engine): void => {
+              progress.note(beginning(config.name, [trainingText(config)], folder, engine, config));
+            };
+            const options = { out: folder, force, inputs, dataDir, threads, saveImages, begins };
             results.push(await runExperiment(config, { ...options, progress, signal }));
           }
           entries.push(entryOf(results));
@@ -115,3 +117,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
     print(`Files: ${results}`);
   },
 };
+
+function trainingText(config: Config): string {
+  return `${isBang(config) ? 'BANG' : 'regular training'}, ${config.training.iterations} iterations`;
+}

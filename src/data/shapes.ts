@@ -1,10 +1,14 @@
 import type { DataName } from './sources.js';
 
-/** The size of a data set's images in pixels, and the number of classes. */
-export interface ImageShape {
+/** The size of an image in pixels. */
+export interface ImageSize {
   height: number;
   width: number;
   channels: number;
+}
+
+/** The size of a data set's images, and the number of classes. */
+export interface ImageShape extends ImageSize {
   classes: number;
 }
 

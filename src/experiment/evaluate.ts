@@ -11,13 +11,14 @@ import {
 } from '../attacks/attack.js';
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
-import { type Dataset, firstImages, imagesAt } from '../data/dataset.js';
+import { type Dataset, firstImages, imageAt, imagesAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
 import type { AttackOutcome, BudgetOutcome, Evaluation } from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
+import type { PictureStore } from '../store/pictures.js';
 
 /** What to measure: the `evaluation` block of a config. */
 export interface EvaluationSettings extends Protocol, GivenEffort {
@@ -39,6 +40,8 @@ export interface EvaluateOptions {
   store?: OutcomeStore;
   /** Whether to keep the adversarial examples; by default they are dropped. */
   keepsExamples?: boolean;
+  /** Gets the perturbed images of the first image of each class that is classified correctly. */
+  pictures?: PictureStore;
   signal?: AbortSignal;
 }
 
@@ -213,7 +216,7 @@ async function attackAndMeasure(
   data: Dataset,
   positions: Uint32Array,
   settings: EvaluationSettings,
-  { progress, signal, threads, keepsExamples }: EvaluateOptions,
+  { progress, signal, threads, keepsExamples, pictures }: EvaluateOptions,
 ): Promise<AttackOutcome> {
   const attack = ATTACKS[name];
   const begun = performance.now();
@@ -236,6 +239,21 @@ async function attackAndMeasure(
   const attackSeconds = (performance.now() - begun) / 1000;
   task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
   const seconds = { attack: attackSeconds, pass: 0 };
+  if (pictures) {
+    const shown = firstOfEachClass(positions, data).filter((i) => !Number.isNaN(linf[i]));
+    const images = gather(adversarials, shown, data);
+    const labels = Uint8Array.from(shown, (i) => data.labels[positions[i]]);
+    const perturbed = { ...data, count: shown.length, images, labels };
+    const { predicted } = await predict(network, weights, perturbed, { signal });
+    pictures.write(
+      name,
+      shown.map((i, k) => ({
+        position: positions[i],
+        pixels: imageAt(perturbed, k),
+        predicted: predicted[k],
+      })),
+    );
+  }
   const outcome: AttackOutcome = {
     linf: spread(linf, positions, data.count),
     l2: l2 && spread(l2, positions, data.count),
@@ -265,6 +283,16 @@ async function attackAndMeasure(
     outcome.aligned![position] = scores.aligned[i]!;
   });
   return outcome;
+}
+
+/** The indices of the first position of each class, in the order of classes. */
+export function firstOfEachClass(positions: Uint32Array, { labels }: Dataset): number[] {
+  const first = new Map<number, number>();
+  positions.forEach((position, i) => {
+    const label = labels[position];
+    if (!first.has(label)) first.set(label, i);
+  });
+  return [...first].sort(([a], [b]) => a - b).map(([, i]) => i);
 }
 
 /** values[i] at positions[i], NaN elsewhere. */

@@ -74,6 +74,7 @@ export async function evaluateWeights(file: string, options: EvalOptions): Promi
   for (const note of weightFile.notes ?? []) progress.note(`note: ${note}`);
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
+  options.begins?.(engine);
   const weights = importWeights(bare, weightFile, file);
   let network = { ...bare, mean: importMean(bare, weightFile, file) };
   try {

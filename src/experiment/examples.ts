@@ -211,13 +211,13 @@ export async function attackAndClassify(
   return { ...found, predicted };
 }
 
-/** The row of the paper or the name of each network; where these are equal, with what tells it from the others. */
+/** The name of each network; where these are equal, with what tells it from the others. */
 function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[] {
   return namesApart(
     opened.map(({ file, subject, given }) => {
       const config = configIn(file);
       const identity = { ...config, images: file.metadata.data?.slice(0, 12) };
-      return { name: config?.published?.row ?? subject.name, identity, folder: given };
+      return { name: config?.name ?? subject.name, identity, folder: given };
     }),
   );
 }

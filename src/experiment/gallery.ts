@@ -36,8 +36,8 @@ export interface Original {
 
 export interface NetworkExamples {
   name: string;
-  /** The predicted class of each original. */
-  predicted: number[];
+  /** The predicted class of each original; undefined where it is not known. */
+  predicted: (number | undefined)[];
   /** Whether the loss gradient of each original is exactly zero in float32, so that FGS has no direction. */
   blank: boolean[];
   /** One for each original that is classified correctly and each attack, sorted by original. */
@@ -59,7 +59,7 @@ export interface Perturbed {
   predicted: number;
   /** The largest change of a pixel, in grey levels. */
   linf: number;
-  /** Measured for all attacks. */
+  /** NaN if it was not measured. */
   pass: number;
 }
 

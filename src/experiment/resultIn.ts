@@ -1,4 +1,4 @@
-import type { Dataset } from '../data/dataset.js';
+import { type Dataset, imageAt } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
@@ -7,7 +7,14 @@ import { budgetsCsv, maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js
 import { perImageCsv } from '../store/perImage.js';
 import { type Row, summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
-import { evaluate } from './evaluate.js';
+import type { Evaluation } from '../metrics/evaluation.js';
+import { evaluate, firstOfEachClass } from './evaluate.js';
+import {
+  type PictureGroup,
+  picturesIn,
+  picturesJson,
+  type PictureStore,
+} from '../store/pictures.js';
 import { type ResultFolder } from '../store/resultFolder.js';
 import { outcomesIn } from '../store/outcomes.js';
 import { hasImages, writeImages } from '../store/savedImages.js';
@@ -80,18 +87,61 @@ export async function evaluateInto(
   const { logitScale } = settings;
   const measured =
     logitScale === undefined ? weights : withScaledLogits(network, weights, logitScale);
+  const pictures = picturesIn(folder.parts(key));
   const evaluation = await evaluate(network, measured, test, settings, {
     threads: threadCount(threads),
     progress,
     store: outcomesIn(folder.parts(key)),
     keepsExamples: saveImages !== undefined,
+    pictures,
     signal,
   }).finally(() => {
     if (measured !== weights) disposeWeights(measured);
   });
   folder.write('perImage', perImageCsv(evaluation));
   if (saveImages) writeImages(folder, saveImages, evaluation, test);
+  folder.write(
+    'examples',
+    picturesJson(key.weights, pictureGroups(evaluation, test, pictures), test),
+  );
   return summarise(evaluation, source.name);
+}
+
+/** Of the first image of each class that is classified correctly, what each attack made of it. */
+function pictureGroups(
+  { labels, predicted, blank, attacks }: Evaluation,
+  test: Dataset,
+  pictures: PictureStore,
+): PictureGroup[] {
+  const right = Uint32Array.from(labels.keys()).filter((i) => predicted[i] === labels[i]);
+  // Of an attack that an earlier version finished there are none.
+  const known = [...attacks].flatMap(([attack, outcome]) => {
+    const list = pictures.read(attack);
+    return list ? [{ attack, outcome, list }] : [];
+  });
+  return firstOfEachClass(right, test).map((i): PictureGroup => {
+    const position = right[i];
+    return {
+      position,
+      label: labels[position],
+      pixels: imageAt(test, position),
+      blank: blank[position] === 1,
+      attacks: known.map(({ attack, outcome: { linf, pass }, list }) => {
+        const one = list.find((picture) => picture.position === position);
+        if (!one) return { attack, found: null };
+        const score = pass?.[position];
+        return {
+          attack,
+          found: {
+            pixels: one.pixels,
+            predicted: one.predicted,
+            linf: linf[position],
+            pass: score === undefined || Number.isNaN(score) ? null : Number(score.toFixed(4)),
+          },
+        };
+      }),
+    };
+  });
 }
 
 /** Writes the result and its tables. */

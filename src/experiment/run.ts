@@ -120,6 +120,7 @@ export async function trainUntil(
 async function subjectOf(config: Config, options: RunOptions): Promise<Subject> {
   const { dataDir, progress, signal } = options;
   const engine = await announceEngine(config.engine, options);
+  options.begins?.(engine);
   const data = await loadData(config.data, { dataDir, progress, signal });
   const source = sourceOf(config.data, data, dataDir);
   const network = networkFor(config, data);

@@ -17,6 +17,8 @@ export interface RunOptions {
   saveImages?: ImageFormat | undefined;
   /** How long to wait for a process that holds the result folder, in milliseconds: default 0. */
   patience?: number;
+  /** Called once when something has to be computed, before the data are loaded. */
+  begins?: (engine: Engine) => void;
   progress: Progress;
   signal?: AbortSignal;
 }

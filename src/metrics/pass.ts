@@ -1,11 +1,5 @@
+import type { ImageSize } from '../data/shapes.js';
 import { loadOpenCv, OpenCvError } from './opencv.js';
-
-/** The shape of one image, row-major with interleaved channels: 1 (grey) or 3 (RGB). */
-export interface ImageShape {
-  height: number;
-  width: number;
-  channels: number;
-}
 
 export interface Pass {
   /** The score, in [-1, 1]; 1 for identical images. */
@@ -49,7 +43,7 @@ const IDENTITY = Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1);
  *
  * @throws RangeError if the shape is not that of a grey or RGB image
  */
-export async function createPassMeter(shape: ImageShape): Promise<PassMeter> {
+export async function createPassMeter(shape: ImageSize): Promise<PassMeter> {
   const { height, width, channels } = shape;
   if (![height, width].every((n) => Number.isSafeInteger(n) && n > 0)) {
     throw new RangeError(`an image of ${height}×${width} pixels`);

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { codeOf, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { silent, type Progress } from '../base/progress.js';
 import { isWasmShortage, wasmShortage } from '../base/wasm.js';
-import type { ImageShape } from './pass.js';
+import type { ImageSize } from '../data/shapes.js';
 import type { PassJob, PassMessage } from './passWorker.js';
 
 export interface PassOptions {
@@ -38,7 +38,7 @@ const CHUNK = 64;
 export async function passOf(
   originals: Uint8Array,
   adversarials: Uint8Array,
-  shape: ImageShape,
+  shape: ImageSize,
   options: PassOptions,
 ): Promise<PassScores> {
   const size = shape.height * shape.width * shape.channels;

@@ -1,9 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { createPassMeter, type ImageShape } from './pass.js';
+import type { ImageSize } from '../data/shapes.js';
+import { createPassMeter } from './pass.js';
 
 /** The data of a worker of {@link passOf}; all memory is shared. */
 export interface PassJob {
-  shape: ImageShape;
+  shape: ImageSize;
   /** N images each. */
   originals: Uint8Array;
   adversarials: Uint8Array;

@@ -5,7 +5,7 @@ import { meanOf, sampleDeviation, type Spread } from './statistics.js';
 
 /** How a number is formatted. */
 export interface NumberStyle {
-  unit: '%' | 'pixels' | '';
+  unit: '%' | 'grey levels' | '';
   digits: number;
 }
 
@@ -33,7 +33,7 @@ export interface Measured {
 }
 
 const PERCENT: NumberStyle = { unit: '%', digits: 2 };
-const PIXELS: NumberStyle = { unit: 'pixels', digits: 2 };
+const GREY_LEVELS: NumberStyle = { unit: 'grey levels', digits: 2 };
 const SCORE: NumberStyle = { unit: '', digits: 4 };
 
 type OfAttack = Omit<Quantity, 'name' | 'attack' | 'of'> & {
@@ -58,7 +58,7 @@ const OF_ATTACK: Record<string, OfAttack> = {
     of: ({ pass, succeeded }) => mean(pass, succeeded),
   },
   linf: {
-    ...PIXELS,
+    ...GREY_LEVELS,
     better: 'more',
     ofPass: false,
     spreads: true,

@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { type QuantityChange, type ImageChanges, NOISE, type RunDiff } from '../check/diff.js';
 import { printable } from '../base/text.js';
+import { NO_RULES } from './grid.js';
 import { numberText, telling } from './numbers.js';
 import type { OverSeeds } from '../metrics/quantities.js';
 
@@ -38,6 +39,8 @@ export function diffText(a: string, b: string, diff: RunDiff): string {
 function changeTable(moved: readonly QuantityChange[], withNoise: boolean): string {
   const table = new Table({
     head: ['', 'A', 'B', 'B − A', ...(withNoise ? ['in deviations', ''] : [])],
+    // A line for each number: half as high as with rules between them.
+    chars: NO_RULES,
     style: { head: [], border: [] },
     colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
   });

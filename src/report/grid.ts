@@ -24,7 +24,7 @@ export interface GridCell {
 export const NOTHING: GridCell = { text: '–' };
 
 /** For cli-table3: no lines between rows. */
-const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
+export const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
 
 /** The table for a console. */
 export function drawGrid({ columns, rows }: Grid): string {

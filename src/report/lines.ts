@@ -44,7 +44,7 @@ export const COLUMNS: readonly { quantity: TableQuantity; title: string[]; digit
   ] as const
 ).map(([name, ...title]) => {
   const { unit, digits } = quantity(name);
-  return { quantity: name, title: unit === '' ? title : [...title, unit], digits };
+  return { quantity: name, title: [...title, ...unit.split(' ').filter(Boolean)], digits };
 });
 
 /** An experiment's lines: ours, the spread over seeds, the published one, the difference. */

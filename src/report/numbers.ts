@@ -1,7 +1,7 @@
 import { fixed } from '../base/text.js';
 import type { NumberStyle } from '../metrics/quantities.js';
 
-/** `97.20 %`, `12.93 pixels`, `0.7638`. */
+/** `97.20 %`, `12.93 grey levels`, `0.7638`. */
 export function numberText(value: number, { unit, digits }: NumberStyle): string {
   const text = telling(value, digits);
   return unit === '' ? text : `${text} ${unit}`;

@@ -38,11 +38,11 @@ export function markdownReport(parts: readonly TablePart[]): string {
 export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
   return parts.flatMap(({ title, entries }) => [
     ...robustnessComparisons(entries).map((grid) => ({
-      title: `${title}: accuracy in percent that attacks leave, by L∞ in pixels`,
+      title: `${title}: accuracy in percent that attacks leave, by L∞ in grey levels`,
       grid,
     })),
     ...l2Comparisons(entries).map((grid) => ({
-      title: `${title}: accuracy in percent that attacks leave, by L2 in pixels`,
+      title: `${title}: accuracy in percent that attacks leave, by L2 in grey levels`,
       grid,
     })),
   ]);

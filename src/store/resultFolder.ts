@@ -24,6 +24,8 @@ export const FILES = {
   budgets: 'budgets.csv',
   /** A folder with adversarial images, if they are asked for. */
   images: 'images',
+  /** A few adversarial examples, to look at without the weights. */
+  examples: 'examples.json',
   result: 'result.json',
   /** A folder with finished attacks of an unfinished evaluation. */
   parts: 'stages',

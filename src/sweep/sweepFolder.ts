@@ -143,6 +143,7 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
       for (const name of KEEPABLE) {
         if (!keep.includes(name)) remove(inCell(cell, FILES[KEPT_FILE[name]]));
       }
+      remove(inCell(cell, FILES.examples));
       remove(inCell(cell, FILES.checkpoint));
       remove(inCell(cell, FAILURE));
     },

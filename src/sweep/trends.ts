@@ -28,6 +28,11 @@ export interface Trends {
   trends: Trend[];
 }
 
+/** Whether a plane explains less than half of a variance, so that single points say little. */
+export function isScatter(explained: number): boolean {
+  return explained < 1 / 2;
+}
+
 /** The fewest degrees of freedom left for the scatter with which a plane means anything. */
 const FEWEST_LEFT = 5;
 
@@ -80,8 +85,11 @@ function areNumbers(values: readonly unknown[]): values is number[] {
   return values.every((value) => typeof value === 'number');
 }
 
-/** Fits y = a + rise · x by least squares, x from 0 to 1. */
-function planeThrough(
+/**
+ * Fits y = a + rise · x by least squares, x from 0 to 1; undefined if there are too few points, or the x do not vary
+ * independently.
+ */
+export function planeThrough(
   points: readonly { x: number[]; y: number }[],
 ): Pick<Trend, 'rise' | 'explained' | 'scatter'> | undefined {
   const count = points[0]?.x.length ?? 0;

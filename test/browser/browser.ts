@@ -17,6 +17,8 @@ export async function startChromium(): Promise<Browser> {
 }
 
 export const DESKTOP = { width: 1280, height: 900 };
+export const WIDE = { width: 1400, height: 1000 };
+export const TABLET = { width: 820, height: 1100 };
 export const PHONE = { width: 360, height: 740, isMobile: true, hasTouch: true };
 
 /** A page, and whatever it did that it should not. */
@@ -88,9 +90,11 @@ export async function rowsOf(page: Page, table: string): Promise<SeenRow[]> {
   return page.$$eval(`${table} > tbody > tr`, (rows) =>
     rows.map((row) => ({
       kind: row.className,
-      name: row.querySelector('th')!.innerText.replace(/\s+/g, ' ').trim(),
+      name: (row.querySelector('th')!.innerText || row.querySelector('th')!.textContent)
+        .replace(/\s+/g, ' ')
+        .trim(),
       cells: [...row.querySelectorAll('td')].map((cell) => ({
-        text: cell.innerText.replace(/\s+/g, ' ').trim(),
+        text: (cell.innerText || cell.textContent).replace(/\s+/g, ' ').trim(),
         values: [...cell.querySelectorAll('data')].map((data) => Number(data.value)),
       })),
     })),

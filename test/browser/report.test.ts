@@ -12,6 +12,8 @@ import {
   DESKTOP,
   open,
   PHONE,
+  TABLET,
+  WIDE,
   photograph,
   rowsOf,
   startChromium,
@@ -100,10 +102,9 @@ beforeAll(async () => {
   await bangOk(['report', 'runs', ...more, '--out', 'own.html'], { cwd });
   pages.own = pathToFileURL(space.file('own.html')).href;
 
-  const tables = ['table1', 'table2', 'robustness'].map((name) =>
-    path.join(packageRoot, 'results', name),
-  );
-  await bangOk(['report', ...tables, '--out', 'committed.html'], { cwd });
+  const results = path.join(packageRoot, 'results');
+  const tables = ['table1', 'table2', 'robustness'].map((name) => path.join(results, name));
+  await bangOk(['report', results, '--out', 'committed.html'], { cwd });
   pages.committed = pathToFileURL(space.file('committed.html')).href;
   await bangOk(['table', ...tables, '--out', 'tables'], { cwd });
   browser = await startChromium();
@@ -133,16 +134,17 @@ async function closed<T>({ page, offences }: Watched, what: () => Promise<T>): P
   }
 }
 
+/** In the order of the page: what decides comes first. */
 const TABLE_QUANTITIES = [
   'accuracy',
   'fgs_rate',
+  'fgs_unmasked_rate',
+  'fgs_unmasked_linf',
   'fgs_pass',
   'fgs_linf',
   'hc1_rate',
   'hc1_pass',
   'hc1_linf',
-  'fgs_unmasked_rate',
-  'fgs_unmasked_linf',
 ];
 
 /** The numbers of a line of table.csv, as the page has them: with deviations only where it shows them. */
@@ -178,7 +180,7 @@ function experimentsIn(rows: readonly SeenRow[]): string[] {
 
 describe('the page of the committed results', () => {
   it('opens from disk, with nothing asked for and nothing said, and is small', async () => {
-    expect(statSync(space.file('committed.html')).size).toBeLessThan(5 * 2 ** 20);
+    expect(statSync(space.file('committed.html')).size).toBeLessThan(3 * 2 ** 20);
     const opened = await open(browser, pages.committed);
     await closed(opened, async () => {
       await photograph(opened.page, 'desktop');
@@ -195,21 +197,26 @@ describe('the page of the committed results', () => {
     const opened = await open(browser, pages.committed);
     await closed(opened, async () => {
       const seen: SeenRow[] = [];
-      for (const id of [
-        '#table-1-lenet-on-mnist-table',
-        '#table-2-cifar-10-quick-on-cifar-10-table',
-        '#not-in-the-paper-table',
-      ]) {
-        seen.push(...(await rowsOf(opened.page, id)));
+      for (const table of ['table-1-lenet-on-mnist', 'table-2-cifar-10-quick-on-cifar-10']) {
+        for (const part of ['table', 'others-table', 'missing-table']) {
+          seen.push(...(await rowsOf(opened.page, `#${table}-${part}`)));
+        }
       }
       const rows = seen.filter(({ kind }) => kind !== 'none');
-      expect(rows.map(({ kind }) => KINDS[kind])).toEqual(lines.map(({ source }) => source));
-      rows.forEach(({ cells }, i) => {
+      const numbersOf = (row: SeenRow): string =>
+        JSON.stringify([KINDS[row.kind], row.cells.slice(2).map(({ values }) => values)]);
+      const inFile = lines.map((line) => JSON.stringify([line.source, numbersIn(line)]));
+      // Ours as often as in the file; what is published once for each row, with one difference at most.
+      const own = (text: string): boolean => /^\["(bang|over seeds)/.test(text);
+      const onPage = rows.map(numbersOf);
+      expect(onPage.filter(own).sort()).toEqual(inFile.filter(own).sort());
+      const others = onPage.filter((text) => !own(text));
+      expect(others.filter((text) => !inFile.includes(text))).toEqual([]);
+      const published = others.filter((text) => text.startsWith('["published'));
+      expect(published).toHaveLength(16);
+      expect(new Set(published).size).toBe(16);
+      rows.forEach(({ cells }) => {
         const figures = cells.slice(2);
-        expect(
-          figures.map(({ values }) => values),
-          lines[i].name,
-        ).toEqual(numbersIn(lines[i]));
         for (const { text, values } of figures) {
           const shown = text.split(/ ?(?=± )/).filter((part) => part !== '–' && part !== '');
           expect(
@@ -307,9 +314,76 @@ describe('the page of the committed results', () => {
     });
   });
 
+  it('tells on its first screen what was found, and is short', async () => {
+    const opened = await open(browser, pages.committed, { viewport: WIDE });
+    await closed(opened, async () => {
+      const { page } = opened;
+      const [height, painted] = await page.evaluate(() => [
+        document.documentElement.scrollHeight,
+        performance.getEntriesByName('first-contentful-paint')[0].startTime,
+      ]);
+      expect(height).toBeLessThan(9000);
+      // Half a second on a machine that does nothing else.
+      expect(painted).toBeLessThan(2000);
+      expect(await page.$eval('main > section', ({ id }) => id)).toBe('verdict');
+      const headlines = await textsOf(page, '.finding h3');
+      expect(headlines[0]).toMatch(
+        /^Table 1: LeNet on MNIST\s+BANG is less robust than regular training: what FGS says of it is masking$/,
+      );
+      // The numbers are those of robustness.csv, at the middle budget.
+      const charted = await rowsOf(page, '#verdict .finding:first-child table');
+      for (const { name, cells } of charted.filter(({ name }) => !name.includes('seeds'))) {
+        const [own] = name.split(' ');
+        const folder = own === 'lenet' ? 'authors-lenet-r0' : path.join(own, 'seed-1');
+        const lines = readCsv(
+          path.join(packageRoot, 'results', 'robustness', folder, 'robustness.csv'),
+        ).filter(({ budget }) => budget === '32');
+        const of = (wanted: string) => lines.find(({ attack }) => attack === wanted)!;
+        expect(cells.slice(1).map(({ values }) => values)).toEqual(
+          ['fgs', 'fgs-unmasked', 'worst'].map((attack) => [Number(of(attack).robust_accuracy)]),
+        );
+      }
+      expect(charted).toHaveLength(8);
+      const down = await page.$$eval('#verdict a', (all) => all.map(({ hash }) => hash));
+      expect(down.length).toBeGreaterThan(4);
+      for (const hash of down) expect(await page.$(hash), hash).not.toBeNull();
+      const folded = await page.$$eval('details', (all) => all.filter(({ open }) => open).length);
+      expect(folded).toBe(0);
+    });
+  });
+
+  it('puts two runs side by side', async () => {
+    const opened = await open(browser, pages.committed);
+    await closed(opened, async () => {
+      const { page } = opened;
+      await (await page.$('#compare summary'))!.click();
+      const options = await page.$$eval('#compare select[name=b] option', (all) =>
+        all.map(({ value, textContent }) => ({ value, text: textContent })),
+      );
+      const valueOf = (text: string): string => options.find((one) => one.text === text)!.value;
+      await page.select('#compare select[name=a]', valueOf('lenet-b0'));
+      await page.select('#compare select[name=b]', valueOf('lenet-b2'));
+      const rows = await page.$$eval('.compared tbody tr', (all) =>
+        all.map((row) => [...row.cells].map((cell) => cell.innerText.replace(/\s+/g, ' ').trim())),
+      );
+      const beta = rows.find(([key]) => key === 'training.bang.beta');
+      expect(beta).toEqual(['training.bang.beta', '1', '1.2', '']);
+      const means = readCsv(path.join(packageRoot, 'results', 'table1', 'table.csv'));
+      const [a, b] = ['lenet-b0', 'lenet-b2'].map((wanted) =>
+        means.find(({ name, source }) => name === wanted && source === 'bang')!,
+      );
+      const accuracy = rows.find(([key]) => key === 'Accuracy %')!;
+      expect(accuracy.slice(1, 3)).toEqual([a, b].map((line) => Number(line.accuracy).toFixed(2)));
+      expect(Number(accuracy[3])).toBeCloseTo(Number(b.accuracy) - Number(a.accuracy), 2);
+      expect(rows.map(([key]) => key)).not.toContain('training.iterations');
+    });
+  });
+
   it.each([
     ['light', DESKTOP],
     ['dark', DESKTOP],
+    ['light', TABLET],
+    ['dark', TABLET],
     ['light', PHONE],
     ['dark', PHONE],
   ] as const)('is accessible, and fits: %s, %o', async (scheme, viewport) => {
@@ -329,8 +403,21 @@ describe('the page of the committed results', () => {
           (box) => box.scrollWidth > box.clientWidth,
         );
         expect(scrolls).toBe(true);
+        // What decides is to be seen before that, and a hint that there is more.
+        const seen = await page.$$eval('#table-1-lenet-on-mnist-table th', (all) =>
+          all
+            .filter((one) => {
+              const { left, right, width } = one.getBoundingClientRect();
+              return width > 0 && left >= 0 && right <= innerWidth;
+            })
+            .map((one) => one.innerText.replace(/\s+/g, ' ').trim()),
+        );
+        expect(seen.slice(0, 3)).toEqual(['Experiment', 'Accuracy %', 'FGS-Rate %']);
+        const [hint] = await textsOf(page, '#table-1-lenet-on-mnist-table .hint');
+        expect(hint).toMatch(/^Scroll the table/);
       }
-      await photograph(page, `${viewport === PHONE ? 'phone' : 'desktop'}-${scheme}`);
+      const name = viewport === PHONE ? 'phone' : viewport === TABLET ? 'tablet' : 'desktop';
+      await photograph(page, `${name}-${scheme}`);
     });
   });
 });

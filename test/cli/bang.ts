@@ -105,7 +105,8 @@ export async function bangOk(args: readonly string[], options: BangOptions): Pro
 }
 
 /** Expects a refusal: nothing printed, `bang: ` and at most a few lines, no stack trace. */
-export function expectRefusal({ code, stdout, stderr }: Finished, message: RegExp): void {
+export function expectRefusal({ code, stdout, stderr: said }: Finished, message: RegExp): void {
+  const stderr = said.replace(BEGINNING, '');
   expect(stderr).toMatch(message);
   expect(stderr).toMatch(/^bang: .*\n$/s);
   expect(stderr.split('\n').length).toBeLessThanOrEqual(5);
@@ -114,9 +115,13 @@ export function expectRefusal({ code, stdout, stderr }: Finished, message: RegEx
   expect(code).toBe(2);
 }
 
+/** The first line of `bang run` and `bang eval`. */
+export const BEGINNING = /^.+: .* on (?:all|\d+) test images → .* threads?\)\n/;
+
 /** What a finished result folder holds. */
 export const FILES = [
   'config.yaml',
+  'examples.json',
   'per-image.csv',
   'result.json',
   'table.csv',

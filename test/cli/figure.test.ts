@@ -53,14 +53,20 @@ describe('bang figure', () => {
     expect(width).toBeGreaterThan(1200);
     const svg = await drawn('training', RUNS);
     expect(svg).toBe(space.read('all', 'training.svg'));
-    for (const text of ['Loss (cross entropy)', 'Training accuracy (%)', 'iteration', 'R0', 'B1']) {
+    for (const text of [
+      'Loss (cross entropy) ↓',
+      'Training accuracy (%) ↑',
+      'iteration',
+      'cifar10-r0',
+      'cifar10-b1',
+    ]) {
       expect(svg).toContain(`>${text}</text>`);
     }
     // The numbers of the log, regular training first.
     const log = readCsv(results('table2', 'cifar10-r0', 'seed-1', 'training.csv'));
     expect(csvOf('training').slice(0, log.length)).toEqual(
       log.map(({ iteration, loss, train_accuracy, validation_accuracy }) => ({
-        network: 'R0',
+        network: 'cifar10-r0',
         seed: '1',
         iteration,
         loss,
@@ -74,7 +80,9 @@ describe('bang figure', () => {
     const svg = await drawn('eta', RUNS);
     const order = ['conv1', 'conv2', 'conv3', 'ip1', 'ip2'].map((text) => svg.indexOf(`>${text}<`));
     expect(order).toEqual(order.toSorted((a, b) => a - b));
-    expect(new Set(csvOf('eta').map(({ network }) => network))).toEqual(new Set(['B0', 'B1']));
+    expect(new Set(csvOf('eta').map(({ network }) => network))).toEqual(
+      new Set(['cifar10-b0', 'cifar10-b1']),
+    );
   });
 
   it('linf: the rates of the table, and every image once', async () => {
@@ -113,13 +121,7 @@ describe('bang figure', () => {
       [columns, ...lines].map((line) => `${line.join(',')}\n`).join(''),
     );
     const svg = await drawn('surfaces', [space.file('sweep')]);
-    for (const text of [
-      'β',
-      'ε',
-      'Accuracy (%)',
-      'regular training: 91.00; ● above that',
-      '90.0',
-    ]) {
+    for (const text of ['β', 'ε', 'Accuracy (%) ↑ better', 'regular 91.00, ● above', '90.0']) {
       expect(svg).toContain(`>${text}</text>`);
     }
     expect(svg).not.toContain('FGS-Rate');
@@ -152,7 +154,7 @@ describe('bang figure', () => {
     );
     space.write('study/result.json', JSON.stringify({ config: { published: 'lenet' } }));
     const svg = await drawn('noise', [space.file('study')]);
-    expect(svg).toContain('>After 1000 iterations (% wrong)</text>');
+    expect(svg).toContain('>After 1000 iterations (% wrong) ↓ better</text>');
     const rows = csvOf('noise');
     expect(rows[0]).toMatchObject({
       regular_error: '1.5',

@@ -163,7 +163,7 @@ describe('an interrupted run', () => {
     space.write(`${how}/checkpoint.safetensors`, kept);
     const { stderr } = await bangOk(args(how), { cwd: space.folder });
     expect(stderr).toMatch(
-      /^note: .*checkpoint\.safetensors is damaged; training starts over\ntraining: 120/,
+      /^tiny: .*\nnote: .*checkpoint\.safetensors is damaged; training starts over\ntraining: 120/,
     );
     expectWhole(how);
   });
@@ -190,12 +190,12 @@ describe('an interrupted run', () => {
     space.write('spoilt/stages/fgs.json', stage.replace(/"linf":"..../, '"linf":"AAAA'));
 
     const { stderr } = await bangOk(command, { cwd: space.folder });
-    expect(stderr).toMatch(/^classifying: .*\nFGS: done before\nHC1: \d+ of/);
+    expect(stderr).toMatch(/^tiny: .*\nclassifying: .*\nFGS: done before\nHC1: \d+ of/);
     expect(space.list('halfway')).toEqual(FILES);
 
     const spoilt = command.with(-1, 'spoilt');
     const again = await bangOk(spoilt, { cwd: space.folder });
-    expect(again.stderr).toMatch(/^classifying: .*\nFGS: \d+ of .*\nHC1: \d+ of/);
+    expect(again.stderr).toMatch(/^tiny: .*\nclassifying: .*\nFGS: \d+ of .*\nHC1: \d+ of/);
     expect(space.read('spoilt', 'per-image.csv')).toBe(space.read('halfway', 'per-image.csv'));
   });
 });
@@ -221,7 +221,9 @@ describe('a damaged result folder', () => {
   it.each(['{', 'null'])('makes a result.json that is %j again', async (text) => {
     const out = damaged(`result-${text.length}`, [], { 'result.json': text });
     const { code, stderr } = await runIn(out);
-    expect(stderr).toMatch(/^note: .*result\.json is damaged; making it again\nclassifying: /);
+    expect(stderr).toMatch(
+      /^note: .*result\.json is damaged; making it again\ntiny: .*\nclassifying: /,
+    );
     expect(code).toBe(0);
     const { row } = JSON.parse(space.read(out, 'result.json')) as Result;
     expect(row.images).toBe(60);

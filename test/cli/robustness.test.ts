@@ -26,7 +26,7 @@ describe('bang eval with budget and minimisation attacks', () => {
     const { stdout } = await bangOk(['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'], {
       cwd,
     });
-    expect(stdout).toMatch(/^Robust accuracy of lenet, by L∞ in pixels$/m);
+    expect(stdout).toMatch(/^Robust accuracy of lenet, by L∞ in grey levels$/m);
     expect(stdout).toMatch(/│ worst of all, per image │/);
     expect(stdout).toMatch(/^Masking in lenet: \d of \d gradients are blank in float32$/m);
     await bangOk(['eval', AUTHORS, ...QUICK, '--attacks', 'fgs', '--out', 'less'], { cwd });

@@ -188,7 +188,9 @@ describe('a training that leads nowhere', () => {
     const out = ['--data-dir', 'data', '--out', 'diverged'];
     const args = ['run', 'tiny.yaml', '--set', 'training.learningRate.base=1e6', ...out];
     const { code, stdout, stderr } = await bang(args, { cwd: space.folder });
-    expect(stderr).toMatch(/^bang: .*loss .* iteration \d+.*: lower training\.learningRate.*\n$/);
+    expect(stderr).toMatch(
+      /^tiny: .*\nbang: .*loss .* iteration \d+.*: lower training\.learningRate.*\n$/,
+    );
     expect(code).toBe(1);
     expect(stdout).toBe('');
     if (spawnSync('script', ['--version']).status !== 0) return;

@@ -251,7 +251,7 @@ it.each([
   expect(stdout.split('\n')[0]).toBe(`${grid.name}: ${done}`);
   expect(stdout).toMatch(grid.map);
   expect(stdout).toMatch(/^HC1-PASS: 0\.\d{3} ·░▒▓█ 0\.\d{3}, reference 0\.\d{3}$/m);
-  expect(stdout).toContain(`\nunmasked FGS-L∞ pixels: ${grid.unmasked}\n`);
+  expect(stdout).toContain(`\nunmasked FGS-L∞ grey levels: ${grid.unmasked}\n`);
   const line = (figure: string): string[] =>
     stdout
       .split('\n')

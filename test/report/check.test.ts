@@ -52,11 +52,11 @@ describe('a sentence', () => {
     [verdict('fgs_rate'), 'fgs_rate is 4.00 %, expected at most 5.00 %: holds with 1.00 to spare'],
     [
       verdict('hc1_linf_mean', { value: 170.5, min: 180, max: null, margin: -9.5, holds: false }),
-      'hc1_linf_mean is 170.50 pixels, expected at least 180.00 pixels: out of band by 9.50',
+      'hc1_linf_mean is 170.50 grey levels, expected at least 180.00 grey levels: out of band by 9.50',
     ],
     [
       verdict('fgs_linf_mean', { value: 4, min: 2, max: 4, margin: 0, baseline }),
-      'fgs_linf_mean is 4.00 pixels, expected 2.00 to 4.00 pixels (baseline 3.00 ± 0.25 over 10 seeds): holds with 0.00 to spare',
+      'fgs_linf_mean is 4.00 grey levels, expected 2.00 to 4.00 grey levels (baseline 3.00 ± 0.25 over 10 seeds): holds with 0.00 to spare',
     ],
     [
       verdict('accuracy', { value: 5.0004, margin: -0.0004, holds: false }),

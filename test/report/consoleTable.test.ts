@@ -71,7 +71,7 @@ describe('the lines of an experiment', () => {
     const [line] = parse<Record<string, string>>(tableCsv([one]), { columns: true });
     expect(line).toMatchObject({ fgs_linf_mean: '23', fgs_linf_std: '' });
     const page = entriesTable('id', '', [one]).text;
-    expect(page).toContain('<data value="23">23.00</data><br>± –</td>');
+    expect(page).toContain('<data value="23">23.00</data> <span class="spread">± –</span></td>');
     const transfer = { attack: 'fgs', from: 'a', to: 'b', images: 9, fooled: 1, transferred: 1 };
     const [row] = transferGrid([{ ...transfer, attack: 'fgs', linf }]).rows;
     expect(row[2]).toEqual({ text: '23.00 ± –', value: 23 });

@@ -10,6 +10,7 @@ import { imageUrl } from '#bang/report/figure/examples.js';
 import { linfBins } from '#bang/report/figure/linf.js';
 import { renderPng, renderSvg } from '#bang/report/figure/render.js';
 import { csvLines, type FigureKind, readRows, rowsCsv } from '#bang/report/figure/rows.js';
+import type { SurfaceRow } from '#bang/report/figure/surfaces.js';
 import { logScale, powerLabels } from '#bang/report/figure/theme.js';
 import path from 'node:path';
 
@@ -122,6 +123,17 @@ describe.each(NAMES)('the figure %s', (name) => {
     expect(svg).not.toMatch(/NaN|undefined|\[object/);
   });
 
+  it('has no text below 11 pixels, and is dark in dark surroundings', async () => {
+    const svg = await draw(name);
+    const sizes = [...svg.matchAll(/font-size="([\d.]+)px"/g)].map(([, size]) => Number(size));
+    expect(sizes.length).toBeGreaterThan(5);
+    expect(Math.min(...sizes)).toBeGreaterThanOrEqual(11);
+    const [, dark] = /<style>@media \(prefers-color-scheme: dark\)\{(.*?)\}<\/style>/.exec(svg)!;
+    // The colours that the style replaces are those of the paper and of what is written on it.
+    expect(svg).toContain('<rect width');
+    for (const colour of ['#ffffff', '#1a1a1a']) expect(dark).toContain(`[fill="${colour}"]`);
+  });
+
   it('has nothing cut off', async () => {
     const svg = await draw(name);
     const { width, height, data, channels } = decode(await renderPng(svg));
@@ -150,13 +162,45 @@ describe('what the figures show', () => {
 
   it('surfaces: a cell for each value, a dot for each above the reference', async () => {
     const svg = await draw('surfaces');
-    const level = 'regular training: 13.00; ● above that';
-    expect(textsOf(svg)).toEqual(expect.arrayContaining(['Accuracy (%)', level]));
+    const level = 'regular 13.00, ● above';
+    expect(textsOf(svg)).toEqual(
+      expect.arrayContaining(['Accuracy (%) ↑ better', 'Mean HC1-PASS ↓ better']),
+    );
+    expect(textsOf(svg).filter((text) => text.startsWith(level))).toHaveLength(1);
     // x · y > 3, on two surfaces.
     expect(count(svg, /<path transform="translate[^>]*d="M[^>]*A/g)).toBe(2 * 2);
     expect(textsOf(svg)).toEqual(
       expect.arrayContaining(['β', 'training.a.rather.long.key', '16.0']),
     );
+  });
+
+  it('surfaces: ticks have as many decimals, and a map of scatter is faint and says so', async () => {
+    const random = makeRandom(1, 'scatter', 0);
+    const rowsWith = (value: (x: number, y: number) => number) =>
+      range(5).flatMap((x) =>
+        range(5).map((y) => ({
+          ...(ROWS.surfaces[0] as SurfaceRow),
+          x: String(1 + x / 20),
+          y: String(y),
+          value: value(x, y),
+        })),
+      );
+    const drawn = async (rows: SurfaceRow[]) => renderSvg(FIGURE_KINDS.surfaces.spec(rows));
+    const plane = await drawn(rowsWith((x, y) => x + 2 * y));
+    const noise = await drawn(rowsWith(() => random.uniform()));
+    expect(textsOf(plane)).toEqual(
+      expect.arrayContaining(['1.00', '1.05', '1.10', '1.15', '1.20', '0', '4']),
+    );
+    expect(textsOf(plane).join()).not.toContain('scatter');
+    expect(textsOf(noise)).toContain('mostly scatter: faint colours');
+    // Of the cells, the legend aside.
+    const brightness = (svg: string): number => {
+      const cells = [...svg.matchAll(/<path [^>]*fill="rgb\(\d+, (\d+), \d+\)"/g)];
+      const all = cells.map(([, green]) => Number(green));
+      expect(all.length).toBeGreaterThanOrEqual(25);
+      return Math.max(...all) - Math.min(...all);
+    };
+    expect(brightness(noise)).toBeLessThan(brightness(plane) / 2);
   });
 
   it('noise: dots where BANG is worse by two standard errors, and the quoted numbers', async () => {
@@ -168,7 +212,7 @@ describe('what the figures show', () => {
     expect(count(svg, /<path transform="translate[^>]*d="M[^>]*A/g)).toBe(worse.length);
     expect(textsOf(svg)).toContain('± standard error; ♦ quoted in the paper');
     expect(textsOf(svg)).toEqual(
-      expect.arrayContaining(['After 4000 iterations (% wrong)', '1000', '4000']),
+      expect.arrayContaining(['After 4000 iterations (% wrong) ↓ better', '1000', '4000']),
     );
   });
 
@@ -207,7 +251,7 @@ describe('what the figures show', () => {
     expect(count(svg, /<image [^>]*image-rendering: pixelated/g)).toBe(9);
     const texts = textsOf(svg);
     expect(texts).toEqual(
-      expect.arrayContaining(['MNIST, HC1', 'CIFAR-10, HC1', 'bird', 'automobile', 'PASS -0.123']),
+      expect.arrayContaining(['MNIST, HC1', 'CIFAR-10, HC1', 'bird', 'automobile', 'PASS -0.12']),
     );
     expect(texts.filter((text) => text === 'L∞ 255')).toHaveLength(6);
   });

@@ -109,7 +109,7 @@ describe('the map', () => {
     expect(maps.map((map) => map.split(':')[0])).toEqual([
       'Accuracy %',
       'FGS-Rate %',
-      'unmasked FGS-L∞ pixels',
+      'unmasked FGS-L∞ grey levels',
     ]);
     for (const map of maps) {
       const [, head, ...rows] = map.split('\n');

@@ -6,7 +6,7 @@ import { UserError } from '../../base/errors.js';
 import { readJson, readRegularFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
 import { inWords, printable } from '../../base/text.js';
-import { NOISE_PAIRS, publishedNoise, publishedRow } from '../../paper/published.js';
+import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
 import { FIGURE_KINDS, type FigureKindName } from './figures.js';
 import { renderSvg } from './render.js';
 import { eta, type EtaRow } from './eta.js';
@@ -28,7 +28,7 @@ import { PAIR } from '../../metrics/noise.js';
 import { fieldProblem, LARGEST_CSV, numberIn, readCsv } from '../../store/csvFile.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { experimentKey, findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
-import { departuresFrom, shortLabel, tellingApart } from '../../store/labels.js';
+import { shortLabel, tellingApart } from '../../store/labels.js';
 import type { Result } from '../../store/result.js';
 import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
@@ -153,12 +153,10 @@ function runsWith(
     2 * DATA_NAMES.findIndex((name) => name === data) +
     +(training !== undefined && isBang({ training }));
   runs.sort((a, b) => place(a.result.config) - place(b.result.config));
-  const tables = new Set(runs.map(({ result }) => result.config.published?.table));
-  const rowNames = tables.size === 1 && open.length === 0;
   const named: NamedRun[] = [
     ...runs.map(({ folder, result }) => ({
       folder,
-      network: (rowNames ? rowOf(result) : undefined) ?? printable(result.name),
+      network: printable(result.name),
       seed: result.config.seed ?? null,
       attacks: Object.keys(result.row.attacks),
       result,
@@ -171,13 +169,6 @@ function runsWith(
     })),
   ];
   return { runs: distinct(namedApart(named)), notes: found.notes };
-}
-
-/** The row of the paper that a run reproduces; undefined if its training departs from it. */
-function rowOf({ config }: Result): string | undefined {
-  const { published } = config;
-  const row = published && publishedRow(published.table, published.row);
-  return row && departuresFrom(row, config).length === 0 ? row.id : undefined;
 }
 
 /** Gives different experiments of the same name labels that say what differs. */

@@ -41,7 +41,7 @@ export function imageUrl(
 const SIZES: Record<DataName, number> = { mnist: 56, cifar10: 48, cifar100: 48, idx: 56 };
 /** From image to image. */
 const STEP = 58;
-const LINE = 11;
+const LINE = 12;
 
 /**
  * A block for each data set: a column for each image; in the first row as it is, below it what fools
@@ -87,7 +87,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
     const lines =
       row.predicted === null
         ? [classOf(row.label)]
-        : [classOf(row.predicted), `L∞ ${row.linf ?? '–'}`, `PASS ${row.pass?.toFixed(3) ?? '–'}`];
+        : [classOf(row.predicted), `L∞ ${row.linf ?? '–'}`, `PASS ${row.pass?.toFixed(2) ?? '–'}`];
     return lines.map((text, l) => ({
       text,
       x: left + size / 2,
@@ -104,7 +104,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
   return {
     title: {
       text: `${DATA_TITLES[name]}, ${ATTACKS[rows[0].attack].title}`,
-      subtitle: 'Below each image: the class that the network sees, L∞ (pixels), PASS',
+      subtitle: 'Below each image: the class that the network sees, L∞ (grey levels), PASS',
     },
     width: namesWidth + STEP * indices.length,
     height: top(networks.length) - 10,
@@ -127,7 +127,7 @@ function blockOf(name: DataName, rows: readonly ExampleRow[]) {
         mark: {
           type: 'text' as const,
           baseline: 'top' as const,
-          fontSize: TEXT.label - 1,
+          fontSize: TEXT.label,
           color: INK,
         },
         encoding: { x: place('x'), y: place('y'), text: { field: 'text' } },

@@ -1,17 +1,20 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { textWidth } from './font.js';
-import { DIVERGING, INK, panelWidth, SEQUENTIAL, TEXT } from './theme.js';
+import { DIVERGING, INK_ON_LIGHT, panelWidth, SEQUENTIAL, TEXT } from './theme.js';
 
 /** A value over two others, as coloured cells. */
 export interface HeatMap {
   title: string;
-  subtitle?: string;
+  /** Lines. */
+  subtitle?: readonly string[];
   x: HeatAxis;
   y: HeatAxis;
   cells: readonly HeatCell[];
   /** From which value to which the colours go; around zero if `diverging`. */
   domain: readonly [number, number];
   diverging?: boolean;
+  /** Whether the values differ by chance: then the colours must not differ much. */
+  quiet?: boolean;
   /** Decimals of the numbers in the cells, where there is room for them. */
   digits: number;
 }
@@ -65,9 +68,27 @@ function labelled(
   return values.filter((_, i) => (values.length - 1 - i) % step === 0);
 }
 
+/** The ticks of an axis; numbers all with as many decimals as one of them needs. */
+function ticksOf(values: readonly string[]): { values: string[]; labelExpr?: string } {
+  const decimals = values.map((text) => /^-?\d+(?:\.(\d+?)0*)?$/.exec(text));
+  const most = Math.max(...decimals.map((found) => found?.[1]?.length ?? 0));
+  const isNumbers = !decimals.includes(null);
+  return {
+    values: [...values],
+    ...(isNumbers && { labelExpr: `format(toNumber(datum.value), '.${most}f')` }),
+  };
+}
+
+/** Chance differences as a third of the colours, in their middle. */
+function widened([low, high]: readonly [number, number]): [number, number] {
+  return [low - (high - low), high + (high - low)];
+}
+
 /** The panel of a heat map. */
 export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): Panel {
-  const [low, high] = scale.domain;
+  const [low, high] = scale.quiet ? widened(scale.domain) : scale.domain;
+  const width = x.values.length * Math.floor(WIDTH / x.values.length) || WIDTH;
+  const height = y.values.length * Math.floor(HEIGHT / y.values.length) || HEIGHT;
   const numbered = x.values.length <= NUMBERED;
   const axis = (of: HeatAxis, vertical: boolean) => ({
     type: 'ordinal' as const,
@@ -81,7 +102,9 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
       title: of.title,
       ...(of.title.length === 1 && { titleAngle: 0 }),
       labelAngle: 0,
-      values: vertical ? labelled(of.values, HEIGHT, () => TEXT.label) : labelled(of.values, WIDTH),
+      ...ticksOf(
+        vertical ? labelled(of.values, HEIGHT, () => TEXT.label) : labelled(of.values, WIDTH),
+      ),
       grid: false,
       domain: false,
     },
@@ -95,9 +118,9 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
   // Sequential colours are dark at the low end, diverging ones at both ends.
   const onDark = scale.diverging ? `abs(datum.value) > ${0.6 * high}` : `datum.value < ${middle}`;
   return {
-    title: { text: title, ...(subtitle !== undefined && { subtitle }) },
-    width: WIDTH,
-    height: HEIGHT,
+    title: { text: title, ...(subtitle !== undefined && { subtitle: [...subtitle] }) },
+    width,
+    height,
     data: { values: cells.map((cell) => ({ ...cell, text: textOf(cell.value) })) },
     encoding: {
       x: { field: 'x', ...axis(x, false) },
@@ -118,7 +141,7 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
               title: null,
               orient: 'right',
               direction: 'vertical',
-              gradientLength: HEIGHT,
+              gradientLength: height,
               gradientThickness: 10,
               labelFontSize: TEXT.label,
               tickCount: 5,
@@ -130,10 +153,10 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
       ...(numbered
         ? [
             {
-              mark: { type: 'text' as const, fontSize: TEXT.label - 1 },
+              mark: { type: 'text' as const, fontSize: TEXT.label },
               encoding: {
                 text: { field: 'text' },
-                color: { condition: { test: onDark, value: '#ffffff' }, value: INK },
+                color: { condition: { test: onDark, value: '#ffffff' }, value: INK_ON_LIGHT },
               },
             },
           ]
@@ -145,9 +168,9 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
           filled: true,
           size: 10,
           opacity: 1,
-          ...(numbered && { xOffset: WIDTH / x.values.length / 2 - 4 }),
+          ...(numbered && { xOffset: width / x.values.length / 2 - 4 }),
         },
-        encoding: { color: { condition: { test: onDark, value: '#ffffff' }, value: INK } },
+        encoding: { color: { condition: { test: onDark, value: '#ffffff' }, value: INK_ON_LIGHT } },
       },
     ],
     resolve: { scale: { color: 'independent' } },

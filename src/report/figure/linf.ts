@@ -3,7 +3,7 @@ import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { ATTACKS } from '../../attacks/attacks.js';
 import { textWidth } from './font.js';
 import { optionalNumber, positive, type FigureKind } from './rows.js';
-import { chunks, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';
+import { chunks, EMPTY, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';
 
 /**
  * How many of the correctly classified images have a smallest L∞ of `from` ≤ L∞ < `to` grey levels under an
@@ -32,7 +32,7 @@ export function linfBins(linf: readonly number[]): Pick<LinfRow, 'from' | 'to' |
   return [...bins, { from: null, to: null, images: linf.filter(Number.isNaN).length }];
 }
 
-const HEIGHT = 56;
+const HEIGHT = 46;
 /** Over the bars: how many are fooled at all, as a bar across and as text. */
 const STRIP = { space: 24, at: 14, height: 4 };
 /** Attacks side by side; more go below. */
@@ -123,7 +123,7 @@ export const linf: FigureKind<LinfRow> = {
                     type: 'quantitative',
                     scale: { type: 'log', base: 2, domain: [1, 256], nice: false },
                     axis: {
-                      title: width < 110 ? 'L∞ (pixels)' : 'smallest L∞ (pixels)',
+                      title: width < 170 ? 'L∞ (grey levels) →' : 'L∞ (grey levels) → better',
                       values: [1, 4, 16, 64, 256],
                       format: 'd',
                       grid: false,
@@ -146,7 +146,7 @@ export const linf: FigureKind<LinfRow> = {
               },
               {
                 transform: [{ filter: 'isValid(datum.fooled)' }],
-                mark: { type: 'rect', color: '#d9d9d9', height: STRIP.height, y: STRIP.at },
+                mark: { type: 'rect', color: EMPTY, height: STRIP.height, y: STRIP.at },
                 encoding: { x: { value: 0 }, x2: { value: width } },
               },
               {

@@ -42,7 +42,7 @@ export const noise: FigureKind<NoiseFigureRow> = {
     const ascending = (key: 'iteration' | 'sigma'): string[] =>
       [...new Set(rows.map((row) => row[key]))].sort((a, b) => a - b).map(String);
     const x = { title: 'iteration', values: ascending('iteration') };
-    const y = { title: 'σ (pixels)', values: ascending('sigma') };
+    const y = { title: 'σ (grey levels)', values: ascending('sigma') };
     const map = (
       value: (row: NoiseFigureRow) => number,
       marked?: (row: NoiseFigureRow) => boolean,
@@ -57,7 +57,7 @@ export const noise: FigureKind<NoiseFigureRow> = {
     const gap = Math.max(...rows.map(({ difference }) => Math.abs(difference))) || 1;
     const [regular, bang] = NETWORKS.map(({ key, title }) =>
       heatPanel({
-        title: `${title} (% wrong)`,
+        title: `${title} (% wrong) ↓ better`,
         x,
         y,
         cells: map((row) => row[key]),
@@ -66,8 +66,8 @@ export const noise: FigureKind<NoiseFigureRow> = {
       }),
     );
     const difference = heatPanel({
-      title: 'BANG minus regular (points)',
-      subtitle: '● BANG worse by two standard errors or more',
+      title: 'BANG minus regular (points) ↓ better',
+      subtitle: ['● BANG worse by two standard errors or more'],
       x,
       y,
       cells: map(
@@ -108,7 +108,7 @@ function lastStage(rows: readonly NoiseFigureRow[]): Panel {
   const x = {
     field: 'sigma',
     type: 'quantitative' as const,
-    axis: { title: 'σ (pixels)', grid: false },
+    axis: { title: 'σ (grey levels)', grid: false },
   };
   const color = { field: 'network', scale: colour, legend: null };
   const strokeDash = { field: 'network', scale: dash, legend: null };
@@ -117,7 +117,7 @@ function lastStage(rows: readonly NoiseFigureRow[]): Panel {
   const y = { field: 'y', type: 'quantitative' as const, scale: null };
   return {
     title: {
-      text: `After ${last} iterations (% wrong)`,
+      text: `After ${last} iterations (% wrong) ↓ better`,
       subtitle: isQuoted ? '± standard error; ♦ quoted in the paper' : '± standard error',
     },
     ...HEAT_SIZE,

@@ -1,7 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { UserError } from '../../base/errors.js';
 import { fontFiles, FONT_FAMILY, textWidth } from './font.js';
-import { TEXT, THEME } from './theme.js';
+import { DARK_STYLE, TEXT, THEME } from './theme.js';
 
 /** Pixels of a PNG per pixel of the figure. */
 const ZOOM = 2;
@@ -39,7 +39,10 @@ export async function renderSvg(spec: TopLevelSpec): Promise<string> {
   try {
     const svg = rounded(await view.toSVG());
     const label = escaped(spec.description ?? '');
-    return `${svg.replace('<svg ', `<svg role="img" aria-label="${label}" `)}\n`;
+    const named = svg.replace('<svg ', `<svg role="img" aria-label="${label}" `);
+    // After the first tag, which ends where no attribute can: labels are escaped.
+    const style = `<style>@media (prefers-color-scheme: dark){${DARK_STYLE}}</style>`;
+    return `${named.replace('>', `>${style}`)}\n`;
   } finally {
     view.finalize();
   }

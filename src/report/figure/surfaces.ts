@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { quantity } from '../../metrics/quantities.js';
 import { SURFACES, type Surface } from '../../sweep/summary.js';
+import { isScatter, planeThrough } from '../../sweep/trends.js';
 import { heatGrid, heatPanel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 
@@ -7,8 +9,14 @@ const PANELS: Record<Surface, { title: string; digits: number }> = {
   accuracy: { title: 'Accuracy (%)', digits: 1 },
   fgs_rate: { title: 'FGS-Rate (%)', digits: 1 },
   hc1_pass: { title: 'Mean HC1-PASS', digits: 2 },
-  fgs_unmasked_linf: { title: 'Mean L∞ of unmasked FGS (pixels)', digits: 1 },
+  fgs_unmasked_linf: { title: 'Mean unmasked FGS-L∞', digits: 1 },
 };
+
+/** Which direction is good for the network. */
+function arrow(surface: Surface): string {
+  const { better } = quantity(surface);
+  return better === null ? '' : better === 'more' ? ' ↑ better' : ' ↓ better';
+}
 
 /** A number of the table at a point of a sweep over two keys, as the mean over seeds. */
 export const surfaceRow = z.object({
@@ -36,14 +44,17 @@ export const surfaces: FigureKind<SurfaceRow> = {
     })).filter((surface) => surface.rows.length > 0);
     const panels = drawn.map(({ name, rows: cells }) => {
       const { title, digits } = PANELS[name];
+      const unit = name === 'fgs_unmasked_linf' ? ['grey levels'] : [];
       const [{ x_key, y_key, reference }] = cells;
       const values = cells.map(({ value }) => value);
+      const explained = explainedBy(cells);
+      const quiet = explained !== undefined && isScatter(explained);
+      const level = reference === null ? [] : [`regular ${reference.toFixed(digits + 1)}, ● above`];
+      const scatter = quiet ? ['mostly scatter: faint colours'] : [];
       return heatPanel({
-        title,
-        subtitle:
-          reference === null
-            ? ''
-            : `regular training: ${reference.toFixed(digits + 1)}; ● above that`,
+        title: `${title}${arrow(name)}`,
+        subtitle: [[...unit, ...level].join('; '), ...scatter],
+        quiet,
         x: { title: symbolOf(x_key), values: inOrder(cells.map(({ x }) => x)) },
         y: { title: symbolOf(y_key), values: inOrder(cells.map(({ y }) => y)) },
         cells: cells.map(({ x, y, value }) => ({
@@ -59,6 +70,15 @@ export const surfaces: FigureKind<SurfaceRow> = {
     return heatGrid('Heat maps of a sweep over two keys', panels);
   },
 };
+
+/** The share of the variance of a map that a plane over its axes explains; undefined if they are no numbers, or few. */
+function explainedBy(
+  cells: readonly { x: string; y: string; value: number }[],
+): number | undefined {
+  const points = cells.map(({ x, y, value }) => ({ x: [Number(x), Number(y)], y: value }));
+  if (points.some(({ x }) => x.some(Number.isNaN))) return undefined;
+  return planeThrough(points)?.explained;
+}
 
 const SYMBOLS: ReadonlyMap<string, string> = new Map([
   ['training.bang.beta', 'β'],

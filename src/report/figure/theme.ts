@@ -4,9 +4,15 @@ import { FONT_FAMILY } from './font.js';
 /** The look of all figures. Lengths are pixels of 1/96 inch; the width is that of a text column. */
 
 export const WIDTH = 640;
-export const TEXT = { label: 10, title: 11, panel: 12 } as const;
+/** At the size at which figures are read, no text is smaller than 11 pixels. */
+export const TEXT = { label: 11, title: 12, panel: 13 } as const;
 
 export const INK = '#1a1a1a';
+/** On cells that are light in any surroundings. */
+export const INK_ON_LIGHT = '#111111';
+export const PAPER = '#ffffff';
+/** Of the part of a bar that is not filled. */
+export const EMPTY = '#d9d9d9';
 export const FAINT = '#8c8c8c';
 /** Of bars. */
 export const FILL = '#0072b2';
@@ -23,6 +29,24 @@ const LINES = [
   { colour: '#e69f00', dash: [2, 2] },
   { colour: '#7f7f7f', dash: [8, 2, 2, 2] },
 ] as const;
+
+/**
+ * What an SVG looks like in dark surroundings: its own style, so that one file is right in both. Cells of maps keep
+ * their colours, and what is written on them.
+ */
+export const DARK_STYLE = [
+  ['svg>rect', 'fill', PAPER, '#14181d'],
+  ['', 'fill', INK, '#e4e8ed'],
+  ['', 'stroke', INK, '#e4e8ed'],
+  ['', 'stroke', GRID, '#39424d'],
+  ['', 'fill', EMPTY, '#39424d'],
+  ['', 'fill', '#000000', '#ffffff'],
+  ['', 'stroke', '#000000', '#ffffff'],
+  ['', 'fill', FILL, '#4aa3df'],
+  ['', 'stroke', FILL, '#4aa3df'],
+]
+  .map(([of, key, light, dark]) => `${of}[${key}="${light}"]{${key}:${dark}}`)
+  .join('');
 
 /** The colour and pattern scales of lines with these names, in this order. */
 export function lineScales(all: readonly string[]) {
@@ -99,7 +123,7 @@ export const SEQUENTIAL = 'cividis';
 export const DIVERGING = 'blueorange';
 
 export const THEME: Config = {
-  background: '#ffffff',
+  background: PAPER,
   padding: 6,
   // Otherwise a screen reader would read out each mark; the figure has one description.
   aria: false,

@@ -26,19 +26,19 @@ export const training: FigureKind<TrainingRow> = {
     const panels = [
       {
         field: 'loss',
-        title: 'Loss (cross entropy)',
+        title: 'Loss (cross entropy) ↓',
         scale: loss.scale,
         axis: { values: loss.ticks, format: '~g' },
       },
       {
         field: 'train_accuracy',
-        title: 'Training accuracy (%)',
+        title: 'Training accuracy (%) ↑',
         scale: { zero: false },
         axis: { tickCount: 6 },
       },
       {
         field: 'validation_accuracy',
-        title: 'Validation accuracy (%)',
+        title: 'Validation accuracy (%) ↑',
         scale: { zero: false },
         axis: { tickCount: 6 },
       },

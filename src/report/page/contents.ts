@@ -18,6 +18,7 @@ import { transferResultSchema } from '../../store/transfer.js';
 import type { SweepCell } from '../../sweep/summary.js';
 import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/sweepFolder.js';
 import { readLock } from '../../store/lock.js';
+import { beginningIn, logTime, type Mark, timeLeft } from '../../store/timeLeft.js';
 import { cellsOf, statesIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
 import { parsePlainYaml } from '../../config/yamlTree.js';
@@ -47,6 +48,10 @@ export interface FoundSweep {
   identity: Identity;
   /** Whether a process is working on it. */
   running: boolean;
+  /** Cells without a result in which something has begun. */
+  atWork: UnfinishedRun[];
+  /** Milliseconds until all cells are done, at the speed so far; undefined if it is not known. */
+  left?: number;
 }
 
 export interface FoundStudy {
@@ -69,14 +74,24 @@ export interface UnfinishedRun {
   isTrained: boolean;
   /** Finished attacks. */
   attacks: string[];
+  /** Milliseconds of training left, at the speed so far; undefined if it is not known. */
+  left?: number;
 }
+
+/** How far each run was when it was first seen, by its folder: by that the time left of resumed runs is known. */
+export type FirstSeen = Map<string, Mark>;
 
 /**
  * The runs, sweeps and studies in folders and below them. Cells of a sweep do not count as runs.
  *
+ * @param seen kept from call to call while runs are followed
+ *
  * @throws UserError if one of the paths is not a folder
  */
-export async function collectResults(folders: readonly string[]): Promise<Collected> {
+export async function collectResults(
+  folders: readonly string[],
+  seen: FirstSeen = new Map(),
+): Promise<Collected> {
   const places = { sweeps: [] as string[], studies: [] as string[] };
   const found = findRuns(folders, (folder) => {
     const isSweep = existsSync(path.join(folder, SWEEP_FILES.record));
@@ -93,11 +108,11 @@ export async function collectResults(folders: readonly string[]): Promise<Collec
     sweeps: [],
     studies: [],
     transfers: [],
-    unfinished: found.unfinished.map(unfinishedRun),
+    unfinished: found.unfinished.map((folder) => unfinishedRun(folder, seen)),
     // Unfinished runs are shown, not left out.
     notes: [...found.notes.filter((note) => !open.includes(note)), ...notes],
   };
-  for (const folder of places.sweeps) await addSweep(folder, collected);
+  for (const folder of places.sweeps) await addSweep(folder, collected, seen);
   for (const folder of places.studies) addStudy(folder, collected);
   return collected;
 }
@@ -115,15 +130,25 @@ export function refuseEmpty({
   if ([parts, sweeps, studies, transfers].some((list) => list.length > 0)) return;
   const others = unfinished.length + notes.length;
   const why = others === 0 ? '' : ` (${others} not finished, damaged or unreadable)`;
-  throw new UserError(`no finished run, sweep or study in ${inWords(folders)} or below${why}`);
+  throw new UserError(
+    `no finished run, sweep or study in ${inWords(folders)} or below${why}; bang run lenet-b1 --out ${folders[0]}/lenet-b1 makes one in minutes`,
+  );
 }
 
-async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<void> {
+async function addSweep(
+  folder: string,
+  { sweeps, notes }: Collected,
+  seen: FirstSeen,
+): Promise<void> {
   try {
     const plan = await planIn(folder);
     const there = sweepFolder(folder, plan);
     const cells = cellsOf(plan, statesIn(plan, readable(there, notes)));
-    const running = readLock(there.file('lock'))?.live === true;
+    const lock = readLock(there.file('lock'));
+    const running = lock?.live === true;
+    const open = plan.cells
+      .filter((_, i) => cells[i].state === 'open')
+      .map((cell) => there.cell(cell));
     sweeps.push({
       folder,
       name: plan.name,
@@ -131,11 +156,23 @@ async function addSweep(folder: string, { sweeps, notes }: Collected): Promise<v
       cells,
       identity: identityOf(plan),
       running,
+      atWork: running ? open.filter(existsSync).map((cell) => unfinishedRun(cell, seen)) : [],
+      left: running ? sweepTimeLeft(cells, Date.parse(lock.holder.since)) : undefined,
     });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     notes.push(`the sweep in ${folder} is left out: ${error.message}`);
   }
+}
+
+/** By the cells that were finished since a process took the sweep. */
+function sweepTimeLeft(cells: readonly SweepCell[], since: number): number | undefined {
+  const finished = cells.flatMap(({ origin }) => Date.parse(origin?.finished ?? '') || []);
+  const fresh = finished.filter((at) => at > since);
+  if (fresh.length === 0) return undefined;
+  const open = cells.filter(({ state }) => state === 'open').length;
+  const last = { done: fresh.length, at: Math.max(...fresh) };
+  return timeLeft({ done: 0, at: since }, last, fresh.length + open);
 }
 
 function identityOf({ cells }: Plan): Identity {
@@ -202,7 +239,7 @@ const configSchema = z.object({
   training: z.object({ iterations: z.number() }).optional().catch(undefined),
 });
 
-function unfinishedRun(folder: string): UnfinishedRun {
+function unfinishedRun(folder: string, seen: FirstSeen): UnfinishedRun {
   const file = (name: keyof typeof FILES): string => path.join(folder, FILES[name]);
   const config = configSchema.safeParse(
     tried((): unknown =>
@@ -212,18 +249,35 @@ function unfinishedRun(folder: string): UnfinishedRun {
   const last = tried(() => readCsv(file('training')))?.at(-1);
   const ofLast = (column: string): number => numberIn(last?.[column] ?? '') ?? NaN;
   const parts = tried(() => readdirSync(file('parts'))) ?? [];
+  const iteration = ofLast('iteration');
+  const iterations = config.data?.training?.iterations;
   return {
     folder,
     name: config.data?.name,
-    iterations: config.data?.training?.iterations,
+    iterations,
+    left: tried(() => trainingTimeLeft(folder, iteration, iterations, seen)),
     last: last && {
-      iteration: ofLast('iteration'),
+      iteration,
       loss: ofLast('loss'),
       validation: last.validation_accuracy ? ofLast('validation_accuracy') : undefined,
     },
     isTrained: existsSync(file('weights')),
     attacks: parts.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
   };
+}
+
+function trainingTimeLeft(
+  folder: string,
+  iteration: number,
+  iterations: number | undefined,
+  seen: FirstSeen,
+): number | undefined {
+  const at = logTime(folder);
+  if (at === undefined || iterations === undefined || !(iteration < iterations)) return undefined;
+  const now = { done: iteration, at };
+  const from = beginningIn(folder) ?? seen.get(folder);
+  if (!from) seen.set(folder, now);
+  return from && timeLeft(from, now, iterations);
 }
 
 /** A file that is being written may be missing for a moment. */

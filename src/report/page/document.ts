@@ -40,15 +40,27 @@ export function pageOf(content: PageContent, live = false): Page {
   const title = titleOf(collected);
   const contents = sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li> `);
   const main = sections.map(
-    ({ id, title, body }) =>
-      html`<section id="${id}" aria-labelledby="${id}-title">
+    ({ id, title, body, isNarrow = false }) =>
+      html`<section id="${id}" aria-labelledby="${id}-title" ${isNarrow && html` class="half"`}>
         <h2 id="${id}-title">${title}</h2>
         ${body}
       </section> `,
   );
   const nothing =
     sections.length === 0 &&
-    html`<section id="nothing"><p>There is nothing here yet.</p></section>`;
+    html`<section id="nothing">
+      <h2>There is nothing here yet</h2>
+      <p>
+        A run fills this page: in a few minutes, a row of the paper's Table 1 and regular training
+        beside it.
+      </p>
+      <pre tabindex="0">
+npx --no bang run lenet-b1 lenet-r0 --out ${printable(collected.folders[0] ?? 'runs')}</pre>
+      <p>
+        A network of your own: <code>bang init</code> writes a configuration. Weights that you have:
+        <code>bang eval WEIGHTS</code>.
+      </p>
+    </section>`;
   const document = html`<!doctype html>
     <html lang="en" ${live && html` data-live`}>
       <head>

@@ -2,12 +2,18 @@ import { existsSync } from 'node:fs';
 import { ATTACK_NAMES, type AttackName } from '../../attacks/attack.js';
 import { loadData } from '../../data/load.js';
 import type { DataName } from '../../data/sources.js';
-import { CLASS_NAMES, type ImageShape } from '../../data/shapes.js';
+import { CLASS_NAMES, type ImageSize, shapeOf } from '../../data/shapes.js';
 import { threadCount } from '../../engine/engine.js';
 import { UserError } from '../../base/errors.js';
 import type { Config } from '../../config/experiment.js';
 import type { CollectedPart, FoundRun } from '../../store/collect.js';
-import { type Examples, examplesOf, type ExampleSource } from '../../experiment/gallery.js';
+import {
+  type Examples,
+  examplesOf,
+  type ExampleSource,
+  type NetworkExamples,
+} from '../../experiment/gallery.js';
+import { readPictures } from '../../store/pictures.js';
 import { openModel } from '../../experiment/models.js';
 import { FILES } from '../../store/resultFolder.js';
 import type { CsvLine } from '../../store/csvFile.js';
@@ -23,7 +29,7 @@ export interface Gallery {
   data: DataName;
   /** The names of the classes, if they are known. */
   classes?: readonly string[];
-  shape: ImageShape;
+  size: ImageSize;
   examples: Examples;
   /** Examples whose L∞ differs from `per-image.csv`. */
   differing: number;
@@ -51,14 +57,16 @@ export interface Galleries {
 
 export const NO_GALLERIES: Galleries = { galleries: [], notes: [] };
 
-/** A network whose weights are available, with its name in the tables. */
+/** A network of which there are weights or kept examples, with its name in the tables. */
 interface Exhibit {
   name: string;
   run: FoundRun;
+  hasWeights: boolean;
 }
 
 /**
- * Examples of each network in the tables whose folder holds its weights; for several seeds, the first.
+ * Examples of each network in the tables: computed if its folder holds its weights, else those that its run kept; for
+ * several seeds, of the first.
  *
  * @throws Interrupted if the signal aborts
  */
@@ -68,31 +76,114 @@ export async function galleriesOf(
 ): Promise<Galleries> {
   const found: Galleries = { galleries: [], notes: [] };
   if (options.perClass === 0) return found;
-  const exhibits = await sound(exhibitsOf(parts), found.notes);
-  const byData = new Map<string, Exhibit[]>();
-  for (const exhibit of exhibits) {
+  const all = exhibitsOf(parts);
+  const good = await sound(
+    all.filter(({ hasWeights }) => hasWeights),
+    found.notes,
+  );
+  const byData = new Map<string, { computed: Exhibit[]; kept: Exhibit[] }>();
+  for (const exhibit of all) {
     const { name, folder, sha256 } = exhibit.run.result.data;
     const key = JSON.stringify([name, folder, sha256]);
-    byData.set(key, [...(byData.get(key) ?? []), exhibit]);
+    const alike = byData.get(key) ?? { computed: [], kept: [] };
+    byData.set(key, alike);
+    if (!exhibit.hasWeights) alike.kept.push(exhibit);
+    else if (good.includes(exhibit)) alike.computed.push(exhibit);
   }
-  for (const alike of byData.values()) {
-    try {
-      found.galleries.push(await galleryOf(alike, options, found.notes));
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      found.notes.push(
-        `no examples of ${alike.map(({ name }) => name).join(', ')}: ${error.message}`,
-      );
-    }
+  for (const { computed, kept } of byData.values()) {
+    const gallery =
+      computed.length === 0 ? undefined : await computedGallery(computed, options, found.notes);
+    const whole = withKept(gallery, kept, found.notes);
+    if (whole) found.galleries.push(whole);
   }
   return found;
 }
 
-/** Everything that galleries depend on: they change only when this does. */
-export function galleryKey(parts: readonly CollectedPart[]): string {
-  const all = exhibitsOf(parts).map(({ name, run: { folder, result } }) => [
+async function computedGallery(
+  alike: readonly Exhibit[],
+  options: GalleryOptions,
+  notes: string[],
+): Promise<Gallery | undefined> {
+  try {
+    return await galleryOf(alike, options, notes);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`no examples of ${alike.map(({ name }) => name).join(', ')}: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** A gallery with the examples that runs without weights kept. */
+function withKept(
+  gallery: Gallery | undefined,
+  kept: readonly Exhibit[],
+  notes: string[],
+): Gallery | undefined {
+  const originals = [...(gallery?.examples.originals ?? [])];
+  const networks = [...(gallery?.examples.networks ?? [])];
+  let size = gallery?.size;
+  for (const { name, run } of kept) {
+    const pictures = picturesOf(run, notes);
+    if (!pictures) continue;
+    size ??= pictures.size;
+    const network: NetworkExamples = { name, predicted: [], blank: [], examples: [] };
+    for (const { position, label, pixels, blank, attacks } of pictures.groups) {
+      let at = originals.findIndex((original) => original.position === position);
+      if (at < 0) at = originals.push({ position, label, pixels }) - 1;
+      network.predicted[at] = label;
+      network.blank[at] = blank;
+      for (const { attack, found } of attacks) {
+        const example = found && { ...found, pass: found.pass ?? NaN };
+        network.examples.push({ original: at, attack, found: example });
+      }
+    }
+    networks.push(network);
+  }
+  if (!size) return gallery;
+  const {
     name,
     folder,
+    classes = folder === null ? CLASS_NAMES[name] : undefined,
+  } = kept[0].run.result.data;
+  const common = gallery ?? { data: name, classes, size, differing: 0, compared: 0 };
+  return { ...common, examples: inOrderOfClasses({ originals, networks }) };
+}
+
+function picturesOf(
+  { folder, result }: FoundRun,
+  notes: string[],
+): ReturnType<typeof readPictures> {
+  try {
+    return readPictures(folder, result, shapeOf(result.data.name));
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(`${error.message}: its examples are left out`);
+    return undefined;
+  }
+}
+
+function inOrderOfClasses({ originals, networks }: Examples): Examples {
+  const order = [...originals.keys()].sort(
+    (a, b) =>
+      originals[a].label - originals[b].label || originals[a].position - originals[b].position,
+  );
+  return {
+    originals: order.map((i) => originals[i]),
+    networks: networks.map(({ name, predicted, blank, examples }) => ({
+      name,
+      predicted: order.map((i) => predicted[i]),
+      blank: order.map((i) => blank[i]),
+      examples: examples.map((one) => ({ ...one, original: order.indexOf(one.original) })),
+    })),
+  };
+}
+
+/** Everything that galleries depend on: they change only when this does. */
+export function galleryKey(parts: readonly CollectedPart[]): string {
+  const all = exhibitsOf(parts).map(({ name, hasWeights, run: { folder, result } }) => [
+    name,
+    folder,
+    hasWeights,
     result.weights,
     result.data,
     result.row.protocol,
@@ -104,10 +195,13 @@ export function galleryKey(parts: readonly CollectedPart[]): string {
 function exhibitsOf(parts: readonly CollectedPart[]): Exhibit[] {
   return parts.flatMap(({ entries, groups }) =>
     entries.flatMap(({ name, labels }, i) => {
-      const run = groups[i].find(({ folder }) => existsSync(path.join(folder, FILES.weights)));
+      const withFile = (file: keyof typeof FILES): FoundRun | undefined =>
+        groups[i].find(({ folder }) => existsSync(path.join(folder, FILES[file])));
+      const trained = withFile('weights');
+      const run = trained ?? withFile('examples');
       if (!run) return [];
       const label = labels.length === 0 ? '' : ` (${labels.join(', ')})`;
-      return [{ name: `${name}${label}`, run }];
+      return [{ name: `${name}${label}`, run, hasWeights: trained !== undefined }];
     }),
   );
 }
@@ -149,7 +243,7 @@ async function galleryOf(
   });
   return {
     data: name,
-    shape: data.test,
+    size: data.test,
     classes: data.test.names ?? (folder === null ? CLASS_NAMES[name] : undefined),
     examples,
     ...agreement(exhibits, examples, notes),

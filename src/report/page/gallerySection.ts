@@ -4,6 +4,7 @@ import type { Example, NetworkExamples, Original } from '../../experiment/galler
 import type { Galleries, Gallery } from './galleries.js';
 import { type Html, html } from './html.js';
 import { magnification, perturbationOf, pictureOf } from './pictures.js';
+import { prose } from './prose.js';
 import type { Section } from './section.js';
 
 export function gallerySection(
@@ -12,8 +13,9 @@ export function gallerySection(
 ): Section | undefined {
   if (!hasRuns) return undefined;
   const none = html`<p>
-    There are no examples: no folder of these runs holds weights from which they could be computed.
-    <code>bang run</code> leaves them there.
+    There are no examples: no folder of these runs holds any, or weights from which they could be
+    computed.
+    <code>bang run</code> leaves both there.
   </p>`;
   const isNone = galleries.length + notes.length === 0;
   const body = [
@@ -75,19 +77,19 @@ function galleryBody(gallery: Gallery, id: string): Html {
 function exampleGroup(
   original: Original,
   index: number,
-  { shape, examples }: Gallery,
+  { size, examples }: Gallery,
   className: (label: number) => string,
 ): Html {
   const { position, label, pixels } = original;
   const title = `Test image ${position}: ${className(label)}`;
   const boxes = examples.networks.map((network) => {
-    const isRight = network.predicted[index] === label;
+    const seen = network.predicted[index];
+    if (seen === undefined) return undefined;
+    const isRight = seen === label;
     const cards = network.examples
       .filter((example) => example.original === index)
-      .map((example) => exampleCard(example, network, original, shape, className));
-    const wrong = html`<p>
-      takes it for ${className(network.predicted[index])} as it is: not attacked
-    </p>`;
+      .map((example) => exampleCard(example, network, original, size, className));
+    const wrong = html`<p>takes it for ${className(seen)} as it is: not attacked</p>`;
     return html`<div class="network" data-row="${network.name}">
       <h5>${network.name}</h5>
       <div class="attacks">${isRight ? cards : wrong}</div>
@@ -101,7 +103,7 @@ function exampleGroup(
         <div class="attacks">
           <figure>
             <img
-              src="${pictureOf(pixels, shape)}"
+              src="${pictureOf(pixels, size)}"
               width="84"
               height="84"
               alt="${title}, unchanged"
@@ -116,15 +118,17 @@ function exampleGroup(
 
 function exampleCard(
   { attack, found, original: index }: Example,
-  { name, blank }: NetworkExamples,
+  { name, blank, examples }: NetworkExamples,
   original: Original,
-  shape: Gallery['shape'],
+  size: Gallery['size'],
   className: (label: number) => string,
 ): Html {
   const { title } = ATTACKS[attack];
   if (!found) {
     const why = attack === 'fgs' && blank[index] ? 'fails: its gradient is blank' : 'fails';
     return html`<figure data-attack="${attack}">
+      <div class="tile"></div>
+      <div class="tile"></div>
       <figcaption><b>${title}</b> ${why}</figcaption>
     </figure>`;
   }
@@ -133,20 +137,37 @@ function exampleCard(
   const [before, after] = [className(original.label), className(predicted)];
   const times = magnification(linf);
   const factor = times < 10 ? times.toFixed(1) : times.toFixed(0);
+  const flattery = attack === 'hc1' ? flatteryOf(linf, index, examples) : undefined;
   const [alt, altAdded] = [
     `Test image ${original.position} after ${title} on ${name}: taken for ${after}`,
     `The perturbation of ${title}, times ${factor}`,
   ];
   return html`<figure data-attack="${attack}">
-    <img src="${pictureOf(pixels, shape)}" width="84" height="84" alt="${alt}" /><img
-      src="${pictureOf(added, shape)}"
+    <img src="${pictureOf(pixels, size)}" width="84" height="84" alt="${alt}" /><img
+      src="${pictureOf(added, size)}"
       width="84"
       height="84"
       alt="${altAdded}"
     />
     <figcaption>
-      <b>${title}</b><br />${before} → <strong>${after}</strong><br />L∞ ${linf}<br />PASS
-      ${pass.toFixed(2)}<br /><small>below × ${factor}</small>
+      <b>${title}</b><br />${before} → <strong>${after}</strong
+      ><br />L∞&nbsp;${linf}${!Number.isNaN(pass) && html`<br />PASS&nbsp;${pass.toFixed(2)}`}<br /><small
+        >below ×&nbsp;${factor}</small
+      >${flattery !== undefined && html`<br /><small class="flatters">${flattery}</small>`}
     </figcaption>
   </figure>`;
+}
+
+/** What HC1 hides: the attack that changes the same image least, if it needs less. */
+function flatteryOf(
+  linf: number,
+  index: number,
+  examples: NetworkExamples['examples'],
+): string | undefined {
+  const others = examples.flatMap(({ original, attack, found }) =>
+    original === index && found && found.linf < linf ? [{ attack, linf: found.linf }] : [],
+  );
+  if (others.length === 0) return undefined;
+  const least = others.reduce((a, b) => (b.linf < a.linf ? b : a));
+  return prose(`${ATTACKS[least.attack].title} needs L∞ ${least.linf}`);
 }

@@ -3,6 +3,12 @@ import { COLUMNS, type Line, linesOf } from '../lines.js';
 import type { Entry } from '../../store/entry.js';
 import type { Column, Grid, GridCell } from '../grid.js';
 import { type Content, html, type Html } from './html.js';
+import { entryKey } from './section.js';
+
+/** A column whose cells the style treats alike. */
+interface HeadColumn extends Column {
+  kind?: 'setting';
+}
 
 /**
  * A table in a box, so that the table scrolls and not the page.
@@ -13,13 +19,13 @@ import { type Content, html, type Html } from './html.js';
 function tableOf(
   id: string,
   caption: Content,
-  columns: readonly Column[],
+  columns: readonly HeadColumn[],
   bodies: Content,
   groups: boolean,
 ): Html {
   const heads = columns.map(
-    ({ title, align }) =>
-      html`<th scope="col" ${align === 'left' && html` class="text"`}>
+    ({ title, align, kind }) =>
+      html`<th scope="col" ${(align === 'left' || kind) && html` class="${kind ?? 'text'}"`}>
         <button type="button">${lines(title)}</button>
       </th>`,
   );
@@ -27,6 +33,7 @@ function tableOf(
     <table id="${id}" data-sort="${groups ? 'bodies' : 'rows'}">
       <caption id="${id}-caption">
         ${caption}
+        <span class="hint">Scroll the table sideways for more columns →</span>
       </caption>
       <thead>
         <tr>
@@ -42,17 +49,32 @@ function lines(title: readonly string[]): Content {
   return title.map((line, i) => (i === 0 ? line || 'what' : html`<br />${line}`));
 }
 
+/** What decides comes first: FGS unmasked beside FGS. The rest is in the paper's order. */
+const FIRST: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_unmasked_rate', 'fgs_unmasked_linf'];
+const SHOWN: readonly number[] = [...COLUMNS.keys()].sort((a, b) => {
+  const place = (i: number): number => {
+    const first = FIRST.indexOf(COLUMNS[i].quantity);
+    return first < 0 ? FIRST.length : first;
+  };
+  return place(a) - place(b) || a - b;
+});
+
 /** A table like Tables 1 and 2: for each experiment our lines and the published one. */
-export function entriesTable(id: string, caption: Content, entries: readonly Entry[]): Html {
-  const columns: Column[] = [
+export function entriesTable(
+  id: string,
+  caption: Content,
+  entries: readonly Entry[],
+  title = '',
+): Html {
+  const columns: HeadColumn[] = [
     { title: ['Experiment'], align: 'left' },
-    { title: ['β'] },
-    { title: ['ε'] },
-    ...COLUMNS.map(({ title }) => ({ title })),
+    { title: ['β'], kind: 'setting' },
+    { title: ['ε'], kind: 'setting' },
+    ...SHOWN.map((i) => ({ title: COLUMNS[i].title })),
   ];
   const bodies = entries.map(
     (entry) =>
-      html`<tbody>
+      html`<tbody data-entry="${entryKey(title, entry)}">
         ${linesOf(entry).map((line) => entryLine(line, entry))}
       </tbody> `,
   );
@@ -62,21 +84,25 @@ export function entriesTable(id: string, caption: Content, entries: readonly Ent
 function entryLine(line: Line, { rows }: Entry): Html {
   const { name, labels, beta, epsilon, cells } = line;
   const kind = line.kind === 'ours' && rows.length === 0 ? 'none' : line.kind;
-  const numbers = cells.map(({ text, spread, measured }, i) => {
+  const numbers = SHOWN.map((i) => {
+    const { text, spread, measured } = cells[i];
     const column = COLUMNS[i].quantity;
     const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
     if (!measured) return html`<td${unmasked}>${text}</td>`;
     const value = html`<data value="${csvNumber(column, measured.value)}">${text}</data>`;
     if (spread === undefined) return html`<td${unmasked}>${value}</td>`;
-    if (measured.std === undefined) return html`<td${unmasked}>${value}<br>${spread}</td>`;
+    if (measured.std === undefined)
+      return html`<td${unmasked}>${value} <span class="spread">${spread}</span></td>`;
     const std = csvNumber(column, measured.std);
-    return html`<td${unmasked}>${value}<br><data class="spread" value="${std}">${spread}</data></td>`;
+    return html`<td${unmasked}>${value} <data class="spread" value="${std}">${spread}</data></td>`;
   });
   const label = labels.map((text) => html`<br /><small>${text}</small>`);
   return html`<tr class="${kind}">
-    <th scope="row">${name}${label}</th>
-    <td>${perLayer(beta)}</td>
-    <td>${perLayer(epsilon)}</td>
+    <th scope="row">
+      ${name}${label}${beta !== '' && beta !== '–' && html`<small class="narrow"><br />β&nbsp;${beta}, ε&nbsp;${epsilon}</small>`}
+    </th>
+    <td class="setting">${perLayer(beta)}</td>
+    <td class="setting">${perLayer(epsilon)}</td>
     ${numbers}
   </tr> `;
 }
@@ -90,7 +116,7 @@ function perLayer(numbers: string): Content {
 export function gridTable(id: string, caption: Content, { columns, rows }: Grid): Html {
   const cell = ({ text, value }: GridCell): Content =>
     value === undefined
-      ? text.split('\n').map((line, i) => (i === 0 ? line : html`<br /><small>${line}</small>`))
+      ? text.split('\n').map((line, i) => (i === 0 ? line : html` <small>${line}</small>`))
       : html`<data value="${value}">${text}</data>`;
   const body = rows.map(([first, ...rest]) => {
     const others = rest.map((one, i) => {

@@ -7,7 +7,9 @@ import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
 import { plotFigures } from './plotFigures.js';
 import type { Plot } from './plots.js';
-import type { Section } from './section.js';
+import { prose } from './prose.js';
+import { noiseVerdict } from '../verdict.js';
+import { folded, type Section } from './section.js';
 
 export function noiseSection(
   id: string,
@@ -21,17 +23,22 @@ export function noiseSection(
   return {
     id,
     title,
+    isNarrow: true,
     body: [
-      gridTable(
-        `${id}-table`,
-        html`Random distortions that are classified wrongly, in percent.
-          <small>${printable(folder)}</small>`,
-        noiseGrid(rows, { regular, bang }, quoted),
-      ),
-      html`<div class="notes">
-        ${noiseSentences(rows, result).map((line) => html`<p>${line}</p> `)}
-      </div>`,
+      html`<p>${prose(noiseVerdict(result).sentence)} <small>${printable(folder)}</small></p>`,
       plotFigures(name, plots),
+      folded(
+        `${id}-table`,
+        html`<b>The last stage</b>, in a table`,
+        gridTable(
+          `${id}-table`,
+          'Random distortions that are classified wrongly, in percent.',
+          noiseGrid(rows, { regular, bang }, quoted),
+        ),
+        html`<div class="notes">
+          ${noiseSentences(rows, result).map((line) => html`<p>${prose(line)}</p> `)}
+        </div>`,
+      ),
     ],
   };
 }

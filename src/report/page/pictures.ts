@@ -1,11 +1,11 @@
 import { encode } from 'fast-png';
-import type { ImageShape } from '../../metrics/pass.js';
+import type { ImageSize } from '../../data/shapes.js';
 
 /** Grey: no perturbation. */
 const MIDDLE = 128;
 
 /** An image as a `data:` address. */
-export function pictureOf(pixels: Uint8Array, { height, width, channels }: ImageShape): string {
+export function pictureOf(pixels: Uint8Array, { height, width, channels }: ImageSize): string {
   const png = encode({ width, height, channels, depth: 8, data: pixels });
   return `data:image/png;base64,${Buffer.from(png).toString('base64')}`;
 }

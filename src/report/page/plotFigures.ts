@@ -26,18 +26,29 @@ const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
 };
 
 /** Figures as images, so that no script in them runs and the page's style does not apply to them. */
-export function plotFigures(of: string, plots: readonly Plot[]): Html[] {
-  return plots.map(({ name, svg, csv }) => {
+export function plotFigures(of: string, plots: readonly Plot[]): Html | undefined {
+  if (plots.length === 0) return undefined;
+  const figures = plots.map(({ name, svg, csv }) => {
     const [caption, alt] = PLOT_TEXTS[name];
     const address = (type: string, text: string): string =>
       `data:${type};base64,${Buffer.from(text).toString('base64')}`;
     return html`<figure class="plot">
       <div class="box" role="group" aria-label="${alt}" tabindex="0">
-        <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" />
+        <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" ${sizeOf(svg)} />
       </div>
       <figcaption>
         ${caption} <a download="${name}.csv" href="${address('text/csv', csv)}">Data as CSV</a>
+        <button type="button" class="zoom" aria-pressed="false">Full size</button>
       </figcaption>
     </figure>`;
   });
+  return html`<div class="plots">${figures}</div>`;
+}
+
+/** The size of a figure, so that its place is kept before it is drawn. */
+function sizeOf(svg: string): Html | undefined {
+  const size = /^<svg [^>]*?width="(\d+(?:\.\d+)?)" height="(\d+(?:\.\d+)?)"/.exec(svg);
+  return size
+    ? html`width="${Math.round(Number(size[1]))}" height="${Math.round(Number(size[2]))}"`
+    : undefined;
 }

@@ -2,6 +2,7 @@ import { UserError } from '../../base/errors.js';
 import { drawFigure, NothingToDraw } from '../figure/draw.js';
 import type { FigureKindName } from '../figure/figures.js';
 import type { Collected } from './contents.js';
+import { splitEntries } from './tableSection.js';
 
 /** All except the figure of examples, which the gallery replaces. */
 export type PlotName = Exclude<FigureKindName, 'examples'>;
@@ -16,23 +17,31 @@ export interface Plot {
 export interface Plots {
   /** By the title of a table, or the folder of a sweep or study. */
   of: ReadonlyMap<string, readonly Plot[]>;
+  /** Those of runs on subsets or with other settings, by the title of their table. */
+  ofOthers: ReadonlyMap<string, readonly Plot[]>;
   /** A sentence for each damaged file, of which nothing is drawn. */
   notes: string[];
 }
+
+export const NO_PLOTS: Plots = { of: new Map(), ofOthers: new Map(), notes: [] };
 
 const OF_RUNS = ['linf', 'training', 'eta'] as const;
 
 /** Every figure for which the folders hold the data; for several seeds, the first. */
 export async function plotsOf({ parts, sweeps, studies }: Collected): Promise<Plots> {
   const of = new Map<string, readonly Plot[]>();
+  const ofOthers = new Map<string, readonly Plot[]>();
   const notes = new Set<string>();
-  for (const { title, groups } of parts) {
-    const folders = groups.flatMap((group) => group.slice(0, 1).map(({ folder }) => folder));
-    of.set(title, await drawn(OF_RUNS, folders, notes));
+  for (const { title, entries, groups } of parts) {
+    const { main, others } = splitEntries([...entries.keys()], (i) => entries[i]);
+    const foldersOf = (which: readonly number[]): string[] =>
+      which.flatMap((i) => groups[i].slice(0, 1).map(({ folder }) => folder));
+    of.set(title, await drawn(OF_RUNS, foldersOf(main), notes));
+    if (others.length > 0) ofOthers.set(title, await drawn(['linf'], foldersOf(others), notes));
   }
   for (const { folder } of sweeps) of.set(folder, await drawn(['surfaces'], [folder], notes));
   for (const { folder } of studies) of.set(folder, await drawn(['noise'], [folder], notes));
-  return { of, notes: [...notes] };
+  return { of, ofOthers, notes: [...notes] };
 }
 
 async function drawn(

@@ -6,19 +6,34 @@ import { readRegularFile } from '../../base/files.js';
 import { duration } from '../../base/progress.js';
 import { printable } from '../../base/text.js';
 import { type Content, type Html, html } from './html.js';
-import type { Section } from './section.js';
+import { entryKey, folded, type Section } from './section.js';
 import path from 'node:path';
 
 export function provenanceSection(parts: readonly CollectedPart[]): Section | undefined {
-  const body = parts.flatMap(({ entries, groups }) =>
-    groups.flatMap((group, i) => group.map((run) => provenanceOf(run, entries[i].labels))),
+  const body = parts.flatMap(({ title, entries, groups }) =>
+    groups.flatMap((group, i) =>
+      group.map((run) => provenanceOf(run, entries[i].labels, entryKey(title, entries[i]))),
+    ),
   );
   if (body.length === 0) return undefined;
-  return { id: 'provenance', title: 'Where the numbers come from', body };
+  return {
+    id: 'provenance',
+    title: 'Where the numbers come from',
+    body: folded(
+      'provenance',
+      html`<b>${body.length} ${body.length === 1 ? 'run' : 'runs'}</b>: command, engine, data and
+        configuration of each`,
+      body,
+    ),
+  };
 }
 
 /** The provenance of a run, in a box that unfolds. */
-function provenanceOf({ folder, result }: FoundRun, labels: readonly string[]): Html {
+function provenanceOf(
+  { folder, result }: FoundRun,
+  labels: readonly string[],
+  entry: string,
+): Html {
   const { name, config, weights, data } = result;
   // Results of another program may lack it.
   const made = result.provenance as typeof result.provenance | undefined;
@@ -43,7 +58,7 @@ function provenanceOf({ folder, result }: FoundRun, labels: readonly string[]): 
     <summary><b>${printable(name)}</b>${more.map((label) => `, ${label}`)}</summary>
     <dl>${rows}</dl>
     <p>Configuration, every default filled in:</p>
-    <pre tabindex="0">${stringify(config)}</pre>
+    <pre tabindex="0" data-entry="${entry}">${stringify(config)}</pre>
   </details> `;
 }
 

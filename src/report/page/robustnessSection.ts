@@ -4,7 +4,8 @@ import { atBudgetsGrids, NORM_TITLES, robustnessGrid } from '../robustness.js';
 import { comparisons } from '../tables.js';
 import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
-import type { Section } from './section.js';
+import { prose } from './prose.js';
+import { folded, type Section } from './section.js';
 
 export function robustnessSection(parts: readonly TablePart[]): Section | undefined {
   const known = parts
@@ -27,22 +28,22 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
           html`Masking in ${of}: ${blankSentence(row.masking)}. Numbers of images.`,
           maskingGrid(row.masking),
         ),
-        html`<p class="conclusion">${row.masking.conclusion}</p>`,
+        html`<p class="conclusion">${prose(row.masking.conclusion)}</p>`,
       ];
     });
     const tables = [
       grid &&
         gridTable(
           `robustness-${i}`,
-          html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in pixel
-          units).`,
+          html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in grey
+          levels).`,
           grid,
         ),
       within.map((one) =>
         gridTable(
           `within-${i}-${one.norm}`,
           html`What the strongest attacks, one after the other, leave of ${title} within budgets
-          (${NORM_TITLES[one.norm]} in pixel units), and the numbers of images that each fools
+          (${NORM_TITLES[one.norm]} in grey levels), and the numbers of images that each fools
           first.`,
           one.grid,
         ),
@@ -50,10 +51,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
       masking,
     ];
     if (known.length === 1) return [html`<h3>${title}</h3>`, tables];
-    return html`<details data-key="robustness ${title}">
-      <summary><b>${title}</b>: all attacks, masking</summary>
-      ${tables}
-    </details> `;
+    return folded(`robustness ${title}`, html`<b>${title}</b>: all attacks, masking`, tables);
   });
   // For a single network this would repeat the table below.
   const beside = known.length === 1 ? [] : comparisons(parts);
@@ -61,11 +59,13 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     beside.map(({ title, grid }, i) =>
       gridTable(
         `compared-${i}`,
-        html`${title}. “worst” is the attack that needs the smallest change on each image.`,
+        html`${prose(title)}. “worst” is the attack that needs the smallest change on each image.`,
         grid,
       ),
     ),
-    each,
+    known.length === 1
+      ? each
+      : folded('robustness', html`<b>Each network</b>: all attacks, and masking`, each),
   ];
   return { id: 'robustness', title: 'Robust accuracy and masking', body };
 }

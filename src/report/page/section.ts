@@ -6,6 +6,8 @@ export interface Section {
   id: string;
   title: string;
   body: Content;
+  /** Whether two of them fit side by side on a wide screen. */
+  isNarrow?: boolean;
 }
 
 export function list(items: readonly Content[]): Html {
@@ -21,4 +23,20 @@ export function slug(name: string): string {
     .replace(/[^a-z0-9]+/g, (other) =>
       /^[ :./-]+$/.test(other) ? '-' : `-${Buffer.from(other).toString('hex')}-`,
     );
+}
+
+/** A box that unfolds; the key says which it is when the page changes. */
+export function folded(key: string, summary: Content, ...body: Content[]): Html {
+  return html`<details data-key="${key}">
+    <summary>${summary}</summary>
+    ${body}
+  </details> `;
+}
+
+/** Names a line of a table, its run and its configuration, for the script that puts two of them side by side. */
+export function entryKey(
+  title: string,
+  { name, labels }: { name: string; labels: string[] },
+): string {
+  return JSON.stringify([title, name, ...labels]);
 }

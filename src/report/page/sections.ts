@@ -2,6 +2,7 @@ import { printable } from '../../base/text.js';
 import { type Namesake, namesApart } from '../../store/labels.js';
 import type { Collected, FoundStudy } from './contents.js';
 import type { Galleries } from './galleries.js';
+import { compareSection } from './compareSection.js';
 import { glossarySection } from './glossarySection.js';
 import { gallerySection } from './gallerySection.js';
 import { noiseSection } from './noiseSection.js';
@@ -13,6 +14,8 @@ import { sweepSection } from './sweepSection.js';
 import { tableSection } from './tableSection.js';
 import { transferSection } from './transferSection.js';
 import { unfinishedSection } from './unfinishedSection.js';
+import { verdictOf } from '../verdict.js';
+import { verdictSection } from './verdictSection.js';
 
 export interface PageContent {
   collected: Collected;
@@ -33,18 +36,36 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   );
   const sweepTitles = namesApart(sweeps).map((name) => `Sweep ${name}`);
   const studyTitles = namesApart(studies.map(studyIdentity)).map((name) => `Noise study ${name}`);
+  const robustness = robustnessSection(parts);
+  const gallery = gallerySection(galleries, parts.length > 0);
+  const verdict = verdictSection({
+    tables: parts.flatMap((part) => {
+      const found = verdictOf(part);
+      return found ? [{ verdict: found, id: slug(part.title) }] : [];
+    }),
+    sweeps: sweeps.map((of, i) => ({ of, id: sweepIds[i], title: sweepTitles[i] })),
+    studies: studies.map((of, i) => ({ of, id: studyIds[i], title: studyTitles[i] })),
+    more: [robustness, gallery].flatMap((section) => section ?? []),
+  });
   const all = [
+    verdict,
     unfinishedSection(unfinished, sweeps),
-    ...parts.map(({ title, entries }) => tableSection(title, entries, plots.of.get(title))),
-    robustnessSection(parts),
-    transferSection(transfers),
+    robustness,
+    ...parts.map((part) =>
+      tableSection(part, {
+        plots: plots.of.get(part.title) ?? [],
+        others: plots.ofOthers.get(part.title) ?? [],
+      }),
+    ),
+    gallery,
+    compareSection(parts),
     ...sweeps.map((sweep, i) =>
       sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.of.get(sweep.folder)),
     ),
     ...studies.map((study, i) =>
       noiseSection(studyIds[i], studyTitles[i], study, plots.of.get(study.folder)),
     ),
-    gallerySection(galleries, parts.length > 0),
+    transferSection(transfers),
     provenanceSection(parts),
     leftOutSection([...notes, ...plots.notes, ...galleries.notes]),
   ];

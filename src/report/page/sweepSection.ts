@@ -8,7 +8,8 @@ import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
 import { plotFigures } from './plotFigures.js';
 import type { Plot } from './plots.js';
-import { list, type Section } from './section.js';
+import { prose } from './prose.js';
+import { folded, list, type Section } from './section.js';
 
 export function sweepSection(
   id: string,
@@ -25,34 +26,41 @@ export function sweepSection(
     ...(running ? ['a process is running'] : []),
   ];
   const failed = cells.filter(({ state }) => state === 'failed');
+  const points = pointsOf(cells);
   const front = paretoLines(keys, cells);
   const trends = trendsOf(keys, cells);
   return {
     id,
     title,
+    isNarrow: true,
     body: [
       html`<p>
-        ${states.join(', ')}. ${bestOf(keys, cells).map((best) => `${best}. `)}<small
+        ${states.join(', ')}.
+        ${bestOf(keys, cells).map((best) => prose(`${best[0].toUpperCase()}${best.slice(1)}. `))}<small
           >${printable(folder)}</small
         >
       </p>`,
-      gridTable(
-        `${id}-points`,
-        html`The points of ${printable(name)}, means over seeds; the line without values is the
-        reference.`,
-        pointGrid(keys, pointsOf(cells)),
-      ),
       plotFigures(name, plots),
       trends && gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
       front.length > 0 && [
         html`<h3>Pareto front</h3>
           <p>Of accuracy and the mean L∞ that unmasked FGS needs, the most accurate first.</p>`,
-        list(front),
+        list(front.map(prose)),
       ],
       failed.length > 0 && [
         html`<h3>Failed</h3>`,
         list(failed.map(({ id: cell, error }) => html`<b>${cell}</b>: ${printable(error ?? '')}`)),
       ],
+      folded(
+        `${id}-points`,
+        html`<b>All ${points.length} points</b>, in a table`,
+        gridTable(
+          `${id}-points`,
+          html`The points of ${printable(name)}, means over seeds; the line without values is the
+          reference.`,
+          pointGrid(keys, points),
+        ),
+      ),
     ],
   };
 }

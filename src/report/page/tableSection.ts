@@ -1,19 +1,85 @@
+import type { TablePart } from '../../store/collect.js';
 import type { Entry } from '../../store/entry.js';
 import { legendOf, protocolSentences } from '../lines.js';
 import { maskingSentence } from '../masking.js';
 import { hiddenByFgs } from '../tables.js';
+import { isFull } from '../verdict.js';
 import { type Content, html } from './html.js';
 import { entriesTable } from './htmlTables.js';
 import { plotFigures } from './plotFigures.js';
 import type { Plot } from './plots.js';
-import { list, type Section, slug } from './section.js';
+import { prose } from './prose.js';
+import { folded, list, type Section, slug } from './section.js';
+
+/** The figures of a table: of the runs in it, and of those on subsets or with other settings. */
+export interface TablePlots {
+  plots: readonly Plot[];
+  others: readonly Plot[];
+}
+
+export interface SplitEntries<T> {
+  /** What was trained and measured as in the paper; if nothing was, everything. */
+  main: T[];
+  /** On subsets of the images, or with other settings. */
+  others: T[];
+  /** Published rows without a run. */
+  missing: T[];
+}
+
+/** Sets runs on subsets or with other settings apart from the rows of the paper. */
+export function splitEntries<T>(all: readonly T[], entryOf: (one: T) => Entry): SplitEntries<T> {
+  const isThere = (one: T): boolean => entryOf(one).rows.length > 0;
+  const there = all.filter(isThere);
+  const full = there.filter((one) => isFull(entryOf(one)));
+  return {
+    main: full.length > 0 ? full : there,
+    others: full.length > 0 ? there.filter((one) => !full.includes(one)) : [],
+    missing: all.filter((one) => !isThere(one)),
+  };
+}
 
 export function tableSection(
-  title: string,
-  entries: readonly Entry[],
-  plots: readonly Plot[] = [],
+  { title, entries }: TablePart,
+  { plots, others: more }: TablePlots,
 ): Section {
   const id = slug(title);
+  const { main, others, missing } = splitEntries(entries, (entry) => entry);
+  const [curves, shown] = [plots.filter(isCurve), plots.filter((plot) => !isCurve(plot))];
+  const boxes = [
+    others.length > 0 &&
+      folded(
+        `${id}-others`,
+        html`<b>On subsets of the images, or with other settings</b>: ${inBrief(others)}`,
+        entriesTable(
+          `${id}-others-table`,
+          'Each is labelled with what differs from the paper; the published rows are above.',
+          others.map((entry) => ({ ...entry, published: undefined })),
+          title,
+        ),
+        truth(others),
+        plotFigures(`${title}, on subsets or with other settings`, more),
+      ),
+    curves.length > 0 &&
+      folded(
+        `${id}-curves`,
+        html`<b>How they were trained</b>: curves`,
+        plotFigures(title, curves),
+      ),
+    missing.length > 0 &&
+      folded(
+        `${id}-missing`,
+        html`<b>Published rows without a run here</b>:
+          ${missing.map(({ published }) => published!.id).join(', ')}`,
+        entriesTable(`${id}-missing-table`, 'As published.', missing),
+      ),
+    folded(
+      `${id}-legend`,
+      'How to read the table, and how it was measured',
+      html`<div class="notes">
+        ${[...legendOf(entries), ...protocolSentences(entries)].map((line) => html`<p>${prose(line)}</p> `)}
+      </div>`,
+    ),
+  ];
   return {
     id,
     title,
@@ -21,15 +87,39 @@ export function tableSection(
       entriesTable(
         `${id}-table`,
         'Ours, published, and the difference. Click a heading to sort.',
-        entries,
+        publishedOnce(main),
+        title,
       ),
-      html`<div class="notes">
-        ${[...legendOf(entries), ...protocolSentences(entries)].map((line) => html`<p>${line}</p> `)}
+      html`<div class="beside">
+        ${plotFigures(title, shown)}
+        <div>${truth(main)}${boxes}</div>
       </div>`,
-      truth(entries),
-      plotFigures(title, plots),
     ],
   };
+}
+
+function isCurve({ name }: Plot): boolean {
+  return name === 'training' || name === 'eta';
+}
+
+/** The entries, of which only the first of each published row shows it. */
+function publishedOnce(entries: readonly Entry[]): Entry[] {
+  const seen = new Set<string>();
+  return entries.map((entry) => {
+    const id = entry.published?.id;
+    if (id === undefined || !seen.has(id)) {
+      if (id !== undefined) seen.add(id);
+      return entry;
+    }
+    return { ...entry, published: undefined };
+  });
+}
+
+function inBrief(entries: readonly Entry[]): string {
+  const names = entries.map(({ name }) => name);
+  return names.length <= 4
+    ? names.join(', ')
+    : `${names.slice(0, 3).join(', ')} and ${names.length - 3} more`;
 }
 
 /** What the FGS columns hide: in full for one experiment, in brief for several. */
@@ -39,14 +129,14 @@ function truth(entries: readonly Entry[]): Content {
   const lines = hiddenByFgs(entries)[0].slice(1);
   const body =
     sentences.length === 1
-      ? html`<p>${sentences[0]}</p>`
+      ? html`<p>${prose(sentences[0])}</p>`
       : [
           html`<p>
             In percent of the correctly classified images. A gradient is blank where the float32
             loss is exactly 0; unmasked FGS follows the gradient of the log-odds, which cannot
             underflow.
           </p>`,
-          list(lines),
+          list(lines.map(prose)),
         ];
   return html`<div class="truth">
     <h3>What FGS-Rate hides</h3>

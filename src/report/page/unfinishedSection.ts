@@ -2,7 +2,9 @@ import type { AttackName } from '../../attacks/attack.js';
 import { ATTACKS } from '../../attacks/attacks.js';
 import { printable } from '../../base/text.js';
 import type { FoundSweep, UnfinishedRun } from './contents.js';
+import { duration } from '../../base/progress.js';
 import { html } from './html.js';
+import { prose } from './prose.js';
 import { list, type Section } from './section.js';
 
 /** Runs without a result, and sweeps that are running. */
@@ -12,7 +14,7 @@ export function unfinishedSection(
 ): Section | undefined {
   const running = sweeps.filter((sweep) => sweep.running);
   if (unfinished.length + running.length === 0) return undefined;
-  const runs = unfinished.map((run) => {
+  const runs = [...running.flatMap(({ atWork }) => atWork), ...unfinished].map((run) => {
     const { folder, name, iterations, last } = run;
     const bar =
       last &&
@@ -25,19 +27,23 @@ export function unfinishedSection(
     return html`${bar}<b>${printable(name ?? folder)}</b> ${stateOf(run)}
       <small>${printable(folder)}</small>`;
   });
-  const others = running.map(({ name, cells }) => {
+  const others = running.map(({ name, cells, left }) => {
     const done = cells.filter(({ state }) => state === 'done').length;
     return html`<progress
         max="${cells.length}"
         value="${done}"
         aria-label="Cells of ${name}"
       ></progress>
-      <b>${printable(name)}</b> sweep: ${done} of ${cells.length} cells done`;
+      <b>${printable(name)}</b> sweep: ${done} of ${cells.length} cells done${leftText(left)}`;
   });
   return { id: 'at-work', title: 'Not finished', body: list([...others, ...runs]) };
 }
 
-function stateOf({ iterations, last, isTrained, attacks }: UnfinishedRun): string {
+function leftText(left: number | undefined): string {
+  return left === undefined ? '' : `, about ${prose(duration(left))} left`;
+}
+
+function stateOf({ iterations, last, isTrained, attacks, left }: UnfinishedRun): string {
   if (isTrained) {
     const done = attacks.flatMap((name) =>
       Object.hasOwn(ATTACKS, name) ? ATTACKS[name as AttackName].title : [],
@@ -48,5 +54,5 @@ function stateOf({ iterations, last, isTrained, attacks }: UnfinishedRun): strin
   const of = iterations === undefined ? '' : ` of ${iterations}`;
   const validation =
     last.validation === undefined ? '' : `, validation accuracy ${last.validation} %`;
-  return `iteration ${last.iteration}${of}, loss ${last.loss.toPrecision(3)}${validation}`;
+  return `iteration ${last.iteration}${of}, loss ${last.loss.toPrecision(3)}${validation}${leftText(left)}`;
 }

@@ -4,11 +4,11 @@ import path from 'node:path';
 import { codeOf, Interrupted, UserError } from '../../base/errors.js';
 import { didYouMean } from '../../base/nearFile.js';
 import type { Progress } from '../../base/progress.js';
-import { collectResults } from './contents.js';
+import { collectResults, type FirstSeen } from './contents.js';
 import { pageOf } from './document.js';
 import { galleriesBeside } from './galleriesBeside.js';
 import { galleryKey, NO_GALLERIES, type GalleryOptions } from './galleries.js';
-import { plotsOf } from './plots.js';
+import { NO_PLOTS, plotsOf, type Plots } from './plots.js';
 import { serve } from './serve.js';
 
 export interface ViewOptions extends GalleryOptions {
@@ -44,14 +44,21 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
     drawing = undefined;
     fresh.galleries = true;
   };
+  const seen: FirstSeen = new Map();
+  let plots: Plots = NO_PLOTS;
   const build = async (): Promise<void> => {
-    const collected = await collectResults(folders);
-    const plots = await plotsOf(collected);
+    const collected = await collectResults(folders, seen);
     const key = galleryKey(collected.parts);
     const isOld = key !== galleriesAreOf && options.perClass > 0;
-    server.show(pageOf({ collected, galleries: { ...galleries, isOld }, plots }, true));
+    const show = (): void => {
+      server.show(pageOf({ collected, galleries: { ...galleries, isOld }, plots }, true));
+    };
+    // Numbers do not wait for figures: those from before stay until they are drawn again.
+    show();
     if (!isTold) ready(server.url);
     isTold = true;
+    plots = await plotsOf(collected);
+    show();
     if (!isOld || drawing) return;
     drawing = draw(key);
     // If it fails, the wait below says so.

@@ -22,6 +22,11 @@ function element<T extends Element>(root: ParentNode, selector: string): T {
   return found;
 }
 
+/** The text of a heading in one line; in a box that is folded there is no `innerText`. */
+function textOf(head: HTMLElement): string {
+  return (head.innerText || head.textContent).replace(/\s+/g, ' ').trim();
+}
+
 function announce(text: string): void {
   element(document, '#announcer').textContent = text;
 }
@@ -81,7 +86,7 @@ function pressHeading(head: HTMLTableCellElement): void {
   else sortings.set(table.id, { column, direction: was ? 'descending' : 'ascending' });
   applySorting(table);
   const now = sortings.get(table.id);
-  const title = head.innerText.replace(/\s+/g, ' ').trim();
+  const title = textOf(head);
   announce(now ? `sorted by ${title}, ${now.direction}` : 'in the original order');
 }
 
@@ -124,12 +129,95 @@ function applyFilter(gallery: HTMLElement): void {
   element(gallery, 'output').textContent = `${shown} of ${all} shown`;
 }
 
+/** The two runs that the reader compares, by the names of the choices. */
+const comparedRuns = new Map<string, string>();
+
+/** The keys and values of a configuration as YAML with an indentation of two; items of lists as their own keys. */
+function settingsIn(yaml: string): Map<string, string> {
+  const settings = new Map<string, string>();
+  const path: string[] = [];
+  yaml.split('\n').forEach((line, i) => {
+    const found = /^( *)(?:(- .*)|([^:]+):(?: (.*))?)$/.exec(line);
+    if (!found) return;
+    const [indent, item, key, value] = [1, 2, 3, 4].map((group) => found.at(group) ?? '');
+    const depth = indent.length / 2;
+    path.length = depth;
+    const isItem = item !== '';
+    path.push(isItem ? `item ${i}` : key);
+    if (isItem) {
+      const list = path.slice(0, depth).join('.');
+      settings.set(list, `${settings.get(list) ?? ''} ${item.slice(2)}`.trim());
+    } else if (value !== '') settings.set(path.join('.'), value);
+  });
+  return settings;
+}
+
+/** Puts the numbers of two runs side by side, as far as the page has them, and what differs in their settings. */
+function compareRuns(section: HTMLElement): void {
+  const place = element<HTMLElement>(section, '.compared');
+  const chosen = [...section.querySelectorAll('select')].map((select) => {
+    const wanted = comparedRuns.get(select.name);
+    if (wanted !== undefined && [...select.options].some(({ value }) => value === wanted)) {
+      select.value = wanted;
+    }
+    const key = CSS.escape(select.value);
+    return {
+      name: select.selectedOptions[0].text,
+      body: document.querySelector<HTMLTableSectionElement>(`tbody[data-entry="${key}"]`),
+      config: document.querySelector(`pre[data-entry="${key}"]`)?.textContent ?? '',
+    };
+  });
+  const table = document.createElement('table');
+  const line = (texts: readonly string[], head: boolean): void => {
+    const row = (
+      head ? table.createTHead() : (table.tBodies.item(0) ?? table.createTBody())
+    ).insertRow();
+    texts.forEach((text, i) => {
+      const isHead = head || i === 0;
+      const cell = document.createElement(isHead ? 'th' : 'td');
+      if (isHead) cell.setAttribute('scope', head ? 'col' : 'row');
+      cell.textContent = text;
+      row.append(cell);
+    });
+  };
+  const [a, b] = chosen;
+  line(['what', a.name, b.name, 'B − A'], true);
+  const heads = [...(a.body?.closest('table')?.tHead?.rows[0].cells ?? [])];
+  heads.forEach((head, column) => {
+    if (column === 0) return;
+    const cells = [a, b].map(({ body }) => body?.rows[0].cells[column].querySelector('data'));
+    const texts = cells.map((cell) => cell?.textContent ?? '–');
+    if (cells.every((cell) => !cell)) return;
+    const digits = texts[0].split('.')[1]?.length ?? 0;
+    const by = cells.every(Boolean) ? Number(cells[1]!.value) - Number(cells[0]!.value) : NaN;
+    const difference = Number.isNaN(by) ? '–' : `${by > 0 ? '+' : ''}${by.toFixed(digits)}`;
+    line([textOf(head), ...texts, difference], false);
+  });
+  const settings = [a, b].map(({ config }) => settingsIn(config));
+  for (const key of new Set(settings.flatMap((one) => [...one.keys()]))) {
+    const [was, is] = settings.map((one) => one.get(key) ?? '–');
+    if (was !== is) line([key, was, is, ''], false);
+  }
+  place.replaceChildren(table);
+}
+
+/** Says of each table in a box whether it is wider than the box. */
+const boxSizes = new ResizeObserver((changes) => {
+  for (const { target } of changes) {
+    target.classList.toggle('scrolls', target.scrollWidth > target.clientWidth + 1);
+  }
+});
+
 /** Applies the reader's choices to new content. */
 function prepare(root: ParentNode): void {
   for (const table of root.querySelectorAll<HTMLTableElement>('table[data-sort]')) {
     if (sortings.has(table.id)) applySorting(table);
   }
   for (const gallery of root.querySelectorAll<HTMLElement>('.gallery')) applyFilter(gallery);
+  const comparison =
+    root.querySelector<HTMLElement>('#compare') ?? document.getElementById('compare');
+  if (comparison) compareRuns(comparison);
+  for (const box of root.querySelectorAll<HTMLElement>('.box:has(> table)')) boxSizes.observe(box);
   for (const details of root.querySelectorAll('details')) {
     details.open = unfolded.has(details.dataset.key ?? '');
   }
@@ -139,10 +227,18 @@ document.addEventListener('click', ({ target }) => {
   const head =
     target instanceof Element && target.closest<HTMLTableCellElement>('th:has(> button)');
   if (head) pressHeading(head);
+  const zoom = target instanceof Element && target.closest<HTMLButtonElement>('.zoom');
+  if (zoom) zoom.ariaPressed = String(zoom.closest('.plot')!.classList.toggle('full'));
 });
 
 document.addEventListener('change', ({ target }) => {
   if (!(target instanceof HTMLSelectElement)) return;
+  const comparison = target.closest<HTMLElement>('#compare');
+  if (comparison) {
+    comparedRuns.set(target.name, target.value);
+    compareRuns(comparison);
+    return;
+  }
   const gallery = target.closest<HTMLElement>('.gallery');
   if (!gallery) return;
   chosenIn(gallery).set(target.name, target.value);
@@ -176,6 +272,8 @@ function take(text: string): void {
   const sections = sectionsIn(fresh);
   const main = element<HTMLElement>(document, 'main');
   const old = sectionsIn(document);
+  const read = sectionRead();
+  const top = read?.getBoundingClientRect().top;
   for (const [id, section] of old) if (!sections.has(id)) section.remove();
   let before: Element | null = null;
   for (const [id, section] of sections) {
@@ -204,7 +302,24 @@ function take(text: string): void {
   for (const selector of ['#contents', '.summary', 'h1']) {
     element(document, selector).replaceWith(element(fresh, selector));
   }
+  const same = read && document.getElementById(read.id);
+  if (same) scrollBy({ top: same.getBoundingClientRect().top - top!, behavior: 'instant' });
   document.title = fresh.title;
+}
+
+/** The section that is read: that of the focus, or the one of which most is to be seen. */
+function sectionRead(): HTMLElement | undefined {
+  const sections = [...sectionsIn(document).values()];
+  const seen = (section: HTMLElement): number => {
+    const { top, bottom } = section.getBoundingClientRect();
+    const height = Math.min(bottom, innerHeight) - Math.max(top, 0);
+    return height > 0 && section.contains(document.activeElement) ? Infinity : height;
+  };
+  const most = sections.reduce<HTMLElement | undefined>(
+    (best, one) => (best && seen(best) >= seen(one) ? best : one),
+    undefined,
+  );
+  return scrollY > 0 ? most : undefined;
 }
 
 /** How far each table is scrolled in its box. */
@@ -225,6 +340,8 @@ function pathTo(target: Element): string {
 }
 
 function follow(live: HTMLElement): void {
+  // `take` keeps the reader's place, also where the browser would not: what is read may be replaced.
+  document.documentElement.style.overflowAnchor = 'none';
   const events = new EventSource('events');
   let version: string | undefined;
   events.addEventListener('page', (event: MessageEvent<string>) => {

@@ -1,0 +1,47 @@
+import type { CollectedPart } from '../../store/collect.js';
+import { html } from './html.js';
+import { entryKey, folded, type Section } from './section.js';
+
+/**
+ * Two runs side by side, as `bang diff` shows them: the reader chooses, and the script fills the table from the
+ * numbers and configurations on the page. Undefined if there are not two.
+ */
+export function compareSection(parts: readonly CollectedPart[]): Section | undefined {
+  const options = parts.flatMap(({ title, entries }) =>
+    entries
+      .filter(({ rows }) => rows.length > 0)
+      .map((entry) => ({
+        key: entryKey(title, entry),
+        text: [entry.name, ...entry.labels].join(', '),
+      })),
+  );
+  if (options.length < 2) return undefined;
+  const choice = (name: string, chosen: number) =>
+    html`<label
+      >${name.toUpperCase()}
+      <select name="${name}">
+        ${options.map(
+          ({ key, text }, i) =>
+            html`<option value="${key}" ${i === chosen && html` selected`}>${text}</option>`,
+        )}
+      </select></label
+    > `;
+  return {
+    id: 'compare',
+    title: 'Two runs side by side',
+    body: [
+      folded(
+        'compare',
+        html`<b>Choose two</b> of the ${options.length}: their numbers, and what differs in their
+          configurations`,
+        html`<form class="filter compare" aria-label="Which runs are compared">
+            ${choice('a', 0)}${choice('b', 1)}
+          </form>
+          <div class="box compared" tabindex="0" role="group" aria-label="The two runs"></div>
+          <noscript
+            ><p>This needs scripts; <code>bang diff A B</code> shows the same.</p></noscript
+          >`,
+      ),
+    ],
+  };
+}

@@ -1,0 +1,232 @@
+import { signed } from '../base/text.js';
+import { isBang, type Config } from '../config/experiment.js';
+import {
+  compareStanding,
+  misleads,
+  standingOf,
+  tellingBudget,
+  type Comparison,
+  type Standing,
+} from '../metrics/verdict.js';
+import type { CollectedPart } from '../store/collect.js';
+import type { Entry } from '../store/entry.js';
+import type { NoiseResult } from '../store/noise.js';
+import type { TableQuantity } from '../metrics/quantities.js';
+import { publishedNoise } from '../paper/published.js';
+import { bestOf, pointsOf, shortKeys, type SweepCell } from '../sweep/summary.js';
+import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
+
+/** How a network was trained, as far as its config or its row in the paper tells. */
+export type Training = 'regular' | 'BANG' | 'augmented';
+
+export interface Judged {
+  entry: Entry;
+  training: Training;
+  standing: Standing;
+}
+
+/** What is left of the networks of a table, and what that says. */
+export interface TableVerdict {
+  title: string;
+  judged: Judged[];
+  /** L∞ in grey levels; null: any. */
+  budget: number | null;
+  /** The verdict in a few words. */
+  headline: string;
+  sentences: string[];
+}
+
+/**
+ * The verdict on a table. If robust accuracy is known of some of its networks, it is on these, else on all that
+ * were attacked; undefined if none was.
+ */
+export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdict | undefined {
+  const known = entries.flatMap((entry, i) =>
+    entry.rows.length === 0
+      ? []
+      : [{ entry, training: trainingOf(entry, groups[i][0]?.result.config) }],
+  );
+  const robust = known.filter(({ entry }) => entry.rows.every(({ robustness }) => robustness));
+  const chosen = robust.length > 0 ? robust : withoutSubsets(known);
+  const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
+  const judged = chosen
+    .map((one): Judged => ({ ...one, standing: standingOf(one.entry.rows, budget) }))
+    .filter(({ standing: { fgs, unmasked, worst } }) =>
+      [fgs, unmasked, worst].some((x) => x !== undefined),
+    );
+  if (judged.length === 0) return undefined;
+  return { title, judged, budget, ...wordsOf(judged, budget) };
+}
+
+/** Only what was measured as in the paper, if anything was. */
+function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly T[] {
+  const full = all.filter(({ entry }) => isFull(entry));
+  return full.length > 0 ? full : all;
+}
+
+/** Whether an entry was trained and measured as in the paper, rather than on a subset or with other settings. */
+export function isFull({ labels, departs, rows }: Entry): boolean {
+  return rows.length > 0 && labels.length === 0 && departs !== true;
+}
+
+function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {
+  const training = config?.training;
+  if (training && !isBang({ training }) && training.augment) return 'augmented';
+  if (training) return isBang({ training }) ? 'BANG' : 'regular';
+  return beta !== '' || (published?.beta ?? null) !== null ? 'BANG' : 'regular';
+}
+
+function wordsOf(
+  judged: readonly Judged[],
+  budget: number | null,
+): Pick<TableVerdict, 'headline' | 'sentences'> {
+  const of = (training: Training): Judged[] => judged.filter((one) => one.training === training);
+  const bang = of('BANG');
+  // With several regular trainings, the first in the paper's order, of which the training is known.
+  const regular = of('regular').find(({ entry }) => entry.seeds.length > 0) ?? of('regular').at(0);
+  const subject = bang.length > 0 ? bang : judged;
+  const misled = subject.filter(({ standing }) => misleads(standing)).length;
+  const compared =
+    regular && budget !== null
+      ? bang.flatMap(({ standing }) => compareStanding(standing, regular.standing) ?? [])
+      : [];
+  const who = bang.length === 0 ? 'this training' : 'BANG';
+  return {
+    headline: headlineOf(compared, misled > 0, bang.length > 0 ? 'BANG' : undefined),
+    sentences: [
+      ...leftSentence(subject, who, budget),
+      ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
+      ...(budget === null
+        ? [
+            'FGS and FGS unmasked alone do not tell how robust a network is: evaluate with stronger attacks, such as apgd or pgd and square.',
+          ]
+        : []),
+    ],
+  };
+}
+
+function headlineOf(
+  compared: readonly Comparison[],
+  isMisled: boolean,
+  who: 'BANG' | undefined,
+): string {
+  const says = isMisled ? 'what FGS says of it is masking' : '';
+  if (compared.length === 0) {
+    if (isMisled)
+      return `FGS misleads${who === undefined ? '' : ' about BANG'}: its gradients are masked`;
+    return 'FGS says what unmasked FGS says: little is masked';
+  }
+  const all = (...wanted: Comparison[]): boolean => compared.every((one) => wanted.includes(one));
+  const verdict = all('less')
+    ? 'BANG is less robust than regular training'
+    : all('as much', 'less')
+      ? 'BANG is no more robust than regular training'
+      : all('more')
+        ? 'BANG is more robust than regular training'
+        : 'BANG is not always more robust than regular training';
+  if (says === '') return verdict;
+  return all('more') ? `${verdict}, but far less than FGS says` : `${verdict}: ${says}`;
+}
+
+/** `FGS leaves 93.2 to 97.7 %`. */
+function rangeOf(judged: readonly Judged[], of: 'fgs' | 'unmasked' | 'worst'): string | undefined {
+  const values = judged.flatMap(({ standing }) => standing[of] ?? []);
+  if (values.length === 0) return undefined;
+  const [least, most] = [Math.min(...values), Math.max(...values)].map((x) => x.toFixed(1));
+  return least === most ? `${most} %` : `${least} to ${most} %`;
+}
+
+function leftSentence(judged: readonly Judged[], who: string, budget: number | null): string[] {
+  const [fgs, unmasked, worst] = (['fgs', 'unmasked', 'worst'] as const).map((of) =>
+    rangeOf(judged, of),
+  );
+  const within = budget === null ? 'At any L∞' : `At L∞ ≤ ${budget} grey levels`;
+  const parts = [
+    ...(fgs === undefined ? [] : [`FGS says that ${fgs} of all test images withstand`]),
+    ...(unmasked === undefined
+      ? []
+      : [`FGS along a gradient that cannot underflow leaves ${unmasked}`]),
+    ...(worst === undefined ? [] : [`the worst attack leaves ${worst}`]),
+  ];
+  return parts.length === 0 ? [] : [`${within}, of ${who}: ${parts.join('; ')}.`];
+}
+
+function besideSentence(bang: readonly Judged[], regular: Judged, budget: number | null): string[] {
+  const key = budget === null ? 'unmasked' : 'worst';
+  const [ours, theirs] = [rangeOf(bang, key), rangeOf([regular], key)];
+  if (ours === undefined || theirs === undefined) return [];
+  const attack = budget === null ? 'FGS unmasked' : 'the worst attack';
+  const says = rangeOf([regular], 'fgs');
+  const fgs = says === undefined ? '' : ` (FGS: ${says})`;
+  return [`Of regular training, ${attack} leaves ${theirs}${fgs}.`];
+}
+
+/** A noise study in a few words, and in a sentence: at the σ that the paper quotes, else at the largest. */
+export function noiseVerdict({ rows, config }: NoiseResult): {
+  headline: string;
+  sentence: string;
+} {
+  const quoted = config.published && publishedNoise(config.published);
+  const row = rows.find(({ sigma }) => sigma === quoted?.sigma) ?? rows.at(-1)!;
+  const { regular, bang } = row.networks;
+  const { value, overImages } = row.difference;
+  const within = Math.abs(value) <= 2 * (overImages ?? 0);
+  const headline = within
+    ? 'BANG withstands random noise as well as regular training'
+    : `BANG withstands random noise ${value < 0 ? 'better' : 'less well'} than regular training`;
+  const error = overImages === null ? '' : ` ± ${overImages.toFixed(1)}`;
+  const paper =
+    quoted?.sigma === row.sigma
+      ? `; the paper has ${quoted.regularPercent} % and ${quoted.bangPercent} %`
+      : '';
+  return {
+    headline,
+    sentence: `Noise of σ ${row.sigma} grey levels misleads regular training on ${regular.rate.toFixed(1)} % of the distorted images and BANG on ${bang.rate.toFixed(1)} %, a difference of ${signed(value, 1)}${error} points${paper}.`,
+  };
+}
+
+/** A sweep in a few words, and in sentences: how its points stand to the reference, and what its keys explain. */
+export function sweepVerdict(
+  keys: readonly string[],
+  cells: readonly SweepCell[],
+): { headline: string; sentences: string[] } {
+  const points = pointsOf(cells).filter(({ reference, rows }) => !reference && rows.length > 0);
+  const done = cells.filter(({ state }) => state === 'done').length;
+  if (points.length === 0)
+    return { headline: `No point of ${cells.length} cells is done yet`, sentences: [] };
+  const names = shortKeys(keys).join(' and ');
+  const trends = trendsOf(keys, cells)?.trends ?? [];
+  const trend = (wanted: TableQuantity) => trends.find(({ quantity }) => quantity === wanted);
+  const [accuracy, linf] = [trend('accuracy'), trend('fgs_unmasked_linf')];
+  const above = (one: Trend | undefined, what: string): string[] =>
+    one?.reference === undefined
+      ? []
+      : [
+          `${what} than the reference (${one.reference.value.toFixed(2)}): ${one.reference.above} of ${one.points} points`,
+        ];
+  const compared = [
+    ...above(accuracy, 'A higher accuracy'),
+    ...above(linf, 'a larger mean L∞ of unmasked FGS'),
+  ];
+  const explained = linf?.explained;
+  const headline =
+    explained === undefined
+      ? `${done} of ${cells.length} cells are done`
+      : isScatter(explained)
+        ? `${names} hardly decide the L∞ that unmasked FGS needs`
+        : `${names} decide much of the L∞ that unmasked FGS needs`;
+  return {
+    headline,
+    sentences: [
+      ...(compared.length === 0 ? [] : [`${compared.join('; ')}.`]),
+      ...(explained === undefined
+        ? []
+        : [
+            `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of the variance of that L∞${isScatter(explained) ? '; the rest is scatter, as between seeds' : ''}.`,
+          ]),
+      ...bestOf(keys, cells)
+        .map((best) => `${best[0].toUpperCase()}${best.slice(1)}.`)
+        .slice(0, explained === undefined ? 2 : 0),
+    ],
+  };
+}

@@ -1,0 +1,115 @@
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { packageRoot } from '#bang/base/files.js';
+import { makeRandom } from '#bang/base/random.js';
+import {
+  commonBudgets,
+  compareStanding,
+  misleads,
+  standingOf,
+  tellingBudget,
+} from '#bang/metrics/verdict.js';
+import { collectResults } from '#bang/report/page/contents.js';
+import { verdictOf } from '#bang/report/verdict.js';
+import { readPerImage, linfValues } from '#bang/store/perImage.js';
+import { readCsv } from '../fixtures.js';
+import { attackWith, rowWith } from '../report/entries.js';
+
+const results = (...parts: string[]): string => path.join(packageRoot, 'results', ...parts);
+
+describe('what is left of a network', () => {
+  it('is what the lines of per-image.csv say, within a budget and without one', async () => {
+    const { parts } = await collectResults([results('robustness', 'lenet-b1', 'seed-1')]);
+    const [[{ folder, result }]] = parts[0].groups.filter((group) => group.length > 0);
+    const lines = readPerImage(folder, result.row)!;
+    const right = lines.filter(({ label, predicted }) => label === predicted);
+    const left = (attack: 'fgs' | 'fgs-unmasked', budget: number): number => {
+      const [linf] = linfValues(right, attack);
+      return (100 * linf.filter((value) => !(value <= budget)).length) / lines.length;
+    };
+    for (const budget of [8, 32, 77]) {
+      expect(standingOf([result.row], budget)).toMatchObject({
+        images: 1000,
+        fgs: left('fgs', budget),
+        unmasked: left('fgs-unmasked', budget),
+      });
+    }
+    const any = standingOf([result.row], null);
+    expect(any.fgs).toBeCloseTo(left('fgs', 255), 10);
+    expect(any.unmasked).toBeCloseTo(left('fgs-unmasked', 255), 10);
+    expect(any.worst).toBeUndefined();
+    expect(misleads(any)).toBe(true);
+  });
+
+  it('is compared at the middle of the budgets that all have', () => {
+    const row = (budgets: number[]) => rowWith({ robustness: { budgets, attacks: {} } });
+    expect(commonBudgets([row([1, 2, 4]), row([2, 4, 8])])).toEqual([2, 4]);
+    expect(tellingBudget([row([8, 16, 32, 64, 77]), row([8, 16, 32, 64, 77])])).toBe(32);
+    expect(tellingBudget([row([1]), rowWith()])).toBeNull();
+    expect(tellingBudget([])).toBeNull();
+  });
+
+  it('counts as different only beyond what drawing the images again would change', () => {
+    const random = makeRandom(1, 'standing', 0);
+    const images = 1000;
+    const drawn = (share: number): number =>
+      (100 *
+        Array.from({ length: images }, () => +(random.uniform() < share)).reduce((a, b) => a + b)) /
+      images;
+    const standing = (worst: number) => ({ images, accuracy: 99, budget: 32, worst });
+    const compared = (a: number, b: number) =>
+      Array.from({ length: 400 }, () => compareStanding(standing(drawn(a)), standing(drawn(b))));
+    // Two standard errors: 4.6 % of draws from the same share are outside.
+    const chance = compared(0.3, 0.3).filter((one) => one !== 'as much').length / 400;
+    expect(chance).toBeGreaterThan(0.015);
+    expect(chance).toBeLessThan(0.09);
+    expect(new Set(compared(0.5, 0.3))).toEqual(new Set(['more']));
+    expect(new Set(compared(0.1, 0.3))).toEqual(new Set(['less']));
+    expect(compareStanding(standing(3), { ...standing(3), worst: undefined })).toBeUndefined();
+  });
+});
+
+describe('the verdict on a table', () => {
+  it('of committed results is on robust accuracy, with the numbers of robustness.csv', async () => {
+    const { parts } = await collectResults([results('robustness'), results('table1')]);
+    const [mnist, cifar] = parts.map((part) => verdictOf(part)!);
+    expect([mnist.budget, cifar.budget]).toEqual([32, 4]);
+    expect(mnist.headline).toBe(
+      'BANG is less robust than regular training: what FGS says of it is masking',
+    );
+    expect(cifar.headline).toMatch(/^BANG is not always more robust than regular training: /);
+    const worst = readdirSync(results('robustness'))
+      .filter((name) => /^lenet-b[02345]$/.test(name))
+      .map((name) => {
+        const lines = readCsv(results('robustness', name, 'seed-1', 'robustness.csv'));
+        return Number(
+          lines.find(({ attack, budget }) => attack === 'worst' && budget === '32')!
+            .robust_accuracy,
+        );
+      });
+    expect(mnist.sentences.join(' ')).toContain(
+      `the worst attack leaves ${Math.min(...worst).toFixed(1)} to ${Math.max(...worst).toFixed(1)} %`,
+    );
+  });
+
+  it('without stronger attacks says what FGS hides, and that this decides nothing', async () => {
+    const { parts } = await collectResults([results('table1')]);
+    const verdict = verdictOf(parts[0])!;
+    expect(verdict.budget).toBeNull();
+    expect(verdict.headline).toBe('FGS misleads about BANG: its gradients are masked');
+    expect(verdict.sentences.at(-1)).toContain('evaluate with stronger attacks');
+  });
+
+  it('of one regular network is on that alone, and there is none without attacks', async () => {
+    const { parts } = await collectResults([results('table1', 'lenet-r0')]);
+    expect(verdictOf(parts[0])!.headline).toBe('FGS says what unmasked FGS says: little is masked');
+    const [part] = parts;
+    const rows = [rowWith({ attacks: {} })];
+    const entries = part.entries.map((entry) =>
+      entry.rows.length > 0 ? { ...entry, rows } : entry,
+    );
+    expect(verdictOf({ ...part, entries })).toBeUndefined();
+    expect(standingOf([rowWith({ attacks: { fgs: attackWith(0) } })], null).fgs).toBeDefined();
+  });
+});
