@@ -155,7 +155,7 @@ describe('bang setup tensorflow says in a sentence', () => {
 
   it('that another cannot be made', async () => {
     const message =
-      /engine: expected tensorflow, found "tensorflo", did you mean tensorflow\? \(see bang setup --help\)/;
+      /engine: expected webgpu or tensorflow, found "tensorflo", did you mean tensorflow\? \(see bang setup --help\)/;
     expectRefusal(await bangInside(['setup', 'tensorflo']), message);
   });
 });
