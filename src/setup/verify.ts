@@ -55,7 +55,7 @@ async function checkWebgpu(folder: string): Promise<CheckedWebgpu> {
     const gpu = await stepSeconds();
     // The best of those that compute on the CPU.
     await startEngine({ engine: 'native' }).catch(() => startEngine({ engine: 'wasm' }));
-    faster = (await stepSeconds()) / gpu;
+    faster = (await stepSeconds()).seconds / gpu.seconds;
   }
   return { gpu: nameOf(adapter), software, faster, difference };
 }
