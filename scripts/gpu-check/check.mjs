@@ -1,8 +1,9 @@
 // What scripts/gpu-check.sh runs: node check.mjs WORK OUT. A step that fails is recorded, and the others go on.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { first } from './idx.mjs';
 
 const [work, out] = process.argv.slice(2);
 const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
@@ -41,6 +42,19 @@ function part(name, work) {
     results[name] = { failed: error.message };
     note(`${name}: FAILED: ${error.message}`);
   }
+}
+
+/** The folder of a data set; in a rehearsal with a few of its images. */
+function imagesOf(data) {
+  const folder = path.join(work, 'cache', 'parts', data);
+  if (!tiny) return folder;
+  const few = path.join(work, 'few', data);
+  mkdirSync(few, { recursive: true });
+  for (const file of readdirSync(folder)) {
+    const rank = Number(/idx(\d)/.exec(file)[1]);
+    writeFileSync(path.join(few, file), first(readFileSync(path.join(folder, file)), rank, 60));
+  }
+  return few;
 }
 
 const nvidia = spawnSync(
@@ -101,7 +115,7 @@ for (const [row, data, settings] of rows) {
     mkdirSync(path.dirname(folder), { recursive: true });
     const set = ['evaluation.pass=false', ...settings].flatMap((each) => ['--set', each]);
     const args = [bang, 'run', path.join(root, 'configs', `${row}.yaml`), '--engine', 'webgpu'];
-    const where = ['--data-dir', path.join(work, 'cache', 'parts', data), '--out', folder];
+    const where = ['--data-dir', imagesOf(data), '--out', folder];
     const { seconds } = node([...args, ...where, ...set], 240);
     const { row: numbers, provenance } = JSON.parse(
       readFileSync(path.join(folder, 'result.json'), 'utf8'),

@@ -18,6 +18,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import zlib from 'node:zlib';
 import { cacheFolder } from '../../dist/base/cacheFolder.js';
+import { first } from './idx.mjs';
 
 const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 const out = path.join(root, 'build', 'gpu-check');
@@ -109,15 +110,6 @@ function cache(to) {
   for (const file of ['package.json', 'index.js', path.join('dist', 'linux-x64', 'dawn.node')]) {
     cpSync(path.join(from, inside, file), path.join(to, inside, file), { recursive: true });
   }
-}
-
-/** The first images or labels of an IDX file. */
-function first(bytes, rank, count) {
-  const header = 4 + 4 * rank;
-  const each = (bytes.length - header) / bytes.readUInt32BE(4);
-  const some = Buffer.from(bytes.subarray(0, header + each * count));
-  some.writeUInt32BE(count, 4);
-  return some;
 }
 
 /** The Vulkan loader, where the machine has none. */
