@@ -6,6 +6,9 @@ const script = process.env.npm_lifecycle_event;
 /** What computes on this machine: without a compiler there are no native kernels, nor tests of them. */
 const OWN = kernelFiles().length > 0 ? 'native' : 'wasm';
 
+/** The engine under test: in `npm run test:tensorflow` and `test:webgpu` the one that they are named after. */
+const ENGINE = /^test:(tensorflow|webgpu)$/.exec(script ?? '')?.[1] ?? OWN;
+
 /** What the kernels of native/ compute, which is tested as compiled for the machine and to WebAssembly. */
 const KERNELS = [
   ...['block', 'border', 'kernels', 'noise', 'parity'].map((name) => `test/engine/${name}.test.ts`),
@@ -16,8 +19,8 @@ const KERNELS = [
 
 export default defineConfig({
   test: {
-    // What takes minutes, or needs a browser or `bang setup tensorflow` before, has commands of its own.
-    exclude: ['browser', 'long', 'mutations', 'tensorflow']
+    // What takes minutes, or needs a browser or `bang setup` before, has commands of its own.
+    exclude: ['browser', 'long', 'mutations', 'tensorflow', 'webgpu']
       .filter((name) => script !== `test:${name}`)
       .map((name) => `test/${name}/**`),
     projects: [
@@ -26,7 +29,7 @@ export default defineConfig({
         test: {
           name: 'bang',
           include: ['test/**/*.test.ts'],
-          env: { BANG_TEST_ENGINE: script === 'test:tensorflow' ? 'tensorflow' : OWN },
+          env: { BANG_TEST_ENGINE: ENGINE },
         },
       },
       // Of the scripts, only `npm test` tests these kernels, too.

@@ -9,7 +9,7 @@ import { loadData } from '#bang/data/load.js';
 import { networkFor } from '#bang/experiment/training.js';
 import { disposeWeights, zeroWeights } from '#bang/model/parameters.js';
 import { multiplications } from '#bang/setup/speed.js';
-import { addBatch } from '#bang/training/log.js';
+import { addBatch, valuesOf } from '#bang/training/log.js';
 import { trainingOrder } from '#bang/training/order.js';
 import { learningRateAt } from '#bang/training/schedule.js';
 import { applyGradients, computeGradients, dropoutMasks } from '#bang/training/step.js';
@@ -44,7 +44,7 @@ export async function steps(name, options) {
       const metrics = computeGradients(network, weights, gradients, images, { bang, masks });
       const rate = learningRateAt(settings.learningRate, iteration);
       applyGradients(weights, velocities, gradients, { ...settings, rate });
-      addBatch(interval, metrics);
+      addBatch(interval, valuesOf(metrics)());
     });
     state.iteration++;
   };

@@ -6,10 +6,12 @@ import {
   kernelBinding,
   startEngine,
   tensorFlowInstalled,
+  webgpuInstalled,
   type Engine,
   type EngineChoice,
 } from '../engine/engine.js';
 import { forwardSpeed } from '../setup/speed.js';
+import { SETUP_COMMAND as SETUP_WEBGPU, webgpuFolder } from '../engine/webgpu/installation.js';
 import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { processors } from '../base/processors.js';
@@ -54,6 +56,7 @@ export const doctorCommand: CommandModule<object, DoctorArguments> = {
         : `, ${percent(forward, peak)} of the ${(peak / 1e9).toFixed(0)} that multiply-adds alone reach`;
     print('speed', `LeNet forward ${gigaflops(forward)}${share}`);
     const advice = advices(engine, usable);
+    print('webgpu', await webgpuState(engine, options));
     print('tensorflow', await tensorFlowState(engine, options));
     for (const name of FETCHED_NAMES) print('data', `${name}: ${await dataState(name)}`);
     for (const line of advice) print('advice', line);
@@ -67,6 +70,24 @@ async function dataState(name: FetchedName): Promise<string> {
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return error.message;
+  }
+}
+
+/** Whether WebGPU is set up, on what, why it is or is not chosen, and, if another engine is in use, how fast it is. */
+async function webgpuState({ name }: Engine, options: { threads?: number }): Promise<string> {
+  const installed = webgpuInstalled();
+  if ('problem' in installed) return `${installed.problem} (${SETUP_WEBGPU})`;
+  const { version, gpu, software, faster } = installed.installation;
+  const what = `${version} for ${gpu}, in ${webgpuFolder()}`;
+  const choice = software
+    ? 'not chosen by itself, because this driver computes on the CPU'
+    : `a training step was ${faster.toFixed(1)} times as fast as on the CPU, so it is ${faster > 1 ? '' : 'not '}chosen by itself`;
+  if (name === 'webgpu') return `${what}; ${choice}`;
+  try {
+    await startEngine({ ...options, engine: 'webgpu' });
+    return `${what}; ${choice}: LeNet forward ${gigaflops(await forwardSpeed())}`;
+  } catch (error) {
+    return messageOf(error);
   }
 }
 

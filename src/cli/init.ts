@@ -130,7 +130,7 @@ model: lenet               # the network: lenet, cifar10-quick, or one of your o
 data: mnist                # the images: mnist for lenet, cifar10 for cifar10-quick
 seed: 1                    # initial weights, dropout, split, order: an integer from 0 to 4294967295
 # seeds: [1, 2, 3]         # instead of seed: a run for each, and a table of their means
-engine: auto               # auto (the best there is), tensorflow, native (C++), cpu (slow)
+engine: auto               # auto (the best there is), webgpu, tensorflow, native, wasm, cpu (slow)
 
 training:
   # from: runs/lenet-r0    # weights to begin with: a file, relative to this one, or the folder of a run;

@@ -44,5 +44,5 @@ export const runName = z
 export const engine = oneOf(ENGINE_CHOICES)
   .default('auto')
   .describe(
-    'What computes: tensorflow (after bang setup tensorflow), native (C++), cpu (plain JavaScript, slow), or auto, the best one available.',
+    'What computes: webgpu (a GPU, after bang setup webgpu), tensorflow (after bang setup tensorflow), native (C++), wasm (the same in WebAssembly), cpu (plain JavaScript, slow), or auto, the best one available.',
   );

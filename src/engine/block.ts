@@ -1,6 +1,9 @@
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { KernelBackend } from './kernels/backend.js';
+import { WebgpuBackend } from './webgpu/backend.js';
+import { ALIGNMENT } from './webgpu/device.js';
+import { copy } from './webgpu/elementwise.js';
 
 /**
  * Tensors in one block of memory, group after group, so that element-wise operations can process a
@@ -19,8 +22,12 @@ export interface Block {
 export function makeBlock(
   groups: readonly (readonly { shape: number[]; data: Float32Array }[])[],
 ): Block {
+  const device = tf.backend();
+  if (device instanceof WebgpuBackend) return onDevice(device, groups);
   if (!cpuBackend()) {
-    const views = groups.map((group) => group.map(({ shape, data }) => variableOf(data, shape)));
+    const views = groups.map((group) =>
+      group.map(({ shape, data }) => variableOf(tf.tensor(data, shape))),
+    );
     return { views, runs: views };
   }
   const count = groups.flat().reduce((sum, { data }) => sum + data.length, 0);
@@ -42,12 +49,45 @@ export function makeBlock(
     const begin = end;
     const views = group.map(({ shape, data }) => {
       memory.set(data, end);
-      return variableOf(memory.subarray(end, (end += data.length)), shape);
+      return variableOf(tf.tensor(memory.subarray(end, (end += data.length)), shape));
     });
     block.views.push(views);
-    block.runs.push([variableOf(memory.subarray(begin, end), [end - begin])]);
+    block.runs.push([variableOf(tf.tensor(memory.subarray(begin, end), [end - begin]))]);
   }
   return block;
+}
+
+/** Views begin where the device lets them, so there are zeros between them, which SGD keeps zero. */
+function onDevice(
+  backend: WebgpuBackend,
+  groups: readonly (readonly { shape: number[]; data: Float32Array }[])[],
+): Block {
+  const { device } = backend;
+  const room = (count: number) => ALIGNMENT * Math.ceil(count / ALIGNMENT);
+  const count = groups.flat().reduce((sum, { data }) => sum + room(data.length), 0);
+  const values = new Float32Array(count);
+  let end = 0;
+  const begins = groups.map((group) =>
+    group.map(({ data }) => {
+      const begin = end;
+      values.set(data, begin);
+      end += room(data.length);
+      return begin;
+    }),
+  );
+  const memory = device.upload(values);
+  const view = (begin: number, length: number, shape: number[]) =>
+    variableOf(backend.partOf(memory.subarray(begin, begin + length), shape));
+  const ends = begins.map((_, i) => begins[i + 1]?.[0] ?? count);
+  return {
+    views: groups.map((group, i) =>
+      group.map(({ shape, data }, j) => view(begins[i][j], data.length, shape)),
+    ),
+    runs: begins.map(([begin = 0], i) => [view(begin, ends[i] - begin, [ends[i] - begin])]),
+    release: () => {
+      device.release(memory);
+    },
+  };
 }
 
 export function disposeBlock({ views, runs, release }: Block): void {
@@ -61,6 +101,13 @@ export function disposeBlock({ views, runs, release }: Block): void {
  * @throws TypeError if the tensor is not in a block
  */
 export function assign(tensor: tf.Tensor, values: tf.Tensor): void {
+  const backend = tf.backend();
+  if (backend instanceof WebgpuBackend) {
+    const to = backend.values(tensor);
+    if (!to.part) throw new TypeError('this tensor is of no block');
+    copy(backend, values, to);
+    return;
+  }
   const memory = cpuBackend()?.data.get(tensor.dataId).values as Float32Array | undefined;
   if (memory) memory.set(values.dataSync());
   else if (tensor instanceof tf.Variable) tensor.assign(values);
@@ -87,8 +134,7 @@ function cpuBackend(): MathBackendCPU | undefined {
  * A variable that owns its data. `tf.variable` shares the data of its initial tensor, which would keep it
  * alive after the variable is disposed of.
  */
-function variableOf(values: Float32Array, shape: number[]): tf.Variable {
-  const initial = tf.tensor(values, shape);
+function variableOf(initial: tf.Tensor): tf.Variable {
   const variable = tf.variable(initial);
   initial.dispose();
   return variable;

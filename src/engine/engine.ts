@@ -1,4 +1,4 @@
-import { sep } from 'node:path';
+import path, { sep } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../base/errors.js';
 import { packageRoot } from '../base/files.js';
@@ -17,8 +17,18 @@ import {
   tensorflowFolder,
 } from './tensorflow/installation.js';
 import { loadWasm } from './wasm/binding.js';
+import { registerDevice, WebgpuBackend } from './webgpu/backend.js';
+import { Device } from './webgpu/device.js';
+import {
+  INSIDE,
+  type Installed as WebgpuInstalled,
+  nameOf,
+  readInstallation as readWebgpu,
+  SETUP_COMMAND as SETUP_WEBGPU,
+  webgpuFolder,
+} from './webgpu/installation.js';
 
-export const ENGINE_NAMES = ['tensorflow', 'native', 'wasm', 'cpu'] as const;
+export const ENGINE_NAMES = ['webgpu', 'tensorflow', 'native', 'wasm', 'cpu'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /** The accepted choices; `auto` selects the best available engine. */
@@ -55,8 +65,8 @@ const REMEDY = `install ${COMPILER}, then: ${BUILD}`;
 const registered = new Set<EngineName>();
 
 /**
- * Chooses the engine for this process and makes tfjs use it. `auto` chooses `tensorflow` if it is set
- * up for a GPU and finds one, else `native` if its kernels are built, else `wasm`.
+ * Chooses the engine for this process and makes tfjs use it. `auto` chooses `webgpu` or
+ * `tensorflow` if it is set up for a GPU and finds one, else `native` if its kernels are built, else `wasm`.
  *
  * @throws UserError if the requested engine is not available, or the number of threads is not a whole
  *   number from 1 to 256 or exceeds what the system allows
@@ -66,6 +76,18 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   const threads = threadCount(options.threads);
   silenceGreeting();
   if (wanted === 'tensorflow') return await startTensorFlow(threads);
+  if (wanted === 'webgpu') return await startWebgpu(threads);
+  if (wanted === 'auto' && webgpuIsFaster()) {
+    try {
+      const engine = await startWebgpu(threads);
+      if (usesGpu()) return engine;
+      throw new UserError(
+        `WebGPU is set up for a GPU but finds only ${engine.description}; see: bang doctor`,
+      );
+    } catch (error) {
+      return { ...(await startOwn('auto', threads)), warning: messageOf(error) };
+    }
+  }
   if (wanted !== 'auto' || !tensorFlowHasGpu()) return await startOwn(wanted, threads);
   try {
     const engine = await startTensorFlow(threads);
@@ -153,6 +175,65 @@ async function startTensorFlow(threads: number): Promise<Engine> {
   };
 }
 
+async function startWebgpu(threads: number): Promise<Engine> {
+  const installed = webgpuInstalled();
+  if ('problem' in installed) {
+    throw new UserError(
+      `the webgpu engine cannot be used: ${installed.problem}; set it up with: ${SETUP_WEBGPU}`,
+    );
+  }
+  const device = await openWebgpu(path.join(webgpuFolder(), INSIDE.package));
+  return { name: 'webgpu', description: descriptionOf(device), threads };
+}
+
+/** Whether WebGPU is set up for a GPU that took a training step faster than the CPU. */
+function webgpuIsFaster(): boolean {
+  const installed = webgpuInstalled();
+  return (
+    'installation' in installed &&
+    !installed.installation.software &&
+    installed.installation.faster > 1
+  );
+}
+
+function descriptionOf({ adapter }: Device): string {
+  return `WebGPU on ${nameOf(adapter)}${adapter.software ? ', a driver that computes on the CPU' : ''}`;
+}
+
+/**
+ * Makes tfjs use the GPU that the package `webgpu` in this folder finds. One process opens it once.
+ *
+ * @throws UserError if there is none
+ */
+export async function openWebgpu(folder: string): Promise<Device> {
+  const before = tf.findBackend('webgpu') as tf.KernelBackend | null;
+  if (!(before instanceof WebgpuBackend)) {
+    const device = await Device.open(folder);
+    if (typeof device === 'string') {
+      throw new UserError(`the webgpu engine cannot be used: ${device}`);
+    }
+    registerDevice('webgpu', device);
+  }
+  await tf.setBackend('webgpu');
+  return deviceInUse()!;
+}
+
+/** The GPU, if the engine in use is `webgpu`. */
+export function deviceInUse(): Device | undefined {
+  const backend = tf.backend();
+  return backend instanceof WebgpuBackend ? backend.device : undefined;
+}
+
+/** The installation made by `bang setup webgpu`, or why it cannot be used. */
+export function webgpuInstalled(): WebgpuInstalled {
+  try {
+    return readWebgpu(webgpuFolder());
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { problem: error.message };
+  }
+}
+
 /** Whether TensorFlow is set up for a GPU and a GPU driver is present. */
 function tensorFlowHasGpu(): boolean {
   const installed = tensorFlowInstalled();
@@ -161,6 +242,8 @@ function tensorFlowHasGpu(): boolean {
 
 /** Whether the engine in use computes on a GPU. */
 export function usesGpu(): boolean {
+  const device = deviceInUse();
+  if (device) return !device.adapter.software;
   return tf.getBackend() === TENSORFLOW && (tf.backend() as TensorFlowBackend).isUsingGpuDevice;
 }
 

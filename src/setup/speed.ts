@@ -1,9 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { deviceInUse, usesGpu } from '../engine/engine.js';
 import { medianOf } from '../metrics/statistics.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { NETWORKS } from '../model/networks.js';
-import { disposeWeights, initialWeights } from '../model/parameters.js';
+import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';
+import { applyGradients, computeGradients } from '../training/step.js';
+import { initialState } from '../training/train.js';
 import { read } from '../engine/ops/read.js';
+
+/** Enough for the engine to be at its best; little where it is slow. */
+function batchFor(): number {
+  const device = deviceInUse();
+  if (tf.getBackend() === 'cpu' || device?.adapter.software === true) return 8;
+  return usesGpu() ? 4096 : 256;
+}
 
 /**
  * The speed of LeNet's forward pass on the current engine, in floating-point operations per second.
@@ -12,7 +22,7 @@ import { read } from '../engine/ops/read.js';
 export async function forwardSpeed(): Promise<number> {
   const network = makeNetwork(NETWORKS.lenet);
   const weights = initialWeights(network, 1);
-  const batch = tf.getBackend() === 'cpu' ? 8 : 256;
+  const batch = batchFor();
   const pixels = tf.tensor4d(new Float32Array(batch * 784).fill(100), [batch, 28, 28, 1]);
   const operations = 2 * batch * multiplications(network);
   const times: number[] = [];
@@ -26,6 +36,49 @@ export async function forwardSpeed(): Promise<number> {
   pixels.dispose();
   disposeWeights(weights);
   return operations / medianOf(times);
+}
+
+/**
+ * The time of a training step with BANG on the current engine, and on a GPU its dispatches. Takes about a second.
+ */
+export async function stepSeconds(
+  name: keyof typeof NETWORKS = 'lenet',
+  batch = 64,
+): Promise<{ seconds: number; dispatches: number }> {
+  const network = makeNetwork(NETWORKS[name]);
+  const shape = network.spec.input;
+  if (network.spec.subtractMean) network.mean = tf.zeros(shape);
+  const { weights, velocities } = initialState(network, 1);
+  const gradients = zeroWeights(network);
+  const labels = tf.tensor1d(new Int32Array(batch), 'int32');
+  const pixels = tf.fill<tf.Rank.R4>([batch, ...shape], 100);
+  const device = deviceInUse();
+  const step = (): void => {
+    tf.tidy(() => {
+      const bang = { beta: 1, epsilon: 0.8, ratio: 1 };
+      computeGradients(network, weights, gradients, { pixels, labels }, bang);
+      // Rate 0, so that all steps are alike.
+      applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
+    });
+  };
+  const times: number[] = [];
+  const steps = device?.adapter.software === true ? 1 : 20;
+  const dispatched = device?.counters.dispatches ?? 0;
+  const begun = performance.now();
+  while (times.length < 3 || performance.now() - begun < 700) {
+    const start = performance.now();
+    for (let i = 0; i < steps; i++) step();
+    // All that was begun is done when this is read.
+    gradients.block.runs[1][0].dataSync();
+    times.push((performance.now() - start) / 1000 / steps);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const all = (device?.counters.dispatches ?? 0) - dispatched;
+  const dispatches = Math.round(all / (steps * times.length));
+  tf.dispose([labels, pixels]);
+  for (const some of [weights, velocities, gradients]) disposeWeights(some);
+  network.mean?.dispose();
+  return { seconds: Math.min(...times), dispatches };
 }
 
 /** The number of multiply-adds in the forward pass of one image. */

@@ -1,13 +1,18 @@
-import { rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
-import { codeOf, messageOf, UserError } from '../base/errors.js';
+import { messageOf, UserError } from '../base/errors.js';
 import { makeFolder } from '../base/files.js';
 import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
 import { type Progress, silent } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
 import { buildBinding, requireCompiler } from './tensorflowBinding.js';
-import { CommandFailed, lastLine, runCommand } from './command.js';
+import {
+  type CheckedTensorFlow,
+  compared,
+  putAway,
+  removeFolder,
+  requireSpace,
+} from './installing.js';
 import {
   hasGpuDriver,
   INSIDE,
@@ -35,9 +40,6 @@ export const PACKAGES = {
       'sha512-MnG7N936zcKTco4Jd2PX2U96Kf9PxygAPKBug+74LHzmHXmceN16MmRcdgZv+DGef/S9YvQAfRsNCn4cjf9yyQ==',
   },
 } as const satisfies Record<string, NpmPackage>;
-
-/** The largest difference between float32 sums in another order, as a share of the largest value. */
-const TOLERANCE = 1e-4;
 
 export interface SetupOptions {
   gpu?: boolean;
@@ -131,26 +133,7 @@ export async function setUpTensorFlow({
  * @throws UserError if it cannot be removed
  */
 export async function removeTensorFlow(root = cacheFolder()): Promise<boolean> {
-  try {
-    // Moved away in one step, so that nobody finds half of it.
-    const own = await ownFolder(root);
-    const removed = await putAway(tensorflowFolder(root), own);
-    await rm(own, { recursive: true, force: true });
-    return removed;
-  } catch (error) {
-    throw cacheError(error, root);
-  }
-}
-
-/** Moves a folder into `own`; false if it does not exist. */
-async function putAway(folder: string, own: string): Promise<boolean> {
-  try {
-    await rename(folder, path.join(own, 'old'));
-    return true;
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false;
-    throw error;
-  }
+  return await removeFolder(tensorflowFolder(root), root);
 }
 
 /** @throws UserError on platforms without a wheel that this Node can load */
@@ -163,16 +146,6 @@ function requirePlatform(): void {
       `the tensorflow engine needs Linux on x64 with glibc, but this is ${here}: use the native engine`,
     );
   }
-}
-
-async function requireSpace(root: string, gigabytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(root);
-  const free = (bavail * bsize) / 1e9;
-  if (free >= gigabytes) return;
-  throw new UserError(
-    `${root} has ${free.toFixed(1)} GB left and setting up needs ${gigabytes} GB: ` +
-      'make room or set BANG_CACHE to a folder with more',
-  );
 }
 
 /** Fetches the npm packages, and adds stand-ins that give them this program's tfjs-core. */
@@ -203,52 +176,18 @@ async function moveLibraries(packages: string, folder: string): Promise<void> {
   if (isThere) await rename(cuda, path.join(path.dirname(libraries), 'nvidia'));
 }
 
-/** The result of the comparison with the CPU kernels. */
-export interface Checked {
-  version: string;
-  gpu: boolean;
-  /** The largest difference as a share of the largest value of its tensor. */
-  difference: number;
-}
-
 /** @throws UserError if it cannot be loaded, computes other values, or sees no GPU with `gpu` */
 async function checked(
   folder: string,
   gpu: boolean,
   progress: Progress,
   signal: AbortSignal | undefined,
-): Promise<Checked> {
-  const task = progress.start('compare with the CPU kernels', 1, 'step');
-  let found: Checked;
-  let summary: string | undefined;
-  try {
-    const program = fileURLToPath(new URL('verify.js', import.meta.url));
-    found = JSON.parse(
-      lastLine(await runCommand(process.execPath, [program, folder], { signal })),
-    ) as Checked;
-    summary = `they differ by ${found.difference.toExponential(1)} of the largest value`;
-  } catch (error) {
-    if (!(error instanceof CommandFailed)) throw error;
-    throw new UserError(`tfjs-node-gpu does not run on this machine (${complaint(error)})`);
-  } finally {
-    task.finish(summary);
-  }
-  // Written so that NaN fails too.
-  if (!(found.difference <= TOLERANCE)) {
-    throw new UserError(
-      `tfjs-node-gpu does not agree with the CPU kernels: they differ by ${found.difference.toExponential(1)} of the largest value`,
-    );
-  }
+): Promise<CheckedTensorFlow> {
+  const found = await compared('tensorflow', folder, progress, signal);
   if (gpu && !found.gpu) {
     throw new UserError(
       'TensorFlow sees no GPU that it can use: its CUDA 12 needs a driver of version 525 or newer (nvidia-smi shows it)',
     );
   }
   return found;
-}
-
-function complaint({ output, signal }: CommandFailed): string {
-  if (signal !== null) return `it was killed by ${signal}`;
-  const error = output.split('\n').find((line) => /^\w*Error/.test(line));
-  return error ?? lastLine(output);
 }

@@ -8,11 +8,15 @@ import { makeRandom } from '../base/random.js';
 import { computeGradients } from '../training/step.js';
 import { loadTensorFlow } from '../engine/tensorflow/backend.js';
 import { TENSORFLOW } from '../engine/tensorflow/kernels.js';
-import type { Checked } from './tensorflow.js';
+import { openWebgpu, startEngine } from '../engine/engine.js';
+import { INSIDE, nameOf } from '../engine/webgpu/installation.js';
+import type { CheckedTensorFlow, CheckedWebgpu } from './installing.js';
+import { stepSeconds } from './speed.js';
+import path from 'node:path';
 
 /**
- * Compares the loss and BANG gradients of a network on TensorFlow with those on the CPU kernels of tfjs.
- * `tensorflow.ts` runs this in a separate process, because the addon may crash.
+ * Compares the loss and BANG gradients of a network on an engine with those on the CPU kernels of tfjs.
+ * `installing.ts` runs this in a separate process, because the addon may crash.
  */
 
 /** A small network with every kind of layer that has a kernel. */
@@ -35,18 +39,33 @@ const NETWORK: NetworkSpec = {
 const BATCH = 8;
 const BANG = { beta: 1, epsilon: 0.8, ratio: 0.5 };
 
-async function check(folder: string): Promise<Checked> {
-  const backend = loadTensorFlow(folder, 1);
+async function checkTensorFlow(folder: string): Promise<CheckedTensorFlow> {
+  const { binding, isUsingGpuDevice } = loadTensorFlow(folder, 1);
+  const difference = await differenceOn(TENSORFLOW);
+  return { version: binding.TF_Version, gpu: isUsingGpuDevice, difference };
+}
+
+async function checkWebgpu(folder: string): Promise<CheckedWebgpu> {
+  const { adapter } = await openWebgpu(path.join(folder, INSIDE.package));
+  const difference = await differenceOn('webgpu');
+  const { software } = adapter;
+  let faster = 0;
+  if (!software) {
+    await tf.setBackend('webgpu');
+    const gpu = await stepSeconds();
+    // The best of those that compute on the CPU.
+    await startEngine({ engine: 'native' }).catch(() => startEngine({ engine: 'wasm' }));
+    faster = (await stepSeconds()).seconds / gpu.seconds;
+  }
+  return { gpu: nameOf(adapter), software, faster, difference };
+}
+
+/** The largest difference between this backend and tfjs's CPU backend. */
+async function differenceOn(backend: string): Promise<number> {
   await tf.setBackend('cpu');
   const expected = valuesOf();
-  await tf.setBackend(TENSORFLOW);
-  const differences = valuesOf().map((found, i) => distance(found, expected[i]));
-  const { binding, isUsingGpuDevice } = backend;
-  return {
-    version: binding.TF_Version,
-    gpu: isUsingGpuDevice,
-    difference: Math.max(...differences),
-  };
+  await tf.setBackend(backend);
+  return Math.max(...valuesOf().map((found, i) => distance(found, expected[i])));
 }
 
 /** The loss and all gradients for a batch of noise. */
@@ -79,4 +98,6 @@ function distance(found: tf.TypedArray, expected: tf.TypedArray): number {
   return difference / largest;
 }
 
-process.stdout.write(`${JSON.stringify(await check(process.argv[2]))}\n`);
+const [engine, folder] = process.argv.slice(2);
+const found = engine === 'webgpu' ? await checkWebgpu(folder) : await checkTensorFlow(folder);
+process.stdout.write(`${JSON.stringify(found)}\n`);

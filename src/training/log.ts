@@ -1,5 +1,12 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import { readLater } from '../engine/ops/read.js';
 import type { BatchMetrics } from './step.js';
+
+/** The values of `BatchMetrics`. */
+export interface BatchValues {
+  loss: Float32Array;
+  correct: Float32Array;
+  eta: Map<string, Float32Array>;
+}
 
 /** One line of `training.csv`: statistics since the previous line. */
 export interface LogRow {
@@ -28,20 +35,30 @@ export function emptyInterval(): Interval {
   return { batches: 0, images: 0, loss: 0, correct: 0, eta: {} };
 }
 
+/** Begins to read the metrics of a batch, whose tensors may be disposed of; the function waits for them. */
+export function valuesOf({ loss, correct, eta }: BatchMetrics): () => BatchValues {
+  const values = readLater([loss, correct, ...eta.values()]);
+  const layers = [...eta.keys()];
+  return () => {
+    const [losses, hits, ...etas] = values() as Float32Array[];
+    const byLayer = layers.map((layer, i) => [layer, etas[i]] as const);
+    return { loss: losses, correct: hits, eta: new Map(byLayer) };
+  };
+}
+
 /** Adds a batch and returns its mean loss. */
 export function addBatch(
   interval: Interval,
-  { loss: each, correct, eta: etas }: BatchMetrics,
+  { loss: losses, correct, eta: etas }: BatchValues,
 ): number {
-  const losses = floats(each);
   const loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
   interval.batches++;
   interval.loss += loss;
-  for (const one of floats(correct)) interval.correct += one;
-  interval.images += correct.shape[0];
+  for (const one of correct) interval.correct += one;
+  interval.images += correct.length;
   for (const [layer, eta] of etas) {
     const sums = (interval.eta[layer] ??= { sum: 0, count: 0, max: 0 });
-    for (const value of floats(eta)) {
+    for (const value of eta) {
       sums.sum += value;
       sums.count++;
       sums.max = Math.max(sums.max, value);
@@ -67,8 +84,4 @@ export function rowOf(
     validationAccuracy,
     eta: Object.fromEntries(eta),
   };
-}
-
-function floats(tensor: tf.Tensor): Float32Array {
-  return tensor.dataSync() as Float32Array;
 }

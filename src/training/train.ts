@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { allFinite } from '../engine/block.js';
+import { stepsAhead } from '../engine/ops/read.js';
 import { ExperimentError, Interrupted } from '../base/errors.js';
 import { breathe } from '../base/interrupt.js';
 import type { Network, Weights } from '../model/network.js';
@@ -11,7 +12,15 @@ import { type Progress, silent } from '../base/progress.js';
 import { type Adversarial, adversarialBatch } from './adversarial.js';
 import { type Augment, augmentation } from './augment.js';
 import type { Bang } from './bang.js';
-import { addBatch, emptyInterval, type Interval, type LogRow, rowOf } from './log.js';
+import {
+  addBatch,
+  type BatchValues,
+  emptyInterval,
+  type Interval,
+  type LogRow,
+  rowOf,
+  valuesOf,
+} from './log.js';
 import { type Shuffle, trainingOrder } from './order.js';
 import { type LearningRate, learningRateAt } from './schedule.js';
 import { applyGradients, computeGradients, dropoutMasks } from './step.js';
@@ -99,14 +108,25 @@ export async function train(
   const end = Math.min(iterations, hooks.until ?? iterations);
 
   const gradients = zeroWeights(network);
+  /** Steps that were begun, and whose results were not looked at. */
+  const begunSteps: { t: number; values: () => BatchValues }[] = [];
+  let loss: number | undefined;
+  /** Looks at the results of steps, until no more than `most` are left. */
+  const settle = (most: number): void => {
+    while (begunSteps.length > most) {
+      const { t, values } = begunSteps.shift()!;
+      loss = addBatch(state.interval, values());
+      if (!Number.isFinite(loss)) throw new ExperimentError(divergence('the loss', t, settings));
+    }
+  };
   try {
     while (state.iteration < end) {
       const t = state.iteration;
       const rate = learningRateAt(settings.learningRate, t);
-      const loss = tf.tidy(() => {
+      tf.tidy(() => {
         const masks = dropoutMasks(network, batch, seed, t);
         const positions = order(t);
-        const { weights, velocities, interval } = state;
+        const { weights, velocities } = state;
         let images = augment(batchOf(data.train, positions), positions, t);
         if (adversarial) {
           images = adversarialBatch(adversarial, network, weights, images, seed, t);
@@ -115,10 +135,12 @@ export async function train(
         const metrics = computeGradients(network, weights, gradients, images, options);
         const { momentum, weightDecay } = settings;
         applyGradients(weights, velocities, gradients, { rate, momentum, weightDecay });
-        return addBatch(interval, metrics);
+        begunSteps.push({ t, values: valuesOf(metrics) });
       });
-      if (!Number.isFinite(loss)) throw new ExperimentError(divergence('the loss', t, settings));
       state.iteration = t + 1;
+      const due = [settings.logEvery, settings.checkpointEvery, settings.snapshots ?? Infinity];
+      const isDue = state.iteration === end || due.some((every) => state.iteration % every === 0);
+      settle(isDue ? 0 : stepsAhead());
 
       if (state.iteration % settings.logEvery === 0 || state.iteration === iterations) {
         const { weights, interval } = state;
@@ -141,11 +163,14 @@ export async function train(
       }
       const seconds = (performance.now() - begun.at) / 1000;
       const speed = ((state.iteration - begun.iteration) * batch) / seconds;
-      task.update(state.iteration, detail(state, loss, speed));
+      task.update(state.iteration, loss === undefined ? '' : detail(state, loss, speed));
       try {
         await breathe(hooks.signal);
       } catch (error) {
-        if (error instanceof Interrupted) hooks.checkpoint?.(state);
+        if (error instanceof Interrupted) {
+          settle(0);
+          hooks.checkpoint?.(state);
+        }
         task.finish(`stopped at iteration ${state.iteration}`);
         throw error;
       }

@@ -109,7 +109,7 @@ describe('a wrong command line', () => {
     [['eval', 'a', '--model', 'vgg'], /^bang: --model: expected lenet.*, found "vgg"/m],
     [
       ['eval', 'a', '--engine', 'gpu'],
-      /^bang: --engine: expected auto, tensorflow, native, wasm or cpu, /m,
+      /^bang: --engine: expected auto, webgpu, tensorflow, native, wasm or cpu, /m,
     ],
   ])('%j', async (args, message) => {
     expectRefusal(await inside(...args), message);

@@ -10,6 +10,7 @@ import {
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PACKAGES } from '#bang/setup/tensorflow.js';
+import { WEBGPU_PACKAGE } from '#bang/setup/webgpu.js';
 import { packageRoot } from '#bang/base/files.js';
 import {
   bang,
@@ -155,7 +156,7 @@ describe('bang setup tensorflow says in a sentence', () => {
 
   it('that another cannot be made', async () => {
     const message =
-      /engine: expected tensorflow, found "tensorflo", did you mean tensorflow\? \(see bang setup --help\)/;
+      /engine: expected webgpu or tensorflow, found "tensorflo", did you mean tensorflow\? \(see bang setup --help\)/;
     expectRefusal(await bangInside(['setup', 'tensorflo']), message);
   });
 });
@@ -225,7 +226,8 @@ describe('the tensorflow engine', () => {
   it('is of the version that package.json names', () => {
     const text = readFileSync(path.join(packageRoot, 'package.json'), 'utf8');
     const { peerDependencies } = JSON.parse(text) as { peerDependencies: Record<string, string> };
-    expect(peerDependencies).toEqual({ [PACKAGES.tfjs.name]: PACKAGES.tfjs.version });
+    const named = [PACKAGES.tfjs, WEBGPU_PACKAGE].map(({ name, version }) => [name, version]);
+    expect(peerDependencies).toEqual(Object.fromEntries(named));
   });
 
   it('is not chosen by itself without a GPU', async () => {
@@ -233,5 +235,58 @@ describe('the tensorflow engine', () => {
     const { stdout } = await bangInside(['doctor']);
     expect(stdout).toMatch(/^engine +native kernels/m);
     expect(stdout).toMatch(/^tensorflow +the tensorflow engine cannot be loaded/m);
+  });
+});
+
+describe('the webgpu engine', () => {
+  const computing = (): Promise<Finished> => bangInside(['doctor', '--engine', 'webgpu']);
+  const record = { version: WEBGPU_PACKAGE.version, gpu: 'a GPU', software: false, faster: 9 };
+
+  it.each([
+    [
+      'is not set up',
+      undefined,
+      /^bang: the webgpu engine cannot be used: it is not set up; set it up with: bang setup webgpu$/m,
+    ],
+    [
+      'is damaged',
+      '{',
+      /cannot be used: .*setup\.json is damaged; set it up with: bang setup webgpu$/m,
+    ],
+    [
+      'is another version',
+      '{"version":"0.1.0"}',
+      /webgpu 0\.1\.0 is set up, not 0\.6\.2; set it up/,
+    ],
+    [
+      'has lost its package',
+      JSON.stringify(record),
+      /^bang: the webgpu engine cannot be used: Cannot find /m,
+    ],
+  ])('%s: one sentence', async (_, content, message) => {
+    if (content !== undefined) space.write('cache/webgpu/setup.json', content);
+    expectRefusal(await computing(), message);
+  });
+
+  it('is replaced by the CPU, with a warning, where it is chosen by itself and cannot be used', async () => {
+    space.write('cache/webgpu/setup.json', JSON.stringify(record));
+    const { stdout } = await bangInside(['doctor']);
+    expect(stdout).toMatch(/^engine +(native|WebAssembly) kernels/m);
+    expect(stdout).toMatch(/^advice +the webgpu engine cannot be used: /m);
+  });
+
+  it('is not chosen by itself on a driver that computes on the CPU, nor where it was slower', async () => {
+    for (const other of [{ software: true }, { faster: 0.5 }]) {
+      space.write('cache/webgpu/setup.json', JSON.stringify({ ...record, ...other }));
+      const { stdout } = await bangInside(['doctor']);
+      expect(stdout).not.toMatch(/^advice +the webgpu/m);
+    }
+  });
+
+  it('is removed', async () => {
+    space.write('cache/webgpu/setup.json', JSON.stringify(record));
+    const remove = () => bangInside(['setup', 'webgpu', '--uninstall']);
+    expect((await remove()).stdout).toBe('webgpu is removed\n');
+    expect((await remove()).stdout).toBe('webgpu is not set up\n');
   });
 });

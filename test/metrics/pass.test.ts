@@ -5,12 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Interrupted } from '#bang/base/errors.js';
 import { packageRoot } from '#bang/base/files.js';
 import { loadOpenCv } from '#bang/metrics/opencv.js';
-import { createPassMeter, type ImageShape, type PassMeter } from '#bang/metrics/pass.js';
+import type { ImageSize } from '#bang/data/shapes.js';
+import { createPassMeter, type PassMeter } from '#bang/metrics/pass.js';
 import { passOf } from '#bang/metrics/passPool.js';
 import type { Progress } from '#bang/base/progress.js';
 import { makeRandom } from '#bang/base/random.js';
 
-const GREY: ImageShape = { height: 28, width: 28, channels: 1 };
+const GREY: ImageSize = { height: 28, width: 28, channels: 1 };
 const SIZE = 28 * 28;
 
 const fixture = (name: string): string =>

@@ -12,7 +12,7 @@ import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { predict } from '#bang/model/predict.js';
 import { makeRandom } from '#bang/base/random.js';
-import { addBatch, emptyInterval } from '#bang/training/log.js';
+import { addBatch, emptyInterval, valuesOf } from '#bang/training/log.js';
 import { applyGradients, computeGradients, dropoutMasks } from '#bang/training/step.js';
 import { initialState, train, type TrainingSettings } from '#bang/training/train.js';
 import { agreement, evaluated, linfAgreement, referenceOf } from '../attacks/authors.js';
@@ -126,7 +126,7 @@ describe('training', () => {
         const metrics = computeGradients(network, weights, gradients, batch, { bang, masks });
         const sgd = { rate: 0.01, momentum: 0.9, weightDecay: 0.0005 };
         applyGradients(weights, velocities, gradients, sgd);
-        addBatch(interval, metrics);
+        addBatch(interval, valuesOf(metrics)());
       });
       counts.push([tf.memory().numTensors, backend.numDataIds(), backend.getNumOfTFTensors()]);
     }

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
   convGeometry,
-  floats,
   floatsOrNull,
   poolingOf,
   outputShape,
@@ -17,7 +16,7 @@ export const ADDITIONS: Record<string, Kernel> = {
   BangAvgPoolGradient: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs;
     const { info, values } = backend.output(x.shape);
-    backend.binding.avgPoolGradient(poolGeometry(x.shape, attrs)!, floats(backend, dy), values);
+    backend.binding.avgPoolGradient(poolGeometry(x.shape, attrs)!, backend.floats(dy), values);
     return info;
   },
 
@@ -34,9 +33,9 @@ export const ADDITIONS: Record<string, Kernel> = {
     backend.binding.conv2dMaxPool(
       geometry,
       pool,
-      floats(backend, x),
-      floats(backend, filter),
-      floats(backend, bias),
+      backend.floats(x),
+      backend.floats(filter),
+      backend.floats(bias),
       y.values,
       winner.values,
     );
@@ -51,9 +50,9 @@ export const ADDITIONS: Record<string, Kernel> = {
     backend.binding.conv2dInputGradient(
       geometry,
       poolingOf(geometry, attrs),
-      backend.values(winner) as Uint8Array,
-      floats(backend, kappa),
-      floats(backend, filter),
+      backend.values(winner),
+      backend.floats(kappa),
+      backend.floats(filter),
       values,
     );
     return info;
@@ -66,13 +65,13 @@ export const ADDITIONS: Record<string, Kernel> = {
     const geometry = convGeometry(x.shape, weight.shape, attrs)!;
     backend.binding.conv2dWeightGradient(
       geometry,
-      floats(backend, x),
+      backend.floats(x),
       winner ? poolingOf(geometry, attrs) : null,
-      winner ? (backend.values(winner) as Uint8Array) : null,
-      floats(backend, kappa),
+      winner ? backend.values(winner) : null,
+      backend.floats(kappa),
       floatsOrNull(backend, scale),
-      floats(backend, weight),
-      floats(backend, bias),
+      backend.floats(weight),
+      backend.floats(bias),
     );
     return [];
   },
@@ -84,8 +83,8 @@ export const ADDITIONS: Record<string, Kernel> = {
     const { info, values } = backend.output([shape[0]]);
     backend.binding.pooledNorms(
       poolGeometry(shape, pooling)!,
-      backend.values(winner) as Uint8Array,
-      floats(backend, kappa),
+      backend.values(winner),
+      backend.floats(kappa),
       values,
     );
     return info;
@@ -103,23 +102,23 @@ export const ADDITIONS: Record<string, Kernel> = {
       rows,
       columns,
       batch,
-      floats(backend, x),
+      backend.floats(x),
       true,
-      floats(backend, kappa),
+      backend.floats(kappa),
       false,
       factors,
       null,
       false,
-      floats(backend, weight),
+      backend.floats(weight),
     );
-    binding.columnSums(batch, columns, floats(backend, kappa), factors, floats(backend, bias));
+    binding.columnSums(batch, columns, backend.floats(kappa), factors, backend.floats(bias));
     return [];
   },
 
   BangReluGradient: ({ inputs, backend }) => {
     const { y, dy } = inputs;
     const { info, values } = backend.output(y.shape);
-    backend.binding.reluGradient(values.length, floats(backend, y), floats(backend, dy), values);
+    backend.binding.reluGradient(values.length, backend.floats(y), backend.floats(dy), values);
     return info;
   },
 
@@ -132,8 +131,8 @@ export const ADDITIONS: Record<string, Kernel> = {
     backend.binding.softmaxCrossEntropy(
       batch,
       classes,
-      floats(backend, logits),
-      backend.values(labels) as Int32Array,
+      backend.floats(logits),
+      backend.values(labels),
       attrs.factor as number,
       loss.values,
       gradient.values,
@@ -147,14 +146,14 @@ export const ADDITIONS: Record<string, Kernel> = {
     const batch = x.shape[0];
     const { info, values } = backend.output([batch]);
     const size = tf.util.sizeFromShape(x.shape.slice(1));
-    backend.binding.rowNorms(batch, size, floats(backend, x), values);
+    backend.binding.rowNorms(batch, size, backend.floats(x), values);
     return info;
   },
 
   BangEta: ({ inputs, backend }) => {
     const { norm, epsilonHat } = inputs;
     const { info, values } = backend.output(norm.shape);
-    backend.binding.eta(norm.shape[0], floats(backend, norm), floats(backend, epsilonHat), values);
+    backend.binding.eta(norm.shape[0], backend.floats(norm), backend.floats(epsilonHat), values);
     return info;
   },
 
@@ -162,12 +161,12 @@ export const ADDITIONS: Record<string, Kernel> = {
   BangSgd: ({ inputs, attrs, backend }) => {
     const { weight, velocity, gradient } = inputs;
     const { rate, momentum, decay } = attrs as { rate: number; momentum: number; decay: number };
-    const values = floats(backend, weight);
+    const values = backend.floats(weight);
     backend.binding.sgd(
       values.length,
       values,
-      floats(backend, velocity),
-      floats(backend, gradient),
+      backend.floats(velocity),
+      backend.floats(gradient),
       rate,
       momentum,
       decay,
@@ -183,7 +182,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     backend.binding.normalize(
       x.shape[0],
       size,
-      floats(backend, x),
+      backend.floats(x),
       floatsOrNull(backend, mean),
       attrs.factor as number,
       values,
@@ -204,11 +203,11 @@ export const ADDITIONS: Record<string, Kernel> = {
     backend.binding.forward(
       program.length,
       Int32Array.from(program.flat()),
-      floats(backend, x),
+      backend.floats(x),
       floatsOrNull(backend, mean),
       factor,
       values,
-      ...parameters.map((tensor) => floats(backend, tensor)),
+      ...parameters.map((tensor) => backend.floats(tensor)),
     );
     return info;
   },
@@ -217,7 +216,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     const { x } = inputs;
     const { info, values } = backend.output(x.shape);
     const size = tf.util.sizeFromShape(x.shape.slice(1));
-    backend.binding.overLargest(x.shape[0], size, floats(backend, x), values);
+    backend.binding.overLargest(x.shape[0], size, backend.floats(x), values);
     return info;
   },
 
@@ -229,10 +228,10 @@ export const ADDITIONS: Record<string, Kernel> = {
       x.shape[0],
       count,
       tf.util.sizeFromShape(x.shape.slice(1)),
-      floats(backend, x),
-      floats(backend, direction),
-      backend.values(rows) as Int32Array,
-      floats(backend, scale),
+      backend.floats(x),
+      backend.floats(direction),
+      backend.values(rows),
+      backend.floats(scale),
       values,
     );
     return info;
@@ -248,7 +247,7 @@ export const ADDITIONS: Record<string, Kernel> = {
     };
     const { info, values } = backend.output([copies, ...x.shape]);
     const size = tf.util.sizeFromShape(x.shape);
-    backend.binding.addNoise(copies, size, floats(backend, x), counters, thresholds, depth, values);
+    backend.binding.addNoise(copies, size, backend.floats(x), counters, thresholds, depth, values);
     return info;
   },
 };

@@ -1,15 +1,28 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { KernelBackend } from './backend.js';
+import type { Kernels, Values } from './binding.js';
 
 export type Attributes = Record<string, unknown>;
 /** By name; optional inputs are read as `Partial<Inputs>`. */
 export type Inputs = Record<string, tf.TensorInfo>;
 
+/** What a kernel needs of its engine: the kernels of `native/` or their likes, and the arrays that they take. */
+export interface Computing {
+  readonly binding: Kernels<Values, Values, Values>;
+  /** A new float32 tensor, uninitialised. */
+  output(shape: readonly number[]): { info: tf.TensorInfo; values: Values };
+  /** A new tensor of bytes (tfjs's type bool), uninitialised. */
+  outputBytes(shape: readonly number[]): { info: tf.TensorInfo; values: Values };
+  /** The values of a float32 tensor, not a copy, because kernels write to the tensors of a block. */
+  floats(tensor: tf.TensorInfo): Values;
+  /** The values of a tensor of another type. */
+  values(tensor: tf.TensorInfo): Values;
+}
+
 /** The arguments that tfjs passes to a kernel. */
 export interface Call {
   inputs: Inputs;
   attrs: Attributes;
-  backend: KernelBackend;
+  backend: Computing;
 }
 
 /** A kernel; it returns undefined for calls that it leaves to the CPU kernel. */
@@ -19,15 +32,8 @@ export function allFloat(...tensors: (tf.TensorInfo | undefined)[]): boolean {
   return tensors.every((tensor) => tensor === undefined || tensor.dtype === 'float32');
 }
 
-/** The values of a tensor, not a copy, because kernels write to the tensors of a block. */
-export function floats(backend: KernelBackend, tensor: tf.TensorInfo): Float32Array {
-  const values = backend.values(tensor);
-  // The CPU backend's Cast can call a tensor float32 although its values are still bytes.
-  return values instanceof Float32Array ? values : Float32Array.from(values);
-}
-
-export function floatsOrNull(backend: KernelBackend, tensor?: tf.TensorInfo): Float32Array | null {
-  return tensor ? floats(backend, tensor) : null;
+export function floatsOrNull(backend: Computing, tensor?: tf.TensorInfo): Values | null {
+  return tensor ? backend.floats(tensor) : null;
 }
 
 /** The `geometry` of `Kernels`, or undefined if the kernels do not support it. */

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
+import type { Computing } from './arguments.js';
 import type { Binding, Memory } from './binding.js';
 
 type DataId = tf.DataId;
@@ -22,7 +23,7 @@ const KEPT = 1.5;
  * state no tensor memory is allocated. Blocks that have long been free are given back, so that the pool is
  * never much larger than what was lately in use at once.
  */
-export class KernelBackend extends MathBackendCPU {
+export class KernelBackend extends MathBackendCPU implements Computing {
   readonly #free = new Map<number, Block[]>();
   readonly #blocks = new Map<DataId, Block>();
   /** Sizes in floats, of the blocks in use and the free ones. */
@@ -79,6 +80,12 @@ export class KernelBackend extends MathBackendCPU {
   /** The values of a tensor, not a copy. */
   values(tensor: tf.TensorInfo): tf.TypedArray {
     return this.data.get(tensor.dataId).values as tf.TypedArray;
+  }
+
+  floats(tensor: tf.TensorInfo): Float32Array {
+    const values = this.values(tensor);
+    // The CPU backend's Cast can call a tensor float32 although its values are still bytes.
+    return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
   /** Whether the tensor's memory returns to the pool when it is disposed of. */
@@ -157,7 +164,7 @@ export class KernelBackend extends MathBackendCPU {
 }
 
 /** The block size for `count` floats: with four sizes per power of two, at most a fifth is wasted. */
-function sizeClass(count: number): number {
+export function sizeClass(count: number): number {
   if (count <= 64) return 64;
   const step = 2 ** (Math.floor(Math.log2(count)) - 2);
   return Math.ceil(count / step) * step;

@@ -1,11 +1,18 @@
-type Floats = Float32Array;
+/** An array that kernels read and write: a typed array, or one in the memory of a device. */
+export interface Values {
+  readonly length: number;
+}
 
 /**
  * The kernels, which `native/kernels.def` documents. `native/border_*.cc` checks the arguments and throws
  * a TypeError for an invalid one. Outputs come last and are written in place.
  * `geometry` is [batch, inH, inW, inC, outH, outW, outC, kH, kW, strideH, strideW, padTop, padLeft].
  */
-export interface Kernels {
+export interface Kernels<
+  Floats extends Values = Float32Array,
+  Ints extends Values = Int32Array,
+  Bytes extends Values = Uint8Array,
+> {
   conv2d(
     geometry: Int32Array,
     x: Floats,
@@ -22,13 +29,13 @@ export interface Kernels {
     filter: Floats,
     bias: Floats,
     y: Floats,
-    winner: Uint8Array,
+    winner: Bytes,
   ): void;
   /** If `pool` and `winner` are null, kappa refers to the convolution's output instead of the pooled output. */
   conv2dInputGradient(
     geometry: Int32Array,
     pool: Int32Array | null,
-    winner: Uint8Array | null,
+    winner: Bytes | null,
     kappa: Floats,
     filter: Floats,
     dx: Floats,
@@ -37,13 +44,13 @@ export interface Kernels {
     geometry: Int32Array,
     x: Floats,
     pool: Int32Array | null,
-    winner: Uint8Array | null,
+    winner: Bytes | null,
     kappa: Floats,
     scale: Floats | null,
     dw: Floats,
     db: Floats | null,
   ): void;
-  pooledNorms(pool: Int32Array, winner: Uint8Array, kappa: Floats, norm: Floats): void;
+  pooledNorms(pool: Int32Array, winner: Bytes, kappa: Floats, norm: Floats): void;
   matMul(
     m: number,
     n: number,
@@ -69,7 +76,7 @@ export interface Kernels {
     batch: number,
     classes: number,
     logits: Floats,
-    labels: Int32Array,
+    labels: Ints,
     factor: number,
     loss: Floats,
     gradient: Floats,
@@ -102,7 +109,7 @@ export interface Kernels {
     values: number,
     x: Floats,
     direction: Floats,
-    rows: Int32Array,
+    rows: Ints,
     scale: Floats,
     y: Floats,
   ): void;

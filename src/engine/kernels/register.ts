@@ -36,7 +36,7 @@ export function registerKernels(backendName: string, binding: Binding): void {
 function withoutAliases(kernel: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const outputs = kernel(call);
-    const { backend } = call as unknown as Call;
+    const { backend } = call as unknown as { backend: KernelBackend };
     const inputs = Object.values(call.inputs).flat();
     for (const output of Array.isArray(outputs) ? outputs : [outputs]) {
       const data = backend.data.get(output.dataId);

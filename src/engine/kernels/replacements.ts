@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import {
   allFloat,
   convGeometry,
-  floats,
   floatsOrNull,
   outputShape,
   poolGeometry,
@@ -10,6 +9,7 @@ import {
   type Inputs,
   type Kernel,
 } from './arguments.js';
+import type { Values } from './binding.js';
 
 /** Native kernels that replace tfjs kernels. */
 export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
@@ -27,8 +27,8 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
       geometry,
       null,
       null,
-      floats(backend, dy),
-      floats(backend, filter),
+      backend.floats(dy),
+      backend.floats(filter),
       values,
     );
     return info;
@@ -43,10 +43,10 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     const { binding } = backend;
     binding.conv2dWeightGradient(
       geometry,
-      floats(backend, x),
+      backend.floats(x),
       null,
       null,
-      floats(backend, dy),
+      backend.floats(dy),
       null,
       values,
       null,
@@ -65,7 +65,7 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     const geometry = poolGeometry(x.shape, attrs);
     if (!geometry || !allFloat(x, dy)) return undefined;
     const { info, values } = backend.output(x.shape);
-    backend.binding.maxPoolGradient(geometry, floats(backend, x), floats(backend, dy), values);
+    backend.binding.maxPoolGradient(geometry, backend.floats(x), backend.floats(dy), values);
     return info;
   },
 
@@ -73,7 +73,7 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     const { x } = inputs;
     if (!allFloat(x)) return undefined;
     const { info, values } = backend.output(x.shape);
-    backend.binding.relu(values.length, floats(backend, x), values);
+    backend.binding.relu(values.length, backend.floats(x), values);
     return info;
   },
 
@@ -81,7 +81,7 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     const { a, b } = inputs;
     if (!allFloat(a, b) || !tf.util.arraysEqual(a.shape, b.shape)) return undefined;
     const { info, values } = backend.output(a.shape);
-    backend.binding.multiply(values.length, floats(backend, a), floats(backend, b), values);
+    backend.binding.multiply(values.length, backend.floats(a), backend.floats(b), values);
     return info;
   },
 };
@@ -92,7 +92,7 @@ function pooling(name: 'maxPool' | 'avgPool'): Kernel {
     const geometry = poolGeometry(x.shape, attrs);
     if (!geometry || !allFloat(x)) return undefined;
     const { info, values } = backend.output(outputShape(geometry));
-    backend.binding[name](geometry, floats(backend, x), values);
+    backend.binding[name](geometry, backend.floats(x), values);
     return info;
   };
 }
@@ -109,8 +109,8 @@ function convolution({ inputs, attrs, backend }: Call): tf.TensorInfo | undefine
   const { info, values } = backend.output(outputShape(geometry));
   backend.binding.conv2d(
     geometry,
-    floats(backend, x),
-    floats(backend, filter),
+    backend.floats(x),
+    backend.floats(filter),
     floatsOrNull(backend, bias),
     activation === 'relu',
     values,
@@ -146,25 +146,15 @@ function matrixProduct({ inputs, attrs, backend }: Call): tf.TensorInfo | undefi
     isSimpleEpilogue(bias, activation, n);
   if (!fits) return undefined;
   const { info, values } = backend.output([...batch, m, n]);
-  const left = floats(backend, a);
-  const right = floats(backend, b);
+  const [left, right] = [backend.floats(a), backend.floats(b)];
   const added = floatsOrNull(backend, bias);
   const count = tf.util.sizeFromShape(batch);
   for (let i = 0; i < count; i++) {
-    const whole = count === 1;
-    backend.binding.matMul(
-      m,
-      n,
-      k,
-      whole ? left : left.subarray(i * m * k, (i + 1) * m * k),
-      transposeA,
-      whole ? right : right.subarray(i * k * n, (i + 1) * k * n),
-      transposeB,
-      null,
-      added,
-      activation === 'relu',
-      whole ? values : values.subarray(i * m * n, (i + 1) * m * n),
-    );
+    const part = (all: Values, size: number) =>
+      count === 1 ? all : (all as Float32Array).subarray(i * size, (i + 1) * size);
+    const relu = activation === 'relu';
+    const [x, y, z] = [part(left, m * k), part(right, k * n), part(values, m * n)];
+    backend.binding.matMul(m, n, k, x, transposeA, y, transposeB, null, added, relu, z);
   }
   return info;
 }

@@ -1,0 +1,116 @@
+import { rename, rm, statfs } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cacheError, ownFolder } from '../base/cacheFolder.js';
+import { codeOf, UserError } from '../base/errors.js';
+import type { Progress } from '../base/progress.js';
+import { CommandFailed, lastLine, runCommand } from './command.js';
+
+/** What setting up an engine has in common with setting up another. */
+
+/** The largest difference between float32 sums in another order, as a share of the largest value. */
+const TOLERANCE = 1e-4;
+
+/** The result of the comparison with the CPU kernels. */
+export interface Checked {
+  /** The largest difference as a share of the largest value of its tensor. */
+  difference: number;
+}
+
+export interface CheckedTensorFlow extends Checked {
+  version: string;
+  gpu: boolean;
+}
+
+export interface CheckedWebgpu extends Checked {
+  /** Its name. */
+  gpu: string;
+  /** Whether it is a driver that computes on the CPU. */
+  software: boolean;
+  /** How many times as fast as the CPU's engine it takes a training step; 0 if it is such a driver. */
+  faster: number;
+}
+
+/** What is checked, as messages name it. */
+const SUBJECTS = { tensorflow: 'tfjs-node-gpu', webgpu: 'the package webgpu' };
+
+/**
+ * Runs `verify.js`.
+ *
+ * @throws UserError if the engine cannot be loaded, or computes other values
+ */
+export async function compared<E extends keyof typeof SUBJECTS>(
+  engine: E,
+  folder: string,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<E extends 'webgpu' ? CheckedWebgpu : CheckedTensorFlow> {
+  const subject = SUBJECTS[engine];
+  const task = progress.start('compare with the CPU kernels', 1, 'step');
+  let found: Checked;
+  let summary: string | undefined;
+  try {
+    const program = fileURLToPath(new URL('verify.js', import.meta.url));
+    const output = await runCommand(process.execPath, [program, engine, folder], { signal });
+    found = JSON.parse(lastLine(output)) as Checked;
+    summary = `they differ by ${found.difference.toExponential(1)} of the largest value`;
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) throw error;
+    throw new UserError(`${subject} does not run on this machine (${complaint(error)})`);
+  } finally {
+    task.finish(summary);
+  }
+  // Written so that NaN fails too.
+  if (!(found.difference <= TOLERANCE)) {
+    throw new UserError(
+      `${subject} does not agree with the CPU kernels: they differ by ${found.difference.toExponential(1)} of the largest value`,
+    );
+  }
+  return found as Awaited<ReturnType<typeof compared<E>>>;
+}
+
+function complaint({ output, signal }: CommandFailed): string {
+  if (signal !== null) return `it was killed by ${signal}`;
+  const error = output.split('\n').find((line) => /^\w*Error/.test(line));
+  return error?.replace(/^UserError: (the \w+ engine cannot be used: )?/, '') ?? lastLine(output);
+}
+
+/**
+ * Removes the folder of an installation in the cache at `root`.
+ *
+ * @returns whether there was one
+ * @throws UserError if it cannot be removed
+ */
+export async function removeFolder(folder: string, root: string): Promise<boolean> {
+  try {
+    // Moved away in one step, so that nobody finds half of it.
+    const own = await ownFolder(root);
+    const removed = await putAway(folder, own);
+    await rm(own, { recursive: true, force: true });
+    return removed;
+  } catch (error) {
+    throw cacheError(error, root);
+  }
+}
+
+/** Moves a folder into `own`; false if it does not exist. */
+export async function putAway(folder: string, own: string): Promise<boolean> {
+  try {
+    await rename(folder, path.join(own, 'old'));
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** @throws UserError if the file system has less than that left */
+export async function requireSpace(root: string, gigabytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(root);
+  const free = (bavail * bsize) / 1e9;
+  if (free >= gigabytes) return;
+  throw new UserError(
+    `${root} has ${free.toFixed(1)} GB left and setting up needs ${gigabytes} GB: ` +
+      'make room or set BANG_CACHE to a folder with more',
+  );
+}
