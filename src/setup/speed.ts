@@ -56,7 +56,7 @@ export async function stepSeconds(
   const step = (): void => {
     tf.tidy(() => {
       const bang = { beta: 1, epsilon: 0.8, ratio: 1 };
-      computeGradients(network, weights, gradients, { pixels, labels }, bang);
+      computeGradients(network, weights, gradients, { pixels, labels }, { bang });
       // Rate 0, so that all steps are alike.
       applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
     });

@@ -349,7 +349,7 @@ describe('a training step', () => {
       tf.tidy(() => {
         const pixels = tf.fill<tf.Rank.R4>([2, 28, 28, 1], i);
         const labels = tf.tensor1d([1, 2], 'int32');
-        const metrics = computeGradients(network, weights, gradients, { pixels, labels }, bang);
+        const metrics = computeGradients(network, weights, gradients, { pixels, labels }, { bang });
         applyGradients(weights, velocities, gradients, {
           rate: 0.01,
           momentum: 0.9,
