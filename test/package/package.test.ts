@@ -79,7 +79,7 @@ expect: null
   });
 
   it('has every file that its documents link to', () => {
-    const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].concat(
+    const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md'].concat(
       readdirSync(path.join(program, 'docs'))
         .filter((name) => name.endsWith('.md'))
         .map((name) => `docs/${name}`),
@@ -95,8 +95,10 @@ expect: null
     expect(broken).toEqual([]);
   });
 
-  it('has every file of the repository that the commands of its README name', () => {
-    const text = readFileSync(path.join(program, 'README.md'), 'utf8');
+  it('has every file of the repository that the commands of its README and guide name', () => {
+    const text = ['README.md', 'docs/guide.md']
+      .map((document) => readFileSync(path.join(program, document), 'utf8'))
+      .join('\n');
     const named = [...text.matchAll(/\b(?:test\/fixtures|results|configs)\/[\w./-]*\w/g)]
       .map(([file]) => file)
       // Those of patterns.
