@@ -27,7 +27,9 @@ async function idx() {
   return async (random) => {
     const bytes = mutateBytes(random, sound, { within: chance(random, 0.8) ? 16 : sound.length });
     const input = `base64 ${Buffer.from(bytes.subarray(0, 64)).toString('base64')}, ${bytes.length} bytes`;
-    const { taken, value } = await attempt(input, () => parseIdx(bytes, 3, 'x-images-idx3-ubyte'));
+    const { taken, value } = await attempt(input, () =>
+      parseIdx(bytes, [3], 'x-images-idx3-ubyte'),
+    );
     if (taken && value.data.length !== value.shape.reduce((a, b) => a * b, 1)) {
       throw new Fault('a shape does not fit its data', input);
     }

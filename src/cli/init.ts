@@ -122,7 +122,8 @@ model: lenet               # the network: lenet, cifar10-quick, or one of your o
 #   subtractMean: false    # whether the mean training image is subtracted from them first
 #   layers:                # from the image to one output for each class; names are up to you
 #     - {kind: conv, name: conv1, filters: 16, size: 3, pad: 1}     # pad left out: 0
-#     - {kind: maxPool, size: 2, stride: 2}                         # or avgPool
+#     - {kind: maxPool, size: 2, stride: 2, rounding: up}           # a last window that is not whole counts; or down
+#     - {kind: avgPool, size: 3, stride: 1, pad: 1, countPad: false} # whether the padding counts in the means
 #     - {kind: relu}
 #     - {kind: innerProduct, name: ip1, outputs: 64, filler: {kind: gaussian, std: 0.1}}
 #     - {kind: dropout, rate: 0.5}                                  # 0 to below 1

@@ -69,7 +69,7 @@ describe('a wrong command line', () => {
       ['sweep', 'statsu', 'x'],
       /^bang: unexpected argument x, did you mean bang sweep status\? \(see bang sweep --help\)$/m,
     ],
-    [['data', 'pul'], /^bang: which one: pull, list or verify\? \(see bang data --help\)$/m],
+    [['data', 'pul'], /^bang: which one: pull, list, verify or show\? \(see bang data --help\)$/m],
     [
       ['data', 'pull', 'mnits'],
       /^bang: name: expected mnist.*, found "mnits", did you mean mnist\? \(see bang data/m,
@@ -106,7 +106,10 @@ describe('a wrong command line', () => {
     [['check', 'run', '--bogus'], /^bang: unknown option --bogus \(see bang check --help\)$/m],
     [['run', '@/no\u001b[2Jsuch.yaml'], /^bang: cannot read \S+no\ufffd\[2Jsuch\.yaml: /m],
     [['eval', 'a', 'b'], /^bang: unexpected argument b \(see bang eval --help\)$/m],
-    [['eval', 'a', '--model', 'vgg'], /^bang: --model: expected lenet.*, found "vgg"/m],
+    [
+      ['eval', AUTHORS, '--model', 'vgg'],
+      /^bang: --model vgg: expected lenet or .*, or a YAML file/m,
+    ],
     [
       ['eval', 'a', '--engine', 'gpu'],
       /^bang: --engine: expected auto, webgpu, tensorflow, native, wasm or cpu, /m,
@@ -340,7 +343,7 @@ describe('completion', () => {
 
   it('knows commands, options, and their values, and leaves files to the shell', async () => {
     expect(await complete('')).toEqual(expect.arrayContaining(['run', 'config', 'completion']));
-    expect(await complete('data', '')).toEqual(['pull', 'list', 'verify']);
+    expect(await complete('data', '')).toEqual(['pull', 'list', 'verify', 'show']);
     expect(await complete('data', 'pull', '')).toEqual(['mnist', 'cifar10']);
     expect(await complete('run', '--d')).toContain('--data-dir');
     expect(await complete('run', 'x.yaml', '--protocol', '')).toEqual(['paper', 'corrected']);

@@ -1,7 +1,5 @@
-import { copyFileSync, readFileSync } from 'node:fs';
-import path from 'node:path';
+import { copyFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { packageRoot } from '#bang/base/files.js';
 import type { Result } from '#bang/store/result.js';
 import { fixture } from '../fixtures.js';
 import { idxBytes } from '../data/idx-bytes.js';
@@ -14,13 +12,9 @@ import {
   workspace,
   writeSmallData,
 } from './bang.js';
+import { readDocument } from './documents.js';
 
-const DOCS = readFileSync(path.join(packageRoot, 'docs', 'models.md'), 'utf8');
-/** The contents of the blocks of docs/models.md in a language. */
-const blocks = (language: string): string[] =>
-  [...DOCS.matchAll(new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\``, 'gm'))].map(
-    ([, text]) => text,
-  );
+const { blocks, commands } = readDocument('models.md');
 
 let space: Workspace;
 beforeAll(() => {
@@ -41,10 +35,6 @@ const effort = ['--set', 'evaluation.apgd={steps: 5, restarts: 0}'];
 const result = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as Result;
 
 describe('docs/models.md', () => {
-  const commands = blocks('sh')
-    .flatMap((text) => text.trim().split('\n'))
-    .map((line) => line.replace(/^npx --no bang /, '').split(' '));
-
   it('has commands that do what it says, and equal results for equal weights', async () => {
     expect(commands).toHaveLength(6);
     for (const args of commands) {

@@ -57,7 +57,7 @@ describe('bang run with seeds', () => {
   it('makes a complete folder for each, the same as a run with that seed', async () => {
     expect(space.list('runs/paper/tiny')).toEqual(['seed-1', 'seed-2', 'seed-3']);
     expect(three.stderr).toMatch(
-      /^tiny: BANG, 40 iterations; .* on 60 test images → runs\/paper\/tiny\/seed-2 \(.*threads?\)$/m,
+      /^tiny: BANG, 20 iterations; .* on 60 test images → runs\/paper\/tiny\/seed-2 \(.*threads?\)$/m,
     );
     await run('tiny.yaml', '--set', 'seed=2', '--out', 'alone');
     expect(space.list('runs/paper/tiny/seed-2')).toEqual(FILES);

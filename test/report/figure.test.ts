@@ -99,7 +99,7 @@ function draw(name: FigureKindName): Promise<string> {
 
 /** What stands in a figure. */
 function textsOf(svg: string): string[] {
-  return [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, text]) => text);
+  return [...svg.matchAll(/<(?:text|tspan)[^>]*>([^<]+)</g)].map(([, text]) => text);
 }
 
 function count(svg: string, pattern: RegExp): number {

@@ -53,7 +53,7 @@ export const surfaces: FigureKind<SurfaceRow> = {
       const scatter = quiet ? ['mostly scatter: faint colours'] : [];
       return heatPanel({
         title: `${title}${arrow(name)}`,
-        subtitle: [[...unit, ...level].join('; '), ...scatter],
+        subtitle: [[...unit, ...level].join('; '), ...scatter].filter((line) => line !== ''),
         quiet,
         x: { title: symbolOf(x_key), values: inOrder(cells.map(({ x }) => x)) },
         y: { title: symbolOf(y_key), values: inOrder(cells.map(({ y }) => y)) },

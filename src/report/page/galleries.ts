@@ -139,7 +139,7 @@ function withKept(
     }
     networks.push(network);
   }
-  if (!size) return gallery;
+  if (!size || kept.length === 0) return gallery;
   const {
     name,
     folder,
