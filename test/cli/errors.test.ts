@@ -107,7 +107,7 @@ describe('a wrong command line', () => {
     [['run', '@/no\u001b[2Jsuch.yaml'], /^bang: cannot read \S+no\ufffd\[2Jsuch\.yaml: /m],
     [['eval', 'a', 'b'], /^bang: unexpected argument b \(see bang eval --help\)$/m],
     [
-      ['eval', AUTHORS, '--model', 'vgg'],
+      ['eval', fixture('lenet.caffemodel.h5'), '--model', 'vgg'],
       /^bang: --model vgg: expected lenet or .*, or a YAML file/m,
     ],
     [
