@@ -25,8 +25,8 @@ it(
     expect(agreement(authors, found.predicted, 'predicted')).toBe(1);
     expect(agreement(authors, found.blank, 'blank')).toBe(1);
     for (const [attack, images] of [
-      ['fgs', 24],
-      ['hc1', 6],
+      ['fgs', 20],
+      ['hc1', 4],
     ] as const) {
       const { evaluation } = await evaluated(authors, 'bisection', [attack], false, images);
       expect(linfAgreement(authors, evaluation, attack, `${attack}_linf`)).toBe(1);
