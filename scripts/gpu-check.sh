@@ -4,10 +4,14 @@
 #
 #   scripts/gpu-check.sh [OUT]
 #
-# First, where there is a network: node scripts/gpu-check/pack.mjs, which makes build/gpu-check. OUT (default:
-# ./gpu-check) receives results.json and table.txt. GPU_CHECK=tiny is a rehearsal that takes a minute or two also on a
-# driver that computes on the CPU.
+# First, where there is a network: node scripts/gpu-check/pack.mjs, which makes build/gpu-check and, for all of CIFAR-10,
+# build/gpu-check-cifar10-1 and -2, each below 60 MiB, which may come in turns or be missing. OUT (default: ./gpu-check)
+# receives results.json and table.txt, written after each line, so that what was found is there whatever happens later.
+#
+#   GPU_CHECK_SECONDS  when to stop (540): what takes longer is stopped, and says so
+#   GPU_CHECK=tiny     a rehearsal of a few minutes, also on a driver that computes on the CPU
 set -euo pipefail
+SECONDS=0
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-gpu-check}
 mkdir -p "$out"
@@ -19,7 +23,7 @@ chmod +x "$work/node"
 "$work/node" -e '
   const { createReadStream } = require("fs");
   createReadStream(process.argv[1]).pipe(require("zlib").createBrotliDecompress()).pipe(process.stdout);
-' "$here/build/gpu-check/rest.tar.br" | tar -x -C "$work"
+' "$here/build/gpu-check/rest.tar.br" | tar -x --no-same-owner -C "$work"
 # The loader of the machine comes first, if it has one.
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/lib/x86_64-linux-gnu:/usr/lib64:$work/lib"
 # Containers often have the driver without the file that tells the loader of it.
@@ -32,5 +36,5 @@ if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && ! ls /usr/share/vulkan/
     fi
   done
 fi
-export BANG_CACHE="$work/cache"
-"$work/node" "$work/bang/scripts/gpu-check/check.mjs" "$work" "$out"
+export BANG_CACHE="$work/cache" GPU_CHECK_SPENT=$SECONDS
+"$work/node" "$work/bang/scripts/gpu-check/check.mjs" "$work" "$out" "$here/build"

@@ -321,4 +321,5 @@ def main():
         evaluate(options.data, options.weights, options.images)
 
 
-main()
+if __name__ == "__main__":
+    main()

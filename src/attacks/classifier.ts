@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../data/dataset.js';
 import { read } from '../engine/ops/read.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
-import { classesOf, evaluationBatch, readLogits } from '../model/predict.js';
+import { evaluationBatch, readClasses, readLogits } from '../model/predict.js';
 import { ExperimentError } from '../base/errors.js';
 
 /** Correctly classified images, N×H×W×C, and their positions in the data set. */
@@ -53,8 +53,7 @@ export function classifierOf(network: Network, weights: Weights): Classifier {
     batch: evaluationBatch(network),
     logits: (pixels) =>
       tf.tidy(() => readLogits(logitsOf(network, weights, tensorOf(pixels))).slice()),
-    predict: (pixels) =>
-      tf.tidy(() => classesOf(readLogits(logitsOf(network, weights, pixels())), classes)),
+    predict: (pixels) => tf.tidy(() => readClasses(logitsOf(network, weights, pixels()))),
     gradients(pixels, fromLogits, each) {
       let values: Float32Array = new Float32Array();
       tf.tidy(() => {

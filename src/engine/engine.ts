@@ -203,12 +203,13 @@ function descriptionOf({ adapter }: Device): string {
 /**
  * Makes tfjs use the GPU that the package `webgpu` in this folder finds. One process opens it once.
  *
+ * @param timed whether `Device.times` shall say how long kernels take
  * @throws UserError if there is none
  */
-export async function openWebgpu(folder: string): Promise<Device> {
+export async function openWebgpu(folder: string, timed = false): Promise<Device> {
   const before = tf.findBackend('webgpu') as tf.KernelBackend | null;
   if (!(before instanceof WebgpuBackend)) {
-    const device = await Device.open(folder);
+    const device = await Device.open(folder, timed);
     if (typeof device === 'string') {
       throw new UserError(`the webgpu engine cannot be used: ${device}`);
     }

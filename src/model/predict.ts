@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { usesGpu } from '../engine/engine.js';
+import { fusedClasses } from '../engine/ops/classes.js';
 import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { ExperimentError } from '../base/errors.js';
 import { breathe } from '../base/interrupt.js';
@@ -67,6 +68,17 @@ export function classesOf(logits: Float32Array, classes: number): Uint8Array {
 }
 
 /**
+ * The class of each image, from logits [N,classes] that need not be read for it on a GPU.
+ *
+ * @throws ExperimentError if one of the logits is not finite
+ */
+export function readClasses(logits: tf.Tensor2D): Uint8Array {
+  const found = fusedClasses(logits)?.dataSync();
+  if (!found || found.includes(-1)) return classesOf(readLogits(logits), logits.shape[1]);
+  return Uint8Array.from(found);
+}
+
+/**
  * Classifies all images of a data set.
  *
  * @throws ExperimentError if a logit is not finite
@@ -88,7 +100,7 @@ export async function predict(
     tf.tidy(() => {
       const { pixels, labels } = batchOf(data, positions);
       const logits = logitsOf(network, weights, pixels);
-      predicted.set(classesOf(readLogits(logits), network.spec.classes), start);
+      predicted.set(readClasses(logits), start);
       const loss = softmaxCrossEntropy(logits, labels, 1).loss.dataSync();
       for (let i = 0; i < count; i++) blank[start + i] = loss[i] === 0 ? 1 : 0;
     });

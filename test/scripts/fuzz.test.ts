@@ -11,7 +11,7 @@ function fuzz(...args: string[]): { status: number | null; stdout: string; stder
 
 /** Tries inputs of targets, of each of which some must be taken: otherwise all fail at the first check. */
 function expectNoFault(targets: readonly string[], count: number): void {
-  const args = ['--target', ...targets, '--count', String(count), '--seed', '2'];
+  const args = ['--target', ...targets, '--count', String(count), '--seed', '6'];
   const { status, stdout, stderr } = fuzz(...args);
   expect(stderr).toBe('');
   for (const target of targets) {

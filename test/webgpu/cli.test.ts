@@ -1,6 +1,7 @@
 import { parse } from 'csv-parse/sync';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { bangOk, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
+import { bang, bangOk, tensors, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
 
 // On what `bang setup webgpu` leaves: `npm run test:webgpu`. Small, since the driver of the tests computes on the CPU.
 
@@ -25,7 +26,7 @@ training:
   logEvery: 20
   checkpointEvery: 20
   bang: {beta: 1, epsilon: 0.5, ratio: 0.5}
-evaluation: {images: 20, pass: false}
+evaluation: {images: 6, pass: false}
 `;
 
 function lossesIn(csv: string): number[] {
@@ -33,7 +34,6 @@ function lossesIn(csv: string): number[] {
 }
 
 interface Written {
-  row: { accuracy: number };
   provenance: { engine: string };
 }
 
@@ -50,32 +50,71 @@ afterAll(() => {
   space.remove();
 });
 
-it('a whole run on WebGPU: trained, attacked, reported, by option or by config; as on the CPU', async () => {
+it('a whole run on WebGPU: trained, attacked, reported; as on the CPU', async () => {
   const results: Written[] = [];
-  for (const [name, engine] of [
-    ['option', ['--engine', 'webgpu']],
-    ['config', []],
-    ['option', ['--engine', 'native']],
-  ] as const) {
-    const out = [name, ...engine].join('-');
-    const args = ['run', `${name}.yaml`, '--data-dir', data, '--out', out, ...engine];
+  for (const engine of ['webgpu', 'native']) {
+    const args = ['run', 'option.yaml', '--data-dir', data, '--out', engine, '--engine', engine];
     const { stderr } = await bangOk(args, { cwd: space.folder });
     // The driver says nothing of its own.
     expect(stderr.split('\n').filter((line) => !/^(\w[\w ,-]*:.*)?$/.test(line))).toEqual([]);
-    results.push(JSON.parse(space.read(out, 'result.json')) as Written);
+    results.push(JSON.parse(space.read(engine, 'result.json')) as Written);
   }
-  const [option, config, native] = results;
-  expect(option.provenance.engine).toMatch(/^WebGPU on /);
-  expect(config.row.accuracy).toBe(option.row.accuracy);
-  // The same on one device, bit for bit.
-  const files = ['option---engine-webgpu', 'config', 'option---engine-native'];
-  const [first, second, third] = files.map((name) => space.read(name, 'per-image.csv'));
-  expect(second).toBe(first);
-  const losses = files.map((name) => lossesIn(space.read(name, 'training.csv')));
-  expect(losses[1]).toEqual(losses[0]);
-  losses[0].forEach((loss, i) => {
-    expect(Math.abs(loss / losses[2][i] - 1)).toBeLessThan(1e-3);
-  });
+  const [webgpu, native] = results;
+  expect(webgpu.provenance.engine).toMatch(/^WebGPU on /);
   expect(native.provenance.engine).toMatch(/^native/);
-  expect(third.split('\n')).toHaveLength(first.split('\n').length);
+  const [losses, expected] = ['webgpu', 'native'].map((name) =>
+    lossesIn(space.read(name, 'training.csv')),
+  );
+  expect(losses).toHaveLength(3);
+  losses.forEach((loss, i) => {
+    expect(Math.abs(loss / expected[i] - 1)).toBeLessThan(1e-3);
+  });
+  const [lines, others] = ['webgpu', 'native'].map((name) =>
+    space.read(name, 'per-image.csv').split('\n'),
+  );
+  expect(lines).toHaveLength(others.length);
+});
+
+/** Loaded before the program: closes the GPU once a file is there, as a driver does that is reset. */
+const LOSING = `import { existsSync } from 'node:fs';
+import { isMainThread, Worker } from 'node:worker_threads';
+const { postMessage } = Worker.prototype;
+let lost = !isMainThread;
+Worker.prototype.postMessage = function (message, transferred) {
+  if (!lost && message?.commands && existsSync(process.env.LOSE_AFTER)) {
+    lost = true;
+    postMessage.call(this, 'close');
+  }
+  return postMessage.call(this, message, transferred);
+};
+`;
+
+it('a GPU that is lost in training is one sentence, and the checkpoint continues to the same bits', async () => {
+  const args = ['run', 'config.yaml', '--data-dir', data, '--out', 'lost'];
+  const losing = pathToFileURL(space.write('losing.mjs', LOSING)).href;
+  const env = {
+    NODE_OPTIONS: `--import=${losing}`,
+    LOSE_AFTER: space.file('lost', 'checkpoint.safetensors'),
+  };
+  const { code, stdout, stderr } = await bang(args, { cwd: space.folder, env });
+  const said = stderr.split('\n').filter((line) => line.startsWith('bang: '));
+  expect(said).toEqual([
+    expect.stringMatching(
+      /^bang: .*the GPU was closed: start the same command again to go on from the last checkpoint, or use another --engine$/,
+    ),
+  ]);
+  expect(stderr).not.toMatch(/^ +at /m);
+  expect(stdout).toBe('');
+  expect(code).toBe(1);
+  expect(space.list('lost')).toContain('checkpoint.safetensors');
+  expect(space.list('lost')).not.toContain('result.json');
+
+  const again = await bangOk(args, { cwd: space.folder });
+  expect(again.stderr).toMatch(/iteration 20/);
+  // By config as by option, and at once as in two parts.
+  expect(tensors(space, 'lost')).toEqual(tensors(space, 'webgpu'));
+  expect(space.read('lost', 'per-image.csv')).toBe(space.read('webgpu', 'per-image.csv'));
+  expect(lossesIn(space.read('lost', 'training.csv'))).toEqual(
+    lossesIn(space.read('webgpu', 'training.csv')),
+  );
 });

@@ -10,6 +10,7 @@ import { makeKernels } from '#bang/engine/webgpu/kernels.js';
 import { INSIDE, webgpuFolder } from '#bang/engine/webgpu/installation.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
+import { classesOf, readClasses } from '#bang/model/predict.js';
 import { disposeWeights, zeroWeights } from '#bang/model/parameters.js';
 import { applyGradients, computeGradients } from '#bang/training/step.js';
 import { initialState } from '#bang/training/train.js';
@@ -329,6 +330,23 @@ describe('kernels', () => {
       [layers.length, program, ...arrays, held(new Float32Array(9)), ...parameters],
       ROUNDING,
     );
+  });
+
+  it('the class of an image, of equal logits the first; logits that are not finite are refused', () => {
+    const random = makeRandom(8, 'classes');
+    const batch = 300;
+    // Whole numbers: ties.
+    const logits = Float32Array.from({ length: 7 * batch }, () => between(random, -5, 5));
+    const found = (values: Float32Array): Uint8Array =>
+      tf.tidy(() => readClasses(tf.tensor2d(values, [batch, 7])));
+    const { fetched } = device.counters;
+    expect(found(logits)).toEqual(classesOf(logits, 7));
+    expect(device.counters.fetched - fetched).toBe(4 * batch);
+    for (const wrong of [NaN, Infinity, -Infinity]) {
+      const values = logits.slice();
+      values[7 * 299 + 3] = wrong;
+      expect(() => found(values)).toThrow(`the network gives a logit of ${wrong}: `);
+    }
   });
 
   it('none is forgotten', () => {

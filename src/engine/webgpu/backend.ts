@@ -4,7 +4,7 @@ import { ADDITIONS } from '../kernels/additions.js';
 import type { Call, Computing, Kernel } from '../kernels/arguments.js';
 import { REPLACEMENTS } from '../kernels/replacements.js';
 import type { Device, DeviceArray, Words } from './device.js';
-import { ELEMENTWISE } from './elementwise.js';
+import { classes, ELEMENTWISE } from './elementwise.js';
 import { type DeviceKernels, makeKernels } from './kernels.js';
 
 type DataId = tf.DataId;
@@ -177,11 +177,11 @@ export function registerDevice(backendName: string, device: Device): void {
         cpu.kernelFunc(call),
     });
   }
-  for (const [kernelName, kernel] of Object.entries(ADDITIONS)) {
+  for (const [kernelName, kernel] of Object.entries({ ...ADDITIONS, BangClasses: classes })) {
     tf.registerKernel({
       kernelName,
       backendName,
-      kernelFunc: (call) => kernel(call as unknown as Call)!,
+      kernelFunc: (call) => kernel(call as unknown as Call),
     });
   }
 }

@@ -5,6 +5,7 @@ import type { Values } from '../kernels/binding.js';
 import {
   type Adapter,
   COMMANDS,
+  type KernelTime,
   MOST_DISPATCHES,
   PARAMETER_STRIDE,
   type Program,
@@ -117,13 +118,15 @@ export class Device {
   /**
    * Opens the GPU that the package `webgpu` in this folder finds.
    *
+   * @param timed whether to measure for `times`, which makes the work slower
    * @returns the device, or why there is none
    */
-  static async open(folder: string): Promise<Device | string> {
+  static async open(folder: string, timed = false): Promise<Device | string> {
     const start: Start = {
       package: folder,
       control: new Int32Array(new SharedArrayBuffer(12)),
       reason: new Uint8Array(new SharedArrayBuffer(4096)),
+      timed,
     };
     const worker = new Worker(new URL('worker.js', import.meta.url), { workerData: start });
     const started = await new Promise<Started>((resolve) => {
@@ -143,6 +146,24 @@ export class Device {
   /** Gives the GPU back. Whoever computes on it afterwards is told that it is gone. */
   close(): void {
     this.worker.postMessage('close');
+  }
+
+  /**
+   * How long the device took for each kernel since the last call, the longest first: of a device that was opened to be
+   * timed, and that can; otherwise none.
+   */
+  async times(): Promise<{ kernel: string; dispatches: number; milliseconds: number }[]> {
+    this.submit();
+    const found = await new Promise<KernelTime[]>((resolve) => {
+      this.worker.once('message', resolve);
+      this.worker.postMessage('times');
+    });
+    const names = [...this.#kernels.keys()];
+    return found
+      .sort((a, b) => b.nanoseconds - a.nanoseconds)
+      .map(({ program, dispatches, nanoseconds }) => {
+        return { kernel: names[program], dispatches, milliseconds: nanoseconds / 1e6 };
+      });
   }
 
   /** The kernel of this name, which says all that `make` depends on. */

@@ -61,6 +61,38 @@ function concat({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
   return info;
 }
 
+/**
+ * The class of each of the logits [N,classes], of equal ones the first, or −1 if one is not finite: a number is read
+ * back for an image, not all logits.
+ */
+export function classes({ inputs: { logits }, backend }: Call): tf.TensorInfo {
+  const own = backend as unknown as WebgpuBackend;
+  const { device } = own;
+  const [batch, count] = logits.shape;
+  const { info, values } = own.output([batch]);
+  const run = device.kernel('classes', () =>
+    eachValue({
+      arrays: [
+        ['x', 'read', 'f32'],
+        ['y', 'write', 'f32'],
+      ],
+      parameters: ['classes'],
+      body: `
+  var best = 0u;
+  var finite = true;
+  for (var k = 0u; k < p.classes; k++) {
+    let v = x[i * p.classes + k];
+    // By its bits: WGSL may take it for granted that values are finite.
+    finite = finite && (bitcast<u32>(v) & 0x7f800000u) != 0x7f800000u;
+    if (v > x[i * p.classes + best]) { best = k; }
+  }
+  y[i] = select(-1.0, f32(best), finite);`,
+    }),
+  );
+  device.run(run, [own.values(logits), values], [batch, count], groupsFor(batch));
+  return info;
+}
+
 /** Copies a tensor to an array of the device, from this index on. */
 export function copy(
   backend: WebgpuBackend,

@@ -11,6 +11,9 @@ export interface Adapter {
   /** The largest buffer, and the largest part of one that a kernel can be given, in bytes. */
   maxBuffer: number;
   maxBinding: number;
+  /** What else it offers and allows, by WebGPU's names. */
+  features: string[];
+  limits: Record<string, number>;
 }
 
 export interface Start {
@@ -20,6 +23,16 @@ export interface Start {
   control: Int32Array;
   /** Receives the reason, in UTF-8. */
   reason: Uint8Array;
+  /** Whether to time each dispatch, in a pass of its own, which is slower. */
+  timed: boolean;
+}
+
+/** The time that the device spent on a kernel. */
+export interface KernelTime {
+  /** Its number. */
+  program: number;
+  dispatches: number;
+  nanoseconds: number;
 }
 
 /** What the thread answers when it has started. */

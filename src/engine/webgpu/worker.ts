@@ -4,6 +4,7 @@ import path from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import {
   COMMANDS,
+  type KernelTime,
   MOST_DISPATCHES,
   PARAMETER_STRIDE,
   type Program,
@@ -43,7 +44,11 @@ async function open(): Promise<GPUDevice | string> {
   };
   Object.assign(globalThis, globals);
   // No kernel leaves its arrays: that is checked here, in the kernels, once and not at each access.
-  const gpu = create(['enable-dawn-features=disable_robustness']);
+  const gpu = create([
+    'enable-dawn-features=disable_robustness',
+    // Dawn rounds times to a tenth of a millisecond, as browsers must.
+    ...(start.timed ? ['disable-dawn-features=timestamp_quantization'] : []),
+  ]);
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) return 'no GPU was found, or its driver has no Vulkan, Metal or Direct3D 12';
   const { limits, info } = adapter;
@@ -51,7 +56,10 @@ async function open(): Promise<GPUDevice | string> {
     maxBufferSize: limits.maxBufferSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
   };
-  const device = await adapter.requestDevice({ requiredLimits });
+  const features = [...adapter.features].sort();
+  const timed = start.timed && adapter.features.has('timestamp-query');
+  const requiredFeatures: GPUFeatureName[] = timed ? ['timestamp-query'] : [];
+  const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
   kept.push(gpu, adapter, device);
   const software =
     info.isFallbackAdapter ||
@@ -68,17 +76,83 @@ async function open(): Promise<GPUDevice | string> {
       software,
       maxBuffer: limits.maxBufferSize,
       maxBinding: limits.maxStorageBufferBindingSize,
+      features,
+      limits: numbersOf(limits),
     },
   });
   return device;
+}
+
+function numbersOf(limits: GPUSupportedLimits): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const name in limits) {
+    const value = limits[name as keyof GPUSupportedLimits];
+    if (typeof value === 'number') found[name] = value;
+  }
+  return found;
 }
 
 function answer(message: Started): void {
   parentPort!.postMessage(message);
 }
 
+/** Measures how long the device takes for each dispatch of a submission. */
+function clockOf(device: GPUDevice) {
+  const totals = new Map<number, KernelTime>();
+  const bytes = 16 * MOST_DISPATCHES;
+  const set = device.createQuerySet({ type: 'timestamp', count: 2 * MOST_DISPATCHES });
+  const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+  const resolved = device.createBuffer({ size: bytes, usage: QUERY_RESOLVE | COPY_SRC });
+  let seen: number[] = [];
+  let reads = Promise.resolve();
+  return {
+    /** For the pass of a dispatch of this kernel. */
+    next(program: number): GPUComputePassDescriptor {
+      const at = 2 * (seen.push(program) - 1);
+      return {
+        timestampWrites: {
+          querySet: set,
+          beginningOfPassWriteIndex: at,
+          endOfPassWriteIndex: at + 1,
+        },
+      };
+    },
+    /** Before the submission; the function is to be called after it. */
+    finish(encoder: GPUCommandEncoder): () => void {
+      const programs = seen;
+      seen = [];
+      if (programs.length === 0) return () => undefined;
+      const to = device.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST });
+      encoder.resolveQuerySet(set, 0, 2 * programs.length, resolved, 0);
+      encoder.copyBufferToBuffer(resolved, 0, to, 0, 16 * programs.length);
+      return () => {
+        const mapped = to.mapAsync(GPUMapMode.READ);
+        reads = reads.then(async () => {
+          await mapped;
+          const times = new BigInt64Array(to.getMappedRange());
+          for (const [i, program] of programs.entries()) {
+            const total = totals.get(program) ?? { program, dispatches: 0, nanoseconds: 0 };
+            total.dispatches++;
+            total.nanoseconds += Math.max(0, Number(times[2 * i + 1] - times[2 * i]));
+            totals.set(program, total);
+          }
+          to.destroy();
+        });
+      };
+    },
+    /** What was measured since the last call. */
+    async times(): Promise<KernelTime[]> {
+      await reads;
+      const found = [...totals.values()];
+      totals.clear();
+      return found;
+    },
+  };
+}
+
 function serve(device: GPUDevice): void {
   const { queue } = device;
+  const clock = device.features.has('timestamp-query') ? clockOf(device) : undefined;
   const parameters = device.createBuffer({
     size: PARAMETER_STRIDE * MOST_DISPATCHES,
     usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
@@ -86,7 +160,7 @@ function serve(device: GPUDevice): void {
   const layouts = new Map<string, GPUBindGroupLayout>();
   const programs: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }[] = [];
   const buffers = new Map<number, GPUBuffer>();
-  const groups = new Map<number, { group: GPUBindGroup; pipeline: GPUComputePipeline }>();
+  const groups = new Map<number, { group: GPUBindGroup; program: number }>();
   /** Buffers for reads, by size. */
   const staging = new Map<number, GPUBuffer[]>();
   /** The reads before are done when this is. */
@@ -195,7 +269,7 @@ function serve(device: GPUDevice): void {
           break;
         case COMMANDS.group: {
           const [, id, program, count] = c.subarray(i, i + 4);
-          const { pipeline, layout } = programs[program];
+          const { layout } = programs[program];
           const entries: GPUBindGroupEntry[] = [
             { binding: 0, resource: { buffer: parameters, size: PARAMETER_STRIDE } },
           ];
@@ -204,7 +278,7 @@ function serve(device: GPUDevice): void {
             const [buffer, offset, size] = [buffers.get(c[i])!, c[i + 1], c[i + 2]];
             entries.push({ binding: k, resource: { buffer, offset, size } });
           }
-          groups.set(id, { group: device.createBindGroup({ layout, entries }), pipeline });
+          groups.set(id, { group: device.createBindGroup({ layout, entries }), program });
           break;
         }
         case COMMANDS.forget:
@@ -212,8 +286,13 @@ function serve(device: GPUDevice): void {
           i += 2;
           break;
         case COMMANDS.dispatch: {
-          const { group, pipeline } = groups.get(c[i + 1])!;
-          pass ??= encoder.beginComputePass();
+          const { group, program } = groups.get(c[i + 1])!;
+          const { pipeline } = programs[program];
+          if (clock) {
+            pass?.end();
+            pass = current = undefined;
+          }
+          pass ??= encoder.beginComputePass(clock?.next(program));
           if (pipeline !== current) pass.setPipeline((current = pipeline));
           pass.setBindGroup(0, group, [c[i + 2]]);
           pass.dispatchWorkgroups(c[i + 3], c[i + 4], c[i + 5]);
@@ -242,7 +321,9 @@ function serve(device: GPUDevice): void {
       }
     }
     pass?.end();
+    const timed = clock?.finish(encoder);
     queue.submit([encoder.finish()]);
+    timed?.();
     if (isNew) reads = check(reads);
     for (const each of found) {
       reads = each();
@@ -252,10 +333,14 @@ function serve(device: GPUDevice): void {
     }
   }
 
-  parentPort!.on('message', (message: Work | 'close') => {
+  parentPort!.on('message', (message: Work | 'close' | 'times') => {
     try {
       if (message === 'close') device.destroy();
-      else work(message);
+      else if (message === 'times') {
+        void (clock?.times() ?? Promise.resolve([])).then((times) => {
+          parentPort!.postMessage(times);
+        });
+      } else work(message);
     } catch (error) {
       fail(`the GPU cannot be used any more (${text(error)})`);
     }
