@@ -46,8 +46,13 @@ const mutations: Mutation[] = [
       },
       {
         file: 'model/network.js',
-        from: 'visit(layer, kappa, activations[i]);',
-        to: 'kappa = visit(layer, kappa, activations[i]) ?? kappa;',
+        from: 'const kappa = kappas.get(i);',
+        to: 'let kappa = kappas.get(i);',
+      },
+      {
+        file: 'model/network.js',
+        from: 'visit?.(layer, kappa, activations[i]);',
+        to: 'kappa = visit?.(layer, kappa, activations[i]) ?? kappa;',
       },
     ],
     out: ['fgs_linf_mean', 'hc1_linf_std'],
