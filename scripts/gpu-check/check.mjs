@@ -209,17 +209,10 @@ function repeated(folder) {
 
 /** PyTorch on the same card, if a Python has it. */
 async function pytorch(found, limit) {
-  const pythons = [
-    process.env.PYTHON,
-    'python3',
-    'python',
-    ...['/opt/conda', '/opt/venv', '/usr/local', '/root/miniconda3'].map(
-      (place) => `${place}/bin/python3`,
-    ),
-  ].filter(Boolean);
+  const pythons = [process.env.PYTHON, 'python3', 'python'].filter(Boolean);
   const has = (python) => spawnSync(python, ['-c', 'import torch, numpy'], { timeout: 30_000 });
   const python = pythons.find((each) => has(each).status === 0);
-  if (python === undefined) return 'no Python with PyTorch was found';
+  if (python === undefined) return 'no Python with PyTorch was found; PYTHON names one';
   const program = path.join(root, 'scripts/gpu-check/peer.py');
   const args = tiny ? [program, '--tiny', '--device', 'cpu'] : [program];
   return (await command(python, args, limit, collector('PyTorch', found))).problem;

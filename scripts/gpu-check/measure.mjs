@@ -12,7 +12,7 @@ import { readIdxFolder } from '#bang/data/idxFolder.js';
 import { assign } from '#bang/engine/block.js';
 import { openWebgpu, startEngine, threadCount } from '#bang/engine/engine.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
-import { INSIDE, webgpuFolder } from '#bang/engine/webgpu/installation.js';
+import { PACKAGE, webgpuFolder } from '#bang/engine/webgpu/installation.js';
 import { makeKernels } from '#bang/engine/webgpu/kernels.js';
 import { evaluate } from '#bang/experiment/evaluate.js';
 import { logitsOf, makeNetwork, trace } from '#bang/model/network.js';
@@ -34,7 +34,7 @@ const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 /** Of the engine; of `webgpu` also where `setup.json` says nothing. */
 async function open(timed = false) {
   if (engine !== 'webgpu') return void (await startEngine({ engine }));
-  return openWebgpu(path.join(webgpuFolder(), INSIDE.package), timed);
+  return openWebgpu(path.join(webgpuFolder(), PACKAGE), timed);
 }
 
 /** Milliseconds of a call, of so many that the clock can tell. */

@@ -74,7 +74,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('logit-scale', {
         type: 'string',
         requiresArg: true,
-        coerce: once('logit-scale'),
+        coerce: aboveZero('logit-scale'),
         describe: 'multiply the logits: what does a surer network change? (the same predictions)',
       })
       .option('out', {
@@ -202,6 +202,15 @@ async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[numbe
     { force: false, resumes: false },
   );
   print(errorTable(counts));
+}
+
+/** For `coerce`: a number above 0, as it was written. */
+function aboveZero(name: string): (value: string | string[] | undefined) => string | undefined {
+  return (value) => {
+    const text = once(name)(value);
+    if (text === undefined || Number(text) > 0) return text;
+    throw new UserError(`--${name}: expected a number above 0, found ${text}`);
+  };
 }
 
 /** For `coerce`: a percentage. */

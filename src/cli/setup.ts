@@ -1,8 +1,5 @@
 import type { CommandModule } from 'yargs';
-import {
-  type Installation as WebgpuInstallation,
-  webgpuFolder,
-} from '../engine/webgpu/installation.js';
+import { type WebgpuInstallation, webgpuFolder } from '../engine/webgpu/installation.js';
 import { removeWebgpu, setUpWebgpu } from '../setup/webgpu.js';
 import { tensorflowFolder } from '../engine/tensorflow/installation.js';
 import { removeTensorFlow, setUpTensorFlow } from '../setup/tensorflow.js';

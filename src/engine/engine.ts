@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../base/errors.js';
 import { packageRoot } from '../base/files.js';
 import { processors } from '../base/processors.js';
+import type { Installation, Installed } from './installation.js';
 import { KernelBackend } from './kernels/backend.js';
 import type { Binding } from './kernels/binding.js';
 import { registerKernels } from './kernels/register.js';
@@ -11,21 +12,21 @@ import { loadTensorFlow } from './tensorflow/backend.js';
 import { TENSORFLOW, type TensorFlowBackend } from './tensorflow/kernels.js';
 import {
   hasGpuDriver,
-  type Installed,
   readInstallation,
   SETUP_COMMAND,
   tensorflowFolder,
+  type TensorFlowInstallation,
 } from './tensorflow/installation.js';
 import { loadWasm } from './wasm/binding.js';
 import { registerDevice, WebgpuBackend } from './webgpu/backend.js';
 import { Device } from './webgpu/device.js';
 import {
-  INSIDE,
-  type Installed as WebgpuInstalled,
   nameOf,
+  PACKAGE,
   readInstallation as readWebgpu,
   SETUP_COMMAND as SETUP_WEBGPU,
   webgpuFolder,
+  type WebgpuInstallation,
 } from './webgpu/installation.js';
 
 export const ENGINE_NAMES = ['webgpu', 'tensorflow', 'native', 'wasm', 'cpu'] as const;
@@ -182,7 +183,7 @@ async function startWebgpu(threads: number): Promise<Engine> {
       `the webgpu engine cannot be used: ${installed.problem}; set it up with: ${SETUP_WEBGPU}`,
     );
   }
-  const device = await openWebgpu(path.join(webgpuFolder(), INSIDE.package));
+  const device = await openWebgpu(path.join(webgpuFolder(), PACKAGE));
   return { name: 'webgpu', description: descriptionOf(device), threads };
 }
 
@@ -226,13 +227,8 @@ export function deviceInUse(): Device | undefined {
 }
 
 /** The installation made by `bang setup webgpu`, or why it cannot be used. */
-export function webgpuInstalled(): WebgpuInstalled {
-  try {
-    return readWebgpu(webgpuFolder());
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    return { problem: error.message };
-  }
+export function webgpuInstalled(): Installed<WebgpuInstallation> {
+  return orProblem(readWebgpu);
 }
 
 /** Whether TensorFlow is set up for a GPU and a GPU driver is present. */
@@ -249,9 +245,14 @@ export function usesGpu(): boolean {
 }
 
 /** The installation made by `bang setup tensorflow`, or why it cannot be used. */
-export function tensorFlowInstalled(): Installed {
+export function tensorFlowInstalled(): Installed<TensorFlowInstallation> {
+  return orProblem(readInstallation);
+}
+
+/** Where the cache is, may be unknown, too. */
+function orProblem<I extends Installation>(read: () => Installed<I>): Installed<I> {
   try {
-    return readInstallation(tensorflowFolder());
+    return read();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return { problem: error.message };

@@ -1,9 +1,11 @@
-import { rename, rm, statfs } from 'node:fs/promises';
+import { rename, rm, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheError, ownFolder } from '../base/cacheFolder.js';
 import { codeOf, UserError } from '../base/errors.js';
+import { makeFolder } from '../base/files.js';
 import type { Progress } from '../base/progress.js';
+import { type Installation, RECORD } from '../engine/installation.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
 
 /** What setting up an engine has in common with setting up another. */
@@ -93,8 +95,43 @@ export async function removeFolder(folder: string, root: string): Promise<boolea
   }
 }
 
+/**
+ * Makes an installation apart and moves it to `folder` in one step; what was there goes.
+ *
+ * @param root the cache that `folder` lies in
+ * @param gigabytes what `make` needs of its disk
+ * @param make fills `fresh`, may use `scratch`, and returns what the record says
+ * @throws UserError if the cache cannot be written or has too little room; what `make` throws
+ */
+export async function install<I extends Installation>(
+  { folder, root, gigabytes }: { folder: string; root: string; gigabytes: number },
+  make: (fresh: string, scratch: string) => Promise<I>,
+): Promise<I> {
+  let own: string | undefined;
+  try {
+    own = await ownFolder(root);
+    await requireSpace(root, gigabytes);
+    const [fresh, scratch] = ['new', 'scratch'].map((name) => path.join(own!, name));
+    makeFolder(scratch);
+    const installation = await make(fresh, scratch);
+    await writeRecord(fresh, installation);
+    await putAway(folder, own);
+    await rename(fresh, folder);
+    return installation;
+  } catch (error) {
+    throw cacheError(error, root);
+  } finally {
+    // Whatever cannot be removed now is removed next time.
+    if (own !== undefined) await rm(own, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+export async function writeRecord(folder: string, installation: Installation): Promise<void> {
+  await writeFile(path.join(folder, RECORD), `${JSON.stringify(installation, null, 2)}\n`);
+}
+
 /** Moves a folder into `own`; false if it does not exist. */
-export async function putAway(folder: string, own: string): Promise<boolean> {
+async function putAway(folder: string, own: string): Promise<boolean> {
   try {
     await rename(folder, path.join(own, 'old'));
     return true;
@@ -105,7 +142,7 @@ export async function putAway(folder: string, own: string): Promise<boolean> {
 }
 
 /** @throws UserError if the file system has less than that left */
-export async function requireSpace(root: string, gigabytes: number): Promise<void> {
+async function requireSpace(root: string, gigabytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(root);
   const free = (bavail * bsize) / 1e9;
   if (free >= gigabytes) return;

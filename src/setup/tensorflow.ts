@@ -1,26 +1,20 @@
-import { rename, rm, stat, writeFile } from 'node:fs/promises';
+import { rename, stat, writeFile } from 'node:fs/promises';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { makeFolder } from '../base/files.js';
-import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
+import { cacheFolder } from '../base/cacheFolder.js';
 import { type Progress, silent } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
 import { buildBinding, requireCompiler } from './tensorflowBinding.js';
-import {
-  type CheckedTensorFlow,
-  compared,
-  putAway,
-  removeFolder,
-  requireSpace,
-} from './installing.js';
+import { type CheckedTensorFlow, compared, install, removeFolder } from './installing.js';
 import {
   hasGpuDriver,
   INSIDE,
-  type Installation,
   platform,
   readInstallation,
   TENSORFLOW_VERSION,
   tensorflowFolder,
+  type TensorFlowInstallation,
 } from '../engine/tensorflow/installation.js';
 import { findPython, installWheel, WHEELS } from './python.js';
 import path from 'node:path';
@@ -50,7 +44,7 @@ export interface SetupOptions {
 }
 
 export interface SetUp {
-  installation: Installation;
+  installation: TensorFlowInstallation;
   /** Whether it already existed. */
   already: boolean;
 }
@@ -88,42 +82,31 @@ export async function setUpTensorFlow({
   const compiler = await requireCompiler();
   const python = await findPython(signal);
   const wheel = gpu ? WHEELS.gpu : WHEELS.cpu;
-  let own: string | undefined;
-  try {
-    own = await ownFolder(root);
-    await requireSpace(root, wheel.diskGB);
-    const fresh = path.join(own, 'new');
-    const scratch = path.join(own, 'scratch');
-    makeFolder(scratch);
-    const packages = await installWheel(python, wheel, scratch, { progress, signal });
-    await fetchPackages(fresh, signal);
-    const headers = path.join(packages, 'tensorflow', 'include');
-    const building = progress.start('build the binding', 1, 'step');
-    await buildBinding(compiler, { folder: fresh, headers, scratch }, signal);
-    building.finish(`with ${compiler}`);
-    await moveLibraries(packages, fresh);
-    const { difference } = await checked(fresh, gpu, progress, signal);
-    const installation: Installation = {
-      version: TENSORFLOW_VERSION,
-      gpu,
-      wheel: `${wheel.name}==${TENSORFLOW_VERSION}`,
-      package: `${PACKAGES.tfjs.name}@${PACKAGES.tfjs.version}`,
-      platform: platform(),
-      python: python.version,
-      compiler,
-      difference,
-      made: new Date().toISOString(),
-    };
-    await writeFile(path.join(fresh, INSIDE.record), `${JSON.stringify(installation, null, 2)}\n`);
-    await putAway(folder, own);
-    await rename(fresh, folder);
-    return { installation, already: false };
-  } catch (error) {
-    throw cacheError(error, root);
-  } finally {
-    // Whatever cannot be removed now is removed next time.
-    if (own !== undefined) await rm(own, { recursive: true, force: true }).catch(() => undefined);
-  }
+  const made = await install(
+    { folder, root, gigabytes: wheel.diskGB },
+    async (fresh, scratch): Promise<TensorFlowInstallation> => {
+      const packages = await installWheel(python, wheel, scratch, { progress, signal });
+      await fetchPackages(fresh, signal);
+      const headers = path.join(packages, 'tensorflow', 'include');
+      const building = progress.start('build the binding', 1, 'step');
+      await buildBinding(compiler, { folder: fresh, headers, scratch }, signal);
+      building.finish(`with ${compiler}`);
+      await moveLibraries(packages, fresh);
+      const { difference } = await checked(fresh, gpu, progress, signal);
+      return {
+        version: TENSORFLOW_VERSION,
+        gpu,
+        wheel: `${wheel.name}==${TENSORFLOW_VERSION}`,
+        package: `${PACKAGES.tfjs.name}@${PACKAGES.tfjs.version}`,
+        platform: platform(),
+        python: python.version,
+        compiler,
+        difference,
+        made: new Date().toISOString(),
+      };
+    },
+  );
+  return { installation: made, already: false };
 }
 
 /**

@@ -9,7 +9,7 @@ import { computeGradients } from '../training/step.js';
 import { loadTensorFlow } from '../engine/tensorflow/backend.js';
 import { TENSORFLOW } from '../engine/tensorflow/kernels.js';
 import { openWebgpu, startEngine } from '../engine/engine.js';
-import { INSIDE, nameOf } from '../engine/webgpu/installation.js';
+import { nameOf, PACKAGE } from '../engine/webgpu/installation.js';
 import type { CheckedTensorFlow, CheckedWebgpu } from './installing.js';
 import { stepSeconds } from './speed.js';
 import path from 'node:path';
@@ -46,7 +46,7 @@ async function checkTensorFlow(folder: string): Promise<CheckedTensorFlow> {
 }
 
 async function checkWebgpu(folder: string): Promise<CheckedWebgpu> {
-  const { adapter } = await openWebgpu(path.join(folder, INSIDE.package));
+  const { adapter } = await openWebgpu(path.join(folder, PACKAGE));
   const difference = await differenceOn('webgpu');
   const { software } = adapter;
   let faster = 0;

@@ -1,17 +1,16 @@
-import { rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
+import { cacheFolder } from '../base/cacheFolder.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import { type Progress, silent } from '../base/progress.js';
 import {
-  INSIDE,
-  type Installation,
+  PACKAGE,
   readInstallation,
   WEBGPU_VERSION,
   webgpuFolder,
+  type WebgpuInstallation,
 } from '../engine/webgpu/installation.js';
-import { compared, putAway, removeFolder, requireSpace } from './installing.js';
+import { compared, install, removeFolder, writeRecord } from './installing.js';
 
 /** Dawn for Node, with a binary for each system. Its dependencies are types and what only its own build needs. */
 export const WEBGPU_PACKAGE: NpmPackage = {
@@ -36,7 +35,7 @@ export async function setUpWebgpu({
   progress = silent,
   signal,
 }: { root?: string; progress?: Progress; signal?: AbortSignal } = {}): Promise<{
-  installation: Installation;
+  installation: WebgpuInstallation;
   already: boolean;
 }> {
   const folder = webgpuFolder(root);
@@ -50,25 +49,13 @@ export async function setUpWebgpu({
       progress.note(`${messageOf(error)}; setting it up again`);
     }
   }
-  let own: string | undefined;
-  try {
-    own = await ownFolder(root);
-    await requireSpace(root, DISK_GB);
-    const fresh = path.join(own, 'new');
+  const made = await install({ folder, root, gigabytes: DISK_GB }, async (fresh) => {
     const fetching = progress.start(`fetch ${WEBGPU_PACKAGE.name} ${WEBGPU_VERSION}`, 1, 'step');
-    await extractPackage(WEBGPU_PACKAGE, path.join(fresh, INSIDE.package), signal);
+    await extractPackage(WEBGPU_PACKAGE, path.join(fresh, PACKAGE), signal);
     fetching.finish();
-    const installation = await checked(fresh, progress, signal);
-    await writeRecord(fresh, installation);
-    await putAway(folder, own);
-    await rename(fresh, folder);
-    return { installation, already: false };
-  } catch (error) {
-    throw cacheError(error, root);
-  } finally {
-    // Whatever cannot be removed now is removed next time.
-    if (own !== undefined) await rm(own, { recursive: true, force: true }).catch(() => undefined);
-  }
+    return await checked(fresh, progress, signal);
+  });
+  return { installation: made, already: false };
 }
 
 /**
@@ -81,15 +68,11 @@ export async function removeWebgpu(root = cacheFolder()): Promise<boolean> {
   return await removeFolder(webgpuFolder(root), root);
 }
 
-async function writeRecord(folder: string, installation: Installation): Promise<void> {
-  await writeFile(path.join(folder, INSIDE.record), `${JSON.stringify(installation, null, 2)}\n`);
-}
-
 async function checked(
   folder: string,
   progress: Progress,
   signal: AbortSignal | undefined,
-): Promise<Installation> {
+): Promise<WebgpuInstallation> {
   const { gpu, software, faster, difference } = await compared('webgpu', folder, progress, signal);
   return {
     version: WEBGPU_VERSION,

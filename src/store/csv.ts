@@ -104,19 +104,27 @@ export function trainingCsv(rows: LogRow[]): string {
   return stringify(lines, { header: true });
 }
 
+/** What the lines of a network's row say of it first. */
+function columnsOf({ name, published, rows, seeds }: Entry, row: number) {
+  const { images, accuracy } = rows[row];
+  return {
+    name,
+    table: published?.table ?? '',
+    row: published?.id ?? '',
+    seed: seeds[row] ?? '',
+    images,
+    accuracy: rounded(accuracy),
+  };
+}
+
 /** `robustness.csv`: a line for each network, attack and budget; the last attack is `worst`. */
 export function robustnessCsv(entries: readonly Entry[]): string {
-  const lines = entries.flatMap(({ name, published, rows, seeds }) =>
-    rows.flatMap(({ images, accuracy, robustness }, i) =>
+  const lines = entries.flatMap((entry) =>
+    entry.rows.flatMap(({ robustness }, i) =>
       attackersOf(robustness).flatMap((attack) => {
         const { accuracy: standing, medianLinf } = robustness!.attacks[attack]!;
         return robustness!.budgets.map((budget, b) => ({
-          name,
-          table: published?.table ?? '',
-          row: published?.id ?? '',
-          seed: seeds[i] ?? '',
-          images,
-          accuracy: rounded(accuracy),
+          ...columnsOf(entry, i),
           attack,
           median_linf: medianLinf ?? '',
           budget,
@@ -156,16 +164,11 @@ export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingSt
  * it is the first to fool, and one for those that are left.
  */
 export function budgetsCsv(entries: readonly Entry[]): string {
-  const lines = entries.flatMap(({ name, published, rows, seeds }) =>
-    rows.flatMap(({ images, accuracy, atBudgets = [] }, i) =>
+  const lines = entries.flatMap((entry) =>
+    entry.rows.flatMap(({ atBudgets = [] }, i) =>
       atBudgets.flatMap(({ norm, budget, left, accuracy: standing, taken }) => {
         const line = (attack: string, count: number) => ({
-          name,
-          table: published?.table ?? '',
-          row: published?.id ?? '',
-          seed: seeds[i] ?? '',
-          images,
-          accuracy: rounded(accuracy),
+          ...columnsOf(entry, i),
           norm,
           budget: rounded(budget),
           robust_accuracy: rounded(standing),

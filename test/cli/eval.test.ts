@@ -103,7 +103,7 @@ describe("bang eval on the authors' weights", () => {
     expect(attacks['fgs-unmasked']!.rate).toBeGreaterThan(99);
     expectRefusal(
       await bang(['eval', AUTHORS, '--logit-scale', 'much'], { cwd: space.folder }),
-      /evaluation\.logitScale: expected a number above 0, found "much"/,
+      /^bang: --logit-scale: expected a number above 0, found much/,
     );
   });
 

@@ -7,7 +7,7 @@ import type { Binding } from '#bang/engine/kernels/binding.js';
 import { roundedNormal } from '#bang/engine/noise.js';
 import { Device, type DeviceArray } from '#bang/engine/webgpu/device.js';
 import { makeKernels } from '#bang/engine/webgpu/kernels.js';
-import { INSIDE, webgpuFolder } from '#bang/engine/webgpu/installation.js';
+import { PACKAGE, webgpuFolder } from '#bang/engine/webgpu/installation.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { classesOf, readClasses } from '#bang/model/predict.js';
@@ -401,7 +401,7 @@ describe('what a device does not do', () => {
   });
 
   it('after it is lost, says so', async () => {
-    const other = await Device.open(path.join(webgpuFolder(), INSIDE.package));
+    const other = await Device.open(path.join(webgpuFolder(), PACKAGE));
     if (typeof other === 'string') throw new Error(other);
     const array = other.upload(Float32Array.of(1, 2));
     expect([...other.read([array])()[0]]).toEqual([1, 2]);

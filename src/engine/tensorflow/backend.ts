@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { RECORD } from '../installation.js';
 import { INSIDE } from './installation.js';
 import { registerPaddedKernels, TENSORFLOW, type TensorFlowBackend } from './kernels.js';
 import path from 'node:path';
@@ -52,7 +53,7 @@ export function loadTensorFlow(folder: string, threads: number): TensorFlowBacke
   restoreUtil();
   const core: unknown = createRequire(import.meta.url)('@tensorflow/tfjs-core');
   (globalThis as Record<symbol, unknown>)[Symbol.for(SHARED_CORE)] = core;
-  const load = createRequire(path.join(folder, INSIDE.record));
+  const load = createRequire(path.join(folder, RECORD));
   const binding: unknown = load(path.join(folder, INSIDE.binding));
   const part = (name: string): unknown => load(path.join(folder, INSIDE.package, 'dist', name));
   part('register_all_kernels.js');

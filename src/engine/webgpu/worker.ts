@@ -31,12 +31,32 @@ function fail(reason: string): void {
 
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** Through which GPUs are found on Linux. */
+const LOADER = 'libvulkan.so.1';
+
 const SCOPES = ['validation', 'out-of-memory', 'internal'] as const;
 
 /** Everything that must not be collected: the binding crashes if it is. */
 const kept: unknown[] = [];
 
+/**
+ * Whether the loader of Vulkan's drivers is there. Dawn would look for it as well, but complain on the terminal of
+ * whoever only asks. It is no addon of Node's, and the error is another if it cannot be opened at all.
+ */
+function hasLoader(): boolean {
+  if (process.platform !== 'linux') return true;
+  try {
+    process.dlopen({ exports: {} }, LOADER);
+    return true;
+  } catch (error) {
+    return !/cannot open shared object|Error loading shared library/.test(text(error));
+  }
+}
+
 async function open(): Promise<GPUDevice | string> {
+  if (!hasLoader()) {
+    return `there is no ${LOADER}, through which GPUs are found: install libvulkan1 (Debian) or vulkan-loader`;
+  }
   const file = pathToFileURL(path.join(start.package, 'index.js')).href;
   const { create, globals } = (await import(file)) as {
     create: (options: string[]) => GPU;
