@@ -54,14 +54,14 @@ function hasLoader(): boolean {
 }
 
 async function open(): Promise<GPUDevice | string> {
-  if (!hasLoader()) {
-    return `there is no ${LOADER}, through which GPUs are found: install libvulkan1 (Debian) or vulkan-loader`;
-  }
   const file = pathToFileURL(path.join(start.package, 'index.js')).href;
   const { create, globals } = (await import(file)) as {
     create: (options: string[]) => GPU;
     globals: object;
   };
+  if (!hasLoader()) {
+    return `there is no ${LOADER}, through which GPUs are found: install libvulkan1 (Debian) or vulkan-loader`;
+  }
   Object.assign(globalThis, globals);
   // No kernel leaves its arrays: that is checked here, in the kernels, once and not at each access.
   const gpu = create([
