@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Call, Kernel } from '../kernels/arguments.js';
 import type { WebgpuBackend } from './backend.js';
-import { eachValue, groupsFor } from './wgsl/source.js';
+import type { DeviceArray } from './device.js';
+import { each } from './kernels/launch.js';
 
 /** tfjs's operations on single values that a training step uses, for tensors of equal shapes or with a number. */
 export const ELEMENTWISE: Partial<Record<string, Kernel>> = {
@@ -18,24 +19,15 @@ function binary(expression: string): Kernel {
     if (a.dtype !== 'float32' || b.dtype !== 'float32') return undefined;
     const number = numberOf(own, b);
     if (number === undefined && !tf.util.arraysEqual(a.shape, b.shape)) return undefined;
-    const { info, values } = own.output(a.shape);
-    const { device } = own;
-    const run = device.kernel(`${expression} ${number !== undefined}`, () =>
-      eachValue({
-        arrays: [
-          ['x', 'read', 'f32'],
-          ...(number === undefined ? [['z', 'read', 'f32'] as const] : []),
-          ['y', 'write', 'f32'],
-        ],
-        reals: ['number'],
-        body: `
+    const { info, values: y } = own.output(a.shape);
+    const z = number === undefined ? own.values(b) : null;
+    const given = { reads: { x: own.values(a), z }, writes: { y }, reals: { number: number ?? 0 } };
+    each(own.device, expression, y.length, given, () => ({
+      body: `
   let a = x[i];
-  let b = ${number === undefined ? 'z[i]' : 'p.number'};
+  let b = ${z ? 'z[i]' : 'p.number'};
   y[i] = ${expression};`,
-      }),
-    );
-    const arrays = [own.values(a), ...(number === undefined ? [own.values(b)] : []), values];
-    device.run(run, arrays, [values.length, number ?? 0], groupsFor(values.length));
+    }));
     return info;
   };
 }
@@ -67,17 +59,11 @@ function concat({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
  */
 export function classes({ inputs: { logits }, backend }: Call): tf.TensorInfo {
   const own = backend as unknown as WebgpuBackend;
-  const { device } = own;
   const [batch, count] = logits.shape;
-  const { info, values } = own.output([batch]);
-  const run = device.kernel('classes', () =>
-    eachValue({
-      arrays: [
-        ['x', 'read', 'f32'],
-        ['y', 'write', 'f32'],
-      ],
-      parameters: ['classes'],
-      body: `
+  const { info, values: y } = own.output([batch]);
+  const given = { reads: { x: own.values(logits) }, writes: { y }, whole: { classes: count } };
+  each(own.device, 'classes', batch, given, () => ({
+    body: `
   var best = 0u;
   var finite = true;
   for (var k = 0u; k < p.classes; k++) {
@@ -87,9 +73,7 @@ export function classes({ inputs: { logits }, backend }: Call): tf.TensorInfo {
     if (v > x[i * p.classes + best]) { best = k; }
   }
   y[i] = select(-1.0, f32(best), finite);`,
-    }),
-  );
-  device.run(run, [own.values(logits), values], [batch, count], groupsFor(batch));
+  }));
   return info;
 }
 
@@ -97,20 +81,11 @@ export function classes({ inputs: { logits }, backend }: Call): tf.TensorInfo {
 export function copy(
   backend: WebgpuBackend,
   tensor: tf.TensorInfo,
-  to: ReturnType<WebgpuBackend['values']>,
+  y: DeviceArray,
   begin = 0,
 ): void {
-  const { device } = backend;
-  const run = device.kernel('copy', () =>
-    eachValue({
-      arrays: [
-        ['x', 'read', 'f32'],
-        ['y', 'write', 'f32'],
-      ],
-      parameters: ['begin'],
-      body: 'y[p.begin + i] = x[i];',
-    }),
-  );
-  const from = backend.values(tensor);
-  device.run(run, [from, to], [from.length, begin], groupsFor(from.length));
+  const x = backend.values(tensor);
+  each(backend.device, 'copy', x.length, { reads: { x }, writes: { y }, whole: { begin } }, () => ({
+    body: 'y[p.begin + i] = x[i];',
+  }));
 }

@@ -33,7 +33,7 @@ export function chunkOf(depth: number, least: number, most: number): number {
   return DEPTH * Math.ceil(Math.max(least, depth / most) / DEPTH);
 }
 
-export interface Product extends Pick<Source, 'arrays' | 'parameters' | 'reals'> {
+export interface Product extends Pick<Source, 'arrays'> {
   tile: Tile;
   /** Functions `left(r, k)` and `right(k, c)`, for values in range; constants. */
   declarations: string;
@@ -113,8 +113,7 @@ export function product(what: Product): Program & { parameters: string } {
   }`;
   return program({
     arrays: what.arrays,
-    parameters: ['rows', 'columns', 'depth', 'chunk', ...(what.parameters ?? [])],
-    reals: what.reals ?? [],
+    parameters: ['rows', 'columns', 'depth', 'chunk'],
     size,
     declarations: `
 ${MATHEMATICS}
