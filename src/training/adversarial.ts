@@ -32,36 +32,28 @@ export function adversarialBatch(
 ): Batch {
   const { pixels, labels } = batch;
   const step = steps === 1 ? epsilon : (REACH * epsilon) / steps;
-  const [lowest, highest] = [-epsilon, epsilon].map((change) =>
-    tf.clipByValue(tf.add(pixels, change), 0, 255),
+  const original = pixels.dataSync();
+  const change = steps === 1 ? undefined : makeRandom(seed, 'adversarial', t);
+  const x = Float32Array.from(original, (value) =>
+    change ? clamp(value + epsilon * (2 * change.uniform() - 1), 0, 255) : value,
   );
-  const within = (x: tf.Tensor4D): tf.Tensor4D => tf.minimum(tf.maximum(x, lowest), highest);
-  let x =
-    steps === 1 ? pixels : within(tf.add(pixels, randomChange(pixels.shape, epsilon, seed, t)));
   for (let i = 0; i < steps; i++) {
-    const from = x;
-    x = tf.tidy(() => {
-      const forward = trace(network, weights, from);
+    // Not returned by tidy, which would look for tensors among its elements.
+    let gradient: Float32Array = new Float32Array();
+    tf.tidy(() => {
+      const forward = trace(network, weights, tf.tensor4d(x.slice(), pixels.shape));
       const vector = logOddsGradient(forward.logits, labels);
-      const direction = tf.sign(pixelGradient(network, weights, forward, vector));
-      return within(tf.add(from, tf.mul(direction, step)));
+      gradient = pixelGradient(network, weights, forward, vector).dataSync() as Float32Array;
     });
-    if (from !== pixels) from.dispose();
+    for (let j = 0; j < x.length; j++) {
+      const lowest = Math.max(0, original[j] - epsilon);
+      const highest = Math.min(255, original[j] + epsilon);
+      x[j] = clamp(x[j] + step * Math.sign(gradient[j]), lowest, highest);
+    }
   }
-  return { pixels: x, labels };
+  return { pixels: tf.tensor4d(x, pixels.shape), labels };
 }
 
-/** Uniform in ±ε, other numbers for each iteration. */
-function randomChange(
-  shape: [number, number, number, number],
-  epsilon: number,
-  seed: number,
-  t: number,
-): tf.Tensor4D {
-  const random = makeRandom(seed, 'adversarial', t);
-  const values = Float32Array.from(
-    { length: tf.util.sizeFromShape(shape) },
-    () => epsilon * (2 * random.uniform() - 1),
-  );
-  return tf.tensor4d(values, shape);
+function clamp(value: number, lowest: number, highest: number): number {
+  return Math.min(highest, Math.max(lowest, value));
 }
