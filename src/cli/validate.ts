@@ -117,8 +117,8 @@ function modelText(config: Config): string {
   return `own network (${names.join(', ')}; ${thousands} parameters)`;
 }
 
-function perLayer(value: number | Record<string, number>): string {
-  if (typeof value === 'number') return String(value);
+function perLayer(value: number | string | Record<string, number>): string {
+  if (typeof value !== 'object') return String(value);
   return Object.entries(value)
     .map(([layer, number]) => `${number} (${layer})`)
     .join(' ');

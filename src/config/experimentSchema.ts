@@ -32,12 +32,12 @@ export type ModelName = NetworkName;
 
 export const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
 
+const PER_LAYER = 'a number, 0 or more, or a mapping with one for each weighted layer';
+
 /** One number for all layers, or a mapping with a number for each weighted layer. */
-function perLayer() {
-  return z.union([notNegative(), z.record(z.string(), notNegative())], {
-    error: 'a number, 0 or more, or a mapping with one for each weighted layer',
-  });
-}
+const perLayer = z.union([notNegative(), z.record(z.string(), notNegative())], {
+  error: PER_LAYER,
+});
 
 const learningRateSchema = z
   .discriminatedUnion(
@@ -76,12 +76,14 @@ const learningRateSchema = z
   .describe('The learning rate at iteration t = 0, 1, …; biases learn at twice this rate.');
 
 const bangSchema = mapping({
-  beta: perLayer().describe(
+  beta: perLayer.describe(
     'β, the factor on the gradient of the weights: 0 or more, or one for each weighted layer. 0 everywhere: regular training.',
   ),
-  epsilon: perLayer().describe(
-    'ε, how far small gradients in a batch are balanced towards the largest: 0 or more, or one for each weighted layer.',
-  ),
+  epsilon: z
+    .union([...perLayer.options, z.literal('adaptive')], { error: `${PER_LAYER}, or adaptive` })
+    .describe(
+      'ε, how far small gradients in a batch are balanced towards the largest: 0 or more, or one for each weighted layer; or adaptive, the share of the batch that is classified correctly.',
+    ),
   ratio: z
     .number({ error: 'a number from 0 to 1' })
     .min(0, { error: 'a number from 0 to 1' })

@@ -100,10 +100,10 @@ function orderLayers(config: Config): Config {
   const { bang } = config.training;
   if (!bang) return config;
   const layers = weightedLayersOf(layersOf(config.model));
-  const ordered = (value: number | Record<string, number>) =>
-    typeof value === 'number'
-      ? value
-      : Object.fromEntries(layers.map((name) => [name, value[name]]));
+  const ordered = <T extends number | string>(value: T | Record<string, number>) =>
+    typeof value === 'object'
+      ? Object.fromEntries(layers.map((name) => [name, value[name]]))
+      : value;
   const { beta, epsilon, ...rest } = bang;
   const training = {
     ...config.training,

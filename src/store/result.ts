@@ -6,6 +6,7 @@ import { publishedRow } from '../paper/published.js';
 import { type Entry, labelsOf } from './entry.js';
 import { departuresFrom } from './labels.js';
 import { printable } from '../base/text.js';
+import type { Epsilon } from '../training/bang.js';
 import { type Config, isBang } from '../config/experiment.js';
 
 /** `result.json`: the numbers of an experiment and where they come from. */
@@ -110,6 +111,7 @@ const masking = z.object({
 const seconds = z.number().min(0).max(1e12);
 
 const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
+const perLayerOrAdaptive = z.union([perLayer, z.literal('adaptive')]);
 
 /** The parts of a result that are read back. */
 const resultSchema = z.object({
@@ -127,7 +129,7 @@ const resultSchema = z.object({
       .optional(),
     published: z.object({ table: z.literal([1, 2]), row: z.string() }).optional(),
     training: z
-      .object({ bang: z.object({ beta: perLayer, epsilon: perLayer }).optional() })
+      .object({ bang: z.object({ beta: perLayer, epsilon: perLayerOrAdaptive }).optional() })
       .optional(),
   }),
   row: z.object({
@@ -190,7 +192,7 @@ export function entryOf(results: readonly Result[]): Entry {
   };
 }
 
-function layersText(value: number | Record<string, number> | undefined): string {
+function layersText(value: Epsilon | Record<string, number> | undefined): string {
   if (value === undefined) return '';
-  return typeof value === 'number' ? String(value) : Object.values(value).join(' ');
+  return typeof value === 'object' ? Object.values(value).join(' ') : String(value);
 }

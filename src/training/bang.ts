@@ -1,11 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { times } from '../engine/ops/elementwise.js';
+import { multiply, times } from '../engine/ops/elementwise.js';
 import { fusedEta } from '../engine/ops/norms.js';
+
+/** ε in one layer; `adaptive` is the share of the batch that is classified correctly in this forward pass. */
+export type Epsilon = number | 'adaptive';
 
 /** BANG's parameters; β and ε are either one value for all layers or values by layer name. */
 export interface Bang {
   beta: number | Record<string, number>;
-  epsilon: number | Record<string, number>;
+  epsilon: Epsilon | Record<string, number>;
   /** Factor on ε for misclassified batch elements. */
   ratio: number;
 }
@@ -47,13 +50,23 @@ export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
 }
 
 /** ε̂ᵢ [N]: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
-export function epsilonHat(correct: tf.Tensor1D, epsilon: number, ratio: number): tf.Tensor1D {
+export function epsilonHat(correct: tf.Tensor1D, epsilon: Epsilon, ratio: number): tf.Tensor1D {
+  const count = correct.shape[0];
+  if (epsilon === 'adaptive') {
+    // As a matrix product, which every engine has, the share stays where it is computed.
+    const mean = tf.tensor2d(new Float32Array(count ** 2).fill(1 / count), [count, count]);
+    const share = tf.reshape<tf.Rank.R1>(tf.matMul(tf.reshape(correct, [1, count]), mean), [count]);
+    return ratio === 1 ? share : multiply(share, epsilonHat(correct, 1, ratio));
+  }
   return ratio === 1
-    ? tf.tensor1d(new Float32Array(correct.shape[0]).fill(epsilon))
+    ? tf.tensor1d(new Float32Array(count).fill(epsilon))
     : tf.add(tf.mul(correct, epsilon * (1 - ratio)), epsilon * ratio);
 }
 
 /** The value of β or ε in one layer. */
-export function inLayer(value: number | Record<string, number>, layer: string): number {
-  return typeof value === 'number' ? value : value[layer];
+export function inLayer<T extends number | string>(
+  value: T | Record<string, number>,
+  layer: string,
+): T | number {
+  return typeof value === 'object' ? value[layer] : value;
 }

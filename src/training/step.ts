@@ -12,7 +12,7 @@ import {
   type Weights,
 } from '../model/network.js';
 import { makeRandom } from '../base/random.js';
-import { balance, type Bang, epsilonHat, inLayer } from './bang.js';
+import { balance, type Bang, type Epsilon, epsilonHat, inLayer } from './bang.js';
 
 /** Parameters of SGD, as defined by Caffe. */
 export interface Sgd {
@@ -88,7 +88,7 @@ export function layerGradients(
 ): BatchMetrics['eta'] {
   const { bang, correct, masks, seen } = options;
   const etas: BatchMetrics['eta'] = new Map();
-  const hats = new Map<number, tf.Tensor1D>();
+  const hats = new Map<Epsilon, tf.Tensor1D>();
   const visit = (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations): void => {
     seen?.(layer, kappa, activations);
     const into = gradients.layers.get(layer.name)!;

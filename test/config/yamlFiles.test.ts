@@ -200,7 +200,7 @@ describe('extends', () => {
     write('b.yaml', 'extends: a.yaml\ntraining: {bang: null}\n');
     const file = write('c.yaml', 'extends: b.yaml\ntraining:\n  bang: {beta: 2}\n');
     expect(await complaints(file)).toEqual([
-      'c.yaml:3:3: training.bang.epsilon: missing, expected a number, 0 or more, or a mapping with one for each weighted layer',
+      'c.yaml:3:3: training.bang.epsilon: missing, expected a number, 0 or more, or a mapping with one for each weighted layer, or adaptive',
     ]);
   });
 

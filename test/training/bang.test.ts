@@ -564,6 +564,16 @@ describe('eta', () => {
     const hats = [...epsilonHat(correct, 0.8, 0.5).dataSync()];
     expectEachClose(hats, [0.8, 0.4, 0.8], 1e-6);
     expect([...epsilonHat(correct, 0.8, 1).dataSync()]).toEqual([0.8, 0.8, 0.8].map(Math.fround));
+    expectEachClose(
+      [...epsilonHat(correct, 'adaptive', 1).dataSync()],
+      [2 / 3, 2 / 3, 2 / 3],
+      1e-6,
+    );
+    expectEachClose(
+      [...epsilonHat(correct, 'adaptive', 0.5).dataSync()],
+      [2 / 3, 1 / 3, 2 / 3],
+      1e-6,
+    );
     correct.dispose();
   });
 
