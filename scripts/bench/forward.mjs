@@ -1,10 +1,14 @@
 // A forward pass of many images: `NETWORK.forward.512`.
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeRandom } from '#bang/base/random.js';
+import { version } from '#bang/base/version.js';
 import { batchOf } from '#bang/data/batch.js';
 import { read } from '#bang/engine/ops/read.js';
 import { logitsOf, makeNetwork } from '#bang/model/network.js';
-import { disposeWeights, initialWeights } from '#bang/model/parameters.js';
+import { encodeOnnx } from '#bang/model/onnx.js';
+import { disposeNetwork, exportNetwork, initialWeights } from '#bang/model/parameters.js';
 import { multiplications } from '#bang/setup/speed.js';
 import { entryOf, timed } from './timing.mjs';
 
@@ -12,21 +16,49 @@ const BATCH = 512;
 
 /** The logits of noise, by initial weights: no value of either changes how long it takes. */
 export async function forward(spec, options) {
-  const network = networkOf(spec);
-  const weights = initialWeights(network, 1);
-  const data = randomImages(spec, BATCH);
-  const { pixels, labels } = batchOf(data, Uint32Array.from(data.labels.keys()));
+  const { network, weights, pixels, dispose } = prepared(spec);
   const [times] = await timed([() => read(() => logitsOf(network, weights, pixels))], options);
-  tf.dispose([pixels, labels]);
-  network.mean?.dispose();
-  disposeWeights(weights);
+  dispose();
   const flops = 2 * BATCH * multiplications(network);
   return [entryOf(`${spec.name}.forward.${BATCH}`, times, flops, { batch: BATCH })];
 }
 
-/** A network, with an empty mean image if it takes one: what is subtracted costs the same. */
+/**
+ * The same as files, for peers: the network as `bang export` writes it, pixels [N,C,H,W], our logits [N,classes].
+ *
+ * @returns the arguments that name them
+ */
+export function forwardFiles(spec, folder) {
+  const { network, weights, pixels, dispose } = prepared(spec);
+  const tensors = exportNetwork(network, weights);
+  const model = encodeOnnx(spec, tensors, { version: version() });
+  const files = {
+    'model.onnx': model,
+    'pixels.f32': read(() => tf.transpose(pixels, [0, 3, 1, 2])),
+    'logits.f32': read(() => logitsOf(network, weights, pixels)),
+  };
+  dispose();
+  for (const [name, values] of Object.entries(files)) {
+    writeFileSync(path.join(folder, name), values);
+  }
+  return ['--files', folder, '--shape', ...spec.input.map(String)];
+}
+
+function prepared(spec) {
+  const network = networkOf(spec);
+  const weights = initialWeights(network, 1);
+  const data = randomImages(spec, BATCH);
+  const { pixels, labels } = batchOf(data, Uint32Array.from(data.labels.keys()));
+  const dispose = () => {
+    tf.dispose([pixels, labels]);
+    disposeNetwork(network, weights);
+  };
+  return { network, weights, pixels, dispose };
+}
+
+/** A network, with a mean image if it takes one. It is grey, not empty: a peer may leave out what does nothing. */
 function networkOf(spec) {
-  return { ...makeNetwork(spec), ...(spec.subtractMean && { mean: tf.zeros(spec.input) }) };
+  return { ...makeNetwork(spec), ...(spec.subtractMean && { mean: tf.fill(spec.input, 120) }) };
 }
 
 /** A data set of noise in the network's shape. */

@@ -1,6 +1,6 @@
 // `npm run bench`: how long the program's main jobs take here. A training step without and with BANG and a
-// forward pass; if asked, an exhaustive FGS evaluation and the single native kernels. With --peer the same
-// jobs on PyTorch (peer.py), each right after ours and never at the same time.
+// forward pass; if asked, an exhaustive FGS evaluation and the single native kernels. With --peer and
+// --tfjs-wasm the same jobs on other programs (peers/), each right after ours and never at the same time.
 try {
   const { run } = await import('./run.mjs');
   process.exitCode = await run(process.argv.slice(2));

@@ -43,7 +43,14 @@ export async function parse(args) {
       peer: {
         type: 'string',
         requiresArg: true,
-        describe: 'a Python that has PyTorch: the same jobs on it, for comparison',
+        describe:
+          'a Python that has PyTorch, OpenVINO or ONNX Runtime: the same jobs on them, for comparison',
+      },
+      'tfjs-wasm': {
+        type: 'string',
+        requiresArg: true,
+        describe:
+          'a folder where npm has installed @tensorflow/tfjs-backend-wasm: forward passes on that, too',
       },
       evaluate: {
         type: 'boolean',

@@ -8,22 +8,26 @@ The kernels skip zeros and borders: they execute fewer than that, so a share of 
 Steps are of the rows lenet-b1 and cifar10-b0, 500 iterations into their training.`;
 
 /** Before anything is measured: on what. */
-export function printMachine(engine, peer) {
+export function printMachine(engine, peers, missing) {
   print(`engine  ${engine.description}`);
   print(`cpu     ${os.cpus()[0]?.model.trim() ?? 'unknown'}, ${os.availableParallelism()} cores`);
-  if (peer) print(`peer    PyTorch ${peer.torch}, the same number of threads`);
+  if (peers.length > 0) {
+    const list = peers.map(({ name, version }) => `${name} ${version}`).join(', ');
+    print(`peers   ${list}; each on as many threads, if it can`);
+  }
+  if (missing.length > 0) print(`missing ${missing.join(', ')}`);
 }
 
 /** @param peak operations a second; 0 if unknown */
-export function printResults({ entries, kernels, peak, peer, beside }) {
+export function printResults({ entries, kernels, peak, peers, beside }) {
   if (peak) print(`peak    ${(peak / 1e9).toFixed(1)} GFLOP/s`);
-  print(`\n${jobTable(entries, peer, beside)}`);
+  print(`\n${jobTable(entries, peers, beside)}`);
   for (const { job, ratioToRegular } of entries) {
     if (ratioToRegular) print(`${job}: ${ratioToRegular.toFixed(3)} x the regular step`);
   }
   for (const { job, images, fooled, peer: theirs } of entries) {
     if (fooled === undefined) continue;
-    const there = theirs ? `, ${theirs.fooled} of ${theirs.images} in PyTorch` : '';
+    const there = theirs ? `, ${theirs.fooled} of ${theirs.images} in ${theirs.name}` : '';
     print(`${job}: ${fooled} of ${images} images fooled${there}`);
   }
   if (kernels.length > 0) print(`\n${kernelTable(kernels)}`);
@@ -45,19 +49,26 @@ export function printComparison(rows) {
   print(tableOf(head, cells, [0, 4, 5]));
 }
 
-function jobTable(entries, peer, beside) {
+function jobTable(entries, peers, beside) {
   const head = ['job', 'median\nms', 'least\nms', 'runs', 'GFLOP/s', 'of peak\n%'];
   if (beside) head.push(`${beside}\nms`, `${beside} /\nours`);
-  if (peer) head.push('PyTorch\nms', 'least\nms', 'its fastest mode', 'ours /\nPyTorch');
+  if (peers.length > 0) {
+    head.push(...peers.map(({ name }) => `${name.replaceAll(' ', '\n')}\nms`));
+    head.push('fastest peer', 'ours /\nfastest');
+  }
   const rows = entries.map((entry) => {
     const row = figures(entry);
     if (beside) row.push(time(entry.beside.ms), entry.ratioOfBeside.toFixed(2));
-    if (!peer) return row;
-    const { peer: theirs, ratioToPeer } = entry;
-    if (!theirs) return [...row, '–', '–', '–', '–'];
-    return [...row, time(theirs.ms), time(theirs.minMs), theirs.mode, ratioToPeer.toFixed(3)];
+    if (peers.length === 0) return row;
+    const { peer, peers: theirs = [], ratioToPeer } = entry;
+    for (const { name } of peers) {
+      const found = theirs.find((one) => one.name === name);
+      row.push(found ? time(found.ms) : '–');
+    }
+    if (!peer) return [...row, '–', '–'];
+    return [...row, `${peer.name}\n${peer.mode}`, ratioToPeer.toFixed(3)];
   });
-  return tableOf(head, rows, [0, head.indexOf('its fastest mode')]);
+  return tableOf(head, rows, [0, head.indexOf('fastest peer')]);
 }
 
 function kernelTable(kernels) {

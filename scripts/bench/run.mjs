@@ -5,10 +5,10 @@ import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { compare } from './compare.mjs';
 import { evaluate, prepareEvaluation } from './evaluation.mjs';
-import { forward } from './forward.mjs';
+import { forward, forwardFiles } from './forward.mjs';
 import { kernelsOf } from './kernels.mjs';
 import { parse } from './options.mjs';
-import { findPeer, withPeer } from './peer.mjs';
+import { findPeers, runPeers, withPeers } from './peers.mjs';
 import { printMachine, printResults } from './print.mjs';
 import { steps } from './steps.mjs';
 import { rounded } from './timing.mjs';
@@ -41,14 +41,14 @@ async function bench(options) {
   }
   // Whatever can be wrong is found before minutes of work.
   const evaluation = options.evaluate && (await prepareEvaluation(options));
-  const peer = options.peer && (await findPeer(options, engine.threads, evaluation));
-  printMachine(engine, peer);
+  const { peers, missing } = await findPeers(options, engine.threads, evaluation);
+  printMachine(engine, peers, missing);
 
   const peak = peakOf(binding, options);
   const entries = [];
-  /** Times our jobs and then, alone on the machine, the peer's of the same name. */
-  const measure = async (name, jobs) => {
-    process.stderr.write(`measuring ${name}${peer ? ', then its peer' : ''} …\n`);
+  /** Times our jobs and then, each alone on the machine, those of the peers; `write` makes the files of `runPeers`. */
+  const measure = async (name, jobs, write) => {
+    process.stderr.write(`measuring ${name}${peers.length > 0 ? ', then its peers' : ''} …\n`);
     peak.look();
     const measured = await jobs();
     peak.look();
@@ -62,12 +62,16 @@ async function bench(options) {
         entry.ratioOfBeside = rounded(ms / entry.ms);
       });
     }
-    const theirs = peer ? await peer.run(name) : [];
-    for (const entry of measured) entries.push(withPeer(entry, theirs));
+    const theirs = await runPeers(peers, name, write);
+    for (const entry of measured) entries.push(withPeers(entry, theirs));
   };
   for (const spec of Object.values(NETWORKS)) {
     await measure(`${spec.name}.step`, () => steps(spec.name, options));
-    await measure(`${spec.name}.forward`, () => forward(spec, options));
+    await measure(
+      `${spec.name}.forward`,
+      () => forward(spec, options),
+      (folder) => forwardFiles(spec, folder),
+    );
   }
   if (evaluation) await measure('lenet.evaluate', () => evaluate(evaluation));
   const kernels = [];
@@ -85,7 +89,7 @@ async function bench(options) {
       entry.shareOfPeak = rounded((entry.gflops * 1e9) / peak.highest);
     }
   }
-  printResults({ entries, kernels, peak: peak.highest, peer, beside: options.beside });
+  printResults({ entries, kernels, peak: peak.highest, peers, beside: options.beside });
   if (options.json !== undefined) {
     writeFileAtomic(options.json, `${JSON.stringify(all, null, 2)}\n`);
   }

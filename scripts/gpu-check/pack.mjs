@@ -87,7 +87,7 @@ function program(to) {
     cpSync(path.join(root, 'build', addon), path.join(to, 'build', addon));
   }
   mkdirSync(path.join(to, 'scripts'));
-  for (const part of ['gpu-check', path.join('bench', 'peer.py')]) {
+  for (const part of ['gpu-check', path.join('bench', 'peers')]) {
     cpSync(path.join(root, 'scripts', part), path.join(to, 'scripts', part), { recursive: true });
   }
   const lock = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));

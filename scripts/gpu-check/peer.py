@@ -1,20 +1,19 @@
 """The same steps and forward passes on PyTorch, on the same card: python peer.py [--device cuda] [--tiny].
 
-Prints one JSON object a line. The networks and BANG's backward pass are those of scripts/bench/peer.py. A step does not
-wait for its loss, as ours does not. Modes: eager, compiled, and a CUDA graph of the whole step, each with PyTorch's own
-precision of convolutions (TF32) and with float32, which is what we compute.
+Prints one JSON object a line. The networks and BANG's backward pass are those of scripts/bench/peers/pytorch.py. A step
+does not wait for its loss, as ours does not. Modes: eager, compiled, and a CUDA graph of the whole step, each with
+PyTorch's own precision of convolutions (TF32) and with float32, which is what we compute.
 """
 
 import argparse
-import importlib.util
 import json
 import pathlib
+import sys
 import time
 
-place = pathlib.Path(__file__).resolve().parent.parent / "bench" / "peer.py"
-spec = importlib.util.spec_from_file_location("peer", place)
-peer = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(peer)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+from peers import pytorch as peer  # noqa: E402
+
 torch, nn, F = peer.torch, peer.nn, peer.F
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

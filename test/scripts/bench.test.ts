@@ -21,9 +21,16 @@ interface Entry {
   ratioToRegular?: number;
   ratioToPeer?: number;
   gbytes?: number;
-  peer?: { ms: number; mode: string };
+  peer?: Peer;
+  peers?: Peer[];
   beside?: { engine: string; ms: number };
   ratioOfBeside?: number;
+}
+
+interface Peer {
+  name: string;
+  ms: number;
+  mode: string;
 }
 
 const script = path.join(packageRoot, 'scripts', 'bench', 'main.mjs');
@@ -140,36 +147,69 @@ describe('npm run bench', () => {
     expect(bench('--compare', files[0]).stderr).toMatch(/^bench: --compare takes two files, not 1/);
   });
 
-  it('puts the best of a peer beside each job', () => {
-    const python = interpreter(
-      'peer',
-      `const args = process.argv.slice(2);
+  /** A Python that has PyTorch and OpenVINO, whose logits are ours times `factor`. */
+  function pythonWith(name: string, factor: number): string {
+    return interpreter(
+      name,
+      `import { readFileSync, statSync, writeFileSync } from 'node:fs';
+      const option = (name) => process.argv[process.argv.indexOf(name) + 1];
       const line = (object) => console.log(JSON.stringify(object));
-      if (args.includes('--check')) line({ torch: '9.9' });
-      const group = args[args.indexOf('--jobs') + 1];
-      const times = { ms: 1000, minMs: 900, mode: 'nchw, eager', modes: {} };
-      if (group === 'lenet.step') line({ job: 'lenet.step.bang', ...times });`,
+      if (process.argv.includes('--check')) {
+        line({ peer: 'PyTorch', version: '9.9', jobs: ['step', 'forward'] });
+        line({ peer: 'OpenVINO', version: '8.8', jobs: ['forward'] });
+        line({ peer: 'ONNX Runtime', missing: "No module named 'onnxruntime'" });
+      } else if (option('--peer') === 'PyTorch') {
+        const times = { ms: 1000, minMs: 900, mode: 'nchw, eager', modes: {} };
+        const job = { 'lenet.step': 'lenet.step.bang', 'lenet.forward': 'lenet.forward.512' };
+        if (job[option('--job')]) line({ job: job[option('--job')], ...times });
+      } else {
+        const folder = option('--files') + '/';
+        const shape = process.argv.slice(process.argv.indexOf('--shape') + 1).slice(0, 3);
+        const bytes = shape.reduce((product, extent) => product * extent, 4 * 512);
+        if (statSync(folder + 'pixels.f32').size !== bytes) throw new Error('pixels');
+        if (!readFileSync(folder + 'model.onnx').includes('logits')) throw new Error('model');
+        const logits = new Float32Array(Uint8Array.from(readFileSync(folder + 'logits.f32')).buffer);
+        writeFileSync(folder + 'theirs.f32', logits.map((value) => ${factor} * value));
+        line({ job: option('--job') + '.512', ms: 500, minMs: 400, mode: 'f32', modes: {} });
+      }`,
     );
+  }
+
+  it('puts the fastest of its peers beside each job', () => {
     const file = path.join(folder, 'peer.json');
-    const { status, stdout } = bench('--peer', python, '--json', file);
+    const { status, stdout } = bench('--peer', pythonWith('peer.mjs', 1.00005), '--json', file);
     expect(status).toBe(0);
-    expect(stdout).toContain('PyTorch 9.9');
-    expect(stdout).toContain('nchw, eager');
-    const [regular, bang] = entriesOf(file);
+    expect(stdout).toContain('PyTorch 9.9, OpenVINO 8.8;');
+    expect(stdout).toContain("missing ONNX Runtime (No module named 'onnxruntime')\n");
+    expect(stdout).toMatch(/lenet\.forward\.512 .* 1000 │ +500\.00 │ OpenVINO +│/);
+    const [regular, bang, forward, , , cifar] = entriesOf(file);
     expect(regular.peer).toBeUndefined();
-    expect(bang.peer).toMatchObject({ ms: 1000, mode: 'nchw, eager' });
+    expect(bang.peer).toMatchObject({ name: 'PyTorch', ms: 1000, mode: 'nchw, eager' });
     expect(bang.ratioToPeer).toBeCloseTo(bang.ms / 1000, 3);
+    expect(forward.peer).toMatchObject({ name: 'OpenVINO', ms: 500 });
+    expect(forward.peers?.map(({ name }) => name)).toEqual(['OpenVINO', 'PyTorch']);
+    expect(forward.ratioToPeer).toBeCloseTo(forward.ms / 500, 3);
+    expect(cifar.peers).toHaveLength(1);
+  });
+
+  it('refuses the times of a peer whose logits are not ours', () => {
+    const { status, stderr } = bench('--peer', pythonWith('wrong-peer.mjs', 1.001));
+    expect(status).toBe(1);
+    expect(stderr).toMatch(
+      /bench: OpenVINO failed at lenet\.forward: its logits are up to 0\.000\d+ from ours, /,
+    );
   });
 
   it('fails where the peer does, and says so', () => {
     const python = interpreter(
       'failing-peer',
-      `if (process.argv.includes('--check')) console.log('{"torch":"9.9"}');
-      else { console.error('Traceback\\nRuntimeError: out of luck'); process.exitCode = 1; }`,
+      `if (process.argv.includes('--check')) {
+        console.log('{"peer":"PyTorch","version":"9.9","jobs":["step"]}');
+      } else { console.error('Traceback\\nRuntimeError: out of luck'); process.exitCode = 1; }`,
     );
     const { status, stderr } = bench('--peer', python);
     expect(status).toBe(1);
-    expect(stderr).toContain('bench: the peer failed at lenet.step: RuntimeError: out of luck\n');
+    expect(stderr).toContain('bench: PyTorch failed at lenet.step: RuntimeError: out of luck\n');
   });
 
   it.each([
@@ -188,13 +228,25 @@ describe('npm run bench', () => {
     expect(status).toBe(2);
   });
 
-  it('says what a Python without PyTorch lacks', () => {
-    const python = interpreter(
-      'bare-python',
-      `console.error('torch cannot be imported'); process.exitCode = 1;`,
-    );
+  it('says what a Python without any of them lacks', (context) => {
+    const peer = path.join(packageRoot, 'scripts', 'bench', 'peer.py');
+    // Without its packages, whatever is installed here.
+    const check = ['-S', '-B', peer, '--check'];
+    const { error, stdout: lines } = spawnSync('python3', check, { encoding: 'utf8' });
+    if (error) return context.skip();
+    const python = interpreter('bare-python', `console.log(${JSON.stringify(lines.trim())})`);
     const { status, stderr } = bench('--peer', python);
     expect(status).toBe(2);
-    expect(stderr).toBe(`bench: --peer ${python}: torch cannot be imported\n`);
+    expect(stderr).toBe(
+      `bench: --peer ${python}: there is no PyTorch (No module named 'numpy'), OpenVINO (No module named 'openvino'), ONNX Runtime (No module named 'onnxruntime'); pip install torch openvino onnxruntime\n`,
+    );
+  });
+
+  it('says how to install the peer on TensorFlow.js', () => {
+    const { status, stderr } = bench('--tfjs-wasm', folder);
+    expect(status).toBe(2);
+    expect(stderr).toBe(
+      `bench: --tfjs-wasm ${folder}: there is no tfjs-backend-wasm (Cannot find module '@tensorflow/tfjs-core'); npm install --prefix ${folder} @tensorflow/tfjs-backend-wasm@4.22.0 @tensorflow/tfjs-core@4.22.0\n`,
+    );
   });
 });
