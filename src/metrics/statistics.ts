@@ -47,3 +47,21 @@ export function sampleDeviation(values: readonly number[]): number | null {
   const variance = sampleVariance(values);
   return variance === null ? null : Math.sqrt(variance);
 }
+
+/**
+ * The probability that the absolute value of Student's t is `t` or more, for a whole number of degrees of freedom:
+ * the finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4.
+ */
+export function studentChance(t: number, degrees: number): number {
+  const angle = Math.atan(t / Math.sqrt(degrees));
+  const [sine, cosine] = [Math.sin(angle), Math.cos(angle)];
+  const isOdd = degrees % 2 === 1;
+  let term = isOdd ? cosine : 1;
+  let sum = degrees === 1 ? 0 : term;
+  for (let k = isOdd ? 3 : 2; k < degrees; k += 2) {
+    term *= (cosine ** 2 * (k - 1)) / k;
+    sum += term;
+  }
+  const inside = isOdd ? (2 / Math.PI) * (angle + sine * sum) : sine * sum;
+  return Math.max(0, 1 - inside);
+}

@@ -7,6 +7,7 @@ import {
   type TableQuantity,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
+import { studentChance, sumOf } from '../metrics/statistics.js';
 import type { PublishedRow } from './published.js';
 
 /** A published row as the quantities of the tables; the paper has no unmasked FGS. */
@@ -34,23 +35,84 @@ export function difference(ours: Measures, published: Measures): Measures {
   });
 }
 
-const FEWEST_SEEDS_TO_JUDGE = 3;
+/** An experiment beside the row of the paper that it repeats. */
+export interface Repeated {
+  /** One for each seed. */
+  rows: readonly Row[];
+  published?: PublishedRow;
+  /** Whether it is not a repetition: its network, data or training is another. */
+  departs?: boolean;
+}
+
+/** At least so many degrees of freedom are needed to say what is outside: three seeds of one row. */
+const FEWEST_DEGREES = 2;
+
+/** What happens by chance less often than this is called outside. */
+const LEVEL = 0.05;
+
+/**
+ * For each quantity, how likely a single training would be as far from ours as the published one, or further
+ * (Student's t), if both came from the same program. The deviation over seeds is pooled over the rows of the same
+ * table that are trained likewise, with BANG or without, because few seeds tell little about it.
+ *
+ * @param among the experiments that deviations are pooled over
+ * @returns without the quantities whose deviation is not known
+ */
+export function chances(
+  { rows, published, departs }: Repeated,
+  among: readonly Repeated[],
+): Map<TableQuantity, number> {
+  if (!published || departs || rows.length === 0) return new Map();
+  const apart = difference(measuresOf(rows), publishedMeasures(published));
+  const alike = among.filter(
+    (one) =>
+      one.published?.table === published.table &&
+      (one.published.beta === null) === (published.beta === null) &&
+      !one.departs,
+  );
+  const spreads = alike.map((one) => spreadOverSeeds(one.rows));
+  const found = new Map<TableQuantity, number>();
+  for (const name of TABLE_QUANTITIES) {
+    const distance = apart[name];
+    if (!distance) continue;
+    const known = spreads.flatMap((spread) => spread[name] ?? []);
+    const degrees = sumOf(known.map(({ seeds }) => seeds - 1));
+    if (degrees < FEWEST_DEGREES) continue;
+    const squares = sumOf(known.map(({ value, seeds }) => (seeds - 1) * value ** 2));
+    const seeds = rows.filter((row) => measuresOf([row])[name]).length;
+    // Of the published training and of our mean.
+    const error = Math.sqrt((squares / degrees) * (1 + 1 / seeds));
+    const far = Math.abs(distance.value);
+    found.set(name, far < ROUNDING ? 1 : studentChance(far / error, degrees));
+  }
+  return found;
+}
 
 /** Tolerance for the rounding errors of sums of a few decimal numbers. */
 const ROUNDING = 1e-9;
 
-/**
- * The quantities whose published value differs from ours by more than two standard deviations over seeds.
- * Quantities measured with fewer than three seeds are not judged.
- */
-export function outsideSeeds(rows: readonly Row[], published: PublishedRow): Set<TableQuantity> {
-  const apart = difference(measuresOf(rows), publishedMeasures(published));
-  const spread = spreadOverSeeds(rows);
-  return new Set(
-    TABLE_QUANTITIES.filter((name) => {
-      const [distance, over] = [apart[name], spread[name]];
-      if (!distance || !over || over.seeds < FEWEST_SEEDS_TO_JUDGE) return false;
-      return Math.abs(distance.value) > 2 * over.value + ROUNDING;
-    }),
-  );
+/** The quantities that are published outside the 95 % prediction interval of a training. */
+export function outsideSeeds(one: Repeated, among: readonly Repeated[]): Set<TableQuantity> {
+  return new Set([...chances(one, among)].filter(([, p]) => p < LEVEL).map(([name]) => name));
+}
+
+/** How often published values are outside, in all of a table. */
+export interface Outsiders<T> {
+  judged: number;
+  outside: number;
+  /**
+   * The rows of which at least one value is outside when all its values are tested together (Bonferroni), which
+   * holds however the values of a row depend on each other.
+   */
+  rows: T[];
+}
+
+export function outsiders<T extends Repeated>(all: readonly T[]): Outsiders<T> {
+  const found = all.map((one) => [...chances(one, all).values()]);
+  const flat = found.flat();
+  return {
+    judged: flat.length,
+    outside: flat.filter((p) => p < LEVEL).length,
+    rows: all.filter((_, i) => Math.min(1, ...found[i]) * found[i].length < LEVEL),
+  };
 }

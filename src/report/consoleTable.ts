@@ -34,7 +34,7 @@ const FIRST_HALF = 4;
  * @param width in characters; a wider table is split into two, one above the other
  */
 export function consoleTable(entries: readonly Entry[], width = Infinity): string {
-  const all = entries.map(linesOf);
+  const all = entries.map((entry) => linesOf(entry, entries));
   const whole = draw(all, [...NUMBERS, ...RESULTS], width);
   if (widthOf(whole) <= width) return whole;
   const parts = [[...NUMBERS, ...RESULTS.slice(0, FIRST_HALF)], RESULTS.slice(FIRST_HALF)];

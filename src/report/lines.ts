@@ -8,7 +8,7 @@ import {
   type Measures,
   type TableQuantity,
 } from '../metrics/quantities.js';
-import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
+import { difference, outsiders, outsideSeeds, publishedMeasures } from '../paper/compare.js';
 import { protocolName, type Entry } from '../store/entry.js';
 
 /** A line of a table as texts, for any output format. */
@@ -47,8 +47,13 @@ export const COLUMNS: readonly { quantity: TableQuantity; title: string[]; digit
   return { quantity: name, title: [...title, ...unit.split(' ').filter(Boolean)], digits };
 });
 
-/** An experiment's lines: ours, the spread over seeds, the published one, the difference. */
-export function linesOf({ name, labels, departs, beta, epsilon, rows, published }: Entry): Line[] {
+/**
+ * An experiment's lines: ours, the spread over seeds, the published one, the difference.
+ *
+ * @param among all experiments of the table
+ */
+export function linesOf(entry: Entry, among: readonly Entry[]): Line[] {
+  const { name, labels, departs, beta, epsilon, rows, published } = entry;
   const none = { labels: [], beta: '', epsilon: '' };
   const ours = measuresOf(rows);
   const lines: Line[] = [
@@ -83,7 +88,7 @@ export function linesOf({ name, labels, departs, beta, epsilon, rows, published 
     cells: cellsOf(theirs),
   });
   if (rows.length === 0 || departs) return lines;
-  const [apart, outside] = [difference(ours, theirs), outsideSeeds(rows, published)];
+  const [apart, outside] = [difference(ours, theirs), outsideSeeds(entry, among)];
   const cells = COLUMNS.map(({ quantity, digits }) => {
     const found = apart[quantity];
     const mark = outside.has(quantity) ? '* ' : '';
@@ -116,13 +121,12 @@ export function legendOf(entries: readonly Entry[]): string[] {
       '"over N seeds" is the sample standard deviation (n − 1) of the number above; (n) if only n seeds have it.',
     );
   }
-  if (
-    several.some(
-      ({ rows, published, departs }) =>
-        published && !departs && outsideSeeds(rows, published).size > 0,
-    )
-  ) {
-    legend.push('* marks what is published further from ours than two of these deviations.');
+  const { judged, outside, rows } = outsiders(entries);
+  if (outside > 0) {
+    legend.push(
+      '* marks what is published outside the 95 % prediction interval of a training: Student’s t, with these deviations pooled over the rows of the table with BANG, or without.',
+      `${outside} of ${judged} values are, where chance alone gives ${(0.05 * judged).toFixed(1)}. ${togetherSentence(rows)}`,
+    );
   }
   legend.push('difference is ours minus published; – is not measured, or nothing to measure.');
   if (entries.some(({ departs }) => departs)) {
@@ -131,6 +135,12 @@ export function legendOf(entries: readonly Entry[]): string[] {
     );
   }
   return legend;
+}
+
+function togetherSentence(rows: readonly Entry[]): string {
+  const names = rows.map(({ name }) => name);
+  const those = names.length === 0 ? 'no row' : names.join(', ');
+  return `With all values of a row tested together (Bonferroni), ${those} ${names.length > 1 ? 'are' : 'is'} outside.`;
 }
 
 /** The protocols of the entries, a sentence for each. */

@@ -6,7 +6,7 @@ import type { Grid } from './grid.js';
 export function markdownTable(entries: readonly Entry[]): string {
   const titles = ['', 'β', 'ε', ...COLUMNS.map(({ title }) => title.join(' '))];
   const rows = entries.flatMap((entry) =>
-    linesOf(entry).map(({ kind, name, labels, beta, epsilon, cells }) => {
+    linesOf(entry, entries).map(({ kind, name, labels, beta, epsilon, cells }) => {
       const title = kind === 'ours' && entry.rows.length > 0 ? bold(name) : escaped(name);
       const label = labels.length === 0 ? '' : ` (${escaped(labels.join(', '))})`;
       const numbers = cells.map(({ text, spread }) =>

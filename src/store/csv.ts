@@ -47,7 +47,7 @@ export function tableCsv(entries: readonly Entry[]): string {
     const numbers = { beta: theirBeta ?? '', epsilon: theirEpsilon ?? '' };
     lines.push(line('published', theirs, { ...NOT_OURS, ...numbers }));
     if (!row || departs) return lines;
-    const outside = [...outsideSeeds(rows, published)].join(' ');
+    const outside = [...outsideSeeds(entry, entries)].join(' ');
     lines.push(line('difference', difference(ours, theirs), { outside }));
     return lines;
   });

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { difference, outsideSeeds, publishedMeasures } from '#bang/paper/compare.js';
+import { difference, outsiders, outsideSeeds, publishedMeasures } from '#bang/paper/compare.js';
 import { measuresOf, scalar, spreadOverSeeds, TABLE_QUANTITIES } from '#bang/metrics/quantities.js';
-import { spreadOf } from '#bang/metrics/statistics.js';
+import { spreadOf, studentChance } from '#bang/metrics/statistics.js';
 import { publishedRow } from '#bang/paper/published.js';
 import type { Row } from '#bang/metrics/row.js';
+import { makeRandom } from '#bang/base/random.js';
 import { randomOf } from '../data/idx-bytes.js';
 import { attackWith, realResult, rowWith } from '../report/entries.js';
 
@@ -93,14 +94,16 @@ describe('the difference from the published row', () => {
     expect(apart.fgs_unmasked_rate).toBeNull();
   });
 
-  it('is marked beyond two deviations over three seeds or more', () => {
-    // Deviation 1, so that what is published must be within two of the mean.
-    const around = (mean: number) => [mean - 1, mean, mean + 1].map(withAccuracy);
-    const marked = (rows: Row[]) => outsideSeeds(rows, r0).has('accuracy');
-    expect(marked(around(r0.accuracy - 2))).toBe(false);
-    expect(marked(around(r0.accuracy + 2))).toBe(false);
-    expect(marked(around(r0.accuracy - 2.01))).toBe(true);
-    expect(marked(around(r0.accuracy + 2.01))).toBe(true);
+  const around = (mean: number) => [mean - 1, mean, mean + 1].map(withAccuracy);
+  const single = (rows: Row[]) => ({ rows, published: r0 });
+
+  it('is marked outside the prediction interval over three seeds or more', () => {
+    // Deviation 1; the quantile of t with two degrees of freedom is 4.303, and √(1 + 1/3) of it 4.968.
+    const marked = (rows: Row[]) => outsideSeeds(single(rows), [single(rows)]).has('accuracy');
+    expect(marked(around(r0.accuracy - 4.96))).toBe(false);
+    expect(marked(around(r0.accuracy + 4.96))).toBe(false);
+    expect(marked(around(r0.accuracy - 4.98))).toBe(true);
+    expect(marked(around(r0.accuracy + 4.98))).toBe(true);
     expect(marked(around(r0.accuracy - 50).slice(1))).toBe(false);
     // The same in every seed, and rounding must not tell them apart.
     expect(marked(Array.from({ length: 3 }, () => withAccuracy(r0.accuracy)))).toBe(false);
@@ -111,7 +114,83 @@ describe('the difference from the published row', () => {
     const rows = [1, 2, 3].map((n) =>
       rowWith({ attacks: { fgs: attackWith(0), 'fgs-unmasked': attackWith(n) } }),
     );
-    const outside = outsideSeeds(rows, r0);
+    const outside = outsideSeeds(single(rows), [single(rows)]);
     expect(TABLE_QUANTITIES.filter((name) => outside.has(name))).toEqual(['accuracy', 'fgs_rate']);
+  });
+
+  it('pools deviations over the rows that are trained likewise', () => {
+    const b0 = publishedRow(1, 'B0')!;
+    const regular = single(around(r0.accuracy));
+    // Four degrees of freedom: 2.776 · √(1 + 1/3) = 3.206; a single training 2.776 · √2 = 3.926.
+    const marked = (rows: Row[], published = r0) => {
+      const one = { rows, published };
+      return outsideSeeds(one, [regular, one]).has('accuracy');
+    };
+    expect(marked(around(r0.accuracy + 3.2))).toBe(false);
+    expect(marked(around(r0.accuracy + 3.22))).toBe(true);
+    const pair = { ...regular, rows: around(50) };
+    const one = single([withAccuracy(r0.accuracy + 3.92)]);
+    const other = single([withAccuracy(r0.accuracy + 3.94)]);
+    expect(outsideSeeds(one, [regular, pair, one]).has('accuracy')).toBe(false);
+    expect(outsideSeeds(other, [regular, pair, other]).has('accuracy')).toBe(true);
+    // Rows with BANG, and what is no repetition, have deviations of their own.
+    expect(marked([withAccuracy(50)], b0)).toBe(false);
+    const departing = { ...pair, departs: true };
+    expect(outsideSeeds(one, [departing, one]).size).toBe(0);
+    expect(outsideSeeds(departing, [departing]).size).toBe(0);
+  });
+
+  it('is counted over a table, and over the rows whose values are tested together', () => {
+    const accuracies = (mean: number) => around(mean).map((row): Row => ({ ...row, attacks: {} }));
+    const far = single(accuracies(r0.accuracy + 100));
+    // One value a row, so a row is outside when it is.
+    expect(outsiders([single(accuracies(r0.accuracy)), far])).toEqual({
+      judged: 2,
+      outside: 1,
+      rows: [far],
+    });
+    expect(outsiders([])).toEqual({ judged: 0, outside: 0, rows: [] });
+  });
+});
+
+describe("the chance of Student's t", () => {
+  it('is 5 % at the quantiles of the tables', () => {
+    const quantiles = {
+      1: 12.7062,
+      2: 4.3027,
+      3: 3.1824,
+      4: 2.7764,
+      5: 2.5706,
+      12: 2.1788,
+      24: 2.0639,
+      25: 2.0595,
+    };
+    for (const [degrees, quantile] of Object.entries(quantiles)) {
+      expect(studentChance(quantile, Number(degrees))).toBeCloseTo(0.05, 5);
+    }
+    expect(studentChance(0, 7)).toBe(1);
+    expect(studentChance(1e9, 7)).toBeCloseTo(0, 12);
+  });
+
+  it('is what the density adds up to, for any t and degrees of freedom', () => {
+    const random = makeRandom(1, 'student');
+    for (let i = 0; i < 200; i++) {
+      const degrees = 1 + Math.floor(40 * random.uniform());
+      const t = 5 * random.uniform();
+      const density = (x: number) => (1 + x ** 2 / degrees) ** (-(degrees + 1) / 2);
+      // Of the angle, whose range is finite: x = √degrees · tan(angle).
+      const integral = (to: number) => {
+        const steps = 2000;
+        let sum = 0;
+        for (let k = 0; k < steps; k++) {
+          const angle = ((k + 0.5) / steps) * to;
+          const x = Math.sqrt(degrees) * Math.tan(angle);
+          sum += (density(x) / Math.cos(angle) ** 2) * (to / steps);
+        }
+        return sum;
+      };
+      const inside = integral(Math.atan(t / Math.sqrt(degrees))) / integral(Math.PI / 2);
+      expect(studentChance(t, degrees)).toBeCloseTo(1 - inside, 4);
+    }
   });
 });

@@ -67,7 +67,10 @@ describe('departures from a published row', () => {
   });
 
   it('leave no difference', () => {
-    const kinds = (result: Result): string[] => linesOf(entryOf([result])).map(({ kind }) => kind);
+    const kinds = (result: Result): string[] => {
+      const entry = entryOf([result]);
+      return linesOf(entry, [entry]).map(({ kind }) => kind);
+    };
     expect(kinds(changed({}))).toEqual(['ours', 'published', 'difference']);
     expect(kinds(changed({ iterations: 50 }))).toEqual(['ours', 'published']);
     expect(entryOf([changed({ iterations: 50 })]).labels).toEqual([

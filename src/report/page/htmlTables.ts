@@ -75,7 +75,7 @@ export function entriesTable(
   const bodies = entries.map(
     (entry) =>
       html`<tbody data-entry="${entryKey(title, entry)}">
-        ${linesOf(entry).map((line) => entryLine(line, entry))}
+        ${linesOf(entry, entries).map((line) => entryLine(line, entry))}
       </tbody> `,
   );
   return tableOf(id, caption, columns, bodies, true);
