@@ -5,7 +5,7 @@ import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
-import { type Config, isBang } from '../config/experiment.js';
+import { type Config, trainingInWords } from '../config/experiment.js';
 import { entryOf, type Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
@@ -119,5 +119,5 @@ export const runCommand: CommandModule<object, RunArguments> = {
 };
 
 function trainingText(config: Config): string {
-  return `${isBang(config) ? 'BANG' : 'regular training'}, ${config.training.iterations} iterations`;
+  return `${trainingInWords(config.training)}, ${config.training.iterations} iterations`;
 }

@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { configNotes } from '../config/acrossKeys.js';
-import { type Config, isBang, isOwn, networkOf } from '../config/experiment.js';
+import { type Config, isBang, isOwn, networkOf, trainingInWords } from '../config/experiment.js';
 import { ConfigError, loadConfig } from '../config/yamlFiles.js';
 import { isStudy, loadNoise, type NoiseStudy } from '../config/noise.js';
 import { countParameters } from '../model/layers.js';
@@ -93,11 +93,12 @@ export async function validate(
 export function summary(config: Config): string {
   const { data, training } = config;
   const subject = `${modelText(config)} on ${data}`;
-  if (!training.bang || !isBang(config)) return `${subject}, regular training`;
+  const words = trainingInWords(training);
+  if (!training.bang || !isBang(config)) return `${subject}, ${words}`;
   const { beta, epsilon, ratio } = training.bang;
   const numbers = [`BANG beta ${perLayer(beta)}`, `epsilon ${perLayer(epsilon)}`];
   if (ratio !== 1) numbers.push(`ratio ${ratio}`);
-  return `${subject}, ${numbers.join(', ')}`;
+  return `${subject}, ${words.replace('BANG', numbers.join(', '))}`;
 }
 
 /** A study in a few words: `noise on lenet-r0 and lenet-b1, 20 stages, 10 sigmas`. */

@@ -36,9 +36,26 @@ export function fullTraining(training: Config['training']): Config['training'] {
 }
 
 /** Whether training uses BANG: β = 0 everywhere is regular training, as is no `bang` block. */
-export function isBang({ training }: Pick<Config, 'training'>): boolean {
+export function isBang({ training }: { training: Partial<Config['training']> }): boolean {
   const beta = training.bang?.beta ?? 0;
   return typeof beta === 'number' ? beta > 0 : Object.values(beta).some((value) => value > 0);
+}
+
+/** What a training does that regular training does not, in words such as `BANG`; none for regular training. */
+export function waysOf(training: Partial<Config['training']>): string[] {
+  const { augment, adversarial, labelSmoothing } = training;
+  const attack = adversarial?.steps === 1 ? 'FGS' : `PGD of ${adversarial?.steps} steps`;
+  return [
+    ...(isBang({ training }) ? ['BANG'] : []),
+    ...(augment ? [`noise of σ ${augment.noise}`] : []),
+    ...(adversarial ? [`adversarial images (${attack}, L∞ ≤ ${adversarial.epsilon})`] : []),
+    ...(labelSmoothing === undefined ? [] : [`label smoothing of ${labelSmoothing}`]),
+  ];
+}
+
+/** A training in words: `BANG`, `regular training`, or `regular training, noise of σ 50`. */
+export function trainingInWords(training: Partial<Config['training']>): string {
+  return [...(isBang({ training }) ? [] : ['regular training']), ...waysOf(training)].join(', ');
 }
 
 /** The iterations at which a run keeps snapshots, without the last one, whose network is the result. */

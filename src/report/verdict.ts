@@ -1,5 +1,5 @@
 import { signed } from '../base/text.js';
-import { isBang, type Config } from '../config/experiment.js';
+import { type Config, waysOf } from '../config/experiment.js';
 import {
   compareStanding,
   misleads,
@@ -16,8 +16,8 @@ import { publishedNoise } from '../paper/published.js';
 import { bestOf, pointsOf, shortKeys, type SweepCell } from '../sweep/summary.js';
 import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
 
-/** How a network was trained, as far as its config or its row in the paper tells. */
-export type Training = 'regular' | 'BANG' | 'augmented';
+/** How a network was trained, as far as its config or its row in the paper tells: in words, if in another way. */
+export type Training = 'regular' | 'BANG' | (string & {});
 
 export interface Judged {
   entry: Entry;
@@ -71,8 +71,7 @@ export function isFull({ labels, departs, rows }: Entry): boolean {
 
 function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {
   const training = config?.training;
-  if (training && !isBang({ training }) && training.augment) return 'augmented';
-  if (training) return isBang({ training }) ? 'BANG' : 'regular';
+  if (training) return waysOf(training).join(', ') || 'regular';
   return beta !== '' || (published?.beta ?? null) !== null ? 'BANG' : 'regular';
 }
 
@@ -96,6 +95,7 @@ function wordsOf(
     sentences: [
       ...leftSentence(subject, who, budget),
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
+      ...othersSentence(judged, budget),
       ...(budget === null
         ? [
             'FGS and FGS unmasked alone do not tell how robust a network is: evaluate with stronger attacks, such as apgd or pgd and square.',
@@ -159,6 +159,18 @@ function besideSentence(bang: readonly Judged[], regular: Judged, budget: number
   const says = rangeOf([regular], 'fgs');
   const fgs = says === undefined ? '' : ` (FGS: ${says})`;
   return [`Of regular training, ${attack} leaves ${theirs}${fgs}.`];
+}
+
+/** What is left of the networks that were trained in neither way. */
+function othersSentence(judged: readonly Judged[], budget: number | null): string[] {
+  const others = judged.filter(({ training }) => training !== 'BANG' && training !== 'regular');
+  const key = budget === null ? 'unmasked' : 'worst';
+  const parts = others.flatMap((one) => {
+    const left = rangeOf([one], key);
+    return left === undefined ? [] : [`${left} of ${one.entry.name} (${one.training})`];
+  });
+  if (parts.length === 0) return [];
+  return [`${budget === null ? 'FGS unmasked' : 'The worst attack'} leaves ${parts.join(', ')}.`];
 }
 
 /** A noise study in a few words, and in a sentence: at the σ that the paper quotes, else at the largest. */

@@ -34,7 +34,8 @@ export async function estimateSeconds(
   const seconds: number[] = [];
   for (const config of configs) {
     const { model, data, engine, training, evaluation } = config;
-    const key = JSON.stringify([model, data, engine, training.batch, isBang(config)]);
+    const steps = training.adversarial?.steps;
+    const key = JSON.stringify([model, data, engine, training.batch, isBang(config), steps]);
     if (!measured.has(key)) measured.set(key, measure(config, threads));
     const { step, forward } = await measured.get(key)!;
     const images = evaluation.images === 'all' ? TEST_IMAGES : evaluation.images;

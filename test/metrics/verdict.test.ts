@@ -101,6 +101,28 @@ describe('the verdict on a table', () => {
     expect(verdict.sentences.at(-1)).toContain('evaluate with stronger attacks');
   });
 
+  it('names other trainings for what they are, and compares BANG with none of them', async () => {
+    const { parts } = await collectResults([results('table1')]);
+    const [part] = parts;
+    const robust = part.entries.findIndex(({ rows }) => rows.length > 0);
+    const [first] = part.groups[robust];
+    const { result } = first;
+    const training = { ...result.config.training!, adversarial: { epsilon: 32, steps: 5 } };
+    const changed = { ...first, result: { ...result, config: { ...result.config, training } } };
+    const groups = part.groups.map((group, i) => (i === robust ? [changed] : group));
+    const verdict = verdictOf({ ...part, groups })!;
+    const { name } = part.entries[robust];
+    const words = 'adversarial images (PGD of 5 steps, L∞ ≤ 32)';
+    expect(verdict.judged.find(({ entry }) => entry.name === name)!.training).toBe(words);
+    const leaves = new RegExp(`FGS unmasked leaves [\\d.]+ % of ${name} \\(`);
+    expect(verdict.sentences.join(' ')).toMatch(leaves);
+    const before = verdictOf(part)!.sentences;
+    expect(before.join(' ')).not.toMatch(leaves);
+    expect(verdict.judged.filter(({ training: of }) => of === 'regular').length).toBeLessThan(
+      verdictOf(part)!.judged.filter(({ training: of }) => of === 'regular').length,
+    );
+  });
+
   it('of one regular network is on that alone, and there is none without attacks', async () => {
     const { parts } = await collectResults([results('table1', 'lenet-r0')]);
     expect(verdictOf(parts[0])!.headline).toBe('FGS says what unmasked FGS says: little is masked');

@@ -144,12 +144,11 @@ function trainingText(
   { training, entry: { rows, labels } }: Pick<Judged, 'training' | 'entry'>,
   common: readonly string[],
 ): string {
-  const name = training === 'augmented' ? 'noise added in training' : training;
   const more = [
     ...(rows.length > 1 ? [`${rows.length} seeds`] : []),
     ...labels.filter((label) => !common.includes(label)).slice(0, 2),
   ];
-  return printable([name, ...more].join(', '));
+  return printable([training, ...more].join(', '));
 }
 
 function shape(mark: (typeof MARKS)[number]['mark'], x: string): Html {
