@@ -49,6 +49,16 @@ export default tseslint.config(
       'import-x/resolver-next': [createNodeResolver({ extensionAlias: { '.js': ['.ts', '.js'] } })],
     },
     rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          paths: ['core', 'backend-cpu'].map((part) => ({
+            name: `@tensorflow/tfjs-${part}`,
+            allowTypeImports: true,
+            message: 'base/tf.js has it, which loads faster.',
+          })),
+        },
+      ],
       'import-x/no-cycle': 'error',
       'import-x/no-restricted-paths': [
         'error',
@@ -67,6 +77,13 @@ export default tseslint.config(
           ],
         },
       ],
+    },
+  },
+  {
+    files: ['src/base/tf.ts'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': 'off',
+      '@typescript-eslint/no-require-imports': ['error', { allowAsImport: true }],
     },
   },
   { files: ['**/*.{js,mjs}'], languageOptions: { globals: globals.node } },

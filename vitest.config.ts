@@ -42,6 +42,8 @@ export default defineConfig({
           ]
         : []),
     ],
+    // What is compiled needs no transforming: Node loads it as for a user.
+    server: { deps: { external: [/\/dist\//] } },
     // Two cores: one process a test file, and the kernels' own threads inside it.
     maxWorkers: 2,
     maxConcurrency: 2,

@@ -3,7 +3,7 @@
  * where theirs need a result folder or an engine that was started, there is a shorter one here.
  * docs/api.md has examples, and says what is public.
  */
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from './base/tf.js';
 import type { AttackName } from './attacks/attack.js';
 import { attackImages, ATTACKS, type AttackResult } from './attacks/attacks.js';
 import { writeFileAtomic } from './base/files.js';

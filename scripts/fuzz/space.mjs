@@ -104,15 +104,14 @@ export async function makeSpace(folder) {
   const commands = [
     ['run', 'small.yaml', 'regular.yaml', '--out', 'runs'],
     ['run', 'seeds.yaml', '--out', 'runs/seeds'],
-    ['run', 'robust.yaml', '--out', 'runs/robust'],
+    ['run', 'robust.yaml', '--set', 'evaluation.pgd.steps=5', '--out', 'runs/robust'],
     ['sweep', 'sweep.yaml', '--out', 'sweep', '--jobs', '2', '--threads', '2'],
     ['noise', 'noise.yaml', '--out', 'study'],
     [
       'transfer',
       'runs/small/weights.safetensors',
       'runs/regular/weights.safetensors',
-      '--out',
-      'transfer',
+      ...['--attacks', 'fgs,hc1', '--set', 'evaluation.images=20', '--out', 'transfer'],
     ],
   ];
   for (const command of commands) {

@@ -1,29 +1,14 @@
 // All targets: how each is begun, and how many inputs it gets unless --count says it.
-import { targets as commands } from './commands.mjs';
-import { targets as configs } from './configs.mjs';
-import { targets as data } from './data.mjs';
-import { targets as kills } from './kills.mjs';
-import { targets as queue } from './queue.mjs';
-import { targets as results } from './results.mjs';
-import { targets as weights } from './weights.mjs';
 
-const starts = { ...configs, ...weights, ...data, ...queue, ...results, ...commands, ...kills };
-
-const COUNTS = {
-  config: 10_000,
-  network: 10_000,
-  set: 20_000,
-  sweep: 5000,
-  noise: 10_000,
-  hdf5: 5000,
-  mnist: 10_000,
-  cifar10: 10_000,
-  show: 1000,
-  resume: 200,
-  arguments: 2000,
-  process: 100,
-  kill: 52,
-  full: 26,
+/** By file; each is loaded only in the process of a target of it. */
+const FILES = {
+  configs: { config: 10_000, network: 10_000, set: 20_000, sweep: 5000, noise: 10_000 },
+  weights: { safetensors: 20_000, hdf5: 5000 },
+  data: { idx: 20_000, mnist: 10_000, cifar10: 10_000 },
+  queue: { job: 20_000, reply: 20_000 },
+  results: { show: 1000, resume: 200 },
+  commands: { arguments: 2000, process: 100 },
+  kills: { kill: 52, full: 26 },
 };
 
 /** What starts processes takes longer. */
@@ -37,8 +22,10 @@ const SLOW = {
 
 /** By name: `start` gets an empty folder and returns a function that tries one input and says if it was taken. */
 export const TARGETS = Object.fromEntries(
-  Object.entries(starts).map(([name, start]) => [
-    name,
-    { start, count: COUNTS[name] ?? 20_000, ...SLOW[name] },
-  ]),
+  Object.entries(FILES).flatMap(([file, counts]) =>
+    Object.entries(counts).map(([name, count]) => {
+      const start = async (folder) => (await import(`./${file}.mjs`)).targets[name](folder);
+      return [name, { start, count, ...SLOW[name] }];
+    }),
+  ),
 );

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Dataset } from '../data/dataset.js';
 import { read } from '../engine/ops/read.js';
 import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';

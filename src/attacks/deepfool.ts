@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { overLargest } from '../engine/ops/perturbation.js';
 import { read } from '../engine/ops/read.js';
 import { breathe } from '../base/interrupt.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 

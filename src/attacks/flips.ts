@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Dataset } from '../data/dataset.js';
 import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops/perturbation.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Dataset } from './dataset.js';
 
 /** Float32 pixels [N,H,W,C], 0 to 255, and int32 labels [N]. */

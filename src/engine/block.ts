@@ -1,5 +1,4 @@
-import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
-import * as tf from '@tensorflow/tfjs-core';
+import { tf, tfCpu } from '../base/tf.js';
 import { KernelBackend } from './kernels/backend.js';
 import { WebgpuBackend } from './webgpu/backend.js';
 import { ALIGNMENT } from './webgpu/device.js';
@@ -125,9 +124,9 @@ export function allFinite({ runs }: Block): boolean {
 }
 
 /** The backend in use, if its tensors are arrays and can therefore be views of a larger array. */
-function cpuBackend(): MathBackendCPU | undefined {
+function cpuBackend(): tfCpu.MathBackendCPU | undefined {
   const backend = tf.backend();
-  return backend instanceof MathBackendCPU ? backend : undefined;
+  return backend instanceof tfCpu.MathBackendCPU ? backend : undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import path, { sep } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { packageRoot } from '../base/files.js';
 import { processors } from '../base/processors.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { shapeText } from '../base/text.js';
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from '../engine/ops/convolution.js';
 import { dense, denseInputGradient, denseWeightGradient } from '../engine/ops/dense.js';

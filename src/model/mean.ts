@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Dataset } from '../data/dataset.js';
 
 /** The mean of a data set's images: [H,W,C], in grey levels. */

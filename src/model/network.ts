@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Block } from '../engine/block.js';
 import { shapeText } from '../base/text.js';
 import { conv2d, conv2dInputGradient } from '../engine/ops/convolution.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { disposeBlock, makeBlock } from '../engine/block.js';
 import { read } from '../engine/ops/read.js';
 import { UserError } from '../base/errors.js';

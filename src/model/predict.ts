@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { batchOf } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { usesGpu } from '../engine/engine.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { deviceInUse, usesGpu } from '../engine/engine.js';
 import { medianOf } from '../metrics/statistics.js';
 import { logitsOf, makeNetwork } from '../model/network.js';

@@ -1,5 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-backend-cpu';
+import { tf } from '../base/tf.js';
 import { batchOf } from '../data/batch.js';
 import { makeNetwork } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { type Attack, attacksIn, AUTO, effortOf } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import { passesOfAuto } from '../attacks/auto.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Batch } from '../data/batch.js';
 import { logOddsGradient } from '../engine/ops/loss.js';
 import { type Network, pixelGradient, trace, type Weights } from '../model/network.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Batch } from '../data/batch.js';
 import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops/perturbation.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import { multiply, times } from '../engine/ops/elementwise.js';
 import { fusedEta } from '../engine/ops/norms.js';
 

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../base/tf.js';
 import type { Batch } from '../data/batch.js';
 import { sgdStep } from '../engine/ops/sgd.js';
 import { smoothed, softmaxCrossEntropy } from '../engine/ops/loss.js';

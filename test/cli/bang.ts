@@ -67,21 +67,45 @@ export function bang(
   });
 }
 
-/** The same in this process, which is faster but cannot be interrupted or run elsewhere. */
-export async function bangInside(args: string[]): Promise<Finished> {
+/** Ends when the last command in this process has, which has the working folder and the output to itself. */
+let idle: Promise<unknown> = Promise.resolve();
+
+/**
+ * The same in this process, without the half second that a start takes; but it cannot be interrupted or run
+ * elsewhere, and one runs after the other.
+ */
+export function bangInside(
+  args: readonly string[],
+  { cwd = process.cwd() }: Partial<Pick<BangOptions, 'cwd'>> = {},
+): Promise<Finished> {
+  const finished = idle.then(() => inside(args, cwd));
+  idle = finished.catch(() => undefined);
+  return finished;
+}
+
+async function inside(args: readonly string[], cwd: string): Promise<Finished> {
   const written = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) {
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
     vi.spyOn(process[name], 'write').mockImplementation((text) => {
       written[name] += String(text);
       return true;
-    });
-  }
+    }),
+  );
+  // What yargs prints: vitest's console is not that of Node.
+  const log = vi.spyOn(console, 'log').mockImplementation((text: string) => {
+    written.stdout += `${text}\n`;
+  });
+  const [before, threads] = [process.cwd(), process.env.BANG_THREADS];
+  process.env.BANG_THREADS ??= UNSET.BANG_THREADS;
+  if (cwd !== before) process.chdir(cwd);
   const begun = performance.now();
   try {
-    const code = await main(args);
+    const code = await main([...args]);
     return { code, ...written, ms: performance.now() - begun };
   } finally {
-    vi.restoreAllMocks();
+    if (cwd !== before) process.chdir(before);
+    if (threads === undefined) delete process.env.BANG_THREADS;
+    for (const spy of [...spies, log]) spy.mockRestore();
   }
 }
 
@@ -98,7 +122,18 @@ export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
 
 /** Runs a command that must succeed. */
 export async function bangOk(args: readonly string[], options: BangOptions): Promise<Finished> {
-  const finished = await bang(args, options);
+  return succeeded(await bang(args, options));
+}
+
+/** The same in this process. */
+export async function bangInsideOk(
+  args: readonly string[],
+  options: Pick<BangOptions, 'cwd'>,
+): Promise<Finished> {
+  return succeeded(await bangInside(args, options));
+}
+
+function succeeded(finished: Finished): Finished {
   expect(finished.stderr).not.toMatch(/^ +at /m);
   expect(finished, finished.stderr).toMatchObject({ code: 0 });
   return finished;

@@ -10,14 +10,15 @@ import {
   asNobody,
   bang,
   bangInside,
+  bangInsideOk,
   bangOk,
   executable,
   expectRefusal,
   tensors,
   tinyConfig,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 let space: Workspace;
@@ -256,7 +257,7 @@ describe('a wrong value', () => {
 
 describe('help', () => {
   it('is available for the program and for each command, with examples', async () => {
-    const help = await bangOk(['--help'], { cwd: space.folder });
+    const help = await bangInsideOk(['--help'], { cwd: space.folder });
     for (const command of [
       'run',
       'eval',
@@ -284,7 +285,7 @@ describe('help', () => {
       expect(help.stdout).toMatch(new RegExp(`^  bang ${command}\\b`, 'm'));
     }
     expect(help.stdout).toMatch(/^Examples:\n +bang run lenet-b1 /m);
-    const run = await bangOk(['run', '--help'], { cwd: space.folder });
+    const run = await bangInsideOk(['run', '--help'], { cwd: space.folder });
     expect(run.stdout).toMatch(/^Examples:\n +bang run lenet-b1 /m);
     expect(run.stdout).toMatch(/--data-dir.*folder/);
     expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
@@ -301,7 +302,7 @@ describe('help', () => {
       'sweep compare <first> <second>',
     ]) {
       const words = command.split(/ [<[]/)[0].split(' ');
-      const { stdout } = await bangOk([...words, '-h'], { cwd: space.folder });
+      const { stdout } = await bangInsideOk([...words, '-h'], { cwd: space.folder });
       expect(stdout.startsWith(`bang ${command}\n`)).toBe(true);
     }
   });
@@ -316,21 +317,23 @@ describe('help', () => {
 
   it.each(['run', 'data pull'])('is shown by bang help %s', async (command) => {
     const words = command.split(' ');
-    const asked = await bangOk(['help', ...words], { cwd: space.folder });
-    const usual = await bangOk([...words, '--help'], { cwd: space.folder });
+    const asked = await bangInsideOk(['help', ...words], { cwd: space.folder });
+    const usual = await bangInsideOk([...words, '--help'], { cwd: space.folder });
     expect(asked.stdout).toContain(`bang ${command}`);
     expect(asked.stdout).toBe(usual.stdout);
   });
 
   it.each(['eval', 'transfer', 'noise'])('names a key that %s can change', async (command) => {
-    const { stdout } = await bangOk([command, '--help'], { cwd: space.folder });
+    const { stdout } = await bangInsideOk([command, '--help'], { cwd: space.folder });
     const example = command === 'noise' ? 'every=1000' : 'evaluation.images=1000';
     expect(stdout.replace(/\s+/g, ' ')).toContain(`such as ${example};`);
   });
 
   it('prints the version', async () => {
-    expect((await bangOk(['--version'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
-    expect((await bangOk(['-v'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
+    expect((await bangInsideOk(['--version'], { cwd: space.folder })).stdout).toBe(
+      `${version()}\n`,
+    );
+    expect((await bangInsideOk(['-v'], { cwd: space.folder })).stdout).toBe(`${version()}\n`);
   });
 });
 
@@ -419,20 +422,20 @@ describe('engines', () => {
       }
       symlinkSync(path.join(packageRoot, 'node_modules'), path.join(program, 'node_modules'));
 
-      const native = await bangOk([...args, '--out', 'native', '--set', 'engine=native'], {
+      const native = await bangInsideOk([...args, '--out', 'native', '--set', 'engine=native'], {
         cwd: space.folder,
       });
       expect(native.stderr).not.toMatch(/slower/);
       const auto = ['--out', 'auto', '--engine', 'auto', '--set', 'evaluation.images=1'];
       space.write('cpu.yaml', 'extends: tiny.yaml\nengine: cpu\n');
-      await bangOk([...args.with(1, 'cpu.yaml'), ...auto], { cwd: space.folder });
+      await bangInsideOk([...args.with(1, 'cpu.yaml'), ...auto], { cwd: space.folder });
       expect(space.read('auto', 'result.json')).toMatch(/"engine": "native kernels/);
-      const cpu = await bangOk([...args, '--out', 'cpu', '--set', 'engine=cpu'], {
+      const cpu = await bangInsideOk([...args, '--out', 'cpu', '--set', 'engine=cpu'], {
         cwd: space.folder,
       });
       expect(cpu.stderr).not.toMatch(/slower/);
       expect(largestDifference('cpu', 'native')).toBeLessThan(1e-5);
-      await bangOk([...args, '--out', 'wasm', '--engine', 'wasm'], { cwd: space.folder });
+      await bangInsideOk([...args, '--out', 'wasm', '--engine', 'wasm'], { cwd: space.folder });
       expect(largestDifference('wasm', 'native')).toBeLessThan(1e-5);
 
       const least = ['training.iterations=1', 'training.batch=1', 'evaluation.attacks=[]'];

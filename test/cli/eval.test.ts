@@ -7,9 +7,8 @@ import { readWeights } from '#bang/model/weights.js';
 import type { NamedArray } from '#bang/model/tensors.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
-  bang,
   bangInside,
-  bangOk,
+  bangInsideOk,
   expectRefusal,
   FILES,
   tinyConfig,
@@ -70,7 +69,7 @@ describe("bang eval on the authors' weights", () => {
 
   it('agrees with the reference on each image, by bisection', async () => {
     const settings = evaluation('images=200', 'pass=false', 'attacks=[fgs,hc1]');
-    const { stdout, stderr } = await bangOk(['eval', AUTHORS, '--row', 'R0', ...settings], {
+    const { stdout, stderr } = await bangInsideOk(['eval', AUTHORS, '--row', 'R0', ...settings], {
       cwd: space.folder,
     });
     expect(stdout).toMatch(/│ lenet .*│ published R0 .*│ difference /s);
@@ -87,7 +86,7 @@ describe("bang eval on the authors' weights", () => {
   it('of logits 6.5 times as large has the same predictions, and FGS columns of the published B1', async () => {
     const settings = evaluation('images=1000', 'pass=false');
     const args = ['eval', AUTHORS, '--logit-scale', '6.5', '--out', 'scaled', ...settings];
-    const { stdout } = await bangOk(args, { cwd: space.folder });
+    const { stdout } = await bangInsideOk(args, { cwd: space.folder });
     expect(stdout).toContain('logits × 6.5');
     expect(otherwise('scaled', 'predicted')).toBe(0);
     const { attacks, accuracy } = result('scaled').row;
@@ -102,14 +101,14 @@ describe("bang eval on the authors' weights", () => {
     expect(attacks.hc1!.linf!.mean).toBeCloseTo(mean, 0);
     expect(attacks['fgs-unmasked']!.rate).toBeGreaterThan(99);
     expectRefusal(
-      await bang(['eval', AUTHORS, '--logit-scale', 'much'], { cwd: space.folder }),
+      await bangInside(['eval', AUTHORS, '--logit-scale', 'much'], { cwd: space.folder }),
       /^bang: --logit-scale: expected a number above 0, found much/,
     );
   });
 
   it('agrees by the exhaustive search, too', async () => {
     const settings = evaluation('images=100', 'pass=false', 'attacks=[fgs,hc1]', 'search=scan');
-    await bangOk(['eval', AUTHORS, '--out', 'scan', ...settings], { cwd: space.folder });
+    await bangInsideOk(['eval', AUTHORS, '--out', 'scan', ...settings], { cwd: space.folder });
     expect(otherwise('scan', 'fgs_linf_scan')).toBe(0);
     expect(otherwise('scan', 'hc1_linf_scan')).toBeLessThanOrEqual(1);
     expect(readCsv(space.file('scan', 'per-image.csv'))[0].fgs_linf).toBe('');
@@ -122,12 +121,12 @@ describe('bang eval on weights of our own', () => {
   let row: Result['row'];
   beforeAll(async () => {
     space.write('tiny.yaml', tinyConfig());
-    await bangOk(['run', 'tiny.yaml', '--data-dir', 'data'], { cwd: space.folder });
+    await bangInsideOk(['run', 'tiny.yaml', '--data-dir', 'data'], { cwd: space.folder });
     ({ row } = result('runs/tiny'));
   });
 
   it('gives the same results as the run, and prints the chosen row next to them', async () => {
-    const { stdout } = await bangOk([...args, ...settings], { cwd: space.folder });
+    const { stdout } = await bangInsideOk([...args, ...settings], { cwd: space.folder });
     expect(stdout).toMatch(/│ tiny .*│ published B1 /s);
     expect(space.list('runs/eval-tiny')).toEqual(EVALUATED);
     expect(space.read('runs/eval-tiny', 'per-image.csv')).toBe(
@@ -136,7 +135,7 @@ describe('bang eval on weights of our own', () => {
     expect(result('runs/eval-tiny').weights).toBe(result('runs/tiny').weights);
     expect(result('runs/eval-tiny').row.accuracy).toBe(row.accuracy);
 
-    const again = await bangOk([...args, ...settings, '--row', 'R1'], { cwd: space.folder });
+    const again = await bangInsideOk([...args, ...settings, '--row', 'R1'], { cwd: space.folder });
     expect(again.stdout).toMatch(/│ tiny .*│ published R1 /s);
     expect(again.stderr).toBe('');
   });
@@ -144,8 +143,8 @@ describe('bang eval on weights of our own', () => {
   it('refuses another evaluation in the folder, and to empty the one with the weights', async () => {
     const before = space.contents('runs/tiny');
     const [other, emptied] = await Promise.all([
-      bang([...args, ...evaluation('images=50', 'pass=false')], { cwd: space.folder }),
-      bang([...args, ...settings, '--out', 'runs/tiny', '--force'], { cwd: space.folder }),
+      bangInside([...args, ...evaluation('images=50', 'pass=false')], { cwd: space.folder }),
+      bangInside([...args, ...settings, '--out', 'runs/tiny', '--force'], { cwd: space.folder }),
     ]);
     expectRefusal(
       other,
@@ -186,7 +185,7 @@ describe('bang eval --on train and --on validation', () => {
     writeSmallData(space, 'large', { train: 50_400, test: 80 });
     space.write('tiny.yaml', tinyConfig());
     const inside = (...args: string[]) =>
-      bangOk([...args, '--data-dir', 'large'], { cwd: space.folder });
+      bangInsideOk([...args, '--data-dir', 'large'], { cwd: space.folder });
     for (const split of ['first', 'random']) {
       const set = ['--set', `training.split=${split}`, '--set', 'evaluation.images=5'];
       await inside('run', 'tiny.yaml', ...set, '--out', split);
@@ -213,7 +212,7 @@ describe('bang eval --on train and --on validation', () => {
       expect(members[1] + errors).toBe(all[1]);
       expect(numbersIn(stdout, 'the last 400')[3]).toBeGreaterThan(350);
     }
-    const other = await bang(['eval', 'random', '--on', 'validation', '--data-dir', 'data'], {
+    const other = await bangInside(['eval', 'random', '--on', 'validation', '--data-dir', 'data'], {
       cwd: space.folder,
     });
     expectRefusal(other, /weights\.safetensors was trained on other data, of which nothing/);

@@ -5,13 +5,14 @@ import type { Result } from '#bang/store/result.js';
 import { fixture } from '../fixtures.js';
 import {
   bang,
-  bangOk,
+  bangInside,
+  bangInsideOk,
   expectRefusal,
   tensors,
   tinyConfig,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 let space: Workspace;
@@ -27,7 +28,7 @@ afterAll(() => {
 });
 
 const options = () => ({ cwd: space.folder });
-const run = (...args: string[]) => bangOk(['run', ...args, '--data-dir', 'data'], options());
+const run = (...args: string[]) => bangInsideOk(['run', ...args, '--data-dir', 'data'], options());
 const result = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as Result;
 
 describe('training.from', () => {
@@ -73,7 +74,7 @@ describe('training.from', () => {
     await run('tiny.yaml', '--set', 'seed=2', '--out', 'other');
     await run('tiny.yaml', '--set', 'training.from=first', '--out', 'mine');
     const refused = (...args: string[]) =>
-      bang(['run', 'tiny.yaml', '--data-dir', 'data', ...args], options());
+      bangInside(['run', 'tiny.yaml', '--data-dir', 'data', ...args], options());
     expectRefusal(
       await refused('--set', 'training.from=other', '--out', 'mine'),
       /^bang: mine holds another experiment \(training\.from\.sha256 was "[0-9a-f]+…, is "/,
@@ -97,7 +98,7 @@ describe('training.from', () => {
   it('is refused where every network begins with random weights', async () => {
     space.write('s.yaml', 'base: sub/more.yaml\ngrid: {training.bang.beta: [1, 1.1]}\n');
     expectRefusal(
-      await bang(['sweep', 's.yaml', '--dry-run'], options()),
+      await bangInside(['sweep', 's.yaml', '--dry-run'], options()),
       /s\.yaml:1:7: base: a sweep trains from random weights: leave out training\.from/,
     );
     space.write(
@@ -105,7 +106,7 @@ describe('training.from', () => {
       'study: noise\nregular: lenet-r0\nbang: sub/more.yaml\nevery: 10\nsigmas: [10]\n',
     );
     expectRefusal(
-      await bang(['noise', 'n.yaml', '--out', 'n'], options()),
+      await bangInside(['noise', 'n.yaml', '--out', 'n'], options()),
       /bang: expected a training that begins with random weights, found training\.from/,
     );
   });

@@ -4,8 +4,8 @@ import type { Result } from '#bang/store/result.js';
 import { fixture } from '../fixtures.js';
 import { idxBytes } from '../data/idx-bytes.js';
 import {
-  bang,
-  bangOk,
+  bangInside,
+  bangInsideOk,
   expectRefusal,
   tinyConfig,
   type Workspace,
@@ -40,7 +40,7 @@ describe('docs/models.md', () => {
     for (const args of commands) {
       const more =
         args[0] === 'eval' ? [...quick, ...(args.includes('--attacks') ? effort : [])] : [];
-      const { stdout } = await bangOk([...args, ...more], { cwd: space.folder });
+      const { stdout } = await bangInsideOk([...args, ...more], { cwd: space.folder });
       if (args[0] === 'data') {
         expect(stdout).toMatch(
           /^images: images of 28×28×1, 10 classes, 300 for training and 80 for tests$/m,
@@ -49,7 +49,7 @@ describe('docs/models.md', () => {
       }
     }
     const here = ['eval', 'net-here.safetensors', '--data-dir', 'images', ...quick];
-    await bangOk(here, { cwd: space.folder });
+    await bangInsideOk(here, { cwd: space.folder });
     const perImage = (folder: string) => space.read(folder, 'per-image.csv');
     expect(perImage('runs/eval-net-here')).toBe(perImage('runs/eval-net'));
     const { weights, config } = result('runs/eval-net');
@@ -66,14 +66,14 @@ describe('docs/models.md', () => {
 describe('a wrong preparation', () => {
   it('is noticed, and the right one is named', async () => {
     space.write('tiny.yaml', tinyConfig());
-    await bangOk(['run', 'tiny.yaml', '--data-dir', 'images'], { cwd: space.folder });
+    await bangInsideOk(['run', 'tiny.yaml', '--data-dir', 'images'], { cwd: space.folder });
     // Weights without a word on how they were made, for pixels from 0 to 1 as LeNet has them.
-    await bangOk(
+    await bangInsideOk(
       ['export', 'runs/tiny/weights.safetensors', '--to', 'onnx', '--out', 'whole.onnx'],
       { cwd: space.folder },
     );
     const right = ['eval', 'whole.onnx', '--data-dir', 'images', ...quick];
-    const good = await bangOk([...right, '--out', 'right'], { cwd: space.folder });
+    const good = await bangInsideOk([...right, '--out', 'right'], { cwd: space.folder });
     expect(good.stderr).not.toMatch(/warning/);
     expect(result('right').weights).toBe(result('runs/tiny').weights);
 
@@ -86,13 +86,16 @@ describe('a wrong preparation', () => {
       '--data-dir',
       'images',
     ];
-    const { stderr } = await bangOk([...wrong, ...quick, '--out', 'wrong', '--scale', '0.00001'], {
-      cwd: space.folder,
-    });
+    const { stderr } = await bangInsideOk(
+      [...wrong, ...quick, '--out', 'wrong', '--scale', '0.00001'],
+      {
+        cwd: space.folder,
+      },
+    );
     expect(stderr).toMatch(
       /warning: accuracy is [\d.]+ % on the first 80 test images, near chance, 10\.0 %: perhaps pixels were prepared in another way; with --scale \S+( --mean \S+ --std \S+)? it is [\d.]+ %/,
     );
-    const known = await bangOk(
+    const known = await bangInsideOk(
       [...wrong, ...quick, '--out', 'known', '--scale', '1/256', '--accuracy', '99.9'],
       { cwd: space.folder },
     );
@@ -139,7 +142,7 @@ describe('what does not fit', () => {
       /^other\.yaml: model\.image: expected 32×32×3, the images of cifar100, found 28×28×1$/m,
     ],
   ])('%j', async (args, message) => {
-    const { code, stderr } = await bang(['eval', ...args], { cwd: space.folder });
+    const { code, stderr } = await bangInside(['eval', ...args], { cwd: space.folder });
     expect(code).toBe(2);
     expect(stderr.trimEnd()).toMatch(message);
   });
@@ -150,7 +153,7 @@ describe('what does not fit', () => {
       space.write(`small/emnist-x-${prefix}-images-idx4-ubyte`, idxBytes([3, 8, 6, 3], images));
       space.write(`small/emnist-x-${prefix}-labels-idx1-ubyte`, idxBytes([3], [1, 2, 12]));
     }
-    const shown = await bangOk(['data', 'show', '--data-dir', 'small', '--out', 'x.png'], {
+    const shown = await bangInsideOk(['data', 'show', '--data-dir', 'small', '--out', 'x.png'], {
       cwd: space.folder,
     });
     expect(shown.stdout).toMatch(
@@ -160,22 +163,24 @@ describe('what does not fit', () => {
       'small/data.yaml',
       'transpose: true\nfirstLabel: 1\nclasses: [a, b, c, d, e, f, g, h, i, j, k, "l<"]\n',
     );
-    const turned = await bangOk(['data', 'show', '--data-dir', 'small'], { cwd: space.folder });
+    const turned = await bangInsideOk(['data', 'show', '--data-dir', 'small'], {
+      cwd: space.folder,
+    });
     expect(turned.stdout).toMatch(/^small: images of 6×8×3, 12 classes/m);
     expect(turned.stdout).toMatch(/│ +11 │ l< +│ +1 │ +1 │/);
     const args = ['eval', 'net.onnx', '--data', 'idx', '--data-dir', 'small', '--out', 'never'];
     expectRefusal(
-      await bang(args, { cwd: space.folder }),
+      await bangInside(args, { cwd: space.folder }),
       /^bang: small has images of 6×8×3, but net takes images of 28×28×1\n$/,
     );
     space.write('small/data.yaml', 'classes: 3\n');
     expectRefusal(
-      await bang(args, { cwd: space.folder }),
+      await bangInside(args, { cwd: space.folder }),
       /^bang: small has labels from 1 to 12, but 3 classes from 0 on are described: correct classes or firstLabel in data\.yaml\n$/,
     );
     space.write('small/data.yaml', 'transposed: true\n');
     expectRefusal(
-      await bang(args, { cwd: space.folder }),
+      await bangInside(args, { cwd: space.folder }),
       /^bang: small\/data\.yaml: it has an unknown key: expected transpose: true or false, /,
     );
   });

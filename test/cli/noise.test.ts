@@ -8,7 +8,7 @@ import { readCsv } from '../fixtures.js';
 import {
   bang,
   bangInside,
-  bangOk,
+  bangInsideOk,
   expectRefusal,
   type Finished,
   type Workspace,
@@ -41,7 +41,7 @@ beforeAll(async () => {
     space.write(file, `extends: ${from}\ntraining: ${training}\nname: tiny-${file[0]}\n`);
   }
   space.write('tiny.yaml', STUDY);
-  whole = await bangOk(noise('whole'), { cwd: space.folder });
+  whole = await bangInsideOk(noise('whole'), { cwd: space.folder });
 }, 60_000);
 afterAll(() => {
   space.remove();

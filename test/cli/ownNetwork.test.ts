@@ -2,13 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
 import {
   bang,
-  bangOk,
+  bangInside,
+  bangInsideOk,
   expectRefusal,
   FILES,
   tensors,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 const OWN = `model:
@@ -47,7 +48,7 @@ afterAll(() => {
 });
 
 function run(...args: string[]) {
-  return bangOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
+  return bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
 }
 
 function result(folder: string): Result {
@@ -79,17 +80,17 @@ describe('a network of your own', () => {
     space.write('elsewhere/net.safetensors', space.bytes('runs/own', 'weights.safetensors'));
     const settings = ['--set', 'evaluation.images=60', '--set', 'evaluation.pass=false'];
     const args = ['eval', 'elsewhere/net.safetensors', '--data-dir', 'data', ...settings];
-    await bangOk(args, { cwd: space.folder });
+    await bangInsideOk(args, { cwd: space.folder });
     expect(space.read('runs/eval-net', 'per-image.csv')).toBe(
       space.read('runs/own', 'per-image.csv'),
     );
     expect(result('runs/eval-net').config.model).toEqual(result('runs/own').config.model);
     expectRefusal(
-      await bang([...args, '--row', 'B1'], { cwd: space.folder }),
+      await bangInside([...args, '--row', 'B1'], { cwd: space.folder }),
       /^bang: --row B1: the paper has no row for a network of your own\n$/,
     );
     expectRefusal(
-      await bang([...args, '--model', 'lenet', '--out', 'never'], { cwd: space.folder }),
+      await bangInside([...args, '--model', 'lenet', '--out', 'never'], { cwd: space.folder }),
       /net\.safetensors: tensor "?first\.\w+"? does not belong to the network lenet/,
     );
   });
@@ -108,7 +109,7 @@ describe('a network of your own', () => {
   ])('is not taken for another: %s as %j', async (from, to, difference) => {
     space.write('other.yaml', OWN.replace(from, to).replace(/ {2}bang:.*\n/, ''));
     const args = ['run', 'other.yaml', '--out', 'runs/own', '--data-dir', 'data'];
-    const refused = await bang(args, { cwd: space.folder });
+    const refused = await bangInside(args, { cwd: space.folder });
     const message = /^bang: runs\/own holds another experiment \(/;
     expectRefusal(refused, message);
     expect(refused.stderr).toMatch(difference);

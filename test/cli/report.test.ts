@@ -7,15 +7,14 @@ import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
 import { readWeights } from '#bang/model/weights.js';
 import {
-  bang,
   bangInside,
-  bangOk,
+  bangInsideOk,
   executable,
   expectRefusal,
   tinyConfig,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 let space: Workspace;
@@ -23,7 +22,7 @@ beforeAll(async () => {
   space = workspace();
   writeSmallData(space);
   space.write('tiny.yaml', tinyConfig('published: null'));
-  await bangOk(
+  await bangInsideOk(
     [
       'run',
       'tiny.yaml',
@@ -47,7 +46,7 @@ const results = (name: string): string => path.join(packageRoot, 'results', name
 
 describe('bang report', () => {
   it('writes one file that loads nothing, the same every time', async () => {
-    const { stdout, stderr } = await bangOk(['report', 'runs', '--data-dir', 'data'], {
+    const { stdout, stderr } = await bangInsideOk(['report', 'runs', '--data-dir', 'data'], {
       cwd: space.folder,
     });
     expect(stdout).toMatch(/^Files: report\.html \(\d+\.\d MiB\)\n$/);
@@ -75,7 +74,7 @@ describe('bang report', () => {
     const outside = addresses.filter((address) => !/^(#|data:)/.test(address));
     expect(outside).toEqual(['https://arxiv.org/abs/1612.00138']);
     expect(style).not.toMatch(/url\(|@import/);
-    await bangOk(
+    await bangInsideOk(
       ['report', 'runs', '--data-dir', 'data', '--out', 'again.html', '--threads', '2'],
       { cwd: space.folder },
     );
@@ -90,14 +89,20 @@ describe('bang report', () => {
     expect(space.read('none.html')).not.toMatch(/class="gallery"/);
 
     cpSync(space.file('runs/tiny'), space.file('other/tiny'), { recursive: true });
-    const other = await bangOk(['report', 'other', '--out', 'other.html', '--data-dir', 'data'], {
-      cwd: space.folder,
-    });
+    const other = await bangInsideOk(
+      ['report', 'other', '--out', 'other.html', '--data-dir', 'data'],
+      {
+        cwd: space.folder,
+      },
+    );
     expect(other.stderr).not.toMatch(/note:/);
     writeSmallData(space, 'more', { seed: 2 });
-    const moved = await bangOk(['report', 'other', '--out', 'moved.html', '--data-dir', 'more'], {
-      cwd: space.folder,
-    });
+    const moved = await bangInsideOk(
+      ['report', 'other', '--out', 'moved.html', '--data-dir', 'more'],
+      {
+        cwd: space.folder,
+      },
+    );
     expect(moved.stderr).toMatch(
       /^note: no examples of tiny .*: they were made on other data; --data-dir says where those are$/m,
     );
@@ -108,7 +113,7 @@ describe('bang report', () => {
     const { metadata } = decodeSafetensors(weights, 'weights');
     delete metadata.sha256;
     space.write('other/tiny/weights.safetensors', encodeSafetensors(tensors, metadata));
-    const changed = await bangOk(
+    const changed = await bangInsideOk(
       ['report', 'other', '--out', 'changed.html', '--data-dir', 'data'],
       { cwd: space.folder },
     );
@@ -116,7 +121,7 @@ describe('bang report', () => {
       /^note: no examples of tiny .*weights\.safetensors does not belong to the result$/m,
     );
     space.write('other/tiny/weights.safetensors', 'damaged');
-    const damaged = await bangOk(
+    const damaged = await bangInsideOk(
       ['report', 'other', '--out', 'damaged.html', '--data-dir', 'data'],
       { cwd: space.folder },
     );
@@ -135,9 +140,12 @@ describe('bang report', () => {
     space.write('mixed/sweep/sweep.yaml', 'nonsense: [');
     space.write('mixed/study/study.yaml', 'x: 1\n');
     space.write('mixed/study/result.json', '{ "format": 1, "kind": "noise" }');
-    const { stderr } = await bangOk(['report', 'mixed', '--examples', '0', '--out', 'mixed.html'], {
-      cwd: space.folder,
-    });
+    const { stderr } = await bangInsideOk(
+      ['report', 'mixed', '--examples', '0', '--out', 'mixed.html'],
+      {
+        cwd: space.folder,
+      },
+    );
     const page = space.read('mixed.html');
     expect(page).toMatch(/waiting<\/b>\s+iteration 10 of 50, loss 2\.25\s/);
     expect(page).not.toMatch(/class="gallery"/);
@@ -148,9 +156,12 @@ describe('bang report', () => {
     ]);
     rmSync(space.file('mixed/study/result.json'));
     space.write('mixed/study/result.json/file', 'in the way');
-    const again = await bangOk(['report', 'mixed', '--examples', '0', '--out', 'mixed.html'], {
-      cwd: space.folder,
-    });
+    const again = await bangInsideOk(
+      ['report', 'mixed', '--examples', '0', '--out', 'mixed.html'],
+      {
+        cwd: space.folder,
+      },
+    );
     expect(again.stderr).toMatch(/^note: the study in mixed\/study is left out: cannot read /m);
   });
 
@@ -248,7 +259,7 @@ describe('bang view', () => {
 
   it('has help, as bang report does', async () => {
     for (const command of ['report', 'view']) {
-      const { stdout, code } = await bang([command, '--help'], { cwd: space.folder });
+      const { stdout, code } = await bangInside([command, '--help'], { cwd: space.folder });
       expect(code).toBe(0);
       expect(stdout).toMatch(/Examples:/);
       expect(stdout).toMatch(/--examples/);

@@ -6,14 +6,15 @@ import { readWeights } from '#bang/model/weights.js';
 import { randomOf } from '../data/idx-bytes.js';
 import {
   bang,
-  bangOk,
+  bangInside,
+  bangInsideOk,
   expectRefusal,
   FILES,
   tensors,
   tinyConfig,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 let space: Workspace;
@@ -28,7 +29,7 @@ afterAll(() => {
 
 /** `bang run` on the small data, in the workspace. */
 function run(...args: string[]) {
-  return bangOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
+  return bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
 }
 
 it('says how data of another size are split, and trains on all of them with 60k', async () => {
@@ -37,7 +38,7 @@ it('says how data of another size are split, and trains on all of them with 60k'
     ['trainOn=50k', 'trainOn=60k', 'split=random'].map((which) => {
       const few = ['training.iterations=1', `training.${which}`, 'evaluation.images=5'];
       const args = ['run', 'tiny.yaml', ...few.flatMap((one) => ['--set', one])];
-      return bangOk([...args, '--data-dir', 'large', '--out', which], { cwd: space.folder });
+      return bangInsideOk([...args, '--data-dir', 'large', '--out', which], { cwd: space.folder });
     }),
   );
   expect(chosen.stderr).toMatch(
@@ -70,8 +71,10 @@ it('refuses its own weights with a flipped bit, wherever they are read', async (
     await expect(readWeights(file)).rejects.toThrow(message);
     if (trial > 0) continue;
     const [evaluated, exported] = await Promise.all([
-      bang(['eval', file, '--data-dir', 'data', '--out', 'of-damaged'], { cwd: space.folder }),
-      bang(['export', file, '--to', 'onnx', '--out', 'e.onnx'], { cwd: space.folder }),
+      bangInside(['eval', file, '--data-dir', 'data', '--out', 'of-damaged'], {
+        cwd: space.folder,
+      }),
+      bangInside(['export', file, '--to', 'onnx', '--out', 'e.onnx'], { cwd: space.folder }),
     ]);
     expectRefusal(evaluated, message);
     expectRefusal(exported, message);
@@ -79,7 +82,7 @@ it('refuses its own weights with a flipped bit, wherever they are read', async (
     rmSync(space.file('resume-damaged', 'result.json'));
     space.write('resume-damaged/weights.safetensors', damaged);
     expectRefusal(
-      await bang(
+      await bangInside(
         ['run', 'tiny.yaml', ...snapshots, '--data-dir', 'data', '--out', 'resume-damaged'],
         {
           cwd: space.folder,
@@ -129,7 +132,7 @@ describe('an interrupted run', () => {
       'training.csv',
     ]);
     cpSync(space.file('stopped'), space.file('resumed'), { recursive: true });
-    const { stderr } = await bangOk(args('resumed'), { cwd: space.folder });
+    const { stderr } = await bangInsideOk(args('resumed'), { cwd: space.folder });
     expect(Number(/continues at iteration (\d+)/.exec(stderr)?.[1])).toBeGreaterThanOrEqual(20);
     expectWhole('resumed');
   });
@@ -148,7 +151,7 @@ describe('an interrupted run', () => {
     expect(killed.code).toBeNull();
     // Above every process id there is.
     space.write('killed/weights.safetensors.99999999.tmp', 'half of it');
-    const { stderr } = await bangOk(args('killed'), { cwd: space.folder });
+    const { stderr } = await bangInsideOk(args('killed'), { cwd: space.folder });
     const iteration = Number(/continues at iteration (\d+)/.exec(stderr)?.[1]);
     expect(iteration).toBeGreaterThanOrEqual(10);
     expect(iteration % 10).toBe(0);
@@ -161,7 +164,7 @@ describe('an interrupted run', () => {
     if (how === 'flipped') bytes[bytes.length - 4321] ^= 0x10;
     const kept = how === 'flipped' ? bytes : bytes.subarray(0, bytes.length / 2);
     space.write(`${how}/checkpoint.safetensors`, kept);
-    const { stderr } = await bangOk(args(how), { cwd: space.folder });
+    const { stderr } = await bangInsideOk(args(how), { cwd: space.folder });
     expect(stderr).toMatch(
       /^tiny: .*\nnote: .*checkpoint\.safetensors is damaged; training starts over\ntraining: 120/,
     );
@@ -172,7 +175,7 @@ describe('an interrupted run', () => {
     writeSmallData(space, 'strange', { seed: 3 });
     const before = space.contents('stopped');
     const strange = args('stopped').map((arg) => (arg === 'data' ? 'strange' : arg));
-    const refused = await bang(strange, { cwd: space.folder });
+    const refused = await bangInside(strange, { cwd: space.folder });
     expectRefusal(refused, /stopped was made on other data: choose another folder/);
     expect(space.contents('stopped')).toEqual(before);
   });
@@ -189,12 +192,12 @@ describe('an interrupted run', () => {
     const stage = space.read('halfway', 'stages', 'fgs.json');
     space.write('spoilt/stages/fgs.json', stage.replace(/"linf":"..../, '"linf":"AAAA'));
 
-    const { stderr } = await bangOk(command, { cwd: space.folder });
+    const { stderr } = await bangInsideOk(command, { cwd: space.folder });
     expect(stderr).toMatch(/^tiny: .*\nclassifying: .*\nFGS: done before\nHC1: \d+ of/);
     expect(space.list('halfway')).toEqual(FILES);
 
     const spoilt = command.with(-1, 'spoilt');
-    const again = await bangOk(spoilt, { cwd: space.folder });
+    const again = await bangInsideOk(spoilt, { cwd: space.folder });
     expect(again.stderr).toMatch(/^tiny: .*\nclassifying: .*\nFGS: \d+ of .*\nHC1: \d+ of/);
     expect(space.read('spoilt', 'per-image.csv')).toBe(space.read('halfway', 'per-image.csv'));
   });
@@ -216,7 +219,7 @@ describe('a damaged result folder', () => {
   }
 
   const runIn = (out: string) =>
-    bang(['run', 'tiny.yaml', '--data-dir', 'data', '--out', out], { cwd: space.folder });
+    bangInside(['run', 'tiny.yaml', '--data-dir', 'data', '--out', out], { cwd: space.folder });
 
   it.each(['{', 'null'])('makes a result.json that is %j again', async (text) => {
     const out = damaged(`result-${text.length}`, [], { 'result.json': text });

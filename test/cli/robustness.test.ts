@@ -2,7 +2,14 @@ import { copyFileSync, existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
-import { bang, bangInside, bangOk, expectRefusal, workspace, type Workspace } from './bang.js';
+import {
+  bang,
+  bangInside,
+  bangInsideOk,
+  expectRefusal,
+  workspace,
+  type Workspace,
+} from './bang.js';
 
 const AUTHORS = fixture('lenet.caffemodel.h5');
 const QUICK = [
@@ -23,13 +30,16 @@ describe('bang eval with budget and minimisation attacks', () => {
   it('adds tables, files and columns, and changes none of the others', async () => {
     const { cwd } = { cwd: space.folder };
     const attacks = ['--attacks', 'square,fgs,pgd'];
-    const { stdout } = await bangOk(['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'], {
-      cwd,
-    });
+    const { stdout } = await bangInsideOk(
+      ['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'],
+      {
+        cwd,
+      },
+    );
     expect(stdout).toMatch(/^Robust accuracy of lenet, by L∞ in grey levels$/m);
     expect(stdout).toMatch(/│ worst of all, per image │/);
     expect(stdout).toMatch(/^Masking in lenet: \d of \d gradients are blank in float32$/m);
-    await bangOk(['eval', AUTHORS, ...QUICK, '--attacks', 'fgs', '--out', 'less'], { cwd });
+    await bangInsideOk(['eval', AUTHORS, ...QUICK, '--attacks', 'fgs', '--out', 'less'], { cwd });
     expect(space.list('more').filter((name) => !space.list('less').includes(name))).toEqual([
       'masking.csv',
       'robustness.csv',
@@ -51,7 +61,9 @@ describe('bang eval with budget and minimisation attacks', () => {
     expect(stdout).toContain(row.masking!.conclusion);
     expect(space.read('less', 'config.yaml')).not.toMatch(/pgd|square/);
 
-    const again = await bangOk(['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'], { cwd });
+    const again = await bangInsideOk(['eval', AUTHORS, ...QUICK, ...attacks, '--out', 'more'], {
+      cwd,
+    });
     expect(again.stdout).toBe(stdout);
     expect(again.stderr).toBe('');
   });
@@ -69,7 +81,7 @@ describe('bang transfer', () => {
   it('finds that everything transfers to the same network', async () => {
     copyFileSync(AUTHORS, space.file('copy.h5'));
     const args = ['transfer', AUTHORS, 'copy.h5', ...QUICK, '--attacks', 'fgs-unmasked,pgd'];
-    const { stdout } = await bangOk([...args, '--out', 'both'], { cwd: space.folder });
+    const { stdout } = await bangInsideOk([...args, '--out', 'both'], { cwd: space.folder });
     expect(stdout).toMatch(/│ PGD +│ copy +│/);
     const lines = readCsv(space.file('both', 'transfer.csv'));
     expect(lines.map(({ attack, from }) => `${attack} ${from}`)).toEqual([
@@ -82,7 +94,7 @@ describe('bang transfer', () => {
       expect([images, fooled, transferred, rate]).toEqual(['6', '6', '6', '100']);
     }
 
-    const again = await bangOk([...args, '--out', 'both'], { cwd: space.folder });
+    const again = await bangInsideOk([...args, '--out', 'both'], { cwd: space.folder });
     expect(again.stdout).toBe(stdout);
     expect(again.stderr).toBe('');
     expect(space.list('both')).toEqual(['result.json', 'study.yaml', 'transfer.csv']);
@@ -96,10 +108,10 @@ describe('bang transfer', () => {
       when: () => existsSync(space.file('stopped', 'stages', 'fgs-0.json')),
     });
     expect(stopped.code).toBe(130);
-    const finished = await bangOk([...args, ...out], { cwd: space.folder });
+    const finished = await bangInsideOk([...args, ...out], { cwd: space.folder });
     expect(finished.stderr).not.toMatch(/^FGS on lenet/m);
     expect(finished.stderr).toMatch(/^PGD on copy/m);
-    await bangOk([...args, '--out', 'whole'], { cwd: space.folder });
+    await bangInsideOk([...args, '--out', 'whole'], { cwd: space.folder });
     expect(space.read('stopped', 'transfer.csv')).toBe(space.read('whole', 'transfer.csv'));
   });
 

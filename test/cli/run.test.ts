@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
-  bang,
+  bangInside,
+  bangInsideOk,
   bangOk,
   executable,
   expectRefusal,
@@ -12,8 +13,8 @@ import {
   tensors,
   tinyConfig,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 let space: Workspace;
@@ -28,7 +29,7 @@ afterAll(() => {
 
 /** `bang run` on the small data, in the workspace. */
 function run(...args: string[]) {
-  return bangOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
+  return bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
 }
 
 function result(folder: string): Result {
@@ -38,7 +39,9 @@ function result(folder: string): Result {
 describe('bang run', () => {
   let first: Awaited<ReturnType<typeof run>>;
   beforeAll(async () => {
-    first = await run('tiny.yaml', '--set', 'evaluation.pass=true');
+    // As a shell would; the others in this process.
+    const args = ['run', 'tiny.yaml', '--data-dir', 'data', '--set', 'evaluation.pass=true'];
+    first = await bangOk(args, { cwd: space.folder });
   });
 
   it('prints the published row below ours, and in what they differ', () => {
@@ -109,7 +112,7 @@ describe('bang run', () => {
   it('refuses another experiment in the folder and says what differs', async () => {
     const before = space.contents('runs/tiny');
     const args = ['run', 'tiny.yaml', '--data-dir', 'data', '--set', 'seed=2'];
-    const refused = await bang(args, { cwd: space.folder });
+    const refused = await bangInside(args, { cwd: space.folder });
     expectRefusal(
       refused,
       /^bang: runs\/tiny holds another experiment \(seed was 1, is 2; evaluation\.pass was true, is false\): choose another folder with --out, or --force to start over\n$/,
@@ -122,7 +125,7 @@ describe('bang run', () => {
     const before = space.contents('runs/tiny');
     const args = ['run', 'tiny.yaml', '--data-dir', 'others', '--set', 'evaluation.pass=true'];
     expectRefusal(
-      await bang(args, { cwd: space.folder }),
+      await bangInside(args, { cwd: space.folder }),
       /^bang: runs\/tiny was made on other data: choose another folder with --out, or --force/,
     );
     expect(space.contents('runs/tiny')).toEqual(before);
@@ -135,7 +138,7 @@ describe('bang run', () => {
       ['--data-dir', 'nowhere'],
     ]) {
       const args = ['run', 'tiny.yaml', '--force', ...wrong];
-      expectRefusal(await bang(args, { cwd: space.folder }), /--threads|nowhere/);
+      expectRefusal(await bangInside(args, { cwd: space.folder }), /--threads|nowhere/);
     }
     expect(space.contents('runs/tiny')).toEqual(before);
   });
@@ -187,7 +190,7 @@ describe('a training that leads nowhere', () => {
   it('stops when it diverges, also on a terminal', async () => {
     const out = ['--data-dir', 'data', '--out', 'diverged'];
     const args = ['run', 'tiny.yaml', '--set', 'training.learningRate.base=1e6', ...out];
-    const { code, stdout, stderr } = await bang(args, { cwd: space.folder });
+    const { code, stdout, stderr } = await bangInside(args, { cwd: space.folder });
     expect(stderr).toMatch(
       /^tiny: .*\nbang: .*loss .* iteration \d+.*: lower training\.learningRate.*\n$/,
     );
@@ -210,7 +213,7 @@ describe('a training that leads nowhere', () => {
       (one) => ['--set', `training.${one}`],
     );
     const args = ['run', 'tiny.yaml', ...set, '--set', 'training.logEvery=1000'];
-    const { code, stderr } = await bang([...args, '--data-dir', 'data', '--out', 'chance'], {
+    const { code, stderr } = await bangInside([...args, '--data-dir', 'data', '--out', 'chance'], {
       cwd: space.folder,
     });
     expect(stderr).toMatch(

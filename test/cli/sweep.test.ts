@@ -10,14 +10,14 @@ import { readCsv } from '../fixtures.js';
 import {
   bang,
   bangInside,
-  bangOk,
+  bangInsideOk,
+  type BangOptions,
   expectRefusal,
   tensors,
   tinyConfig,
   workspace,
-  writeSmallData,
-  type BangOptions,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 let space: Workspace;
@@ -33,8 +33,8 @@ afterAll(() => {
 const SHORT = ['training.iterations=10', 'evaluation.images=30'].flatMap((one) => ['--set', one]);
 
 function sweep(args: readonly string[], options: Partial<BangOptions> = {}) {
-  const data = ['--data-dir', 'data'];
-  return bang(['sweep', ...args, ...data], { cwd: space.folder, ...options });
+  const run = Object.keys(options).length === 0 ? bangInside : bang;
+  return run(['sweep', ...args, '--data-dir', 'data'], { cwd: space.folder, ...options });
 }
 
 /** The same in this process, where no cell is computed; `@` stands for the workspace. */
@@ -114,7 +114,7 @@ list:
   it('finds what bang run finds, bit for bit, with any number of processes and threads', async () => {
     const config = path.join('some', good[1], 'config.yaml');
     const run = ['run', config, '--data-dir', 'data', '--threads', '2', '--out', 'alone'];
-    await bangOk(run, { cwd: space.folder });
+    await bangInsideOk(run, { cwd: space.folder });
     expect(figures(`some/${good[1]}`)).toEqual(figures('alone'));
     expect(tensors(space, `some/${good[1]}`)).toEqual(tensors(space, 'alone'));
     expect(space.read('some', good[1], 'per-image.csv')).toBe(space.read('alone', 'per-image.csv'));
@@ -330,7 +330,7 @@ describe('a sweep that is stopped', () => {
     expectRefusal(await refused!, /another sweep works there \(process \d+ on /);
 
     const configs = [one, two].map((cell) => path.join(cell, 'config.yaml'));
-    await bangOk(['run', ...configs, '--data-dir', 'data', '--out', 'by-itself'], {
+    await bangInsideOk(['run', ...configs, '--data-dir', 'data', '--out', 'by-itself'], {
       cwd: space.folder,
     });
     for (const cell of [one, two]) {
@@ -469,7 +469,7 @@ halving: {rungs: [10], keep: 0.5}
     // MNIST itself: a smaller set leaves no images for validation.
     const set = ['training.iterations=20', 'evaluation.images=30', 'evaluation.attacks=[fgs]'];
     const args = ['sweep', 'halving.yaml', ...set.flatMap((one) => ['--set', one])];
-    const { stderr } = await bangOk([...args, '--out', 'halved'], { cwd: space.folder });
+    const { stderr } = await bangInsideOk([...args, '--out', 'halved'], { cwd: space.folder });
     expect(stderr).toMatch(/^sweep: 1 of 2 cells done, 1 stopped early$/m);
     const log = (cell: string) => readCsv(space.file('halved/cells', cell, 'training.csv'));
     const [bad, good] = [log('base-0.00001'), log('base-0.01')];
@@ -478,11 +478,11 @@ halving: {rungs: [10], keep: 0.5}
     expect(Number(good[0].validation_accuracy)).toBeGreaterThan(Number(bad[0].validation_accuracy));
     expect(space.list('halved/cells/base-0.00001')).toEqual(['config.yaml', 'training.csv']);
 
-    await bangOk(['run', 'halved/cells/base-0.01/config.yaml', '--out', 'unhalved'], {
+    await bangInsideOk(['run', 'halved/cells/base-0.01/config.yaml', '--out', 'unhalved'], {
       cwd: space.folder,
     });
     expect(figures('halved/cells/base-0.01')).toEqual(figures('unhalved'));
-    const again = await bangOk([...args, '--out', 'halved'], { cwd: space.folder });
+    const again = await bangInsideOk([...args, '--out', 'halved'], { cwd: space.folder });
     expect(again.stderr).not.toMatch(/base-0/);
   });
 
@@ -506,7 +506,9 @@ halving: {rungs: [10, 20], keep: 0.5}
       'base-1000000000 failed',
     ];
     for (let time = 1; time <= 2; time++) {
-      const { code, stderr } = await bang([...args, '--out', 'failed'], { cwd: space.folder });
+      const { code, stderr } = await bangInside([...args, '--out', 'failed'], {
+        cwd: space.folder,
+      });
       expect(code).toBe(1);
       expect(stderr.match(/^reference: failed/gm)).toHaveLength(1);
       expect(stderr.match(/^base-1000000000: failed/gm)).toHaveLength(1);

@@ -5,16 +5,16 @@ import type { Result } from '#bang/store/result.js';
 import { readCsv } from '../fixtures.js';
 import { realResult } from '../report/entries.js';
 import {
-  bang,
   bangInside,
+  bangInsideOk,
   bangOk,
   executable,
   expectRefusal,
   FILES,
   tinyConfig,
   workspace,
-  writeSmallData,
   type Workspace,
+  writeSmallData,
 } from './bang.js';
 
 const FAST = ['training.iterations=20', 'evaluation.attacks=[fgs,fgs-unmasked]'].flatMap((one) => [
@@ -36,11 +36,11 @@ afterAll(() => {
 
 /** `bang run` on the small data, in the workspace. */
 function run(...args: string[]) {
-  return bangOk(['run', ...args, ...FAST, '--data-dir', 'data'], { cwd: space.folder });
+  return bangInsideOk(['run', ...args, ...FAST, '--data-dir', 'data'], { cwd: space.folder });
 }
 
 function table(...args: string[]) {
-  return bang(['table', ...args], { cwd: space.folder });
+  return bangInside(['table', ...args], { cwd: space.folder });
 }
 
 function result(folder: string): Result {
@@ -93,17 +93,19 @@ describe('bang run with seeds', () => {
   });
 
   it('does not mix with a single run, nor takes an empty list', async () => {
-    const single = await bang(['run', 'tiny.yaml', '--set', 'seeds=[1]', '--out', 'alone'], {
+    const single = await bangInside(['run', 'tiny.yaml', '--set', 'seeds=[1]', '--out', 'alone'], {
       cwd: space.folder,
     });
     expectRefusal(single, /^bang: alone holds a single run, not one for each seed: /);
-    const reverse = await bang(['run', 'tiny.yaml', '--out', 'more'], { cwd: space.folder });
+    const reverse = await bangInside(['run', 'tiny.yaml', '--out', 'more'], { cwd: space.folder });
     expectRefusal(reverse, /^bang: more holds one run for each seed, not a single run: choose /);
-    const evaluated = await bang(['eval', 'alone/weights.safetensors', '--out', 'more'], {
+    const evaluated = await bangInside(['eval', 'alone/weights.safetensors', '--out', 'more'], {
       cwd: space.folder,
     });
     expectRefusal(evaluated, /^bang: more holds one run for each seed, not a single run: choose /);
-    const empty = await bang(['run', 'tiny.yaml', '--set', 'seeds=[]'], { cwd: space.folder });
+    const empty = await bangInside(['run', 'tiny.yaml', '--set', 'seeds=[]'], {
+      cwd: space.folder,
+    });
     expectRefusal(empty, /^bang: --set seeds: expected a list of one seed or more/);
   });
 
@@ -255,7 +257,7 @@ describe('bang table', () => {
   });
 
   it('has help', async () => {
-    const { stdout } = await bangOk(['table', '--help'], { cwd: space.folder });
+    const { stdout } = await bangInsideOk(['table', '--help'], { cwd: space.folder });
     expect(stdout).toMatch(/Examples:/);
     expect(stdout).toMatch(/--no-write/);
   });

@@ -7,7 +7,7 @@ import { loadPlan } from '#bang/config/sweep.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { commandOf } from '#bang/cli/configs.js';
 import { packageRoot } from '#bang/base/files.js';
-import { bang, bangInside, bangOk, expectRefusal, workspace } from '../cli/bang.js';
+import { bangInside, bangInsideOk, expectRefusal, workspace } from '../cli/bang.js';
 
 const space = workspace();
 const before = process.cwd();
@@ -106,17 +106,17 @@ describe('bang init --example', () => {
   });
 
   it('takes the name of the example, and its baseline, and overwrites nothing', async () => {
-    await bangOk(['init', '--example', 'ci/lenet-r0'], { cwd: space.folder });
+    await bangInsideOk(['init', '--example', 'ci/lenet-r0'], { cwd: space.folder });
     const { expect: expected } = await loadConfig('lenet-r0.yaml');
     expect(space.read(expected!.baseline!)).toBe(
       readFileSync(path.join(packageRoot, 'configs/ci/lenet-r0.baseline.json'), 'utf8'),
     );
-    const again = await bang(['init', 'other.yaml', '--example', 'ci/lenet-r0'], {
+    const again = await bangInside(['init', 'other.yaml', '--example', 'ci/lenet-r0'], {
       cwd: space.folder,
     });
     expectRefusal(again, /^bang: lenet-r0\.baseline\.json exists already/);
     expectRefusal(
-      await bang(['init', '--example', 'lenet-b9'], { cwd: space.folder }),
+      await bangInside(['init', '--example', 'lenet-b9'], { cwd: space.folder }),
       /--example lenet-b9: no such .* did you mean lenet-b\d\?/,
     );
   });

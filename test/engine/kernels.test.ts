@@ -142,9 +142,9 @@ describe('kernels', () => {
         if (poolSize === 2 && stride === 2 && outH % 2 === 0 && outW % 2 === 0) {
           // Sums of the same terms in another order.
           const largest = Math.max(1, ...gradients[0].map(Math.abs));
-          gradients[0].forEach((value, i) => {
-            expect(Math.abs(value - gradients[1][i])).toBeLessThan(1e-5 * largest);
-          });
+          // One expectation: thousands take longer than the kernels.
+          const apart = gradients[0].map((value, i) => Math.abs(value - gradients[1][i]));
+          expect(apart.every((one) => one < 1e-5 * largest)).toBe(true);
           norms[0].forEach((norm, n) => {
             expect(Math.abs(norm - norms[1][n])).toBeLessThanOrEqual(1e-6 * norm);
           });
@@ -318,7 +318,7 @@ describe('kernels', () => {
       for (let i = 0; i < x.length; i++) x[i] = pixel[i % inC];
       const y = new Float32Array(3 * 8 * 9 * outC);
       binding.conv2d(geometry, x, values(random, 25 * inC * outC), values(random, outC), false, y);
-      for (let i = outC; i < y.length; i++) expect(y[i]).toBe(y[i % outC]);
+      expect(y.every((one, i) => Object.is(one, y[i % outC]))).toBe(true);
     }
   });
 
@@ -343,7 +343,9 @@ describe('kernels', () => {
       return [y, dx, dw, db, product, norms];
     });
     binding.setThreads(2);
-    for (const output of outputs) expect(output).toEqual(outputs[0]);
+    const bits = (output: Float32Array[]) =>
+      output.map(({ buffer }) => Buffer.from(buffer).toString('base64'));
+    for (const output of outputs) expect(bits(output)).toEqual(bits(outputs[0]));
   });
 
   it('rounds half to even and clips', () => {

@@ -157,10 +157,8 @@ describe.concurrent('bang check', () => {
     },
   );
 
-  it.each([...new Set(mutations.map(({ config }) => config))])(
-    'is green on %s where nothing is wrong',
-    async (config) => {
-      expect(await check(mutant(`whole-${config}`, []), config)).toEqual({ code: 0, out: [] });
-    },
-  );
+  // On the other configs `.ci/run` has this from the program itself.
+  it('is green where nothing is wrong', async () => {
+    expect(await check(mutant('whole', []), 'lenet-r0')).toEqual({ code: 0, out: [] });
+  });
 });

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
-import { bangOk, FILES, workspace } from '../cli/bang.js';
+import { bangInsideOk, FILES, workspace } from '../cli/bang.js';
 import { balance as balanceArrays } from '#bang/index.js';
 
 // Where somebody else's program is: it knows the package by its name, and the types as they are published.
@@ -63,11 +63,11 @@ describe('the examples of docs/api.md', () => {
 
   it('leave what the commands read', async () => {
     expect(space.list('runs/mine')).toEqual(expect.arrayContaining(FILES));
-    const { stdout } = await bangOk(['table', 'runs'], { cwd: space.folder });
+    const { stdout } = await bangInsideOk(['table', 'runs'], { cwd: space.folder });
     expect(stdout).toContain('lenet-r0');
     const weights = ['eval', 'lenet.safetensors', '--out', 'runs/again'];
     const quick = ['--set', 'evaluation.images=10', '--set', 'evaluation.pass=false'];
-    await bangOk([...weights, ...quick], { cwd: space.folder });
+    await bangInsideOk([...weights, ...quick], { cwd: space.folder });
     expect(space.read('per-image.csv').trim().split('\n')).toHaveLength(51);
   });
 });
@@ -76,7 +76,7 @@ describe('the library', () => {
   it('trains the weights that bang run trains', async () => {
     const set = ['training.iterations=100', 'seed=7', 'evaluation.images=10'];
     const args = [...set, 'evaluation.attacks=[fgs]'].flatMap((one) => ['--set', one]);
-    await bangOk(['run', 'lenet-b1', ...args], { cwd: space.folder });
+    await bangInsideOk(['run', 'lenet-b1', ...args], { cwd: space.folder });
     const { stdout } = node(
       '--input-type=module',
       '--eval',

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { packageRoot } from '#bang/base/files.js';
 import { cacheFolder } from '#bang/base/cacheFolder.js';
-import { bangOk, executable, workspace } from '../cli/bang.js';
+import { bangInsideOk, executable, workspace } from '../cli/bang.js';
 
 // What others copy, or call, is run here where it can be, and read closely where it cannot: there is neither
 // GitHub nor Docker in a test.
@@ -205,10 +205,10 @@ describe('the recipes of docs/ci.md', () => {
     );
     mkdirSync(space.file('start'));
     const place = { cwd: space.file('start') };
-    await bangOk(init, place);
-    const { stdout } = await bangOk(['validate', run[1]], place);
+    await bangInsideOk(init, place);
+    const { stdout } = await bangInsideOk(['validate', run[1]], place);
     expect(stdout).toContain(`${run[1]}: ok`);
-    const { stdout: help } = await bangOk(['check', '--help'], place);
+    const { stdout: help } = await bangInsideOk(['check', '--help'], place);
     for (const option of run.filter((one) => one.startsWith('--'))) expect(help).toContain(option);
     const tarball = /bang-[\w.-]+\.tgz/.exec(steps)![0];
     const { name, version } = JSON.parse(textOf('package.json')) as Record<string, string>;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseIdx } from '#bang/data/idx.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
-import { bangOk, expectRefusal, bangInside, workspace, type Workspace } from '../cli/bang.js';
+import { bangInside, bangInsideOk, expectRefusal, workspace, type Workspace } from '../cli/bang.js';
 import { fixture, readCsv } from '../fixtures.js';
 
 const AUTHORS = fixture('lenet.caffemodel.h5');
@@ -18,7 +18,7 @@ let space: Workspace;
 let test: Dataset;
 let lines: Record<string, string>[];
 const eval_ = (format: string) =>
-  bangOk(['eval', AUTHORS, ...ASKED, '--save-images', format, '--out', 'out'], {
+  bangInsideOk(['eval', AUTHORS, ...ASKED, '--save-images', format, '--out', 'out'], {
     cwd: space.folder,
   });
 const file = (name: string) => readFileSync(space.file('out', 'images', name));

@@ -1,5 +1,4 @@
-import type * as tf from '@tensorflow/tfjs-core';
-import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
+import { type tf, tfCpu } from '../../base/tf.js';
 import type { Computing } from './arguments.js';
 import type { Binding, Memory } from './binding.js';
 
@@ -23,7 +22,7 @@ const KEPT = 1.5;
  * state no tensor memory is allocated. Blocks that have long been free are given back, so that the pool is
  * never much larger than what was lately in use at once.
  */
-export class KernelBackend extends MathBackendCPU implements Computing {
+export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
   readonly #free = new Map<number, Block[]>();
   readonly #blocks = new Map<DataId, Block>();
   /** Sizes in floats, of the blocks in use and the free ones. */

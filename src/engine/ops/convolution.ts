@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { assign } from '../block.js';
 import { fused, run } from './kernel.js';
 import { slidingAttributes, type Sliding } from './sliding.js';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { fused } from './kernel.js';
 
 /** One operation of a forward pass. */

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 
 /**
  * The operations in this folder use a fused kernel on engines that have one; elsewhere they compose

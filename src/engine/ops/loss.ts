@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { fused } from './kernel.js';
 
 /** The loss of each element [N], its gradient with respect to the logits [N,C], and 1 if correct, else 0 [N]. */

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { fused } from './kernel.js';
 
 /** L2 norm of each batch element of x [N,…], accumulated in float32: [N]. */

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { countersOf, noisyCopies, type NoiseSource, type RoundedNormal } from '../noise.js';
 import { fused } from './kernel.js';
 

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { fused, run } from './kernel.js';
 import { poolingAttributes, type Sliding } from './sliding.js';
 

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import { WebgpuBackend } from '../webgpu/backend.js';
 
 /**

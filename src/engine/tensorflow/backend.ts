@@ -4,7 +4,7 @@ import { INSIDE } from './installation.js';
 import { registerPaddedKernels, TENSORFLOW, type TensorFlowBackend } from './kernels.js';
 import path from 'node:path';
 import util from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 
 /** The global symbol under which the folder's stand-in for `@tensorflow/tfjs` finds the program's tfjs-core. */
 export const SHARED_CORE = 'bang.tfjs-core';

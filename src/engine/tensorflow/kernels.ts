@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 
 type Shape = [number, number, number, number];
 type Call = Parameters<tf.KernelFunc>[0];

@@ -1,5 +1,4 @@
-import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
-import * as tf from '@tensorflow/tfjs-core';
+import { tf, tfCpu } from '../../base/tf.js';
 import { ADDITIONS } from '../kernels/additions.js';
 import type { Call, Computing, Kernel } from '../kernels/arguments.js';
 import { REPLACEMENTS } from '../kernels/replacements.js';
@@ -49,7 +48,7 @@ class Stored {
  * the device; where a kernel of tfjs wants its values, they are copied, so that everything computes, and what the
  * experiment does often stays there.
  */
-export class WebgpuBackend extends MathBackendCPU implements Computing {
+export class WebgpuBackend extends tfCpu.MathBackendCPU implements Computing {
   readonly binding: DeviceKernels;
 
   constructor(readonly device: Device) {

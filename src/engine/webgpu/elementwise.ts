@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { tf } from '../../base/tf.js';
 import type { Call, Kernel } from '../kernels/arguments.js';
 import type { WebgpuBackend } from './backend.js';
 import type { DeviceArray } from './device.js';
