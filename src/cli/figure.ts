@@ -2,11 +2,13 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
-import { drawFigure } from '../report/figure/draw.js';
+import { drawFigure, figureRows } from '../report/figure/draw.js';
 import { writeFileAtomic } from '../base/files.js';
 import { printable, quoted } from '../base/text.js';
 import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
+import { rowsCsv } from '../report/figure/rows.js';
+import { NARROW, WIDE } from '../report/figure/theme.js';
 import { interruptible, likeOneOf, once, shared } from './options.js';
 import { print } from './print.js';
 
@@ -18,7 +20,9 @@ interface FigureArguments {
   results: string[];
   out: string;
   format: Format[];
+  narrow: boolean;
   attack: AttackName;
+  beside: AttackName | 'none';
   threads?: number;
   dataDir?: string;
 }
@@ -52,11 +56,22 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
         default: FORMATS.join(','),
         describe: 'svg, png, or both',
       })
+      .option('narrow', {
+        type: 'boolean',
+        default: false,
+        describe: 'panels below each other, for a phone or a page with two columns',
+      })
       .option('attack', {
         choices: ATTACK_NAMES,
         coerce: likeOneOf(ATTACK_NAMES),
         default: 'hc1' as const,
         describe: 'the attack that makes the examples',
+      })
+      .option('beside', {
+        choices: [...ATTACK_NAMES, 'none'] as const,
+        coerce: likeOneOf([...ATTACK_NAMES, 'none']),
+        default: 'fgs-unmasked' as const,
+        describe: 'with HC1, the attack that is shown, too, where it needs a smaller L∞',
       })
       .options({ threads: shared.threads, 'data-dir': shared['data-dir'] })
       .example('$0 figure training runs/lenet-r0 runs/lenet-b1', 'loss and accuracy of two runs')
@@ -64,17 +79,18 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       .example('$0 figure surfaces runs/lenet --out paper', "a sweep, as the paper's Figure 2")
       .example('$0 figure linf figures/linf.csv', 'the same figure again')
       .epilog('NAME.csv holds the numbers in the figure.') as never,
-  handler: async ({ name, results, out, format, attack, threads, dataDir }) => {
-    const { svg, csv, notes } = await interruptible(
+  handler: async ({ name, results, out, format, narrow, attack, beside, threads, dataDir }) => {
+    const { rows, notes } = await interruptible(
       (signal, progress) =>
-        drawFigure(name, results, { attack, threads, dataDir, progress, signal }),
+        figureRows(name, results, { attack, beside, threads, dataDir, progress, signal }),
       { force: false, resumes: false },
     );
+    const svg = await drawFigure(name, rows, narrow ? NARROW : WIDE);
     for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
     const contents = {
       ...(format.includes('svg') && { svg }),
       ...(format.includes('png') && { png: await renderPng(svg) }),
-      csv,
+      csv: rowsCsv(rows),
     };
     const files = Object.entries(contents).map(([ending, content]) => {
       const file = path.join(out, `${name}.${ending}`);

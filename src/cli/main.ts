@@ -43,7 +43,16 @@ class WrongUsage extends Error {
   }
 }
 
-async function parse(args: string[]): Promise<void> {
+/**
+ * Runs the command of a command line.
+ *
+ * @param before sees the arguments as the command gets them; what it throws ends the work before it begins
+ * @throws UserError if they do not fit the command
+ */
+export async function parse(
+  args: string[],
+  before?: (parsed: Record<string, unknown>) => void,
+): Promise<void> {
   demandFolder();
   demandWords(args);
   const parser = yargs(args)
@@ -68,6 +77,7 @@ async function parse(args: string[]): Promise<void> {
       if (error && error.name !== 'YError') throw error;
       throw new WrongUsage(message ?? 'the arguments do not fit', optionsOf());
     });
+  if (before) parser.middleware(before);
   // Public, but missing from the types.
   const optionsOf = (): string[] =>
     Object.keys((parser as unknown as { getOptions(): { key: object } }).getOptions().key);

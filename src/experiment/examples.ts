@@ -1,32 +1,43 @@
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { type AttackName, type GivenEffort, PROTOCOL, type Protocol } from '../attacks/attack.js';
 import { attackImages, type AttackResult, ATTACKS } from '../attacks/attacks.js';
 import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { type Dataset, imageAt, slice } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
-import type { ImageShape } from '../data/shapes.js';
+import { CLASS_NAMES, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { createPassMeter } from '../metrics/pass.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { inWords } from '../base/text.js';
+import { type FoundRun, findRuns } from '../store/collect.js';
 import { namesApart } from '../store/labels.js';
-import { isBang } from '../config/experiment.js';
+import { type PictureGroup, readPictures } from '../store/pictures.js';
+import type { DataSource } from '../store/result.js';
+import { FILES } from '../store/resultFolder.js';
+import { type Config, isBang } from '../config/experiment.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
 
-/** A test image with an adversarial example of it for each of several networks. */
+/** A test image with adversarial examples of it for each of several networks. */
 export interface FigureExample {
   data: DataName;
-  shape: ImageShape;
+  size: ImageSize;
+  /** The names of the classes, if they are known. */
+  classes?: readonly string[];
   /** Position in the test set. */
   index: number;
   label: number;
   /** height × width × channels. */
   original: Uint8Array;
-  /** One for each network, in the order given. */
+  /**
+   * For each network, in the order given, that of the attack; and of HC1's networks, those that flatters have another
+   * attack's as well.
+   */
   adversarials: Adversarial[];
 }
 
@@ -34,6 +45,7 @@ export interface Adversarial {
   network: string;
   /** `BANG` or `regular`; empty if the weights' file does not say. */
   training: string;
+  attack: AttackName;
   predicted: number;
   /** In grey levels. */
   linf: number;
@@ -47,6 +59,8 @@ export interface FigureOptions extends Pick<
   'dataDir' | 'threads' | 'progress' | 'signal'
 > {
   attack: AttackName;
+  /** The attack that is shown beside HC1, for networks on which it needs a smaller L∞. */
+  beside?: AttackName | 'none';
 }
 
 /** Images to classify at once, and images of each class to attack at once. */
@@ -56,17 +70,34 @@ const TRIES = 4;
 /**
  * Adversarial examples for a figure: for each data set and class, the first test image that all its
  * networks classify correctly and on which the attack succeeds for all of them, with the paper's
- * protocol. Classes without such an image are left out.
+ * protocol. Classes without such an image are left out. From folders without weights, they are those that the runs
+ * kept, with the protocol of the runs.
  *
- * @param files weights, or result folders with weights in them
+ * @param given weights, or folders of runs that hold weights or kept examples
  * @throws UserError if weights cannot be read or no class has an example; Interrupted if the signal
  *   aborts
  */
 export async function adversarialExamples(
-  files: readonly string[],
+  given: readonly string[],
   options: FigureOptions,
 ): Promise<FigureExample[]> {
   threadCount(options.threads);
+  const kept = keptIn(given);
+  const examples = kept
+    ? await keptExamples(kept, options)
+    : await computedExamples(given, options);
+  if (examples.length === 0) {
+    throw new UserError(
+      `${inWords(given)}: there is no test image with which ${ATTACKS[options.attack].title} fools all networks`,
+    );
+  }
+  return examples;
+}
+
+async function computedExamples(
+  files: readonly string[],
+  options: FigureOptions,
+): Promise<FigureExample[]> {
   const opened: OpenedModel[] = [];
   for (const file of files) opened.push(await openModel(file));
   await announceEngine('auto', options);
@@ -77,13 +108,149 @@ export async function adversarialExamples(
     );
     if (given.length > 0) examples.push(...(await examplesOn(data, given, options)));
   }
-  if (examples.length === 0) {
-    throw new UserError(
-      `${inWords(files)}: there is no test image with which ${ATTACKS[options.attack].title} fools all networks`,
-    );
+  return examples;
+}
+
+/** The attack to show beside another one; undefined if there is none. */
+function besideOf({ attack, beside = 'fgs-unmasked' }: FigureOptions): AttackName | undefined {
+  return attack === 'hc1' && beside !== 'none' && beside !== attack ? beside : undefined;
+}
+
+/** Without the examples of the attack beside HC1 on networks that HC1 does not flatter. */
+function whereFlattered(
+  examples: readonly FigureExample[],
+  beside: AttackName | undefined,
+): FigureExample[] {
+  const flattered = new Set(
+    examples.flatMap(({ data, adversarials }) =>
+      adversarials
+        .filter(({ network, attack, linf }) =>
+          adversarials.some(
+            (hc1) =>
+              attack === beside &&
+              hc1.attack !== beside &&
+              hc1.network === network &&
+              linf < hc1.linf,
+          ),
+        )
+        .map(({ network }) => JSON.stringify([data, network])),
+    ),
+  );
+  return examples.map((example) => ({
+    ...example,
+    adversarials: example.adversarials.filter(
+      ({ attack, network }) =>
+        attack !== beside || flattered.has(JSON.stringify([example.data, network])),
+    ),
+  }));
+}
+
+/** The runs in folders of which none has weights, and that kept examples; undefined if there are none. */
+function keptIn(given: readonly string[]): FoundRun[] | undefined {
+  const hasWeights = (name: string): boolean =>
+    !existsSync(name) ||
+    !statSync(name).isDirectory() ||
+    existsSync(path.join(name, FILES.weights));
+  if (given.some(hasWeights)) return undefined;
+  const { runs } = findRuns(given);
+  const kept = runs.filter(({ folder }) => existsSync(path.join(folder, FILES.examples)));
+  return kept.length === 0 ? undefined : kept;
+}
+
+async function keptExamples(
+  runs: readonly FoundRun[],
+  options: FigureOptions,
+): Promise<FigureExample[]> {
+  const names = namesApart(
+    runs.map(({ folder, result: { name, config } }) => ({ name, identity: { ...config }, folder })),
+  );
+  const examples: FigureExample[] = [];
+  for (const data of DATA_NAMES) {
+    const given = runs.flatMap(({ folder, result }, i): Kept[] => {
+      if (result.data.name !== data) return [];
+      const pictures = readPictures(folder, result, shapeOf(data));
+      const training = result.config.training;
+      return pictures
+        ? [
+            {
+              ...pictures,
+              network: names[i],
+              training: training ? trainingText({ training }) : '',
+              source: result.data,
+            },
+          ]
+        : [];
+    });
+    if (given.length > 0) examples.push(...(await keptOn(data, given, options)));
   }
   return examples;
 }
+
+interface Kept {
+  network: string;
+  training: string;
+  source: DataSource;
+  size: ImageSize;
+  groups: PictureGroup[];
+}
+
+async function keptOn(
+  data: DataName,
+  kept: readonly Kept[],
+  options: FigureOptions,
+): Promise<FigureExample[]> {
+  const [{ source, size, groups }] = kept;
+  const strange = kept.find((one) => one.source.sha256 !== source.sha256);
+  if (strange) {
+    throw new UserError(
+      `${strange.network} was run on other images than ${kept[0].network}: make a figure of each`,
+    );
+  }
+  const { attack } = options;
+  const beside = keptBeside(kept, options);
+  const classes = source.classes ?? (source.folder === null ? CLASS_NAMES[data] : undefined);
+  const meter = await createPassMeter(size);
+  try {
+    const examples = groups.flatMap(({ position, label, pixels: original }): FigureExample[] => {
+      const adversarials = kept.flatMap(({ network, training, groups: own }): Adversarial[] => {
+        const group = own.find((one) => one.position === position);
+        return [attack, beside].flatMap((name): Adversarial[] => {
+          const found = group?.attacks.find((one) => one.attack === name)?.found;
+          if (!found || !name) return [];
+          const { pixels: image, predicted, linf } = found;
+          const pass = found.pass ?? meter.measure(original, image).pass;
+          return [{ network, training, attack: name, predicted, linf, pass, image }];
+        });
+      });
+      const fooled = adversarials.filter((one) => one.attack === attack);
+      if (fooled.length < kept.length) return [];
+      return [{ data, size, classes, index: position, label, original, adversarials }];
+    });
+    return whereFlattered(examples, beside);
+  } finally {
+    meter.close();
+  }
+}
+
+/** The attack to show beside another one; if it was not made, the one that needs least on average. */
+function keptBeside(kept: readonly Kept[], options: FigureOptions): AttackName | undefined {
+  const wanted = besideOf(options);
+  if (!wanted) return undefined;
+  const linf = new Map<AttackName, number[]>();
+  for (const { attacks } of kept.flatMap(({ groups }) => groups)) {
+    for (const { attack, found } of attacks) {
+      if (found) linf.set(attack, [...(linf.get(attack) ?? []), found.linf]);
+    }
+  }
+  if (linf.has(wanted)) return wanted;
+  const mean = (values: readonly number[]): number =>
+    values.reduce((sum, value) => sum + value, 0) / values.length;
+  const others = [...linf].filter(([attack]) => attack !== options.attack);
+  return others.sort(([, a], [, b]) => mean(a) - mean(b)).at(0)?.[0];
+}
+
+/** What an attack found, and what a network takes it for. */
+type Attacked = AttackResult & { predicted: Uint8Array };
 
 interface Named extends Model {
   name: string;
@@ -93,8 +260,10 @@ interface Named extends Model {
 async function examplesOn(
   data: DataName,
   opened: readonly (OpenedModel & { given: string })[],
-  { attack, dataDir, progress, signal }: FigureOptions,
+  options: FigureOptions,
 ): Promise<FigureExample[]> {
+  const { attack, dataDir, progress, signal } = options;
+  const beside = besideOf(options);
   const splits = await loadData(data, { dataDir, progress, signal });
   const { test } = splits;
   const names = namesOf(opened);
@@ -103,12 +272,28 @@ async function examplesOn(
     name: names[i],
     training: trainingOf(one),
   }));
-  const shape: ImageShape = test;
-  const meter = await createPassMeter(shape);
-  const task = progress.start(`${ATTACKS[attack].title} on ${data}`, shape.classes, 'classes');
+  const size: ImageSize = test;
+  const classes = test.names ?? CLASS_NAMES[data];
+  const meter = await createPassMeter(size);
+  const task = progress.start(`${ATTACKS[attack].title} on ${data}`, test.classes, 'classes');
   const found = new Map<number, FigureExample>();
+  const examplesAt = (
+    i: number,
+    attacked: readonly Attacked[],
+    by: AttackName,
+    original: Uint8Array,
+  ): Adversarial[] =>
+    attacked.flatMap(({ adversarials: images, linf, predicted }, m) => {
+      if (Number.isNaN(linf[i])) return [];
+      const image = imageAt({ ...test, images }, i);
+      const { name: network, training } = models[m];
+      const { pass } = meter.measure(original, image);
+      return [
+        { network, training, attack: by, predicted: predicted[i], linf: linf[i], pass, image },
+      ];
+    });
   try {
-    for (let begin = 0; begin < test.count && found.size < shape.classes; begin += CHUNK) {
+    for (let begin = 0; begin < test.count && found.size < test.classes; begin += CHUNK) {
       const chunk = slice(test, begin, Math.min(test.count, begin + CHUNK));
       let candidates = await classifiedByAll(models, chunk, signal);
       while (candidates.length > 0) {
@@ -123,23 +308,28 @@ async function examplesOn(
           const label = chunk.labels[position];
           if (found.has(label) || attacked.some(({ linf }) => Number.isNaN(linf[i]))) continue;
           const original = imageAt(chunk, position);
-          const adversarials = attacked.map(({ adversarials: images, linf, predicted }, m) => {
-            const image = imageAt({ ...chunk, images }, i);
-            const { name: network, training } = models[m];
-            const { pass } = meter.measure(original, image);
-            return { network, training, predicted: predicted[i], linf: linf[i], pass, image };
-          });
-          found.set(label, { data, shape, index: begin + position, label, original, adversarials });
+          const adversarials = examplesAt(i, attacked, attack, original);
+          const index = begin + position;
+          found.set(label, { data, size, classes, index, label, original, adversarials });
           task.update(found.size);
         }
       }
+    }
+    if (beside !== undefined && found.size > 0) {
+      const examples = [...found.values()];
+      const where = examples.map(({ index }) => index);
+      const attacked = await attackAll(models, test, where, beside, signal);
+      examples.forEach((example, i) => {
+        example.adversarials.push(...examplesAt(i, attacked, beside, example.original));
+      });
     }
   } finally {
     meter.close();
     for (const { network, weights } of models) disposeNetwork(network, weights);
   }
-  task.finish(`${found.size} of ${shape.classes} classes`);
-  return [...found.values()].sort((a, b) => a.label - b.label);
+  task.finish(`${found.size} of ${test.classes} classes`);
+  const examples = [...found.values()].sort((a, b) => a.label - b.label);
+  return whereFlattered(examples, beside);
 }
 
 /** Positions of the images that all networks classify correctly. */
@@ -173,7 +363,7 @@ async function attackAll(
   positions: readonly number[],
   attack: AttackName,
   signal: AbortSignal | undefined,
-): Promise<(AttackResult & { predicted: Uint8Array })[]> {
+): Promise<Attacked[]> {
   const which = Uint32Array.from(positions);
   const results = [];
   for (const model of models) {
@@ -194,7 +384,7 @@ export async function attackAndClassify(
   positions: Uint32Array,
   settings: Protocol & GivenEffort,
   options: Pick<SearchOptions, 'done' | 'signal'>,
-): Promise<AttackResult & { predicted: Uint8Array }> {
+): Promise<Attacked> {
   const found = await attackImages(
     ATTACKS[attack],
     network,
@@ -224,6 +414,9 @@ function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[]
 
 function trainingOf({ file }: OpenedModel): string {
   const config = configIn(file);
-  if (!config) return '';
+  return config ? trainingText(config) : '';
+}
+
+function trainingText(config: Pick<Config, 'training'>): string {
   return isBang(config) ? 'BANG' : 'regular';
 }

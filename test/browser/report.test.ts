@@ -422,6 +422,42 @@ describe('the page of the committed results', () => {
   });
 });
 
+describe('the figures of the page', () => {
+  // The smallest text in them has 11 pixels (test/report/figure.test.ts), if nothing makes them smaller.
+  it.each([390, 768, 1400])('can be read, and fit, %i pixels wide', async (width) => {
+    const isMobile = width < 500;
+    const viewport = { width, height: 900, isMobile, hasTouch: isMobile };
+    const opened = await open(browser, pages.committed, { viewport });
+    await closed(opened, async () => {
+      const { page } = opened;
+      const found = await page.evaluate(async () => {
+        for (const one of document.querySelectorAll('details')) one.open = true;
+        const images = [...document.querySelectorAll<HTMLImageElement>('.plot img')];
+        await Promise.all(images.map((image) => image.decode()));
+        return images.map((image) => {
+          const { paddingLeft, paddingRight } = getComputedStyle(image);
+          const drawn = image.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+          const { left, right } = image.getBoundingClientRect();
+          return { scale: drawn / image.naturalWidth, left, right, drawn };
+        });
+      });
+      expect(found.length).toBeGreaterThanOrEqual(12);
+      for (const { scale, left, right, drawn } of found) {
+        expect(scale).toBeGreaterThanOrEqual(0.999);
+        expect(left).toBeGreaterThanOrEqual(0);
+        expect(right).toBeLessThanOrEqual(width);
+        // The width is used.
+        expect(drawn).toBeGreaterThan(isMobile ? 270 : 550);
+      }
+      await page.$eval('.plots', (one) => {
+        one.closest('details')?.scrollIntoView();
+        one.scrollIntoView();
+      });
+      await photograph(page, `figures-${width}`);
+    });
+  });
+});
+
 describe('the page of runs with weights', () => {
   it('shows their adversarial examples, with the L∞ of per-image.csv, and filters them', async () => {
     const opened = await open(browser, pages.own);

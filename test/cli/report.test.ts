@@ -81,7 +81,7 @@ describe('bang report', () => {
     expect(space.read('again.html')).toBe(page);
   });
 
-  it('says why there are no examples', async () => {
+  it('says why examples are not computed, and then shows those that the run kept', async () => {
     const none = space.file('none.html');
     const noWeights = await bangInside(['report', results('table1'), '--out', none]);
     expect(noWeights).toMatchObject({ code: 0, stderr: '' });
@@ -89,6 +89,13 @@ describe('bang report', () => {
     expect(space.read('none.html')).not.toMatch(/class="gallery"/);
 
     cpSync(space.file('runs/tiny'), space.file('other/tiny'), { recursive: true });
+    const kept = (
+      JSON.parse(space.read('other/tiny/examples.json')) as { images: { position: number }[] }
+    ).images.map(({ position }) => position);
+    const expectKept = (page: string): void => {
+      const shown = [...space.read(page).matchAll(/<h4>Test image (\d+):/g)];
+      expect(shown.map(([, position]) => Number(position))).toEqual(kept);
+    };
     const other = await bangInsideOk(
       ['report', 'other', '--out', 'other.html', '--data-dir', 'data'],
       {
@@ -104,8 +111,9 @@ describe('bang report', () => {
       },
     );
     expect(moved.stderr).toMatch(
-      /^note: no examples of tiny .*: they were made on other data; --data-dir says where those are$/m,
+      /^note: examples of tiny .* are those that the run kept: they were made on other data; --data-dir says where those are$/m,
     );
+    expectKept('moved.html');
     const weights = space.bytes('other/tiny/weights.safetensors');
     // Whole, but of another training: as files of earlier versions, it has no checksum.
     const { tensors } = await readWeights(space.file('other/tiny/weights.safetensors'));
@@ -118,14 +126,22 @@ describe('bang report', () => {
       { cwd: space.folder },
     );
     expect(changed.stderr).toMatch(
-      /^note: no examples of tiny .*weights\.safetensors does not belong to the result$/m,
+      /^note: examples of tiny .* are those that the run kept: .*weights\.safetensors does not belong to the result$/m,
     );
+    expectKept('changed.html');
     space.write('other/tiny/weights.safetensors', 'damaged');
     const damaged = await bangInsideOk(
       ['report', 'other', '--out', 'damaged.html', '--data-dir', 'data'],
       { cwd: space.folder },
     );
-    expect(damaged.stderr).toMatch(/^note: no examples of tiny/m);
+    expect(damaged.stderr).toMatch(/^note: examples of tiny .* kept: .*weights\.safetensors/m);
+    expectKept('damaged.html');
+    rmSync(space.file('other/tiny/examples.json'));
+    const bare = await bangOk(['report', 'other', '--out', 'bare.html', '--data-dir', 'data'], {
+      cwd: space.folder,
+    });
+    expect(bare.stderr).toMatch(/^note: no examples of tiny .*weights\.safetensors/m);
+    expect(space.read('bare.html')).not.toMatch(/class="gallery"/);
     expect(space.read('damaged.html')).toMatch(/Left out/);
   });
 

@@ -14,16 +14,9 @@ import { noise } from './noise.js';
 import { surfaces } from './surfaces.js';
 import { type ExampleRow, imageUrl } from './examples.js';
 import { linfBins, type LinfRow } from './linf.js';
+import { type Layout, WIDE } from './theme.js';
 import { training, type TrainingRow } from './training.js';
-import {
-  csvLines,
-  drawable,
-  type FigureKind,
-  number,
-  optionalNumber,
-  readRows,
-  rowsCsv,
-} from './rows.js';
+import { csvLines, drawable, type FigureKind, number, optionalNumber, readRows } from './rows.js';
 import { PAIR } from '../../metrics/noise.js';
 import { fieldProblem, LARGEST_CSV, numberIn, readCsv } from '../../store/csvFile.js';
 import { SURFACES } from '../../sweep/summary.js';
@@ -37,10 +30,9 @@ import { NOISE_FILES } from '../../store/noise.js';
 import { linfValues, readPerImage } from '../../store/perImage.js';
 import path from 'node:path';
 
-export interface DrawnFigure {
-  svg: string;
-  /** Its rows, from which it can be drawn again. */
-  csv: string;
+/** What a figure shows. */
+export interface FigureRows {
+  rows: object[];
   /** A sentence for each result that is left out. */
   notes: string[];
 }
@@ -48,14 +40,9 @@ export interface DrawnFigure {
 /** Results that lack what a figure shows, though nothing in them is damaged. */
 export class NothingToDraw extends UserError {}
 
-interface Found {
-  rows: object[];
-  notes: string[];
-}
-
 const READERS: Record<
   FigureKindName,
-  (results: readonly string[], options: FigureOptions) => Found | Promise<Found>
+  (results: readonly string[], options: FigureOptions) => FigureRows | Promise<FigureRows>
 > = {
   examples: exampleRows,
   training: trainingRows,
@@ -66,24 +53,31 @@ const READERS: Record<
 };
 
 /**
- * Draws a figure of results.
+ * What a figure of results shows.
  *
  * @param results folders of results, or the CSV file written with a figure
  * @throws UserError if they lack the data for the figure
  */
-export async function drawFigure(
+export async function figureRows(
   name: FigureKindName,
   results: readonly string[],
   options: FigureOptions = { attack: 'hc1', progress: silent },
-): Promise<DrawnFigure> {
-  const own = ownRows(name, results);
-  const { rows, notes } = own ?? (await READERS[name](results, options));
+): Promise<FigureRows> {
+  return ownRows(name, results) ?? (await READERS[name](results, options));
+}
+
+/** A figure of its rows as an SVG that needs no other file. */
+export function drawFigure(
+  name: FigureKindName,
+  rows: readonly object[],
+  layout: Layout = WIDE,
+): Promise<string> {
   const kind = FIGURE_KINDS[name] as unknown as FigureKind<object>;
-  return { svg: await renderSvg(kind.spec(drawable(rows))), csv: rowsCsv(rows), notes };
+  return renderSvg(kind.spec(drawable(rows), layout));
 }
 
 /** The rows of a figure's CSV file; undefined if `results` is not such a file. */
-function ownRows(name: FigureKindName, results: readonly string[]): Found | undefined {
+function ownRows(name: FigureKindName, results: readonly string[]): FigureRows | undefined {
   const [file] = results;
   const isFolder = statSync(file, { throwIfNoEntry: false })?.isDirectory();
   if (results.length !== 1 || !file.endsWith('.csv') || isFolder) return undefined;
@@ -98,21 +92,29 @@ function ownRows(name: FigureKindName, results: readonly string[]): Found | unde
   };
 }
 
-async function exampleRows(results: readonly string[], options: FigureOptions): Promise<Found> {
+async function exampleRows(
+  results: readonly string[],
+  options: FigureOptions,
+): Promise<FigureRows> {
   const found = await adversarialExamples(results, options);
-  const rows = found.flatMap(({ data, shape, index, label, original, adversarials }) => {
+  const rows = found.flatMap(({ data, size, classes, index, label, original, adversarials }) => {
     const common = { data, attack: options.attack, index, label };
     const none = { predicted: null, linf: null, pass: null };
+    const nameOf = (one: number): string => classes?.[one] ?? '';
+    const named = { label_name: nameOf(label), predicted_name: '' };
     return [
-      { ...common, network: '', training: '', ...none, image: imageUrl(original, shape) },
-      ...adversarials.map(({ network, training, predicted, linf, pass, image }) => ({
+      { ...common, network: '', training: '', ...none, image: imageUrl(original, size), ...named },
+      ...adversarials.map(({ network, training, attack, predicted, linf, pass, image }) => ({
         ...common,
+        attack,
         network,
         training,
         predicted,
         linf,
         pass: Number(pass.toFixed(4)),
-        image: imageUrl(image, shape),
+        image: imageUrl(image, size),
+        ...named,
+        predicted_name: nameOf(predicted),
       })),
     ] satisfies ExampleRow[];
   });
@@ -249,7 +251,7 @@ function rowsOfEach<Row>(
   return rows;
 }
 
-function trainingRows(results: readonly string[]): Found {
+function trainingRows(results: readonly string[]): FigureRows {
   const { runs, notes } = runsWith('training', results);
   const rows = rowsOfEach(runs, notes, (run): TrainingRow[] => {
     const { file, lines } = trainingLines(run);
@@ -258,7 +260,7 @@ function trainingRows(results: readonly string[]): Found {
   return { rows, notes };
 }
 
-function etaRows(results: readonly string[]): Found {
+function etaRows(results: readonly string[]): FigureRows {
   const { runs, notes } = runsWith('training', results);
   const rows = rowsOfEach(runs, notes, (run): EtaRow[] => {
     const { file, lines } = trainingLines(run);
@@ -284,7 +286,7 @@ function etaRows(results: readonly string[]): Found {
   return { rows, notes };
 }
 
-function linfRows(results: readonly string[]): Found {
+function linfRows(results: readonly string[]): FigureRows {
   const { runs, notes } = runsWith('perImage', results);
   const rows = rowsOfEach(runs, notes, (run): LinfRow[] => {
     const { folder, network, seed, attacks, result } = run;
@@ -317,7 +319,7 @@ function fileInFolder(results: readonly string[], name: string, what: string): s
   throw new NothingToDraw(`${folder} holds no ${name}: give the folder of a ${what}`);
 }
 
-function surfaceRows(results: readonly string[]): Found {
+function surfaceRows(results: readonly string[]): FigureRows {
   const file = fileInFolder(results, SURFACES_FILE, 'sweep');
   const lines = readCsv(file);
   const columns = Object.keys(lines[0]);
@@ -370,7 +372,7 @@ const noiseResult = z.object({
   config: z.object({ published: z.enum(NOISE_PAIRS).optional() }),
 });
 
-function noiseRows(results: readonly string[]): Found {
+function noiseRows(results: readonly string[]): FigureRows {
   const [folder] = results;
   const ratesFile = fileInFolder(results, NOISE_FILES.noise, 'noise study');
   const file = fileInFolder(results, NOISE_FILES.surfaces, 'noise study');

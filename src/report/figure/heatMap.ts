@@ -1,6 +1,14 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { textWidth } from './font.js';
-import { DIVERGING, INK_ON_LIGHT, panelWidth, SEQUENTIAL, TEXT } from './theme.js';
+import {
+  DIVERGING,
+  INK_ON_LIGHT,
+  type Layout,
+  panelWidth,
+  SEQUENTIAL,
+  TEXT,
+  titleLines,
+} from './theme.js';
 
 /** A value over two others, as coloured cells. */
 export interface HeatMap {
@@ -41,18 +49,26 @@ const HEIGHT = 170;
 /** Between two panels: the legend of the first and the axis of the second. */
 const SPACE = 104;
 const LEGEND = 44;
-const WIDTH = panelWidth(2, SPACE, LEGEND);
-export const HEAT_SIZE = { width: WIDTH, height: HEIGHT };
+const columnsOf = ({ isNarrow }: Layout): number => (isNarrow ? 1 : 2);
 
-/** Panels of that size, two in a row. */
-export function heatGrid(description: string, panels: readonly Panel[]): TopLevelSpec {
+/** The size of a panel. */
+export function heatSize(layout: Layout): { width: number; height: number } {
+  return { width: panelWidth(layout, columnsOf(layout), SPACE, LEGEND), height: HEIGHT };
+}
+
+/** Panels of that size, two in a row, or one. */
+export function heatGrid(
+  description: string,
+  panels: readonly Panel[],
+  layout: Layout,
+): TopLevelSpec {
   return {
     description,
     concat: [...panels],
-    columns: 2,
+    columns: columnsOf(layout),
     bounds: 'flush',
     // Between rows: an axis, a title and what is below it.
-    spacing: { column: SPACE, row: 92 },
+    spacing: { column: SPACE, row: layout.isNarrow ? 112 : 92 },
     resolve: { scale: { color: 'independent', strokeDash: 'independent' } },
   };
 }
@@ -84,10 +100,30 @@ function widened([low, high]: readonly [number, number]): [number, number] {
   return [low - (high - low), high + (high - low)];
 }
 
+/** The title of a panel, in lines where it is narrow. */
+export function panelTitle(
+  title: string,
+  subtitle: readonly string[] | undefined,
+  layout: Layout,
+): { text: string | string[]; subtitle?: string[] } {
+  if (!layout.isNarrow) return { text: title, ...(subtitle && { subtitle: [...subtitle] }) };
+  const room = heatSize(layout).width + LEGEND;
+  return {
+    text: titleLines(title, room, TEXT.panel, true),
+    ...(subtitle && {
+      subtitle: subtitle.flatMap((line) => titleLines(line, room, TEXT.label)),
+    }),
+  };
+}
+
 /** The panel of a heat map. */
-export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): Panel {
+export function heatPanel(
+  { title, subtitle, x, y, cells, ...scale }: HeatMap,
+  layout: Layout,
+): Panel {
+  const room = heatSize(layout).width;
   const [low, high] = scale.quiet ? widened(scale.domain) : scale.domain;
-  const width = x.values.length * Math.floor(WIDTH / x.values.length) || WIDTH;
+  const width = x.values.length * Math.floor(room / x.values.length) || room;
   const height = y.values.length * Math.floor(HEIGHT / y.values.length) || HEIGHT;
   const numbered = x.values.length <= NUMBERED;
   const axis = (of: HeatAxis, vertical: boolean) => ({
@@ -103,7 +139,7 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
       ...(of.title.length === 1 && { titleAngle: 0 }),
       labelAngle: 0,
       ...ticksOf(
-        vertical ? labelled(of.values, HEIGHT, () => TEXT.label) : labelled(of.values, WIDTH),
+        vertical ? labelled(of.values, HEIGHT, () => TEXT.label) : labelled(of.values, room),
       ),
       grid: false,
       domain: false,
@@ -118,7 +154,7 @@ export function heatPanel({ title, subtitle, x, y, cells, ...scale }: HeatMap): 
   // Sequential colours are dark at the low end, diverging ones at both ends.
   const onDark = scale.diverging ? `abs(datum.value) > ${0.6 * high}` : `datum.value < ${middle}`;
   return {
-    title: { text: title, ...(subtitle !== undefined && { subtitle: [...subtitle] }) },
+    title: panelTitle(title, subtitle, layout),
     width,
     height,
     data: { values: cells.map((cell) => ({ ...cell, text: textOf(cell.value) })) },

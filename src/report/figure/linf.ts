@@ -3,7 +3,7 @@ import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { ATTACKS } from '../../attacks/attacks.js';
 import { textWidth } from './font.js';
 import { optionalNumber, positive, type FigureKind } from './rows.js';
-import { chunks, EMPTY, FAINT, FILL, INK, panelWidth, TEXT } from './theme.js';
+import { chunks, EMPTY, FAINT, FILL, INK, panelWidth, TEXT, WIDER_FONT } from './theme.js';
 
 /**
  * How many of the correctly classified images have a smallest L∞ of `from` ≤ L∞ < `to` grey levels under an
@@ -36,28 +36,34 @@ const HEIGHT = 46;
 /** Over the bars: how many are fooled at all, as a bar across and as text. */
 const STRIP = { space: 24, at: 14, height: 4 };
 /** Attacks side by side; more go below. */
-const COLUMNS = 4;
+const COLUMNS = { wide: 4, narrow: 2 };
 const SPACE = 14;
+/** Over that, the name of the network, where it is narrow. */
+const NAME = 15;
 /** Longer ones are cut. */
 const LONGEST_NAME = 240;
-/** By this share, names may be wider in a viewer without a font of Arial's widths. */
-const WIDER_FONT = 0.25;
 
-/** Histograms of the smallest L∞: a row for each network, a column for each attack. */
+/**
+ * Histograms of the smallest L∞: a row for each network, its name before it or, where it is narrow, above; a column for
+ * each attack.
+ */
 export const linf: FigureKind<LinfRow> = {
   row: linfRow,
-  spec(rows) {
+  spec(rows, layout) {
     const runOf = namesOf(rows);
     const runs = [...new Set(rows.map(runOf))];
     const attacks = ATTACK_NAMES.filter((name) => rows.some(({ attack }) => attack === name));
-    const blocks = chunks(attacks, COLUMNS);
-    const columns = Math.min(attacks.length, COLUMNS);
-    const names = Math.min(
-      Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true))),
-      LONGEST_NAME,
-    );
+    const most = layout.isNarrow ? COLUMNS.narrow : COLUMNS.wide;
+    const blocks = chunks(attacks, most);
+    const columns = Math.min(attacks.length, most);
+    const names = layout.isNarrow
+      ? 0
+      : Math.min(Math.max(...runs.map((run) => textWidth(run, TEXT.panel, true))), LONGEST_NAME);
     const spare = Math.round(WIDER_FONT * names);
-    const width = panelWidth(columns, SPACE, names + spare);
+    const width = panelWidth(layout, columns, SPACE, names + spare);
+    const lower = layout.isNarrow ? NAME : 0;
+    const space = STRIP.space + lower;
+    const at = STRIP.at + lower;
     const summed = overSeeds(rows);
     const panels = summed.map((row) => {
       const all = summed.filter(
@@ -86,6 +92,12 @@ export const linf: FigureKind<LinfRow> = {
           .map((attack) => ({ run, attack, from: null, text: 'not measured' })),
       );
     };
+    // Of each network, in the first of its panels.
+    const named = <T extends { run: string; attack: string }>(first: string, all: readonly T[]) =>
+      all.map((panel) => ({
+        ...panel,
+        ...(layout.isNarrow && panel.attack === first && { name: panel.run }),
+      }));
     const top = Math.max(...bars.map(({ percent }) => percent), 1);
     return {
       description: 'Histograms of the smallest L∞ by which each attack fools each network',
@@ -94,7 +106,15 @@ export const linf: FigureKind<LinfRow> = {
         const within = <T extends { attack: string }>(all: readonly T[]) =>
           all.filter(({ attack }) => titles.includes(attack));
         return {
-          data: { values: [...within(bars), ...within(failures), ...absent(block)] },
+          data: {
+            values: [
+              ...within(bars),
+              ...named(titles[0], within(failures)),
+              ...named(titles[0], absent(block)),
+            ],
+          },
+          // A name goes beyond its panel.
+          ...(layout.isNarrow && { bounds: 'flush' as const }),
           spacing: { column: SPACE, row: 8 },
           facet: {
             row: {
@@ -104,15 +124,16 @@ export const linf: FigureKind<LinfRow> = {
                 title: null,
                 labelAngle: 0,
                 labelAlign: 'left',
-                labelPadding: 4 + spare,
                 labelLimit: LONGEST_NAME,
+                labelPadding: 4 + spare,
+                labels: !layout.isNarrow,
               },
             },
             column: { field: 'attack', sort: titles, header: { title: null, labelPadding: 2 } },
           },
           spec: {
             width,
-            height: HEIGHT + STRIP.space,
+            height: HEIGHT + space,
             layer: [
               {
                 transform: [{ filter: 'isValid(datum.from)' }],
@@ -124,7 +145,7 @@ export const linf: FigureKind<LinfRow> = {
                     scale: { type: 'log', base: 2, domain: [1, 256], nice: false },
                     axis: {
                       title: width < 170 ? 'L∞ (grey levels) →' : 'L∞ (grey levels) → better',
-                      values: [1, 4, 16, 64, 256],
+                      values: layout.isNarrow ? [1, 4, 16, 64] : [1, 4, 16, 64, 256],
                       format: 'd',
                       grid: false,
                       labelFlush: true,
@@ -137,7 +158,7 @@ export const linf: FigureKind<LinfRow> = {
                     scale: {
                       domain: [0, top],
                       nice: true,
-                      range: [HEIGHT + STRIP.space, STRIP.space],
+                      range: [HEIGHT + space, space],
                     },
                     axis: { title: '% of images', tickCount: 3 },
                   },
@@ -146,12 +167,12 @@ export const linf: FigureKind<LinfRow> = {
               },
               {
                 transform: [{ filter: 'isValid(datum.fooled)' }],
-                mark: { type: 'rect', color: EMPTY, height: STRIP.height, y: STRIP.at },
+                mark: { type: 'rect', color: EMPTY, height: STRIP.height, y: at },
                 encoding: { x: { value: 0 }, x2: { value: width } },
               },
               {
                 transform: [{ filter: 'isValid(datum.fooled)' }],
-                mark: { type: 'rect', color: FAINT, y: STRIP.at, height: STRIP.height },
+                mark: { type: 'rect', color: FAINT, y: at, height: STRIP.height },
                 encoding: {
                   x: { value: 0 },
                   x2: { field: 'fooled', type: 'quantitative', scale: null },
@@ -164,11 +185,26 @@ export const linf: FigureKind<LinfRow> = {
                   align: 'right',
                   baseline: 'bottom',
                   x: width,
-                  y: STRIP.at - 2,
+                  y: at - 2,
                   fontSize: TEXT.label,
                   color: INK,
                 },
                 encoding: { text: { field: 'text' } },
+              },
+              {
+                transform: [{ filter: 'isValid(datum.name)' }],
+                mark: {
+                  type: 'text',
+                  align: 'left',
+                  baseline: 'top',
+                  x: 0,
+                  y: 0,
+                  fontSize: TEXT.panel,
+                  fontWeight: 'bold',
+                  limit: LONGEST_NAME,
+                  color: INK,
+                },
+                encoding: { text: { field: 'name' } },
               },
             ],
           },

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HEAT_SIZE, heatGrid, heatPanel, type Panel } from './heatMap.js';
+import { heatGrid, heatPanel, heatSize, type Panel, panelTitle } from './heatMap.js';
 import {
   number,
   optionalNumber,
@@ -8,7 +8,7 @@ import {
   positive,
   type FigureKind,
 } from './rows.js';
-import { INK, lineScales, TEXT } from './theme.js';
+import { INK, type Layout, lineScales, TEXT } from './theme.js';
 
 /** The effect of noise of one σ on both networks at a stage of their training, in percent. */
 export const noiseRow = z.object({
@@ -38,7 +38,7 @@ const NETWORKS = [
 /** Both networks and their difference over stage and σ, and the last stage as curves. */
 export const noise: FigureKind<NoiseFigureRow> = {
   row: noiseRow,
-  spec(rows) {
+  spec(rows, layout) {
     const ascending = (key: 'iteration' | 'sigma'): string[] =>
       [...new Set(rows.map((row) => row[key]))].sort((a, b) => a - b).map(String);
     const x = { title: 'iteration', values: ascending('iteration') };
@@ -56,36 +56,43 @@ export const noise: FigureKind<NoiseFigureRow> = {
     const most = Math.max(...rows.flatMap(({ regular, bang }) => [regular, bang]));
     const gap = Math.max(...rows.map(({ difference }) => Math.abs(difference))) || 1;
     const [regular, bang] = NETWORKS.map(({ key, title }) =>
-      heatPanel({
-        title: `${title} (% wrong) ↓ better`,
+      heatPanel(
+        {
+          title: `${title} (% wrong) ↓ better`,
+          x,
+          y,
+          cells: map((row) => row[key]),
+          domain: [0, most],
+          digits: 1,
+        },
+        layout,
+      ),
+    );
+    const difference = heatPanel(
+      {
+        title: 'BANG minus regular (points) ↓ better',
+        subtitle: ['● BANG worse by two standard errors or more'],
         x,
         y,
-        cells: map((row) => row[key]),
-        domain: [0, most],
+        cells: map(
+          (row) => row.difference,
+          (row) => row.difference > 0 && row.difference >= 2 * (row.difference_error ?? 0),
+        ),
+        domain: [-gap, gap],
+        diverging: true,
         digits: 1,
-      }),
+      },
+      layout,
     );
-    const difference = heatPanel({
-      title: 'BANG minus regular (points) ↓ better',
-      subtitle: ['● BANG worse by two standard errors or more'],
-      x,
-      y,
-      cells: map(
-        (row) => row.difference,
-        (row) => row.difference > 0 && row.difference >= 2 * (row.difference_error ?? 0),
-      ),
-      domain: [-gap, gap],
-      diverging: true,
-      digits: 1,
-    });
     return heatGrid(
       'Shares of noisy images that are classified wrongly, over stage of training and σ',
-      [regular, bang, difference, lastStage(rows)],
+      [regular, bang, difference, lastStage(rows, layout)],
+      layout,
     );
   },
 };
 
-function lastStage(rows: readonly NoiseFigureRow[]): Panel {
+function lastStage(rows: readonly NoiseFigureRow[], layout: Layout): Panel {
   const last = Math.max(...rows.map(({ iteration }) => iteration));
   const { colour, dash } = lineScales(NETWORKS.map(({ title }) => title));
   const points = rows
@@ -116,11 +123,12 @@ function lastStage(rows: readonly NoiseFigureRow[]): Panel {
   const key = { values: NETWORKS.map(({ title }, i) => ({ network: title, y: 10 + 15 * i })) };
   const y = { field: 'y', type: 'quantitative' as const, scale: null };
   return {
-    title: {
-      text: `After ${last} iterations (% wrong) ↓ better`,
-      subtitle: isQuoted ? '± standard error; ♦ quoted in the paper' : '± standard error',
-    },
-    ...HEAT_SIZE,
+    title: panelTitle(
+      `After ${last} iterations (% wrong) ↓ better`,
+      [isQuoted ? '± standard error; ♦ quoted in the paper' : '± standard error'],
+      layout,
+    ),
+    ...heatSize(layout),
     data: { values: points },
     layer: [
       {

@@ -4,13 +4,14 @@ import { z } from 'zod';
 import { csvLines, fieldProblem, numberIn } from '../../store/csvFile.js';
 import { cut } from '../grid.js';
 import { xmlText } from '../xml.js';
+import type { Layout } from './theme.js';
 
 export { csvLines };
 
 /** A figure: the schema of its rows, which are also its CSV file, and how they are drawn. */
 export interface FigureKind<Row> {
   row: z.ZodType<Row>;
-  spec: (rows: readonly Row[]) => TopLevelSpec;
+  spec: (rows: readonly Row[], layout: Layout) => TopLevelSpec;
 }
 
 const isEmpty = (value: unknown): boolean => value === '' || value === null || value === undefined;

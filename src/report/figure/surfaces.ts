@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { quantity } from '../../metrics/quantities.js';
 import { SURFACES, type Surface } from '../../sweep/summary.js';
 import { isScatter, planeThrough } from '../../sweep/trends.js';
-import { heatGrid, heatPanel } from './heatMap.js';
+import { heatGrid, type HeatMap, heatPanel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 
 const PANELS: Record<Surface, { title: string; digits: number }> = {
@@ -35,7 +35,7 @@ export type SurfaceRow = z.infer<typeof surfaceRow>;
 /** Heat maps over two keys, such as β and ε, with the level of the reference. */
 export const surfaces: FigureKind<SurfaceRow> = {
   row: surfaceRow,
-  spec(rows) {
+  spec(rows, layout) {
     const drawn = SURFACES.map((name) => ({
       name,
       rows: rows.flatMap(({ value, ...row }) =>
@@ -51,7 +51,7 @@ export const surfaces: FigureKind<SurfaceRow> = {
       const quiet = explained !== undefined && isScatter(explained);
       const level = reference === null ? [] : [`regular ${reference.toFixed(digits + 1)}, ● above`];
       const scatter = quiet ? ['mostly scatter: faint colours'] : [];
-      return heatPanel({
+      const map: HeatMap = {
         title: `${title}${arrow(name)}`,
         subtitle: [[...unit, ...level].join('; '), ...scatter].filter((line) => line !== ''),
         quiet,
@@ -65,9 +65,10 @@ export const surfaces: FigureKind<SurfaceRow> = {
         })),
         domain: [Math.min(...values), Math.max(...values)],
         digits,
-      });
+      };
+      return heatPanel(map, layout);
     });
-    return heatGrid('Heat maps of a sweep over two keys', panels);
+    return heatGrid('Heat maps of a sweep over two keys', panels, layout);
   },
 };
 

@@ -1,9 +1,19 @@
 import type { Config } from 'vega-lite';
-import { FONT_FAMILY } from './font.js';
+import { FONT_FAMILY, textWidth } from './font.js';
 
-/** The look of all figures. Lengths are pixels of 1/96 inch; the width is that of a text column. */
+/** The look of all figures. Lengths are pixels of 1/96 inch. */
 
-export const WIDTH = 640;
+/** What a figure is laid out for. */
+export interface Layout {
+  /** Of what is drawn, without the padding. */
+  width: number;
+  /** Panels below each other instead of beside. */
+  isNarrow: boolean;
+}
+/** A column of text. */
+export const WIDE: Layout = { width: 624, isNarrow: false };
+/** A phone, or a column of a page that has two. */
+export const NARROW: Layout = { width: 296, isNarrow: true };
 /** At the size at which figures are read, no text is smaller than 11 pixels. */
 export const TEXT = { label: 11, title: 12, panel: 13 } as const;
 
@@ -58,6 +68,24 @@ export function lineScales(all: readonly string[]) {
   };
 }
 
+/** By this share, text may be wider in a viewer without a font of Arial's widths. */
+export const WIDER_FONT = 0.25;
+
+/** The lines of a title, so that it fits a width also in a wider font. */
+export function titleLines(title: string, width: number, size: number, bold = false): string[] {
+  const lines: string[] = [];
+  for (const word of title.split(' ')) {
+    const longer = [...lines.slice(-1), word].join(' ');
+    const fits = (1 + WIDER_FONT) * textWidth(longer, size, bold) <= width;
+    if (fits) lines.splice(-1, 1, longer);
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** An entry of a legend: its line, the space to its name, and that to the next. */
+const KEY = { length: 20, gap: 4, padding: 14 };
+
 /** The space between two panels, which the axis of the second is in. */
 export const BESIDE = 48;
 
@@ -66,8 +94,16 @@ export const BESIDE = 48;
  *
  * @param before space to the left of them, besides the axis
  */
-export function panelWidth(panels: number, space = BESIDE, before = 0): number {
-  return Math.floor((WIDTH - before - BESIDE + space) / panels - space);
+export function panelWidth({ width }: Layout, panels: number, space = BESIDE, before = 0): number {
+  return Math.floor((width - before - BESIDE + space) / panels - space);
+}
+
+/** How many columns of a legend with these names fit the width. */
+export function legendColumns({ width }: Layout, all: readonly string[]): number {
+  const names = [...new Set(all)];
+  const widest = Math.max(...names.map((name) => textWidth(name, TEXT.title)));
+  const column = KEY.length + KEY.gap + widest + KEY.padding;
+  return Math.max(1, Math.min(names.length, Math.floor((width + KEY.padding) / column)));
 }
 
 /** Splits a list into pieces of a length; the last may be shorter. */
@@ -155,11 +191,11 @@ export const THEME: Config = {
     labelColor: INK,
     titleColor: INK,
     symbolType: 'stroke',
-    symbolSize: 400,
+    symbolSize: KEY.length ** 2,
     symbolStrokeWidth: 1.8,
     labelLimit: 0,
     titleLimit: 0,
-    columnPadding: 14,
+    columnPadding: KEY.padding,
     offset: 10,
   },
   header: {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { optionalNumber, optionalPercent, percent, positive, type FigureKind } from './rows.js';
-import { BESIDE, iterationAxis, lineScales, logScale, panelWidth } from './theme.js';
+import { BESIDE, iterationAxis, legendColumns, lineScales, logScale, panelWidth } from './theme.js';
 
 /** A line of the log of a training. */
 export const trainingRow = z.object({
@@ -20,7 +20,7 @@ const HEIGHT = 170;
 /** Loss and accuracy over the iterations, a line for each network and seed. */
 export const training: FigureKind<TrainingRow> = {
   row: trainingRow,
-  spec(rows) {
+  spec(rows, layout) {
     const { colour, dash } = lineScales(rows.map(({ network }) => network));
     const loss = logScale(rows.map((row) => row.loss).filter((value) => value > 0));
     const panels = [
@@ -43,16 +43,20 @@ export const training: FigureKind<TrainingRow> = {
         axis: { tickCount: 6 },
       },
     ] as const;
+    const columns = legendColumns(layout, colour.domain);
     const drawn = panels.filter(({ field }) => rows.some((row) => row[field] !== null));
+    const across = layout.isNarrow ? 1 : drawn.length;
     return {
       description: 'Loss and accuracy over the iterations of training',
       bounds: 'flush',
-      spacing: BESIDE,
+      // Below: an axis, and the title of the next.
+      spacing: { column: BESIDE, row: 1.5 * BESIDE },
       // A logarithmic axis has no 0: the line is broken there.
       data: { values: rows.map((row) => ({ ...row, loss: row.loss || null })) },
-      hconcat: drawn.map(({ field, title, scale, axis }) => ({
+      columns: across,
+      concat: drawn.map(({ field, title, scale, axis }) => ({
         title,
-        width: panelWidth(drawn.length),
+        width: panelWidth(layout, across),
         height: HEIGHT,
         mark: 'line',
         encoding: {
@@ -63,7 +67,7 @@ export const training: FigureKind<TrainingRow> = {
             scale,
             axis: { title: null, ...axis },
           },
-          color: { field: 'network', scale: colour, legend: { title: null } },
+          color: { field: 'network', scale: colour, legend: { title: null, columns } },
           strokeDash: { field: 'network', scale: dash },
           detail: { field: 'seed' },
         },

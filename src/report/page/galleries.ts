@@ -57,16 +57,22 @@ export interface Galleries {
 
 export const NO_GALLERIES: Galleries = { galleries: [], notes: [] };
 
-/** A network of which there are weights or kept examples, with its name in the tables. */
+/** A network with its name in the tables, and the first of its runs that hold weights or examples that they kept. */
 interface Exhibit {
   name: string;
+  trained?: FoundRun;
+  kept?: FoundRun;
+}
+
+/** A network, and the run of which the examples are. */
+interface Shown {
+  name: string;
   run: FoundRun;
-  hasWeights: boolean;
 }
 
 /**
- * Examples of each network in the tables: computed if its folder holds its weights, else those that its run kept; for
- * several seeds, of the first.
+ * Examples of each network in the tables: computed if a folder holds its weights, else, or if those do not belong to the
+ * result, those that a run kept; for several seeds, of the first.
  *
  * @throws Interrupted if the signal aborts
  */
@@ -76,24 +82,25 @@ export async function galleriesOf(
 ): Promise<Galleries> {
   const found: Galleries = { galleries: [], notes: [] };
   if (options.perClass === 0) return found;
-  const all = exhibitsOf(parts);
-  const good = await sound(
-    all.filter(({ hasWeights }) => hasWeights),
-    found.notes,
-  );
-  const byData = new Map<string, { computed: Exhibit[]; kept: Exhibit[] }>();
-  for (const exhibit of all) {
-    const { name, folder, sha256 } = exhibit.run.result.data;
-    const key = JSON.stringify([name, folder, sha256]);
+  const byData = new Map<string, { computed: Exhibit[]; kept: Shown[] }>();
+  for (const exhibit of exhibitsOf(parts)) {
+    const { name, kept } = exhibit;
+    const isSound = await hasSoundWeights(exhibit, found.notes);
+    const run = isSound ? exhibit.trained : kept;
+    if (!run) continue;
+    const { data } = run.result;
+    const key = JSON.stringify([data.name, data.folder, data.sha256]);
     const alike = byData.get(key) ?? { computed: [], kept: [] };
     byData.set(key, alike);
-    if (!exhibit.hasWeights) alike.kept.push(exhibit);
-    else if (good.includes(exhibit)) alike.computed.push(exhibit);
+    if (isSound) alike.computed.push(exhibit);
+    else alike.kept.push({ name, run });
   }
   for (const { computed, kept } of byData.values()) {
-    const gallery =
-      computed.length === 0 ? undefined : await computedGallery(computed, options, found.notes);
-    const whole = withKept(gallery, kept, found.notes);
+    const gallery = await computedGallery(computed, options, found.notes);
+    const others = gallery
+      ? kept
+      : [...computed.flatMap(({ name, kept: run }) => (run ? [{ name, run }] : [])), ...kept];
+    const whole = withKept(gallery, others, found.notes);
     if (whole) found.galleries.push(whole);
   }
   return found;
@@ -104,19 +111,28 @@ async function computedGallery(
   options: GalleryOptions,
   notes: string[],
 ): Promise<Gallery | undefined> {
+  if (alike.length === 0) return undefined;
   try {
-    return await galleryOf(alike, options, notes);
+    const shown = alike.map(({ name, trained }) => ({ name, run: trained! }));
+    return await galleryOf(shown, options, notes);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    notes.push(`no examples of ${alike.map(({ name }) => name).join(', ')}: ${error.message}`);
+    for (const exhibit of alike) notes.push(notComputed(exhibit, error.message));
     return undefined;
   }
 }
 
-/** A gallery with the examples that runs without weights kept. */
+/** Why examples of a network are not computed, and what is shown instead. */
+function notComputed({ name, kept }: Exhibit, why: string): string {
+  return kept
+    ? `examples of ${name} are those that the run kept: ${why}`
+    : `no examples of ${name}: ${why}`;
+}
+
+/** A gallery with the examples that runs kept. */
 function withKept(
   gallery: Gallery | undefined,
-  kept: readonly Exhibit[],
+  kept: readonly Shown[],
   notes: string[],
 ): Gallery | undefined {
   const originals = [...(gallery?.examples.originals ?? [])];
@@ -180,14 +196,18 @@ function inOrderOfClasses({ originals, networks }: Examples): Examples {
 
 /** Everything that galleries depend on: they change only when this does. */
 export function galleryKey(parts: readonly CollectedPart[]): string {
-  const all = exhibitsOf(parts).map(({ name, hasWeights, run: { folder, result } }) => [
+  const textOf = (run: FoundRun | undefined) =>
+    run && [
+      run.folder,
+      run.result.weights,
+      run.result.data,
+      run.result.row.protocol,
+      run.result.config.evaluation,
+    ];
+  const all = exhibitsOf(parts).map(({ name, trained, kept }) => [
     name,
-    folder,
-    hasWeights,
-    result.weights,
-    result.data,
-    result.row.protocol,
-    result.config.evaluation,
+    textOf(trained) ?? null,
+    textOf(kept) ?? null,
   ]);
   return JSON.stringify(all);
 }
@@ -197,34 +217,31 @@ function exhibitsOf(parts: readonly CollectedPart[]): Exhibit[] {
     entries.flatMap(({ name, labels }, i) => {
       const withFile = (file: keyof typeof FILES): FoundRun | undefined =>
         groups[i].find(({ folder }) => existsSync(path.join(folder, FILES[file])));
-      const trained = withFile('weights');
-      const run = trained ?? withFile('examples');
-      if (!run) return [];
+      const [trained, kept] = [withFile('weights'), withFile('examples')];
+      if (!trained && !kept) return [];
       const label = labels.length === 0 ? '' : ` (${labels.join(', ')})`;
-      return [{ name: `${name}${label}`, run, hasWeights: trained !== undefined }];
+      return [{ name: `${name}${label}`, trained, kept }];
     }),
   );
 }
 
-/** Only networks whose weights are the evaluated ones; the others get a note. */
-async function sound(exhibits: readonly Exhibit[], notes: string[]): Promise<Exhibit[]> {
-  const good: Exhibit[] = [];
-  for (const exhibit of exhibits) {
-    const { folder, result } = exhibit.run;
-    try {
-      const { file, name } = await openModel(folder);
-      if (digestOfTensors(file) === result.weights) good.push(exhibit);
-      else notes.push(`no examples of ${exhibit.name}: ${name} does not belong to the result`);
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      notes.push(`no examples of ${exhibit.name}: ${error.message}`);
-    }
+/** Whether there are weights, and the evaluated ones; if not the latter, it gets a note. */
+async function hasSoundWeights(exhibit: Exhibit, notes: string[]): Promise<boolean> {
+  if (!exhibit.trained) return false;
+  const { folder, result } = exhibit.trained;
+  try {
+    const { file, name } = await openModel(folder);
+    if (digestOfTensors(file) === result.weights) return true;
+    notes.push(notComputed(exhibit, `${name} does not belong to the result`));
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    notes.push(notComputed(exhibit, error.message));
   }
-  return good;
+  return false;
 }
 
 async function galleryOf(
-  exhibits: readonly Exhibit[],
+  exhibits: readonly Shown[],
   { perClass, dataDir, engine, threads, progress, signal }: GalleryOptions,
   notes: string[],
 ): Promise<Gallery> {
@@ -250,7 +267,7 @@ async function galleryOf(
   };
 }
 
-function exampleSource({ name, run: { folder, result } }: Exhibit): ExampleSource {
+function exampleSource({ name, run: { folder, result } }: Shown): ExampleSource {
   const { row, config } = result;
   const { pgd, apgd, square } = config.evaluation ?? {};
   return {
@@ -278,7 +295,7 @@ function linesOf(folder: string, { row }: Result, notes: string[]): CsvLine[] | 
 
 /** Compares the examples with the evaluation. */
 function agreement(
-  exhibits: readonly Exhibit[],
+  exhibits: readonly Shown[],
   { originals, networks }: Examples,
   notes: string[],
 ): Pick<Gallery, 'differing' | 'compared'> {

@@ -25,20 +25,29 @@ const PLOT_TEXTS: Record<Plot['name'], [caption: string, alt: string]> = {
   ],
 };
 
+/** Where the wide figures do not fit, and would have to be made smaller. */
+const NARROW_SCREEN = '(max-width: 45rem)';
+
 /** Figures as images, so that no script in them runs and the page's style does not apply to them. */
 export function plotFigures(of: string, plots: readonly Plot[]): Html | undefined {
   if (plots.length === 0) return undefined;
-  const figures = plots.map(({ name, svg, csv }) => {
+  const figures = plots.map(({ name, svg, narrow, csv }) => {
     const [caption, alt] = PLOT_TEXTS[name];
     const address = (type: string, text: string): string =>
       `data:${type};base64,${Buffer.from(text).toString('base64')}`;
     return html`<figure class="plot">
       <div class="box" role="group" aria-label="${alt}" tabindex="0">
-        <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" ${sizeOf(svg)} />
+        <picture>
+          <source
+            media="${NARROW_SCREEN}"
+            srcset="${address('image/svg+xml', narrow)}"
+            ${sizeOf(narrow)}
+          />
+          <img src="${address('image/svg+xml', svg)}" alt="${alt}, of ${of}" ${sizeOf(svg)} />
+        </picture>
       </div>
       <figcaption>
         ${caption} <a download="${name}.csv" href="${address('text/csv', csv)}">Data as CSV</a>
-        <button type="button" class="zoom" aria-pressed="false">Full size</button>
       </figcaption>
     </figure>`;
   });

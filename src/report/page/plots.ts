@@ -1,6 +1,8 @@
 import { UserError } from '../../base/errors.js';
-import { drawFigure, NothingToDraw } from '../figure/draw.js';
+import { drawFigure, figureRows, NothingToDraw } from '../figure/draw.js';
 import type { FigureKindName } from '../figure/figures.js';
+import { rowsCsv } from '../figure/rows.js';
+import { NARROW } from '../figure/theme.js';
 import type { Collected } from './contents.js';
 import { splitEntries } from './tableSection.js';
 
@@ -11,6 +13,8 @@ export type PlotName = Exclude<FigureKindName, 'examples'>;
 export interface Plot {
   name: PlotName;
   svg: string;
+  /** For a phone. */
+  narrow: string;
   csv: string;
 }
 
@@ -52,8 +56,9 @@ async function drawn(
   const plots: Plot[] = [];
   for (const name of names) {
     try {
-      const { svg, csv, notes: more } = await drawFigure(name, folders);
-      plots.push({ name, svg, csv });
+      const { rows, notes: more } = await figureRows(name, folders);
+      const svg = await drawFigure(name, rows);
+      plots.push({ name, svg, narrow: await drawFigure(name, rows, NARROW), csv: rowsCsv(rows) });
       for (const note of more) notes.add(note);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;

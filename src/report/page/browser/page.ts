@@ -227,8 +227,6 @@ document.addEventListener('click', ({ target }) => {
   const head =
     target instanceof Element && target.closest<HTMLTableCellElement>('th:has(> button)');
   if (head) pressHeading(head);
-  const zoom = target instanceof Element && target.closest<HTMLButtonElement>('.zoom');
-  if (zoom) zoom.ariaPressed = String(zoom.closest('.plot')!.classList.toggle('full'));
 });
 
 document.addEventListener('change', ({ target }) => {
