@@ -34,7 +34,7 @@ import { encodeSafetensors, sealed } from './model/safetensors.js';
 import { version } from './base/version.js';
 import type { Reading } from './experiment/weightFile.js';
 import type { Result } from './store/result.js';
-import { balance as balanceTensors, type Epsilon, epsilonHat } from './training/bang.js';
+import { balance as balanceTensors, epsilonHat } from './training/bang.js';
 import type { LogRow } from './training/log.js';
 import { train as trainNetwork } from './training/train.js';
 
@@ -266,7 +266,7 @@ export async function balance(
     epsilon,
     ratio = 1,
     correct,
-  }: { beta: number; epsilon: Epsilon; ratio?: number; correct?: ArrayLike<number> },
+  }: { beta: number; epsilon: number; ratio?: number; correct?: ArrayLike<number> },
 ): Promise<{ eta: Float32Array; scale: Float32Array }> {
   const count = norms.length;
   if (ratio !== 1 && !correct) throw new RangeError('a ratio other than 1 needs correct');

@@ -165,8 +165,7 @@ training:
   bang:
     beta: 1.0              # factor on the gradients of the weights: 0 or more; the paper: 1 to 1.6
     epsilon: 0.815         # how far small gradients in a batch are balanced towards the largest:
-                           # 0 or more; the paper: 0.78 to 0.84; or adaptive, the share of the batch
-                           # that is classified correctly
+                           # 0 or more; the paper: 0.78 to 0.84; or adaptive, chosen for each batch
     ratio: 1               # factor on epsilon for misclassified images: 0 to 1
 
 evaluation:                # optional, as is each of its keys

@@ -82,7 +82,7 @@ const bangSchema = mapping({
   epsilon: z
     .union([...perLayer.options, z.literal('adaptive')], { error: `${PER_LAYER}, or adaptive` })
     .describe(
-      'ε, how far small gradients in a batch are balanced towards the largest: 0 or more, or one for each weighted layer; or adaptive, the share of the batch that is classified correctly.',
+      'ε, how far small gradients in a batch are balanced towards the largest: 0 or more, or one for each weighted layer; or adaptive, which brings correct images half of the way to the weight of the misclassified ones.',
     ),
   ratio: z
     .number({ error: 'a number from 0 to 1' })
@@ -119,7 +119,7 @@ const trainingSchema = mapping({
   split: oneOf(SPLITS)
     .optional()
     .describe(
-      'Which 50k are trained on: the first of the files (left out: these), or a random choice that depends on the seed.',
+      'Which 50k are trained on: the first of the files (left out: these), or a random choice that depends on the seed, as in the rows of Table 1.',
     ),
   iterations: integer(1).describe('How many batches to train on.'),
   batch: integer(1).describe('How many images a batch has.'),
@@ -134,7 +134,7 @@ const trainingSchema = mapping({
     .union([z.boolean(), z.literal('once')], { error: 'true, false or once' })
     .default(false)
     .describe(
-      'The order of the training images: false, that of the files; once, a random one that all epochs share; true, a new random one for every epoch. The published rows have false.',
+      'The order of the training images: false, that of the files; once, a random one that all epochs share; true, a new random one for every epoch. The rows of Table 1 have once, those of Table 2 false.',
     ),
   augment: mapping({
     noise: positive().describe(

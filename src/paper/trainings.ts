@@ -7,13 +7,13 @@ const SHARED = {
     data: 'mnist',
     training: {
       trainOn: '50k',
-      split: 'first',
+      split: 'random',
       iterations: 10_000,
       batch: 64,
       learningRate: { policy: 'inv', base: 0.01, gamma: 0.0001, power: 0.75 },
       momentum: 0.9,
       weightDecay: 0.0005,
-      shuffle: false,
+      shuffle: 'once',
     },
   },
   2: {

@@ -1,8 +1,8 @@
 import { tf } from '../base/tf.js';
-import { multiply, times } from '../engine/ops/elementwise.js';
+import { times } from '../engine/ops/elementwise.js';
 import { fusedEta } from '../engine/ops/norms.js';
 
-/** ε in one layer; `adaptive` is the share of the batch that is classified correctly in this forward pass. */
+/** ε in one layer; `adaptive` is chosen for each batch by `adaptiveEpsilon`. */
 export type Epsilon = number | 'adaptive';
 
 /** BANG's parameters; β and ε are either one value for all layers or values by layer name. */
@@ -49,17 +49,46 @@ export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
   return tf.where(tf.greater(norm, 0), tf.pow(tf.div(m, norm), exponent), tf.onesLike(norm));
 }
 
-/** ε̂ᵢ [N]: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
-export function epsilonHat(correct: tf.Tensor1D, epsilon: Epsilon, ratio: number): tf.Tensor1D {
-  const count = correct.shape[0];
-  if (epsilon === 'adaptive') {
-    // As a matrix product, which every engine has, the share stays where it is computed.
-    const mean = tf.tensor2d(new Float32Array(count ** 2).fill(1 / count), [count, count]);
-    const share = tf.reshape<tf.Rank.R1>(tf.matMul(tf.reshape(correct, [1, count]), mean), [count]);
-    return ratio === 1 ? share : multiply(share, epsilonHat(correct, 1, ratio));
+/**
+ * The ε, from 0 to 1, that brings the correct elements of a batch half of the way, in the logarithm, to the weight of the
+ * misclassified ones: if Σ nᵢ of the correct ones is r times that of the others, Σ ηᵢ·nᵢ is √r times as much. All of
+ * the way, training would diverge: the smaller the gradients of correct elements became, the more they would be scaled
+ * up. If all are correct, the largest gradient stands for the misclassified ones.
+ *
+ * @param norm [N] nᵢ
+ * @param correct [N] 1 for elements classified correctly in this forward pass, else 0
+ */
+export function adaptiveEpsilon(norm: ArrayLike<number>, correct: ArrayLike<number>): number {
+  const norms = Array.from(norm);
+  const m = Math.max(...norms);
+  const isWrong = norms.map((_, i) => correct[i] !== 1);
+  if (!isWrong.includes(true)) isWrong[norms.indexOf(m)] = true;
+  /** Of the weight of the correct elements to that of the others. */
+  const ratio = (epsilon: number): number => {
+    const weights = norms.map((n) => (n === 0 ? 0 : n * (m / n) ** (epsilon * (1 - n / m))));
+    const of = (wrong: boolean): number => sumOf(weights.filter((_, i) => isWrong[i] === wrong));
+    return of(false) / of(true);
+  };
+  const wanted = Math.sqrt(ratio(0));
+  if (!(wanted > 0 && wanted < 1)) return 0;
+  let [low, high] = [0, 1];
+  // To the precision of a float32.
+  for (let i = 0; i < 24; i++) {
+    const middle = (low + high) / 2;
+    if (ratio(middle) < wanted) low = middle;
+    else high = middle;
   }
+  return (low + high) / 2;
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+/** ε̂ᵢ [N]: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */
+export function epsilonHat(correct: tf.Tensor1D, epsilon: number, ratio: number): tf.Tensor1D {
   return ratio === 1
-    ? tf.tensor1d(new Float32Array(count).fill(epsilon))
+    ? tf.tensor1d(new Float32Array(correct.shape[0]).fill(epsilon))
     : tf.add(tf.mul(correct, epsilon * (1 - ratio)), epsilon * ratio);
 }
 

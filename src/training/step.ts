@@ -12,7 +12,7 @@ import {
   type Weights,
 } from '../model/network.js';
 import { makeRandom } from '../base/random.js';
-import { balance, type Bang, type Epsilon, epsilonHat, inLayer } from './bang.js';
+import { adaptiveEpsilon, balance, type Bang, epsilonHat, inLayer } from './bang.js';
 
 /** Parameters of SGD, as defined by Caffe. */
 export interface Sgd {
@@ -88,7 +88,7 @@ export function layerGradients(
 ): BatchMetrics['eta'] {
   const { bang, correct, masks, seen } = options;
   const etas: BatchMetrics['eta'] = new Map();
-  const hats = new Map<Epsilon, tf.Tensor1D>();
+  const hats = new Map<number, tf.Tensor1D>();
   const visit = (layer: WeightedLayer, kappa: tf.Tensor, activations: Activations): void => {
     seen?.(layer, kappa, activations);
     const into = gradients.layers.get(layer.name)!;
@@ -96,14 +96,13 @@ export function layerGradients(
       layer.gradient(kappa, activations, into);
       return;
     }
-    const epsilon = inLayer(bang.epsilon, layer.name);
+    const norms = layer.norms(kappa, activations);
+    const given = inLayer(bang.epsilon, layer.name);
+    const epsilon =
+      given === 'adaptive' ? adaptiveEpsilon(norms.dataSync(), correct.dataSync()) : given;
     const hat = hats.get(epsilon) ?? epsilonHat(correct, epsilon, bang.ratio);
     hats.set(epsilon, hat);
-    const { scale, eta } = balance(
-      layer.norms(kappa, activations),
-      hat,
-      inLayer(bang.beta, layer.name),
-    );
+    const { scale, eta } = balance(norms, hat, inLayer(bang.beta, layer.name));
     layer.gradient(kappa, activations, into, scale);
     etas.set(layer.name, eta);
   };

@@ -137,9 +137,12 @@ describe('bang report', () => {
     expect(damaged.stderr).toMatch(/^note: examples of tiny .* kept: .*weights\.safetensors/m);
     expectKept('damaged.html');
     rmSync(space.file('other/tiny/examples.json'));
-    const bare = await bangOk(['report', 'other', '--out', 'bare.html', '--data-dir', 'data'], {
-      cwd: space.folder,
-    });
+    const bare = await bangInsideOk(
+      ['report', 'other', '--out', 'bare.html', '--data-dir', 'data'],
+      {
+        cwd: space.folder,
+      },
+    );
     expect(bare.stderr).toMatch(/^note: no examples of tiny .*weights\.safetensors/m);
     expect(space.read('bare.html')).not.toMatch(/class="gallery"/);
     expect(space.read('damaged.html')).toMatch(/Left out/);

@@ -3,7 +3,7 @@ import type { Result } from '#bang/store/result.js';
 import type { AttackSummary, Row } from '#bang/metrics/row.js';
 import { fixture } from '../fixtures.js';
 
-/** Results of real runs of rows of Table 1, seed 1, without their provenance. */
+/** Results of rows of Table 1, seed 1, as runs write them, without their provenance. */
 export function realResult(name: 'lenet-r0' | 'lenet-b0' | 'lenet-b1'): Result {
   const all = JSON.parse(readFileSync(fixture('table1.results.json'), 'utf8')) as Record<
     string,

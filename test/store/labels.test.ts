@@ -44,12 +44,18 @@ describe('departures from a published row', () => {
     const of = (training: object): string[] => departuresFrom(b1, changed(training).config);
     expect(of({})).toEqual([]);
     expect(of({ iterations: 50 })).toEqual(['training.iterations 50 instead of 10000']);
-    expect(of({ split: 'first' })).toEqual([]);
-    expect(of({ split: 'random' })).toEqual(['training.split "random" instead of "first"']);
+    expect(of({ split: 'random' })).toEqual([]);
+    // Configs had no such key at first, and trained on the first images.
+    const { config } = changed({});
+    const { split, ...old } = config.training!;
+    expect(split).toBe('random');
+    const departs = ['training.split "first" instead of "random"'];
+    expect(departuresFrom(b1, { ...config, training: old })).toEqual(departs);
+    expect(of({ split: 'first' })).toEqual(departs);
     expect(of({ augment: { noise: 20 } })).toEqual([
       'training.augment {"noise":20} instead of absent',
     ]);
-    expect(of({ shuffle: 'once' })).toEqual(['training.shuffle "once" instead of false']);
+    expect(of({ shuffle: false })).toEqual(['training.shuffle false instead of "once"']);
     expect(of({ bang: { beta: 1.2, epsilon: 0.815, ratio: 0.5 } })).toEqual([
       'training.bang.beta 1.2 instead of 1',
       'training.bang.ratio 0.5 instead of 1',

@@ -18,7 +18,7 @@ import {
 } from '#bang/model/parameters.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
-import { type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
+import { adaptiveEpsilon, type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
 import {
   applyGradients,
   computeGradients,
@@ -564,17 +564,36 @@ describe('eta', () => {
     const hats = [...epsilonHat(correct, 0.8, 0.5).dataSync()];
     expectEachClose(hats, [0.8, 0.4, 0.8], 1e-6);
     expect([...epsilonHat(correct, 0.8, 1).dataSync()]).toEqual([0.8, 0.8, 0.8].map(Math.fround));
-    expectEachClose(
-      [...epsilonHat(correct, 'adaptive', 1).dataSync()],
-      [2 / 3, 2 / 3, 2 / 3],
-      1e-6,
-    );
-    expectEachClose(
-      [...epsilonHat(correct, 'adaptive', 0.5).dataSync()],
-      [2 / 3, 1 / 3, 2 / 3],
-      1e-6,
-    );
     correct.dispose();
+  });
+
+  it('chooses the ε that brings correct elements half of the way to the weight of the others', () => {
+    const random = makeRandom(1, 'adaptive');
+    const found = Array.from({ length: 200 }, () => {
+      const count = between(random, 2, 64);
+      const norms = Array.from({ length: count }, () => 10 ** (-12 * random.uniform()));
+      const wrong = between(random, 0, 2);
+      // The misclassified have large gradients.
+      norms.sort((a, b) => b - a);
+      const correct = norms.map((_, i) => (i < wrong ? 0 : 1));
+      const [m, others] = [norms[0], Math.max(1, wrong)];
+      const ratio = (epsilon: number): number => {
+        const weight = (elements: number[]): number =>
+          elements.reduce((sum, n) => sum + n * (m / n) ** (epsilon * (1 - n / m)), 0);
+        return weight(norms.slice(others)) / weight(norms.slice(0, others));
+      };
+      const epsilon = adaptiveEpsilon(norms, correct);
+      if (ratio(0) >= 1 || wrong === count) expect(epsilon).toBe(0);
+      else expect(ratio(epsilon) / Math.sqrt(ratio(0))).toBeCloseTo(1, 4);
+      return epsilon;
+    });
+    expect(found.filter((epsilon) => epsilon > 0 && epsilon < 1).length).toBeGreaterThan(100);
+    expect(adaptiveEpsilon([0, 0], [1, 0])).toBe(0);
+    // An element without a gradient has no weight at any ε.
+    expect(adaptiveEpsilon([1, 0, 0.5], [0, 1, 1])).toBeCloseTo(
+      adaptiveEpsilon([1, 0.5], [0, 1]),
+      6,
+    );
   });
 
   it('reads a value for all layers or one for each', () => {

@@ -1,0 +1,80 @@
+// The tables in README and docs/ that quote results/: each stands below a comment `<!-- numbers: NAME -->` and is made
+// here from the files that it quotes. `npm run numbers` writes them; with --check it only says which are not as they
+// should be.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'csv-parse/sync';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** The lines of a CSV file in results/, as mappings. */
+function csv(...file) {
+  return parse(readFileSync(path.join(root, 'results', ...file)), { columns: true });
+}
+
+function fixed(text, digits) {
+  return text === '' ? '–' : Number(text).toFixed(digits);
+}
+
+/** Published and ours in a table of the paper: the mean over seeds ± its deviation, where there are several. */
+function paperTable(folder) {
+  const lines = csv(folder, 'table.csv');
+  const columns = [
+    ['accuracy, %', 'accuracy'],
+    ['FGS-Rate, %', 'fgs_rate'],
+    ['FGS-L∞', 'fgs_linf_mean'],
+    ['HC1-Rate, %', 'hc1_rate'],
+    ['HC1-L∞', 'hc1_linf_mean'],
+  ];
+  const names = [...new Set(lines.map(({ name }) => name))];
+  const rows = names.map((name) => {
+    const of = (source) => lines.find((line) => line.name === name && line.source === source);
+    const [ours, over, published] = [of('bang'), of('over seeds'), of('published')];
+    const cells = columns.flatMap(([, column]) => {
+      const spread = over ? ` ± ${fixed(over[column], 2)}` : '';
+      return [fixed(published[column], 2), `${fixed(ours[column], 2)}${spread}`];
+    });
+    return [ours.row, ...cells];
+  });
+  return [['row', ...columns.flatMap(([title]) => [`${title}: published`, 'ours'])], ...rows];
+}
+
+const TABLES = {
+  table1: () => paperTable('table1'),
+  table2: () => paperTable('table2'),
+};
+
+function cellsOf(line) {
+  return line
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.trim());
+}
+
+const MARK = /<!-- numbers: (\S+) -->\n\n((?:\|.*\n)+)/g;
+const check = process.argv.includes('--check');
+const files = ['README.md', ...readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`)];
+let wrong = 0;
+for (const file of files.filter((name) => name.endsWith('.md'))) {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  const written = text.replace(MARK, (all, name, table) => {
+    const made = TABLES[name]();
+    const found = table
+      .trimEnd()
+      .split('\n')
+      .map(cellsOf)
+      .filter((_, i) => i !== 1);
+    if (JSON.stringify(found) === JSON.stringify(made)) return all;
+    wrong++;
+    process.stderr.write(`${file}: the table ${name} is not what results/ say\n`);
+    const rule = made[0].map((_, i) => (i === 0 ? '---' : '--:'));
+    const lines = [made[0], rule, ...made.slice(1)].map((cells) => `| ${cells.join(' | ')} |\n`);
+    return `<!-- numbers: ${name} -->\n\n${lines.join('')}`;
+  });
+  if (!check && written !== text) writeFileSync(path.join(root, file), written);
+}
+if (check && wrong > 0) {
+  process.stderr.write('`npm run numbers` writes them anew; read the sentences around them, too\n');
+  process.exitCode = 1;
+}
