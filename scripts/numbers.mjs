@@ -40,7 +40,62 @@ function paperTable(folder) {
   return [['row', ...columns.flatMap(([title]) => [`${title}: published`, 'ours'])], ...rows];
 }
 
+/**
+ * Trainings that are not the paper's beside those that are: a line for each name in each folder's table.csv.
+ *
+ * @param lines [folder, name, title] of each
+ */
+function beside(lines, columns) {
+  const rows = lines.map(([folder, name, title]) => {
+    const all = csv(folder, 'table.csv').filter((line) => line.name === name);
+    const [ours, over] = ['bang', 'over seeds'].map((one) =>
+      all.find(({ source }) => source === one),
+    );
+    const cells = columns.map(([, column]) => {
+      const spread = over ? ` ± ${fixed(over[column], 2)}` : '';
+      return `${fixed(ours[column], 2)}${spread}`;
+    });
+    return [title, String(ours.seeds.split(' ').length), ...cells];
+  });
+  return [['training', 'seeds', ...columns.map(([title]) => title)], ...rows];
+}
+
+const CONTROLS = [
+  ['accuracy, %', 'accuracy'],
+  ['FGS-Rate, %', 'fgs_rate'],
+  ['unmasked FGS-Rate, %', 'fgs_unmasked_rate'],
+  ['unmasked FGS-L∞', 'fgs_unmasked_linf_mean'],
+  ['HC1-L∞', 'hc1_linf_mean'],
+  ['HC1-Rate, %', 'hc1_rate'],
+];
+
 const TABLES = {
+  controls: () =>
+    beside(
+      [
+        ['table1', 'lenet-r0', 'regular (R0)'],
+        ['table1', 'lenet-b1', 'BANG (B1)'],
+        ['controls', 'lenet-r0', 'R0, logits × 6.5'],
+        ['controls', 'lenet-noise', 'noise of σ 50'],
+        ['controls', 'lenet-smoothing', 'label smoothing of 0.1'],
+        ['controls', 'lenet-fgs', 'FGS images, as many iterations'],
+        ['controls', 'lenet-fgs-time', 'FGS images, as long'],
+        ['controls', 'lenet-pgd-time', 'PGD images, as long'],
+        ['controls', 'lenet-adaptive', 'BANG, adaptive ε'],
+      ],
+      CONTROLS,
+    ),
+  claims: () =>
+    beside(
+      [
+        ['table1', 'lenet-r0', 'regular (R0)'],
+        ['claims', 'lenet-r0-no-dropout', 'regular, without dropout'],
+        ['table1', 'lenet-b1', 'BANG (B1)'],
+        ['claims', 'lenet-b1-no-dropout', 'BANG, without dropout'],
+        ['claims', 'lenet-b1-finetuned', "BANG, fine-tuning the authors' R0"],
+      ],
+      CONTROLS.filter(([, column]) => column !== 'fgs_unmasked_rate'),
+    ),
   table1: () => paperTable('table1'),
   table2: () => paperTable('table2'),
 };

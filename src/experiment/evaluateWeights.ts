@@ -4,7 +4,6 @@ import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork } from '../model/network.js';
 import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
-import { readWeights } from '../model/weights.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
 import { openFolder } from '../store/resultFolder.js';
@@ -16,7 +15,13 @@ import { withMean } from './training.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
 import { noticeWrongPreparation } from './preparationCheck.js';
-import { configIn, type Reading, refuseOtherImages, understood } from './weightFile.js';
+import {
+  configIn,
+  type Reading,
+  readWeightsIn,
+  refuseOtherImages,
+  understood,
+} from './weightFile.js';
 
 export interface EvalOptions extends RunOptions, Reading {
   evaluation: Config['evaluation'];
@@ -28,15 +33,15 @@ export interface EvalOptions extends RunOptions, Reading {
 }
 
 /**
- * Evaluates a file of weights: ours, PyTorch's, ONNX, or Caffe's HDF5.
+ * Evaluates a file of weights (ours, PyTorch's, ONNX, or Caffe's HDF5), or those in the folder of a run.
  *
  * @throws UserError if the file has no weights of the network, the paper has no such row, or the folder
  *   holds another experiment; Interrupted if the signal aborts
  */
-export async function evaluateWeights(file: string, options: EvalOptions): Promise<Result> {
+export async function evaluateWeights(from: string, options: EvalOptions): Promise<Result> {
   const { progress, signal, evaluation, force } = options;
   threadCount(options.threads);
-  const given = await readWeights(file);
+  const { name: file, file: given } = await readWeightsIn(from);
   const trainedBy = configIn(given);
   const { file: weightFile, subject } = await understood(given, file, options);
   const { name, model, data: dataName } = subject;

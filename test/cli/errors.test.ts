@@ -157,7 +157,7 @@ describe('a wrong value', () => {
     [[...tiny, '--set', 'foo=1'], /^bang: --set foo: unknown key, expected name, .* or extends\n$/],
     [
       ['eval', '@/data'],
-      /^bang: cannot read .*data: it is a folder; name its weights\.safetensors\n$/,
+      /^bang: .*data holds no weights\.safetensors: give a file of weights or the folder of a run\n$/,
     ],
     [
       ['check', '@/tiny.yaml', '--junit', '@/file/bang.xml'],
