@@ -45,7 +45,7 @@ beforeAll(async () => {
   process.chdir(space.folder);
   await run(['figure', 'training', 'runs/lenet-b1', '--format', 'svg']);
   await run(['export', 'lenet.caffemodel.h5', '--to', 'safetensors', '--out', 'w.safetensors']);
-  for (const name of ['lenet-r0', 'lenet-b1']) {
+  for (const name of ['lenet-r0', 'lenet-b1', 'table1/lenet-r0/seed-1', 'table1/lenet-b1/seed-1']) {
     cpSync('w.safetensors', `runs/${name}/weights.safetensors`);
   }
 });

@@ -294,7 +294,7 @@ describe('bang eval on a file that holds no weights of the network', () => {
       /more: tensor "ip3\.bias" does not belong to the network lenet/,
     ],
     ['nothing', undefined, /cannot read .*nothing: there is no such file/],
-    ['folder', () => null, /cannot read .*folder: it is a folder/],
+    ['folder', () => null, /folder holds no weights\.safetensors: give a file/],
   ])('%s', async (name, content, message) => {
     const bytes = content?.();
     if (bytes === null) mkdirSync(space.file(name));
