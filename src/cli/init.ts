@@ -138,7 +138,7 @@ training:
                            # left out: random ones
   # from: {weights: runs/lenet-r0, sha256: 64-DIGITS}   # the same, but other weights there are refused
   trainOn: 50k             # 50k (the rest is for validation) or 60k
-  split: first             # which 50k: the first of the files, or random, a choice that depends on the seed
+  split: random            # which 50k: the first of the files, or random, a choice that depends on the seed
   iterations: 10000        # how many batches: 1 or more
   batch: 64                # images in a batch: 1 or more
   # The learning rate at iteration t = 0, 1, …; biases learn at twice this rate. One of
@@ -148,8 +148,8 @@ training:
   learningRate: {policy: inv, base: 0.01, gamma: 0.0001, power: 0.75}
   momentum: 0.9            # 0 to below 1
   weightDecay: 0.0005      # L2 decay of weights and biases: 0 or more
-  shuffle: false           # the order of the files; once: a random order that all epochs share; true: a new one
-                           # for every epoch; the published rows: false
+  shuffle: once            # false, the order of the files; once, a random order that all epochs share; true, a new one
+                           # for every epoch; Table 1: once, Table 2: false
   # augment:               # how training images are changed, anew at each use; left out: not at all
   #   noise: 20            # standard deviation of Gaussian noise, in grey levels: above 0
   # adversarial:           # trains on adversarial images in place of the others; left out: not at all

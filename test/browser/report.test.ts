@@ -91,7 +91,8 @@ beforeAll(async () => {
     ['b', 'lenet-b1'],
   ]) {
     const from = path.join(packageRoot, 'configs', `${name}.yaml`);
-    const training = '{ iterations: 20, batch: 16, logEvery: 10, checkpointEvery: 10 }';
+    const training =
+      '{ iterations: 20, batch: 16, split: first, shuffle: false, logEvery: 10, checkpointEvery: 10 }';
     write(`${file}.yaml`, `extends: ${from}\ntraining: ${training}\nname: noise-${file}\n`);
   }
   write(

@@ -52,8 +52,8 @@ describe('bang config', () => {
   });
 
   it('fills in every default', async () => {
-    const text = 'extends: lenet-r0.yaml\nevaluation: {protocol: corrected, attacks: [pgd]}\n';
-    const file = save(text.replace('lenet-r0', path.join(configs, 'lenet-r0')));
+    const text = 'extends: cifar10-r0.yaml\nevaluation: {protocol: corrected, attacks: [pgd]}\n';
+    const file = save(text.replace('cifar10-r0', path.join(configs, 'cifar10-r0')));
     expect(parse(await fullText(file, ['seeds=[3, 4]']))).toMatchObject({
       name: 'full',
       seeds: [3, 4],

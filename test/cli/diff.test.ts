@@ -99,7 +99,7 @@ describe('bang diff', () => {
     );
     expect(found.config.map(({ key }) => key)).toEqual(['name', 'training.bang', 'published.row']);
     const rate = found.figures.find(({ figure }) => figure === 'fgs_rate')!;
-    expect(rate.difference).toBeCloseTo(2.03 - 90.41, 1);
+    expect(rate.difference).toBeCloseTo(2.28 - 92.82, 1);
     expect(found.noise).toBeNull();
     expect(found.images).toMatchObject({ images: 10_000 });
   });

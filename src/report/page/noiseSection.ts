@@ -26,7 +26,12 @@ export function noiseSection(
     isNarrow: true,
     body: [
       html`<p>${prose(noiseVerdict(result).sentence)} <small>${printable(folder)}</small></p>`,
-      plotFigures(name, plots),
+      plots.length > 0 &&
+        folded(
+          `${id}-figure`,
+          html`<b>Over the training</b>, in a figure`,
+          plotFigures(name, plots),
+        ),
       folded(
         `${id}-table`,
         html`<b>The last stage</b>, in a table`,

@@ -1,3 +1,4 @@
+import type { Entry } from '../../store/entry.js';
 import { printable } from '../../base/text.js';
 import { type Namesake, namesApart } from '../../store/labels.js';
 import type { Collected, FoundStudy } from './contents.js';
@@ -52,10 +53,14 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     unfinishedSection(unfinished, sweeps),
     robustness,
     ...parts.map((part) =>
-      tableSection(part, {
-        plots: plots.of.get(part.title) ?? [],
-        others: plots.ofOthers.get(part.title) ?? [],
-      }),
+      tableSection(
+        part,
+        {
+          plots: plots.of.get(part.title) ?? [],
+          others: plots.ofOthers.get(part.title) ?? [],
+        },
+        !ofPaper(part) && parts.some(ofPaper),
+      ),
     ),
     gallery,
     compareSection(parts),
@@ -90,4 +95,9 @@ function studyIdentity({ folder, result: { name, config, data } }: FoundStudy): 
 function leftOutSection(notes: readonly string[]): Section | undefined {
   if (notes.length === 0) return undefined;
   return { id: 'left-out', title: 'Left out', body: list(notes.map(printable)) };
+}
+
+/** Whether a part has rows of the paper's tables. */
+function ofPaper({ entries }: { entries: readonly Entry[] }): boolean {
+  return entries.some(({ published }) => published);
 }

@@ -38,9 +38,11 @@ export function splitEntries<T>(all: readonly T[], entryOf: (one: T) => Entry): 
   };
 }
 
+/** @param isAside whether it is not what the page is about, and therefore folded */
 export function tableSection(
   { title, entries }: TablePart,
   { plots, others: more }: TablePlots,
+  isAside: boolean,
 ): Section {
   const id = slug(title);
   const { main, others, missing } = splitEntries(entries, (entry) => entry);
@@ -80,21 +82,23 @@ export function tableSection(
       </div>`,
     ),
   ];
+  const body = [
+    entriesTable(
+      `${id}-table`,
+      'Ours, published, and the difference. Click a heading to sort.',
+      publishedOnce(main),
+      title,
+    ),
+    html`<div class="beside">
+      ${plotFigures(title, shown)}
+      <div>${truth(main)}${boxes}</div>
+    </div>`,
+  ];
+  const names = [...new Set(main.map(({ name }) => name))].join(', ');
   return {
     id,
     title,
-    body: [
-      entriesTable(
-        `${id}-table`,
-        'Ours, published, and the difference. Click a heading to sort.',
-        publishedOnce(main),
-        title,
-      ),
-      html`<div class="beside">
-        ${plotFigures(title, shown)}
-        <div>${truth(main)}${boxes}</div>
-      </div>`,
-    ],
+    body: isAside ? [folded(`${id}-runs`, html`<b>Runs</b>: ${prose(names)}`, ...body)] : body,
   };
 }
 
