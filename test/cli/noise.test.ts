@@ -36,7 +36,8 @@ beforeAll(async () => {
     ['r.yaml', 'lenet-r0'],
     ['b.yaml', 'lenet-b1'],
   ]) {
-    const training = '{ iterations: 25, batch: 16, logEvery: 10, checkpointEvery: 7 }';
+    const training =
+      '{ iterations: 25, batch: 16, split: first, shuffle: false, logEvery: 10, checkpointEvery: 7 }';
     const from = path.join(packageRoot, 'configs', `${base}.yaml`);
     space.write(file, `extends: ${from}\ntraining: ${training}\nname: tiny-${file[0]}\n`);
   }
