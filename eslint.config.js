@@ -24,7 +24,7 @@ const ROOMS = [
 ];
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'prebuilds/', 'runs/', 'coverage/', 'screenshots/', '/site/'] },
+  { ignores: ['dist/', 'build/', 'prebuilds/', 'runs/', 'coverage/', 'screenshots/', 'site/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],
