@@ -17,7 +17,19 @@ function fixed(text, digits) {
   return text === '' ? '–' : Number(text).toFixed(digits);
 }
 
-/** Published and ours in a table of the paper: the mean over seeds ± its deviation, where there are several. */
+/** The line of an experiment in a table.csv: ours, over seeds, or published. */
+function lineOf(lines, name, source) {
+  return lines.find((line) => line.name === name && line.source === source);
+}
+
+/** A column of an experiment's line: the mean over seeds ± its deviation, where there are several. */
+function oursIn(lines, name, column) {
+  const over = lineOf(lines, name, 'over seeds');
+  const mean = fixed(lineOf(lines, name, 'bang')[column], 2);
+  return over ? `${mean} ± ${fixed(over[column], 2)}` : mean;
+}
+
+/** Published and ours in a table of the paper. */
 function paperTable(folder) {
   const lines = csv(folder, 'table.csv');
   const columns = [
@@ -27,35 +39,29 @@ function paperTable(folder) {
     ['HC1-Rate, %', 'hc1_rate'],
     ['HC1-L∞', 'hc1_linf_mean'],
   ];
-  const names = [...new Set(lines.map(({ name }) => name))];
-  const rows = names.map((name) => {
-    const of = (source) => lines.find((line) => line.name === name && line.source === source);
-    const [ours, over, published] = [of('bang'), of('over seeds'), of('published')];
-    const cells = columns.flatMap(([, column]) => {
-      const spread = over ? ` ± ${fixed(over[column], 2)}` : '';
-      return [fixed(published[column], 2), `${fixed(ours[column], 2)}${spread}`];
-    });
-    return [ours.row, ...cells];
+  const rows = [...new Set(lines.map(({ name }) => name))].map((name) => {
+    const published = lineOf(lines, name, 'published');
+    return [
+      published.row,
+      ...columns.flatMap(([, column]) => [
+        fixed(published[column], 2),
+        oursIn(lines, name, column),
+      ]),
+    ];
   });
   return [['row', ...columns.flatMap(([title]) => [`${title}: published`, 'ours'])], ...rows];
 }
 
 /**
- * Trainings that are not the paper's beside those that are: a line for each name in each folder's table.csv.
+ * Trainings that are not the paper's beside those that are.
  *
- * @param lines [folder, name, title] of each
+ * @param trainings [folder, name, title] of each
  */
-function beside(lines, columns) {
-  const rows = lines.map(([folder, name, title]) => {
-    const all = csv(folder, 'table.csv').filter((line) => line.name === name);
-    const [ours, over] = ['bang', 'over seeds'].map((one) =>
-      all.find(({ source }) => source === one),
-    );
-    const cells = columns.map(([, column]) => {
-      const spread = over ? ` ± ${fixed(over[column], 2)}` : '';
-      return `${fixed(ours[column], 2)}${spread}`;
-    });
-    return [title, String(ours.seeds.split(' ').length), ...cells];
+function beside(trainings, columns) {
+  const rows = trainings.map(([folder, name, title]) => {
+    const lines = csv(folder, 'table.csv');
+    const seeds = lineOf(lines, name, 'bang').seeds.split(' ').length;
+    return [title, String(seeds), ...columns.map(([, column]) => oursIn(lines, name, column))];
   });
   return [['training', 'seeds', ...columns.map(([title]) => title)], ...rows];
 }

@@ -119,5 +119,5 @@ export const runCommand: CommandModule<object, RunArguments> = {
 };
 
 function trainingText(config: Config): string {
-  return `${trainingInWords(config.training)}, ${config.training.iterations} iterations`;
+  return `${trainingInWords(config.training, 'regular training')}, ${config.training.iterations} iterations`;
 }

@@ -93,7 +93,7 @@ export async function validate(
 export function summary(config: Config): string {
   const { data, training } = config;
   const subject = `${modelText(config)} on ${data}`;
-  const words = trainingInWords(training);
+  const words = trainingInWords(training, 'regular training');
   if (!training.bang || !isBang(config)) return `${subject}, ${words}`;
   const { beta, epsilon, ratio } = training.bang;
   const numbers = [`BANG beta ${perLayer(beta)}`, `epsilon ${perLayer(epsilon)}`];

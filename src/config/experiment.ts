@@ -41,8 +41,8 @@ export function isBang({ training }: { training: Partial<Config['training']> }):
   return typeof beta === 'number' ? beta > 0 : Object.values(beta).some((value) => value > 0);
 }
 
-/** What a training does that regular training does not, in words such as `BANG`; none for regular training. */
-export function waysOf(training: Partial<Config['training']>): string[] {
+/** What a training does that regular training does not. */
+function waysOf(training: Partial<Config['training']>): string[] {
   const { augment, adversarial, labelSmoothing } = training;
   const attack = adversarial?.steps === 1 ? 'FGS' : `PGD of ${adversarial?.steps} steps`;
   return [
@@ -53,9 +53,16 @@ export function waysOf(training: Partial<Config['training']>): string[] {
   ];
 }
 
-/** A training in words: `BANG`, `regular training`, or `regular training, noise of σ 50`. */
-export function trainingInWords(training: Partial<Config['training']>): string {
-  return [...(isBang({ training }) ? [] : ['regular training']), ...waysOf(training)].join(', ');
+/**
+ * A training in words: `BANG`, or `noise of σ 50, label smoothing of 0.1`.
+ *
+ * @param regular what regular training is called
+ */
+export function trainingInWords(
+  training: Partial<Config['training']>,
+  regular = 'regular',
+): string {
+  return waysOf(training).join(', ') || regular;
 }
 
 /** The iterations at which a run keeps snapshots, without the last one, whose network is the result. */

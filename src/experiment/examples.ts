@@ -18,7 +18,7 @@ import { namesApart } from '../store/labels.js';
 import { type PictureGroup, readPictures } from '../store/pictures.js';
 import type { DataSource } from '../store/result.js';
 import { FILES } from '../store/resultFolder.js';
-import { type Config, isBang } from '../config/experiment.js';
+import { trainingInWords } from '../config/experiment.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
@@ -175,7 +175,7 @@ async function keptExamples(
             {
               ...pictures,
               network: names[i],
-              training: training ? trainingText({ training }) : '',
+              training: training ? trainingInWords(training) : '',
               source: result.data,
             },
           ]
@@ -414,9 +414,5 @@ function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[]
 
 function trainingOf({ file }: OpenedModel): string {
   const config = configIn(file);
-  return config ? trainingText(config) : '';
-}
-
-function trainingText(config: Pick<Config, 'training'>): string {
-  return isBang(config) ? 'BANG' : 'regular';
+  return config ? trainingInWords(config.training) : '';
 }

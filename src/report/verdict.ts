@@ -1,5 +1,5 @@
 import { signed } from '../base/text.js';
-import { type Config, waysOf } from '../config/experiment.js';
+import { type Config, trainingInWords } from '../config/experiment.js';
 import {
   compareStanding,
   misleads,
@@ -71,7 +71,7 @@ export function isFull({ labels, departs, rows }: Entry): boolean {
 
 function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {
   const training = config?.training;
-  if (training) return waysOf(training).join(', ') || 'regular';
+  if (training) return trainingInWords(training);
   return beta !== '' || (published?.beta ?? null) !== null ? 'BANG' : 'regular';
 }
 

@@ -198,7 +198,12 @@ describe('the page of the committed results', () => {
     const opened = await open(browser, pages.committed);
     await closed(opened, async () => {
       const seen: SeenRow[] = [];
-      for (const table of ['table-1-lenet-on-mnist', 'table-2-cifar-10-quick-on-cifar-10']) {
+      const tables = [
+        'table-1-lenet-on-mnist',
+        'table-2-cifar-10-quick-on-cifar-10',
+        'not-in-the-paper',
+      ];
+      for (const table of tables) {
         for (const part of ['table', 'others-table', 'missing-table']) {
           seen.push(...(await rowsOf(opened.page, `#${table}-${part}`)));
         }

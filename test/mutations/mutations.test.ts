@@ -157,8 +157,10 @@ describe.concurrent('bang check', () => {
     },
   );
 
-  // On the other configs `.ci/run` has this from the program itself.
-  it('is green where nothing is wrong', async () => {
-    expect(await check(mutant('whole', []), 'lenet-r0')).toEqual({ code: 0, out: [] });
-  });
+  it.each([...new Set(mutations.map(({ config }) => config))])(
+    'is green on %s where nothing is wrong',
+    async (config) => {
+      expect(await check(mutant(`whole-${config}`, []), config)).toEqual({ code: 0, out: [] });
+    },
+  );
 });

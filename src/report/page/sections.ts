@@ -1,6 +1,6 @@
-import type { Entry } from '../../store/entry.js';
 import { printable } from '../../base/text.js';
 import { type Namesake, namesApart } from '../../store/labels.js';
+import type { CollectedPart } from '../../store/collect.js';
 import type { Collected, FoundStudy } from './contents.js';
 import type { Galleries } from './galleries.js';
 import { compareSection } from './compareSection.js';
@@ -39,9 +39,10 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   const studyTitles = namesApart(studies.map(studyIdentity)).map((name) => `Noise study ${name}`);
   const robustness = robustnessSection(parts);
   const gallery = gallerySection(galleries, parts.length > 0);
+  const isAside = (part: CollectedPart): boolean => !ofPaper(part) && parts.some(ofPaper);
   const verdict = verdictSection({
     tables: parts.flatMap((part) => {
-      const found = verdictOf(part);
+      const found = isAside(part) ? undefined : verdictOf(part);
       return found ? [{ verdict: found, id: slug(part.title) }] : [];
     }),
     sweeps: sweeps.map((of, i) => ({ of, id: sweepIds[i], title: sweepTitles[i] })),
@@ -59,7 +60,7 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
           plots: plots.of.get(part.title) ?? [],
           others: plots.ofOthers.get(part.title) ?? [],
         },
-        !ofPaper(part) && parts.some(ofPaper),
+        isAside(part),
       ),
     ),
     gallery,
@@ -98,6 +99,6 @@ function leftOutSection(notes: readonly string[]): Section | undefined {
 }
 
 /** Whether a part has rows of the paper's tables. */
-function ofPaper({ entries }: { entries: readonly Entry[] }): boolean {
+function ofPaper({ entries }: CollectedPart): boolean {
   return entries.some(({ published }) => published);
 }

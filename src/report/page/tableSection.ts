@@ -26,14 +26,16 @@ export interface SplitEntries<T> {
   missing: T[];
 }
 
-/** Sets runs on subsets or with other settings apart from the rows of the paper. */
+/** Sets other trainings, and runs on subsets or with other settings, apart from the rows of the paper. */
 export function splitEntries<T>(all: readonly T[], entryOf: (one: T) => Entry): SplitEntries<T> {
   const isThere = (one: T): boolean => entryOf(one).rows.length > 0;
   const there = all.filter(isThere);
   const full = there.filter((one) => isFull(entryOf(one)));
+  const ofPaper = full.filter((one) => entryOf(one).published);
+  const main = [ofPaper, full, there].find(({ length }) => length > 0) ?? [];
   return {
-    main: full.length > 0 ? full : there,
-    others: full.length > 0 ? there.filter((one) => !full.includes(one)) : [],
+    main,
+    others: there.filter((one) => !main.includes(one)),
     missing: all.filter((one) => !isThere(one)),
   };
 }
@@ -51,15 +53,16 @@ export function tableSection(
     others.length > 0 &&
       folded(
         `${id}-others`,
-        html`<b>On subsets of the images, or with other settings</b>: ${inBrief(others)}`,
+        html`<b>Trained otherwise, on subsets of the images, or with other settings</b>:
+          ${inBrief(others)}`,
         entriesTable(
           `${id}-others-table`,
-          'Each is labelled with what differs from the paper; the published rows are above.',
+          'Runs of rows are labelled with what differs from the paper; the published rows are above.',
           others.map((entry) => ({ ...entry, published: undefined })),
           title,
         ),
         truth(others),
-        plotFigures(`${title}, on subsets or with other settings`, more),
+        plotFigures(`${title}, trained otherwise, on subsets or with other settings`, more),
       ),
     curves.length > 0 &&
       folded(
