@@ -84,7 +84,7 @@ export function problemsAcross(root: unknown): Problem[] {
       if (value('training', 'split') === 'random' && count === Math.max(...Object.values(train))) {
         wrong(
           ['training', 'split'],
-          `expected first, as all ${count} training images of ${data} are trained on, found "random"`,
+          `expected first, as all ${count} training images of ${data} are trained on, found "random": set training.split=first as well`,
         );
       }
     }

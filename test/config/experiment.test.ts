@@ -250,7 +250,7 @@ describe('a mistake is reported with its place', () => {
       'momentum: 0.9',
       'momentum: 0.9\n  split: random\n  trainOn: 60k',
       [
-        'x.yaml:8:10: training.split: expected first, as all 60000 training images of mnist are trained on, found "random"',
+        'x.yaml:8:10: training.split: expected first, as all 60000 training images of mnist are trained on, found "random": set training.split=first as well',
       ],
     ],
     [
