@@ -104,10 +104,11 @@ beforeAll(async () => {
   pages.own = pathToFileURL(space.file('own.html')).href;
 
   const results = path.join(packageRoot, 'results');
-  const tables = ['table1', 'table2', 'robustness'].map((name) => path.join(results, name));
+  const tables = ['table1', 'table2', 'robustness', 'controls', 'claims'];
+  const folders = tables.map((name) => path.join(results, name));
   await bangOk(['report', results, '--out', 'committed.html'], { cwd });
   pages.committed = pathToFileURL(space.file('committed.html')).href;
-  await bangOk(['table', ...tables, '--out', 'tables'], { cwd });
+  await bangOk(['table', ...folders, '--out', 'tables'], { cwd });
   browser = await startChromium();
 }, 240_000);
 afterAll(async () => {
