@@ -4,7 +4,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeRandom } from '#bang/base/random.js';
 import { version } from '#bang/base/version.js';
-import { batchOf } from '#bang/data/batch.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
 import { read } from '#bang/engine/ops/read.js';
 import { logitsOf, makeNetwork } from '#bang/model/network.js';
 import { encodeOnnx } from '#bang/model/onnx.js';

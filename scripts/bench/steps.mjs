@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { packageRoot } from '#bang/base/files.js';
 import { consoleProgress } from '#bang/cli/consoleProgress.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
-import { batchOf } from '#bang/data/batch.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
 import { loadData } from '#bang/data/load.js';
 import { networkFor } from '#bang/experiment/training.js';
 import { disposeWeights, zeroWeights } from '#bang/model/parameters.js';

@@ -7,7 +7,7 @@ import { ATTACKS, attackImages } from '#bang/attacks/attacks.js';
 import { packageRoot } from '#bang/base/files.js';
 import { silent } from '#bang/base/progress.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
-import { batchOf } from '#bang/data/batch.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
 import { readIdxFolder } from '#bang/data/idxFolder.js';
 import { assign } from '#bang/engine/block.js';
 import { openWebgpu, startEngine, threadCount } from '#bang/engine/engine.js';

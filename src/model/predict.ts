@@ -1,5 +1,5 @@
 import { tf } from '../base/tf.js';
-import { batchOf } from '../data/batch.js';
+import { batchOf } from '../engine/ops/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { usesGpu } from '../engine/engine.js';
 import { fusedClasses } from '../engine/ops/classes.js';

@@ -1,5 +1,5 @@
 import { tf } from '../base/tf.js';
-import { batchOf } from '../data/batch.js';
+import { batchOf } from '../engine/ops/batch.js';
 import { makeNetwork } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
 import { disposeWeights, initialWeights, zeroWeights } from '../model/parameters.js';

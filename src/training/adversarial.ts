@@ -1,5 +1,5 @@
 import { tf } from '../base/tf.js';
-import type { Batch } from '../data/batch.js';
+import type { Batch } from '../engine/ops/batch.js';
 import { logOddsGradient } from '../engine/ops/loss.js';
 import { type Network, pixelGradient, trace, type Weights } from '../model/network.js';
 import { makeRandom } from '../base/random.js';

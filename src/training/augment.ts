@@ -1,5 +1,5 @@
 import { tf } from '../base/tf.js';
-import type { Batch } from '../data/batch.js';
+import type { Batch } from '../engine/ops/batch.js';
 import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops/perturbation.js';
 import { makeRandom } from '../base/random.js';

@@ -1,5 +1,6 @@
 import { tf } from '../base/tf.js';
-import type { Batch } from '../data/batch.js';
+import type { Batch } from '../engine/ops/batch.js';
+import { dropoutFactors } from '../engine/ops/dropout.js';
 import { sgdStep } from '../engine/ops/sgd.js';
 import { smoothed, softmaxCrossEntropy } from '../engine/ops/loss.js';
 import type { Activations, WeightedLayer } from '../model/layers.js';
@@ -11,7 +12,7 @@ import {
   trace,
   type Weights,
 } from '../model/network.js';
-import { makeRandom } from '../base/random.js';
+import { makeRandom, type Random } from '../base/random.js';
 import { adaptiveEpsilon, balance, type Bang, epsilonHat, inLayer } from './bang.js';
 
 /** Parameters of SGD, as defined by Caffe. */
@@ -143,22 +144,21 @@ export function dropoutMasks(
   network.layers.forEach(({ spec, input }, position) => {
     if (spec.kind !== 'dropout' || spec.rate === 0) return;
     const random = makeRandom(seed, `dropout/${masks.size}`, iteration);
-    const mask = new Float32Array(batch * tf.util.sizeFromShape(input));
-    const kept = 1 / (1 - spec.rate);
-    if (spec.rate === 0.5) {
-      // One random bit per element, so one number serves 32 elements.
-      const asBits = new Uint32Array(mask.buffer);
-      const [two] = new Uint32Array(Float32Array.of(kept).buffer);
-      for (let begin = 0; begin < asBits.length; begin += 32) {
-        const end = Math.min(begin + 32, asBits.length);
-        let bits = random.bits();
-        for (let i = begin; i < end; i++, bits >>>= 1) asBits[i] = -(bits & 1) & two;
-      }
-    } else {
-      const threshold = spec.rate * 2 ** 32;
-      for (let i = 0; i < mask.length; i++) mask[i] = random.bits() < threshold ? 0 : kept;
-    }
-    masks.set(position, tf.tensor(mask, [batch, ...input]));
+    const shape = [batch, ...input];
+    const bits = keptBits(random, tf.util.sizeFromShape(shape), spec.rate);
+    masks.set(position, dropoutFactors(bits, 1 / (1 - spec.rate), shape));
   });
   return masks;
+}
+
+/** A bit for each of `count` values, 1 with probability 1 − rate, from the lowest of the first word on. */
+function keptBits(random: Random, count: number, rate: number): Uint32Array {
+  const words = new Uint32Array(Math.ceil(count / 32));
+  // One random bit for each value, so one number serves 32 of them.
+  if (rate === 0.5) return words.map(() => random.bits());
+  const threshold = rate * 2 ** 32;
+  for (let i = 0; i < count; i++) {
+    if (random.bits() >= threshold) words[i >>> 5] |= 1 << (i & 31);
+  }
+  return words;
 }

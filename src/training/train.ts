@@ -1,5 +1,5 @@
 import { tf } from '../base/tf.js';
-import { batchOf } from '../data/batch.js';
+import { batchOf } from '../engine/ops/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { allFinite } from '../engine/block.js';
 import { stepsAhead } from '../engine/ops/read.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, describe, expect, it } from 'vitest';
-import { batchOf } from '#bang/data/batch.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { batchOf } from '#bang/data/batch.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { type EngineName, startEngine } from '#bang/engine/engine.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { batchOf } from '#bang/data/batch.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { noisyCopies, roundedNormal } from '#bang/engine/noise.js';
 import { adversarialBatch } from '#bang/training/adversarial.js';

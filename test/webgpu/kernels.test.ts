@@ -1,9 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { makeRandom } from '#bang/base/random.js';
 import { ExperimentError } from '#bang/base/errors.js';
 import { deviceInUse, kernelBinding, startEngine } from '#bang/engine/engine.js';
 import type { Binding } from '#bang/engine/kernels/binding.js';
+import { batchOf } from '#bang/engine/ops/batch.js';
+import { dropoutFactors } from '#bang/engine/ops/dropout.js';
+
 import { roundedNormal } from '#bang/engine/noise.js';
 import { Device, type DeviceArray } from '#bang/engine/webgpu/device.js';
 import { makeKernels } from '#bang/engine/webgpu/kernels.js';
@@ -351,6 +354,54 @@ describe('kernels', () => {
 
   it('none is forgotten', () => {
     expect([...seen].sort()).toEqual(own.kernelNames().sort());
+  });
+});
+
+describe('what a training step is fed', () => {
+  const random = makeRandom(9, 'fed');
+  const shape = { height: 5, width: 3, channels: 3, classes: 10, count: 41 };
+  const labels = new Uint8Array(41);
+  const set = (): Uint8Array => Uint8Array.from({ length: 41 * 45 }, () => between(random, 0, 255));
+  const gathered = (images: Uint8Array, positions: number[]): Float32Array =>
+    tf.tidy(() => batchOf({ ...shape, images, labels }, positions).pixels.dataSync<'float32'>());
+  const expected = (images: Uint8Array, positions: number[]): Float32Array =>
+    Float32Array.from(positions.flatMap((at) => [...images.subarray(45 * at, 45 * (at + 1))]));
+
+  it('is the images at these positions, of data sets that stay on the device', () => {
+    // More than are kept.
+    const sets = Array.from({ length: 6 }, set);
+    for (let trial = 0; trial < 30; trial++) {
+      const images = sets[trial < 12 ? trial % 6 : between(random, 0, 5)];
+      const positions = Array.from({ length: between(random, 1, 9) }, () => between(random, 0, 40));
+      expect(gathered(images, positions)).toEqual(expected(images, positions));
+    }
+    gathered(sets[0], [1]);
+    const before = device.counters.sent;
+    const positions = Array.from({ length: 20 }, () => between(random, 0, 40));
+    expect(gathered(sets[0], positions)).toEqual(expected(sets[0], positions));
+    // Labels are sent when they are used.
+    expect(device.counters.sent - before).toBe(4 * positions.length);
+  });
+
+  it('is sent image by image where the device cannot hold the data set', () => {
+    const images = set();
+    vi.spyOn(device, 'resident').mockReturnValue(undefined);
+    expect(gathered(images, [40, 2])).toEqual(expected(images, [40, 2]));
+    vi.restoreAllMocks();
+  });
+
+  it("is dropout's factors, out of bits", () => {
+    for (const count of [1, 31, 32, 33, 32_000]) {
+      const bits = Uint32Array.from({ length: Math.ceil(count / 32) }, () => random.bits());
+      const before = device.counters.sent;
+      const found = tf.tidy(() => dropoutFactors(bits, 1 / 0.7, [count]).dataSync());
+      expect(device.counters.sent - before).toBe(4 * bits.length);
+      expect([...found]).toEqual(
+        Array.from({ length: count }, (_, i) =>
+          (bits[i >> 5] >>> (i & 31)) & 1 ? Math.fround(1 / 0.7) : 0,
+        ),
+      );
+    }
   });
 });
 

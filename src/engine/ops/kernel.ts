@@ -6,7 +6,7 @@ import { tf } from '../../base/tf.js';
  */
 
 /**
- * Runs the kernel `name`; undefined if the engine in use does not have it. The kernel is called directly,
+ * Runs the kernel `name`; undefined if the engine in use does not have it, or not for these arguments. The kernel is called directly,
  * because tfjs's dispatch (gradient tape, profiler, checks) takes a tenth of a LeNet training step.
  */
 export function fused(
@@ -18,15 +18,18 @@ export function fused(
   const kernel = tf.getKernel(name, tf.getBackend()) as tf.KernelConfig | undefined;
   if (!kernel) return undefined;
   const engine = tf.engine();
-  const outputs = kernel.kernelFunc({
+  const outputs = (kernel.kernelFunc as (call: object) => Outputs | undefined)({
     inputs,
-    attrs: attributes as tf.NamedAttrMap,
+    attrs: attributes,
     backend: engine.backend,
   });
+  if (!outputs) return undefined;
   return [outputs]
     .flat()
     .map((info) => (info instanceof tf.Tensor ? info : engine.makeTensorFromTensorInfo(info)));
 }
+
+type Outputs = ReturnType<tf.KernelFunc>;
 
 /** Runs a kernel that every engine has. */
 export function run(

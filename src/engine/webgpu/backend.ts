@@ -4,6 +4,7 @@ import type { Call, Computing, Kernel } from '../kernels/arguments.js';
 import { REPLACEMENTS } from '../kernels/replacements.js';
 import type { Device, DeviceArray, Words } from './device.js';
 import { classes, ELEMENTWISE } from './elementwise.js';
+import { INPUTS } from './inputs.js';
 import { type DeviceKernels, makeKernels } from './kernels.js';
 
 type DataId = tf.DataId;
@@ -176,7 +177,8 @@ export function registerDevice(backendName: string, device: Device): void {
         cpu.kernelFunc(call),
     });
   }
-  for (const [kernelName, kernel] of Object.entries({ ...ADDITIONS, BangClasses: classes })) {
+  const others = { ...ADDITIONS, ...INPUTS, BangClasses: classes };
+  for (const [kernelName, kernel] of Object.entries(others)) {
     tf.registerKernel({
       kernelName,
       backendName,

@@ -78,6 +78,8 @@ const SUBMIT_AFTER = 64;
 /** Requests for memory after which a buffer that nobody asked for again is given back. */
 const IDLE = 8192;
 const MOST_GROUPS = 8192;
+/** Data sets that are kept: those to train on, to validate on and to test on, and one more. */
+const MOST_RESIDENT = 4;
 
 /**
  * A GPU, driven by another thread. Work is recorded here, in the order in which it is to be done, and handed
@@ -96,6 +98,7 @@ export class Device {
   readonly #kernels = new Map<string, Kernel>();
   readonly #groups = new Map<string, number>();
   readonly #free = new Map<number, Buffer[]>();
+  readonly #resident = new Map<Uint8Array, DeviceArray>();
   #ids = 0;
   #requests = 0;
   #submission = 1;
@@ -236,6 +239,11 @@ export class Device {
     return new DeviceArray(this.#take(length, false), kind, 0, length);
   }
 
+  /** The bytes of the largest array. */
+  get #most(): number {
+    return Math.min(this.adapter.maxBuffer, this.adapter.maxBinding);
+  }
+
   /** @param idle whether no work recorded but not handed over may use the memory */
   #take(length: number, idle: boolean): Buffer {
     if (++this.#requests % IDLE === 0) this.#giveBack(this.#requests - IDLE);
@@ -249,8 +257,7 @@ export class Device {
       const at = free.findIndex(({ used }) => used < this.#submission);
       if (at >= 0) return free.splice(at, 1)[0];
     }
-    const { maxBuffer, maxBinding } = this.adapter;
-    const most = Math.min(maxBuffer, maxBinding);
+    const most = this.#most;
     if (4 * words > most) {
       throw new ExperimentError(
         `the GPU gives no more than ${(most / 2 ** 20).toFixed(0)} MiB at once, and ${((4 * words) / 2 ** 20).toFixed(0)} are needed: use smaller batches, or another --engine`,
@@ -268,26 +275,64 @@ export class Device {
     this.#free.get(buffer.words)!.push(buffer);
   }
 
+  /** Gives memory back to the device. */
+  #discard({ id, groups }: Buffer): void {
+    this.#forget(groups);
+    this.#commands.push(COMMANDS.free, id);
+  }
+
   /** Gives back what was released before this request and not used again. */
   #giveBack(before: number): void {
     for (const [words, buffers] of this.#free) {
       const kept = buffers.filter((buffer) => {
         if (buffer.freed >= before) return true;
-        this.#forget(buffer.groups);
-        this.#commands.push(COMMANDS.free, buffer.id);
+        this.#discard(buffer);
         return false;
       });
       this.#free.set(words, kept);
     }
   }
 
+  /**
+   * Bytes that stay on the device for whoever asks for the same array again, four to a word; undefined if they are too
+   * many for it.
+   */
+  resident(bytes: Uint8Array): DeviceArray | undefined {
+    let array = this.#resident.get(bytes);
+    if (!array) {
+      const words = Math.ceil(bytes.length / 4);
+      if (4 * sizeClass(words) > this.#most) return undefined;
+      const packed = new Uint32Array(words);
+      new Uint8Array(packed.buffer).set(bytes);
+      array = this.#sent(packed, 'u32');
+      if (this.#resident.size === MOST_RESIDENT) {
+        const [oldest, { buffer }] = [...this.#resident][0];
+        this.#resident.delete(oldest);
+        // What was recorded may use it.
+        this.submit();
+        this.#discard(buffer);
+      }
+    }
+    // The last used is the last of the map.
+    this.#resident.delete(bytes);
+    this.#resident.set(bytes, array);
+    return array;
+  }
+
   /** A new array with these values; bytes become words. */
   upload(values: Float32Array | Int32Array | Uint8Array | Uint32Array): DeviceArray {
     const kind =
       values instanceof Float32Array ? 'f32' : values instanceof Int32Array ? 'i32' : 'u32';
-    const words = values instanceof Uint8Array ? Uint32Array.from(values) : values.slice();
+    return this.#sent(
+      values instanceof Uint8Array ? Uint32Array.from(values) : values.slice(),
+      kind,
+    );
+  }
+
+  /** @param words that nobody else uses */
+  #sent(words: Words, kind: Kind): DeviceArray {
     const buffer = this.#take(words.length, true);
-    const bytes = words.buffer;
+    const bytes = words.buffer as ArrayBuffer;
     if (bytes.byteLength > 0) {
       this.#commands.push(COMMANDS.write, buffer.id, 0, this.#payloads.push(bytes) - 1);
       this.counters.sent += bytes.byteLength;

@@ -1,0 +1,71 @@
+import type { tf } from '../../base/tf.js';
+import type { Call, Kernel } from '../kernels/arguments.js';
+import type { WebgpuBackend } from './backend.js';
+import type { DeviceArray } from './device.js';
+import { each } from './kernels/launch.js';
+
+/** What a training step is fed, made on the device out of little that is sent. */
+export const INPUTS: Record<string, Kernel> = {
+  /** The images at `positions`, of a data set that stays on the device; undefined if it is too large for that. */
+  BangImages: (call) => {
+    const { images, positions, shape } = call.attrs as unknown as {
+      images: Uint8Array;
+      positions: ArrayLike<number>;
+      shape: number[];
+    };
+    const { device } = backendOf(call);
+    const bytes = device.resident(images);
+    if (!bytes) return undefined;
+    const rows = device.upload(Uint32Array.from(positions));
+    const values = shape[1] * shape[2] * shape[3];
+    const info = made(call, shape, (y) => {
+      each(
+        device,
+        'images',
+        y.length,
+        { reads: { bytes, rows }, writes: { y }, whole: { values } },
+        () => ({
+          body: `
+  let at = rows[i / p.values] * p.values + i % p.values;
+  y[i] = f32((bytes[at / 4u] >> (8u * (at % 4u))) & 0xffu);`,
+        }),
+      );
+    });
+    device.release(rows);
+    return info;
+  },
+
+  /** `factor` where a bit is 1, else 0. */
+  BangDropout: (call) => {
+    const { bits, factor, shape } = call.attrs as unknown as {
+      bits: Uint32Array;
+      factor: number;
+      shape: number[];
+    };
+    const { device } = backendOf(call);
+    const words = device.upload(bits);
+    const info = made(call, shape, (y) => {
+      each(
+        device,
+        'dropout',
+        y.length,
+        { reads: { words }, writes: { y }, reals: { factor } },
+        () => ({
+          body: 'y[i] = select(0.0, p.factor, ((words[i / 32u] >> (i % 32u)) & 1u) == 1u);',
+        }),
+      );
+    });
+    device.release(words);
+    return info;
+  },
+};
+
+function backendOf({ backend }: Call): WebgpuBackend {
+  return backend as unknown as WebgpuBackend;
+}
+
+function made(call: Call, shape: number[], write: (y: DeviceArray) => void): tf.TensorInfo {
+  const { info, values } = backendOf(call).output(shape);
+  write(values);
+  return info;
+}
