@@ -13,18 +13,18 @@ void transposeInto(int R, int C, const float* from, ptrdiff_t fromStride, float*
           to[c * toStride + r] = from[r * fromStride + c];
 }
 
-void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b, bool transposeB,
-            const float* scale, const float* bias, bool relu, float* c) {
-  if (M == 0 || N == 0) return;
-  if (transposeA) {
-    float* rows = bang::sharedScratch(0, (size_t)M * K);
-    const int blocks = ceilDiv(M, 64);
-    parallel(blocks, [&](int i) {
-      const int m = i * 64;
-      transposeInto(K, least(64, M - m), a + m, M, rows + (ptrdiff_t)m * K, K);
-    }, 4.0 * M * K);
-    a = rows;
-  }
+/// from[R,C] transposed, on all threads.
+void transpose(int R, int C, const float* from, float* to) {
+  const int blocks = ceilDiv(C, 64);
+  parallel(blocks, [&](int i) {
+    const int c = i * 64;
+    transposeInto(R, least(64, C - c), from + c, C, to + (ptrdiff_t)c * R, R);
+  }, 4.0 * R * C);
+}
+
+/// The same for an `a` whose rows lie one after the other. `narrow` as in Panel.
+void multiplyRows(int M, int N, int K, const float* a, const float* b, bool transposeB,
+                  const float* scale, const float* bias, bool relu, bool narrow, float* c) {
   const int width = panelWidth(N), panels = ceilDiv(N, width);
   const int rowBlock = 96, rowBlocks = ceilDiv(M, rowBlock);
   const RowShape row = {K / BLOCK_TERMS, BLOCK_TERMS, K % BLOCK_TERMS, BLOCK_TERMS};
@@ -48,13 +48,31 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
     const int p = i / rowBlocks, n = p * width, m0 = i % rowBlocks * rowBlock;
     const bool direct = p < firstPacked;
     const Panel panel = {direct ? b + n : packed + panelFloats * (size_t)(p - firstPacked),
-                         direct ? N : width, least(width, N - n), N <= NARROW_COLUMNS,
+                         direct ? N : width, least(width, N - n), narrow,
                          bias ? bias + n : nullptr, relu};
     panelRows(
         least(rowBlock, M - m0), row, panel,
         [&](int r) { return a + (ptrdiff_t)(m0 + r) * K; },
         [&](int r) { return c + (ptrdiff_t)(m0 + r) * N + n; });
   }, 0.1 * M * N * K);
+}
+
+void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b, bool transposeB,
+            const float* scale, const float* bias, bool relu, float* c) {
+  if (M == 0 || N == 0) return;
+  const bool narrow = N <= NARROW_COLUMNS;
+  if (transposeA) {
+    float* rows = bang::sharedScratch(0, (size_t)M * K);
+    transpose(K, M, a, rows);
+    multiplyRows(M, N, K, rows, b, transposeB, scale, bias, relu, narrow, c);
+  } else if (transposeB && N >= 4 * M && !scale && !bias && !relu) {
+    // The transposed product, b times a transposed, has the same sums. It leaves b, the larger factor, as it is.
+    float* turned = bang::sharedScratch(0, (size_t)N * M);
+    multiplyRows(N, M, K, b, a, true, nullptr, nullptr, false, narrow, turned);
+    transpose(N, M, turned, c);
+  } else {
+    multiplyRows(M, N, K, a, b, transposeB, scale, bias, relu, narrow, c);
+  }
 }
 
 void columnSums(int R, int C, const float* x, const float* scale, float* sum) {

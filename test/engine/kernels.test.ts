@@ -348,6 +348,28 @@ describe('kernels', () => {
     for (const output of outputs) expect(bits(output)).toEqual(bits(outputs[0]));
   });
 
+  it('a product with a transposed factor is the same bits as with that factor the other way round', () => {
+    const random = makeRandom(11, 'transposed');
+    for (const level of binding.levels()) {
+      binding.setLevel(level);
+      for (let trial = 0; trial < 40; trial++) {
+        // Few rows and many columns, and the other way round.
+        const [few, many] = [between(random, 1, 20), between(random, 1, 160)];
+        const [m, n] = trial % 4 ? [few, many] : [many, few];
+        const k = between(random, 0, 150);
+        const [a, b] = [values(random, m * k), values(random, k * n)];
+        const turned = new Float32Array(n * k);
+        for (let i = 0; i < k; i++) for (let j = 0; j < n; j++) turned[j * k + i] = b[i * n + j];
+        const products = [b, turned].map((factor, i) => {
+          const product = new Float32Array(m * n).fill(NaN);
+          binding.matMul(m, n, k, a, false, factor, i === 1, null, null, false, product);
+          return product;
+        });
+        expect(products[1]).toEqual(products[0]);
+      }
+    }
+  });
+
   it('rounds half to even and clips', () => {
     const x = Float32Array.of(0, 10, 250, 5, 2, 3, 255, 0);
     const direction = Float32Array.of(-1, 0.5, 1, 0.1, 0.25, 0.25, 1e5, -1e5);
