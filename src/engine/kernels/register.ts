@@ -20,13 +20,24 @@ export function registerKernels(backendName: string, binding: Binding): void {
       kernelFunc: fast ? (call) => fast(call as unknown as Call) ?? slow(call) : slow,
     });
   }
-  for (const [kernelName, kernel] of Object.entries(ADDITIONS)) {
+  for (const [kernelName, kernel] of Object.entries({ ...ADDITIONS, BangFilled: filled })) {
     tf.registerKernel({
       kernelName,
       backendName,
-      kernelFunc: (call) => kernel(call as unknown as Call)!,
+      kernelFunc: (call) => kernel(call as unknown as Call),
     });
   }
+}
+
+/** For `filled` in `engine/ops/kernel.ts`. */
+function filled(call: Call): tf.TensorInfo {
+  const { attrs, backend } = call as unknown as {
+    attrs: { shape: number[]; fill: (values: Float32Array) => void };
+    backend: KernelBackend;
+  };
+  const { info, values } = backend.output(attrs.shape);
+  attrs.fill(values);
+  return info;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { tf } from '../../base/tf.js';
 import type { Dataset } from '../../data/dataset.js';
-import { fused } from './kernel.js';
+import { filled, fused } from './kernel.js';
 
 /** Float32 pixels [N,H,W,C], 0 to 255, and int32 labels [N]. */
 export interface Batch {
@@ -21,14 +21,14 @@ function pixelsOf(
   { images, height, width, channels }: Dataset,
   positions: ArrayLike<number>,
 ): tf.Tensor4D {
-  const shape: [number, number, number, number] = [positions.length, height, width, channels];
+  const shape = [positions.length, height, width, channels];
   const own = fused('BangImages', {}, { images, positions, shape });
   if (own) return own[0] as tf.Tensor4D;
   const size = height * width * channels;
-  const pixels = new Float32Array(positions.length * size);
-  for (let i = 0; i < positions.length; i++) {
-    const begin = positions[i] * size;
-    pixels.set(images.subarray(begin, begin + size), i * size);
-  }
-  return tf.tensor4d(pixels, shape);
+  return filled(shape, (pixels) => {
+    for (let i = 0; i < positions.length; i++) {
+      const begin = positions[i] * size;
+      pixels.set(images.subarray(begin, begin + size), i * size);
+    }
+  }) as tf.Tensor4D;
 }

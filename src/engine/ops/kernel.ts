@@ -39,3 +39,15 @@ export function run(
 ): tf.Tensor {
   return fused(name, inputs, attributes)![0];
 }
+
+/**
+ * A float32 tensor with values that JavaScript computes. Where kernels read memory that is reused, `fill` writes to that
+ * memory: a new array for each step of training costs more than to fill it.
+ */
+export function filled(shape: number[], fill: (values: Float32Array) => void): tf.Tensor {
+  const own = fused('BangFilled', {}, { shape, fill });
+  if (own) return own[0];
+  const values = new Float32Array(tf.util.sizeFromShape(shape));
+  fill(values);
+  return tf.tensor(values, shape);
+}
