@@ -5,7 +5,13 @@ import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
 import { printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
-import { atBudgetsGrids, NORM_TITLES, robustnessTable } from '../report/robustness.js';
+import {
+  atBudgetsGrids,
+  noiseGrids,
+  NOISE_TITLE,
+  NORM_TITLES,
+  robustnessTable,
+} from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
 import { hiddenByFgs } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
@@ -25,6 +31,9 @@ export function printEntries(unordered: readonly Entry[]): void {
     const [{ name, rows }] = entries;
     const sentence = maskingSentence(rows);
     if (sentence !== undefined) print(`${name}: ${sentence}`);
+  }
+  for (const grid of noiseGrids(entries)) {
+    print(`\n${NOISE_TITLE}\n${drawGrid(grid)}`);
   }
   for (const entry of entries) {
     const table = robustnessTable(entry);
@@ -57,11 +66,12 @@ export function beginning(
   before: readonly string[],
   folder: string,
   { description, threads }: Engine,
-  { evaluation: { attacks, images } }: Pick<Config, 'evaluation'>,
+  { evaluation: { attacks, images, noise } }: Pick<Config, 'evaluation'>,
 ): string {
   const made = attacks.length === 0 ? 'no attack' : attacks.join(', ');
   const on = images === 'all' ? 'all test images' : `${images} test images`;
-  const steps = [...before, `${made} on ${on}`].join('; ');
+  const noisy = noise ? [`noise of σ ${noise.sigma}`] : [];
+  const steps = [...before, `${[made, ...noisy].join(', ')} on ${on}`].join('; ');
   return `${name}: ${steps} → ${folder} (${description}, ${threads} ${threads === 1 ? 'thread' : 'threads'})`;
 }
 

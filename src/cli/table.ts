@@ -3,7 +3,7 @@ import type { CommandModule } from 'yargs';
 import { messageOf, UserError } from '../base/errors.js';
 import { findRuns, groupRuns, isRunFolder, refuseNothing, tablesOf } from '../store/collect.js';
 import { writeFileAtomic } from '../base/files.js';
-import { tableCsv } from '../store/csv.js';
+import { noiseRatesCsv, tableCsv } from '../store/csv.js';
 import { printable } from '../base/text.js';
 import { consoleReport, markdownReport } from '../report/tables.js';
 import { once } from './options.js';
@@ -52,9 +52,13 @@ export const tableCommand: CommandModule<object, TableArguments> = {
       process.stderr.write(`note: ${printable(note)}\n`);
     }
     if (place.folder === undefined) return;
+    const entries = parts.flatMap((part) => part.entries);
     const files = {
-      'table.csv': tableCsv(parts.flatMap(({ entries }) => entries)),
+      'table.csv': tableCsv(entries),
       'table.md': markdownReport(parts),
+      ...(entries.some(({ rows }) => rows.some(({ noise }) => noise)) && {
+        'noise.csv': noiseRatesCsv(entries),
+      }),
     };
     const written = Object.entries(files).map(([name, content]) => {
       const file = path.join(place.folder!, name);

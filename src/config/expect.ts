@@ -88,7 +88,7 @@ export function problemsOfExpect(root: unknown): Problem[] {
   for (const [name, band] of Object.entries(block)) {
     const found = scalarAt(name);
     if (!found || !isMapping(band)) continue;
-    const { attack, ofPass } = found.quantity;
+    const { attack, ofNoise, ofPass } = found.quantity;
     const path: KeyPath = ['expect', name];
     const wrong = (message: string, at: Problem['at'] = 'key') =>
       problems.push({ path, at, message });
@@ -112,6 +112,8 @@ export function problemsOfExpect(root: unknown): Problem[] {
       wrong(`${attack} is not among evaluation.attacks`);
     } else if (ofPass && valueAt(root, ['evaluation', 'pass']) === false) {
       wrong('evaluation.pass is false, so PASS is not measured');
+    } else if (ofNoise && valueAt(root, ['evaluation', 'noise']) === undefined) {
+      wrong('evaluation.noise is missing, so noise is not measured');
     }
   }
   return problems;

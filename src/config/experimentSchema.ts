@@ -13,6 +13,7 @@ import { SPLITS, TRAIN_ON } from '../data/split.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { expectSchema } from './expect.js';
 import {
+  copies,
   engine,
   integer,
   mapping,
@@ -261,6 +262,15 @@ const evaluationSchema = mapping({
   search: oneOf(SEARCHES)
     .optional()
     .describe('Line search: bisection as in the paper, or scan, which tries every step (slow).'),
+  noise: mapping({
+    sigma: positive().describe('The standard deviation of the noise, in grey levels.'),
+    copies: copies.default(100).describe('Noisy copies of each image.'),
+    seed: seed.default(1).describe('Seeds the noise; networks with one seed are given the same.'),
+  })
+    .optional()
+    .describe(
+      'Also counts how many copies of the correctly classified images with Gaussian noise, rounded and clipped, are misclassified; left out: none.',
+    ),
   logitScale: positive()
     .optional()
     .describe(

@@ -33,6 +33,9 @@ export const trueOrFalse = z.boolean({ error: 'true or false' });
 
 export const seed = integer(0, 2 ** 32 - 1);
 
+/** Noisy copies of an image. With more, counting would never end. */
+export const copies = integer(1, 1_000_000);
+
 const runNameInWords =
   "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit";
 

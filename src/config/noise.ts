@@ -5,7 +5,17 @@ import type { OfPair } from '../metrics/noise.js';
 import { NOISE_PAIRS, type NoisePair } from '../paper/published.js';
 import { configFile } from './builtIn.js';
 import { type Config, isBang, snapshotIterations } from './experiment.js';
-import { engine, integer, mapping, oneOf, positive, runName, seed, text } from './fields.js';
+import {
+  copies,
+  engine,
+  integer,
+  mapping,
+  oneOf,
+  positive,
+  runName,
+  seed,
+  text,
+} from './fields.js';
 import {
   complaintsOf,
   loadConfig,
@@ -22,8 +32,7 @@ import type { Tree } from './yamlTree.js';
 /** The model of each pair of networks in the paper. */
 const MODELS: Record<NoisePair, string> = { lenet: 'lenet', cifar10: 'cifar10-quick' };
 
-/** A study with more copies or values of σ would never finish. */
-const MAX_COPIES = 1_000_000;
+/** A study with more values of σ would never finish. */
 const MAX_SIGMAS = 1000;
 
 const sigmaList = `a list of 1 to ${MAX_SIGMAS} numbers above 0`;
@@ -68,12 +77,8 @@ export const noiseSchema = mapping({
       'The most test images of each class to use, of those that both networks classify correctly at every stage.',
     ),
   copies: mapping({
-    last: integer(1, MAX_COPIES)
-      .default(1000)
-      .describe('Distortions of each image and σ at the end of training.'),
-    before: integer(1, MAX_COPIES)
-      .default(100)
-      .describe('Distortions of each image and σ at the earlier stages.'),
+    last: copies.default(1000).describe('Distortions of each image and σ at the end of training.'),
+    before: copies.default(100).describe('Distortions of each image and σ at the earlier stages.'),
   })
     .prefault({})
     .describe('How many distortions.'),

@@ -11,6 +11,8 @@ import {
 } from '../attacks/attack.js';
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
+import { flipsUnderNoise, type NoiseSettings, type Trained } from '../attacks/flips.js';
+import { sumOf } from '../metrics/statistics.js';
 import { type Dataset, firstImages, imageAt, imagesAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
@@ -29,6 +31,8 @@ export interface EvaluationSettings extends Protocol, GivenEffort {
    * takes the usual ones.
    */
   budgets?: Budgets | undefined;
+  /** Noise to count misclassified copies under. */
+  noise?: NoiseSettings | undefined;
   /** Whether to measure PASS of the adversarial examples. */
   pass: boolean;
 }
@@ -85,7 +89,11 @@ export async function evaluate(
     attacks.set(name, outcome);
   }
   const protocol = { search: settings.search, channels: settings.channels };
-  const found = { images: data.count, labels: data.labels, predicted, blank, protocol, attacks };
+  const noise =
+    settings.noise &&
+    (await distorted({ network, weights }, data, positions, settings.noise, options));
+  const { labels } = data;
+  const found = { images: data.count, labels, predicted, blank, protocol, attacks, noise };
   const budgets =
     settings.budgets ?? (settings.attacks.includes(AUTO) ? usualBudgets(data.channels) : undefined);
   if (!budgets) return found;
@@ -101,6 +109,34 @@ export async function evaluate(
     options,
   );
   return { ...found, budgets, atBudgets };
+}
+
+/** Noisy copies of the correctly classified images. */
+async function distorted(
+  model: Trained,
+  data: Dataset,
+  positions: Uint32Array,
+  settings: NoiseSettings,
+  { progress, signal, store }: EvaluateOptions,
+): Promise<Evaluation['noise']> {
+  const title = `noise of σ ${settings.sigma}`;
+  let flips = store?.readNoise();
+  if (flips) {
+    progress.note(`${title}: done before`);
+    return { ...settings, flips };
+  }
+  const copies = settings.copies * positions.length;
+  const task = progress.start(title, copies, 'distortions');
+  const done = (count: number) => {
+    task.update(count);
+  };
+  const [found] = await flipsUnderNoise([model], data, positions, settings, { done, signal });
+  flips = new Int32Array(data.count).fill(-1);
+  for (const [i, position] of positions.entries()) flips[position] = found[i];
+  const rate = (100 * sumOf([...found])) / Math.max(1, copies);
+  task.finish(`${rate.toFixed(2)} % of ${copies} copies misclassified`);
+  store?.writeNoise(flips);
+  return { ...settings, flips };
 }
 
 /** Who has fooled an image with the smallest change so far, in one norm. */

@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import { type Network, type Weights } from '../model/network.js';
 import { disposeWeights, withScaledLogits } from '../model/parameters.js';
-import { budgetsCsv, maskingCsv, robustnessCsv, tableCsv } from '../store/csv.js';
+import { budgetsCsv, maskingCsv, noiseRatesCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
 import { type Row, summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
@@ -149,6 +149,7 @@ export function finish(folder: ResultFolder, result: Result): void {
   const entry = entryOf([result]);
   folder.write('table', tableCsv([entry]));
   if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
+  if (result.row.noise) folder.write('noise', noiseRatesCsv([entry]));
   if (result.row.atBudgets) folder.write('budgets', budgetsCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);

@@ -1,3 +1,4 @@
+import type { NoiseSettings } from '../attacks/flips.js';
 import type { AttackName, Budgets, Norm, Protocol, Taker } from '../attacks/attack.js';
 
 /** The results of one attack for each image; norms are NaN where it failed or was not tried. */
@@ -41,6 +42,8 @@ export interface Evaluation {
   blank: Uint8Array;
   protocol: Protocol;
   attacks: Map<AttackName, AttackOutcome>;
+  /** For each image how many noisy copies are misclassified; −1 if it is itself. Absent if not measured. */
+  noise?: NoiseSettings & { flips: Int32Array };
   /** The budgets that were asked for, ascending; absent if none were. */
   budgets?: Budgets;
   /** L∞ first, in each norm with ascending budgets; absent if accuracy within budgets was not asked for. */

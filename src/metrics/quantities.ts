@@ -19,6 +19,8 @@ export interface Quantity extends NumberStyle {
   attack?: AttackName;
   /** Whether PASS has to be measured for it. */
   ofPass: boolean;
+  /** Whether noise has to be measured for it. */
+  ofNoise?: boolean;
   /** Whether it is a mean over images, which has a standard deviation. */
   spreads: boolean;
   /** Null if there is nothing to measure, such as a rate over no images. */
@@ -90,6 +92,15 @@ export const QUANTITIES: readonly Quantity[] = [
     ofPass: false,
     spreads: false,
     of: ({ blank, correct }) => share(blank, correct),
+  },
+  {
+    name: 'noise_rate',
+    ...PERCENT,
+    better: 'less',
+    ofPass: false,
+    ofNoise: true,
+    spreads: false,
+    of: ({ noise }) => (typeof noise?.rate === 'number' ? { value: noise.rate } : null),
   },
   ...ATTACK_NAMES.flatMap((attack) =>
     Object.entries(OF_ATTACK)

@@ -5,9 +5,10 @@ import {
   type Taker,
   TAKERS,
 } from '../attacks/attack.js';
+import type { NoiseSettings } from '../attacks/flips.js';
 import type { BudgetOutcome, Evaluation } from './evaluation.js';
 import type { DataName } from '../data/sources.js';
-import { type Spread, spreadOf } from './statistics.js';
+import { meanOf, sampleVariance, type Spread, spreadOf, sumOf } from './statistics.js';
 import { maskingStudy, type MaskingStudy } from './masking.js';
 import { BUDGETS, type Robustness, robustnessOf, tellsRobustness } from './robustness.js';
 
@@ -43,6 +44,17 @@ export interface AtBudget {
   seconds: number;
 }
 
+/** How many noisy copies of the correctly classified images are misclassified. */
+export interface NoiseRate extends NoiseSettings {
+  /** Number of images: those classified correctly. */
+  images: number;
+  flips: number;
+  /** In percent of all copies; null without images. */
+  rate: number | null;
+  /** Standard error in percentage points for other images and other noise; null with fewer than two images. */
+  overImages: number | null;
+}
+
 /** The numbers of one network, as in Tables 1 and 2. */
 export interface Row {
   images: number;
@@ -53,6 +65,8 @@ export interface Row {
   blank: number;
   protocol: Protocol;
   attacks: Partial<Record<AttackName, AttackSummary>>;
+  /** Only if noise was asked for. */
+  noise?: NoiseRate;
   /** Only if accuracy within budgets was asked for; L∞ first, in each norm with ascending budgets. */
   atBudgets?: AtBudget[];
   /** Only if a stronger attack was run or budgets were given; `masking` only with a stronger attack and FGS. */
@@ -86,6 +100,7 @@ export function summarise(evaluation: Evaluation, data: DataName): Row {
   }
   const accuracy = (100 * correct) / images;
   const row: Row = { images, accuracy, correct, blank: blanks, protocol, attacks };
+  if (evaluation.noise) row.noise = noiseRate(evaluation.noise);
   if (evaluation.atBudgets) {
     row.atBudgets = evaluation.atBudgets.map((outcome) => atBudget(outcome, images, correct));
   }
@@ -95,6 +110,19 @@ export function summarise(evaluation: Evaluation, data: DataName): Row {
   }
   const masking = tellsRobustness(evaluation) ? maskingStudy(evaluation) : undefined;
   return masking ? { ...row, masking } : row;
+}
+
+function noiseRate({ flips, ...settings }: NonNullable<Evaluation['noise']>): NoiseRate {
+  const tried = [...flips].filter((count) => count >= 0);
+  const shares = tried.map((count) => (100 * count) / settings.copies);
+  const variance = sampleVariance(shares);
+  return {
+    ...settings,
+    images: tried.length,
+    flips: sumOf(tried),
+    rate: tried.length === 0 ? null : meanOf(shares),
+    overImages: variance === null ? null : Math.sqrt(variance / tried.length),
+  };
 }
 
 function atBudget(

@@ -193,6 +193,42 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   });
 }
 
+/** What `noiseGrids` are of. */
+export const NOISE_TITLE =
+  'Gaussian noise on correctly classified images: copies that are misclassified';
+
+/** How many noisy copies are misclassified, means over seeds: a table, or none if nothing was measured. */
+export function noiseGrids(entries: readonly Entry[]): Grid[] {
+  const known = entries.flatMap(({ name, labels, rows }) => {
+    const of = rows.flatMap(({ noise }) => noise ?? []);
+    const title = [name, ...labels, ...seedsText(of)].join('\n');
+    return of.length > 0 ? [{ title, of }] : [];
+  });
+  if (known.length === 0) return [];
+  const grid: Grid = {
+    columns: [
+      { title: ['network'], align: 'left' },
+      { title: ['σ'] },
+      { title: ['copies', 'of an image'] },
+      { title: ['misclassified', '%'] },
+      { title: ['standard error', 'over images'] },
+    ],
+    rows: known.map(({ title, of }) => {
+      const [{ sigma, copies }] = of;
+      const rates = of.flatMap(({ rate }) => rate ?? []);
+      const errors = of.flatMap(({ overImages }) => overImages ?? []);
+      return [
+        { text: title },
+        numberCell(sigma, Number.isInteger(sigma) ? 0 : 1),
+        countCell(copies),
+        rates.length === 0 ? NOTHING : numberCell(meanOf(rates), 2),
+        errors.length === 0 ? NOTHING : numberCell(meanOf(errors), 2),
+      ];
+    }),
+  };
+  return [grid];
+}
+
 /** The mean over seeds; ∞ if any seed has ∞, nothing if one has not measured it. */
 function medianCell(each: readonly Robust[]): GridCell {
   if (each.some(({ medianLinf }) => medianLinf === undefined)) return NOTHING;

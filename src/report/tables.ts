@@ -3,7 +3,7 @@ import { legendOf, protocolSentences } from './lines.js';
 import { drawGrid, type Grid } from './grid.js';
 import { escaped, markdownGrid, markdownTable } from './markdown.js';
 import { maskingInBrief } from './masking.js';
-import { l2Comparisons, robustnessComparisons } from './robustness.js';
+import { l2Comparisons, noiseGrids, NOISE_TITLE, robustnessComparisons } from './robustness.js';
 import { consoleTable } from './consoleTable.js';
 import type { TablePart } from '../store/collect.js';
 
@@ -45,6 +45,7 @@ export function comparisons(parts: readonly TablePart[]): { title: string; grid:
       title: `${title}: accuracy in percent that attacks leave, by L2 in grey levels`,
       grid,
     })),
+    ...noiseGrids(entries).map((grid) => ({ title: `${title}: ${NOISE_TITLE}`, grid })),
   ]);
 }
 

@@ -159,6 +159,26 @@ export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingSt
   return stringify(lines, { header: true });
 }
 
+/** `noise.csv`: a line for each network whose noisy copies were counted. */
+export function noiseRatesCsv(entries: readonly Entry[]): string {
+  const lines = entries.flatMap((entry) =>
+    entry.rows.flatMap(({ noise }, i) => {
+      if (!noise) return [];
+      const { sigma, copies, images, flips, rate, overImages } = noise;
+      return {
+        ...columnsOf(entry, i),
+        sigma,
+        copies,
+        attempted: images,
+        flips,
+        rate: rounded(rate),
+        standard_error: rounded(overImages),
+      };
+    }),
+  );
+  return stringify(lines, { header: true });
+}
+
 /**
  * `budgets.csv`: for each network, norm and budget a line for each attack that fooled images, which counts those that
  * it is the first to fool, and one for those that are left.

@@ -8,6 +8,9 @@ export interface OutcomeStore {
   write(attack: AttackName, outcome: AttackOutcome): void;
   readBudget(norm: Norm, budget: number): BudgetOutcome | undefined;
   writeBudget(outcome: BudgetOutcome): void;
+  /** The flips, of all images or of none. */
+  readNoise(): Int32Array | undefined;
+  writeNoise(flips: Int32Array): void;
 }
 
 /** A store of finished attacks in the parts of a result. */
@@ -36,6 +39,13 @@ export function outcomesIn(parts: Parts): OutcomeStore {
         seconds,
       };
       parts.write(partOf(outcome), stored);
+    },
+    readNoise() {
+      const stored = parts.read('noise') as number[] | undefined;
+      return stored && Int32Array.from(stored);
+    },
+    writeNoise(flips) {
+      parts.write('noise', [...flips]);
     },
   };
 }

@@ -57,12 +57,15 @@ export function perImageCsv(evaluation: Evaluation): string {
   const made = STRONGER_COLUMNS.filter(({ attack, array }) => attacks.get(attack)?.[array]);
   const columns = [...LINE_COLUMNS, ...made];
   const within = evaluation.atBudgets ?? [];
+  const { noise } = evaluation;
   const lines = Array.from({ length: images }, (_, i) => [
     ...[i, labels[i], predicted[i], blank[i]],
     ...columns.map((column) => fieldOf(column, evaluation, i)),
+    ...(noise ? [noise.flips[i] < 0 ? '' : noise.flips[i]] : []),
     ...within.map(({ by }) => by[i] ?? ''),
   ]);
   const headings = [...IMAGE_HEADINGS, ...columns.map(({ heading }) => heading)];
+  if (noise) headings.push('noise_flips');
   return stringify([[...headings, ...within.map(budgetHeading)], ...lines]);
 }
 

@@ -108,6 +108,15 @@ const masking = z.object({
   ),
   conclusion: z.string(),
 });
+const noise = z.object({
+  sigma: z.number().min(0),
+  copies: count.min(1),
+  seed: count,
+  images: count,
+  flips: count,
+  rate: percent.nullable(),
+  overImages: percent.nullable(),
+});
 const seconds = z.number().min(0).max(1e12);
 
 const perLayer = z.union([z.number(), z.record(z.string(), z.number())]);
@@ -141,6 +150,7 @@ const resultSchema = z.object({
     // Attacks of later versions are passed over.
     attacks: z.object(Object.fromEntries(ATTACK_NAMES.map((name) => [name, attack]))),
     robustness: robustness.optional(),
+    noise: noise.optional(),
     atBudgets: atBudgets.optional(),
     masking: masking.optional(),
   }),

@@ -22,6 +22,7 @@ export const FILES = {
   robustness: 'robustness.csv',
   masking: 'masking.csv',
   budgets: 'budgets.csv',
+  noise: 'noise.csv',
   /** A folder with adversarial images, if they are asked for. */
   images: 'images',
   /** A few adversarial examples, to look at without the weights. */

@@ -106,6 +106,48 @@ describe("bang eval on the authors' weights", () => {
     );
   });
 
+  it('counts noisy copies that are misclassified, with any number of threads, as in a study', async () => {
+    const settings = evaluation('images=60', 'attacks=[fgs]', 'noise={sigma: 100, copies: 30}');
+    const args = ['eval', AUTHORS, '--row', 'R0', ...settings, '--out'];
+    const { stdout } = await bangInsideOk([...args, 'noisy', '--threads', '1'], {
+      cwd: space.folder,
+    });
+    await bangInsideOk([...args, 'again', '--threads', '2'], { cwd: space.folder });
+    const { row, data } = result('noisy');
+    expect(result('again').row.noise).toEqual(row.noise);
+
+    const lines = readCsv(space.file('noisy', 'per-image.csv'));
+    const right = lines.filter(({ label, predicted }) => label === predicted);
+    expect(lines.every((line) => right.includes(line) === (line.noise_flips !== ''))).toBe(true);
+    const flips = right.map((line) => Number(line.noise_flips));
+    const rate = (100 * flips.reduce((sum, count) => sum + count, 0)) / (30 * flips.length);
+    expect(row.noise).toMatchObject({ sigma: 100, copies: 30, seed: 1, images: right.length });
+    expect(row.noise!.rate).toBeCloseTo(rate, 10);
+    // Of all images it is 26 %.
+    expect(rate).toBeGreaterThan(15);
+    expect(rate).toBeLessThan(40);
+    expect(readCsv(space.file('noisy', 'noise.csv'))).toMatchObject([
+      {
+        sigma: '100',
+        copies: '30',
+        attempted: String(right.length),
+        rate: String(Number(rate.toFixed(4))),
+      },
+    ]);
+    expect(stdout).toContain(` ${rate.toFixed(2)} │`);
+
+    // The first copy of an image is the first of 30.
+    const fewer = evaluation('images=60', 'attacks=[]', 'noise={sigma: 100, copies: 1}');
+    await bangInsideOk(['eval', AUTHORS, ...fewer, '--out', 'one-copy'], { cwd: space.folder });
+    const first = readCsv(space.file('one-copy', 'per-image.csv'));
+    lines.forEach(({ noise_flips: all }, i) => {
+      const { noise_flips: one } = first[i];
+      if (one === '1') expect(Number(all)).toBeGreaterThan(0);
+      if (all === '30') expect(one).toBe('1');
+    });
+    expect(data.name).toBe('mnist');
+  });
+
   it('agrees by the exhaustive search, too', async () => {
     const settings = evaluation('images=100', 'pass=false', 'attacks=[fgs,hc1]', 'search=scan');
     await bangInsideOk(['eval', AUTHORS, '--out', 'scan', ...settings], { cwd: space.folder });
