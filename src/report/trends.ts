@@ -13,24 +13,24 @@ export function trendGrid({ keys, trends }: Trends): Grid {
     columns: [
       { title: ['quantity'], align: 'left' },
       { title: ['reference'] },
-      { title: ['points', 'above'] },
       { title: ['mean of', 'points'] },
-      ...keys.map(({ least, greatest }, v) => ({ title: [short[v], `${least} → ${greatest}`] })),
       { title: ['explained', '%'] },
       { title: ['scatter'] },
+      ...keys.map(({ least, greatest }, v) => ({ title: [short[v], `${least} → ${greatest}`] })),
+      { title: ['points', 'above'] },
     ],
     rows: trends.map(({ quantity, points, mean, reference, rise, explained, scatter }) => {
       const digits = digitsOf.get(quantity)!;
       return [
         { text: titleOf.get(quantity)! },
         reference === undefined ? NOTHING : numberCell(reference.value, digits),
+        numberCell(mean, digits),
+        explained === undefined ? NOTHING : numberCell(100 * explained, 0),
+        numberCell(scatter, digits),
+        ...rise.map((by) => ({ ...numberCell(by, digits), text: signed(by, digits) })),
         reference === undefined
           ? NOTHING
           : { text: `${reference.above} of ${points}`, value: reference.above },
-        numberCell(mean, digits),
-        ...rise.map((by) => ({ ...numberCell(by, digits), text: signed(by, digits) })),
-        explained === undefined ? NOTHING : numberCell(100 * explained, 0),
-        numberCell(scatter, digits),
       ];
     }),
   };

@@ -41,21 +41,12 @@ export function sweepSection(
         >
       </p>`,
       plotFigures(name, plots),
-      trends &&
-        folded(
-          `${id}-trends`,
-          html`<b>Trends</b>, and how much is scatter`,
-          gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
-        ),
-      front.length > 0 &&
-        folded(
-          `${id}-front`,
-          html`<b>Pareto front</b>, ${front.length} points`,
-          html`<p>
-            Of accuracy and the mean L∞ that unmasked FGS needs, the most accurate first.
-          </p>`,
-          list(front.map(prose)),
-        ),
+      trends && gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
+      front.length > 0 && [
+        html`<h3>Pareto front</h3>
+          <p>Of accuracy and the mean L∞ that unmasked FGS needs, the most accurate first.</p>`,
+        list(front.map(prose)),
+      ],
       failed.length > 0 && [
         html`<h3>Failed</h3>`,
         list(failed.map(({ id: cell, error }) => html`<b>${cell}</b>: ${printable(error ?? '')}`)),
