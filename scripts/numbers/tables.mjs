@@ -122,6 +122,7 @@ const LENET = [
   ['B3 BANG', 'lenet-b3'],
   ['B4 BANG', 'lenet-b4'],
   ['B5 BANG', 'lenet-b5'],
+  ['FGS images, as long', 'lenet-fgs-time'],
 ];
 
 /** The planes over a grid. */
@@ -212,6 +213,7 @@ export const TABLES = {
       [
         ['LeNet R0, regular (3 seeds)', 'lenet-r0'],
         ['LeNet B1, BANG (3 seeds)', 'lenet-b1'],
+        ['LeNet, FGS images, as long as BANG', 'lenet-fgs-time'],
       ],
       [
         ['clean', 'clean'],

@@ -350,7 +350,7 @@ describe('the page of the committed results', () => {
           ['fgs', 'fgs-unmasked', 'worst'].map((attack) => [Number(of(attack).robust_accuracy)]),
         );
       }
-      expect(charted).toHaveLength(8);
+      expect(charted).toHaveLength(9);
       const down = await page.$$eval('#verdict a', (all) => all.map(({ hash }) => hash));
       expect(down.length).toBeGreaterThan(4);
       for (const hash of down) expect(await page.$(hash), hash).not.toBeNull();
