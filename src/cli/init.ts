@@ -194,6 +194,8 @@ evaluation:                # optional, as is each of its keys
   # channels: kept         # left out: as the protocol has it; reversed (paper) or kept (corrected): the
   #                        # colour channels of the direction of fgs and hc1
   # logitScale: 6.5        # multiplies the last layer's weights before anything is measured: above 0; left out: 1
+  # noise: {sigma: 100, copies: 100}  # counts the noisy copies of each image that are misclassified: σ above 0, in
+  #                        # grey levels, copies 1 to 1000000; left out: none
   pass: true               # whether to compute PASS, the perceptual similarity: true or false
 
 # The paper's row to compare with: table 1, row R0, R1 or B0 to B5. Optional.
@@ -206,6 +208,7 @@ published: {table: 1, row: B1}
 #   fgs_rate: {max: 5}              # of any attack: fgs, fgs_unmasked, hc1, pgd, apgd,
 #                                   # deepfool_l2, deepfool_linf, square
 #   blank_rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
+#   noise_rate: {max: 10}           # percent of the noisy copies, if evaluation.noise asks for them
 #   hc1_linf_mean: {deviations: 5, margin: 2}   # around the baseline's mean: 5 of its standard
 #                                   # deviations over seeds, or 2, whichever is wider
 #   hc1_linf_std: {margin: 5}       # the deviation over images

@@ -265,7 +265,6 @@ const evaluationSchema = mapping({
   noise: mapping({
     sigma: positive().describe('The standard deviation of the noise, in grey levels.'),
     copies: copies.default(100).describe('Noisy copies of each image.'),
-    seed: seed.default(1).describe('Seeds the noise; networks with one seed are given the same.'),
   })
     .optional()
     .describe(

@@ -32,7 +32,7 @@ export interface EvaluationSettings extends Protocol, GivenEffort {
    */
   budgets?: Budgets | undefined;
   /** Noise to count misclassified copies under. */
-  noise?: NoiseSettings | undefined;
+  noise?: Omit<NoiseSettings, 'seed'> | undefined;
   /** Whether to measure PASS of the adversarial examples. */
   pass: boolean;
 }
@@ -116,9 +116,11 @@ async function distorted(
   model: Trained,
   data: Dataset,
   positions: Uint32Array,
-  settings: NoiseSettings,
+  noise: NonNullable<EvaluationSettings['noise']>,
   { progress, signal, store }: EvaluateOptions,
 ): Promise<Evaluation['noise']> {
+  // Networks that are compared are given the same noise.
+  const settings = { ...noise, seed: 1 };
   const title = `noise of σ ${settings.sigma}`;
   let flips = store?.readNoise();
   if (flips) {

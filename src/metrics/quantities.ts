@@ -93,15 +93,6 @@ export const QUANTITIES: readonly Quantity[] = [
     spreads: false,
     of: ({ blank, correct }) => share(blank, correct),
   },
-  {
-    name: 'noise_rate',
-    ...PERCENT,
-    better: 'less',
-    ofPass: false,
-    ofNoise: true,
-    spreads: false,
-    of: ({ noise }) => (typeof noise?.rate === 'number' ? { value: noise.rate } : null),
-  },
   ...ATTACK_NAMES.flatMap((attack) =>
     Object.entries(OF_ATTACK)
       // PASS is measured only for the paper's attacks.
@@ -116,6 +107,15 @@ export const QUANTITIES: readonly Quantity[] = [
         },
       })),
   ),
+  {
+    name: 'noise_rate',
+    ...PERCENT,
+    better: 'less',
+    ofPass: false,
+    ofNoise: true,
+    spreads: false,
+    of: ({ noise }) => (typeof noise?.rate === 'number' ? { value: noise.rate } : null),
+  },
 ];
 
 /** Earlier versions wrote 0 as the deviation of a single value. */
@@ -209,10 +209,11 @@ export function scalar(name: string): Scalar {
  * `fgsUnmasked.linfMean`, to the present ones.
  */
 export const OLD_NAMES: ReadonlyMap<string, string> = new Map(
-  SCALARS.filter(({ name }) => name !== 'accuracy').map(({ name, quantity: { attack } }) => {
+  SCALARS.flatMap(({ name, quantity: { attack } }) => {
+    if (attack === undefined && name !== 'blank_rate') return [];
     const prefix = attack?.replaceAll('-', '_') ?? 'blank';
     const end = name.slice(prefix.length + 1);
-    return [`${camelCase(prefix)}.${camelCase(end)}`, name];
+    return [[`${camelCase(prefix)}.${camelCase(end)}`, name]];
   }),
 );
 
