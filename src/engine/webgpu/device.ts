@@ -78,6 +78,8 @@ const SUBMIT_AFTER = 64;
 /** Requests for memory after which a buffer that nobody asked for again is given back. */
 const IDLE = 8192;
 const MOST_GROUPS = 8192;
+/** Milliseconds after which a process that ends does not wait for the device any more. */
+const DRAINED_AFTER = 2000;
 /** Data sets that are kept: those to train on, to validate on and to test on, and one more. */
 const MOST_RESIDENT = 4;
 
@@ -143,11 +145,14 @@ export class Device {
       return started.problem;
     }
     worker.unref();
-    return new Device(started.adapter, worker, start);
+    const device = new Device(started.adapter, worker, start);
+    process.once('exit', device.#atExit);
+    return device;
   }
 
   /** Gives the GPU back. Whoever computes on it afterwards is told that it is gone. */
   close(): void {
+    process.off('exit', this.#atExit);
     this.worker.postMessage('close');
   }
 
@@ -402,6 +407,16 @@ export class Device {
       Atomics.wait(control, 0, done, 100);
     }
   }
+
+  /** Waits for what is under way, but not for long: the binding would print a line for each read that is open. */
+  readonly #atExit = (): void => {
+    const { control } = this.start;
+    const begun = performance.now();
+    while (Atomics.load(control, 0) < this.#reads && Atomics.load(control, 1) === 0) {
+      if (performance.now() - begun > DRAINED_AFTER) return;
+      Atomics.wait(control, 0, Atomics.load(control, 0), 20);
+    }
+  };
 
   /** @throws ExperimentError if the device has failed */
   #refuseFailed(): void {

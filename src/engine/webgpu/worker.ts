@@ -34,6 +34,9 @@ const text = (error: unknown): string => (error instanceof Error ? error.message
 /** Through which GPUs are found on Linux. */
 const LOADER = 'libvulkan.so.1';
 
+/** Milliseconds for which a device that has failed is waited for. */
+const PATIENCE = 1000;
+
 const SCOPES = ['validation', 'out-of-memory', 'internal'] as const;
 
 /** Everything that must not be collected: the binding crashes if it is. */
@@ -185,21 +188,46 @@ function serve(device: GPUDevice): void {
   const staging = new Map<number, GPUBuffer[]>();
   /** The reads before are done when this is. */
   let reads = Promise.resolve();
+  /** What the device still has to answer. */
+  const pending = new Set<Promise<unknown>>();
+  /** Why the device is gone. */
+  let gone: string | undefined;
 
   void device.lost.then(({ message, reason }) => {
-    fail(
+    gone =
       reason === 'destroyed'
         ? 'the GPU was closed'
-        : `the GPU was lost (${message.trim() || reason})`,
-    );
+        : `the GPU was lost (${message.trim() || reason})`;
+    failLater(gone);
   });
+
+  /** An answer of the device, which is waited for before the device counts as failed. */
+  function answered<T>(promise: Promise<T>): Promise<T> {
+    const settled: Promise<void> = promise.then(
+      () => void pending.delete(settled),
+      () => void pending.delete(settled),
+    );
+    pending.add(settled);
+    return promise;
+  }
+
+  /**
+   * Fails once the device has answered everything: the program ends then, and the binding would print a line for each
+   * promise that is open.
+   */
+  function failLater(reason: string): void {
+    const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+    void Promise.race([Promise.all(pending), patience]).then(() => {
+      fail(gone ?? reason);
+    });
+  }
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault();
     refuse(event.error);
   });
 
   function refuse(error: GPUError): void {
-    fail(
+    failLater(
       error instanceof GPUOutOfMemoryError
         ? 'the memory of the GPU is not enough'
         : `the GPU refuses the work (${error.message.trim().replaceAll(/\s+/g, ' ')})`,
@@ -208,7 +236,7 @@ function serve(device: GPUDevice): void {
 
   /** What was wrong in the work since `pushErrorScope`; reads wait for it. */
   async function check(before: Promise<void>): Promise<void> {
-    const errors = SCOPES.map(() => device.popErrorScope());
+    const errors = SCOPES.map(() => answered(device.popErrorScope()));
     await before;
     for (const error of await Promise.all(errors)) if (error) refuse(error);
   }
@@ -249,7 +277,7 @@ function serve(device: GPUDevice): void {
     read: number,
   ): Promise<void> {
     const before = reads;
-    const mapped = from.mapAsync(GPUMapMode.READ);
+    const mapped = answered(from.mapAsync(GPUMapMode.READ));
     await before;
     await mapped;
     new Uint8Array(target).set(new Uint8Array(from.getMappedRange(0, bytes)));
@@ -348,7 +376,7 @@ function serve(device: GPUDevice): void {
     for (const each of found) {
       reads = each();
       reads.catch((error: unknown) => {
-        fail(`what the GPU has computed cannot be read (${text(error)})`);
+        failLater(`what the GPU has computed cannot be read (${text(error)})`);
       });
     }
   }
@@ -362,7 +390,7 @@ function serve(device: GPUDevice): void {
         });
       } else work(message);
     } catch (error) {
-      fail(`the GPU cannot be used any more (${text(error)})`);
+      failLater(`the GPU cannot be used any more (${text(error)})`);
     }
   });
 }
