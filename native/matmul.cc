@@ -22,7 +22,7 @@ void transpose(int R, int C, const float* from, float* to) {
   }, 4.0 * R * C);
 }
 
-/// The same for an `a` whose rows lie one after the other. `narrow` as in Panel.
+/// c[M,N] = a op(b) + bias, with the rows of `a` one after the other. `narrow` as in Panel.
 void multiplyRows(int M, int N, int K, const float* a, const float* b, bool transposeB,
                   const float* scale, const float* bias, bool relu, bool narrow, float* c) {
   const int width = panelWidth(N), panels = ceilDiv(N, width);

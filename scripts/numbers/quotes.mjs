@@ -35,16 +35,13 @@ async function quantityOf(source) {
 }
 
 async function ofGrid(name, column, what) {
-  const { trends } = await gridOf(name);
+  const { trends, valuesOf } = await gridOf(name);
   const trend = trends.find(({ quantity }) => [`${quantity}_mean`, quantity].includes(column));
-  const values = csv('grids', name, 'sweep.csv')
-    .filter(({ reference }) => reference !== '1')
-    .map((line) => Number(line[column]));
   switch (what) {
     case 'least':
-      return Math.min(...values);
+      return Math.min(...valuesOf(column));
     case 'greatest':
-      return Math.max(...values);
+      return Math.max(...valuesOf(column));
     case 'mean':
       return trend.mean;
     case 'reference':

@@ -1,5 +1,5 @@
 // What is read from results/.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'csv-parse/sync';
@@ -102,17 +102,15 @@ export function sigmasOf(study) {
   return [...new Set(csv('noise', study, 'noise.csv').map(({ sigma }) => Number(sigma)))];
 }
 
-/** The planes over a sweep, and the values of its points. */
+/** The planes over a sweep, and the values of a column of sweep.csv at its points. */
 export async function gridOf(name) {
   const out = path.join(results, 'grids', name);
   const plan = await planIn(out);
   return {
     ...trendsOf(plan.keys, cellsOf(plan, statesIn(plan, sweepFolder(out, plan)))),
-    points: csv('grids', name, 'sweep.csv').filter(({ reference }) => reference !== '1'),
+    valuesOf: (column) =>
+      csv('grids', name, 'sweep.csv')
+        .filter(({ reference }) => reference !== '1')
+        .map((line) => numberIn(line, column)),
   };
-}
-
-/** Whether results/ has this. */
-export function has(...name) {
-  return existsSync(path.join(results, ...name));
 }

@@ -127,14 +127,12 @@ const LENET = [
 
 /** The planes over a grid. */
 async function grid(name, quantities) {
-  const { keys, trends } = await gridOf(name);
+  const { keys, trends, valuesOf } = await gridOf(name);
   const rows = quantities.map(([title, quantity, column, digits]) => {
     const { reference, mean, rise, explained, scatter } = trends.find(
       (trend) => trend.quantity === quantity,
     );
-    const values = csv('grids', name, 'sweep.csv')
-      .filter((line) => line.reference !== '1')
-      .map((line) => Number(line[column]));
+    const values = valuesOf(column);
     const range = [Math.min(...values), Math.max(...values)].map((value) => value.toFixed(digits));
     return [
       title,

@@ -14,7 +14,7 @@ export function consoleReport(parts: readonly TablePart[], width = Infinity): st
     ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
     [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
     ...hiddenByFgs(entries).map((lines) => lines.join('\n')),
-    ...comparisons(parts).map(({ title, grid }) => `${title}\n${drawGrid(grid)}`),
+    ...allComparisons(parts).map(({ title, grid }) => `${title}\n${drawGrid(grid)}`),
   ].join('\n\n');
 }
 
@@ -27,15 +27,32 @@ export function markdownReport(parts: readonly TablePart[]): string {
     list([...legendOf(entries), ...protocolSentences(entries)]),
     ...hiddenByFgs(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
   ];
-  const compared = comparisons(parts).flatMap(({ title, grid }) => [
+  const compared = allComparisons(parts).flatMap(({ title, grid }) => [
     `# ${escaped(title)}`,
     markdownGrid(grid),
   ]);
   return `${[...blocks, ...compared].join('\n\n')}\n`;
 }
 
+/** A table with its title. */
+export interface Comparison {
+  title: string;
+  grid: Grid;
+}
+
+function allComparisons(parts: readonly TablePart[]): Comparison[] {
+  return [...comparisons(parts), ...noiseComparisons(parts)];
+}
+
+/** The networks of each table under noise, if it was measured. */
+export function noiseComparisons(parts: readonly TablePart[]): Comparison[] {
+  return parts.flatMap(({ title, entries }) =>
+    noiseGrids(entries).map((grid) => ({ title: `${title}: ${NOISE_TITLE}`, grid })),
+  );
+}
+
 /** The networks of each table under the worst of all attacks, if stronger ones were made. */
-export function comparisons(parts: readonly TablePart[]): { title: string; grid: Grid }[] {
+export function comparisons(parts: readonly TablePart[]): Comparison[] {
   return parts.flatMap(({ title, entries }) => [
     ...robustnessComparisons(entries).map((grid) => ({
       title: `${title}: accuracy in percent that attacks leave, by L∞ in grey levels`,
@@ -45,7 +62,6 @@ export function comparisons(parts: readonly TablePart[]): { title: string; grid:
       title: `${title}: accuracy in percent that attacks leave, by L2 in grey levels`,
       grid,
     })),
-    ...noiseGrids(entries).map((grid) => ({ title: `${title}: ${NOISE_TITLE}`, grid })),
   ]);
 }
 

@@ -1,7 +1,7 @@
 import type { TablePart } from '../../store/collect.js';
 import { blankSentence, maskingGrid } from '../masking.js';
 import { atBudgetsGrids, NORM_TITLES, robustnessGrid } from '../robustness.js';
-import { comparisons } from '../tables.js';
+import { comparisons, noiseComparisons } from '../tables.js';
 import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
 import { prose } from './prose.js';
@@ -15,7 +15,12 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
       const within = atBudgetsGrids(entry);
       return grid || within.length > 0 ? [{ entry, grid, within }] : [];
     });
-  if (known.length === 0) return undefined;
+  const noise = noiseComparisons(parts).map(({ title, grid }, i) =>
+    gridTable(`noise-rates-${i}`, html`${prose(title)}.`, grid),
+  );
+  if (known.length === 0) {
+    return noise.length === 0 ? undefined : { id: 'robustness', title: 'Noise', body: noise };
+  }
   const each = known.map(({ entry, grid, within }, i) => {
     const title = [entry.name, ...entry.labels].join(', ');
     const masking = entry.rows.flatMap((row, n) => {
@@ -66,6 +71,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     known.length === 1
       ? each
       : folded('robustness', html`<b>Each network</b>: all attacks, and masking`, each),
+    noise,
   ];
   return { id: 'robustness', title: 'Robust accuracy and masking', body };
 }
