@@ -26,17 +26,17 @@ export interface ApgdRun {
   loss: Loss;
   steps: number;
   /**
-   * For a targeted loss, the ranks of the classes to lead to: their places among the classes other than the
-   * label, by the logits at the image itself; 0 leads. Each image climbs towards all of them, and most of
-   * these climbs are given up on the way.
+   * For a targeted loss, the ranks of the classes to lead to, one for each climb of an image: their places among the
+   * classes other than the label, by the logits at the image itself; 0 leads. Most of these climbs are given up on
+   * the way.
    */
   ranks?: readonly number[];
   /**
-   * The generator for a random start of each climb: in L∞ drawn uniformly from the budget's box, in L2 from the
-   * budget's sphere. Without it, the run starts from what a larger budget has found, brought within this one, or
-   * from the image itself.
+   * The generator for a random start of each climb of an image: in L∞ drawn uniformly from the budget's box, in L2
+   * from the budget's sphere. Without it, the run starts from what a larger budget has found, brought within this
+   * one, or from the image itself.
    */
-  random?: (image: number, budget: number, rank: number) => Generator;
+  random?: (image: number, budget: number, climb: number) => Generator;
 }
 
 type Generator = Pick<Random, 'uniform' | 'gaussian'>;
@@ -49,8 +49,10 @@ type Generator = Pick<Random, 'uniform' | 'gaussian'>;
  * The first run uses the log-odds of the wrong classes. The cross entropy is log(1 + e^log-odds): it rises
  * and falls with them and its gradient has the same signs, so the path is that of the cross entropy, but
  * nothing can underflow. Images that it leaves are attacked again, from random points: with the
- * difference-of-logits ratio towards each of nine other classes, and with the log-odds. Only the climbs that are the
- * furthest after 22 and 41 % of the steps are carried on (`RACE`), as others hardly ever overtake them.
+ * difference-of-logits ratio towards each of nine other classes, and with the log-odds. Whether an image that is left
+ * then falls depends on the starting point more than on the class, and it falls to one of the leading classes; so
+ * each further restart leads to the first three, from three points each. Only the climbs that are the furthest after
+ * 41 and 57 % of the steps are carried on (`RACE`), as others hardly ever overtake them.
  *
  * An iterate that fools is rounded and tried again, as is the best point of each run, and the first rounded one
  * that fools ends the attack on an image. The smallest integer ε is found by bisection with the first run only.
@@ -62,7 +64,7 @@ export const apgd: BudgetAttack = {
   title: 'APGD',
   published: false,
   // Half of about nine trials fail and take all steps; then each run fails once.
-  passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + 4 * restarts),
+  passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + STEPS_OF_RESTART * restarts),
   attempts(classifier, originals, effort, signal) {
     const [first, ...others] = apgdRuns(classifier, originals, effort.apgd);
     const by =
@@ -75,6 +77,8 @@ export const apgd: BudgetAttack = {
 
 /** At most as many classes are led to, as in AutoAttack. */
 const MOST_TARGETS = 9;
+/** To these classes, one for each climb, a restart leads after the first one. */
+const LEADING = [0, 0, 0, 1, 1, 1, 2, 2, 2];
 
 /** The runs of Auto-PGD, in the order in which they attack what the ones before left. */
 export function apgdRuns(
@@ -82,7 +86,8 @@ export function apgdRuns(
   { positions }: Originals,
   { steps, restarts }: Effort['apgd'],
 ): ApgdRun[] {
-  const ranks = Array.from({ length: Math.min(MOST_TARGETS, classes - 1) }, (_, rank) => rank);
+  const all = Array.from({ length: Math.min(MOST_TARGETS, classes - 1) }, (_, rank) => rank);
+  const leading = LEADING.filter((rank) => rank < classes - 1);
   const starts = Array.from({ length: restarts }, (_, start) => start);
   return [
     { name: 'apgd-log-odds', loss: logOdds, steps },
@@ -91,9 +96,9 @@ export function apgdRuns(
         name: 'apgd-targeted',
         loss: targetedRatio,
         steps,
-        ranks,
-        random: (image, budget, rank) =>
-          makeRandom(start, `apgd class ${rank} ${budget}`, positions[image]),
+        ranks: start === 0 ? all : leading,
+        random: (image, budget, climb) =>
+          makeRandom(start, `apgd class ${climb} ${budget}`, positions[image]),
       },
       {
         name: 'apgd-log-odds',
@@ -155,8 +160,6 @@ interface Climb {
   image: number;
   label: number;
   target: number;
-  /** The target's; 0 without one. */
-  rank: number;
   budget: number;
   /** Step length in grey levels. */
   step: number;
@@ -186,10 +189,12 @@ export function checkpointsOf(steps: number): Set<number> {
 }
 
 /**
- * How many climbs of an image go on after the checkpoints at 22 and 41 % of the steps: those with the best losses
- * so far, at equal ones those of the leading classes.
+ * How many climbs of an image go on after the checkpoints at 22, 41 and 57 % of the steps: those with the best losses
+ * so far, at equal ones those of the leading classes. At 22 %, with the first length of steps, losses say little.
  */
-const RACE = [3, 1];
+const RACE = [Infinity, 3, 1];
+/** How many times the steps of a run all climbs of a restart take, 9 until 41 % and 3 until 57 %, and the log-odds. */
+export const STEPS_OF_RESTART = 5.6;
 
 /** One run on `images`, each within its budget; returns 1 for those that it fools. */
 async function runOnce(
@@ -213,7 +218,7 @@ async function runOnce(
       const target = targets?.[image][rank] ?? NaN;
       const budget = budgets[image];
       const nothing = { loss: NaN, best: -Infinity, rises: 0, bestBefore: NaN, halved: true };
-      return { image, label, target, rank, budget, step: 2 * budget, ...nothing };
+      return { image, label, target, budget, step: 2 * budget, ...nothing };
     }),
   );
   const originalOf = ({ image }: Climb): Uint8Array =>
@@ -222,9 +227,9 @@ async function runOnce(
   const points = new Float32Array(climbs.length * size);
   climbs.forEach((climb, j) => {
     const start = points.subarray(j * size, (j + 1) * size);
-    const { rank, budget } = climb;
+    const { budget } = climb;
     const image = images[climb.image];
-    const generator = run.random?.(image, budget, rank);
+    const generator = run.random?.(image, budget, j % ranks.length);
     if (generator) {
       ball.draw(start, originalOf(climb), budget, generator);
     } else {

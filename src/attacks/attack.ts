@@ -141,7 +141,7 @@ export type Taker = (typeof TAKERS)[number];
 export interface Effort {
   /** Gradient steps per start, and starts per loss, of which there are two. */
   pgd: { steps: number; restarts: number };
-  /** Gradient steps of each run, and random starts with the log-odds and towards each class. */
+  /** Gradient steps of each run, and how often the random starts are made, with the log-odds and towards classes. */
   apgd: { steps: number; restarts: number };
   /** Forward passes per image. */
   square: { queries: number };
@@ -152,7 +152,7 @@ export type GivenEffort = { [Key in keyof Effort]?: Effort[Key] | undefined };
 
 export const EFFORT: Effort = {
   pgd: { steps: 40, restarts: 2 },
-  apgd: { steps: 150, restarts: 1 },
+  apgd: { steps: 150, restarts: 2 },
   square: { queries: 1000 },
 };
 

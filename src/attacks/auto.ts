@@ -1,4 +1,4 @@
-import { apgdAt, apgdRuns } from './apgd.js';
+import { apgdAt, apgdRuns, STEPS_OF_RESTART } from './apgd.js';
 import type { Budgets, Effort, Norm, Stage } from './attack.js';
 import type { Classifier, Originals } from './classifier.js';
 import { squareAt } from './square.js';
@@ -34,7 +34,7 @@ export function strongest(
  * within larger ones the first succeeds soon. A pass forward and back counts as three.
  */
 export function passesOfAuto({ apgd: { steps, restarts }, square: { queries } }: Effort): number {
-  return 3 * steps * (2 + 4 * restarts) + queries;
+  return 3 * steps * (1 + STEPS_OF_RESTART * restarts) + queries;
 }
 
 /**

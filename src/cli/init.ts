@@ -185,7 +185,7 @@ evaluation:                # optional, as is each of its keys
   #                        # and as fractions of the range 0 to 255, from 1 on in grey levels
   # apgd:                  # how hard apgd and auto try, if one is among the attacks
   #   steps: 150           # gradient steps of each run: 1 or more
-  #   restarts: 1          # random starts towards other classes and with the log-odds: 0 or more
+  #   restarts: 2          # random starts towards other classes and with the log-odds: 0 or more
   # square:                # the same for square and auto
   #   queries: 1000        # forward passes for each image: 1 or more
   protocol: paper          # paper: attacks as for the published rows; corrected: as intended

@@ -239,7 +239,7 @@ const evaluationSchema = mapping({
     restarts: integer(0)
       .default(EFFORT.apgd.restarts)
       .describe(
-        'Random starts, each towards other classes and with the log-odds, after the run from the image.',
+        'Random starts after the run from the image, each with the log-odds and towards other classes: the first towards up to nine, the others towards the leading three, from three points each.',
       ),
   })
     .optional()
