@@ -22,6 +22,7 @@ import { readWeights } from '#bang/model/weights.js';
 import { makeRandom } from '#bang/base/random.js';
 import type { Bang } from '#bang/training/bang.js';
 import { computeGradients, dropoutMasks } from '#bang/training/step.js';
+import { againstDifferences } from '../differences.js';
 import { ENGINE } from '../engine.js';
 import { randomNetwork } from '../randomNetworks.js';
 
@@ -122,6 +123,58 @@ describe('random networks', () => {
       }
     },
   );
+
+  it('have the gradients that finite differences of the loss have, of every parameter and pixel', () => {
+    const compared = new Set<string>();
+    for (const seed of seeds) {
+      const spec = randomNetwork(seed);
+      const network = makeNetwork(spec);
+      const weights = initialWeights(network, seed);
+      const gradients = zeroWeights(network);
+      const positions = Uint32Array.from({ length: BATCH }, (_, i) => i);
+      const batch = batchOf(dataFor(spec, seed), positions);
+      const masks = dropoutMasks(network, BATCH, seed, 3);
+      const random = makeRandom(seed, 'probes');
+      const lossAt = () =>
+        tf.tidy(() => {
+          const { logits } = trace(network, weights, batch.pixels, masks);
+          return tf.mean(softmaxCrossEntropy(logits, batch.labels, 1).loss).dataSync()[0];
+        });
+      tf.tidy(() =>
+        computeGradients(network, weights, gradients, batch, { masks }).loss.dataSync(),
+      );
+      const found = [...gradients.layers].map(([name, { weight, bias }]) => {
+        return { name, weight: weight.dataSync().slice(), bias: bias.dataSync().slice() };
+      });
+      const { worst } = tf.tidy(() => {
+        const { logits, ...rest } = trace(network, weights, batch.pixels);
+        const { gradient } = softmaxCrossEntropy(logits, batch.labels, 1);
+        // Without the factor of the preparation.
+        const unscaled = pixelGradient(network, weights, { logits, ...rest }, gradient);
+        const values = tf.mul(unscaled, spec.scale).dataSync();
+        const lossOf = () =>
+          tf.tidy(() => {
+            const { logits } = trace(network, weights, batch.pixels);
+            return tf.sum(softmaxCrossEntropy(logits, batch.labels, 1).loss).dataSync()[0];
+          });
+        return againstDifferences(batch.pixels, values, lossOf, { step: 0.5, probes: 4, random });
+      });
+      expect(worst, `pixels of ${JSON.stringify(spec)}`).toBeLessThan(1e-5);
+      for (const { name, ...values } of found) {
+        for (const part of ['weight', 'bias'] as const) {
+          const tensor = weights.layers.get(name)![part];
+          const how = { step: 2e-3, probes: 4, random };
+          const { worst, smooth } = againstDifferences(tensor, values[part], lossAt, how);
+          expect(worst, `${name}.${part} of ${JSON.stringify(spec)}`).toBeLessThan(3e-4);
+          if (smooth > 0) spec.layers.forEach(({ kind }) => compared.add(kind));
+        }
+      }
+      disposeWeights(weights);
+      disposeWeights(gradients);
+      tf.dispose([batch.pixels, batch.labels]);
+    }
+    expect(compared.size).toBe(8);
+  });
 
   it('come back from a file as they were', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'bang-layers-'));

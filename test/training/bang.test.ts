@@ -25,6 +25,7 @@ import {
   dropoutMasks,
   layerGradients,
 } from '#bang/training/step.js';
+import { againstDifferences } from '../differences.js';
 import { ENGINE } from '../engine.js';
 import { fixture, networkWith } from '../fixtures.js';
 import { between } from '../random.js';
@@ -394,11 +395,6 @@ describe('a training step', () => {
               .mean(computeGradients(network, weights, gradients, batch, { labelSmoothing }).loss)
               .dataSync()[0],
         );
-      const give = (tensor: tf.Tensor, values: tf.TypedArray) => {
-        tf.tidy(() => {
-          assign(tensor, tf.tensor(values, tensor.shape));
-        });
-      };
       lossAt();
       const layers = [...gradients.layers].map(([name, gradient]) => ({
         name,
@@ -407,25 +403,11 @@ describe('a training step', () => {
       const random = makeRandom(4, 'probe');
       for (const { name, gradient } of layers) {
         const { weight } = weights.layers.get(name)!;
-        const before = weight.dataSync().slice();
-        const lossWith = (at: number, step: number) => {
-          const moved = before.slice();
-          moved[at] += step;
-          give(weight, moved);
-          return lossAt();
-        };
-        let smooth = 0;
-        for (let probe = 0; probe < 40; probe++) {
-          const at = Math.floor(random.uniform() * before.length);
-          const [below, here, above] = [-2e-3, 0, 2e-3].map((step) => lossWith(at, step));
-          // A kink of ReLU or max pooling on the way: no derivative to agree with.
-          if (Math.abs(above - 2 * here + below) > 5e-7) continue;
-          smooth++;
-          // Float32 losses of about 1.4 differ by 1e-7; over a step of 4e-3 that is 3e-5.
-          expect(Math.abs((above - below) / 4e-3 - gradient[at])).toBeLessThan(3e-4);
-        }
+        const how = { step: 2e-3, probes: 40, random };
+        const { worst, smooth } = againstDifferences(weight, gradient, lossAt, how);
+        // Float32 losses of about 1.4 differ by 1e-7; over a step of 4e-3 that is 3e-5.
+        expect(worst).toBeLessThan(3e-4);
         expect(smooth).toBeGreaterThanOrEqual(10);
-        give(weight, before);
       }
       tf.dispose([batch.pixels, batch.labels]);
     },
