@@ -28,8 +28,15 @@ export function lineOf(lines, name, source) {
   return lines.find((line) => line.name === name && line.source === source);
 }
 
-/** A column of the paper's tables, of all seeds of an experiment or of one: its mean, and its deviation over seeds. */
+/**
+ * A column of the paper's tables: its mean over seeds, and its deviation over them.
+ *
+ * @param seed undefined for all seeds; 'published' for what the paper has
+ */
 export function ofTable(folder, name, seed, column) {
+  if (seed === 'published') {
+    return { value: numberIn(lineOf(csv(folder, 'table.csv'), name, seed), column) };
+  }
   const lines = seed ? csv(folder, name, seed, 'table.csv') : csv(folder, 'table.csv');
   const line = lineOf(lines, name, 'bang');
   if (!line) throw new Error(`results/${folder} has no ${name}`);

@@ -125,6 +125,11 @@ const LENET = [
   ['FGS images, as long', 'lenet-fgs-time'],
 ];
 
+const CIFAR10 = ['r0', 'b0', 'b1', 'b2'].map((row) => [
+  `${row.toUpperCase()} ${row === 'r0' ? 'regular' : 'BANG'}`,
+  `cifar10-${row}`,
+]);
+
 /** The planes over a grid. */
 async function grid(name, quantities) {
   const { keys, trends, valuesOf } = await gridOf(name);
@@ -235,6 +240,20 @@ export const TABLES = {
         ['B1 BANG', 'lenet-b1'],
       ],
       [8, 16, 32, 64],
+    ),
+  'robustness-cifar10': () =>
+    left(CIFAR10, [
+      ['clean', 'clean'],
+      ['FGS ≤ 8', 'fgs', 8],
+      ...[1, 2, 4, 8].map((budget) => [`worst ≤ ${budget}`, 'auto', budget]),
+    ]),
+  'attacks-cifar10': () =>
+    byAttack(
+      [
+        ['R0 regular', 'cifar10-r0'],
+        ['B0 BANG', 'cifar10-b0'],
+      ],
+      [1, 2, 4, 8],
     ),
   'grid-lenet': () => grid('lenet', SURFACES),
   'grid-cifar10': () => grid('cifar10-coarse', SURFACES),

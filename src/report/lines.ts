@@ -122,7 +122,11 @@ export function legendOf(entries: readonly Entry[]): string[] {
     );
   }
   const { judged, outside, rows } = outsiders(entries);
-  if (outside > 0) {
+  if (judged > 0 && outside === 0) {
+    legend.push(
+      `None of ${judged} published values is outside the 95 % prediction interval of a training (Student’s t, with these deviations pooled over the rows of the table with BANG, or without), where chance alone gives ${(0.05 * judged).toFixed(1)}.`,
+    );
+  } else if (outside > 0) {
     legend.push(
       '* marks what is published outside the 95 % prediction interval of a training: Student’s t, with these deviations pooled over the rows of the table with BANG, or without.',
       `${outside} of ${judged} values are, where chance alone gives ${(0.05 * judged).toFixed(1)}. ${togetherSentence(rows)}`,
