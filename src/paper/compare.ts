@@ -42,6 +42,13 @@ export interface Repeated {
   published?: PublishedRow;
   /** Whether it is not a repetition: its network, data or training is another. */
   departs?: boolean;
+  /** How it differs from the published row, such as in being measured on a subset of the images. */
+  labels?: readonly string[];
+}
+
+/** Whether an experiment was trained and measured as in the paper, rather than on a subset or with other settings. */
+export function isFull({ rows, departs, labels = [] }: Repeated): boolean {
+  return rows.length > 0 && labels.length === 0 && departs !== true;
 }
 
 /** At least so many degrees of freedom are needed to say what is outside: three seeds of one row. */
@@ -59,16 +66,18 @@ const LEVEL = 0.05;
  * @returns without the quantities whose deviation is not known
  */
 export function chances(
-  { rows, published, departs }: Repeated,
+  repeated: Repeated,
   among: readonly Repeated[],
 ): Map<TableQuantity, number> {
-  if (!published || departs || rows.length === 0) return new Map();
+  const { rows, published } = repeated;
+  // Deviations over seeds know nothing of the choice of a subset of the images.
+  if (!published || !isFull(repeated)) return new Map();
   const apart = difference(measuresOf(rows), publishedMeasures(published));
   const alike = among.filter(
     (one) =>
       one.published?.table === published.table &&
       (one.published.beta === null) === (published.beta === null) &&
-      !one.departs,
+      isFull(one),
   );
   const spreads = alike.map((one) => spreadOverSeeds(one.rows));
   const found = new Map<TableQuantity, number>();
@@ -113,6 +122,6 @@ export function outsiders<T extends Repeated>(all: readonly T[]): Outsiders<T> {
   return {
     judged: flat.length,
     outside: flat.filter((p) => p < LEVEL).length,
-    rows: all.filter((_, i) => Math.min(1, ...found[i]) * found[i].length < LEVEL),
+    rows: all.filter((_, i) => found[i].some((p) => p * found[i].length < LEVEL)),
   };
 }

@@ -12,6 +12,7 @@ import type { CollectedPart } from '../store/collect.js';
 import type { Entry } from '../store/entry.js';
 import type { NoiseResult } from '../store/noise.js';
 import type { TableQuantity } from '../metrics/quantities.js';
+import { isFull } from '../paper/compare.js';
 import { publishedNoise } from '../paper/published.js';
 import { bestOf, pointsOf, shortKeys, type SweepCell } from '../sweep/summary.js';
 import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
@@ -62,11 +63,6 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
 function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly T[] {
   const full = all.filter(({ entry }) => isFull(entry));
   return full.length > 0 ? full : all;
-}
-
-/** Whether an entry was trained and measured as in the paper, rather than on a subset or with other settings. */
-export function isFull({ labels, departs, rows }: Entry): boolean {
-  return rows.length > 0 && labels.length === 0 && departs !== true;
 }
 
 function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {

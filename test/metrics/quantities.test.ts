@@ -138,6 +138,9 @@ describe('the difference from the published row', () => {
     const departing = { ...pair, departs: true };
     expect(outsideSeeds(one, [departing, one]).size).toBe(0);
     expect(outsideSeeds(departing, [departing]).size).toBe(0);
+    const subset = { ...pair, labels: ['1000 images'] };
+    expect(outsideSeeds(one, [subset, one]).size).toBe(0);
+    expect(outsideSeeds(subset, [subset, regular]).size).toBe(0);
   });
 
   it('is counted over a table, and over the rows whose values are tested together', () => {
@@ -149,6 +152,8 @@ describe('the difference from the published row', () => {
       outside: 1,
       rows: [far],
     });
+    // Not one of which nothing is known.
+    expect(outsiders([{ ...far, labels: ['1000 images'] }, far]).rows).toEqual([far]);
     expect(outsiders([])).toEqual({ judged: 0, outside: 0, rows: [] });
   });
 });

@@ -1,9 +1,9 @@
 import type { TablePart } from '../../store/collect.js';
 import type { Entry } from '../../store/entry.js';
+import { isFull } from '../../paper/compare.js';
 import { legendOf, protocolSentences } from '../lines.js';
 import { maskingSentence } from '../masking.js';
 import { hiddenByFgs } from '../tables.js';
-import { isFull } from '../verdict.js';
 import { type Content, html } from './html.js';
 import { entriesTable } from './htmlTables.js';
 import { plotFigures } from './plotFigures.js';
