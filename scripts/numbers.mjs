@@ -14,20 +14,22 @@ function cellsOf(line) {
     .map((cell) => cell.trim());
 }
 
-const TABLE = /(<!-- numbers: (\S+) -->\n\n)((?:\|.*\n)+)/g;
+// A mark without a table gets one.
+const TABLE = /(<!-- numbers: (\S+) -->\n\n)((?:\|.*\n)*)/g;
 
 /** The text with its marked tables as they should be. */
 async function tabled(text, differs) {
-  const made = new Map();
-  for (const [, , name] of text.matchAll(TABLE)) made.set(name, await TABLES[name]());
+  const right = new Map();
+  for (const [, , name] of text.matchAll(TABLE)) right.set(name, await TABLES[name]());
   return text.replace(TABLE, (all, mark, name, table) => {
     const lines = table.trimEnd().split('\n').map(cellsOf);
-    const [heading, ...rows] = made.get(name);
+    const [heading, ...rows] = right.get(name);
     if (JSON.stringify(lines.toSpliced(1, 1)) === JSON.stringify([heading, ...rows])) return all;
     differs(`the table ${name} differs`);
     // Numbers are to the right.
     const rule = heading.map((_, i) => (/^\d/.test(rows[0][i]) ? '--:' : '---'));
-    return mark + [heading, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
+    const made = [heading, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
+    return mark + made + (table === '' ? '\n' : '');
   });
 }
 
