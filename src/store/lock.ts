@@ -97,6 +97,16 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
   };
 }
 
+/** Removes a lock whose holder is gone, as one that was killed after it had finished; where it cannot, nothing is said. */
+export function removeIfDead(file: string): void {
+  try {
+    const found = readLock(file);
+    if (found?.live === false) removeDead(file, found.holder.token);
+  } catch {
+    // Whoever needs the lock is told.
+  }
+}
+
 /**
  * Who holds a folder, and whether it still does; undefined if nobody.
  *

@@ -7,7 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { differenceOf, type Identity, readIdentity } from './identity.js';
 import { type Parts, partsIn } from './parts.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
-import { LOCK_FILE, Occupied, takeLock, type Lock } from './lock.js';
+import { LOCK_FILE, Occupied, removeIfDead, takeLock, type Lock } from './lock.js';
 
 /** The files of a run's result folder. */
 export const FILES = {
@@ -99,6 +99,8 @@ export function openFolder<Files extends FileNames = typeof FILES>(
     else refuseOther(folder, names, files.identity, identity, ignored);
   };
   refuse();
+  // A finished experiment is only read, and would keep it for ever.
+  removeIfDead(path.join(folder, LOCK_FILE));
   let lock: Lock | undefined;
   const check = (): void => {
     if (!lock) throw new Error(`${folder} is written without its lock`);

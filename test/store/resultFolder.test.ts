@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { packageRoot } from '#bang/base/files.js';
 import { openFolder } from '#bang/store/resultFolder.js';
 
 let folder = '';
@@ -22,6 +24,21 @@ it('is held by one at a time, until its work ends or fails', async () => {
   await expect(second.hold(() => Promise.reject(new Error('fails')))).rejects.toThrow('fails');
   expect(await first.hold(() => Promise.resolve(5))).toBe(5);
   expect(existsSync(path.join(folder, 'bang.lock'))).toBe(false);
+});
+
+it('loses the lock of a process that was killed in it when it is opened, and no other', async () => {
+  const lock = path.join(folder, 'bang.lock');
+  const module = path.join(packageRoot, 'dist', 'store', 'lock.js');
+  const script = `import { takeLock } from '${module}'; takeLock('${lock}', 'run'); process.kill(process.pid, 9);`;
+  const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+  expect([signal, existsSync(lock)]).toEqual(['SIGKILL', true]);
+  const held = openFolder(folder, { seed: 1 });
+  expect(existsSync(lock)).toBe(false);
+  await held.hold(() => {
+    openFolder(folder, { seed: 1 });
+    expect(existsSync(lock)).toBe(true);
+    return Promise.resolve();
+  });
 });
 
 it('can be waited for', async () => {
