@@ -125,7 +125,7 @@ const LENET = [
   ['FGS images, as long', 'lenet-fgs-time'],
 ];
 
-const CIFAR10 = ['r0', 'b0', 'b1', 'b2', 'b3', 'b4'].map((row) => [
+const CIFAR10 = ['r0', 'b0', 'b1', 'b2', 'b3', 'b4', 'b5'].map((row) => [
   `${row.toUpperCase()} ${row === 'r0' ? 'regular' : 'BANG'}`,
   `cifar10-${row}`,
 ]);
