@@ -124,7 +124,7 @@ export function legendOf(entries: readonly Entry[]): string[] {
   const { judged, outside, rows } = outsiders(entries);
   if (judged > 0 && outside === 0) {
     legend.push(
-      `None of ${judged} published values is outside the 95 % prediction interval of a training (Student’s t, with these deviations pooled over the rows of the table with BANG, or without), where chance alone gives ${(0.05 * judged).toFixed(1)}.`,
+      `None of ${judged} published values is outside the 95 % prediction interval of a training (Student’s t, deviations pooled over rows); chance alone gives ${(0.05 * judged).toFixed(1)}.`,
     );
   } else if (outside > 0) {
     legend.push(
