@@ -7,8 +7,8 @@ import type { Random } from '#bang/base/random.js';
  *
  * @param lossAt computes the loss with the tensor as it is
  * @param step in the tensor's units
- * @returns the largest difference, relative to 1 + the gradient, over the places around which the loss is smooth, and
- *   how many these are: kinks of ReLU and max pooling have no derivative to agree with
+ * @returns the largest difference over the places around which the loss is smooth, and how many these are: kinks of
+ *   ReLU and max pooling have no derivative to agree with
  */
 export function againstDifferences(
   tensor: tf.Tensor,
@@ -30,8 +30,7 @@ export function againstDifferences(
     const [below, here, above] = [-step, 0, step].map((by) => lossWith(at, by));
     if (Math.abs(above - 2 * here + below) > 5e-7) continue;
     smooth++;
-    const difference = Math.abs((above - below) / (2 * step) - gradient[at]);
-    worst = Math.max(worst, difference / (1 + Math.abs(gradient[at])));
+    worst = Math.max(worst, Math.abs((above - below) / (2 * step) - gradient[at]));
   }
   give(tensor, before);
   return { worst, smooth };

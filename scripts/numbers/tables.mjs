@@ -96,8 +96,21 @@ function left(networks, columns, digits = 2) {
   return [['', ...columns.map(([title]) => title)], ...rows];
 }
 
-/** What each attack leaves of two networks, means over seeds. */
-function byAttack(networks, budgets) {
+/** What FGS leaves of networks within one budget, and the strongest attacks within several. */
+function strongest(networks, ofFgs, budgets) {
+  return left(networks, [
+    ['clean', 'clean'],
+    [`FGS ≤ ${ofFgs}`, 'fgs', ofFgs],
+    ...budgets.map((budget) => [`worst ≤ ${budget}`, 'auto', budget]),
+  ]);
+}
+
+/** What each attack leaves of two networks of one kind, regular and with BANG, means over seeds. */
+function byAttack(kind, bang, budgets) {
+  const networks = [
+    ['R0 regular', `${kind}-r0`],
+    [`${bang.toUpperCase()} BANG`, `${kind}-${bang}`],
+  ];
   const attacks = [
     ['FGS', 'fgs'],
     ['FGS unmasked', 'fgs-unmasked'],
@@ -227,34 +240,10 @@ export const TABLES = {
       ],
       1,
     ),
-  'robustness-lenet': () =>
-    left(LENET, [
-      ['clean', 'clean'],
-      ['FGS ≤ 64', 'fgs', 64],
-      ...[8, 16, 32, 64].map((budget) => [`worst ≤ ${budget}`, 'auto', budget]),
-    ]),
-  'attacks-lenet': () =>
-    byAttack(
-      [
-        ['R0 regular', 'lenet-r0'],
-        ['B1 BANG', 'lenet-b1'],
-      ],
-      [8, 16, 32, 64],
-    ),
-  'robustness-cifar10': () =>
-    left(CIFAR10, [
-      ['clean', 'clean'],
-      ['FGS ≤ 8', 'fgs', 8],
-      ...[1, 2, 4, 8].map((budget) => [`worst ≤ ${budget}`, 'auto', budget]),
-    ]),
-  'attacks-cifar10': () =>
-    byAttack(
-      [
-        ['R0 regular', 'cifar10-r0'],
-        ['B0 BANG', 'cifar10-b0'],
-      ],
-      [1, 2, 4, 8],
-    ),
+  'robustness-lenet': () => strongest(LENET, 64, [8, 16, 32, 64]),
+  'robustness-cifar10': () => strongest(CIFAR10, 8, [1, 2, 4, 8]),
+  'attacks-lenet': () => byAttack('lenet', 'b1', [8, 16, 32, 64]),
+  'attacks-cifar10': () => byAttack('cifar10', 'b0', [1, 2, 4, 8]),
   'grid-lenet': () => grid('lenet', SURFACES),
   'grid-cifar10': () => grid('cifar10-coarse', SURFACES),
   'noise-lenet': () => noise('lenet', 'B1'),
