@@ -92,6 +92,17 @@ describe('the lines of an experiment', () => {
     expect(legendOf([r0]).join()).not.toMatch(/seeds|\*/);
   });
 
+  it('say that nothing is outside, where something could be', () => {
+    const { accuracy } = publishedRow(1, 'R0')!;
+    const rows = [-1, 0, 1].map((more) => rowWith({ accuracy: accuracy + more, attacks: {} }));
+    const inside = entry({ rows, seeds: [1, 2, 3], published: publishedRow(1, 'R0')! });
+    expect(legendOf([inside]).join()).toMatch(
+      /None of 1 published values is outside .* chance alone gives 0\.1\./,
+    );
+    const subset = entry({ ...inside, labels: ['60 images'] });
+    expect(legendOf([subset]).join()).not.toMatch(/outside/);
+  });
+
   it('give the number of seeds, if not all have a number', () => {
     const rows = [900, 0, 800].map((n) => rowWith({ attacks: { fgs: attackWith(n) } }));
     const line = lineOf(consoleTable([entry({ rows })]), 'over 3 seeds');
