@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Baseline } from '#bang/check/baseline.js';
 import {
@@ -40,7 +40,10 @@ function check(...args: string[]): Promise<Finished> {
   }
   stubbed.clear();
   const all = ['check', ...args, '--data-dir', '@/data', '--threads', '1'];
-  return bangInside(all.map((arg) => arg.replace('@', space.folder)));
+  return bangInside(
+    all.map((arg) => arg.replace('@', space.folder)),
+    { cwd: space.folder },
+  );
 }
 
 const stubbed = new Set<string>();
@@ -52,12 +55,13 @@ function stub(name: string, value: string): void {
 describe('bang check', () => {
   it('reports that each number is in its band, and leaves no files', async () => {
     const good = config('good', '{accuracy: {min: 0}, fgs_rate: {min: 0, max: 100}}');
+    const before = readdirSync(space.folder);
     const { code, stdout } = await check(good);
     expect(stdout).toMatch(
       /^ok {3}good: accuracy is [\d.]+ %, expected at least 0\.00 %: holds with [\d.]+ to spare\nok {3}good: fgs_rate is .* %, expected 0\.00 to 100\.00 %: holds .*\nall 2 numbers are in their bands\n$/,
     );
     expect(code).toBe(0);
-    expect(existsSync('runs')).toBe(false);
+    expect(readdirSync(space.folder)).toEqual(before);
   });
 
   it('runs the others if one cannot be run, and exits with 2', async () => {
