@@ -33,7 +33,7 @@ const BORDER = ['arguments.cc', 'border_control.cc', 'border_geometry.cc', 'bord
 const FLAGS = [
   '-std=c++17',
   '-fvisibility=hidden',
-  '-ffp-contract=fast',
+  '-ffp-contract=off',
   '-fno-math-errno',
   '-fno-trapping-math',
   '-Wall',

@@ -19,7 +19,7 @@ inline void addWeighted(const Entry* entries, int count, const float* weights, p
     const float* w = weights + entries[e].at * stride;
     const Vec value = splat(entries[e].value);
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) sum[v] += value * load(w + v * LANES);
+    for (int v = 0; v < V; v++) sum[v] = multiplyAdd(value, load(w + v * LANES), sum[v]);
   }
 #pragma GCC unroll 8
   for (int v = 0; v < V; v++) {
@@ -144,70 +144,86 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
   });
 }
 
-/// dw[G rows of the window][V vectors] += sum over entries of value * x[entry.at …].
-template <int V, int G>
+/// dw[G rows of the window][V vectors] += sum over entries of value * x[entry.at …], in U partial sums that take
+/// the entries in turn.
+template <int U, int V, int G>
 inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
                      float* dw, ptrdiff_t dwStride) {
-  // Two partial sums if with a single one the multiply-adds would wait for each other.
-  constexpr int U = V * G <= 6 ? 2 : 1;
   Vec sum[U][G][V] = {};
+  const auto add = [&](int u, const Entry& entry) {
+    const float* window = x + entry.at;
+    const Vec value = splat(entry.value);
+#pragma GCC unroll 8
+    for (int r = 0; r < G; r++)
+#pragma GCC unroll 8
+      for (int v = 0; v < V; v++)
+        sum[u][r][v] = multiplyAdd(value, load(window + r * rowStride + v * LANES), sum[u][r][v]);
+  };
   int e = 0;
   for (; e + U <= count; e += U) {
 #pragma GCC unroll 2
-    for (int u = 0; u < U; u++) {
-      const float* window = x + entries[e + u].at;
-      const Vec value = splat(entries[e + u].value);
-#pragma GCC unroll 8
-      for (int r = 0; r < G; r++)
-#pragma GCC unroll 8
-        for (int v = 0; v < V; v++) sum[u][r][v] += value * load(window + r * rowStride + v * LANES);
-    }
+    for (int u = 0; u < U; u++) add(u, entries[e + u]);
   }
-  for (; e < count; e++) {
-    const float* window = x + entries[e].at;
-    for (int r = 0; r < G; r++)
-      for (int v = 0; v < V; v++)
-        sum[0][r][v] += splat(entries[e].value) * load(window + r * rowStride + v * LANES);
-  }
+  if (e < count) add(0, entries[e]);
 #pragma GCC unroll 8
   for (int r = 0; r < G; r++)
 #pragma GCC unroll 8
     for (int v = 0; v < V; v++) {
       float* to = dw + r * dwStride + v * LANES;
-      const Vec total = U == 2 ? sum[0][r][v] + sum[U - 1][r][v] : sum[0][r][v];
-      store(to, load(to) + total);
+      store(to, load(to) + (U == 2 ? sum[0][r][v] + sum[U - 1][r][v] : sum[0][r][v]));
     }
 }
 
-/// Rows of the window that are summed together, so that V * G accumulators fill the registers.
-constexpr int rowsTogether(int V) {
-  return V == 1 ? 5 : MANY_REGISTERS ? (V <= 3 ? 5 : V <= 7 ? 2 : 1) : (V <= 3 ? 3 : 1);
-}
+/// Rows of a window that are summed together, `wide` blocks of SUM_FLOATS each, so that the accumulators fill the
+/// registers of AVX-512.
+constexpr int rowsTogether(int wide) { return wide <= 3 ? 5 : wide <= 7 ? 2 : 1; }
 
-template <int V>
-void addOuterRows(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int kH,
+template <int U, int V>
+void addOuterRows(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int rows,
                   float* dw, ptrdiff_t dwStride) {
-  constexpr int G = rowsTogether(V);
+  constexpr int G = LANES == SUM_FLOATS ? rowsTogether(V) : most(1, least(5, 12 / (U * V)));
   int r = 0;
-  for (; r + G <= kH; r += G)
-    addOuter<V, G>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
-  for (; r < kH; r++)
-    addOuter<V, 1>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+  for (; r + G <= rows; r += G)
+    addOuter<U, V, G>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+  for (; G > 2 && r + 2 <= rows; r += 2)
+    addOuter<U, V, 2>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+  for (; r < rows; r++)
+    addOuter<U, V, 1>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
 }
 
+/// dw[rows][columns] of a window, in pieces of at most 8 vectors.
+template <int U>
+void addOuterPieces(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int rows,
+                    int columns, float* dw, ptrdiff_t dwStride) {
+  for (int c = 0; rows > 0 && c < columns; c += 8 * LANES) {
+    const float* from = x + c;
+    float* to = dw + c;
+    switch (least(8, (columns - c) / LANES)) {
+      case 1: addOuterRows<U, 1>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 2: addOuterRows<U, 2>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 3: addOuterRows<U, 3>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 4: addOuterRows<U, 4>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 5: addOuterRows<U, 5>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 6: addOuterRows<U, 6>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 7: addOuterRows<U, 7>(entries, count, from, rowStride, rows, to, dwStride); break;
+      default: addOuterRows<U, 8>(entries, count, from, rowStride, rows, to, dwStride); break;
+    }
+  }
+}
+
+/// Two partial sums where with a single one AVX-512's multiply-adds would wait for each other. Which sums have two
+/// is the same on every level, so that all round alike.
 void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int kH,
                     int runPadded, float* dw) {
-  for (int c = 0; c < runPadded; c += 8 * LANES) {
-    switch (least(8, (runPadded - c) / LANES)) {
-      case 1: addOuterRows<1>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      case 2: addOuterRows<2>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      case 3: addOuterRows<3>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      case 4: addOuterRows<4>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      case 5: addOuterRows<5>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      case 6: addOuterRows<6>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      case 7: addOuterRows<7>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-      default: addOuterRows<8>(entries, count, x + c, rowStride, kH, dw + c, runPadded); break;
-    }
+  for (int c = 0; c < runPadded; c += 8 * SUM_FLOATS) {
+    const int columns = least(8 * SUM_FLOATS, runPadded - c), wide = ceilDiv(columns, SUM_FLOATS);
+    const int together = rowsTogether(wide), grouped = kH / together * together;
+    const auto add = [&](int row, int rows, bool two) {
+      (two ? addOuterPieces<2> : addOuterPieces<1>)(entries, count, x + c + row * rowStride, rowStride, rows,
+                                                    columns, dw + c + (ptrdiff_t)row * runPadded, runPadded);
+    };
+    add(0, grouped, wide * together <= 6);
+    add(grouped, kH - grouped, wide <= 6);
   }
 }
 
@@ -240,7 +256,7 @@ inline void addTaps(int width, const float* x, int step, const float* kappa, int
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++)
 #pragma GCC unroll 2
-      for (int v = 0; v < V; v++) sum[t][v] += splat(x[t]) * k[v];
+      for (int v = 0; v < V; v++) sum[t][v] = multiplyAdd(splat(x[t]), k[v], sum[t][v]);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < T; t++)

@@ -55,18 +55,17 @@ void softmaxCrossEntropy(int N, int C, const float* logits, const int32_t* label
 
 /// The L2 norm of row[D], its squares summed in float32.
 inline float normOf(const float* row, int D) {
-  Vec sums[4] = {};
+  Vec sums[4][SUM_VECTORS] = {}, total[SUM_VECTORS];
+  const auto add = [&](Vec& sum, Vec a) { sum = multiplyAdd(a, a, sum); };
   int i = 0;
-  for (; i + 4 * LANES <= D; i += 4 * LANES)
-    for (int v = 0; v < 4; v++) {
-      const Vec a = load(row + i + v * LANES);
-      sums[v] += a * a;
-    }
-  for (; i < D; i += LANES) {
-    const Vec a = loadUpTo(row + i, D - i);
-    sums[0] += a * a;
-  }
-  return sqrtf(sumOf((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  for (; i + 4 * SUM_FLOATS <= D; i += 4 * SUM_FLOATS)
+#pragma GCC unroll 16
+    for (int v = 0; v < 4 * SUM_VECTORS; v++) add(sums[v / SUM_VECTORS][v % SUM_VECTORS], load(row + i + v * LANES));
+  for (; i < D; i += SUM_FLOATS)
+    for (int v = 0; v < SUM_VECTORS && i + v * LANES < D; v++)
+      add(sums[0][v], loadUpTo(row + i + v * LANES, D - i - v * LANES));
+  for (int v = 0; v < SUM_VECTORS; v++) total[v] = (sums[0][v] + sums[1][v]) + (sums[2][v] + sums[3][v]);
+  return sqrtf(sumOf(total));
 }
 
 void rowNorms(int N, int D, const float* x, float* norm) {
@@ -93,8 +92,8 @@ void eta(int N, const float* norm, const float* epsilonHat, float* eta) {
 void sgd(const bang::SgdStep& s) {
   forPieces(s.count, [&](size_t begin, size_t n) {
     for (size_t i = begin; i < begin + n; i++) {
-      s.velocity[i] =
-          s.momentum * s.velocity[i] + s.rate * (s.gradient[i] + s.decay * s.weight[i]);
+      const float gradient = multiplyAdd(s.decay, s.weight[i], s.gradient[i]);
+      s.velocity[i] = multiplyAdd(s.momentum, s.velocity[i], s.rate * gradient);
       s.weight[i] -= s.velocity[i];
     }
   });
@@ -128,7 +127,7 @@ void perturb(int N, int D, const float* x, const float* d, const int32_t* rows, 
     const float* along = d + (ptrdiff_t)rows[n] * D;
     float* to = y + (ptrdiff_t)n * D;
     for (int i = 0; i < D; i++) {
-      float v = from[i] + scale * along[i];
+      float v = multiplyAdd(scale, along[i], from[i]);
       v = v > 0 ? v : 0;
       v = v < 255 ? v : 255;
       // Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum is rounded, half to even.
@@ -147,14 +146,14 @@ double peak(double seconds) {
   do {
     for (int k = 0; k < 20000; k++) {
 #pragma GCC unroll 24
-      for (int i = 0; i < CHAINS; i++) sum[i] = sum[i] * a + b;
+      for (int i = 0; i < CHAINS; i++) sum[i] = multiplyAdd(sum[i], a, b);
     }
     operations += 20000.0 * CHAINS * LANES;
     elapsed = bang::now() - begin;
   } while (elapsed < seconds);
   Vec total = {};
   for (int i = 0; i < CHAINS; i++) total += sum[i];
-  volatile float used = sumOf(total);
+  volatile float used = total[0];
   (void)used;
   return operations / elapsed;
 }

@@ -81,7 +81,7 @@ void columnSums(int R, int C, const float* x, const float* scale, float* sum) {
     const int c = block * LANES, columns = least(LANES, C - c);
     Vec total = {};
     for (int r = 0; r < R; r++)
-      total += splat(scale ? scale[r] : 1.0f) * loadUpTo(x + (ptrdiff_t)r * C + c, columns);
+      total = multiplyAdd(splat(scale ? scale[r] : 1.0f), loadUpTo(x + (ptrdiff_t)r * C + c, columns), total);
     storeUpTo(sum + c, total, columns);
   }, (double)R * C);
 }

@@ -79,8 +79,9 @@ inline void storeUpTo(float* p, Vec v, int n) {
   else storePart(p, v, n);
 }
 
-/// a * b + c, rounded once if the level supports it. Needed if two kernels must be bit-identical, because
-/// whether a compiler fuses the two operations depends on the surrounding code.
+/// a * b + c, rounded once if the level supports it. Compilers fuse nothing by themselves, so that every
+/// compiler and every level with fused multiply-add rounds in the same places.
+inline float multiplyAdd(float a, float b, float c) { return FUSED ? __builtin_fmaf(a, b, c) : a * b + c; }
 inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -180,10 +181,15 @@ inline VecL productOfLow(VecL a, uint32_t b) {
 #endif
 }
 
-/// Sum of the lanes, always in the same order.
-inline float sumOf(Vec v) {
+/// Sums over many values are split as for AVX-512's vectors of 16 floats, of which narrower levels take several:
+/// levels with fused multiply-add give the same bits, and so do those without.
+constexpr int SUM_FLOATS = 16, SUM_VECTORS = SUM_FLOATS / LANES;
+
+/// Sum of SUM_FLOATS floats, always in the same order.
+inline float sumOf(const Vec (&parts)[SUM_VECTORS]) {
   float s = 0;
-  for (int i = 0; i < LANES; i++) s += v[i];
+  for (const Vec& v : parts)
+    for (int i = 0; i < LANES; i++) s += v[i];
   return s;
 }
 

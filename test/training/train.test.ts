@@ -58,6 +58,11 @@ function bitsOf(tensors: Map<string, NamedArray>): Record<string, string> {
   return Object.fromEntries([...tensors].map(([name, tensor]) => [name, digest(tensor)]));
 }
 
+function isGlibc(): boolean {
+  const { header } = process.report.getReport() as unknown as { header: object };
+  return 'glibcVersionRuntime' in header;
+}
+
 async function weightsAfter(changed: Partial<TrainingSettings> = {}, seed = 1) {
   const state = initialState(network, seed);
   await train(network, { ...settings, ...changed }, seed, { train: data }, state);
@@ -73,6 +78,24 @@ describe('training', () => {
     }
     kernelBinding()!.setThreads(2);
   });
+
+  // What results/ promises: the digits of any processor with fused multiply-add. The exponential and the power are the
+  // C library's.
+  it.runIf(ENGINE === 'native' && process.platform === 'linux' && isGlibc())(
+    'gives the same weights bit for bit, whatever the processor',
+    async () => {
+      const binding = kernelBinding()!;
+      for (const level of binding.levels()) {
+        if (level === 'baseline' && process.arch === 'x64') continue;
+        binding.setLevel(level);
+        const { weights } = await weightsAfter({ iterations: 60 });
+        expect(createHash('sha256').update(Object.values(weights).join()).digest('hex')).toBe(
+          'cb175ffb04b6ca6e656fd036e486118bf1577c8e0dcf52bd8bffa5436b7789cf',
+        );
+      }
+      binding.setLevel(binding.levels()[0]);
+    },
+  );
 
   it('depends on the seed, on the order and on BANG', async () => {
     const weights = [
