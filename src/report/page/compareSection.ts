@@ -1,6 +1,6 @@
 import type { CollectedPart } from '../../store/collect.js';
 import { html } from './html.js';
-import { entryKey, folded, type Section } from './section.js';
+import { entryKey, type Section } from './section.js';
 
 /**
  * Two runs side by side, as `bang diff` shows them: the reader chooses, and the script fills the table from the
@@ -29,19 +29,14 @@ export function compareSection(parts: readonly CollectedPart[]): Section | undef
   return {
     id: 'compare',
     title: 'Two runs side by side',
-    body: [
-      folded(
-        'compare',
-        html`<b>Choose two</b> of the ${options.length}: their numbers, and what differs in their
-          configurations`,
-        html`<form class="filter compare" aria-label="Which runs are compared">
-            ${choice('a', 0)}${choice('b', 1)}
-          </form>
-          <div class="box compared" tabindex="0" role="group" aria-label="The two runs"></div>
-          <noscript
-            ><p>This needs scripts; <code>bang diff A B</code> shows the same.</p></noscript
-          >`,
-      ),
-    ],
+    foldedAs: html`choose two of the ${options.length}: their numbers, and what differs in their
+    configurations`,
+    body: html`<form class="filter compare" aria-label="Which runs are compared">
+        ${choice('a', 0)}${choice('b', 1)}
+      </form>
+      <div class="box compared" tabindex="0" role="group" aria-label="The two runs"></div>
+      <noscript
+        ><p>This needs scripts; <code>bang diff A B</code> shows the same.</p></noscript
+      >`,
   };
 }

@@ -5,6 +5,7 @@ import { packageRoot } from '../../base/files.js';
 import { printable } from '../../base/text.js';
 import type { Collected } from './contents.js';
 import { Html, html } from './html.js';
+import { folded } from './section.js';
 import { type PageContent, sectionsOf } from './sections.js';
 import path from 'node:path';
 
@@ -39,13 +40,16 @@ export function pageOf(content: PageContent, live = false): Page {
   const { collected } = content;
   const title = titleOf(collected);
   const contents = sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li> `);
-  const main = sections.map(
-    ({ id, title, body, isNarrow = false }) =>
-      html`<section id="${id}" aria-labelledby="${id}-title" ${isNarrow && html` class="half"`}>
-        <h2 id="${id}-title">${title}</h2>
-        ${body}
-      </section> `,
-  );
+  const main = sections.map(({ id, title, body, foldedAs, isNarrow = false }) => {
+    const heading = html`<h2 id="${id}-title">${title}</h2> `;
+    return html`<section
+      id="${id}"
+      aria-labelledby="${id}-title"
+      ${isNarrow && html` class="half"`}
+    >
+      ${foldedAs === undefined ? [heading, body] : folded(id, [heading, foldedAs], body)}
+    </section> `;
+  });
   const nothing =
     sections.length === 0 &&
     html`<section id="nothing">

@@ -4,7 +4,7 @@ import { packageRoot } from '../../base/files.js';
 import { type Content, html } from './html.js';
 import type { Section } from './section.js';
 
-/** The terms of `docs/glossary.md`, in a box that unfolds. */
+/** The terms of `docs/glossary.md`, folded. */
 export function glossarySection(): Section {
   const text = readFileSync(path.join(packageRoot, 'docs', 'glossary.md'), 'utf8');
   const rows = [...text.matchAll(/^\| (\*\*.+?) +\| (.+?) +\|$/gm)].map(
@@ -12,11 +12,8 @@ export function glossarySection(): Section {
       html`<dt>${inline(term)}</dt>
         <dd>${inline(meaning)}</dd> `,
   );
-  const body = html`<details data-key="terms">
-    <summary>What the words and symbols on this page mean</summary>
-    <dl>${rows}</dl>
-  </details>`;
-  return { id: 'terms', title: 'Terms', body };
+  const foldedAs = 'what the words and symbols on this page mean';
+  return { id: 'terms', title: 'Terms', foldedAs, body: html`<dl>${rows}</dl>` };
 }
 
 /** Markdown's bold text and code; nothing else stands in the glossary's table. */

@@ -6,7 +6,7 @@ import { readRegularFile } from '../../base/files.js';
 import { duration } from '../../base/progress.js';
 import { printable } from '../../base/text.js';
 import { type Content, type Html, html } from './html.js';
-import { entryKey, folded, type Section } from './section.js';
+import { entryKey, type Section } from './section.js';
 import path from 'node:path';
 
 export function provenanceSection(parts: readonly CollectedPart[]): Section | undefined {
@@ -19,12 +19,9 @@ export function provenanceSection(parts: readonly CollectedPart[]): Section | un
   return {
     id: 'provenance',
     title: 'Where the numbers come from',
-    body: folded(
-      'provenance',
-      html`<b>${body.length} ${body.length === 1 ? 'run' : 'runs'}</b>: command, engine, data and
-        configuration of each`,
-      body,
-    ),
+    foldedAs: html`${body.length} ${body.length === 1 ? 'run' : 'runs'}: command, engine, data and
+    configuration of each`,
+    body,
   };
 }
 

@@ -6,6 +6,8 @@ export interface Section {
   id: string;
   title: string;
   body: Content;
+  /** What is in it, if it is not for the first reading: the title and this are all that is seen until it is unfolded. */
+  foldedAs?: Content;
   /** Whether two of them fit side by side on a wide screen. */
   isNarrow?: boolean;
 }

@@ -98,11 +98,7 @@ export function tableSection(
     </div>`,
   ];
   const names = [...new Set(main.map(({ name }) => name))].join(', ');
-  return {
-    id,
-    title,
-    body: isAside ? [folded(`${id}-runs`, html`<b>Runs</b>: ${prose(names)}`, ...body)] : body,
-  };
+  return { id, title, body, foldedAs: isAside ? prose(names) : undefined };
 }
 
 function isCurve({ name }: Plot): boolean {

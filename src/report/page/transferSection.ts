@@ -3,7 +3,7 @@ import { transferGrid } from '../transfer.js';
 import type { FoundTransfer } from './contents.js';
 import { html } from './html.js';
 import { gridTable } from './htmlTables.js';
-import { folded, type Section } from './section.js';
+import type { Section } from './section.js';
 
 export function transferSection(transfers: readonly FoundTransfer[]): Section | undefined {
   if (transfers.length === 0) return undefined;
@@ -18,11 +18,8 @@ export function transferSection(transfers: readonly FoundTransfer[]): Section | 
   return {
     id: 'transfer',
     title: 'Transfer',
-    body: folded(
-      'transfer',
-      html`<b>Perturbations made on one network, tried on another</b>: ${transfers.length}
-        ${transfers.length === 1 ? 'pair' : 'pairs'}`,
-      html`<div class="beside">${body}</div>`,
-    ),
+    foldedAs: html`perturbations made on one network, tried on another: ${transfers.length}
+    ${transfers.length === 1 ? 'pair' : 'pairs'}`,
+    body: html`<div class="beside">${body}</div>`,
   };
 }

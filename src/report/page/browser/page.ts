@@ -255,6 +255,14 @@ document.addEventListener(
   true,
 );
 
+/** A link to a section that is folded unfolds it. */
+function unfoldTarget(): void {
+  const target = document.getElementById(location.hash.slice(1));
+  const details = target?.querySelector<HTMLDetailsElement>(':scope > details:only-child');
+  if (details) details.open = true;
+}
+addEventListener('hashchange', unfoldTarget);
+
 /** Sections as the server sent them, before anything was sorted or hidden in them. */
 const received = new Map<string, string>();
 
@@ -364,5 +372,6 @@ function follow(live: HTMLElement): void {
 
 for (const [id, section] of sectionsIn(document)) received.set(id, section.outerHTML);
 prepare(document);
+unfoldTarget();
 const live = document.getElementById('live');
 if (live) follow(live);
