@@ -5,6 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, describe, expect, it } from 'vitest';
 import { batchOf } from '#bang/engine/ops/batch.js';
 import type { Dataset } from '#bang/data/dataset.js';
+import { disposeBlock, makeBlock } from '#bang/engine/block.js';
 import { startEngine } from '#bang/engine/engine.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
 import { makeLayer, ShapeError, type LayerSpec, type Shape } from '#bang/model/layers.js';
@@ -134,7 +135,11 @@ describe('random networks', () => {
       const weights = initialWeights(network, seed);
       const gradients = zeroWeights(network);
       const positions = Uint32Array.from({ length: BATCH }, (_, i) => i);
-      const batch = batchOf(dataFor(spec, seed), positions);
+      const { pixels: drawn, labels } = batchOf(dataFor(spec, seed), positions);
+      // Of a block, so that they can be changed.
+      const shape = drawn.shape;
+      const block = makeBlock([[{ shape, data: drawn.dataSync<'float32'>().slice() }]]);
+      const batch = { pixels: block.views[0][0] as tf.Tensor4D, labels };
       const masks = dropoutMasks(network, BATCH, seed, 3);
       const random = makeRandom(seed, 'probes');
       const lossAt = () =>
@@ -176,7 +181,8 @@ describe('random networks', () => {
       }
       disposeWeights(weights);
       disposeWeights(gradients);
-      tf.dispose([batch.pixels, batch.labels]);
+      disposeBlock(block);
+      tf.dispose([drawn, labels]);
     }
     for (const part of ['pixels', 'weight', 'bias'] as const) {
       expect(smoothOf[part], part).toBeGreaterThan(probes[part] / 2);
