@@ -129,7 +129,7 @@ export class Device {
   static async open(folder: string, timed = false): Promise<Device | string> {
     const start: Start = {
       package: folder,
-      control: new Int32Array(new SharedArrayBuffer(12)),
+      control: new Int32Array(new SharedArrayBuffer(16)),
       reason: new Uint8Array(new SharedArrayBuffer(4096)),
       timed,
     };
@@ -412,10 +412,17 @@ export class Device {
   readonly #atExit = (): void => {
     const { control } = this.start;
     const begun = performance.now();
-    while (Atomics.load(control, 0) < this.#reads && Atomics.load(control, 1) === 0) {
-      if (performance.now() - begun > DRAINED_AFTER) return;
+    const isPatient = (): boolean => performance.now() - begun <= DRAINED_AFTER;
+    while (
+      Atomics.load(control, 0) < this.#reads &&
+      Atomics.load(control, 1) === 0 &&
+      isPatient()
+    ) {
       Atomics.wait(control, 0, Atomics.load(control, 0), 20);
     }
+    // From now on the other thread does nothing more.
+    Atomics.compareExchange(control, 1, 0, 1);
+    while (Atomics.load(control, 3) === 1 && isPatient()) Atomics.wait(control, 3, 1, 20);
   };
 
   /** @throws ExperimentError if the device has failed */

@@ -19,7 +19,10 @@ export interface Adapter {
 export interface Start {
   /** The folder of the package `webgpu`. */
   package: string;
-  /** [the number of the last read that is done, 1 if the device has failed, the length of the reason in bytes]. */
+  /**
+   * [the number of the last read that is done, 1 if the device has failed or the process ends, the length of the reason
+   * in bytes, 1 while the thread works].
+   */
   control: Int32Array;
   /** Receives the reason, in UTF-8. */
   reason: Uint8Array;

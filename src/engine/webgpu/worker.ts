@@ -382,8 +382,12 @@ function serve(device: GPUDevice): void {
   }
 
   parentPort!.on('message', (message: Work | 'close' | 'times') => {
+    // In this order: the process waits for whoever is busy, and ends. In a thread that is stopped, the binding aborts.
+    Atomics.store(start.control, 3, 1);
     try {
-      if (message === 'close') device.destroy();
+      if (Atomics.load(start.control, 1) !== 0) {
+        if (message === 'times') parentPort!.postMessage([]);
+      } else if (message === 'close') device.destroy();
       else if (message === 'times') {
         void (clock?.times() ?? Promise.resolve([])).then((times) => {
           parentPort!.postMessage(times);
@@ -391,6 +395,9 @@ function serve(device: GPUDevice): void {
       } else work(message);
     } catch (error) {
       failLater(`the GPU cannot be used any more (${text(error)})`);
+    } finally {
+      Atomics.store(start.control, 3, 0);
+      Atomics.notify(start.control, 3);
     }
   });
 }
