@@ -359,6 +359,19 @@ describe('the page of the committed results', () => {
     });
   });
 
+  it('unfolds a section that a link leads to, and no other', async () => {
+    const opened = await open(browser, pages.committed, { viewport: WIDE });
+    await closed(opened, async () => {
+      const { page } = opened;
+      const unfolded = () =>
+        page.$$eval('section:has(> details:only-child[open])', (all) => all.map(({ id }) => id));
+      expect(await unfolded()).toEqual([]);
+      await (await page.$('#contents a[href="#transfer"]'))!.click();
+      await page.waitForSelector('#transfer > details[open]');
+      expect(await unfolded()).toEqual(['transfer']);
+    });
+  });
+
   it('puts two runs side by side', async () => {
     const opened = await open(browser, pages.committed);
     await closed(opened, async () => {

@@ -83,10 +83,13 @@ describe('training', () => {
   // C library's.
   it.runIf(ENGINE === 'native' && process.platform === 'linux' && isGlibc())(
     'gives the same weights bit for bit, whatever the processor',
-    async () => {
+    async ({ skip }) => {
       const binding = kernelBinding()!;
-      for (const level of binding.levels()) {
-        if (level === 'baseline' && process.arch === 'x64') continue;
+      const fused = binding
+        .levels()
+        .filter((level) => level !== 'baseline' || process.arch !== 'x64');
+      if (fused.length === 0) skip('this processor has no fused multiply-add');
+      for (const level of fused) {
         binding.setLevel(level);
         const { weights } = await weightsAfter({ iterations: 60 });
         expect(createHash('sha256').update(Object.values(weights).join()).digest('hex')).toBe(
