@@ -6,7 +6,7 @@ import { makeNetwork } from '../model/network.js';
 import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
-import { openFolder } from '../store/resultFolder.js';
+import { discardLeft, openFolder } from '../store/resultFolder.js';
 import { digestOfTensors, provenance, sourceOf } from '../store/provenance.js';
 import { differenceOf } from '../store/identity.js';
 import { type Result } from '../store/result.js';
@@ -74,7 +74,10 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
     return result && { ...result, name, config };
   };
   const before = await known(options);
-  if (before) return before;
+  if (before) {
+    await discardLeft(folder);
+    return before;
+  }
 
   for (const note of weightFile.notes ?? []) progress.note(`note: ${note}`);
   const begun = performance.now();

@@ -153,5 +153,5 @@ export function finish(folder: ResultFolder, result: Result): void {
   if (result.row.atBudgets) folder.write('budgets', budgetsCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
-  folder.remove('parts');
+  folder.discard();
 }

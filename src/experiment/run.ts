@@ -3,7 +3,7 @@ import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { disposeWeights } from '../model/parameters.js';
 import { type Config } from '../config/experiment.js';
-import { openFolder, type ResultFolder } from '../store/resultFolder.js';
+import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { digestOfWeights, provenance, sourceOf } from '../store/provenance.js';
 import { differenceOf } from '../store/identity.js';
 import { INCIDENTAL, type Result } from '../store/result.js';
@@ -37,7 +37,10 @@ export async function runExperiment(unpinned: Config, options: RunOptions): Prom
     return result && { ...result, name: config.name, config };
   };
   const before = await known(options);
-  if (before && hasSnapshots(config, folder, before.data)) return before;
+  if (before && hasSnapshots(config, folder, before.data)) {
+    await discardLeft(folder);
+    return before;
+  }
 
   const begun = performance.now();
   const subject = await subjectOf(config, options);
@@ -63,7 +66,10 @@ async function runInto(
   const { engine, network, data, source } = subject;
   const trained = await trainedWeights(subject, config, folder, options);
   try {
-    if (known) return known;
+    if (known) {
+      folder.discard();
+      return known;
+    }
     const row = await evaluateInto(
       folder,
       network,

@@ -16,7 +16,7 @@ import {
 } from '../store/transfer.js';
 import type { Config } from '../config/experiment.js';
 import type { Identity } from '../store/identity.js';
-import { openFolder, type ResultFolder } from '../store/resultFolder.js';
+import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
@@ -68,6 +68,7 @@ export async function transfer(
   const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;
   if (finished) {
     refuseOtherData(folder, finished.data, sha256);
+    await discardLeft(folder);
     return finished.transfers;
   }
   await announceEngine(options.engine, options);
@@ -123,7 +124,7 @@ async function transferInto(
   folder.write('table', transferCsv(transfers));
   const result = { format: 1, kind: 'transfer', data: sha256, transfers };
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
-  folder.remove('parts');
+  folder.discard();
   return transfers;
 }
 

@@ -63,6 +63,14 @@ export interface ResultFolder<Name extends string = keyof typeof FILES> {
   write(name: Name, content: string | Uint8Array, inner?: string): void;
   /** @throws UserError if another process has taken the folder */
   remove(name: Name): void;
+  /** Whether something is there that only an unfinished experiment needs: a checkpoint, finished attacks. */
+  keeps(): boolean;
+  /**
+   * Removes that.
+   *
+   * @throws UserError if another process has taken the folder
+   */
+  discard(): void;
   /** The content of `result.json`; undefined if it is absent or damaged. */
   result(): unknown;
   /** The kept parts of an unfinished experiment that were made with the same key. */
@@ -91,9 +99,10 @@ export function openFolder<Files extends FileNames = typeof FILES>(
   { ignored = [], force = false, inputs = [], patience = 0 }: FolderOptions = {},
   files: Files = FILES as unknown as Files,
 ): ResultFolder<keyof Files & string> {
-  const names: string[] = Object.values(files);
-  const file = (name: keyof Files & string, inner = ''): string =>
-    path.join(folder, (files as Record<string, string>)[name], inner);
+  const named: Readonly<Record<string, string>> = files;
+  const names = Object.values(named);
+  const file = (name: string, inner = ''): string => path.join(folder, named[name], inner);
+  const kept = ['checkpoint', 'parts'].filter((name) => name in named).map((name) => file(name));
   const refuse = (): void => {
     if (force) refuseToLose(inputs, folder, names, identity);
     else refuseOther(folder, names, files.identity, identity, ignored);
@@ -134,9 +143,32 @@ export function openFolder<Files extends FileNames = typeof FILES>(
       check();
       remove(file(name));
     },
+    keeps: () => kept.some((one) => existsSync(one)),
+    discard() {
+      check();
+      kept.forEach(remove);
+    },
     result: () => readJson(file('result')),
     parts: (key) => partsIn(file('parts'), key, check),
   };
+}
+
+/**
+ * Removes from a finished experiment's folder what a process has left that was killed as it finished. Where another
+ * process is at work, or the folder is only read, it stays.
+ */
+export async function discardLeft(
+  folder: Pick<ResultFolder, 'keeps' | 'discard' | 'hold'>,
+): Promise<void> {
+  if (!folder.keeps()) return;
+  try {
+    await folder.hold(() => {
+      folder.discard();
+      return Promise.resolve();
+    });
+  } catch {
+    // The result is there all the same.
+  }
 }
 
 /** @throws Occupied if another process still holds the folder after `patience` milliseconds */

@@ -159,6 +159,14 @@ describe('an interrupted run', () => {
     expectWhole('killed');
   });
 
+  it('cleans up after one that was killed as it finished', async () => {
+    cpSync(space.file('killed'), space.file('late'), { recursive: true });
+    space.write('late/stages/fgs.json', '{}');
+    cpSync(space.file('stopped/checkpoint.safetensors'), space.file('late/checkpoint.safetensors'));
+    await bangInsideOk(args('late'), { cwd: space.folder });
+    expectWhole('late');
+  });
+
   it.each(['flipped', 'truncated'])('starts over where the checkpoint is %s', async (how) => {
     cpSync(space.file('stopped'), space.file(how), { recursive: true });
     const bytes = space.bytes('stopped', 'checkpoint.safetensors');

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
-import { openFolder } from '#bang/store/resultFolder.js';
+import { discardLeft, openFolder } from '#bang/store/resultFolder.js';
 
 let folder = '';
 beforeEach(() => {
@@ -39,6 +39,26 @@ it('loses the lock of a process that was killed in it when it is opened, and no 
     expect(existsSync(lock)).toBe(true);
     return Promise.resolve();
   });
+});
+
+it('loses what a process left that was killed as it finished, unless another is at work', async () => {
+  const [finished, other] = [openFolder(folder, { seed: 1 }), openFolder(folder, { seed: 1 })];
+  const left = ['stages', 'checkpoint.safetensors'].map((name) => path.join(folder, name));
+  const are = () => left.map((file) => existsSync(file));
+  await other.hold(async () => {
+    other.write('result', '{}');
+    other.write('checkpoint', '');
+    other.parts({}).write('fgs', 1);
+    await discardLeft(finished);
+    expect(are()).toEqual([true, true]);
+  });
+  await discardLeft(finished);
+  expect(are()).toEqual([false, false]);
+  expect(readdirSync(folder).sort()).toEqual(['config.yaml', 'result.json']);
+  // Nothing is written where nothing is left.
+  const { mtimeMs } = statSync(folder);
+  await discardLeft(finished);
+  expect(statSync(folder).mtimeMs).toBe(mtimeMs);
 });
 
 it('can be waited for', async () => {
