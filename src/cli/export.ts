@@ -4,7 +4,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experiment/export.js';
 import { writeFileAtomic } from '../base/files.js';
-import { INPUT, OUTPUT } from '../model/onnx.js';
+import { INPUT, OUTPUT } from '../model/onnx/encode.js';
 import {
   interruptible,
   likeOneOf,

@@ -4,7 +4,7 @@ import { encodeCaffeHdf5 } from '../model/caffe.js';
 import { meanImageOf } from '../model/mean.js';
 import { makeNetwork } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
-import { encodeOnnx } from '../model/onnx.js';
+import { encodeOnnx } from '../model/onnx/encode.js';
 import { disposeNetwork, exportNetwork, importMean, importWeights } from '../model/parameters.js';
 import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import { readWeights } from '../model/weights.js';

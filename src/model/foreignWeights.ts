@@ -1,4 +1,4 @@
-import { fieldsIn } from './protobuf.js';
+import { fieldsIn } from './onnx/protobuf.js';
 
 /** How to bring weights here from PyTorch. */
 const FROM_PYTORCH = 'save its state dict with safetensors.torch.save_file and give that file';

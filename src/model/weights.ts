@@ -7,8 +7,8 @@ import { foreignWeights } from './foreignWeights.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray, WeightFile } from './tensors.js';
-import { besideModel, decodeGraph, externalFiles, looksLikeOnnx } from './onnxGraph.js';
-import { importGraph } from './onnxImport.js';
+import { besideModel, decodeGraph, externalFiles, looksLikeOnnx } from './onnx/graph.js';
+import { importGraph } from './onnx/import.js';
 import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors.js';
 
 /** About a thousand times the size of the largest network here. */

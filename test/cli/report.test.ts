@@ -267,14 +267,14 @@ describe('bang view', () => {
       // The first page says that examples are being computed, and comes before they are there.
       const page = async () => (await fetch(url)).text();
       expect(await page()).not.toContain('data:image/png');
-      await expect.poll(page, { timeout: 60_000 }).toContain('data:image/png');
+      await expect.poll(page, { timeout: 150_000 }).toContain('data:image/png');
       child.kill('SIGINT');
       expect(await ended).toBe(130);
       expect(stderr).not.toMatch(/defect|^ +at /m);
     } finally {
       child.kill('SIGKILL');
     }
-  }, 120_000);
+  }, 240_000);
 
   it('has help, as bang report does', async () => {
     for (const command of ['report', 'view']) {

@@ -1,6 +1,6 @@
-import { type LayerSpec, type Pad, type Shape, sidesOf } from './layers.js';
-import { connected } from './network.js';
-import type { NetworkSpec } from './networks.js';
+import { type LayerSpec, type Pad, type Shape, sidesOf } from '../layers.js';
+import { connected } from '../network.js';
+import type { NetworkSpec } from '../networks.js';
 import {
   ATTRIBUTE,
   ATTRIBUTE_TYPE,
@@ -16,10 +16,10 @@ import {
   TENSOR_TYPE,
   TYPE,
   VALUE,
-} from './onnxSchema.js';
-import { MEAN } from './parameters.js';
+} from './schema.js';
+import { MEAN } from '../parameters.js';
 import { bytes, integer, message, text } from './protobuf.js';
-import type { NamedArray } from './tensors.js';
+import type { NamedArray } from '../tensors.js';
 
 /** The operator set of ONNX 1.12, which all current readers support. */
 const OPSET = 17;

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { UserError } from '../base/errors.js';
-import { quoted } from '../base/text.js';
+import { UserError } from '../../base/errors.js';
+import { quoted } from '../../base/text.js';
 import {
   ATTRIBUTE,
   DATA_TYPE,
@@ -14,7 +14,7 @@ import {
   TENSOR_TYPE,
   TYPE,
   VALUE,
-} from './onnxSchema.js';
+} from './schema.js';
 import { fieldsIn, integersIn, type Field, type Message, messageIn } from './protobuf.js';
 
 /** A tensor whose values are known; integers and halves are numbers, too. */

@@ -1,0 +1,265 @@
+import { shapeText } from '../../base/text.js';
+import type { LayerSpec, Pad } from '../layers.js';
+import type { NamedArray } from '../tensors.js';
+import type { Constant, Node } from './graph.js';
+import type { Flow, NodeReaders, Reading, Value } from './reading.js';
+import { turned } from './shapes.js';
+
+/** Layers: windows over images, inner products, and what follows them. */
+export const LAYER_NODES: NodeReaders = {
+  Pad: padded,
+  Conv: convolution,
+  Gemm: innerProduct,
+  MatMul: innerProduct,
+  MaxPool: pooling,
+  AveragePool: pooling,
+  GlobalAveragePool: globalAverage,
+  ReduceMean: globalAverage,
+  Relu: rectified,
+  Softmax: withoutSoftmax,
+  LogSoftmax: withoutSoftmax,
+};
+
+function rectified(reading: Reading, node: Node): Flow {
+  const flow = reading.flow(node, 0);
+  return reading.append(node, { kind: 'relu' }, [flow], flow.shape, flow);
+}
+
+function padded(reading: Reading, node: Node): Flow {
+  const flow = reading.flow(node, 0);
+  const pads = reading.list(node, 'pads') ?? [...reading.constant(node, 1).data];
+  const mode = node.attributes.get('mode')?.text ?? 'constant';
+  const value =
+    node.inputs.length > 2 && node.inputs[2] !== ''
+      ? reading.constant(node, 2).data[0]
+      : (node.attributes.get('value')?.float ?? 0);
+  if (mode !== 'constant' || value !== 0) {
+    throw reading.at(node, `pads with ${mode === 'constant' ? value : mode}, expected zeros`);
+  }
+  const [n0, c0, top, left, n1, c1, bottom, right] = pads;
+  if (pads.length !== 8 || [n0, c0, n1, c1].some((one) => one !== 0) || flow.pad) {
+    throw reading.at(node, 'pads other axes than height and width');
+  }
+  if (Math.min(top, left, bottom, right) < 0) throw reading.at(node, 'cuts an image');
+  return { ...flow, pad: [top, left, bottom, right] };
+}
+
+function convolution(reading: Reading, node: Node): Flow {
+  const flow = reading.flow(node, 0);
+  const kernel = reading.constant(node, 1);
+  const [filters, inputs, height, width] = kernel.shape;
+  if (reading.integer(node, 'group', 1) !== 1) {
+    throw reading.at(node, `has ${reading.integer(node, 'group', 1)} groups, expected 1`);
+  }
+  const windows = windowsOf(reading, node, flow, [height, width]);
+  const channels = flow.shape.at(-1)!;
+  if (kernel.shape.length !== 4 || inputs !== channels) {
+    throw reading.at(
+      node,
+      `has filters of shape ${shapeText(kernel.shape)}, expected O×${channels}×h×w`,
+    );
+  }
+  const size = Math.max(height, width);
+  const [top, left, bottom, right] = windows.pad;
+  // Zeros below and to the right make a filter square, and there must be room for them.
+  const pad: [number, number, number, number] = [
+    top,
+    left,
+    bottom + size - height,
+    right + size - width,
+  ];
+  const spec: LayerSpec = {
+    kind: 'conv',
+    name: reading.nameFor(node.inputs[1], 'conv'),
+    filters,
+    size,
+    ...(windows.stride !== 1 && { stride: windows.stride }),
+    ...padOf(pad),
+    filler: { kind: 'xavier' },
+  };
+  const shape = [
+    Math.floor((flow.shape[0] + top + bottom - height) / windows.stride) + 1,
+    Math.floor((flow.shape[1] + left + right - width) / windows.stride) + 1,
+    filters,
+  ];
+  const weight = {
+    shape: [filters, inputs, size, size],
+    data: squared(kernel, size),
+  };
+  const bias = biasOf(reading, node, filters, 1);
+  return reading.weighted(node, spec, { ...flow, pad: undefined }, shape, { weight, bias });
+}
+
+function biasOf(reading: Reading, node: Node, outputs: number, factor: number): NamedArray {
+  const given = reading.optional(node, 2);
+  if (given && given.data.length !== outputs && given.data.length !== 1) {
+    throw reading.at(node, `has ${given.data.length} biases, expected ${outputs}`);
+  }
+  const value = (i: number): number => factor * (given?.data[given.data.length === 1 ? 0 : i] ?? 0);
+  return { shape: [outputs], data: Float32Array.from({ length: outputs }, (_, i) => value(i)) };
+}
+
+function innerProduct(reading: Reading, node: Node): Flow {
+  const flow = reading.flow(node, 0);
+  const isGemm = node.type === 'Gemm';
+  if (reading.integer(node, 'transA', 0) !== 0) throw reading.at(node, 'transposes its images');
+  const given = reading.constant(node, 1);
+  if (given.shape.length !== 2) {
+    throw reading.at(node, `has weights of shape ${shapeText(given.shape)}, expected two axes`);
+  }
+  const kernel = isGemm && reading.integer(node, 'transB', 0) === 1 ? given : turned(given);
+  const [outputs, inputs] = kernel.shape;
+  const size = flow.shape.reduce((product, extent) => product * extent, 1);
+  if (flow.shape.length === 3 && !flow.flat && flow.shape[0] * flow.shape[1] > 1) {
+    throw reading.at(node, 'takes images that are not flattened');
+  }
+  if (inputs !== size || flow.pad) {
+    throw reading.at(node, `has weights for ${inputs} inputs, but what comes before gives ${size}`);
+  }
+  const alpha = isGemm ? (node.attributes.get('alpha')?.float ?? 1) : 1;
+  const beta = isGemm ? (node.attributes.get('beta')?.float ?? 1) : 1;
+  const data = Float32Array.from(channelsFirst(kernel.data, flow), (value) => alpha * value);
+  const name = reading.nameFor(node.inputs[1], 'innerProduct');
+  return reading.weighted(
+    node,
+    { kind: 'innerProduct', name, outputs, filler: { kind: 'xavier' } },
+    flow,
+    [outputs],
+    { weight: { shape: [outputs, size], data }, bias: biasOf(reading, node, outputs, beta) },
+  );
+}
+
+function pooling(reading: Reading, node: Node): Flow {
+  const flow = reading.flow(node, 0);
+  const size = reading.list(node, 'kernel_shape');
+  if (size?.length !== 2 || size[0] !== size[1]) {
+    throw reading.at(node, `has windows of ${shapeText(size ?? [])}, expected square ones`);
+  }
+  if (flow.pad) throw reading.at(node, 'pools a padded image, which is not read');
+  const { stride, pad } = windowsOf(reading, node, flow, size);
+  const rounding = reading.integer(node, 'ceil_mode', 0) === 1 ? 'up' : 'down';
+  const countPad =
+    node.type === 'AveragePool' && reading.integer(node, 'count_include_pad', 0) === 1;
+  const isPadded = pad.some((side) => side > 0);
+  if (countPad && isPadded && rounding === 'up') {
+    throw reading.at(node, 'rounds up and counts padding, which is not read together');
+  }
+  const windows = { size: size[0], stride, ...padOf(pad), rounding } as const;
+  const spec: LayerSpec =
+    node.type === 'MaxPool'
+      ? { kind: 'maxPool', ...windows }
+      : { kind: 'avgPool', ...windows, ...(countPad && isPadded && { countPad }) };
+  const [top, left, bottom, right] = pad;
+  const count = (extent: number, before: number, after: number): number => {
+    const steps = (extent + before + after - size[0]) / stride;
+    if (rounding === 'down') return Math.floor(steps) + 1;
+    const all = Math.ceil(steps) + 1;
+    return (all - 1) * stride < extent + before ? all : all - 1;
+  };
+  const shape = [
+    count(flow.shape[0], top, bottom),
+    count(flow.shape[1], left, right),
+    flow.shape[2],
+  ];
+  return reading.append(node, spec, [flow], shape, flow);
+}
+
+/** Stride and padding of a convolution or pooling, with what a Pad before it adds. */
+function windowsOf(
+  reading: Reading,
+  node: Node,
+  flow: Flow,
+  size: number[],
+): { stride: number; pad: [number, number, number, number] } {
+  if (flow.shape.length !== 3 || flow.flat || flow.channelsLast) {
+    throw reading.at(node, 'needs images, N×C×H×W');
+  }
+  const strides = reading.list(node, 'strides') ?? [1, 1];
+  if (strides.length !== 2 || strides[0] !== strides[1]) {
+    throw reading.at(node, `has strides of ${shapeText(strides)}, expected two equal ones`);
+  }
+  if (reading.list(node, 'dilations')?.some((dilation) => dilation !== 1)) {
+    throw reading.at(node, 'has dilations, expected none');
+  }
+  const [stride] = strides;
+  const mode = node.attributes.get('auto_pad')?.text ?? 'NOTSET';
+  const own = reading.list(node, 'pads') ?? [0, 0, 0, 0];
+  let pads: [number, number][] = [
+    [own[0], own[2]],
+    [own[1], own[3]],
+  ];
+  if (mode === 'SAME_UPPER' || mode === 'SAME_LOWER') {
+    pads = [0, 1].map((axis) => {
+      const extent = flow.shape[axis];
+      const whole = Math.max(0, (Math.ceil(extent / stride) - 1) * stride + size[axis] - extent);
+      const half = Math.floor(whole / 2);
+      return mode === 'SAME_UPPER' ? [half, whole - half] : [whole - half, half];
+    });
+  } else if (mode === 'VALID') {
+    pads = [
+      [0, 0],
+      [0, 0],
+    ];
+  }
+  const [[top, bottom], [left, right]] = pads;
+  const before = flow.pad ?? [0, 0, 0, 0];
+  const pad = [top, left, bottom, right].map((side, i) => side + before[i]);
+  return { stride, pad: pad as [number, number, number, number] };
+}
+
+function globalAverage(reading: Reading, node: Node): Flow {
+  const flow = reading.flow(node, 0);
+  let keeps = true;
+  if (node.type === 'ReduceMean') {
+    const axes = reading.list(node, 'axes') ?? [...(reading.optional(node, 1)?.data ?? [])];
+    const positive = axes.map((axis) => (axis < 0 ? axis + 4 : axis)).sort();
+    if (positive.join() !== '2,3')
+      throw reading.at(node, 'averages other axes than height and width');
+    keeps = reading.integer(node, 'keepdims', 1) === 1;
+  }
+  if (flow.shape.length !== 3 || flow.flat || flow.channelsLast || flow.pad) {
+    throw reading.at(node, 'needs images, N×C×H×W');
+  }
+  const shape = [1, 1, flow.shape[2]];
+  const average = reading.append(node, { kind: 'globalAvgPool' }, [flow], shape, flow);
+  return keeps ? average : { ...average, flat: true };
+}
+
+function withoutSoftmax(reading: Reading, node: Node): Value {
+  const flow = reading.flow(node, 0);
+  if (node.outputs[0] !== reading.output) {
+    throw reading.at(node, 'is not at the end, where alone it is read');
+  }
+  reading.notes.push(
+    `${node.type} at the end is dropped: attacks work with the logits that go into it`,
+  );
+  return flow;
+}
+
+function padOf(pad: [number, number, number, number]): { pad?: Pad } {
+  if (pad.every((side) => side === 0)) return {};
+  return { pad: pad.every((side) => side === pad[0]) ? pad[0] : pad };
+}
+
+/** Filters O×I×h×w with zeros below and to the right that make them square. */
+function squared({ shape, data }: Constant, size: number): Float32Array {
+  const [filters, inputs, height, width] = shape;
+  const square = new Float32Array(filters * inputs * size * size);
+  for (let map = 0; map < filters * inputs; map++)
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++)
+        square[(map * size + y) * size + x] = data[(map * height + y) * width + x];
+  return square;
+}
+
+/** Weights [outputs, inputs] over the C×H×W flattening, where they may be over that of H×W×C. */
+function channelsFirst(data: Float64Array, { shape, channelsLast }: Flow): Float64Array {
+  if (!channelsLast || shape.length !== 3) return data;
+  const [height, width, channels] = shape;
+  const [pixels, size] = [height * width, height * width * channels];
+  return data.map((_, i) => {
+    const row = i - (i % size);
+    const [channel, pixel] = [Math.floor((i % size) / pixels), i % pixels];
+    return data[row + pixel * channels + channel];
+  });
+}

@@ -1,0 +1,127 @@
+import type { Constant, Node } from './graph.js';
+import type { Extents, NodeReaders, Reading, Value } from './reading.js';
+
+/** Constants, axes and shapes, as exporters write them to flatten images whose number they do not know. */
+export const SHAPE_NODES: NodeReaders = {
+  Constant: ofConstant,
+  Identity: asItIs,
+  Dropout: asItIs,
+  Cast: asItIs,
+  Shape: shapeOf,
+  Gather: extentsOf,
+  Unsqueeze: extentsOf,
+  Concat: extentsOf,
+  Transpose: transposed,
+  Flatten: flattened,
+  Reshape: flattened,
+  Squeeze: flattened,
+};
+
+function asItIs(reading: Reading, node: Node): Value {
+  return reading.taken(node, 0);
+}
+
+function ofConstant(reading: Reading, node: Node): Value {
+  return { kind: 'constant', constant: constantIn(reading, node) };
+}
+
+function constantIn(reading: Reading, node: Node): Constant {
+  const { attributes } = node;
+  const whole = attributes.get('value')?.tensor;
+  if (whole) return whole;
+  const single = attributes.get('value_float')?.float ?? attributes.get('value_int')?.integer;
+  if (single !== undefined) return { shape: [], data: Float64Array.of(single) };
+  const list = (attributes.get('value_floats') ?? attributes.get('value_ints'))?.numbers;
+  if (!list) throw reading.at(node, 'has no numbers');
+  return { shape: [list.length], data: Float64Array.from(list) };
+}
+
+function shapeOf(reading: Reading, node: Node): Extents {
+  const { shape, flat } = reading.flow(node, 0);
+  const size = shape.reduce((product, extent) => product * extent, 1);
+  const [height, width, channels] = shape;
+  const values = flat || shape.length === 1 ? [NaN, size] : [NaN, channels, height, width];
+  return { kind: 'extents', values };
+}
+
+function extentsOf(reading: Reading, node: Node): Value {
+  const lists = node.inputs.map((_, i) => reading.taken(node, i));
+  const numbers = lists.map((value): number[] => {
+    if (value.kind === 'extents') return value.values;
+    if (value.kind === 'constant') return [...value.constant.data];
+    throw reading.at(node, 'is read only where it computes the shape of a Reshape');
+  });
+  if (node.type === 'Concat') return { kind: 'extents', values: numbers.flat() };
+  if (node.type === 'Unsqueeze') return { kind: 'extents', values: numbers[0] };
+  return { kind: 'extents', values: numbers[1].map((i) => numbers[0].at(i) ?? NaN) };
+}
+
+function transposed(reading: Reading, node: Node): Value {
+  const order = reading.list(node, 'perm')?.join();
+  const value = reading.taken(node, 0);
+  const [toFirst, toLast] = ['0,3,1,2', '0,2,3,1'];
+  if (value.kind === 'pixels' && order === toFirst && value.channelsLast) {
+    return { ...value, channelsLast: false };
+  }
+  if (value.kind === 'flow' && value.shape.length === 3 && !value.flat && !value.pad) {
+    if (order === toLast && !value.channelsLast) return { ...value, channelsLast: true };
+    if (order === toFirst && value.channelsLast) return { ...value, channelsLast: false };
+  }
+  if (value.kind === 'constant' && (order === '1,0' || order === undefined)) {
+    return { kind: 'constant', constant: turned(value.constant) };
+  }
+  throw reading.at(node, 'moves axes in a way that is not read: expected N×H×W×C to N×C×H×W');
+}
+
+function flattened(reading: Reading, node: Node): Value {
+  const value = reading.taken(node, 0);
+  if (value.kind === 'constant') return reshapedConstant(reading, node, value.constant);
+  if (value.kind === 'extents') return value;
+  if (value.kind === 'pixels' && value.channelsLast && value.shape[2] === 1) {
+    // With one channel, exporters write a Transpose to N×C×H×W as a Reshape.
+    const [height, width] = value.shape;
+    if (targetOf(reading, node)?.slice(1).join() === [1, height, width].join()) {
+      return { ...value, channelsLast: false };
+    }
+  }
+  const flow = reading.flow(node, 0);
+  if (flow.pad) throw reading.at(node, 'flattens a padded image, which is not read');
+  const size = flow.shape.reduce((product, extent) => product * extent, 1);
+  const isFlat = { ...flow, flat: flow.shape.length === 3 };
+  if (node.type === 'Flatten') {
+    if ([1, -3].includes(reading.integer(node, 'axis', 1))) return isFlat;
+  } else if (node.type === 'Squeeze') {
+    if (size === flow.shape.at(-1)) return isFlat;
+  } else {
+    const target = targetOf(reading, node);
+    // To N×size, where N may be unknown, 1, 0 (as it is) or −1 (what is left).
+    if (target?.length === 2 && (target[1] === size || target[1] === -1)) return isFlat;
+  }
+  throw reading.at(node, `does not make a vector of each image: expected N×${size}`);
+}
+
+/** The shape that a Reshape gives. */
+function targetOf(reading: Reading, node: Node): number[] | undefined {
+  if (node.inputs.length < 2) return undefined;
+  const to = reading.taken(node, 1);
+  if (to.kind === 'extents') return to.values;
+  return to.kind === 'constant' ? [...to.constant.data] : undefined;
+}
+
+function reshapedConstant(reading: Reading, node: Node, constant: Constant): Value {
+  if (node.type !== 'Reshape') throw reading.at(node, 'reshapes a constant, which is not read');
+  const shape = [...reading.constant(node, 1).data].map((extent, i) =>
+    extent === 0 ? constant.shape[i] : extent,
+  );
+  const known = shape.reduce((product, extent) => (extent < 0 ? product : product * extent), 1);
+  const whole = shape.map((extent) => (extent < 0 ? constant.data.length / known : extent));
+  return { kind: 'constant', constant: { shape: whole, data: constant.data } };
+}
+
+export function turned({ shape, data }: Constant): Constant {
+  const [rows, columns] = shape;
+  const values = new Float64Array(data.length);
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < columns; c++) values[c * rows + r] = data[r * columns + c];
+  return { shape: [columns, rows], data: values };
+}
