@@ -1,5 +1,5 @@
 // A small data set, configurations of a second, and results of them: what the targets work on.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { makeRandom } from '#bang/base/random.js';
@@ -95,9 +95,20 @@ export function writeConfigs(folder) {
   }
 }
 
-/** Makes data, configurations and results of each kind in a folder, which becomes the working folder. */
+/**
+ * Data, configurations and results of each kind in a folder, which becomes the working folder: those that
+ * BANG_FUZZ_SPACE names if it has them, else new ones, which are then kept there.
+ */
 export async function makeSpace(folder) {
+  const kept = process.env.BANG_FUZZ_SPACE;
+  if (kept !== undefined && existsSync(kept)) cpSync(kept, folder, { recursive: true });
   process.chdir(folder);
+  if (kept !== undefined && existsSync(kept)) return;
+  await make();
+  if (kept !== undefined) cpSync('.', kept, { recursive: true });
+}
+
+async function make() {
   writeMnist('data');
   writeConfigs('.');
   const own = ['--data-dir', 'data', '--threads', '1'];

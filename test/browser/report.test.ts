@@ -37,7 +37,7 @@ beforeAll(async () => {
   const cwd = space.folder;
   writeSmallData(space);
   const { write } = space;
-  write('tiny.yaml', tinyConfig('published: null'));
+  write('tiny.yaml', tinyConfig());
   const more = ['--data-dir', 'data'];
   const set = ['--set', 'training.iterations=30', '--set', 'evaluation.images=40'];
   await bangOk(['run', 'tiny.yaml', ...set, ...more, '--out', 'runs/bang'], { cwd });

@@ -15,7 +15,7 @@ import {
   executable,
   expectRefusal,
   tensors,
-  tinyConfig,
+  tinyLenetConfig,
   workspace,
   type Workspace,
   writeSmallData,
@@ -25,7 +25,7 @@ let space: Workspace;
 beforeAll(() => {
   space = workspace();
   writeSmallData(space);
-  space.write('tiny.yaml', tinyConfig());
+  space.write('tiny.yaml', tinyLenetConfig());
 });
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -127,8 +127,8 @@ describe('a wrong command line', () => {
 
 describe('a wrong value', () => {
   beforeAll(() => {
-    space.write('bad.yaml', tinyConfig().replace('batch: 16', 'bathc: 16'));
-    space.write('same/tiny.yaml', tinyConfig());
+    space.write('bad.yaml', tinyLenetConfig().replace('batch: 16', 'bathc: 16'));
+    space.write('same/tiny.yaml', tinyLenetConfig());
     space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.batch: [1, 2]}\n');
     space.write('file', 'not a folder');
     space.write('lacks/train-images-idx3-ubyte', 'no');

@@ -12,6 +12,7 @@ import {
   expectRefusal,
   FILES,
   tinyConfig,
+  tinyLenetConfig,
   type Workspace,
   workspace,
   writeSmallData,
@@ -168,7 +169,7 @@ describe('bang eval on weights of our own', () => {
   const settings = evaluation('images=60', 'pass=false');
   let row: Result['row'];
   beforeAll(async () => {
-    space.write('tiny.yaml', tinyConfig());
+    space.write('tiny.yaml', tinyLenetConfig());
     await bangInsideOk(['run', 'tiny.yaml', '--data-dir', 'data'], { cwd: space.folder });
     ({ row } = result('runs/tiny'));
   });

@@ -7,7 +7,7 @@ import {
   bangInside,
   bangInsideOk,
   expectRefusal,
-  tinyConfig,
+  tinyLenetConfig,
   type Workspace,
   workspace,
   writeSmallData,
@@ -65,7 +65,7 @@ describe('docs/models.md', () => {
 
 describe('a wrong preparation', () => {
   it('is noticed, and the right one is named', async () => {
-    space.write('tiny.yaml', tinyConfig());
+    space.write('tiny.yaml', tinyLenetConfig());
     await bangInsideOk(['run', 'tiny.yaml', '--data-dir', 'images'], { cwd: space.folder });
     // Weights without a word on how they were made, for pixels from 0 to 1 as LeNet has them.
     await bangInsideOk(

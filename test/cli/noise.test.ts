@@ -24,7 +24,17 @@ every: 10
 sigmas: [40, 120]
 images: 2
 copies: { last: 6, before: 3 }
-published: lenet
+`;
+
+/** Learns more than chance in ten iterations. */
+const MODEL = `published: null
+model:
+  scale: 0.00390625
+  layers:
+    - { kind: conv, name: conv1, filters: 8, size: 5 }
+    - { kind: maxPool, size: 4, stride: 4 }
+    - { kind: relu }
+    - { kind: innerProduct, name: ip1, outputs: 10 }
 `;
 
 let space: Workspace;
@@ -37,9 +47,9 @@ beforeAll(async () => {
     ['b.yaml', 'lenet-b1'],
   ]) {
     const training =
-      '{ iterations: 25, batch: 16, split: first, shuffle: false, logEvery: 10, checkpointEvery: 7 }';
+      '{ iterations: 25, batch: 16, split: first, shuffle: false, logEvery: 10, checkpointEvery: 7, learningRate: { base: 0.02 } }';
     const from = path.join(packageRoot, 'configs', `${base}.yaml`);
-    space.write(file, `extends: ${from}\ntraining: ${training}\nname: tiny-${file[0]}\n`);
+    space.write(file, `extends: ${from}\ntraining: ${training}\nname: tiny-${file[0]}\n${MODEL}`);
   }
   space.write('tiny.yaml', STUDY);
   whole = await bangInsideOk(noise('whole'), { cwd: space.folder });
@@ -70,13 +80,26 @@ function copyOf(folder: string): string {
 }
 
 describe('bang noise', () => {
-  it('prints the end of training next to the published numbers', () => {
+  it('prints the end of training', () => {
     const { stdout } = whole;
     expect(stdout).toMatch(/│ +σ │ +tiny-r │ +tiny-b │ +difference │/);
     expect(stdout).toMatch(/│ +120 │ +[\d.]+ ± [\d.]+ │ +[\d.]+ ± [\d.]+ │ +-?[\d.]+ ± [\d.]+ │/);
-    expect(stdout).toMatch(/│ published, 100 │ +20\.0 │ +3\.0 │ +-17\.0 │/);
     expect(stdout).toMatch(/at iteration 25: 20 images .*\(2 of each class\), 6 copies of each/);
     expect(stdout).toMatch(/^Files: whole$/m);
+  });
+
+  it('prints the published numbers next to those of LeNet', async () => {
+    for (const row of ['r0', 'b1']) {
+      const from = path.join(packageRoot, 'configs', `lenet-${row}.yaml`);
+      const training = '{ iterations: 30, batch: 16, split: first }';
+      space.write(`lenet-${row}.yaml`, `extends: ${from}\ntraining: ${training}\n`);
+    }
+    const networks = 'regular: lenet-r0.yaml\nbang: lenet-b1.yaml\nevery: 30\nsigmas: [100]\n';
+    const more = 'images: 1\ncopies: { last: 2, before: 1 }\npublished: lenet\n';
+    const args = ['noise', space.write('lenet.yaml', `study: noise\n${networks}${more}`)];
+    const places = ['--data-dir', space.file('data'), '--out', space.file('lenet')];
+    const { stdout } = await bangInside([...args, ...places]);
+    expect(stdout).toMatch(/│ published, 100 │ +20\.0 │ +3\.0 │ +-17\.0 │/);
   });
 
   it('writes the numbers of the figures', () => {

@@ -21,7 +21,7 @@ let space: Workspace;
 beforeAll(async () => {
   space = workspace();
   writeSmallData(space);
-  space.write('tiny.yaml', tinyConfig('published: null'));
+  space.write('tiny.yaml', tinyConfig());
   await bangInsideOk(
     [
       'run',

@@ -11,7 +11,7 @@ import {
   expectRefusal,
   FILES,
   tensors,
-  tinyConfig,
+  tinyLenetConfig,
   workspace,
   type Workspace,
   writeSmallData,
@@ -21,7 +21,7 @@ let space: Workspace;
 beforeAll(() => {
   space = workspace();
   writeSmallData(space);
-  space.write('tiny.yaml', tinyConfig());
+  space.write('tiny.yaml', tinyLenetConfig());
 });
 afterAll(() => {
   space.remove();
@@ -159,8 +159,8 @@ describe('bang run', () => {
   });
 
   it('makes a folder for each of several configs, with --set in all', async () => {
-    space.write('more/one.yaml', tinyConfig());
-    space.write('more/two.yaml', tinyConfig('name: second\nseed: 7'));
+    space.write('more/one.yaml', tinyLenetConfig());
+    space.write('more/two.yaml', tinyLenetConfig('name: second\nseed: 7'));
     const set = ['--set', 'training.bang=null', '--set', 'evaluation.attacks=[fgs]'];
     const both = await run('more/one.yaml', 'more/two.yaml', '--out', 'deep/er', ...set);
     expect(both.stdout).toMatch(/│ one .*│ second /s);

@@ -11,7 +11,7 @@ import {
   executable,
   expectRefusal,
   FILES,
-  tinyConfig,
+  tinyLenetConfig,
   workspace,
   type Workspace,
   writeSmallData,
@@ -27,7 +27,7 @@ let three: Awaited<ReturnType<typeof bangOk>>;
 beforeAll(async () => {
   space = workspace();
   writeSmallData(space);
-  space.write('tiny.yaml', tinyConfig());
+  space.write('tiny.yaml', tinyLenetConfig());
   three = await run('tiny.yaml', '--set', 'seeds=[1,2,3]', '--out', 'runs/paper/tiny');
 }, 60_000);
 afterAll(() => {

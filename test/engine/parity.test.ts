@@ -197,7 +197,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   conv2dWeightGradient: [
-    150,
+    75,
     (random, trial) => {
       const { inputs, attrs, tolerance } = convolution(random, trial);
       const compute = (x: T4, _filter: T4, _bias: tf.Tensor1D, dy: T4) => [

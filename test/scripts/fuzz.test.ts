@@ -1,12 +1,20 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
+
+/** Where the results that several targets begin with are kept. */
+const kept = mkdtempSync(path.join(tmpdir(), 'bang-fuzz-kept-'));
+afterAll(() => {
+  rmSync(kept, { recursive: true, force: true });
+});
 
 function fuzz(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const script = path.join(packageRoot, 'scripts', 'fuzz', 'main.mjs');
-  return spawnSync(process.execPath, [script, ...args], { encoding: 'utf8' });
+  const env = { ...process.env, BANG_FUZZ_SPACE: path.join(kept, 'space') };
+  return spawnSync(process.execPath, [script, ...args], { encoding: 'utf8', env });
 }
 
 /** Tries inputs of targets, of each of which some must be taken: otherwise all fail at the first check. */

@@ -3,7 +3,7 @@ import { UserError } from '#bang/base/errors.js';
 import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { runsOf } from '#bang/store/seeds.js';
-import { tinyConfig, workspace, type Workspace } from '../cli/bang.js';
+import { tinyLenetConfig, workspace, type Workspace } from '../cli/bang.js';
 
 let space: Workspace;
 beforeAll(() => {
@@ -14,7 +14,7 @@ afterAll(() => {
 });
 
 const load = (more: string, set: string[] = []) =>
-  loadConfig(space.write('x.yaml', tinyConfig(more)), set);
+  loadConfig(space.write('x.yaml', tinyLenetConfig(more)), set);
 
 async function complaint(more: string, set: string[] = []): Promise<string> {
   const error: unknown = await load(more, set).catch((thrown: unknown) => thrown);
@@ -39,7 +39,7 @@ describe('seeds', () => {
   });
 
   it('and seed replace each other, from the base to the command line', async () => {
-    space.write('one.yaml', tinyConfig('seed: 5'));
+    space.write('one.yaml', tinyLenetConfig('seed: 5'));
     space.write('many.yaml', 'extends: one.yaml\nseeds: [1, 2]\n');
     space.write('again.yaml', 'extends: many.yaml\nseed: 6\n');
     space.write('dropped.yaml', 'extends: many.yaml\nseeds: null\n');

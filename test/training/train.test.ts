@@ -349,7 +349,7 @@ describe('adversarial training', () => {
 
   it('trains on images within ε and 0 … 255, of which several steps find worse ones', () => {
     const random = makeRandom(5, 'adversarial');
-    for (let trial = 0; trial < 12; trial++) {
+    for (let trial = 0; trial < 5; trial++) {
       const epsilon = 2 + 60 * random.uniform();
       const seed = between(random, 0, 2 ** 32 - 1);
       const odds = [0, 1, 10].map((steps) =>
