@@ -8,8 +8,8 @@ import { compileProgram, findCompiler, run } from '../native/build.mjs';
 
 const test = fileURLToPath(new URL('../test/native/kernels.cc', import.meta.url));
 const SANITIZERS = [
-  { name: 'address,undefined', trials: 60 },
-  { name: 'thread', trials: 20 },
+  { name: 'address,undefined', trials: 30 },
+  { name: 'thread', trials: 10 },
 ];
 
 const folder = mkdtempSync(path.join(tmpdir(), 'bang-sanitizers-'));

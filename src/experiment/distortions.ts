@@ -2,15 +2,28 @@ import { sumOf } from '../metrics/statistics.js';
 import { flipsUnderNoise } from '../attacks/flips.js';
 import { rateOf, stratifiedError } from '../metrics/sampling.js';
 import type { Network } from '../model/network.js';
-import { type NoiseRow, type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
+import {
+  type NoiseFlips,
+  type NoiseRow,
+  type NoiseStage,
+  type OfPair,
+  ofPair,
+  PAIR,
+} from '../metrics/noise.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { dispose, type RunFolders, stageOf, type StudyFolder } from './noiseNetworks.js';
 import { type Chosen } from './noiseImages.js';
-import { ofPair } from '../metrics/noise.js';
 import type { RunOptions } from './runOptions.js';
 
 /** The part that is kept for a stage and a σ: the number of flipped copies of each image. */
 type Flips = OfPair<number[]>;
+
+/** What the copies of the images are classified as. */
+export interface Distorted {
+  rows: NoiseRow[];
+  /** Flipped copies of each image at the last stage, for each σ. */
+  flips: NoiseFlips[];
+}
 
 /**
  * Counts the noisy copies of each image that flip, for each stage and σ. Skips parts that the folder has.
@@ -25,7 +38,7 @@ export async function distort(
   folder: StudyFolder,
   { test, positions, source }: Chosen,
   { progress, signal }: RunOptions,
-): Promise<NoiseRow[]> {
+): Promise<Distorted> {
   const { seed, sigmas } = study;
   const images = [...positions];
   const copiesAt = ({ stage }: NoiseStage) =>
@@ -72,9 +85,13 @@ export async function distort(
   }
   task.finish(`${size(parts)} distortions of ${images.length} images`);
   const labels = images.map((n) => test.labels[n]);
-  return parts.map(({ stage, sigma, copies, flips }) =>
-    rowOf(stage, sigma, copies, flips!, labels),
-  );
+  const last = parts.filter(({ stage }) => stage === stages.at(-1));
+  return {
+    rows: parts.map(({ stage, sigma, copies, flips }) =>
+      rowOf(stage, sigma, copies, flips!, labels),
+    ),
+    flips: last.map(({ sigma, flips }) => ({ sigma, ...flips! })),
+  };
 }
 
 function rowOf(

@@ -2,6 +2,7 @@ import { sumOf } from '../metrics/statistics.js';
 import { loadData } from '../data/load.js';
 import { threadCount } from '../engine/engine.js';
 import {
+  flipsCsv,
   isNoiseResult,
   NOISE_FILES,
   noiseCsv,
@@ -98,7 +99,7 @@ async function runInto(
       options,
     );
     const chosen: Chosen = { test, positions: choose(study, test, both, options.progress), source };
-    const rows = await distort(study, stages, networks, runs, folder, chosen, options);
+    const { rows, flips } = await distort(study, stages, networks, runs, folder, chosen, options);
 
     const result: NoiseResult = {
       format: 1,
@@ -115,6 +116,7 @@ async function runInto(
     folder.write('surfaces', noiseSurfacesCsv(rows));
     folder.write('accuracy', stagesCsv(stages));
     folder.write('images', imagesCsv(chosen));
+    folder.write('flips', flipsCsv(flips, [...chosen.positions]));
     folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
     return result;
   }

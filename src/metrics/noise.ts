@@ -19,6 +19,12 @@ export interface NoiseStage {
   weights: OfPair<string>;
 }
 
+/** How many copies of each image are flipped by noise of one σ. */
+export interface NoiseFlips extends OfPair<number[]> {
+  /** In grey levels. */
+  sigma: number;
+}
+
 /** The results for one σ at one stage. */
 export interface NoiseRow {
   stage: number;

@@ -2,7 +2,7 @@ import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import type { DataSource, Provenance } from './result.js';
 import { NOISE_PAIRS } from '../paper/published.js';
-import { type NoiseRow, type NoiseStage, PAIR } from '../metrics/noise.js';
+import { type NoiseFlips, type NoiseRow, type NoiseStage, PAIR } from '../metrics/noise.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { rounded } from './csv.js';
 import { STUDY_FILE, SURFACES_FILE } from './resultFolder.js';
@@ -14,6 +14,7 @@ export const NOISE_FILES = {
   surfaces: SURFACES_FILE,
   accuracy: 'stages.csv',
   images: 'images.csv',
+  flips: 'flips.csv',
   /** Finished pairs of stage and σ. */
   parts: 'stages',
   result: 'result.json',
@@ -99,6 +100,14 @@ export function noiseCsv(rows: readonly NoiseRow[]): string {
         noise_error: rounded(overCopies),
       };
     }),
+  );
+  return stringify(lines, { header: true });
+}
+
+/** `flips.csv`: flipped copies of each image at the end of training, from which rates and errors follow. */
+export function flipsCsv(flips: readonly NoiseFlips[], images: readonly number[]): string {
+  const lines = flips.flatMap(({ sigma, regular, bang }) =>
+    images.map((index, i) => ({ sigma, index, regular: regular[i], bang: bang[i] })),
   );
   return stringify(lines, { header: true });
 }

@@ -69,7 +69,7 @@ function noiseInside(out: string, ...more: string[]): Promise<Finished> {
   return bangInside([...args, '--out', file(out), ...more]);
 }
 
-const CSVS = ['noise.csv', 'surfaces.csv', 'stages.csv', 'images.csv'];
+const CSVS = ['noise.csv', 'surfaces.csv', 'stages.csv', 'images.csv', 'flips.csv'];
 const contents = (folder: string) => CSVS.map((name) => space.read(folder, name));
 const resultOf = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as NoiseResult;
 
@@ -137,6 +137,26 @@ describe('bang noise', () => {
     expect(counts).toEqual(Array(10).fill(2));
     const positions = images.map(({ index }) => Number(index));
     expect(positions).toEqual([...new Set(positions)].sort((a, b) => a - b));
+  });
+
+  it('writes the flips of each image, from which the rates and errors of the last stage follow', () => {
+    const labels = readCsv(space.file('whole', 'images.csv')).map(({ label }) => Number(label));
+    const flips = readCsv(space.file('whole', 'flips.csv'));
+    expect(flips).toHaveLength(2 * labels.length);
+    for (const row of readCsv(space.file('whole', 'noise.csv'))) {
+      if (row.stage !== '3') continue;
+      const of = flips.filter(({ sigma }) => sigma === row.sigma);
+      const shares = of.map((line) => Number(line[row.network]) / 6);
+      // Two images of each class: the squared error of a class's mean is half its sample variance.
+      const squares = Array.from({ length: 10 }, (_, label) => {
+        const [a, b] = shares.filter((_, i) => labels[i] === label);
+        return (a - b) ** 2 / 4;
+      });
+      const error = 10 * Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
+      expect(Number(row.standard_error)).toBeCloseTo(error, 3);
+      const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+      expect(Number(row.rate)).toBeCloseTo(100 * mean, 3);
+    }
   });
 
   it('is determined by its seed, bit for bit', async () => {

@@ -129,7 +129,7 @@ describe('random networks', () => {
     // What one would see nothing of if all probes met kinks.
     const smoothOf = { pixels: 0, weight: 0, bias: 0 };
     const probes = { pixels: 0, weight: 0, bias: 0 };
-    for (const seed of seeds) {
+    for (const seed of ENGINE === 'tensorflow' ? seeds.slice(0, 12) : seeds) {
       const spec = randomNetwork(seed);
       const network = makeNetwork(spec);
       const weights = initialWeights(network, seed);
