@@ -11,6 +11,8 @@ export interface Problem {
   message: string;
   /** Whether a text is expected, which a number in quotes is. */
   wantsText?: boolean;
+  /** The key that an unknown one was perhaps meant to be, as in `training.batch`. */
+  meant?: string;
 }
 
 /**
@@ -44,12 +46,15 @@ export function problemsOf(
   };
 
   const issues = schema.safeParse(value).error?.issues ?? [];
-  return [
+  const problems = [
     ...issues.flatMap((issue) => problemsOfIssue(issue, [])),
     ...removed
       .filter((path) => !mayBeKey(schema, path))
       .map((path) => unknownKey(schema, value, path)),
   ];
+  // A misspelt key is one mistake, not one more for the key that is missing.
+  const meant = new Set(problems.map((problem) => problem.meant));
+  return problems.filter(({ at, path }) => at !== 'missing' || !meant.has(path.join('.')));
 }
 
 function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
@@ -78,7 +83,8 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   const meant = elsewhere ?? nearest(key, keys);
   const place = meant === key ? 'it belongs at the top level' : `did you mean ${meant}?`;
   const hint = meant ? place : `expected ${inWords(keys)}`;
-  return wrong(`unknown key, ${hint}`);
+  const whole = elsewhere ?? [...parent, meant].join('.');
+  return { ...wrong(`unknown key, ${hint}`), ...(meant && { meant: whole }) };
 }
 
 /** The member of a union that a value's `policy` or `kind` selects. */

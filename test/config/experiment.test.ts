@@ -172,10 +172,7 @@ describe('a mistake is reported with its place', () => {
     [
       'beta: 1.0',
       'betta: 1.0',
-      [
-        'x.yaml:9:3: training.bang.beta: missing, expected a number, 0 or more, or a mapping with one for each weighted layer',
-        'x.yaml:10:5: training.bang.betta: unknown key, did you mean beta?',
-      ],
+      ['x.yaml:10:5: training.bang.betta: unknown key, did you mean beta?'],
     ],
     [
       'model: lenet',
@@ -271,10 +268,7 @@ describe('a mistake is reported with its place', () => {
     [
       'power: 0.75',
       'powr: 0.75',
-      [
-        'x.yaml:6:3: training.learningRate.power: missing, expected a number, 0 or more',
-        'x.yaml:6:58: training.learningRate.powr: unknown key, did you mean power?',
-      ],
+      ['x.yaml:6:58: training.learningRate.powr: unknown key, did you mean power?'],
     ],
     [
       'policy: inv',
@@ -389,7 +383,6 @@ describe('a mistake is reported with its place', () => {
     expect(lines.map((line) => line.split(': ')[0])).toEqual([
       'x.yaml:1:8',
       'x.yaml:5:10',
-      'x.yaml:9:3',
       'x.yaml:10:5',
       'x.yaml:12:1',
     ]);

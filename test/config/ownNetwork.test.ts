@@ -124,14 +124,7 @@ describe('a mistake in it is reported with its place', () => {
   const NAME = `expected a name of letters, digits and '_' that begins with a letter`;
   it.each<[string | RegExp, string, string[]]>([
     // Keys and values.
-    [
-      'layers:',
-      'layer:',
-      [
-        `x.yaml:1:1: model.layers: missing, expected a list of 1 to 200 layers`,
-        'x.yaml:3:3: model.layer: unknown key, did you mean layers?',
-      ],
-    ],
+    ['layers:', 'layer:', ['x.yaml:3:3: model.layer: unknown key, did you mean layers?']],
     [
       'scale: 0.00390625',
       'scale: 0',
@@ -171,10 +164,7 @@ describe('a mistake in it is reported with its place', () => {
     [
       'filters: 4',
       'filter: 4',
-      [
-        'x.yaml:4:7: model.layers[0].filters: missing, expected an integer from 1 to 1024',
-        'x.yaml:4:33: model.layers[0].filter: unknown key, did you mean filters?',
-      ],
+      ['x.yaml:4:33: model.layers[0].filter: unknown key, did you mean filters?'],
     ],
     [
       'filters: 4',
