@@ -100,10 +100,12 @@ export function writeConfigs(folder) {
  * BANG_FUZZ_SPACE names if it has them, else new ones, which are then kept there.
  */
 export async function makeSpace(folder) {
-  const kept = process.env.BANG_FUZZ_SPACE;
-  if (kept !== undefined && existsSync(kept)) cpSync(kept, folder, { recursive: true });
   process.chdir(folder);
-  if (kept !== undefined && existsSync(kept)) return;
+  const kept = process.env.BANG_FUZZ_SPACE;
+  if (kept !== undefined && existsSync(kept)) {
+    cpSync(kept, '.', { recursive: true });
+    return;
+  }
   await make();
   if (kept !== undefined) cpSync('.', kept, { recursive: true });
 }

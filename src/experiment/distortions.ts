@@ -18,7 +18,7 @@ import type { RunOptions } from './runOptions.js';
 /** The part that is kept for a stage and a σ: the number of flipped copies of each image. */
 type Flips = OfPair<number[]>;
 
-/** What the copies of the images are classified as. */
+/** How many noisy copies are flipped. */
 export interface Distorted {
   rows: NoiseRow[];
   /** Flipped copies of each image at the last stage, for each σ. */

@@ -3,6 +3,7 @@ import { loadData } from '../data/load.js';
 import { threadCount } from '../engine/engine.js';
 import {
   flipsCsv,
+  imagesCsv,
   isNoiseResult,
   NOISE_FILES,
   noiseCsv,
@@ -26,7 +27,7 @@ import {
   type StudyFolder,
   trainPair,
 } from './noiseNetworks.js';
-import { choose, type Chosen, imagesCsv } from './noiseImages.js';
+import { choose, type Chosen } from './noiseImages.js';
 import { distort } from './distortions.js';
 
 /**
@@ -115,8 +116,9 @@ async function runInto(
     folder.write('noise', noiseCsv(rows));
     folder.write('surfaces', noiseSurfacesCsv(rows));
     folder.write('accuracy', stagesCsv(stages));
-    folder.write('images', imagesCsv(chosen));
-    folder.write('flips', flipsCsv(flips, [...chosen.positions]));
+    const images = [...chosen.positions];
+    folder.write('images', imagesCsv(images, test.labels));
+    folder.write('flips', flipsCsv(flips, images));
     folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
     return result;
   }

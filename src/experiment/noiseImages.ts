@@ -45,9 +45,3 @@ export interface Chosen {
   positions: Uint32Array;
   source: DataSource;
 }
-
-/** `images.csv`: which test images were distorted. */
-export function imagesCsv({ test, positions }: Chosen): string {
-  const lines = [...positions].map((n) => `${n},${test.labels[n]}\n`);
-  return `index,label\n${lines.join('')}`;
-}

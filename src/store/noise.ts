@@ -104,6 +104,14 @@ export function noiseCsv(rows: readonly NoiseRow[]): string {
   return stringify(lines, { header: true });
 }
 
+/** `images.csv`: which test images were distorted. */
+export function imagesCsv(images: readonly number[], labels: ArrayLike<number>): string {
+  return stringify(
+    images.map((index) => ({ index, label: labels[index] })),
+    { header: true },
+  );
+}
+
 /** `flips.csv`: flipped copies of each image at the end of training, from which rates and errors follow. */
 export function flipsCsv(flips: readonly NoiseFlips[], images: readonly number[]): string {
   const lines = flips.flatMap(({ sigma, regular, bang }) =>

@@ -3,7 +3,7 @@ import type { LayerSpec, Pad } from '../layers.js';
 import type { NamedArray } from '../tensors.js';
 import type { Constant, Node } from './graph.js';
 import type { Flow, NodeReaders, Reading, Value } from './reading.js';
-import { turned } from './shapes.js';
+import { transposedMatrix } from './shapes.js';
 
 /** Layers: windows over images, inner products, and what follows them. */
 export const LAYER_NODES: NodeReaders = {
@@ -107,7 +107,8 @@ function innerProduct(reading: Reading, node: Node): Flow {
   if (given.shape.length !== 2) {
     throw reading.at(node, `has weights of shape ${shapeText(given.shape)}, expected two axes`);
   }
-  const kernel = isGemm && reading.integer(node, 'transB', 0) === 1 ? given : turned(given);
+  const kernel =
+    isGemm && reading.integer(node, 'transB', 0) === 1 ? given : transposedMatrix(given);
   const [outputs, inputs] = kernel.shape;
   const size = flow.shape.reduce((product, extent) => product * extent, 1);
   if (flow.shape.length === 3 && !flow.flat && flow.shape[0] * flow.shape[1] > 1) {

@@ -3,7 +3,7 @@ import type { Extents, NodeReaders, Reading, Value } from './reading.js';
 
 /** Constants, axes and shapes, as exporters write them to flatten images whose number they do not know. */
 export const SHAPE_NODES: NodeReaders = {
-  Constant: ofConstant,
+  Constant: constantOf,
   Identity: asItIs,
   Dropout: asItIs,
   Cast: asItIs,
@@ -21,19 +21,16 @@ function asItIs(reading: Reading, node: Node): Value {
   return reading.taken(node, 0);
 }
 
-function ofConstant(reading: Reading, node: Node): Value {
-  return { kind: 'constant', constant: constantIn(reading, node) };
-}
-
-function constantIn(reading: Reading, node: Node): Constant {
+function constantOf(reading: Reading, node: Node): Value {
   const { attributes } = node;
+  const held = (constant: Constant): Value => ({ kind: 'constant', constant });
   const whole = attributes.get('value')?.tensor;
-  if (whole) return whole;
+  if (whole) return held(whole);
   const single = attributes.get('value_float')?.float ?? attributes.get('value_int')?.integer;
-  if (single !== undefined) return { shape: [], data: Float64Array.of(single) };
+  if (single !== undefined) return held({ shape: [], data: Float64Array.of(single) });
   const list = (attributes.get('value_floats') ?? attributes.get('value_ints'))?.numbers;
   if (!list) throw reading.at(node, 'has no numbers');
-  return { shape: [list.length], data: Float64Array.from(list) };
+  return held({ shape: [list.length], data: Float64Array.from(list) });
 }
 
 function shapeOf(reading: Reading, node: Node): Extents {
@@ -68,7 +65,7 @@ function transposed(reading: Reading, node: Node): Value {
     if (order === toFirst && value.channelsLast) return { ...value, channelsLast: false };
   }
   if (value.kind === 'constant' && (order === '1,0' || order === undefined)) {
-    return { kind: 'constant', constant: turned(value.constant) };
+    return { kind: 'constant', constant: transposedMatrix(value.constant) };
   }
   throw reading.at(node, 'moves axes in a way that is not read: expected N×H×W×C to N×C×H×W');
 }
@@ -118,7 +115,7 @@ function reshapedConstant(reading: Reading, node: Node, constant: Constant): Val
   return { kind: 'constant', constant: { shape: whole, data: constant.data } };
 }
 
-export function turned({ shape, data }: Constant): Constant {
+export function transposedMatrix({ shape, data }: Constant): Constant {
   const [rows, columns] = shape;
   const values = new Float64Array(data.length);
   for (let r = 0; r < rows; r++)
