@@ -48,6 +48,7 @@ export default defineConfig({
     maxWorkers: 2,
     maxConcurrency: 2,
     // Generous: a busy machine is no defect.
+    setupFiles: 'test/equality.ts',
     testTimeout: 180_000,
     hookTimeout: 180_000,
   },

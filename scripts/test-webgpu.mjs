@@ -13,7 +13,7 @@ const runs = [
     'test/training/bang.test.ts',
     'test/model/layers.test.ts',
     '-t',
-    'number 2:|bang: every gradient|eta engine webgpu',
+    'number 2:|gradients of lenet .* bang: every gradient|eta engine webgpu',
   ],
 ];
 for (const args of runs) {

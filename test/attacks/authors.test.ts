@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { firstImages } from '#bang/data/dataset.js';
 import { loadData } from '#bang/data/load.js';
 import { startEngine } from '#bang/engine/engine.js';
 import type { Evaluation } from '#bang/metrics/evaluation.js';
 import type { Row } from '#bang/metrics/row.js';
+import { predict } from '#bang/model/predict.js';
 import { ENGINE } from '../engine.js';
 import { networkWith } from '../fixtures.js';
 import {
@@ -18,8 +20,10 @@ beforeAll(async () => {
   await startEngine({ engine: ENGINE });
 });
 
-// All 10 000 test images on the machine's own kernels; on WebAssembly, which takes minutes for as many, the first 300.
+// Attacked are the first images, on WebAssembly fewer; all of them are in test/long.
 const whole = ENGINE !== 'wasm';
+const IMAGES = whole ? 2000 : 200;
+
 describe("the authors' LeNet R0", () => {
   let authors: Authors;
   let bisected: { evaluation: Evaluation; row: Row };
@@ -29,58 +33,47 @@ describe("the authors' LeNet R0", () => {
     const { test } = await loadData('mnist');
     authors = { ...(await networkWith('lenet', 'lenet.caffemodel.h5')), test, reference };
     const attacks = ['fgs', 'fgs-unmasked', 'hc1'] as const;
-    const images = whole ? 'all' : 300;
-    bisected = await evaluated(authors, 'bisection', [...attacks], false, images);
+    bisected = await evaluated(authors, 'bisection', [...attacks], false, IMAGES);
   }, 600_000);
 
-  it('classifies 99.16 % and each image as the reference does', () => {
-    if (whole) expect(bisected.row.accuracy).toBe(99.16);
-    const { predicted, blank } = bisected.evaluation;
+  it('classifies 99.16 % and each image as the reference does', async () => {
+    const { network, weights, test } = authors;
+    const images = whole ? test : firstImages(test, IMAGES);
+    const { predicted, blank } = await predict(network, weights, images);
+    const right = predicted.filter((label, i) => label === test.labels[i]);
+    if (whole) expect(right).toHaveLength(9916);
     expect(agreement(authors, predicted, 'predicted')).toBeGreaterThanOrEqual(0.998);
     expect(agreement(authors, blank, 'blank')).toBeGreaterThanOrEqual(0.998);
+    expect(bisected.evaluation.predicted).toEqual(predicted.subarray(0, IMAGES));
   });
 
   it('is attacked as in the reference, by doubling and bisection', () => {
-    const { evaluation } = bisected;
+    const { evaluation, row } = bisected;
     expect(linfAgreement(authors, evaluation, 'fgs', 'fgs_linf')).toBeGreaterThanOrEqual(0.998);
     expect(linfAgreement(authors, evaluation, 'hc1', 'hc1_linf')).toBeGreaterThanOrEqual(0.985);
-  });
-
-  it.runIf(whole)("has the protocol's rates and distances", () => {
-    const { fgs, hc1 } = bisected.row.attacks;
-    expect(fgs!.rate).toBeCloseTo(90.26, 1);
-    expect(fgs!.linf!.mean).toBeCloseTo(40.52, 1);
-    expect(fgs!.linf!.std).toBeCloseTo(15.67, 1);
-    expect(hc1!.rate).toBeCloseTo(99.54, 1);
-    expect(hc1!.linf!.mean).toBeCloseTo(122.68, 0);
-    expect(hc1!.linf!.std).toBeCloseTo(49.47, 0);
-  });
-
-  // PASS of all images, and beside the published, in test/long.
-  it.runIf(whole)('has the PASS of the reference', async () => {
-    const { row } = await evaluated(authors, 'bisection', ['fgs', 'hc1'], true, 1000);
     for (const attack of ['fgs', 'hc1'] as const) {
-      const mean = meanOf(authors, `${attack}_pass`, 1000);
+      const mean = meanOf(authors, `${attack}_linf`, IMAGES);
+      expect(Math.abs(row.attacks[attack]!.linf!.mean - mean)).toBeLessThan(0.2);
+    }
+  });
+
+  it.runIf(whole)('has the PASS of the reference', async () => {
+    const { row } = await evaluated(authors, 'bisection', ['fgs', 'hc1'], true, 400);
+    for (const attack of ['fgs', 'hc1'] as const) {
+      const mean = meanOf(authors, `${attack}_pass`, 400);
       expect(Math.abs(row.attacks[attack]!.pass!.mean - mean)).toBeLessThan(0.002);
     }
   });
 
   it('is fooled almost always along the gradient that cannot underflow', () => {
-    const unmasked = bisected.row.attacks['fgs-unmasked']!;
-    if (whole) expect(unmasked.rate).toBeCloseTo(99.86, 1);
-    else expect(unmasked.rate).toBeGreaterThan(99);
-    expect(bisected.row.blank).toBeGreaterThan(whole ? 900 : 15);
+    const { attacks, blank } = bisected.row;
+    expect(attacks['fgs-unmasked']!.rate).toBeGreaterThan(99.5);
+    expect(blank).toBeGreaterThan(0.04 * IMAGES);
   });
 
-  // Of all images in test/long.
   it('is attacked as in the reference, by the exhaustive scan', async () => {
-    const { evaluation } = await evaluated(
-      authors,
-      'scan',
-      ['fgs', 'hc1'],
-      false,
-      whole ? 500 : 60,
-    );
+    const images = whole ? 300 : 40;
+    const { evaluation } = await evaluated(authors, 'scan', ['fgs', 'hc1'], false, images);
     const fgs = linfAgreement(authors, evaluation, 'fgs', 'fgs_linf_scan');
     expect(fgs).toBeGreaterThanOrEqual(0.998);
     const hc1 = linfAgreement(authors, evaluation, 'hc1', 'hc1_linf_scan');
@@ -108,7 +101,7 @@ describe("the authors' CIFAR-10 B0", () => {
       // No kernel computes PASS.
       const withPass = whole && search === 'bisection';
       // The scan takes ten times as long.
-      const images = !whole ? 60 : search === 'scan' ? 150 : 1000;
+      const images = !whole ? 40 : search === 'scan' ? 80 : 400;
       const { evaluation, row } = await evaluated(
         authors,
         search,

@@ -11,6 +11,7 @@ import {
   expectRefusal,
   FILES,
   tensors,
+  tinyConfig,
   tinyLenetConfig,
   workspace,
   type Workspace,
@@ -212,7 +213,8 @@ describe('a training that leads nowhere', () => {
     const set = ['iterations=1000', 'batch=1', 'learningRate.base=1e-9', 'bang=null'].flatMap(
       (one) => ['--set', `training.${one}`],
     );
-    const args = ['run', 'tiny.yaml', ...set, '--set', 'training.logEvery=1000'];
+    space.write('chance.yaml', tinyConfig());
+    const args = ['run', 'chance.yaml', ...set, '--set', 'training.logEvery=1000'];
     const { code, stderr } = await bangInside([...args, '--data-dir', 'data', '--out', 'chance'], {
       cwd: space.folder,
     });

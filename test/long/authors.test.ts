@@ -34,6 +34,22 @@ describe("the authors' LeNet R0, whole", () => {
     }
   }, 600_000);
 
+  it("has the protocol's rates and distances, by doubling and bisection", async () => {
+    const attacks = ['fgs', 'fgs-unmasked', 'hc1'] as const;
+    const { evaluation, row } = await evaluated(authors, 'bisection', [...attacks], false);
+    expect(linfAgreement(authors, evaluation, 'fgs', 'fgs_linf')).toBeGreaterThanOrEqual(0.998);
+    expect(linfAgreement(authors, evaluation, 'hc1', 'hc1_linf')).toBeGreaterThanOrEqual(0.985);
+    const { fgs, 'fgs-unmasked': unmasked, hc1 } = row.attacks;
+    expect(fgs!.rate).toBeCloseTo(90.26, 1);
+    expect(fgs!.linf!.mean).toBeCloseTo(40.52, 1);
+    expect(fgs!.linf!.std).toBeCloseTo(15.67, 1);
+    expect(hc1!.rate).toBeCloseTo(99.54, 1);
+    expect(hc1!.linf!.mean).toBeCloseTo(122.68, 0);
+    expect(hc1!.linf!.std).toBeCloseTo(49.47, 0);
+    expect(unmasked!.rate).toBeCloseTo(99.86, 1);
+    expect(row.blank).toBeGreaterThan(900);
+  }, 600_000);
+
   it('by the exhaustive scan', async () => {
     const { evaluation, row } = await evaluated(authors, 'scan', ['fgs', 'hc1'], false);
     const fgs = linfAgreement(authors, evaluation, 'fgs', 'fgs_linf_scan');

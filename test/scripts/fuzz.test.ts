@@ -50,9 +50,9 @@ it('each of a hundred inputs of a kind is taken or refused in words', () => {
 });
 
 it.each([
-  ['show', 12],
+  ['show', 5],
   ['resume', 3],
-  ['arguments', 12],
+  ['arguments', 8],
   ['process', 4],
 ] as const)('%s: so is each of a few, and no file is lost', (target, count) => {
   expectNoFault([target], count);

@@ -473,7 +473,9 @@ describe('eta', () => {
 
     it('has the properties of the definition, over many batches', () => {
       const random = makeRandom(11, 'eta');
-      for (let trial = 0; trial < 100; trial++) {
+      // The driver of the tests takes its time for each call.
+      const trials = engine === 'webgpu' ? 10 : 100;
+      for (let trial = 0; trial < trials; trial++) {
         const norms = batchOfNorms(random);
         const largest = Math.max(...norms);
         const hats = norms.map(() => Math.fround(random.uniform()));
