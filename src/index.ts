@@ -245,7 +245,8 @@ export async function evaluateWeights(
   file: string,
   options: FolderOptions & { evaluation?: Config['evaluation'] },
 ): Promise<Result> {
-  const evaluation = options.evaluation ?? (await loadConfig('base/lenet')).config.evaluation;
+  const usual = (await loadConfig('base/lenet')).config.evaluation;
+  const evaluation = options.evaluation ?? { ...usual, channels: undefined };
   return evaluateFile(file, { progress: silent, ...options, evaluation });
 }
 

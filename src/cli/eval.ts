@@ -140,6 +140,10 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       ...(logitScale === undefined ? [] : [`evaluation.logitScale=${logitScale}`]),
       ...set,
     ]);
+    // Else they depend on the network.
+    const isChosen =
+      (chosen.protocol ?? chosen.channels) !== undefined ||
+      set.some((one) => /^evaluation\.(protocol|channels)=/.test(one));
     const folder = out ?? path.join('runs', `eval-${nameOfWeights(weights)}`);
     const result = await interruptible(
       (signal, progress) =>
@@ -147,7 +151,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
           out: folder,
           ...{ model, data, scale, mean, std },
           accuracy,
-          evaluation,
+          evaluation: { ...evaluation, channels: isChosen ? evaluation.channels : undefined },
           engine,
           row,
           force,
@@ -244,5 +248,8 @@ export async function settingsOf(set: string[]): Promise<Config> {
     );
   }
   const base = path.join(packageRoot, 'configs', 'base', 'lenet.yaml');
-  return (await loadConfig(base, set)).config;
+  // Of any data: how many images there are to evaluate is not known before they are read.
+  const any =
+    'model={image: [1, 1, 1], classes: 2, layers: [{kind: innerProduct, name: out, outputs: 2}]}';
+  return (await loadConfig(base, [...set, any, 'data=idx'])).config;
 }

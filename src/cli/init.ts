@@ -191,8 +191,8 @@ evaluation:                # optional, as is each of its keys
   protocol: paper          # paper: attacks as for the published rows; corrected: as intended
   # search: scan           # left out: as the protocol has it; bisection (paper), or scan, which tries
   #                        # every step and is slower (corrected)
-  # channels: kept         # left out: as the protocol has it; reversed (paper) or kept (corrected): the
-  #                        # colour channels of the direction of fgs and hc1
+  # channels: kept         # left out: as the protocol has it, and kept for networks of your own; reversed
+  #                        # (paper) or kept (corrected): the colour channels of the direction of fgs and hc1
   # logitScale: 6.5        # multiplies the last layer's weights before anything is measured: above 0; left out: 1
   # noise: {sigma: 100, copies: 100}  # counts the noisy copies of each image that are misclassified: σ above 0, in
   #                        # grey levels, copies 1 to 1000000; left out: none

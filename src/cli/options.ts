@@ -186,7 +186,8 @@ export const protocolOptions = {
   channels: {
     choices: CHANNELS,
     coerce: likeOneOf(CHANNELS),
-    describe: "colour channels of the attack direction (default: the protocol's)",
+    describe:
+      "colour channels of the attack direction (default: the protocol's; kept for networks of your own)",
   },
 } as const satisfies Record<string, Options>;
 

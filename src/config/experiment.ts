@@ -1,5 +1,5 @@
 import { omit } from '../base/omit.js';
-import type { Budgets, Protocol } from '../attacks/attack.js';
+import { type Budgets, PROTOCOL, type Protocol } from '../attacks/attack.js';
 import { shapeOf } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import type { LayerSpec } from '../model/layers.js';
@@ -87,6 +87,17 @@ export function fits(model: ModelName, data: DataName): boolean {
 /** Whether a model is a network of the user's own rather than a named one. */
 export function isOwn(model: Config['model']): model is OwnNetwork {
   return typeof model !== 'string';
+}
+
+/**
+ * The channels of FGS's and HC1's directions where a config leaves them out. The paper's reversed ones are a mistake of
+ * its experiments with CIFAR-10 quick, which nobody means who brings another network.
+ */
+export function channelsFor(
+  model: Config['model'],
+  protocol: keyof typeof PROTOCOL,
+): Protocol['channels'] {
+  return isOwn(model) ? 'kept' : PROTOCOL[protocol].channels;
 }
 
 /** The network that an experiment trains. */

@@ -252,7 +252,7 @@ const evaluationSchema = mapping({
   protocol: oneOf(PROTOCOLS)
     .default('paper')
     .describe(
-      'Sets search and channels where they are left out: paper (bisection, reversed), as for the published rows, or corrected (scan, kept).',
+      'Sets search and channels where they are left out: paper (bisection, reversed), as for the published rows, or corrected (scan, kept). Channels of networks other than lenet and cifar10-quick are kept in either.',
     ),
   channels: oneOf(CHANNELS)
     .optional()

@@ -4,7 +4,7 @@ import { budgetsOf } from './budgets.js';
 import { type Expectation, expectationOf, problemsOfExpect, unknownFigure } from './expect.js';
 import { weightedLayersOf } from './ownNetwork.js';
 import { type KeyPath, pathText, type Problem, problemsOf } from './problems.js';
-import { briefTraining, type Config, layersOf } from './experiment.js';
+import { briefTraining, channelsFor, type Config, layersOf } from './experiment.js';
 import { configSchema, type Parsed } from './experimentSchema.js';
 import { problemsAcross } from './acrossKeys.js';
 
@@ -89,7 +89,7 @@ function settle(parsed: Omit<Parsed, 'seeds' | 'expect'>): Config {
       ...effort,
       protocol,
       search: search ?? PROTOCOL[protocol].search,
-      channels: channels ?? PROTOCOL[protocol].channels,
+      channels: channels ?? channelsFor(parsed.model, protocol),
       ...others,
     },
   };

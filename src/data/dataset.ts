@@ -1,4 +1,6 @@
+import { UserError } from '../base/errors.js';
 import type { ImageShape } from './shapes.js';
+import type { DataName } from './sources.js';
 
 /** Images as bytes, N×height×width×channels (NHWC), and their labels, 0 ≤ label < classes. */
 export interface Dataset extends ImageShape {
@@ -19,6 +21,18 @@ export function imageAt({ images, height, width, channels }: Dataset, i: number)
 export interface DataSplits {
   train: Dataset;
   test: Dataset;
+}
+
+/**
+ * Refuses more images than a data set of known size has. Of others, which are of any size, all are taken.
+ *
+ * @throws UserError
+ */
+export function refuseMoreThan(data: Dataset, name: DataName, count: number | 'all'): void {
+  if (name === 'idx' || count === 'all' || count <= data.count) return;
+  throw new UserError(
+    `evaluation.images: expected all or at most the ${data.count} test images of ${name}, found ${count}`,
+  );
 }
 
 /** The first `count` images of a data set, or all if there are fewer. */

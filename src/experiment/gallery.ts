@@ -2,7 +2,7 @@ import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
-import { disposeNetwork } from '../model/parameters.js';
+import { disposeNetwork, disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
 import { attackAndClassify } from './examples.js';
@@ -13,6 +13,8 @@ export interface ExampleSource {
   name: string;
   /** A file of weights, or the folder of a run that has one. */
   weights: string;
+  /** What its logits were multiplied by; left out: 1. */
+  logitScale?: number | undefined;
   attacks: readonly AttackName[];
   settings: Protocol & GivenEffort;
   /** The number of test images that it was evaluated on. */
@@ -92,10 +94,13 @@ export async function examplesOf(
   const opened: Model[] = [];
   try {
     const seen: Predictions[] = [];
-    for (const { weights } of sources) {
+    for (const { weights, logitScale } of sources) {
       const trained = loadModel(await openModel(weights), data);
-      opened.push(trained);
-      seen.push(await predict(trained.network, trained.weights, test, { signal: options.signal }));
+      const measured = logitScale === undefined ? trained : withLogitsTimes(trained, logitScale);
+      opened.push(measured);
+      seen.push(
+        await predict(measured.network, measured.weights, test, { signal: options.signal }),
+      );
     }
     const classes = seen.map(({ predicted }) => predicted);
     const positions = chosen(test, classes, options.perClass);
@@ -116,6 +121,13 @@ export async function examplesOf(
   } finally {
     for (const { network, weights } of opened) disposeNetwork(network, weights);
   }
+}
+
+/** The network with its logits multiplied, as it was evaluated; takes the place of the one given. */
+function withLogitsTimes({ network, weights }: Model, scale: number): Model {
+  const scaled = withScaledLogits(network, weights, scale);
+  disposeWeights(weights);
+  return { network, weights: scaled };
 }
 
 /** For each class the first of the images that most networks classify correctly, sorted by class. */

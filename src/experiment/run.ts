@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
@@ -26,8 +27,11 @@ import { evaluateInto, finish, finishedResult } from './resultIn.js';
  */
 export async function runExperiment(unpinned: Config, options: RunOptions): Promise<Result> {
   threadCount(options.threads);
-  const config = await pinned(unpinned);
-  const { force, inputs, patience } = options;
+  const config = await pinned(unpinned, options.out);
+  const { force, patience } = options;
+  const { from } = config.training;
+  const begins = typeof from === 'object' ? [path.resolve(options.out, from.weights)] : [];
+  const inputs = [...(options.inputs ?? []), ...begins];
   const given = { ignored: INCIDENTAL, force, inputs, patience };
   const folder = openFolder(options.out, config, given);
   const known = async ({ progress }: Pick<RunOptions, 'progress'>): Promise<Result | undefined> => {
@@ -106,7 +110,7 @@ export async function trainUntil(
   iteration: number,
   options: RunOptions,
 ): Promise<void> {
-  const config = await pinned(unpinned);
+  const config = await pinned(unpinned, options.out);
   const { patience } = options;
   const folder = openFolder(options.out, config, { ignored: INCIDENTAL, patience });
   if (folder.has('result') || folder.has('weights')) return;

@@ -111,7 +111,8 @@ export async function trainedState(
   const origin = originOf(config, source);
   const missing = missingSnapshots(config, folder, origin);
   const state =
-    resumedState(network, folder, origin, missing, progress) ?? (await startOf(network, config));
+    resumedState(network, folder, origin, missing, progress) ??
+    (await startOf(network, config, folder.path));
   const isRepeated = folder.has('weights');
   const split = splitImages(data.train, training, seed);
   const note = splitNote(data.train, split, training);

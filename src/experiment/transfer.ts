@@ -1,7 +1,7 @@
 import { attacksIn, AUTO } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
-import { type Dataset, firstImages } from '../data/dataset.js';
+import { type Dataset, firstImages, refuseMoreThan } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { spreadOf } from '../metrics/statistics.js';
@@ -32,7 +32,7 @@ export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
  * adversarial examples on the other. Skips attacks whose results the folder has.
  *
  * @param files weights, or result folders with weights in them
- * @throws UserError if `auto` is among the attacks, the networks are for different data, weights cannot be read, or the folder holds
+ * @throws UserError if `auto` is among the attacks, a setting has no use here, the networks are for different data, weights cannot be read, or the folder holds
  *   another transfer; Interrupted if the signal aborts
  */
 export async function transfer(
@@ -44,6 +44,12 @@ export async function transfer(
   if (evaluation.attacks.includes(AUTO)) {
     throw new UserError(
       `--attacks ${AUTO}: a transfer tries the smallest perturbations of single attacks, so name some of them, such as apgd`,
+    );
+  }
+  const unused = (['budgets', 'logitScale', 'noise'] as const).find((key) => evaluation[key]);
+  if (unused !== undefined) {
+    throw new UserError(
+      `evaluation.${unused}: a transfer has no use for it: leave it out, and give it to bang eval`,
     );
   }
   const opened = [await openModel(files[0]), await openModel(files[1])] as const;
@@ -64,6 +70,7 @@ export async function transfer(
   const inputs = opened.map(({ name }) => name);
   const folder = openFolder(options.out, identity, { force, inputs }, TRANSFER_FILES);
   const data = await loadData(a.subject.data, { dataDir: options.dataDir, progress, signal });
+  refuseMoreThan(data.test, a.subject.data, evaluation.images);
   const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
   const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;
   if (finished) {

@@ -86,7 +86,10 @@ export interface MaskingConclusion {
   blank: number;
   /** The share of the images FGS does not fool that each of these attacks fools, if above 0. */
   witnesses: { attack: Witness; share: number }[];
-  /** Why FGS fails, if another attack fools more than half of the images FGS does not; null otherwise. */
+  /**
+   * Why FGS fails, if another attack fools more than half of the images FGS does not; null otherwise. It is masking if
+   * at least half of these have a blank gradient.
+   */
   cause: 'masking' | 'weakness' | null;
   /** The share of images on which Square needs a smaller L∞ than APGD or PGD, and whether that counts as misled. */
   square: { ahead: number; misled: boolean; than: ByGradients } | null;
@@ -112,7 +115,7 @@ export function concludeMasking({
     fails: fgsFails / attacked,
     blank: blank / attacked,
     witnesses,
-    cause: isExplained ? (blank > 0 ? 'masking' : 'weakness') : null,
+    cause: isExplained ? (explains(blank, fgsFails) ? 'masking' : 'weakness') : null,
     square: than === undefined ? null : { ahead: share, misled: share >= MISLED, than },
   };
 }
@@ -180,8 +183,14 @@ export type FgsReading = 'nothing succeeds' | 'as it stands' | 'weak' | 'no matt
 /** How these rates say to read the FGS column. */
 export function readingOf({ blank, fgs, unmasked }: HiddenByFgs): FgsReading {
   if (fgs === 0 && unmasked === 0) return 'nothing succeeds';
-  if (blank > 0) return unmasked > fgs ? 'masked' : 'no matter';
-  return unmasked > fgs + SAME ? 'weak' : 'as it stands';
+  if (unmasked > fgs && explains(blank, 100 - fgs)) return 'masked';
+  if (unmasked > fgs + SAME) return 'weak';
+  return blank > 0 ? 'no matter' : 'as it stands';
+}
+
+/** Whether blank gradients are why FGS fails: it fails wherever one is, and elsewhere for other reasons. */
+function explains(blank: number, fails: number): boolean {
+  return blank > 0 && 2 * blank >= fails;
 }
 
 /** What the FGS rate hides, from one row per seed; undefined if nothing was measured. */

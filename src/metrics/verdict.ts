@@ -15,6 +15,8 @@ export interface Standing {
   unmasked?: number;
   /** Under the attack that needs the smallest L∞, image by image; only with a budget. */
   worst?: number;
+  /** Percentage of all test images whose loss gradient is exactly zero, so that FGS has no direction. */
+  blank: number;
 }
 
 /** Budgets at which robust accuracy is known of all rows, ascending; none if it is not known of one of them. */
@@ -53,15 +55,20 @@ export function standingOf(rows: readonly Row[], budget: number | null): Standin
     fgs: left('fgs'),
     unmasked: left('fgs-unmasked'),
     worst: left('worst'),
+    blank: meanOf(rows.map(({ blank, images }) => (100 * blank) / images)),
   };
 }
 
 /** FGS counts as misleading if it leaves so many percentage points more than FGS unmasked. */
 const MUCH = 10;
 
-/** Whether most of what FGS leaves, or much of it, is left only because its gradient is masked. */
-export function misleads({ fgs, unmasked }: Standing): boolean {
-  return fgs !== undefined && unmasked !== undefined && fgs - unmasked >= MUCH;
+/**
+ * Why FGS leaves much more than FGS unmasked: its gradient is masked, or its direction is weak for another reason, such
+ * as reversed channels. Undefined if it does not leave much more, or if that is not known.
+ */
+export function misleads({ fgs, unmasked, blank }: Standing): 'masked' | 'weak' | undefined {
+  if (fgs === undefined || unmasked === undefined || fgs - unmasked < MUCH) return undefined;
+  return 2 * blank >= fgs - unmasked ? 'masked' : 'weak';
 }
 
 /** How much the worst attack leaves of a network, beside another one. */

@@ -80,14 +80,13 @@ function wordsOf(
   // With several regular trainings, the first in the paper's order, of which the training is known.
   const regular = of('regular').find(({ entry }) => entry.seeds.length > 0) ?? of('regular').at(0);
   const subject = bang.length > 0 ? bang : judged;
-  const misled = subject.filter(({ standing }) => misleads(standing)).length;
   const compared =
     regular && budget !== null
       ? bang.flatMap(({ standing }) => compareStanding(standing, regular.standing) ?? [])
       : [];
   const who = bang.length === 0 ? 'this training' : 'BANG';
   return {
-    headline: headlineOf(compared, misled > 0, bang.length > 0 ? 'BANG' : undefined),
+    headline: headlineOf(subject, compared, bang.length > 0 ? 'BANG' : undefined),
     sentences: [
       ...leftSentence(subject, who, budget),
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
@@ -102,16 +101,30 @@ function wordsOf(
 }
 
 function headlineOf(
+  subject: readonly Judged[],
   compared: readonly Comparison[],
-  isMisled: boolean,
   who: 'BANG' | undefined,
 ): string {
-  const says = isMisled ? 'what FGS says of it is masking' : '';
+  const reasons = subject.map(({ standing }) => misleads(standing));
+  const reason = (['masked', 'weak'] as const).find((one) => reasons.includes(one));
   if (compared.length === 0) {
-    if (isMisled)
-      return `FGS misleads${who === undefined ? '' : ' about BANG'}: its gradients are masked`;
-    return 'FGS says what unmasked FGS says: little is masked';
+    const about = who === undefined ? '' : ' about BANG';
+    if (reason === 'masked') return `FGS misleads${about}: its gradients are masked`;
+    if (reason === 'weak') return `FGS misleads${about}: unmasked FGS leaves much less`;
+    const isKnown = ({ standing: { fgs, unmasked } }: Judged): boolean =>
+      fgs !== undefined && unmasked !== undefined;
+    if (subject.some(isKnown)) return 'FGS says what unmasked FGS says: little is masked';
+    const worst = rangeOf(subject, 'worst');
+    return worst === undefined
+      ? 'One attack alone does not tell what is masked'
+      : `The worst attack leaves ${worst}`;
   }
+  const says =
+    reason === undefined
+      ? ''
+      : reason === 'masked'
+        ? 'what FGS says of it is masking'
+        : 'FGS says more than unmasked FGS';
   const all = (...wanted: Comparison[]): boolean => compared.every((one) => wanted.includes(one));
   const verdict = all('less')
     ? 'BANG is less robust than regular training'
@@ -178,10 +191,12 @@ export function noiseVerdict({ rows, config }: NoiseResult): {
   const row = rows.find(({ sigma }) => sigma === quoted?.sigma) ?? rows.at(-1)!;
   const { regular, bang } = row.networks;
   const { value, overImages } = row.difference;
-  const within = Math.abs(value) <= 2 * (overImages ?? 0);
+  const within = overImages !== null && Math.abs(value) <= 2 * overImages;
   const headline = within
     ? 'BANG withstands random noise as well as regular training'
-    : `BANG withstands random noise ${value < 0 ? 'better' : 'less well'} than regular training`;
+    : overImages === null
+      ? 'Too few images to tell which training withstands random noise better'
+      : `BANG withstands random noise ${value < 0 ? 'better' : 'less well'} than regular training`;
   const error = overImages === null ? '' : ` ± ${overImages.toFixed(1)}`;
   const paper =
     quoted?.sigma === row.sigma

@@ -196,7 +196,7 @@ function refuseToLose(
     if (!existsSync(file)) continue;
     const place = realpathSync(file);
     const isIn = (input: string) => input === place || input.startsWith(place + path.sep);
-    const lost = inputs.find((input) => isIn(realpathSync(input)));
+    const lost = inputs.find((input) => existsSync(input) && isIn(realpathSync(input)));
     // The folder's record of this experiment is written again unchanged.
     if (lost === undefined || readFileSync(lost, 'utf8') === stringify(identity)) continue;
     throw new UserError(

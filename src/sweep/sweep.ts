@@ -128,7 +128,8 @@ export async function carryOut(
         refuseOtherData(folder, states, name, sha256);
       }
       for (const cell of open) {
-        folder.reopen(cell);
+        // Others continue from what they have.
+        if (states.get(cell)!.state === 'failed') folder.reopen(cell);
         states.set(cell, { state: 'open' });
       }
       try {
@@ -243,7 +244,8 @@ export function survivors(
     const accuracy = accuracyOf(cell);
     return cell.reference || accuracy === undefined ? [] : [{ cell, accuracy }];
   });
-  const count = Math.max(1, Math.ceil(measured.length * keep));
+  // A share such as 0.07 of 100 is a rounding above 7.
+  const count = Math.max(1, Math.ceil(measured.length * keep - 1e-9));
   const best = [...measured].sort((a, b) => b.accuracy - a.accuracy).slice(0, count);
   const going = new Set(best.map(({ cell }) => cell));
   return cells.filter((cell) => cell.reference || going.has(cell));

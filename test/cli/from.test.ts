@@ -41,7 +41,7 @@ describe('training.from', () => {
 
     await run('sub/more.yaml', '--out', 'more');
     expect(tensors(space, 'more')).not.toEqual(tensors(space, 'first'));
-    const from = { weights: 'first/weights.safetensors', sha256: result('first').weights };
+    const from = { weights: '../first/weights.safetensors', sha256: result('first').weights };
     expect(result('more').config.training!.from).toEqual(from);
     const kept = parse(space.read('more', 'config.yaml')) as { training: object };
     expect(kept.training).toMatchObject({ from });
@@ -67,6 +67,22 @@ describe('training.from', () => {
     expect(space.contents('one')).toEqual(before);
     await run('one/config.yaml', '--set', 'training.from.weights=copy.safetensors', '--out', 'two');
     expect(tensors(space, 'two')).toEqual(tensors(space, 'one'));
+    // Its path is relative to the folder, wherever that is.
+    await run('one/config.yaml', '--out', 'deep/er/three');
+    expect(tensors(space, 'deep/er/three')).toEqual(tensors(space, 'one'));
+    await run('deep/er/three/config.yaml', '--out', 'four');
+    expect(tensors(space, 'four')).toEqual(tensors(space, 'one'));
+  });
+
+  it('loses no weights that it begins from to --force', async () => {
+    await run('tiny.yaml', '--set', 'seed=3', '--out', 'source');
+    const before = space.contents('source');
+    const args = ['run', 'tiny.yaml', '--data-dir', 'data', '--set', 'training.from=source'];
+    expectRefusal(
+      await bangInside([...args, '--out', 'source', '--force'], options()),
+      /^bang: --force would remove .*source\/weights\.safetensors, from which the experiment is read: choose another folder with --out\n$/,
+    );
+    expect(space.contents('source')).toEqual(before);
   });
 
   it('refuses other weights: in a folder, at the path of a hash, of another shape', async () => {

@@ -483,8 +483,34 @@ halving: {rungs: [10], keep: 0.5}
       cwd: space.folder,
     });
     expect(figures('halved/cells/base-0.01')).toEqual(figures('unhalved'));
+    // Nothing is trained again.
+    const written = () =>
+      ['base-0.00001', 'base-0.01'].map(
+        (cell) => statSync(space.file('halved/cells', cell, 'training.csv')).mtimeMs,
+      );
+    const before = written();
     const again = await bangInsideOk([...args, '--out', 'halved'], { cwd: space.folder });
     expect(again.stderr).not.toMatch(/base-0/);
+    expect(written()).toEqual(before);
+  });
+
+  it('continues a cell that was interrupted on its way to a rung from its checkpoint', async () => {
+    space.write(
+      'long.yaml',
+      `base: small.yaml
+grid: {training.learningRate.base: [0.00001, 0.01]}
+halving: {rungs: [4000], keep: 0.5}
+`,
+    );
+    const more = ['iterations=4010', 'checkpointEvery=20', 'logEvery=1000'].map((one) => `training.${one}`);
+    const set = [...more, 'evaluation.images=30', 'evaluation.attacks=[fgs]'];
+    const args = ['sweep', 'long.yaml', ...set.flatMap((one) => ['--set', one]), '--out', 'long'];
+    const checkpoint = space.file('long/cells/base-0.00001/checkpoint.safetensors');
+    const stopped = await bang(args, { cwd: space.folder, when: () => existsSync(checkpoint) });
+    expect(stopped.code).toBe(130);
+    const { stderr } = await bangInsideOk(args, { cwd: space.folder });
+    expect(stderr).toMatch(/^base-0.00001: training continues at iteration \d+$/m);
+    expect(stderr).toMatch(/1 of 2 cells done, 1 stopped early$/m);
   });
 
   it('does not count a cell that failed, and tries it again once, the reference, too', async () => {

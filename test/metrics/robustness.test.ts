@@ -4,7 +4,7 @@ import type { AttackOutcome, Evaluation } from '#bang/metrics/evaluation.js';
 import { makeRandom } from '#bang/base/random.js';
 import { robustnessCsv } from '#bang/store/csv.js';
 import { perImageCsv } from '#bang/store/perImage.js';
-import { maskingStudy } from '#bang/metrics/masking.js';
+import { concludeMasking, maskingStudy, readingOf } from '#bang/metrics/masking.js';
 import { maskingTable } from '#bang/report/masking.js';
 import { summarise } from '#bang/metrics/row.js';
 import { robustnessComparisons, robustnessTable } from '#bang/report/robustness.js';
@@ -165,6 +165,16 @@ describe('masking', () => {
     expect(conclusion).toMatch(sentence);
     expect(conclusion).not.toMatch(/Square/);
   });
+
+  it('is the cause only where at least half of what FGS leaves has a blank gradient', () => {
+    const counts = { attacked: 1000, fgsFails: 500, attacks: { pgd: made(500) } };
+    expect(concludeMasking({ ...counts, blank: 250 })!.cause).toBe('masking');
+    expect(concludeMasking({ ...counts, blank: 1 })!.cause).toBe('weakness');
+    expect(readingOf({ blank: 30, fgs: 40, unmasked: 90 })).toBe('masked');
+    expect(readingOf({ blank: 1, fgs: 40, unmasked: 90 })).toBe('weak');
+  });
+
+  const made = (fgsFails: number) => ({ fooled: 1000, fgsFails, belowFgs: 0, belowPgd: null });
 
   it('says whether PGD itself is misled', () => {
     const conclusion = (square: number[]) =>

@@ -39,7 +39,10 @@ describe('what is left of a network', () => {
     expect(any.fgs).toBeCloseTo(left('fgs', 255), 10);
     expect(any.unmasked).toBeCloseTo(left('fgs-unmasked', 255), 10);
     expect(any.worst).toBeUndefined();
-    expect(misleads(any)).toBe(true);
+    expect(misleads(any)).toBe('masked');
+    // Where few gradients are blank, FGS is misled by something else, such as reversed channels.
+    expect(misleads({ ...any, blank: 1 })).toBe('weak');
+    expect(misleads({ ...any, fgs: any.unmasked })).toBeUndefined();
   });
 
   it('is compared at the middle of the budgets that all have', () => {
@@ -57,7 +60,7 @@ describe('what is left of a network', () => {
       (100 *
         Array.from({ length: images }, () => +(random.uniform() < share)).reduce((a, b) => a + b)) /
       images;
-    const standing = (worst: number) => ({ images, accuracy: 99, budget: 32, worst });
+    const standing = (worst: number) => ({ images, accuracy: 99, budget: 32, blank: 0, worst });
     const compared = (a: number, b: number) =>
       Array.from({ length: 400 }, () => compareStanding(standing(drawn(a)), standing(drawn(b))));
     // Two standard errors: 4.6 % of draws from the same share are outside.
@@ -99,6 +102,29 @@ describe('the verdict on a table', () => {
     expect(verdict.budget).toBeNull();
     expect(verdict.headline).toBe('FGS misleads about BANG: its gradients are masked');
     expect(verdict.sentences.at(-1)).toContain('evaluate with stronger attacks');
+  });
+
+  it('claims no comparison of attacks that were not made', async () => {
+    const { parts } = await collectResults([results('table1')]);
+    const [part] = parts;
+    const headlineWith = (attacks: readonly string[], blank?: number): string => {
+      const entries = part.entries.map((entry) => ({
+        ...entry,
+        rows: entry.rows.map((row) => ({
+          ...row,
+          blank: blank ?? row.blank,
+          attacks: Object.fromEntries(
+            Object.entries(row.attacks).filter(([name]) => attacks.includes(name)),
+          ),
+        })),
+      }));
+      return verdictOf({ ...part, entries })!.headline;
+    };
+    expect(headlineWith(['fgs'])).toBe('One attack alone does not tell what is masked');
+    expect(headlineWith(['fgs', 'fgs-unmasked'])).toMatch(/gradients are masked/);
+    expect(headlineWith(['fgs', 'fgs-unmasked'], 1)).toBe(
+      'FGS misleads about BANG: unmasked FGS leaves much less',
+    );
   });
 
   it('names other trainings for what they are, and compares BANG with none of them', async () => {

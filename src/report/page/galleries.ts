@@ -269,10 +269,11 @@ async function galleryOf(
 
 function exampleSource({ name, run: { folder, result } }: Shown): ExampleSource {
   const { row, config } = result;
-  const { pgd, apgd, square } = config.evaluation ?? {};
+  const { pgd, apgd, square, logitScale } = config.evaluation ?? {};
   return {
     name,
     weights: folder,
+    logitScale,
     attacks: attacksOf(result.row.attacks),
     settings: { ...row.protocol, pgd, apgd, square },
     images: row.images,
