@@ -3,7 +3,7 @@ import { printable } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { medianOf } from '../metrics/statistics.js';
 import { estimateSeconds } from '../sweep/estimate.js';
-import { sharing, statesIn } from '../sweep/sweep.js';
+import { sharing, statesIn, secondsTaken } from '../sweep/sweep.js';
 import { planFor, sweepFolder } from '../sweep/sweepFolder.js';
 import { print } from './print.js';
 
@@ -23,7 +23,7 @@ export async function listSweep(wanted: Plan, out: string, args: ListArguments):
   const open = cells.filter(({ state }) => !['done', 'stopped'].includes(state?.state ?? 'open'));
   const { processes, threads } = sharing(open.length, args);
   const known = cells.flatMap(({ state }) =>
-    state?.state === 'done' ? state.result.provenance.seconds.total : [],
+    state?.state === 'done' ? (secondsTaken(state.result) ?? []) : [],
   );
   const estimated =
     known.length > 0

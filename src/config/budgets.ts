@@ -24,8 +24,8 @@ export function greyLevels(written: unknown, norm: Norm): number {
     const [, part, whole] = FRACTION.exec(String(written)) ?? [];
     return (Number(part) * LARGEST) / Number(whole);
   };
-  // What rounding takes from 0.2 · 255 = 51 must not make 50 of it.
-  return norm === 'linf' ? Math.floor(levels() + 1e-9) : levels();
+  // What rounding takes from 0.2 · 255 = 51 must not make 50 of it, and 0.01 · 255 is written in files as 2.55.
+  return norm === 'linf' ? Math.floor(levels() + 1e-9) : Number(levels().toFixed(4));
 }
 
 /** The budgets in grey levels, each list ascending. */
@@ -57,7 +57,10 @@ function problemsOfList(list: unknown, norm: Norm, path: KeyPath): Problem[] {
   return all.flatMap((levels, i): Problem[] => {
     const wrong = (message: string): Problem[] => [{ path: [...path, i], at: 'value', message }];
     const written = inBrief(list[i]);
-    if (Number.isNaN(levels)) return [];
+    if (Number.isNaN(levels)) {
+      // What is not written as a budget is told elsewhere.
+      return FRACTION.test(String(list[i])) ? wrong(`${written} is no number`) : [];
+    }
     if (levels < 1) {
       return wrong(`expected 1 grey level (1/255) or more, as pixels are whole, found ${written}`);
     }

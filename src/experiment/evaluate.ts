@@ -1,3 +1,4 @@
+import { tellsRobustness } from '../metrics/robustness.js';
 import {
   type AttackChoice,
   type AttackName,
@@ -94,8 +95,8 @@ export async function evaluate(
     (await distorted({ network, weights }, data, positions, settings.noise, options));
   const { labels } = data;
   const found = { images: data.count, labels, predicted, blank, protocol, attacks, noise };
-  const budgets =
-    settings.budgets ?? (settings.attacks.includes(AUTO) ? usualBudgets(data.channels) : undefined);
+  const isStrong = settings.attacks.includes(AUTO) || tellsRobustness(found);
+  const budgets = settings.budgets ?? (isStrong ? usualBudgets(data.channels) : undefined);
   if (!budgets) return found;
   if (!settings.attacks.includes(AUTO)) return { ...found, budgets };
   const model = { network, weights };

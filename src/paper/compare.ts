@@ -42,13 +42,13 @@ export interface Repeated {
   published?: PublishedRow;
   /** Whether it is not a repetition: its network, data or training is another. */
   departs?: boolean;
-  /** How it differs from the published row, such as in being measured on a subset of the images. */
-  labels?: readonly string[];
+  /** Whether it is measured otherwise than the published row, such as on a subset of the images. */
+  differs?: boolean;
 }
 
 /** Whether an experiment was trained and measured as in the paper, rather than on a subset or with other settings. */
-export function isFull({ rows, departs, labels = [] }: Repeated): boolean {
-  return rows.length > 0 && labels.length === 0 && departs !== true;
+export function isFull({ rows, departs, differs }: Repeated): boolean {
+  return rows.length > 0 && differs !== true && departs !== true;
 }
 
 /** At least so many degrees of freedom are needed to say what is outside: three seeds of one row. */

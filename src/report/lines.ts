@@ -156,5 +156,6 @@ export function protocolSentences(entries: readonly Entry[]): string[] {
 function protocolSentence(protocol: Protocol): string {
   const { search, channels } = protocol;
   const searched = search === 'scan' ? 'exhaustive scan' : 'doubling and bisection';
-  return `Protocol ${protocolName(protocol) ?? 'of its own'}: ${searched}; colour channels of the direction ${channels}.`;
+  const name = protocolName(protocol);
+  return `${name === undefined ? 'FGS and HC1' : `Protocol ${name}`}: ${searched}; colour channels of the direction ${channels}.`;
 }

@@ -11,6 +11,8 @@ export interface Entry {
    * its name.
    */
   labels: string[];
+  /** Whether it is measured or trained otherwise than the published rows. */
+  differs?: boolean;
   /** Whether its network, data or training departs from the published row's, so that there is no difference. */
   departs?: boolean;
   /** A number, or one for each layer; empty for regular training. */
@@ -26,11 +28,14 @@ export interface Entry {
 /** The number of test images in the published rows. */
 const PUBLISHED_IMAGES = 10_000;
 
-export function labelsOf({ protocol, images }: Row): string[] {
+/** @param isOwn whether it is a network of the user's own, whose channels nobody would reverse */
+export function labelsOf({ protocol, images }: Row, isOwn: boolean): string[] {
   const name = protocolName(protocol);
   const labels: string[] = [];
-  if (name === undefined) labels.push(`${protocol.search}, channels ${protocol.channels}`);
-  else if (name !== 'paper') labels.push(`protocol ${name}`);
+  const isUsual = isOwn && protocol.search === 'bisection' && protocol.channels === 'kept';
+  if (name === undefined && !isUsual)
+    labels.push(`${protocol.search}, channels ${protocol.channels}`);
+  if (name !== undefined && name !== 'paper') labels.push(`protocol ${name}`);
   if (images !== PUBLISHED_IMAGES) labels.push(`${images} images`);
   return labels;
 }

@@ -83,7 +83,8 @@ export function differenceOf(
 
 /** The key paths at which two values differ; lists of mappings are compared one by one. */
 function differing(a: unknown, b: unknown, at = ''): string[] {
-  if (isDeepStrictEqual(a, b)) return [];
+  // 0 and −0 are not deeply equal, and are the same in JSON.
+  if (a === b || isDeepStrictEqual(a, b)) return [];
   if (isListOfMappings(a) && isListOfMappings(b) && a.length === b.length)
     return a.flatMap((one, i) => differing(one, b[i], `${at}.${i}`));
   if (!isMapping(a) || !isMapping(b)) return [at];

@@ -44,7 +44,7 @@ const rate = z.object({
   overCopies: percent.nullable(),
 });
 
-const named = z.object({ name: z.string() });
+const trained = z.object({ name: z.string(), training: z.looseObject({}) });
 
 /** The parts of a result that are read back. */
 const resultSchema = z.object({
@@ -52,7 +52,7 @@ const resultSchema = z.object({
   kind: z.literal('noise'),
   name: z.string(),
   config: z.object({
-    networks: z.object({ regular: named, bang: named }),
+    networks: z.object({ regular: trained, bang: trained }),
     published: z.enum(NOISE_PAIRS).optional(),
     images: count,
     sigmas: z.array(grey),

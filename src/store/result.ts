@@ -190,9 +190,12 @@ export function entryOf(results: readonly Result[]): Entry {
   const departures = row ? departuresFrom(row, config) : [];
   const { logitScale } = config.evaluation ?? {};
   const scaled = logitScale === undefined ? [] : [`logits × ${logitScale}`];
+  const isOwn = typeof config.model === 'object';
+  const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...departures.map(printable)];
   return {
     name: printable(name),
-    labels: [...labelsOf(rows[0]), ...scaled, ...departures.map(printable)],
+    labels,
+    differs: labels.length > 0,
     departs: departures.length > 0,
     beta: layersText(bang?.beta),
     epsilon: layersText(bang?.epsilon),

@@ -35,6 +35,9 @@ export const FILES = {
 /** The file in a study's folder that identifies the study. */
 export const STUDY_FILE = 'study.yaml';
 
+/** The file in a sweep's folder that says which sweep it is. */
+export const SWEEP_FILE = 'sweep.yaml';
+
 /** Surfaces for figures, written by sweeps and noise studies: values over two others. */
 export const SURFACES_FILE = 'surfaces.csv';
 
@@ -104,8 +107,10 @@ export function openFolder<Files extends FileNames = typeof FILES>(
   const file = (name: string, inner = ''): string => path.join(folder, named[name], inner);
   const kept = ['checkpoint', 'parts'].filter((name) => name in named).map((name) => file(name));
   const refuse = (): void => {
-    if (force) refuseToLose(inputs, folder, names, identity);
-    else refuseOther(folder, names, files.identity, identity, ignored);
+    if (force) {
+      refuseOtherKind(folder, files.identity);
+      refuseToLose(inputs, folder, names, identity);
+    } else refuseOther(folder, names, files.identity, identity, ignored);
   };
   refuse();
   // A finished experiment is only read, and would keep it for ever.
@@ -182,6 +187,17 @@ async function lockOf(folder: string, patience: number): Promise<Lock> {
       if (!(error instanceof Occupied) || performance.now() >= end) throw error;
       await setTimeout(50);
     }
+  }
+}
+
+/** Another kind of result would stay, without what they have in common. */
+function refuseOtherKind(folder: string, identity: string): void {
+  const kinds = { run: FILES.identity, study: STUDY_FILE, sweep: SWEEP_FILE };
+  for (const [kind, name] of Object.entries(kinds)) {
+    if (name === identity || !existsSync(path.join(folder, name))) continue;
+    throw new UserError(
+      `${folder} holds a ${kind}, which --force does not remove: choose another folder with --out`,
+    );
   }
 }
 

@@ -28,10 +28,12 @@ interface Series {
   by: (position: number) => string;
 }
 
-/** Whether a folder holds images in this format. */
+/** Whether a folder holds images in this format, or the list of none. */
 export function hasImages(folder: ResultFolder, format: ImageFormat): boolean {
   const list = folder.file('images', LIST);
-  return existsSync(list) && readFileSync(list, 'utf8').split('\n')[1]?.includes(`.${format},`);
+  if (!existsSync(list)) return false;
+  const [, first = ''] = readFileSync(list, 'utf8').split('\n');
+  return first === '' || first.includes(`.${format},`);
 }
 
 /**

@@ -387,6 +387,8 @@ export function carriedFiles({ row }: Result, keep: readonly Keepable[]): Carrie
     'table',
     ...(row.robustness ? (['robustness'] as const) : []),
     ...(row.masking ? (['masking'] as const) : []),
+    ...(row.atBudgets ? (['budgets'] as const) : []),
+    ...(row.noise ? (['noise'] as const) : []),
     ...keep.map((name) => (name === 'per-image' ? 'perImage' : name)),
   ];
 }

@@ -43,7 +43,7 @@ export async function estimateSeconds(
     const within = evaluation.attacks.includes(AUTO) ? passesOfAuto(effortOf(evaluation)) : 0;
     const rounds = attacks.reduce(
       (sum, name) => sum + roundsOf(ATTACKS[name], evaluation),
-      1 + within,
+      1 + within + (evaluation.noise?.copies ?? 0),
     );
     const pairs = evaluation.pass
       ? attacks.filter((name) => ATTACKS[name].published).length * images

@@ -225,6 +225,8 @@ export const MOST_BYTES = {
   table: 1e6,
   robustness: 1e6,
   masking: 1e6,
+  budgets: 1e6,
+  noise: 1e6,
   /** 10 000 lines. */
   perImage: 2e7,
   /** A network of one's own has at most 2²⁴ parameters. */
@@ -241,7 +243,7 @@ const sha = z.string().regex(/^[0-9a-f]{64}$/);
 export const manifestSchema = z.strictObject({
   files: z
     .partialRecord(
-      z.enum(['result', 'table', 'robustness', 'masking', 'weights', 'perImage', 'training']),
+      z.enum(Object.keys(MOST_BYTES) as [CarriedFile, ...CarriedFile[]]),
       z.strictObject({ sha256: sha, bytes: z.int().min(0) }),
     )
     .refine((files) =>

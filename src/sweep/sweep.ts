@@ -280,6 +280,11 @@ export function cellsOf(plan: Plan, states: States): SweepCell[] {
   });
 }
 
+/** How long it took; results of another program may not say. */
+export function secondsTaken({ provenance }: Partial<Result>): number | undefined {
+  return provenance?.seconds.total;
+}
+
 function originOf({ weights, ...rest }: Result): SweepCell['origin'] {
   // Results of another program may lack it.
   const { provenance } = rest as Partial<Result>;
@@ -351,10 +356,12 @@ function watchCells(plan: Plan, states: States, progress: Progress) {
 function endText(state: CellState): string | undefined {
   if (state.state === 'failed') return `failed: ${state.failure.error}`;
   if (state.state !== 'done') return undefined;
-  const { row, provenance } = state.result;
+  const { row } = state.result;
   const { fgs, 'fgs-unmasked': unmasked } = row.attacks;
   const words = [`accuracy ${row.accuracy.toFixed(2)} %`];
   if (fgs) words.push(`FGS-Rate ${fgs.rate.toFixed(2)} %`);
   if (unmasked?.linf) words.push(`unmasked FGS-L∞ ${unmasked.linf.mean.toFixed(2)}`);
-  return `${words.join(', ')}, ${provenance.seconds.total.toFixed(0)} s`;
+  const seconds = secondsTaken(state.result);
+  if (seconds !== undefined) words.push(`${seconds.toFixed(0)} s`);
+  return words.join(', ');
 }

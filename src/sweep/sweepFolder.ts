@@ -3,7 +3,7 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
-import { FILES, SURFACES_FILE } from '../store/resultFolder.js';
+import { FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
 import { differenceOf, readIdentity } from '../store/identity.js';
 import { isMapping } from '../config/problems.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
@@ -22,7 +22,7 @@ import {
 
 /** The files in a sweep's folder; its subfolder `cells` has a result folder for each cell. */
 export const SWEEP_FILES = {
-  record: 'sweep.yaml',
+  record: SWEEP_FILE,
   table: 'sweep.csv',
   surfaces: SURFACES_FILE,
   pareto: 'pareto.csv',
@@ -125,7 +125,9 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
       const row = rows.map((line) => line.split(',')).find(([at]) => Number(at) === iteration);
       if (row === undefined) return undefined;
       if (row[column] !== '') return Number(row[column]);
-      throw new UserError(`${log} has no validation accuracy: halving needs images for validation`);
+      throw new UserError(
+        `${log} has no validation accuracy: halving needs images for validation, which are those beyond 50 000 for training`,
+      );
     },
     fail(cell, failure) {
       writeFileAtomic(inCell(cell, FAILURE), `${JSON.stringify(failure, null, 2)}\n`);

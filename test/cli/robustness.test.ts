@@ -122,6 +122,21 @@ describe('bang transfer', () => {
       await bangInside(['transfer', AUTHORS, cifar, ...out]),
       /is for mnist and .* for cifar10: give two networks for the same data/,
     );
+    const scaled = ['--set', 'evaluation.logitScale=3', ...out];
+    expectRefusal(
+      await bangInside(['transfer', AUTHORS, AUTHORS, ...scaled]),
+      /^bang: evaluation\.logitScale: a transfer has no use for it: leave it out/,
+    );
+    expectRefusal(
+      await bangInside(['transfer', AUTHORS, AUTHORS, '--set', 'evaluation.images=10001', ...out]),
+      /evaluation\.images: expected all or at most the 10000 test images of mnist, found 10001/,
+    );
+    // What another command made there stays.
+    space.write('made/config.yaml', 'name: run\n');
+    expectRefusal(
+      await bangInside(['transfer', AUTHORS, AUTHORS, '--out', space.file('made'), '--force']),
+      /made holds a run, which --force does not remove: choose another folder with --out/,
+    );
     expectRefusal(
       await bangInside(['transfer', AUTHORS, space.folder, ...out]),
       /holds no weights\.safetensors: give a file of weights or the folder of a run/,

@@ -502,7 +502,9 @@ grid: {training.learningRate.base: [0.00001, 0.01]}
 halving: {rungs: [4000], keep: 0.5}
 `,
     );
-    const more = ['iterations=4010', 'checkpointEvery=20', 'logEvery=1000'].map((one) => `training.${one}`);
+    const more = ['iterations=4010', 'checkpointEvery=20', 'logEvery=1000'].map(
+      (one) => `training.${one}`,
+    );
     const set = [...more, 'evaluation.images=30', 'evaluation.attacks=[fgs]'];
     const args = ['sweep', 'long.yaml', ...set.flatMap((one) => ['--set', one]), '--out', 'long'];
     const checkpoint = space.file('long/cells/base-0.00001/checkpoint.safetensors');

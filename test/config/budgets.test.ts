@@ -28,6 +28,9 @@ describe('budgets', () => {
   it.each([
     [[0.001], /^expected 1 grey level \(1\/255\) or more, as pixels are whole, found 0\.001$/],
     [[300], /^expected at most 255 grey levels, found 300$/],
+    [['0/0'], /^"0\/0" is no number$/],
+    // Files write four digits.
+    [{ l2: [0.01, 2.55] }, /^2\.55 is in the list twice: it is 2\.55 grey levels$/],
     [[8, '8/255'], /^"8\/255" is in the list twice: it is 8 grey levels$/],
     [{}, /^expected linf, l2 or both, found an empty mapping$/],
   ])('refuses %j', (given, message) => {

@@ -432,6 +432,11 @@ describe('a mistake', () => {
       'grid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [700], keep: 0.5}',
       /rungs\[0\]: expected a multiple of training\.logEvery \(500\) below .*, found 700$/,
     ],
+    [
+      'halving without images for validation',
+      'list: [{model: cifar10-quick, data: cifar10}]\nhalving: {rungs: [500], keep: 0.5}',
+      /halving: cifar10 is trained on whole: no images are left for validation$/,
+    ],
   ])('is reported with its place: %s', async (_, text, message) => {
     const error: unknown = await loadPlan(sweep(text)).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(UserError);

@@ -99,7 +99,7 @@ describe('the lines of an experiment', () => {
     expect(legendOf([inside]).join()).toMatch(
       /None of 1 published values is outside .* chance alone gives 0\.1\./,
     );
-    const subset = entry({ ...inside, labels: ['60 images'] });
+    const subset = entry({ ...inside, labels: ['60 images'], differs: true });
     expect(legendOf([subset]).join()).not.toMatch(/outside/);
   });
 

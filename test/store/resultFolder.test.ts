@@ -105,3 +105,10 @@ it('is written only while it is held', async () => {
     expect(write).toThrow(/without its lock/);
   }
 });
+
+it('is of the same experiment where 0 is −0, which files do not tell apart', async () => {
+  const first = openFolder(folder, { training: { weightDecay: -0 } });
+  await first.hold(() => Promise.resolve());
+  expect(() => openFolder(folder, { training: { weightDecay: -0 } })).not.toThrow();
+  expect(() => openFolder(folder, { training: { weightDecay: 0 } })).not.toThrow();
+});

@@ -124,6 +124,14 @@ describe('--save-images', () => {
     expect((await eval_('png')).stderr).toBe('');
   }, 120_000);
 
+  it('is done with a list of none where no image is fooled', async () => {
+    const args = ['eval', AUTHORS, '--attacks', 'fgs', '--set', 'evaluation.images=1'];
+    const all = [...args, '--logit-scale', '1e6', '--save-images', 'npy', '--out', 'none'];
+    const first = await bangInsideOk(all, { cwd: space.folder });
+    expect(first.stderr).toMatch(/^FGS: 0 of 1 images/m);
+    expect((await bangInsideOk(all, { cwd: space.folder })).stderr).toBe('');
+  });
+
   it('is refused where nothing is attacked', async () => {
     expectRefusal(
       await bangInside(['eval', AUTHORS, '--on', 'train', '--save-images', 'png']),
