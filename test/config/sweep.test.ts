@@ -434,7 +434,7 @@ describe('a mistake', () => {
     ],
     [
       'halving without images for validation',
-      'list: [{model: cifar10-quick, data: cifar10}]\nhalving: {rungs: [500], keep: 0.5}',
+      'list: [{model: cifar10-quick, data: cifar10, published: null, training.split: first}]\nhalving: {rungs: [500], keep: 0.5}',
       /halving: cifar10 is trained on whole: no images are left for validation$/,
     ],
   ])('is reported with its place: %s', async (_, text, message) => {
