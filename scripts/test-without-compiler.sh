@@ -30,6 +30,6 @@ for compiler in c++ g++ clang++ cc gcc; do
 done
 cd "$folder/clone"
 
-npm ci && npx --no bang run configs/lenet-b1.yaml --set training.iterations=500 --set evaluation.images=300
+npm ci && node bin/bang.js run configs/lenet-b1.yaml --set training.iterations=500 --set evaluation.images=300
 grep -q '"engine": "WebAssembly kernels"' runs/lenet-b1/result.json
 npm test -- "$@"

@@ -88,7 +88,10 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('save-images', saveImagesOption)
       .option('engine', engineOption)
       .options(shared)
-      .example('$0 eval runs/lenet-b1', 'as `bang run` evaluates')
+      .example(
+        '$0 eval runs/lenet-b1',
+        "a run's network on all test images, with the paper's attacks",
+      )
       .example('$0 eval lenet.caffemodel.h5 --row R0', "the authors' weights next to their row")
       .example('$0 eval net.onnx --scale 1/255', 'a network from elsewhere, for images from 0 to 1')
       .example(

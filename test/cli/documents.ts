@@ -7,7 +7,7 @@ import { packageRoot } from '#bang/base/files.js';
 export interface Document {
   /** The contents of the code blocks in a language, in order. */
   blocks: (language: string) => string[];
-  /** The arguments of the commands `npx --no bang …`, in order. */
+  /** The arguments of the commands `node bin/bang.js …`, in order. */
   commands: string[][];
 }
 
@@ -20,7 +20,7 @@ function blocksIn(text: string, language: string): string[] {
 export function readDocument(name: string): Document {
   const text = readFileSync(path.join(packageRoot, 'docs', name), 'utf8');
   const blocks = (language: string): string[] => blocksIn(text, language);
-  const START = 'npx --no bang ';
+  const START = 'node bin/bang.js ';
   const commands = blocks('sh')
     .flatMap((block) => block.trim().split('\n'))
     .filter((line) => line.startsWith(START))
@@ -59,6 +59,7 @@ set -o noclobber
 record() { printf '%s\\x1f' "$@"; printf '\\x1e'; }
 bang() { record bang "$section" "$PWD" "$@"; }
 npx() { shift; shift; bang "$@"; }
+node() { [ "$1" != bin/bang.js ] || { shift; bang "$@"; }; }
 npm() { record npm "$section" "$PWD" "$@"; }
 dirname() { printf '%s' "\${1%/*}"; }
 basename() { printf '%s' "\${1##*/}"; }
@@ -95,16 +96,18 @@ export function commandsIn(document: string, folder = packageRoot): Shown[] {
       };
     });
   const inText = sections.flatMap((section) =>
-    [...withoutBlocks(section).matchAll(/`((?:npx\s+--no\s+)?bang|npm\s+run)\s([^`]+)`/g)].map(
-      ([, program, rest]): Shown => ({
-        document,
-        program: program.startsWith('npm') ? 'npm' : 'bang',
-        args: [...(program.startsWith('npm') ? ['run'] : []), ...rest.trim().split(/\s+/)],
-        folder: '',
-        section,
-        isInText: true,
-      }),
-    ),
+    [
+      ...withoutBlocks(section).matchAll(
+        /`((?:npx\s+--no\s+)?bang|node\s+bin\/bang\.js|npm\s+run)\s([^`]+)`/g,
+      ),
+    ].map(([, program, rest]): Shown => ({
+      document,
+      program: program.startsWith('npm') ? 'npm' : 'bang',
+      args: [...(program.startsWith('npm') ? ['run'] : []), ...rest.trim().split(/\s+/)],
+      folder: '',
+      section,
+      isInText: true,
+    })),
   );
   return [...inBlocks, ...inText];
 }

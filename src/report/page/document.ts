@@ -59,7 +59,7 @@ export function pageOf(content: PageContent, live = false): Page {
         beside it.
       </p>
       <pre tabindex="0">
-npx --no bang run lenet-b1 lenet-r0 --out ${printable(collected.folders[0] ?? 'runs')}</pre>
+bang run lenet-b1 lenet-r0 --out ${printable(collected.folders[0] ?? 'runs')}</pre>
       <p>
         A network of your own: <code>bang init</code> writes a configuration. Weights that you have:
         <code>bang eval WEIGHTS</code>.
