@@ -225,6 +225,10 @@ function percentage(value: string | string[] | undefined): number | undefined {
   const text = once('accuracy')(value);
   if (text === undefined) return undefined;
   const number = Number(text.replace(/%$/, ''));
+  if (number > 0 && number <= 1) {
+    const meant = Number((100 * number).toFixed(6));
+    throw new UserError(`--accuracy: ${number} is in percent: did you mean ${meant}?`);
+  }
   if (number > 0 && number <= 100) return number;
   throw new UserError(`--accuracy: expected a percentage, such as 99.1, found ${text}`);
 }

@@ -65,7 +65,8 @@ export function usageProblem(
     const key = keys.find((one) => inDashes(one.split('.').at(-1)!) === inDashes(option));
     if (key !== undefined) {
       const value = arg.split(/=(.*)/s).at(1) ?? args.slice(args.indexOf(arg) + 1).at(0);
-      const given = value === undefined || value.startsWith('-') ? '…' : value;
+      const list = value !== undefined && /^[^[{]*,/.test(value) ? `[${value}]` : value;
+      const given = list === undefined || list.startsWith('-') ? '…' : list;
       return `${text}; keys of the configuration are changed by --set ${key}=${given}`;
     }
     const near = nearest(option, options);

@@ -103,6 +103,14 @@ export function problemsOfExpect(root: unknown): Problem[] {
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
       wrong(`the band is empty: min ${min} is above max ${max}`);
     }
+    const isPercent = name === 'accuracy' || name.endsWith('_rate');
+    for (const [key, bound] of Object.entries({ min, max })) {
+      if (typeof bound !== 'number' || !isPercent) continue;
+      if (bound > 100) wrong(`${key} ${bound} is more than 100 %`);
+      else if (name === 'accuracy' && bound > 0 && bound <= 1) {
+        wrong(`${key} ${bound} is in percent: did you mean ${Number((100 * bound).toFixed(6))}?`);
+      }
+    }
     const relative = ['deviations', 'margin'].find((key) => Object.hasOwn(band, key));
     if (relative !== undefined && block.baseline === undefined) {
       wrong(`${relative} is relative to a baseline: name its file with expect.baseline`);
@@ -121,7 +129,9 @@ export function problemsOfExpect(root: unknown): Problem[] {
 
 /** The message for an unknown key in `expect`, with the closest name and all names. */
 export function unknownFigure(name: string): string {
-  const near = nearest(name, NAMES) ?? NAMES.find((one) => one.split('_').includes(name));
+  const near =
+    nearest(name, NAMES) ??
+    NAMES.find((one) => one.startsWith(`${name}_`) || one.split('_').includes(name));
   const meant = near === undefined ? '' : `, did you mean ${near}?`;
   return `no such number${meant} (there are ${NAMES.join(', ')})`;
 }

@@ -6,6 +6,7 @@ import { UserError } from '../base/errors.js';
 import { type Protocol } from '../attacks/attack.js';
 import { makeNetwork } from '../model/network.js';
 import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
+import type { Row } from '../metrics/row.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import { channelsFor, type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
 import { discardLeft, openFolder } from '../store/resultFolder.js';
@@ -116,6 +117,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
         source,
         options,
       );
+      if (!weightFile.network) noticeOtherAccuracy(row, options);
       const result: Result = {
         format: 1,
         name,
@@ -141,5 +143,19 @@ function publishedIn(model: Config['model'], row: string): Config['published'] {
   if (publishedRow(table, row)) return { table, row };
   throw new UserError(
     `--row ${row}: table ${table} of the paper has no such row, only ${publishedRowNames(table).join(', ')}`,
+  );
+}
+
+/** Of a network whose preparation is known: what else the user expected has another cause. */
+function noticeOtherAccuracy(
+  { accuracy, images }: Row,
+  { accuracy: expected, progress }: EvalOptions,
+): void {
+  if (expected === undefined) return;
+  const share = expected / 100;
+  const far = Math.max(5, 400 * Math.sqrt((share * (1 - share)) / images));
+  if (Math.abs(accuracy - expected) <= far) return;
+  progress.note(
+    `warning: accuracy is ${accuracy.toFixed(2)} %, not about ${expected} % as --accuracy says: other weights, or other data?`,
   );
 }

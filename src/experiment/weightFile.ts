@@ -13,7 +13,7 @@ import { type NetworkName, NETWORKS, type NetworkSpec } from '../model/networks.
 import { chained, type Preparation, simplified } from '../model/preparation.js';
 import type { WeightFile } from '../model/tensors.js';
 import { readWeights } from '../model/weights.js';
-import { FILES } from '../store/resultFolder.js';
+import { FILES, SWEEP_FILE } from '../store/resultFolder.js';
 import { type Config, dataOf, isOwn, networkOf } from '../config/experiment.js';
 import { describedNetwork, loadModelFile, refuseMisfit } from '../config/modelFile.js';
 import { imagesOf, type OwnNetwork } from '../config/ownNetwork.js';
@@ -47,10 +47,15 @@ export async function readWeightsIn(given: string): Promise<{ name: string; file
   const name = isFolder ? path.join(given, FILES.weights) : given;
   if (isFolder && !existsSync(name)) {
     throw new UserError(
-      `${given} holds no ${FILES.weights}: give a file of weights or the folder of a run`,
+      `${given} holds no ${FILES.weights}: give a file of weights or the folder of a run` +
+        (isCell(given) ? '; sweeps keep the weights of cells with --keep weights' : ''),
     );
   }
   return { name, file: await readWeights(name) };
+}
+
+function isCell(folder: string): boolean {
+  return existsSync(path.join(folder, '..', '..', SWEEP_FILE));
 }
 
 /**
@@ -79,7 +84,8 @@ export async function understood(
     return { file, subject: { name: title, model: ownOf(file.network!, data), data } };
   }
   const described = byUser ? undefined : (trainedBy ?? describedIn(given, name));
-  const model = byUser?.model ?? described?.model ?? (given.network ? undefined : modelOf(given));
+  const model =
+    byUser?.model ?? described?.model ?? (given.network ? undefined : modelOf(given, name));
   if (model !== undefined) {
     const flag = (['scale', 'mean', 'std'] as const).find((key) => reading[key] !== undefined);
     if (flag !== undefined) {
@@ -207,14 +213,23 @@ export function refuseOtherImages(
 }
 
 /** The named network whose layers a file's tensors have; LeNet if none. */
-function modelOf({ tensors }: WeightFile): NetworkName {
+function modelOf({ tensors }: WeightFile, name: string): NetworkName {
   const names = Object.keys(NETWORKS) as NetworkName[];
-  const fits = (name: NetworkName): boolean =>
-    makeNetwork(NETWORKS[name]).weighted.every((layer) => tensors.has(`${layer.name}.weight`));
+  /** The share of its layers that the file has. */
+  const fits = (one: NetworkName): number => {
+    const { weighted } = makeNetwork(NETWORKS[one]);
+    const there = weighted.filter((layer) => tensors.has(`${layer.name}.weight`));
+    return there.length / weighted.length;
+  };
   // Larger networks first: they may have all layer names of a smaller one.
-  return (
-    names.sort((a, b) => NETWORKS[b].layers.length - NETWORKS[a].layers.length).find(fits) ??
-    'lenet'
+  const found = names
+    .sort((a, b) => NETWORKS[b].layers.length - NETWORKS[a].layers.length)
+    .find((one) => fits(one) === 1);
+  // What lacks a few of its tensors is told which.
+  const like = found ?? names.find((one) => fits(one) > 1 / 2);
+  if (like !== undefined) return like;
+  throw new UserError(
+    `${name} does not say which network it is of, and has not the layers of ${inWords(names)}: describe the network with --model FILE.yaml`,
   );
 }
 

@@ -76,7 +76,7 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
     if (foreign !== undefined) throw new UserError(`${file} ${foreign}`);
     throw new UserError(
       `${file} is neither a safetensors file, nor an ONNX model, nor one of Caffe's HDF5 weight files` +
-        (bytes.length === 0 ? ': it is empty' : ''),
+        (bytes.length === 0 ? ': it is empty' : ', or it is cut short'),
     );
   }
   const { tensors: typed, metadata } = decodeSafetensors(bytes, file);

@@ -121,12 +121,14 @@ export async function carryOut(
     for (const cell of plan.cells) {
       if (states.get(cell)!.state === 'done') folder.prune(cell);
     }
-    if (open.length > 0) {
+    if (open.length > 0 || dataDir !== undefined) {
       // Fetched once, before several processes need it.
       for (const name of new Set(plan.cells.map(({ config }) => config.data))) {
         const { sha256 } = await loadSource(name, { dataDir, progress, signal });
         refuseOtherData(folder, states, name, sha256);
       }
+    }
+    if (open.length > 0) {
       for (const cell of open) {
         // Others continue from what they have.
         if (states.get(cell)!.state === 'failed') folder.reopen(cell);

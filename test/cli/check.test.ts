@@ -69,7 +69,7 @@ describe('bang check', () => {
       config('misspelt', '{acuracy: {min: 0}}'),
       config('empty', '{}'),
       config('lost', '{baseline: none.json, accuracy: {deviations: 5}}'),
-      config('bad', '{accuracy: {min: 101}}'),
+      config('bad', '{accuracy: {min: 100}}'),
       config('twin', '{accuracy: {min: 0}}', 'name: bad'),
       config('good', '{accuracy: {min: 0}}'),
     ];

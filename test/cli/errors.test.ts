@@ -3,6 +3,7 @@ import { chmodSync, cpSync, existsSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { version } from '#bang/store/provenance.js';
+import { encodeSafetensors } from '#bang/model/safetensors.js';
 import { packageRoot } from '#bang/base/files.js';
 import { HAS_NATIVE } from '../engine.js';
 import { fixture } from '../fixtures.js';
@@ -239,6 +240,28 @@ describe('a wrong value', () => {
   ])('%j', async (args, message) => {
     expectRefusal(await inside(...args), message);
     expect(existsSync(space.file('never'))).toBe(false);
+  });
+
+  it.each([
+    ['run lenet-b1 --seeds 1,2', /changed by --set seeds=\[1,2\] \(see/],
+    ['eval weights --accuracy 0.9', /--accuracy: 0\.9 is in percent: did you mean 90\?/],
+    ['validate @fraction.yaml', /accuracy: min 0\.9 is in percent: did you mean 90\?/],
+    ['validate @rate.yaml', /fgs_rate: max 120 is more than 100 %/],
+    ['validate @short.yaml', /hc1_linf: no such number, did you mean hc1_linf_mean\?/],
+    ['eval @other.safetensors', /does not say which network .*: describe the network with --model/],
+    ['report @begun', /or below: \S*begun is not finished\n$/],
+  ])('bang %s says what is meant', async (line, message) => {
+    const config = (expected: string) => `extends: ci/lenet-b1\nexpect: {${expected}}\n`;
+    space.write('fraction.yaml', config('accuracy: {min: 0.9}'));
+    space.write('rate.yaml', config('fgs_rate: {max: 120}'));
+    space.write('short.yaml', config('hc1_linf: {max: 1}'));
+    const other = new Map([['fc.weight', { shape: [1], data: new Float32Array(1) }]]);
+    space.write('other.safetensors', encodeSafetensors(other, {}));
+    space.write('begun/config.yaml', 'name: begun\n');
+    const args = line.split(' ').map((word) => word.replace('@', `${space.folder}/`));
+    const { code, stderr } = await bangInside(args);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
   });
 
   it('BANG_THREADS=abc', async () => {

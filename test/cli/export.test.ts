@@ -95,7 +95,15 @@ describe('bang export', () => {
     const none = space.write('none.safetensors', encodeSafetensors(new Map(), {}));
     const evil = space.write(
       'evil.safetensors',
-      encodeSafetensors(new Map([['a\n\u001b[31m', { shape: [0], data: new Float32Array() }]]), {}),
+      encodeSafetensors(
+        new Map(
+          ['conv1.weight', 'conv2.weight', 'ip1.weight', 'a\n\u001b[31m'].map((name) => [
+            name,
+            { shape: [0], data: new Float32Array() },
+          ]),
+        ),
+        {},
+      ),
     );
     mkdirSync(space.file('folder'));
     const to = (format: string, ...more: string[]) => ['export', weights, '--to', format, ...more];
@@ -119,7 +127,10 @@ describe('bang export', () => {
       [to('onnx', '--out', `${weights}/x.onnx`), /cannot write .*: a part of the path is a file/],
       [to('onnx', '--out', '/dev/null/x'), /cannot write .*: a part of the path is a file/],
       [to('onnx', '--model', 'cifar10-quick', ...onnx.slice(2)), /network cifar10-quick/],
-      [['export', none, ...onnx], /tensor conv1\.weight of the network lenet is missing/],
+      [
+        ['export', none, ...onnx],
+        /none\.safetensors does not say which network it is of, .*: describe .* --model FILE\.yaml/,
+      ],
       [['export', evil, ...onnx], /tensor "a\\n\\u001b\[31m" does not belong/],
       [['export', space.file('missing'), ...onnx], /there is no such file/],
       [['export', space.file('folder'), ...onnx], /it is a folder/],

@@ -506,8 +506,14 @@ halving: {rungs: [4000], keep: 0.5}
       (one) => `training.${one}`,
     );
     const set = [...more, 'evaluation.images=30', 'evaluation.attacks=[fgs]'];
-    const args = ['sweep', 'long.yaml', ...set.flatMap((one) => ['--set', one]), '--out', 'long'];
-    const checkpoint = space.file('long/cells/base-0.00001/checkpoint.safetensors');
+    const args = [
+      'sweep',
+      'long.yaml',
+      ...set.flatMap((one) => ['--set', one]),
+      '--out',
+      'halfway',
+    ];
+    const checkpoint = space.file('halfway/cells/base-0.00001/checkpoint.safetensors');
     const stopped = await bang(args, { cwd: space.folder, when: () => existsSync(checkpoint) });
     expect(stopped.code).toBe(130);
     const { stderr } = await bangInsideOk(args, { cwd: space.folder });

@@ -300,7 +300,13 @@ function linfRows(results: readonly string[]): FigureRows {
       return made ? linfBins(made).map((bin) => ({ network, seed, attack, ...bin })) : [];
     });
   });
-  if (rows.length === 0) throw new NothingToDraw(`${inWords(results)}: no attack was made`);
+  if (rows.length === 0) {
+    const isWithin = runs.some(({ result }) => result?.row.atBudgets);
+    const why = isWithin
+      ? 'auto finds who is fooled within budgets, and no attack was made that finds the smallest L∞'
+      : 'no attack was made';
+    throw new NothingToDraw(`${inWords(results)}: ${why}`);
+  }
   return { rows, notes };
 }
 

@@ -128,10 +128,17 @@ export function refuseEmpty({
   notes,
 }: Collected): void {
   if ([parts, sweeps, studies, transfers].some((list) => list.length > 0)) return;
-  const others = unfinished.length + notes.length;
-  const why = others === 0 ? '' : ` (${others} not finished, damaged or unreadable)`;
+  const [first, ...others] = [
+    ...unfinished.map(({ folder }) => `${folder} is not finished`),
+    ...notes,
+  ];
+  const more = others.length === 0 ? '' : `, and ${others.length} more`;
+  const why = first === undefined ? '' : `: ${first}${more}`;
+  const how = unfinished.some(({ folder }) => folder === folders[0])
+    ? ''
+    : `; bang run lenet-b1 --out ${folders[0]}/lenet-b1 makes one in minutes`;
   throw new UserError(
-    `no finished run, sweep or study in ${inWords(folders)} or below${why}; bang run lenet-b1 --out ${folders[0]}/lenet-b1 makes one in minutes`,
+    `no finished run, sweep or study in ${inWords(folders)} or below${why}${how}`,
   );
 }
 
