@@ -50,7 +50,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   const { file: weightFile, subject } = await understood(given, file, options);
   const { name, model, data: dataName } = subject;
   const bare = makeNetwork(networkOf(subject));
-  const usual = trainedBy?.evaluation?.channels ?? channelsFor(model, options.evaluation.protocol);
+  const usual = trainedBy?.evaluation.channels ?? channelsFor(model, options.evaluation.protocol);
   const evaluation = {
     ...options.evaluation,
     channels: options.evaluation.channels ?? usual,

@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
 import type { Cell } from '#bang/config/sweep.js';
-import type { Result } from '#bang/store/result.js';
 import { carriedFiles } from '#bang/sweep/collector.js';
 import { survivors } from '#bang/sweep/sweep.js';
 import { resultWith } from '../report/entries.js';
@@ -20,7 +19,7 @@ it('halving keeps the share that was asked for, whatever its binary fraction', (
 });
 
 it('workers send back all files that a local cell has', () => {
-  const { row, ...rest } = resultWith('lenet-b1') as unknown as Result;
+  const { row, ...rest } = resultWith('lenet-b1');
   const carried = (more: object, keep: Parameters<typeof carriedFiles>[1] = []) =>
     carriedFiles({ ...rest, row: { ...row, ...more } }, keep);
   expect(carried({}, ['weights', 'per-image', 'training'])).toEqual([

@@ -128,12 +128,9 @@ export function refuseEmpty({
   notes,
 }: Collected): void {
   if ([parts, sweeps, studies, transfers].some((list) => list.length > 0)) return;
-  const [first, ...others] = [
-    ...unfinished.map(({ folder }) => `${folder} is not finished`),
-    ...notes,
-  ];
-  const more = others.length === 0 ? '' : `, and ${others.length} more`;
-  const why = first === undefined ? '' : `: ${first}${more}`;
+  const reasons = [...unfinished.map(({ folder }) => `${folder} is not finished`), ...notes];
+  const more = reasons.length > 1 ? `, and ${reasons.length - 1} more` : '';
+  const why = reasons.length === 0 ? '' : `: ${reasons[0]}${more}`;
   const how = unfinished.some(({ folder }) => folder === folders[0])
     ? ''
     : `; bang run lenet-b1 --out ${folders[0]}/lenet-b1 makes one in minutes`;
