@@ -1,4 +1,8 @@
 // Starts the program, and says so where a part of it cannot be loaded.
+const { existsSync } = require('node:fs');
+const { enableCompileCache } = require('node:module');
+const { tmpdir } = require('node:os');
+
 const REMEDIES = {
   ERR_MODULE_NOT_FOUND: 'a part of the program is missing; install it with: npm ci',
   EMFILE: 'this process may not open enough files; raise the limit with: ulimit -n 1024',
@@ -6,7 +10,8 @@ const REMEDIES = {
 };
 
 // What Node has compiled is kept in the system's folder of temporary files, from Node 22.1 on: a start takes a fifth less.
-require('node:module').enableCompileCache?.();
+// Where there is no such folder, Node would make it.
+if (existsSync(tmpdir())) enableCompileCache?.();
 
 import('../dist/cli/main.js')
   .then(({ main }) => main(process.argv.slice(2)))
