@@ -47,8 +47,8 @@ export default defineConfig({
     // Two cores: one process a test file, and the kernels' own threads inside it.
     maxWorkers: 2,
     maxConcurrency: 2,
-    // Generous: a busy machine is no defect.
     setupFiles: 'test/equality.ts',
+    // Generous: a busy machine is no defect.
     testTimeout: 180_000,
     hookTimeout: 180_000,
   },

@@ -8,7 +8,7 @@ import type { AttackName } from './attacks/attack.js';
 import { attackImages, ATTACKS, type AttackResult } from './attacks/attacks.js';
 import { writeFileAtomic } from './base/files.js';
 import { type Progress, silent } from './base/progress.js';
-import { type Config, networkOf } from './config/experiment.js';
+import { type AnyEvaluation, type Config, networkOf } from './config/experiment.js';
 import { loadConfig } from './config/yamlFiles.js';
 import type { Dataset, DataSplits } from './data/dataset.js';
 import { loadData } from './data/load.js';
@@ -43,7 +43,7 @@ export type { AttackResult } from './attacks/attacks.js';
 export { ExperimentError, Interrupted, UserError } from './base/errors.js';
 export type { Progress, Task } from './base/progress.js';
 export { builtInNames } from './config/builtIn.js';
-export type { Config } from './config/experiment.js';
+export type { AnyEvaluation, Config } from './config/experiment.js';
 export { parseConfig } from './config/parse.js';
 export { loadConfig, type LoadedConfig } from './config/yamlFiles.js';
 export { type Dataset, type DataSplits, firstImages, imageAt, slice } from './data/dataset.js';
@@ -243,7 +243,7 @@ export function runExperiment(config: Config, options: FolderOptions): Promise<R
  */
 export async function evaluateWeights(
   file: string,
-  options: FolderOptions & { evaluation?: Config['evaluation'] },
+  options: FolderOptions & { evaluation?: AnyEvaluation },
 ): Promise<Result> {
   const usual = (await loadConfig('base/lenet')).config.evaluation;
   const evaluation = options.evaluation ?? { ...usual, channels: undefined };

@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import type { Config } from '../config/experiment.js';
+import type { AnyEvaluation, Config } from '../config/experiment.js';
 import { loadConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf } from '../store/result.js';
@@ -143,10 +143,6 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       ...(logitScale === undefined ? [] : [`evaluation.logitScale=${logitScale}`]),
       ...set,
     ]);
-    // Else they depend on the network.
-    const isChosen =
-      (chosen.protocol ?? chosen.channels) !== undefined ||
-      set.some((one) => /^evaluation\.(protocol|channels)=/.test(one));
     const folder = out ?? path.join('runs', `eval-${nameOfWeights(weights)}`);
     const result = await interruptible(
       (signal, progress) =>
@@ -154,7 +150,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
           out: folder,
           ...{ model, data, scale, mean, std },
           accuracy,
-          evaluation: { ...evaluation, channels: isChosen ? evaluation.channels : undefined },
+          evaluation,
           engine,
           row,
           force,
@@ -246,8 +242,10 @@ export function nameOfWeights(file: string): string {
   return stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
 }
 
-/** A config's defaults with `--set`, of which only the evaluation and the engine apply here. */
-export async function settingsOf(set: string[]): Promise<Config> {
+/** A config's defaults with `--set`, of which only the evaluation and the engine apply to weights that exist. */
+export async function settingsOf(
+  set: string[],
+): Promise<Pick<Config, 'engine'> & { evaluation: AnyEvaluation }> {
   const foreign = set.find((one) => !/^(evaluation\.|engine=)/.test(one));
   if (foreign !== undefined) {
     throw new UserError(
@@ -255,8 +253,10 @@ export async function settingsOf(set: string[]): Promise<Config> {
     );
   }
   const base = path.join(packageRoot, 'configs', 'base', 'lenet.yaml');
-  // Of any data: how many images there are to evaluate is not known before they are read.
+  // Any network on any data: neither is known before the weights are read.
   const any =
     'model={image: [1, 1, 1], classes: 2, layers: [{kind: innerProduct, name: out, outputs: 2}]}';
-  return (await loadConfig(base, [...set, any, 'data=idx'])).config;
+  const { engine, evaluation } = (await loadConfig(base, [...set, any, 'data=idx'])).config;
+  const isGiven = set.some((one) => one.startsWith('evaluation.channels='));
+  return { engine, evaluation: isGiven ? evaluation : { ...evaluation, channels: undefined } };
 }

@@ -1,5 +1,5 @@
 import type { Engine } from '../engine/engine.js';
-import type { Config } from '../config/experiment.js';
+import type { AnyEvaluation } from '../config/experiment.js';
 import { publishedRowNames } from '../paper/published.js';
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
@@ -66,7 +66,7 @@ export function beginning(
   before: readonly string[],
   folder: string,
   { description, threads }: Engine,
-  { evaluation: { attacks, images, noise } }: Pick<Config, 'evaluation'>,
+  { evaluation: { attacks, images, noise } }: { evaluation: AnyEvaluation },
 ): string {
   const made = attacks.length === 0 ? 'no attack' : attacks.join(', ');
   const on = images === 'all' ? 'all test images' : `${images} test images`;

@@ -3,7 +3,7 @@ import { printable } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { medianOf } from '../metrics/statistics.js';
 import { estimateSeconds } from '../sweep/estimate.js';
-import { sharing, statesIn, secondsTaken } from '../sweep/sweep.js';
+import { secondsTaken, sharing, statesIn } from '../sweep/sweep.js';
 import { planFor, sweepFolder } from '../sweep/sweepFolder.js';
 import { print } from './print.js';
 

@@ -100,6 +100,20 @@ export function channelsFor(
   return isOwn(model) ? 'kept' : PROTOCOL[protocol].channels;
 }
 
+/** How to evaluate a network that is yet to be read: without `channels`, they are as it has them. */
+export type AnyEvaluation = Omit<Config['evaluation'], 'channels'> &
+  Partial<Pick<Protocol, 'channels'>>;
+
+/** @param models those that it evaluates: channels are kept if one of them is the user's own */
+export function evaluationOf(
+  evaluation: AnyEvaluation,
+  ...models: Config['model'][]
+): Config['evaluation'] {
+  const { protocol, channels } = evaluation;
+  const model = models.find(isOwn) ?? models[0];
+  return { ...evaluation, channels: channels ?? channelsFor(model, protocol) };
+}
+
 /** The network that an experiment trains. */
 export function networkOf({
   name,

@@ -23,12 +23,8 @@ export interface DataSplits {
   test: Dataset;
 }
 
-/**
- * Refuses more images than a data set of known size has. Of others, which are of any size, all are taken.
- *
- * @throws UserError
- */
-export function refuseMoreThan(data: Dataset, name: DataName, count: number | 'all'): void {
+/** @throws UserError if more images are wanted than a data set of known size has; of others all are taken then */
+export function refuseMoreImages(data: Dataset, name: DataName, count: number | 'all'): void {
   if (name === 'idx' || count === 'all' || count <= data.count) return;
   throw new UserError(
     `evaluation.images: expected all or at most the ${data.count} test images of ${name}, found ${count}`,

@@ -1,4 +1,3 @@
-import { tellsRobustness } from '../metrics/robustness.js';
 import {
   type AttackChoice,
   type AttackName,
@@ -93,10 +92,10 @@ export async function evaluate(
   const noise =
     settings.noise &&
     (await distorted({ network, weights }, data, positions, settings.noise, options));
-  const { labels } = data;
-  const found = { images: data.count, labels, predicted, blank, protocol, attacks, noise };
-  const isStrong = settings.attacks.includes(AUTO) || tellsRobustness(found);
-  const budgets = settings.budgets ?? (isStrong ? usualBudgets(data.channels) : undefined);
+  const { count: images, channels, labels } = data;
+  const found = { images, channels, labels, predicted, blank, protocol, attacks, noise };
+  const budgets =
+    settings.budgets ?? (settings.attacks.includes(AUTO) ? usualBudgets(data.channels) : undefined);
   if (!budgets) return found;
   if (!settings.attacks.includes(AUTO)) return { ...found, budgets };
   const model = { network, weights };

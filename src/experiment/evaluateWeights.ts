@@ -1,14 +1,20 @@
-import { refuseMoreThan } from '../data/dataset.js';
+import { refuseMoreImages } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import { type Protocol } from '../attacks/attack.js';
 import { makeNetwork } from '../model/network.js';
 import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
 import type { Row } from '../metrics/row.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
-import { channelsFor, type Config, isOwn, networkOf, tableOf } from '../config/experiment.js';
+import {
+  type AnyEvaluation,
+  type Config,
+  evaluationOf,
+  isOwn,
+  networkOf,
+  tableOf,
+} from '../config/experiment.js';
 import { discardLeft, openFolder } from '../store/resultFolder.js';
 import { digestOfTensors, provenance, sourceOf } from '../store/provenance.js';
 import { differenceOf } from '../store/identity.js';
@@ -27,8 +33,7 @@ import {
 } from './weightFile.js';
 
 export interface EvalOptions extends RunOptions, Reading {
-  /** Without `channels`, they are as in the training's config, else as is usual for the network. */
-  evaluation: Omit<Config['evaluation'], 'channels'> & Partial<Pick<Protocol, 'channels'>>;
+  evaluation: AnyEvaluation;
   engine?: Config['engine'];
   /** The published row to compare with, by its name. */
   row?: string;
@@ -50,11 +55,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   const { file: weightFile, subject } = await understood(given, file, options);
   const { name, model, data: dataName } = subject;
   const bare = makeNetwork(networkOf(subject));
-  const usual = trainedBy?.evaluation.channels ?? channelsFor(model, options.evaluation.protocol);
-  const evaluation = {
-    ...options.evaluation,
-    channels: options.evaluation.channels ?? usual,
-  };
+  const evaluation = evaluationOf(options.evaluation, model);
   const config: Partial<Config> = {
     ...trainedBy,
     model,
@@ -98,7 +99,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
     refuseOtherImages(bare.spec, data.test, options.dataDir);
-    refuseMoreThan(data.test, dataName, evaluation.images);
+    refuseMoreImages(data.test, dataName, evaluation.images);
     network = { ...network, ...withMean(bare, network.mean, data.train) };
     return await folder.hold(async () => {
       // Another process may have finished it since.

@@ -104,7 +104,7 @@ export async function evaluateInto(
     'examples',
     picturesJson(key.weights, pictureGroups(evaluation, test, pictures), test),
   );
-  return summarise(evaluation, source.name);
+  return summarise(evaluation);
 }
 
 /** Of the first image of each class that is classified correctly, what each attack made of it. */

@@ -1,7 +1,7 @@
 import { attacksIn, AUTO } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
-import { type Dataset, firstImages, refuseMoreThan } from '../data/dataset.js';
+import { type Dataset, firstImages, refuseMoreImages } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { spreadOf } from '../metrics/statistics.js';
@@ -14,7 +14,7 @@ import {
   transferResultSchema,
   transferSchema,
 } from '../store/transfer.js';
-import type { Config } from '../config/experiment.js';
+import { type AnyEvaluation, type Config, evaluationOf } from '../config/experiment.js';
 import type { Identity } from '../store/identity.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
@@ -23,7 +23,7 @@ import { announceEngine, type RunOptions } from './runOptions.js';
 import type { Transfer } from '../metrics/transfer.js';
 
 export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
-  evaluation: Config['evaluation'];
+  evaluation: AnyEvaluation;
   engine: Config['engine'];
 }
 
@@ -32,21 +32,21 @@ export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
  * adversarial examples on the other. Skips attacks whose results the folder has.
  *
  * @param files weights, or result folders with weights in them
- * @throws UserError if `auto` is among the attacks, a setting has no use here, the networks are for different data, weights cannot be read, or the folder holds
- *   another transfer; Interrupted if the signal aborts
+ * @throws UserError if `auto` is among the attacks, a setting has no use here, the networks are for different data,
+ *   weights cannot be read, or the folder holds another transfer; Interrupted if the signal aborts
  */
 export async function transfer(
   files: readonly [string, string],
-  { evaluation, ...options }: TransferOptions,
+  { evaluation: given, ...options }: TransferOptions,
 ): Promise<Transfer[]> {
   const { progress, signal, force } = options;
   threadCount(options.threads);
-  if (evaluation.attacks.includes(AUTO)) {
+  if (given.attacks.includes(AUTO)) {
     throw new UserError(
       `--attacks ${AUTO}: a transfer tries the smallest perturbations of single attacks, so name some of them, such as apgd`,
     );
   }
-  const unused = (['budgets', 'logitScale', 'noise'] as const).find((key) => evaluation[key]);
+  const unused = (['budgets', 'logitScale', 'noise'] as const).find((key) => given[key]);
   if (unused !== undefined) {
     throw new UserError(
       `evaluation.${unused}: a transfer has no use for it: leave it out, and give it to bang eval`,
@@ -59,6 +59,7 @@ export async function transfer(
       `${files[0]} is for ${a.subject.data} and ${files[1]} for ${b.subject.data}: give two networks for the same data`,
     );
   }
+  const evaluation = evaluationOf(given, a.subject.model, b.subject.model);
   const names = namesOf(opened, files);
   const identity = {
     transfer: opened.map(({ subject, file }) => ({
@@ -70,7 +71,7 @@ export async function transfer(
   const inputs = opened.map(({ name }) => name);
   const folder = openFolder(options.out, identity, { force, inputs }, TRANSFER_FILES);
   const data = await loadData(a.subject.data, { dataDir: options.dataDir, progress, signal });
-  refuseMoreThan(data.test, a.subject.data, evaluation.images);
+  refuseMoreImages(data.test, a.subject.data, evaluation.images);
   const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
   const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;
   if (finished) {
@@ -99,7 +100,7 @@ async function transferInto(
   names: readonly string[],
   all: Dataset,
   sha256: string,
-  options: TransferOptions,
+  options: TransferOptions & { evaluation: Config['evaluation'] },
 ): Promise<Transfer[]> {
   const { evaluation, signal } = options;
   const parts = folder.parts({ ...identity, data: sha256 });

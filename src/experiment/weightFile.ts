@@ -212,7 +212,11 @@ export function refuseOtherImages(
   }
 }
 
-/** The named network whose layers a file's tensors have; LeNet if none. */
+/**
+ * The named network whose layers a file's tensors have, or of which only a few are missing.
+ *
+ * @throws UserError if there is none
+ */
 function modelOf({ tensors }: WeightFile, name: string): NetworkName {
   const names = Object.keys(NETWORKS) as NetworkName[];
   /** The share of its layers that the file has. */

@@ -37,6 +37,8 @@ export interface BudgetOutcome {
 /** The results of an evaluation for each image. */
 export interface Evaluation {
   images: number;
+  /** Of the images: 1 or 3. */
+  channels: number;
   labels: Uint8Array;
   predicted: Uint8Array;
   blank: Uint8Array;

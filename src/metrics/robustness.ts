@@ -1,6 +1,4 @@
 import { ATTACK_NAMES, AUTO, STRONGER_ATTACKS, type AttackName } from '../attacks/attack.js';
-import { usualBudgets } from '../attacks/auto.js';
-import type { DataName } from '../data/sources.js';
 import type { Evaluation } from './evaluation.js';
 
 /** An attack, `auto`, or `worst`: for each image, the attack with the smallest L∞. */
@@ -22,13 +20,6 @@ export interface Robust {
    */
   medianLinf?: number | null;
 }
-
-export const BUDGETS: Record<DataName, number[]> = {
-  mnist: usualBudgets(1).linf,
-  cifar10: usualBudgets(3).linf,
-  cifar100: usualBudgets(3).linf,
-  idx: usualBudgets(1).linf,
-};
 
 /** Whether an evaluation includes an attack stronger than the paper's. */
 export function tellsRobustness({ attacks }: Evaluation): boolean {

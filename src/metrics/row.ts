@@ -1,3 +1,4 @@
+import { usualBudgets } from '../attacks/auto.js';
 import {
   type AttackName,
   type Norm,
@@ -7,10 +8,9 @@ import {
 } from '../attacks/attack.js';
 import type { NoiseSettings } from '../attacks/flips.js';
 import type { BudgetOutcome, Evaluation } from './evaluation.js';
-import type { DataName } from '../data/sources.js';
 import { meanOf, sampleVariance, type Spread, spreadOf, sumOf } from './statistics.js';
 import { maskingStudy, type MaskingStudy } from './masking.js';
-import { BUDGETS, type Robustness, robustnessOf, tellsRobustness } from './robustness.js';
+import { type Robustness, robustnessOf, tellsRobustness } from './robustness.js';
 
 /** One attack in one row of a table. */
 export interface AttackSummary {
@@ -74,8 +74,7 @@ export interface Row {
   masking?: MaskingStudy;
 }
 
-/** @param data determines the budgets for robust accuracy */
-export function summarise(evaluation: Evaluation, data: DataName): Row {
+export function summarise(evaluation: Evaluation): Row {
   const { images, labels, predicted, blank, protocol } = evaluation;
   let correct = 0;
   let blanks = 0;
@@ -104,11 +103,12 @@ export function summarise(evaluation: Evaluation, data: DataName): Row {
   if (evaluation.atBudgets) {
     row.atBudgets = evaluation.atBudgets.map((outcome) => atBudget(outcome, images, correct));
   }
-  const { budgets } = evaluation;
-  if (budgets?.linf || tellsRobustness(evaluation)) {
-    row.robustness = robustnessOf(evaluation, budgets?.linf ?? BUDGETS[data]);
+  const { budgets, channels } = evaluation;
+  const isStrong = tellsRobustness(evaluation);
+  if (budgets?.linf || isStrong) {
+    row.robustness = robustnessOf(evaluation, budgets?.linf ?? usualBudgets(channels).linf);
   }
-  const masking = tellsRobustness(evaluation) ? maskingStudy(evaluation) : undefined;
+  const masking = isStrong ? maskingStudy(evaluation) : undefined;
   return masking ? { ...row, masking } : row;
 }
 

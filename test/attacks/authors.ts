@@ -34,7 +34,7 @@ export async function evaluated(
   const settings = { images, attacks, search, channels: 'reversed', pass } as const;
   const options = { threads: threadCount(), progress: silent };
   const evaluation = await evaluate(network, weights, test, settings, options);
-  return { evaluation, row: summarise(evaluation, test.channels === 1 ? 'mnist' : 'cifar10') };
+  return { evaluation, row: summarise(evaluation) };
 }
 
 /** Share of the images on which the attack failed in both, or found the same L∞. */

@@ -44,6 +44,7 @@ function run(folder: string, accuracy: number, seed = 1, weights = folder, image
 /** Four images: what is predicted, whether the gradient is blank, and L∞ of FGS. */
 function images(folder: string, predicted: number[], blank: number[], linf: number[]): void {
   const evaluation: Evaluation = {
+    channels: 1,
     images: 4,
     labels: Uint8Array.of(1, 2, 3, 4),
     predicted: Uint8Array.from(predicted),

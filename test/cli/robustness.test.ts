@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeSafetensors } from '#bang/model/safetensors.js';
 import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
@@ -17,6 +18,20 @@ const QUICK = [
   ...['--set', 'evaluation.pgd.steps=3', '--set', 'evaluation.pgd.restarts=1'],
   ...['--set', 'evaluation.square.queries=10'],
 ];
+
+/** A network of colour images that is not the paper's. */
+const OWN = `data: cifar10
+model:
+  layers: [{ kind: innerProduct, name: out, outputs: 10 }]
+`;
+function ownWeights(): Uint8Array {
+  const tensor = (...shape: number[]) => {
+    const size = shape.reduce((product, extent) => product * extent, 1);
+    return { shape, data: Float32Array.from({ length: size }, (_, i) => Math.sin(i) / 1000) };
+  };
+  const tensors = { 'out.weight': tensor(10, 3072), 'out.bias': tensor(10) };
+  return encodeSafetensors(new Map(Object.entries(tensors)), {});
+}
 
 let space: Workspace;
 beforeAll(() => {
@@ -113,6 +128,29 @@ describe('bang transfer', () => {
     expect(finished.stderr).toMatch(/^PGD on copy/m);
     await bangInsideOk([...args, '--out', 'whole'], { cwd: space.folder });
     expect(space.read('stopped', 'transfer.csv')).toBe(space.read('whole', 'transfer.csv'));
+  });
+
+  it('attacks the networks of the paper by its protocol, and others without its reversed channels', async () => {
+    const cifar = fixture('cifar10_bang.caffemodel.h5');
+    const quick = ['--attacks', 'fgs', ...QUICK.slice(0, 4)];
+    const channelsIn = (file: string) => /channels: (\w+)/.exec(space.read(file))![1];
+    const run = (...args: string[]) => bangInsideOk([...args, ...quick], { cwd: space.folder });
+    await run('transfer', cifar, cifar, '--out', 'pair');
+    expect(channelsIn('pair/study.yaml')).toBe('reversed');
+    await run('eval', cifar, '--protocol', 'paper', '--out', 'paper');
+    expect(channelsIn('paper/config.yaml')).toBe('reversed');
+    await run('eval', cifar, '--channels', 'kept', '--out', 'kept');
+    expect(channelsIn('kept/config.yaml')).toBe('kept');
+    space.write('own.yaml', OWN);
+    await run(
+      'eval',
+      space.write('own.safetensors', ownWeights()),
+      '--model',
+      'own.yaml',
+      '--out',
+      'own',
+    );
+    expect(channelsIn('own/config.yaml')).toBe('kept');
   });
 
   it('refuses networks on other data, and a folder without weights', async () => {

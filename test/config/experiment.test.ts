@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { configKeys } from '#bang/config/experimentSchema.js';
 import { configNotes } from '#bang/config/acrossKeys.js';
-import { isBang } from '#bang/config/experiment.js';
+import { evaluationOf, isBang } from '#bang/config/experiment.js';
 import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { nearest } from '#bang/base/text.js';
@@ -418,6 +418,25 @@ describe('parseConfig', () => {
       expect(() => parseConfig(value)).toThrow(UserError);
     },
   );
+});
+
+it('channels are those of the protocol for the named networks, else kept, unless they are given', async () => {
+  const { evaluation: resolved } = (await loadConfig(path.join(configs, 'lenet-b1.yaml'))).config;
+  const { model: own } = (await loadConfig(path.join(configs, 'examples', 'own-network.yaml')))
+    .config;
+  expect(resolved.channels).toBe('reversed');
+  const open = (protocol: 'paper' | 'corrected') => ({
+    ...resolved,
+    protocol,
+    channels: undefined,
+  });
+  expect(evaluationOf(open('paper'), 'cifar10-quick').channels).toBe('reversed');
+  expect(evaluationOf(open('corrected'), 'cifar10-quick').channels).toBe('kept');
+  expect(evaluationOf(open('paper'), own).channels).toBe('kept');
+  expect(evaluationOf(open('paper'), 'cifar10-quick', own).channels).toBe('kept');
+  for (const channels of ['reversed', 'kept'] as const) {
+    expect(evaluationOf({ ...open('paper'), channels }, own)).toEqual({ ...resolved, channels });
+  }
 });
 
 it('configKeys lists nested keys', () => {

@@ -69,21 +69,6 @@ describe('noise on training images', () => {
     expect(Math.abs(variance - 400 - 1 / 12)).toBeLessThan(5 * 400 * Math.sqrt(2 / values.length));
     expect(values.slice(0, 784)).not.toEqual(values.slice(784, 1568));
   });
-
-  it('changes training, not with the number of threads, and continues where it stopped', async () => {
-    const augment = { noise: 30 };
-    const whole = await weightsAfter({ augment });
-    expect(whole.weights).not.toEqual((await weightsAfter()).weights);
-    expect(whole.weights).not.toEqual((await weightsAfter({ augment: { noise: 31 } })).weights);
-    kernelBinding()!.setThreads(3);
-    expect(await weightsAfter({ augment })).toEqual(whole);
-    kernelBinding()!.setThreads(2);
-    const state = initialState(network, 1);
-    for (const until of [5, 12]) {
-      await train(network, { ...settings, augment }, 1, { train: data }, state, { until });
-    }
-    expect(bitsOf(exportWeights(network, state.weights))).toEqual(whole.weights);
-  });
 });
 
 describe('adversarial training', () => {
@@ -150,20 +135,6 @@ describe('adversarial training', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  it('changes training, not with the number of threads, and continues where it stopped', async () => {
-    const adversarial = { epsilon: 20, steps: 2 };
-    const whole = await weightsAfter({ adversarial });
-    expect(whole.weights).not.toEqual((await weightsAfter()).weights);
-    kernelBinding()!.setThreads(3);
-    expect(await weightsAfter({ adversarial })).toEqual(whole);
-    kernelBinding()!.setThreads(2);
-    const state = initialState(network, 1);
-    for (const until of [5, 12]) {
-      await train(network, { ...settings, adversarial }, 1, { train: data }, state, { until });
-    }
-    expect(bitsOf(exportWeights(network, state.weights))).toEqual(whole.weights);
-  });
-
   it('makes a network that withstands FGS better', async () => {
     const loss = async (changed: Partial<TrainingSettings>) => {
       const state = initialState(network, 1);
@@ -181,3 +152,27 @@ describe('adversarial training', () => {
     expect(await loss({ adversarial })).toBeLessThan(0.7 * (await loss({})));
   });
 });
+
+it.each([
+  ['noise', { augment: { noise: 30 } }, { augment: { noise: 31 } }],
+  [
+    'adversarial',
+    { adversarial: { epsilon: 20, steps: 2 } },
+    { adversarial: { epsilon: 20, steps: 3 } },
+  ],
+])(
+  '%s changes training, not with the number of threads, and continues where it stopped',
+  async (_, images, other) => {
+    const whole = await weightsAfter(images);
+    expect(whole.weights).not.toEqual((await weightsAfter()).weights);
+    expect(whole.weights).not.toEqual((await weightsAfter(other)).weights);
+    kernelBinding()!.setThreads(3);
+    expect(await weightsAfter(images)).toEqual(whole);
+    kernelBinding()!.setThreads(2);
+    const state = initialState(network, 1);
+    for (const until of [5, 12]) {
+      await train(network, { ...settings, ...images }, 1, { train: data }, state, { until });
+    }
+    expect(bitsOf(exportWeights(network, state.weights))).toEqual(whole.weights);
+  },
+);
