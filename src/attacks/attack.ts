@@ -104,6 +104,8 @@ export interface Adversarials {
 /** The norms in which a perturbation is minimised, or kept within a budget. */
 export const NORMS = ['linf', 'l2'] as const;
 export type Norm = (typeof NORMS)[number];
+/** The norms in tables. */
+export const NORM_TITLES: Record<Norm, string> = { linf: 'L∞', l2: 'L2' };
 
 /** Budgets in grey levels, each list ascending. */
 export type Budgets = Partial<Record<Norm, number[]>>;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import { parseJson, readUserFile } from '../base/files.js';
-import { OLD_NAMES, type OverSeeds, overSeeds, SCALARS } from '../metrics/quantities.js';
+import { OLD_NAMES, type OverSeeds, overSeeds, scalarsIn } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { differenceOf } from '../store/identity.js';
 import { BESIDE, type Provenance, type Result } from '../store/result.js';
@@ -47,7 +47,7 @@ export function baselineOf(results: readonly Result[]): Baseline {
   const [{ name, config, data }] = results;
   const { provenance } = results[results.length - 1];
   const rows = results.map(({ row }) => row);
-  const figures = SCALARS.flatMap((one) => {
+  const figures = scalarsIn(rows).flatMap((one) => {
     const found = overSeeds(one, rows);
     if (found?.std == null || found.n < rows.length) return [];
     return [[one.name, { ...found, std: found.std }] as const];

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { readJson } from '../base/files.js';
-import { overSeeds, SCALARS, type Scalar, type OverSeeds } from '../metrics/quantities.js';
+import { overSeeds, type Scalar, scalarsIn, type OverSeeds } from '../metrics/quantities.js';
 import type { Baseline } from './baseline.js';
 import {
   findRuns,
@@ -111,12 +111,13 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
   if (sameData && pairs.length === 0) notes.push('no seed is in both, so images are not compared');
   const severalSeeds = a.runs.length > 1 || b.runs.length > 1;
   const known = a.runs.length + b.runs.length > 3;
+  const rows = [...a.runs, ...b.runs].map(({ result }) => result.row);
   return {
     config: differencesIn(first.config, second.config, severalSeeds ? ['seed'] : []),
     provenance: differencesIn(provenanceOf(a), provenanceOf(b)),
     sameWeights:
       pairs.length === 0 ? null : pairs.every(([x, y]) => x.result.weights === y.result.weights),
-    changes: SCALARS.flatMap((quantity) => changeOf(quantity, a, b, baseline) ?? []),
+    changes: scalarsIn(rows).flatMap((quantity) => changeOf(quantity, a, b, baseline) ?? []),
     noise: baseline ? 'the baseline' : known ? 'the seeds of the runs' : null,
     images: compared.length > 0 ? sumOf(compared) : null,
     notes,

@@ -14,7 +14,7 @@ import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
 import { version } from '../store/provenance.js';
 import { reason, shortageIn, writeFileAtomic } from '../base/files.js';
-import { SCALARS } from '../metrics/quantities.js';
+import { scalar } from '../metrics/quantities.js';
 import {
   githubAnnotations,
   junitXml,
@@ -234,9 +234,9 @@ function append(file: string, text: string): void {
 }
 
 function printUpdate({ file, baseline, before }: Update): void {
-  for (const { name, digits } of SCALARS) {
-    const now = baseline.figures[name];
+  for (const [name, now] of Object.entries(baseline.figures)) {
     const was = before?.figures[name];
+    const { digits } = scalar(name);
     const text = ({ mean, std }: BaselineNumber): string =>
       `${telling(mean, digits)} ± ${telling(std, digits)}`;
     if (now) print(`${baseline.name}: ${name} ${text(now)}${was ? `, was ${text(was)}` : ''}`);

@@ -208,6 +208,7 @@ published: {table: 1, row: B1}
 #   fgs_rate: {max: 5}              # of any attack: fgs, fgs_unmasked, hc1, pgd, apgd,
 #                                   # deepfool_l2, deepfool_linf, square
 #   blank_rate: {min: 90, max: 100} # percent of the correctly classified with a blank gradient
+#   robust_accuracy_linf_16: {min: 80}  # percent of all images, if evaluation.budgets has 16; robust_accuracy_l2_N, too
 #   noise_rate: {max: 10}           # percent of the noisy copies, if evaluation.noise asks for them
 #   hc1_linf_mean: {deviations: 5, margin: 2}   # around the baseline's mean: 5 of its standard
 #                                   # deviations over seeds, or 2, whichever is wider

@@ -1,3 +1,4 @@
+import { NORM_TITLES } from '../attacks/attack.js';
 import type { Engine } from '../engine/engine.js';
 import type { AnyEvaluation } from '../config/experiment.js';
 import { publishedRowNames } from '../paper/published.js';
@@ -5,13 +6,7 @@ import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
 import { printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
-import {
-  atBudgetsGrids,
-  noiseGrids,
-  NOISE_TITLE,
-  NORM_TITLES,
-  robustnessTable,
-} from '../report/robustness.js';
+import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
 import { hiddenByFgs } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';

@@ -6,7 +6,7 @@ import { printable } from '../base/text.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { paretoLines } from '../report/pointGrid.js';
 import type { QueueAddress } from '../sweep/address.js';
-import type { SweepCell } from '../sweep/summary.js';
+import { axisText, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
 import { runSweep } from '../sweep/sweep.js';
 import { planIn } from '../sweep/sweepFolder.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
@@ -191,7 +191,7 @@ function report(plan: Plan, cells: readonly SweepCell[]): void {
   printPoints(plan, cells);
   const front = paretoLines(plan.keys, cells);
   if (front.length > 0) {
-    print('\nPareto front of accuracy and the mean L∞ that unmasked FGS needs:');
+    print(`\nPareto front of accuracy and ${axisText(robustnessAxis(pointsOf(cells)))}:`);
     front.forEach(print);
   }
   for (const note of mixtures(cells)) process.stderr.write(`note: ${printable(note)}\n`);

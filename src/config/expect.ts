@@ -1,6 +1,13 @@
 import { z } from 'zod';
-import { DEFAULT_ATTACKS } from '../attacks/attack.js';
-import { OLD_NAMES, SCALARS, type Scalar } from '../metrics/quantities.js';
+import { DEFAULT_ATTACKS, type Norm } from '../attacks/attack.js';
+import {
+  OLD_NAMES,
+  ROBUST_ACCURACY,
+  type Scalar,
+  scalarNamed,
+  SCALARS,
+} from '../metrics/quantities.js';
+import { budgetsOf, problemsOfBudgets, type WrittenBudgets } from './budgets.js';
 import { mapping, positive, text } from './fields.js';
 import { isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
 import { nearest } from '../base/text.js';
@@ -29,11 +36,19 @@ const NAMES = SCALARS.map(({ name }) => name);
 
 /** The scalar that a key of an `expect` block names, by its current or its old name. */
 function scalarAt(key: string): Scalar | undefined {
-  const name = OLD_NAMES.get(key) ?? key;
-  return SCALARS.find((one) => one.name === name);
+  return scalarNamed(OLD_NAMES.get(key) ?? key);
 }
 
-/** The `expect` block of a config: bands by the names of the numbers. */
+const robustBand = z.toJSONSchema(
+  bandSchema.describe(
+    'The band of the accuracy within this budget in grey levels, which evaluation.budgets has, in %.',
+  ),
+  { target: 'draft-07' },
+);
+// Only a whole schema says which draft it is in.
+delete robustBand.$schema;
+
+/** The `expect` block of a config: bands by the names of the numbers, of which `problemsOfExpect` knows those with budgets. */
 export const expectSchema = mapping({
   baseline: text
     .optional()
@@ -52,7 +67,17 @@ export const expectSchema = mapping({
       bandSchema.optional().describe(`The old name of ${name}.`).meta({ deprecated: true }),
     ]),
   ),
-}) as z.ZodObject<{ baseline: z.ZodOptional<z.ZodString> }, z.core.$strict>;
+})
+  .catchall(bandSchema)
+  .meta({
+    additionalProperties: false,
+    patternProperties: {
+      [ROBUST_ACCURACY.source]: robustBand,
+    },
+  }) as unknown as z.ZodObject<
+  { baseline: z.ZodOptional<z.ZodString> },
+  z.core.$catchall<typeof bandSchema>
+>;
 
 /** What a config expects of the numbers of its experiment. */
 export interface Expectation {
@@ -66,13 +91,15 @@ export interface Expectation {
 /** @param parsed an output of `expectSchema` in which `problemsOfExpect` finds no problem */
 export function expectationOf(parsed: z.output<typeof expectSchema>): Expectation {
   const { baseline, ...bands } = parsed as { baseline?: string } & Record<string, Band>;
-  const given = new Map(
-    Object.entries(bands).map(([key, band]) => [OLD_NAMES.get(key) ?? key, band]),
+  const given = Object.entries(bands).map(
+    ([key, band]) => [OLD_NAMES.get(key) ?? key, band] as const,
   );
+  // In the order of `NAMES`, not of the file; accuracies within budgets last.
+  const place = (name: string): number =>
+    (NAMES.indexOf(name) + NAMES.length + 1) % (NAMES.length + 1);
   return {
     baseline,
-    // In the order of `SCALARS`, not of the file.
-    bands: new Map(NAMES.flatMap((name) => (given.has(name) ? [[name, given.get(name)!]] : []))),
+    bands: new Map(given.toSorted(([a], [b]) => place(a) - place(b))),
     notes: Object.keys(bands).flatMap((key) => {
       const name = OLD_NAMES.get(key);
       return name === undefined ? [] : [`expect.${key} is now called ${name}`];
@@ -80,18 +107,31 @@ export function expectationOf(parsed: z.output<typeof expectSchema>): Expectatio
   };
 }
 
-/** The problems of an `expect` block that its schema cannot find. */
-export function problemsOfExpect(root: unknown): Problem[] {
-  const block = valueAt(root, ['expect']);
-  if (!isMapping(block)) return [];
-  const problems: Problem[] = [];
+/** Whether a path leads to or into a key of an `expect` block that names no number. */
+export function isOfUnknownNumber(path: KeyPath): boolean {
+  const [block, name = 'baseline'] = path.map(String);
+  return block === 'expect' && name !== 'baseline' && !scalarAt(name);
+}
+
+/**
+ * The problems of an `expect` block that its schema cannot find.
+ *
+ * @param removed paths that a file sets to null to drop inherited values
+ */
+export function problemsOfExpect(root: unknown, removed: readonly KeyPath[]): Problem[] {
+  const given = valueAt(root, ['expect']);
+  const block = isMapping(given) ? given : {};
+  const paths = [...Object.keys(block).map((name) => ['expect', name]), ...removed];
+  const problems = paths
+    .filter(isOfUnknownNumber)
+    .map((path): Problem => ({ path, at: 'key', message: unknownFigure(String(path[1])) }));
   for (const [name, band] of Object.entries(block)) {
     const found = scalarAt(name);
     if (!found || !isMapping(band)) continue;
-    const { attack, ofNoise, ofPass } = found.quantity;
     const path: KeyPath = ['expect', name];
     const wrong = (message: string, at: Problem['at'] = 'key') =>
       problems.push({ path, at, message });
+    const { attack, ofNoise, ofPass, within } = found.quantity;
 
     if (found.name !== name && Object.hasOwn(block, found.name)) {
       wrong(`${name} is the old name of ${found.name}, which is given too: leave out one of them`);
@@ -103,11 +143,13 @@ export function problemsOfExpect(root: unknown): Problem[] {
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
       wrong(`the band is empty: min ${min} is above max ${max}`);
     }
-    const isPercent = name === 'accuracy' || name.endsWith('_rate');
+    const isPercent = found.unit === '%';
     for (const [key, bound] of Object.entries({ min, max })) {
       if (typeof bound !== 'number' || !isPercent) continue;
       if (bound > 100) wrong(`${key} ${bound} is more than 100 %`);
-      else if (name === 'accuracy' && bound > 0 && bound <= 1) {
+      // An accuracy within a budget may well be as small as that, but nobody asks for so little.
+      const isShare = within ? key === 'min' && bound < 1 : name === 'accuracy' && bound <= 1;
+      if (isShare && bound > 0) {
         wrong(`${key} ${bound} is in percent: did you mean ${Number((100 * bound).toFixed(6))}?`);
       }
     }
@@ -122,16 +164,27 @@ export function problemsOfExpect(root: unknown): Problem[] {
       wrong('evaluation.pass is false, so PASS is not measured');
     } else if (ofNoise && valueAt(root, ['evaluation', 'noise']) === undefined) {
       wrong('evaluation.noise is missing, so noise is not measured');
+    } else if (within && !budgetsIn(root, within.norm).includes(within.budget)) {
+      wrong(
+        `${within.budget} is not among evaluation.budgets in ${within.norm}, in grey levels: add it there`,
+      );
     }
   }
   return problems;
 }
 
+/** The budgets that a config names, in grey levels. */
+function budgetsIn(root: unknown, norm: Norm): readonly number[] {
+  const given = valueAt(root, ['evaluation', 'budgets']) as WrittenBudgets | undefined;
+  const isGiven = Array.isArray(given) || isMapping(given);
+  return isGiven && problemsOfBudgets(given, []).length === 0 ? (budgetsOf(given)[norm] ?? []) : [];
+}
+
 /** The message for an unknown key in `expect`, with the closest name and all names. */
-export function unknownFigure(name: string): string {
+function unknownFigure(name: string): string {
   const near =
     nearest(name, NAMES) ??
     NAMES.find((one) => one.startsWith(`${name}_`) || one.split('_').includes(name));
   const meant = near === undefined ? '' : `, did you mean ${near}?`;
-  return `no such number${meant} (there are ${NAMES.join(', ')})`;
+  return `no such number${meant} (there are ${NAMES.join(', ')}, robust_accuracy_linf_N and robust_accuracy_l2_N)`;
 }

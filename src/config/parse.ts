@@ -1,7 +1,7 @@
 import { AUTO, EFFORT, PROTOCOL } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
 import { budgetsOf } from './budgets.js';
-import { type Expectation, expectationOf, problemsOfExpect, unknownFigure } from './expect.js';
+import { type Expectation, expectationOf, isOfUnknownNumber, problemsOfExpect } from './expect.js';
 import { weightedLayersOf } from './ownNetwork.js';
 import { type KeyPath, pathText, type Problem, problemsOf } from './problems.js';
 import { briefTraining, channelsFor, type Config, layersOf } from './experiment.js';
@@ -43,9 +43,10 @@ export function checkConfig(
   removed: readonly KeyPath[] = [],
 ): Checked | { problems: Problem[] } {
   const problems = [
-    ...problemsOf(configSchema, value, removed).map(namingFigures),
+    // What is inside a band of no number is no further mistake.
+    ...problemsOf(configSchema, value, removed).filter(({ path }) => !isOfUnknownNumber(path)),
     ...problemsAcross(value),
-    ...problemsOfExpect(value),
+    ...problemsOfExpect(value, removed),
   ];
   if (problems.length > 0) return { problems };
   const { seeds, expect, ...parsed } = configSchema.parse(value);
@@ -55,14 +56,6 @@ export function checkConfig(
     seeds,
     expect: expect && expectationOf(expect),
   };
-}
-
-/** Gives an unknown key of `expect` a message about numbers rather than keys. */
-function namingFigures(problem: Problem): Problem {
-  const [block, name] = problem.path;
-  const isFigure = block === 'expect' && problem.path.length === 2;
-  if (!isFigure || problem.at !== 'key') return problem;
-  return { ...problem, message: unknownFigure(String(name)) };
 }
 
 /**

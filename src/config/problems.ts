@@ -124,10 +124,16 @@ export function keysOf(schema: z.ZodType): string[] {
 type Shape = Readonly<Record<string, z.core.$ZodType>>;
 
 function mayBeKey(schema: z.ZodType, path: KeyPath): boolean {
-  const shapes = shapesAt(schema, path.slice(0, -1));
+  const members = schemasAt(schema, path.slice(0, -1)).filter((one) => one instanceof z.ZodObject);
   const key = path[path.length - 1];
   // Without a shape any key is allowed, such as the layers in `beta`.
-  return shapes.length === 0 || shapes.some((shape) => Object.hasOwn(shape, key));
+  return (
+    members.length === 0 ||
+    members.some(
+      ({ shape, _zod: { def } }) =>
+        Object.hasOwn(shape, key) || (def.catchall && !(def.catchall instanceof z.ZodNever)),
+    )
+  );
 }
 
 /** The shapes that a mapping at a path may have: none, one, or one for each member of a union. */

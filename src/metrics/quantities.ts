@@ -1,6 +1,7 @@
-import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
+import { ATTACK_NAMES, type AttackName, type Norm, NORMS } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import type { AttackSummary, Row } from './row.js';
+import { robustAccuracy } from './robustness.js';
 import { meanOf, sampleDeviation, type Spread } from './statistics.js';
 
 /** How a number is formatted. */
@@ -21,6 +22,8 @@ export interface Quantity extends NumberStyle {
   ofPass: boolean;
   /** Whether noise has to be measured for it. */
   ofNoise?: boolean;
+  /** The budget within which it has to be measured, in grey levels. */
+  within?: { norm: Norm; budget: number };
   /** Whether it is a mean over images, which has a standard deviation. */
   spreads: boolean;
   /** Null if there is nothing to measure, such as a rate over no images. */
@@ -143,14 +146,62 @@ export const TABLE_QUANTITIES = [
 ] as const;
 export type TableQuantity = (typeof TABLE_QUANTITIES)[number];
 
+/**
+ * Accuracy within a budget in grey levels: the percentage of all images that are classified correctly and that no attack
+ * fools. There is one for each budget that was given.
+ */
+export type RobustAccuracy = `robust_accuracy_${Norm}_${number}`;
+
+export const ROBUST_ACCURACY = new RegExp(
+  `^robust_accuracy_(${NORMS.join('|')})_([1-9]\\d*(?:\\.\\d*[1-9])?)$`,
+);
+
+export function isRobustAccuracy(name: string): name is RobustAccuracy {
+  return ROBUST_ACCURACY.test(name);
+}
+
+/** The accuracies within budgets that at least one of the rows has: L∞ first, with ascending budgets. */
+export function robustAccuraciesOf(rows: readonly Row[]): RobustAccuracy[] {
+  return NORMS.flatMap((norm) => {
+    const budgets = rows.flatMap(({ robustness, atBudgets = [] }) => [
+      ...(norm === 'linf' && robustness ? robustness.budgets : []),
+      ...atBudgets.flatMap((one) => (one.norm === norm ? [one.budget] : [])),
+    ]);
+    return [...new Set(budgets)]
+      .sort((a, b) => a - b)
+      .map((budget): RobustAccuracy => `robust_accuracy_${norm}_${budget}`);
+  });
+}
+
+function robustQuantity(name: RobustAccuracy): Quantity {
+  const [, norm, digits] = ROBUST_ACCURACY.exec(name)!;
+  const within = { norm: norm as Norm, budget: Number(digits) };
+  return {
+    name,
+    ...PERCENT,
+    better: 'more',
+    ofPass: false,
+    spreads: false,
+    within,
+    of: (row) => {
+      const value = robustAccuracy(row, within.norm, within.budget);
+      return value === undefined ? null : { value };
+    },
+  };
+}
+
+/** A quantity of the tables, or one that has a column beside theirs where it was measured. */
+export type MeasuredQuantity = TableQuantity | RobustAccuracy;
+
 const byName = new Map(QUANTITIES.map((quantity) => [quantity.name, quantity]));
 
-export function quantity(name: TableQuantity): Quantity {
-  return byName.get(name)!;
+export function quantity(name: MeasuredQuantity): Quantity {
+  return isRobustAccuracy(name) ? robustQuantity(name) : byName.get(name)!;
 }
 
 /** The measured values of a network's quantities; null if not measured. */
-export type Measures = Record<TableQuantity, Measured | null>;
+export type Measures = Record<TableQuantity, Measured | null> &
+  Partial<Record<RobustAccuracy, Measured | null>>;
 
 export function eachQuantity<T>(of: (name: TableQuantity) => T): Record<TableQuantity, T> {
   const entries = TABLE_QUANTITIES.map((name) => [name, of(name)]);
@@ -158,19 +209,22 @@ export function eachQuantity<T>(of: (name: TableQuantity) => T): Record<TableQua
 }
 
 /**
- * The quantities of the tables: means over seeds of the values and of the standard deviations over images.
- * Seeds for which a quantity is unknown are left out of its means.
+ * The quantities of the tables and accuracies within budgets: means over seeds of the values and of the standard
+ * deviations over images. Seeds for which a quantity is unknown are left out of its means.
  *
  * @param rows one per seed
  */
 export function measuresOf(rows: readonly Row[]): Measures {
-  return eachQuantity((name) => {
-    const known = rows.flatMap((row) => quantity(name).of(row) ?? []);
+  const meanOver = (name: MeasuredQuantity): Measured | null => {
+    const one = quantity(name);
+    const known = rows.flatMap((row) => one.of(row) ?? []);
     if (known.length === 0) return null;
     const value = meanOf(known.map((measured) => measured.value));
     const std = known.flatMap((measured) => measured.std ?? []);
     return std.length === 0 ? { value } : { value, std: meanOf(std) };
-  });
+  };
+  const robust = robustAccuraciesOf(rows).map((name) => [name, meanOver(name)]);
+  return { ...eachQuantity(meanOver), ...(Object.fromEntries(robust) as Partial<Measures>) };
 }
 
 /** One number of a quantity: its value, or its mean or standard deviation over images. */
@@ -182,9 +236,17 @@ export interface Scalar extends NumberStyle {
 }
 
 /**
- * All numbers of a row, with the names used in CSV headings, `expect` blocks, baselines and `bang diff`.
+ * All numbers that every row may have, with the names used in CSV headings, `expect` blocks, baselines and `bang diff`.
  */
-export const SCALARS: readonly Scalar[] = QUANTITIES.flatMap((one): Scalar[] => {
+export const SCALARS: readonly Scalar[] = QUANTITIES.flatMap(scalarsOf);
+
+/** All numbers that rows have: `SCALARS`, and accuracies within their budgets. */
+export function scalarsIn(rows: readonly Row[]): Scalar[] {
+  const robust = robustAccuraciesOf(rows).map(robustQuantity);
+  return [...SCALARS, ...robust.flatMap(scalarsOf)];
+}
+
+function scalarsOf(one: Quantity): Scalar[] {
   const { unit, digits, name } = one;
   const value = (row: Row): number | null => one.of(row)?.value ?? null;
   if (!one.spreads) return [{ name, unit, digits, quantity: one, of: value }];
@@ -193,13 +255,18 @@ export const SCALARS: readonly Scalar[] = QUANTITIES.flatMap((one): Scalar[] => 
     { name: `${name}_mean`, unit, digits, quantity: one, of: value },
     { name: `${name}_std`, unit, digits, quantity: one, of: std },
   ];
-});
+}
 
 const scalarsByName = new Map(SCALARS.map((one) => [one.name, one]));
 
-/** @throws RangeError if no scalar has that name */
+/** The number of that name; undefined if there is none. */
+export function scalarNamed(name: string): Scalar | undefined {
+  return isRobustAccuracy(name) ? scalarsOf(robustQuantity(name))[0] : scalarsByName.get(name);
+}
+
+/** @throws RangeError if no number has that name */
 export function scalar(name: string): Scalar {
-  const found = scalarsByName.get(name);
+  const found = scalarNamed(name);
   if (!found) throw new RangeError(`there is no quantity ${name}`);
   return found;
 }

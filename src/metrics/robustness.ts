@@ -1,5 +1,12 @@
-import { ATTACK_NAMES, AUTO, STRONGER_ATTACKS, type AttackName } from '../attacks/attack.js';
+import {
+  ATTACK_NAMES,
+  AUTO,
+  STRONGER_ATTACKS,
+  type AttackName,
+  type Norm,
+} from '../attacks/attack.js';
 import type { Evaluation } from './evaluation.js';
+import type { Row } from './row.js';
 
 /** An attack, `auto`, or `worst`: for each image, the attack with the smallest L∞. */
 export type Attacker = AttackName | typeof AUTO | 'worst';
@@ -60,4 +67,19 @@ export function robustnessOf(evaluation: Evaluation, budgets: readonly number[])
 export function attackersOf(robustness: Robustness | undefined): Attacker[] {
   const all = [...ATTACK_NAMES, AUTO, 'worst'] as const;
   return all.filter((name) => robustness?.attacks[name]);
+}
+
+/**
+ * The percentage of all images that no attack of a row fools within a budget in grey levels; undefined if the row has no
+ * such budget.
+ */
+export function robustAccuracy(
+  { robustness, atBudgets = [] }: Row,
+  norm: Norm,
+  budget: number,
+): number | undefined {
+  // In L∞ `worst` includes the attacks that were not made within budgets.
+  const at = norm === 'linf' ? (robustness?.budgets.indexOf(budget) ?? -1) : -1;
+  if (at >= 0) return robustness!.attacks.worst?.accuracy[at];
+  return atBudgets.find((one) => one.norm === norm && one.budget === budget)?.accuracy;
 }

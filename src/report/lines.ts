@@ -1,14 +1,17 @@
-import type { Protocol } from '../attacks/attack.js';
+import { NORM_TITLES, type Protocol } from '../attacks/attack.js';
 import { fixed, signed } from '../base/text.js';
 import {
   measuresOf,
   quantity,
+  robustAccuraciesOf,
   spreadOverSeeds,
   type Measured,
+  type MeasuredQuantity,
   type Measures,
   type TableQuantity,
 } from '../metrics/quantities.js';
 import { difference, outsiders, outsideSeeds, publishedMeasures } from '../paper/compare.js';
+import type { Row } from '../metrics/row.js';
 import { protocolName, type Entry } from '../store/entry.js';
 
 /** A line of a table as texts, for any output format. */
@@ -29,8 +32,15 @@ export interface NumberCell {
   measured?: Measured;
 }
 
+/** A column of a table. */
+export interface Column<Name = MeasuredQuantity> {
+  quantity: Name;
+  title: string[];
+  digits: number;
+}
+
 /** The columns of the tables: those of the paper and, after them, FGS unmasked. */
-export const COLUMNS: readonly { quantity: TableQuantity; title: string[]; digits: number }[] = (
+export const COLUMNS: readonly Column<TableQuantity>[] = (
   [
     ['accuracy', 'Accuracy'],
     ['fgs_rate', 'FGS-Rate'],
@@ -42,10 +52,25 @@ export const COLUMNS: readonly { quantity: TableQuantity; title: string[]; digit
     ['fgs_unmasked_rate', 'unmasked', 'FGS-Rate'],
     ['fgs_unmasked_linf', 'unmasked', 'FGS-L∞'],
   ] as const
-).map(([name, ...title]) => {
+).map(([name, ...title]) => column(name, title));
+
+function column<Name extends MeasuredQuantity>(name: Name, title: string[]): Column<Name> {
   const { unit, digits } = quantity(name);
   return { quantity: name, title: [...title, ...unit.split(' ').filter(Boolean)], digits };
-});
+}
+
+/** The same, and a column for each accuracy within a budget that the rows have. */
+export function columnsOf(rows: readonly Row[]): Column[] {
+  return [...COLUMNS, ...robustAccuraciesOf(rows).map(columnOf)];
+}
+
+/** The column of one quantity. */
+export function columnOf(name: MeasuredQuantity): Column {
+  const { within } = quantity(name);
+  return within
+    ? column(name, ['accuracy', `${NORM_TITLES[within.norm]} ≤ ${within.budget}`])
+    : COLUMNS.find((one) => one.quantity === name)!;
+}
 
 /**
  * An experiment's lines: ours, the spread over seeds, the published one, the difference.

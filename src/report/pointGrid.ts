@@ -1,15 +1,17 @@
 import { csvNumber } from '../store/csv.js';
 import {
+  axisPhrase,
   paretoFront,
   pointsOf,
   pointText,
+  robustnessAxis,
   shortKeys,
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
 import { valueText } from '../config/points.js';
 import { countCell, type Grid, type GridCell, NOTHING } from './grid.js';
-import { COLUMNS } from './lines.js';
+import { type Column, columnsOf } from './lines.js';
 
 /** The state of a point, shown where nothing was measured. */
 export function stateText(point: SweepPoint | undefined): string {
@@ -20,16 +22,17 @@ export function stateText(point: SweepPoint | undefined): string {
 
 /** All points of a sweep with a column for each key; means over seeds. */
 export function pointGrid(keys: readonly string[], points: readonly SweepPoint[]): Grid {
+  const measured = columnsOf(points.flatMap(({ rows }) => rows));
   return {
     columns: [
       ...shortKeys(keys).map((key) => ({ title: [key] })),
       { title: ['seeds'] },
-      ...COLUMNS.map(({ title }) => ({ title })),
+      ...measured.map(({ title }) => ({ title })),
     ],
     rows: points.map((point) => [
       ...keys.map((_, k) => valueCell(point.reference ? undefined : point.values[k])),
       point.rows.length === 0 ? { text: stateText(point) } : countCell(point.rows.length),
-      ...measureCells(point),
+      ...measureCells(point, measured),
     ]),
   };
 }
@@ -39,9 +42,9 @@ function valueCell(value: unknown): GridCell {
   return value === undefined ? NOTHING : { text: valueText(value) };
 }
 
-/** The numbers of a point, a cell for each column of the tables. */
-export function measureCells({ measures }: SweepPoint): GridCell[] {
-  return COLUMNS.map(({ quantity, digits }) => {
+/** The numbers of a point, a cell for each column. */
+export function measureCells({ measures }: SweepPoint, columns: readonly Column[]): GridCell[] {
+  return columns.map(({ quantity, digits }) => {
     const value = measures[quantity]?.value;
     if (value === undefined) return NOTHING;
     return { text: value.toFixed(digits), value: csvNumber(quantity, value) };
@@ -50,8 +53,10 @@ export function measureCells({ measures }: SweepPoint): GridCell[] {
 
 /** The Pareto front as lines of text. */
 export function paretoLines(keys: readonly string[], cells: readonly SweepCell[]): string[] {
-  return paretoFront(pointsOf(cells)).map((point) => {
-    const { accuracy, fgs_unmasked_linf: linf } = point.measures;
-    return `accuracy ${accuracy!.value.toFixed(2)} %, unmasked FGS-L∞ ${linf!.value.toFixed(2)}: ${pointText(keys, point)}`;
+  const points = pointsOf(cells);
+  const axis = robustnessAxis(points);
+  return paretoFront(points).map((point) => {
+    const { accuracy, [axis]: robustness } = point.measures;
+    return `accuracy ${accuracy!.value.toFixed(2)} %, ${axisPhrase(axis, robustness!.value)}: ${pointText(keys, point)}`;
   });
 }

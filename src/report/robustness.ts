@@ -1,4 +1,12 @@
-import { AUTO, type AttackName, type Norm, NORMS, TAKERS, type Taker } from '../attacks/attack.js';
+import {
+  AUTO,
+  type AttackName,
+  type Norm,
+  NORM_TITLES,
+  NORMS,
+  TAKERS,
+  type Taker,
+} from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import type { AtBudget, Row } from '../metrics/row.js';
 import { attackersOf, type Attacker, type Robust } from '../metrics/robustness.js';
@@ -94,9 +102,6 @@ export function atBudgetsGrids({ rows }: Entry): AtBudgetsGrid[] {
     return [{ norm, grid }];
   });
 }
-
-/** The norms in tables. */
-export const NORM_TITLES: Record<Norm, string> = { linf: 'L∞', l2: 'L2' };
 
 /** Without more decimals than tell budgets apart. */
 function budgetText(budget: number): string {

@@ -1,12 +1,12 @@
 import Table from 'cli-table3';
-import { COLUMNS } from './lines.js';
-import type { TableQuantity } from '../metrics/quantities.js';
+import { type Column, columnsOf } from './lines.js';
+import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { measureCells, stateText } from './pointGrid.js';
 import {
   pointsOf,
   pointText,
   shortKeys,
-  SURFACES,
+  surfacesOf,
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
@@ -23,11 +23,14 @@ export function sweepReport(
   const points = pointsOf(cells);
   const axes = axesOf(keys, points);
   if (!axes) return pointTable(keys, points);
-  const isMeasured = (quantity: TableQuantity): boolean =>
-    points.some(({ measures }) => measures[quantity] !== null);
+  const isMeasured = (quantity: MeasuredQuantity): boolean =>
+    points.some(({ measures }) => measures[quantity]);
   // Accuracy in any case: its map shows which cells are not done.
-  const maps = SURFACES.filter((quantity) => quantity === 'accuracy' || isMeasured(quantity));
-  return maps.map((quantity) => heatMap(quantity, keys, points, axes, width)).join('\n\n');
+  const shown = surfacesOf(points).filter((name) => name === 'accuracy' || isMeasured(name));
+  return columnsIn(points)
+    .filter(({ quantity }) => shown.includes(quantity))
+    .map((column) => heatMap(column, keys, points, axes, width))
+    .join('\n\n');
 }
 
 interface MapAxes {
@@ -52,9 +55,13 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
   return { keys: [varied[0], varied[1]], rows, columns };
 }
 
+function columnsIn(points: readonly SweepPoint[]): Column[] {
+  return columnsOf(points.flatMap(({ rows }) => rows));
+}
+
 /** Numbers followed by shades: '·' is the least, '█' the most. */
 function heatMap(
-  quantity: TableQuantity,
+  column: Column,
   keys: readonly string[],
   points: readonly SweepPoint[],
   { keys: [r, c], rows, columns }: MapAxes,
@@ -65,7 +72,7 @@ function heatMap(
       .filter(({ reference }) => !reference)
       .map((point) => [`${valueText(point.values[r])} ${valueText(point.values[c])}`, point]),
   );
-  const value = (point: SweepPoint | undefined) => point?.measures[quantity]?.value;
+  const value = (point: SweepPoint | undefined) => point?.measures[column.quantity]?.value;
   const known = [...at.values()].flatMap((point) => value(point) ?? []);
   const [least, most] = [Math.min(...known), Math.max(...known)];
   const shade = (x: number): string => {
@@ -77,8 +84,8 @@ function heatMap(
   const first = Math.max(label.length, ...rows.map(({ length }) => length));
   const drawn = (cellText: (x: number) => string): string[] => {
     const texts = rows.map((row) =>
-      columns.map((column) => {
-        const point = at.get(`${row} ${column}`);
+      columns.map((at_) => {
+        const point = at.get(`${row} ${at_}`);
         const x = value(point);
         return x === undefined ? stateText(point) : cellText(x);
       }),
@@ -90,9 +97,8 @@ function heatMap(
       [head.padEnd(first), ...items.map((item, i) => item.padStart(widths[i]))].join(' ').trimEnd();
     return [line(label, columns), ...rows.map((row, i) => line(row, texts[i]))];
   };
-  const shown = COLUMNS.find((one) => one.quantity === quantity)!;
   // PASS in as many characters as the others.
-  const digits = Math.min(shown.digits, 3);
+  const digits = Math.min(column.digits, 3);
   const choices = [
     () => drawn((x) => x.toFixed(digits) + shade(x)),
     () => drawn((x) => x.toFixed(digits - 1) + shade(x)),
@@ -100,7 +106,7 @@ function heatMap(
     () => drawn(shade),
   ].map((draw) => draw());
   const lines = choices.find((choice) => choice.every(({ length }) => length <= width));
-  const title = shown.title.join(' ');
+  const title = column.title.join(' ');
   const reference = value(points.find((point) => point.reference));
   const level = reference === undefined ? '' : `, reference ${reference.toFixed(digits)}`;
   const scale =
@@ -114,14 +120,15 @@ function heatMap(
 const MOST_LINES = 40;
 
 function pointTable(keys: readonly string[], points: readonly SweepPoint[]): string {
+  const columns = columnsIn(points);
   const table = new Table({
-    head: ['', ...COLUMNS.map(({ title }) => title.join('\n'))],
+    head: ['', ...columns.map(({ title }) => title.join('\n'))],
     style: { head: [], border: [] },
-    colAligns: ['left', ...COLUMNS.map(() => 'right' as const)],
+    colAligns: ['left', ...columns.map(() => 'right' as const)],
   });
   for (const point of points.slice(0, MOST_LINES)) {
     const state = point.rows.length === 0 ? ` (${stateText(point)})` : '';
-    const cells = measureCells(point).map(({ text }) => text);
+    const cells = measureCells(point, columns).map(({ text }) => text);
     table.push([`${pointText(keys, point)}${state}`, ...cells]);
   }
   const more = points.length - MOST_LINES;

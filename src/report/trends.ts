@@ -2,13 +2,11 @@ import { signed } from '../base/text.js';
 import { shortKeys, type SweepCell } from '../sweep/summary.js';
 import { trendsOf, type Trends } from '../sweep/trends.js';
 import { drawGrid, NOTHING, numberCell, type Grid } from './grid.js';
-import { COLUMNS } from './lines.js';
+import { columnOf } from './lines.js';
 
 /** The trends as a table, a line for each quantity. */
 export function trendGrid({ keys, trends }: Trends): Grid {
   const short = shortKeys(keys.map(({ key }) => key));
-  const digitsOf = new Map(COLUMNS.map(({ quantity, digits }) => [quantity, digits]));
-  const titleOf = new Map(COLUMNS.map(({ quantity, title }) => [quantity, title.join(' ')]));
   return {
     columns: [
       { title: ['quantity'], align: 'left' },
@@ -20,9 +18,9 @@ export function trendGrid({ keys, trends }: Trends): Grid {
       { title: ['points', 'above'] },
     ],
     rows: trends.map(({ quantity, points, mean, reference, rise, explained, scatter }) => {
-      const digits = digitsOf.get(quantity)!;
+      const { digits, title } = columnOf(quantity);
       return [
-        { text: titleOf.get(quantity)! },
+        { text: title.join(' ') },
         reference === undefined ? NOTHING : numberCell(reference.value, digits),
         numberCell(mean, digits),
         explained === undefined ? NOTHING : numberCell(100 * explained, 0),

@@ -11,10 +11,17 @@ import {
 import type { CollectedPart } from '../store/collect.js';
 import type { Entry } from '../store/entry.js';
 import type { NoiseResult } from '../store/noise.js';
-import type { TableQuantity } from '../metrics/quantities.js';
+import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { isFull } from '../paper/compare.js';
 import { publishedNoise } from '../paper/published.js';
-import { bestOf, pointsOf, shortKeys, type SweepCell } from '../sweep/summary.js';
+import {
+  axisText,
+  bestOf,
+  pointsOf,
+  robustnessAxis,
+  shortKeys,
+  type SweepCell,
+} from '../sweep/summary.js';
 import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
 
 /** How a network was trained, as far as its config or its row in the paper tells: in words, if in another way. */
@@ -219,8 +226,9 @@ export function sweepVerdict(
     return { headline: `No point of ${cells.length} cells is done yet`, sentences: [] };
   const names = shortKeys(keys).join(' and ');
   const trends = trendsOf(keys, cells)?.trends ?? [];
-  const trend = (wanted: TableQuantity) => trends.find(({ quantity }) => quantity === wanted);
-  const [accuracy, linf] = [trend('accuracy'), trend('fgs_unmasked_linf')];
+  const trend = (wanted: MeasuredQuantity) => trends.find(({ quantity }) => quantity === wanted);
+  const axis = robustnessAxis(points);
+  const [accuracy, robustness] = [trend('accuracy'), trend(axis)];
   const above = (one: Trend | undefined, what: string): string[] =>
     one?.reference === undefined
       ? []
@@ -229,15 +237,20 @@ export function sweepVerdict(
         ];
   const compared = [
     ...above(accuracy, 'A higher accuracy'),
-    ...above(linf, 'a larger mean L∞ of unmasked FGS'),
+    ...above(
+      robustness,
+      axis === 'fgs_unmasked_linf'
+        ? 'a larger mean L∞ of unmasked FGS'
+        : `a higher ${axisText(axis)}`,
+    ),
   ];
-  const explained = linf?.explained;
+  const explained = robustness?.explained;
   const headline =
     explained === undefined
       ? `${done} of ${cells.length} cells are done`
       : isScatter(explained)
-        ? `${names} hardly decide the L∞ that unmasked FGS needs`
-        : `${names} decide much of the L∞ that unmasked FGS needs`;
+        ? `${names} hardly decide ${axisText(axis)}`
+        : `${names} decide much of ${axisText(axis)}`;
   return {
     headline,
     sentences: [
@@ -245,7 +258,7 @@ export function sweepVerdict(
       ...(explained === undefined
         ? []
         : [
-            `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of the variance of that L∞${isScatter(explained) ? '; the rest is scatter, as between seeds' : ''}.`,
+            `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of its variance${isScatter(explained) ? '; the rest is scatter, as between seeds' : ''}.`,
           ]),
       ...bestOf(keys, cells)
         .map((best) => `${best[0].toUpperCase()}${best.slice(1)}.`)

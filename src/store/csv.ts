@@ -6,12 +6,12 @@ import type { LogRow } from '../training/log.js';
 import type { Entry } from './entry.js';
 import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
 import {
+  type MeasuredQuantity,
   type Measures,
   measuresOf,
   quantity,
   spreadOverSeeds,
   TABLE_QUANTITIES,
-  type TableQuantity,
 } from '../metrics/quantities.js';
 
 /** Columns about a run, which a published row leaves empty. */
@@ -77,12 +77,12 @@ export function flat(measures: Measures): Record<string, number | string> {
 }
 
 /** A quantity rounded as in CSV files. */
-export function csvNumber(name: TableQuantity, value: number): number {
+export function csvNumber(name: MeasuredQuantity, value: number): number {
   return Number(value.toFixed(quantity(name).ofPass ? 6 : 4));
 }
 
 /** A quantity rounded as in CSV files; an empty field if undefined. */
-export function csvText(name: TableQuantity, value: number | undefined): number | string {
+export function csvText(name: MeasuredQuantity, value: number | undefined): number | string {
   return value === undefined ? '' : csvNumber(name, value);
 }
 

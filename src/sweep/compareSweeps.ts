@@ -1,5 +1,9 @@
 import { stringify } from 'csv-stringify/sync';
-import { TABLE_QUANTITIES, type TableQuantity } from '../metrics/quantities.js';
+import {
+  type MeasuredQuantity,
+  robustAccuraciesOf,
+  TABLE_QUANTITIES,
+} from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
@@ -16,7 +20,7 @@ export interface Comparison {
   /** Of all cells with the same point and seed in both: those with weights and numbers equal bit for bit. */
   identical: { cells: number; of: number };
   /** Second minus first, for each quantity that both have. */
-  changes: Partial<Record<TableQuantity, Change>>;
+  changes: Partial<Record<MeasuredQuantity, Change>>;
   csv: string;
 }
 
@@ -47,7 +51,10 @@ export function compareSweeps(
     return other ? [{ point, other }] : [];
   });
   const changes: Comparison['changes'] = {};
-  for (const name of TABLE_QUANTITIES) {
+  const robust = robustAccuraciesOf(
+    pairs.flatMap(({ point, other }) => [...point.rows, ...other.rows]),
+  );
+  for (const name of [...TABLE_QUANTITIES, ...robust]) {
     const each = pairs.flatMap(({ point, other }) => {
       const [x, y] = [point.measures[name], other.measures[name]];
       return x && y ? [{ where: point, by: y.value - x.value }] : [];
@@ -69,7 +76,7 @@ export function compareSweeps(
     ...valueColumns(keys, point.values),
     reference: +point.reference,
     ...Object.fromEntries(
-      TABLE_COLUMNS.map((name) => {
+      [...TABLE_COLUMNS, ...robust].map((name) => {
         if (name === 'fgs_unmasked_pass') return [name, ''];
         const [x, y] = [point.measures[name]?.value, other.measures[name]?.value];
         return [name, x === undefined || y === undefined ? '' : csvText(name, y - x)];
@@ -82,7 +89,10 @@ export function compareSweeps(
     onlySecond: b.size - pairs.length,
     identical: { cells: twins.filter(same).length, of: twins.length },
     changes,
-    csv: stringify(lines, { header: true, columns: [...keys, 'reference', ...TABLE_COLUMNS] }),
+    csv: stringify(lines, {
+      header: true,
+      columns: [...keys, 'reference', ...TABLE_COLUMNS, ...robust],
+    }),
   };
 }
 

@@ -1,4 +1,13 @@
-import { type Measures, measuresOf, quantity, type TableQuantity } from '../metrics/quantities.js';
+import { type Norm, NORM_TITLES } from '../attacks/attack.js';
+import {
+  isRobustAccuracy,
+  type MeasuredQuantity,
+  type Measures,
+  measuresOf,
+  quantity,
+  robustAccuraciesOf,
+  type RobustAccuracy,
+} from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { valueText } from '../config/points.js';
 
@@ -54,15 +63,31 @@ export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
 
 /** The quantities that the paper draws over β and ε, and unmasked FGS, which it does not have. */
 export const SURFACES = ['accuracy', 'fgs_rate', 'hc1_pass', 'fgs_unmasked_linf'] as const;
-export type Surface = (typeof SURFACES)[number];
+
+/** The same, and accuracies within budgets where they were measured. */
+export function surfacesOf(points: readonly SweepPoint[]): MeasuredQuantity[] {
+  return [...SURFACES, ...robustAccuraciesOf(points.flatMap(({ rows }) => rows))];
+}
 
 /**
- * The points that no other point dominates in accuracy and robustness, which is the mean L∞ of unmasked
- * FGS. The most accurate point is first; the reference is left out.
+ * What robustness is held against accuracy: the accuracy within the middle one of the budgets in the first norm that has
+ * any, or the mean L∞ of unmasked FGS where there are none.
+ */
+export function robustnessAxis(points: readonly SweepPoint[]): MeasuredQuantity {
+  const all = surfacesOf(points).filter(isRobustAccuracy);
+  const normOf = (name: RobustAccuracy): Norm => quantity(name).within!.norm;
+  const alike = all.filter((name) => normOf(name) === normOf(all[0]));
+  return alike.at(Math.floor(alike.length / 2)) ?? 'fgs_unmasked_linf';
+}
+
+/**
+ * The points that no other point dominates in accuracy and robustness (`robustnessAxis`). The most accurate point is
+ * first; the reference is left out.
  */
 export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
+  const axis = robustnessAxis(points);
   const measured = points.flatMap((point) => {
-    const { accuracy, fgs_unmasked_linf: robustness } = point.measures;
+    const { accuracy, [axis]: robustness } = point.measures;
     if (point.reference || !accuracy || !robustness) return [];
     return [{ point, accuracy: accuracy.value, robustness: robustness.value }];
   });
@@ -92,10 +117,28 @@ export function pointText(keys: readonly string[], { values, reference }: SweepP
     .join(', ');
 }
 
-/** The best points so far by accuracy and by L∞ of unmasked FGS: a phrase for each. */
+/** What a `robustnessAxis` is, in words. */
+export function axisText(axis: MeasuredQuantity): string {
+  const { within } = quantity(axis);
+  return within
+    ? `accuracy at ${NORM_TITLES[within.norm]} ≤ ${within.budget}`
+    : 'the mean L∞ that unmasked FGS needs';
+}
+
+/** Its value in words: `unmasked FGS-L∞ 21.43`, `accuracy 31.20 % at L∞ ≤ 16`. */
+export function axisPhrase(axis: MeasuredQuantity, value: number): string {
+  const { within } = quantity(axis);
+  const number = value.toFixed(2);
+  return within
+    ? `accuracy ${number} % at ${NORM_TITLES[within.norm]} ≤ ${within.budget}`
+    : `unmasked FGS-L∞ ${number}`;
+}
+
+/** The best points so far by accuracy and by robustness (`robustnessAxis`): a phrase for each. */
 export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): string[] {
   const points = pointsOf(cells).filter(({ reference }) => !reference);
-  const best = (name: TableQuantity, say: (value: number) => string): string[] => {
+  const axis = robustnessAxis(points);
+  const best = (name: MeasuredQuantity, say: (value: number) => string): string[] => {
     const sign = quantity(name).better === 'less' ? -1 : 1;
     const found = points.flatMap((point) => {
       const value = point.measures[name]?.value;
@@ -107,6 +150,6 @@ export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): st
   };
   return [
     ...best('accuracy', (x) => `best accuracy ${x.toFixed(2)} %`),
-    ...best('fgs_unmasked_linf', (x) => `best unmasked FGS-L∞ ${x.toFixed(2)}`),
+    ...best(axis, (x) => `best ${axisPhrase(axis, x)}`),
   ];
 }

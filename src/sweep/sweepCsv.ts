@@ -1,11 +1,17 @@
 import { stringify } from 'csv-stringify/sync';
-import { measuresOf } from '../metrics/quantities.js';
+import {
+  type MeasuredQuantity,
+  type Measures,
+  measuresOf,
+  robustAccuraciesOf,
+} from '../metrics/quantities.js';
 import { csvText, flat } from '../store/csv.js';
-import { paretoFront, pointsOf, SURFACES, type SweepCell } from './summary.js';
+import { paretoFront, pointsOf, robustnessAxis, surfacesOf, type SweepCell } from './summary.js';
 import { valueText } from '../config/points.js';
 
 /** `sweep.csv`: a line for each cell. */
 export function sweepCsv(keys: readonly string[], cells: readonly SweepCell[]): string {
+  const robust = robustAccuraciesOf(cells.flatMap(({ row }) => row ?? []));
   const lines = cells.map(({ id, values, seed, reference, state, row, origin, error }) => ({
     cell: id,
     ...valueColumns(keys, values),
@@ -24,6 +30,7 @@ export function sweepCsv(keys: readonly string[], cells: readonly SweepCell[]): 
     finished: origin?.finished ?? '',
     weights: origin?.weights ?? '',
     error: error ?? '',
+    ...numberColumns(robust, measuresOf(row ? [row] : [])),
   }));
   return stringify(lines, { header: true });
 }
@@ -33,18 +40,24 @@ export function valueColumns(keys: readonly string[], values: readonly unknown[]
   return Object.fromEntries(keys.map((key, i) => [key, valueText(values[i])]));
 }
 
+/** A column for the value of each quantity. */
+function numberColumns(names: readonly MeasuredQuantity[], measures: Measures) {
+  return Object.fromEntries(names.map((name) => [name, csvText(name, measures[name]?.value)]));
+}
+
 /** `surfaces.csv`: a line for each point with means over seeds and their differences from the reference. */
 export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]): string {
   const points = pointsOf(cells);
+  const surfaces = surfacesOf(points);
   const level = points.find(({ reference }) => reference)?.measures;
   const lines = points
     .filter(({ reference }) => !reference)
     .map(({ values, rows, measures }) => ({
       ...valueColumns(keys, values),
       seeds: rows.length,
-      ...Object.fromEntries(SURFACES.map((name) => [name, csvText(name, measures[name]?.value)])),
+      ...numberColumns(surfaces, measures),
       ...Object.fromEntries(
-        SURFACES.map((name) => {
+        surfaces.map((name) => {
           const [own, other] = [measures[name]?.value, level?.[name]?.value];
           const above = own === undefined || other === undefined ? undefined : own - other;
           return [`${name}_minus_reference`, csvText(name, above)];
@@ -56,13 +69,14 @@ export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]
 
 /** `pareto.csv`: a line for each point of the Pareto front, the most accurate first. */
 export function paretoCsv(keys: readonly string[], cells: readonly SweepCell[]): string {
-  const lines = paretoFront(pointsOf(cells)).map(({ values, rows, measures }) => ({
+  const points = pointsOf(cells);
+  const always = ['accuracy', 'fgs_unmasked_linf', 'fgs_unmasked_rate'] as const;
+  const shown = [...new Set<MeasuredQuantity>([...always, robustnessAxis(points)])];
+  const lines = paretoFront(points).map(({ values, rows, measures }) => ({
     ...valueColumns(keys, values),
     seeds: rows.length,
-    accuracy: csvText('accuracy', measures.accuracy?.value),
-    fgs_unmasked_linf: csvText('fgs_unmasked_linf', measures.fgs_unmasked_linf?.value),
-    fgs_unmasked_rate: csvText('fgs_unmasked_rate', measures.fgs_unmasked_rate?.value),
+    ...numberColumns(shown, measures),
   }));
-  const columns = [...keys, 'seeds', 'accuracy', 'fgs_unmasked_linf', 'fgs_unmasked_rate'];
+  const columns = [...keys, 'seeds', ...shown];
   return stringify(lines, { header: true, columns });
 }

@@ -1,5 +1,9 @@
 import { meanOf } from '../metrics/statistics.js';
-import { TABLE_QUANTITIES, type TableQuantity } from '../metrics/quantities.js';
+import {
+  type MeasuredQuantity,
+  robustAccuraciesOf,
+  TABLE_QUANTITIES,
+} from '../metrics/quantities.js';
 import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
 
@@ -8,7 +12,7 @@ import { valueText } from '../config/points.js';
  * scatter, as between seeds.
  */
 export interface Trend {
-  quantity: TableQuantity;
+  quantity: MeasuredQuantity;
   /** The number of points with the quantity, without the reference. */
   points: number;
   mean: number;
@@ -59,7 +63,8 @@ export function trendsOf(keys: readonly string[], cells: readonly SweepCell[]): 
       return (value - least) / (greatest - least);
     });
   const level = all.find(({ reference }) => reference)?.measures;
-  const trends = TABLE_QUANTITIES.flatMap((quantity): Trend[] => {
+  const robust = robustAccuraciesOf(points.flatMap(({ rows }) => rows));
+  const trends = [...TABLE_QUANTITIES, ...robust].flatMap((quantity): Trend[] => {
     const known = points.flatMap((point) => {
       const found = point.measures[quantity];
       return found ? [{ x: at(point), y: found.value }] : [];

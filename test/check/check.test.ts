@@ -61,6 +61,15 @@ describe('expect', () => {
     ['fgs: {rate: {max: 5}}', 'expect.fgs: no such number, did you mean fgs_rate? (there are '],
     ['linf: {max: 5}', 'expect.linf: no such number, did you mean fgs_linf_mean? (there are '],
     ['speed: {max: 5}', 'expect.speed: no such number (there are accuracy, '],
+    ['fgs_raet: null', 'expect.fgs_raet: no such number, did you mean fgs_rate? (there are '],
+    [
+      'robust_accuracy_linf_016: {min: 5}',
+      'expect.robust_accuracy_linf_016: no such number (there are ',
+    ],
+    [
+      'robust_accuracy_linf_16: {min: 5}',
+      'expect.robust_accuracy_linf_16: 16 is not among evaluation.budgets in linf, in grey levels: add it there',
+    ],
     ['accuracy: {mni: 5}', 'expect.accuracy.mni: unknown key, did you mean min?'],
     ['accuracy: {min: high}', 'expect.accuracy.min: expected a number, found "high"'],
     ['accuracy: {min: .nan}', 'expect.accuracy.min: expected a number, found .nan'],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { paretoFront, pointsOf, type SweepCell } from '#bang/sweep/summary.js';
-import { surfacesCsv, sweepCsv } from '#bang/sweep/sweepCsv.js';
+import { bestOf, paretoFront, pointsOf, type SweepCell } from '#bang/sweep/summary.js';
+import { paretoCsv, surfacesCsv, sweepCsv } from '#bang/sweep/sweepCsv.js';
 import { compareSweeps } from '#bang/sweep/compareSweeps.js';
 import { sweepReport } from '#bang/report/sweep.js';
 import { randomOf } from '../data/idx-bytes.js';
@@ -92,6 +92,63 @@ describe('the tables', () => {
     });
     expect(second).toMatchObject({ seeds: '1', accuracy: '97' });
     expect(failed).toMatchObject({ 'training.bang.beta': '2', seeds: '0', accuracy: '' });
+  });
+});
+
+describe('accuracy within budgets', () => {
+  /** 90 % of images without an attack; within 8, 16 and 32 grey levels, and in L2, what is given. */
+  const robust = (values: number[], linf: [number, number, number], l2: number): SweepCell => {
+    const row = rowWith({
+      accuracy: 90,
+      robustness: { budgets: [8, 16, 32], attacks: { worst: { accuracy: linf } } },
+      atBudgets: [
+        // The attacks within budgets alone leave more than all together.
+        { norm: 'linf', budget: 16, left: 90, accuracy: 99, taken: {}, seconds: 1 },
+        { norm: 'l2', budget: 127.5, left: 90, accuracy: l2, taken: {}, seconds: 1 },
+      ],
+    });
+    const id = values.join('-');
+    return { id, values, seed: 1, reference: false, state: 'done', row };
+  };
+  const cells = [
+    robust([1, 0.8], [80, 50, 10], 30),
+    robust([1, 0.9], [70, 60, 10], 20),
+    robust([2, 0.8], [70, 40, 10], 10),
+    robust([2, 0.9], [70, 55, 10], 10),
+  ];
+
+  it('has columns for all budgets, those of L∞ with all attacks, and maps', () => {
+    const expected = {
+      robust_accuracy_linf_8: '80',
+      robust_accuracy_linf_16: '50',
+      robust_accuracy_linf_32: '10',
+      'robust_accuracy_l2_127.5': '30',
+    };
+    expect(records(sweepCsv(keys, cells))[0]).toMatchObject(expected);
+    expect(records(surfacesCsv(keys, cells))[0]).toMatchObject(expected);
+    const titles = sweepReport(keys, cells)
+      .split('\n\n')
+      .map((map) => map.split(':')[0]);
+    expect(titles.slice(-4)).toEqual([
+      'accuracy L∞ ≤ 8 %',
+      'accuracy L∞ ≤ 16 %',
+      'accuracy L∞ ≤ 32 %',
+      'accuracy L2 ≤ 127.5 %',
+    ]);
+  });
+
+  it('is what the Pareto front and the best point tell, at the middle budget in L∞', () => {
+    const [only, ...others] = records(paretoCsv(keys, cells));
+    expect(others).toEqual([]);
+    expect(only).toMatchObject({ 'training.bang.epsilon': '0.9', robust_accuracy_linf_16: '60' });
+    expect(bestOf(keys, cells)[1]).toBe('best accuracy 60.00 % at L∞ ≤ 16 (beta 1, epsilon 0.9)');
+  });
+
+  it('is compared', () => {
+    const after = cells.map(({ values }) => robust(values as number[], [75, 50, 0], 40));
+    const { changes } = compareSweeps(keys, cells, after);
+    expect(changes.robust_accuracy_linf_32?.mean).toBe(-10);
+    expect(changes['robust_accuracy_l2_127.5']).toMatchObject({ mean: 22.5, most: 30 });
   });
 });
 

@@ -19,6 +19,7 @@ import { training, type TrainingRow } from './training.js';
 import { csvLines, drawable, type FigureKind, number, optionalNumber, readRows } from './rows.js';
 import { PAIR } from '../../metrics/noise.js';
 import { fieldProblem, LARGEST_CSV, numberIn, readCsv } from '../../store/csvFile.js';
+import { isRobustAccuracy } from '../../metrics/quantities.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { experimentKey, findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
 import { shortLabel, tellingApart } from '../../store/labels.js';
@@ -343,7 +344,8 @@ function surfaceRows(results: readonly string[]): FigureRows {
   const needed = SURFACES.flatMap((surface) => [surface, `${surface}_minus_reference`]);
   const absent = needed.find((column) => !columns.includes(column));
   if (absent !== undefined) throw fieldProblem(file, 0, lines[0], absent);
-  const rows = SURFACES.flatMap((surface) => {
+  const robust = columns.filter(isRobustAccuracy);
+  const rows = [...SURFACES, ...robust].flatMap((surface) => {
     const inColumns = lines.map((line) => {
       const [value, above] = [line[surface], line[`${surface}_minus_reference`]];
       return {

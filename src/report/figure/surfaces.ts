@@ -1,16 +1,26 @@
 import { z } from 'zod';
-import { quantity } from '../../metrics/quantities.js';
-import { SURFACES, type Surface } from '../../sweep/summary.js';
+import { NORM_TITLES } from '../../attacks/attack.js';
+import { isRobustAccuracy, quantity, type RobustAccuracy } from '../../metrics/quantities.js';
+import { SURFACES } from '../../sweep/summary.js';
 import { isScatter, planeThrough } from '../../sweep/trends.js';
 import { heatGrid, type HeatMap, heatPanel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 
-const PANELS: Record<Surface, { title: string; digits: number }> = {
+const PANELS: Record<TableSurface, { title: string; digits: number }> = {
   accuracy: { title: 'Accuracy (%)', digits: 1 },
   fgs_rate: { title: 'FGS-Rate (%)', digits: 1 },
   hc1_pass: { title: 'Mean HC1-PASS', digits: 2 },
   fgs_unmasked_linf: { title: 'Mean unmasked FGS-L∞', digits: 1 },
 };
+
+type TableSurface = (typeof SURFACES)[number];
+type Surface = TableSurface | RobustAccuracy;
+
+function panelOf(surface: Surface): { title: string; digits: number } {
+  if (!isRobustAccuracy(surface)) return PANELS[surface];
+  const { norm, budget } = quantity(surface).within!;
+  return { title: `Accuracy (%) at ${NORM_TITLES[norm]} ≤ ${budget}`, digits: 1 };
+}
 
 /** Which direction is good for the network. */
 function arrow(surface: Surface): string {
@@ -20,7 +30,10 @@ function arrow(surface: Surface): string {
 
 /** A number of the table at a point of a sweep over two keys, as the mean over seeds. */
 export const surfaceRow = z.object({
-  surface: z.enum(SURFACES),
+  surface: z.union([
+    z.enum(SURFACES),
+    z.custom<RobustAccuracy>((text) => isRobustAccuracy(String(text))),
+  ]),
   x_key: z.string(),
   x: z.string(),
   y_key: z.string(),
@@ -36,14 +49,20 @@ export type SurfaceRow = z.infer<typeof surfaceRow>;
 export const surfaces: FigureKind<SurfaceRow> = {
   row: surfaceRow,
   spec(rows, layout) {
-    const drawn = SURFACES.map((name) => ({
-      name,
-      rows: rows.flatMap(({ value, ...row }) =>
-        row.surface === name && value !== null ? [{ ...row, value }] : [],
-      ),
-    })).filter((surface) => surface.rows.length > 0);
+    const surfaces = [
+      ...SURFACES,
+      ...new Set(rows.flatMap(({ surface }) => (isRobustAccuracy(surface) ? surface : []))),
+    ];
+    const drawn = surfaces
+      .map((name) => ({
+        name,
+        rows: rows.flatMap(({ value, ...row }) =>
+          row.surface === name && value !== null ? [{ ...row, value }] : [],
+        ),
+      }))
+      .filter((surface) => surface.rows.length > 0);
     const panels = drawn.map(({ name, rows: cells }) => {
-      const { title, digits } = PANELS[name];
+      const { title, digits } = panelOf(name);
       const unit = name === 'fgs_unmasked_linf' ? ['grey levels'] : [];
       const [{ x_key, y_key, reference }] = cells;
       const values = cells.map(({ value }) => value);

@@ -1,6 +1,7 @@
 import type { TablePart } from '../../store/collect.js';
 import { blankSentence, maskingGrid } from '../masking.js';
-import { atBudgetsGrids, NORM_TITLES, robustnessGrid } from '../robustness.js';
+import { NORM_TITLES } from '../../attacks/attack.js';
+import { atBudgetsGrids, robustnessGrid } from '../robustness.js';
 import { comparisons, noiseComparisons } from '../tables.js';
 import { html } from './html.js';
 import { gridTable } from './htmlTables.js';

@@ -1,5 +1,5 @@
 import { printable } from '../../base/text.js';
-import { bestOf, pointsOf } from '../../sweep/summary.js';
+import { axisText, bestOf, pointsOf, robustnessAxis } from '../../sweep/summary.js';
 import { trendsOf } from '../../sweep/trends.js';
 import { paretoLines, pointGrid } from '../pointGrid.js';
 import { trendGrid, TRENDS } from '../trends.js';
@@ -44,7 +44,7 @@ export function sweepSection(
       trends && gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
       front.length > 0 && [
         html`<h3>Pareto front</h3>
-          <p>Of accuracy and the mean L∞ that unmasked FGS needs, the most accurate first.</p>`,
+          <p>Of accuracy and ${axisText(robustnessAxis(points))}, the most accurate first.</p>`,
         list(front.map(prose)),
       ],
       failed.length > 0 && [
