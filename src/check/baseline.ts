@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import { parseJson, readUserFile } from '../base/files.js';
@@ -66,13 +67,13 @@ export function baselineOf(results: readonly Result[]): Baseline {
 
 /** @throws UserError if the file cannot be read or is not a baseline */
 export async function readBaseline(file: string): Promise<Baseline> {
-  const value = parseJson((await readUserFile(file)).toString('utf8'));
-  if (value === undefined) {
-    throw new UserError(`${file} is not JSON: write it again with bang check --update-baseline`);
+  if (!existsSync(file)) {
+    throw new UserError(`there is no baseline ${file} yet: bang check --update-baseline writes it`);
   }
+  const value = parseJson((await readUserFile(file)).toString('utf8'));
   if (!baselineSchema.safeParse(value).success) {
     throw new UserError(
-      `${file} is not a baseline: write it again with bang check --update-baseline`,
+      `${file} is not ${value === undefined ? 'JSON' : 'a baseline'}: remove it, and write it again with bang check --update-baseline`,
     );
   }
   const baseline = value as Baseline;
@@ -83,9 +84,17 @@ export async function readBaseline(file: string): Promise<Baseline> {
   return { ...baseline, figures: Object.fromEntries(figures) as Baseline['figures'] };
 }
 
+/** Keys in which the experiment of a baseline may differ. How often training writes a line of its log changes no number. */
+const BESIDE_BASELINE = [...BESIDE, 'training.logEvery'];
+
+/** How a baseline's experiment differs from another; undefined if it does not. */
+export function differenceFrom(baseline: Baseline, config: Config): string | undefined {
+  return differenceOf(baseline.config, config, BESIDE_BASELINE);
+}
+
 /** @throws UserError if the baseline is of another experiment */
 export function refuseOtherConfig(baseline: Baseline, file: string, config: Config): void {
-  const difference = differenceOf(baseline.config, config, BESIDE);
+  const difference = differenceFrom(baseline, config);
   if (difference === undefined) return;
   throw new UserError(
     `${file} is the baseline of another experiment (${difference}): write it again with bang check --update-baseline`,

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
+import { makeWritable } from '../base/folders.js';
 import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation } from '../engine/tensorflow/installation.js';
@@ -79,7 +80,7 @@ export async function checkFiles(
       const loaded = await loadConfig(file);
       ({ name } = loaded.config);
       if (names.has(name)) {
-        throw new UserError(`another config is also named ${name}: give each a different name`);
+        throw new UserError(`another config is also named ${name}: rename one`);
       }
       names.add(name);
       verdicts = await check(loaded, options);
@@ -122,7 +123,7 @@ function problemOf(error: unknown): Outcome['problem'] {
 }
 
 /** What is said of an error that is none of the user's and none of an experiment's; with its stack if that is asked for. */
-export function defectText(error: unknown): string {
+function defectText(error: unknown): string {
   const { stack = '' } = error instanceof Error ? error : {};
   const where = process.env.BANG_DEBUG ? `\n${stack}` : '; BANG_DEBUG=1 shows where';
   return `${messageOf(error)}: a defect of the program${where}`;
@@ -193,24 +194,56 @@ export interface Update {
 }
 
 /**
- * Runs a config for each seed and writes its baseline.
+ * Runs configs for each seed and writes their baselines. What is wrong with any of them is found before the first run.
  *
- * @throws UserError, ExperimentError or Interrupted from the runs, without writing anything
+ * @param done called with each baseline as soon as it is written
+ * @throws UserError, ExperimentError or Interrupted from the runs, without writing that baseline
  */
-export async function updateBaseline(
-  file: string,
+export async function updateBaselines(
+  files: readonly string[],
   seeds: number[],
   options: CheckOptions,
-): Promise<Update> {
-  const loaded = await loadConfig(file);
-  const target = loaded.expect?.baseline;
-  if (target === undefined) {
-    throw new UserError(`${file} has no baseline: name a file with expect.baseline`);
+  done: (update: Update) => void,
+): Promise<void> {
+  const planned: { file: string; loaded: LoadedConfig; target: string; before?: Baseline }[] = [];
+  for (const file of files) {
+    const loaded = await loadConfig(file);
+    const target = loaded.expect?.baseline;
+    if (target === undefined) {
+      throw new UserError(`${file} has no baseline: name a file with expect.baseline`);
+    }
+    for (const other of planned) {
+      const { name } = loaded.config;
+      if (other.loaded.config.name === name) {
+        throw new UserError(`${other.file} and ${file} are both named ${name}: rename one`);
+      }
+      if (path.resolve(other.target) === path.resolve(target)) {
+        throw new UserError(
+          `${other.file} and ${file} have one baseline, ${target}: give each its own with expect.baseline`,
+        );
+      }
+    }
+    planned.push({ file, loaded, target, before: await baselineToReplace(target) });
   }
-  const before = existsSync(target) ? await readBaseline(target).catch(() => undefined) : undefined;
-  const baseline = baselineOf(await resultsOf({ ...loaded, seeds }, options));
-  writeFileAtomic(target, `${JSON.stringify(baseline, null, 2)}\n`);
-  return { file: target, baseline, before };
+  for (const { loaded, target, before } of planned) {
+    const baseline = baselineOf(await resultsOf({ ...loaded, seeds }, options));
+    writeFileAtomic(target, `${JSON.stringify(baseline, null, 2)}\n`);
+    done({ file: target, baseline, before });
+  }
+}
+
+/** @throws UserError if a baseline cannot be written there, or something else would be lost */
+async function baselineToReplace(target: string): Promise<Baseline | undefined> {
+  if (!existsSync(target)) {
+    makeWritable(path.dirname(target));
+    return undefined;
+  }
+  return readBaseline(target).catch((error: unknown) => {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      `${target} exists and is not a baseline: name another file with expect.baseline, or remove it`,
+    );
+  });
 }
 
 async function resultsOf(

@@ -3,7 +3,8 @@ import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { readJson } from '../base/files.js';
 import { overSeeds, type Scalar, scalarsIn, type OverSeeds } from '../metrics/quantities.js';
-import type { Baseline } from './baseline.js';
+import type { Config } from '../config/experiment.js';
+import { type Baseline, differenceFrom } from './baseline.js';
 import {
   findRuns,
   groupRuns,
@@ -111,6 +112,21 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
   if (sameData && pairs.length === 0) notes.push('no seed is in both, so images are not compared');
   const severalSeeds = a.runs.length > 1 || b.runs.length > 1;
   const known = a.runs.length + b.runs.length > 3;
+  const seedsOf = ({ runs }: Side): string =>
+    runs.map(({ result }) => result.config.seed ?? 'unknown').join(', ');
+  if (severalSeeds && seedsOf(a) !== seedsOf(b)) {
+    notes.push(
+      `A has the seeds ${seedsOf(a)}, B ${seedsOf(b)}: what differs is in part due to that`,
+    );
+  }
+  const foreign =
+    baseline &&
+    [first, second].every(({ config }) => differenceFrom(baseline, config as Config) !== undefined);
+  if (foreign) {
+    notes.push(
+      'the baseline is of another experiment than either: its scatter over seeds may not be theirs',
+    );
+  }
   const rows = [...a.runs, ...b.runs].map(({ result }) => result.row);
   return {
     config: differencesIn(first.config, second.config, severalSeeds ? ['seed'] : []),

@@ -1,19 +1,18 @@
-import { appendFileSync, existsSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, rmSync, statSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { DefectFound, ExperimentError, Interrupted, UserError } from '../base/errors.js';
+import { DefectFound, ExperimentError, UserError } from '../base/errors.js';
 import {
   checkFiles,
-  defectText,
   type CheckOptions,
   type Outcome,
   type Update,
-  updateBaseline,
+  updateBaselines,
 } from '../check/check.js';
 import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
 import { version } from '../store/provenance.js';
-import { reason, shortageIn, writeFileAtomic } from '../base/files.js';
+import { reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {
   githubAnnotations,
@@ -89,7 +88,7 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
       .epilog(
         'Everything is computed again, except for what --out holds from the same build of the program. Exit codes: 0 all in band, 1 out of band or failed, 2 a config could not be checked, 70 a defect of the program. See docs/ci.md.',
       ) as never,
-  handler: (args) => orDefect(() => handle(args)),
+  handler: handle,
 };
 
 async function handle({
@@ -107,8 +106,12 @@ async function handle({
   if (seeds !== undefined && !chosen.updateBaseline) {
     throw new UserError('--seeds is for --update-baseline');
   }
+  if (chosen.updateBaseline && (junit ?? json) !== undefined) {
+    throw new UserError('--update-baseline checks nothing: leave out --json and --junit');
+  }
   // Better to fail before hours of computing than after.
-  for (const file of [junit, json]) if (file !== undefined) makeWritable(path.dirname(file));
+  refuseOutputs({ '--json': json, '--junit': junit }, configs);
+  if (out !== undefined) makeWritable(out);
   const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
     inFolder(out, (folder) =>
       interruptible(
@@ -118,11 +121,7 @@ async function handle({
     );
   if (chosen.updateBaseline) {
     refuseBuiltIn(configs);
-    await within(async (options) => {
-      for (const file of configs) {
-        printUpdate(await updateBaseline(file, seeds ?? SEEDS, options));
-      }
-    });
+    await within((options) => updateBaselines(configs, seeds ?? SEEDS, options, printUpdate));
     return;
   }
   const outcomes = await within((options) =>
@@ -133,14 +132,24 @@ async function handle({
   report(outcomes, { junit, json });
 }
 
-/** @throws DefectFound for errors that nobody expects, since exit code 1 is for numbers out of their bands */
-async function orDefect(work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    const known = [UserError, ExperimentError, Interrupted, DefectFound];
-    if (known.some((kind) => error instanceof kind) || shortageIn(error) !== undefined) throw error;
-    throw new DefectFound(defectText(error));
+/** @throws UserError if a file cannot be written, or something that is needed would be lost */
+function refuseOutputs(
+  files: Record<string, string | undefined>,
+  configs: readonly string[],
+): void {
+  const places = new Map(configs.map((config) => [path.resolve(config), config]));
+  for (const [option, file] of Object.entries(files)) {
+    if (file === undefined) continue;
+    const place = path.resolve(file);
+    const other = places.get(place);
+    if (other !== undefined) {
+      throw new UserError(`${option} ${file} would overwrite ${other}: name another file`);
+    }
+    makeWritable(path.dirname(place));
+    if (statSync(place, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new UserError(`${option} ${file} is a folder: name a file`);
+    }
+    places.set(place, `what ${option} writes`);
   }
 }
 

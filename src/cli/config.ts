@@ -6,6 +6,7 @@ import { type Config, fullTraining } from '../config/experiment.js';
 import { loadNoise, noiseSchema } from '../config/noise.js';
 import { loadPlan } from '../config/sweep.js';
 import {
+  kindOfFile,
   loadConfig,
   parseOverride,
   plainOf,
@@ -13,7 +14,6 @@ import {
   replaceIn,
   type LoadedConfig,
 } from '../config/yamlFiles.js';
-import type { Tree } from '../config/yamlTree.js';
 import { setOption } from './validate.js';
 
 interface ConfigArguments {
@@ -50,20 +50,10 @@ export const configCommand: CommandModule<object, ConfigArguments> = {
  * @throws ConfigError with a line for each problem; UserError if a file cannot be read
  */
 export async function fullText(file: string, overrides: readonly string[] = []): Promise<string> {
-  const tree = await kindTree(file);
-  const has = (key: string): boolean => tree?.kind === 'mapping' && tree.entries.has(key);
-  if (has('study')) return stringify(await fullNoise(file, overrides));
-  if (has('base') && !has('model')) return stringify((await loadPlan(file, overrides)).record);
+  const kind = await kindOfFile(file);
+  if (kind === 'study') return stringify(await fullNoise(file, overrides));
+  if (kind === 'sweep') return stringify((await loadPlan(file, overrides)).record);
   return stringify(fullConfig(await loadConfig(file, overrides)));
-}
-
-/** The file's keys; undefined if there is a mistake, which whoever loads it reports. */
-async function kindTree(file: string): Promise<Tree | undefined> {
-  try {
-    return await readYaml(file, []);
-  } catch {
-    return undefined;
-  }
 }
 
 function fullConfig({ config, seeds, expect }: LoadedConfig): Record<string, unknown> {

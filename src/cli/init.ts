@@ -36,8 +36,8 @@ export const initCommand: CommandModule<object, InitArguments> = {
       .example('$0 init --example ci/lenet-b1', 'a check, with its baseline')
       .example('$0 init --stdout | less', 'only read it'),
   handler: ({ file: given, example, force, stdout }) => {
-    const { text, name, beside, command } =
-      example === undefined ? STARTING : exampleNamed(example);
+    const chosen = example === undefined ? STARTING : exampleNamed(example);
+    const { text, name, beside, command } = given === undefined ? chosen : named(chosen, given);
     if (stdout) {
       process.stdout.write(text);
       return;
@@ -64,6 +64,18 @@ interface Example {
   beside: ReadonlyMap<string, string>;
   /** The command that runs it. */
   command: string;
+}
+
+/** The example with a baseline of its own, and its file's name as its name, so that two copies share neither. */
+function named({ text, beside, ...example }: Example, file: string): Example {
+  const baseline = `${path.parse(file).name}.baseline.json`;
+  return {
+    ...example,
+    text: text
+      .replace(/^name: \S+\n/m, '')
+      .replace(/^( {2}baseline: )\S+/m, (_, key: string) => key + JSON.stringify(baseline)),
+    beside: new Map([...beside.values()].map((content) => [baseline, content])),
+  };
 }
 
 /** @throws UserError if no configuration of this name comes with the program */

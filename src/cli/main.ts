@@ -65,6 +65,8 @@ export async function parse(
     .example('$0 doctor', 'which engine is used here, and how fast it is')
     .demandCommand(1, 'which command?')
     .strict()
+    // `--no-out` would give false to an option that wants a text.
+    .parserConfiguration({ 'boolean-negation': false })
     .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
     .completion('completion', COMPLETION, complete)
@@ -77,10 +79,14 @@ export async function parse(
       if (error && error.name !== 'YError') throw error;
       throw new WrongUsage(message ?? 'the arguments do not fit', optionsOf());
     });
-  if (before) parser.middleware(before);
   // Public, but missing from the types.
-  const optionsOf = (): string[] =>
-    Object.keys((parser as unknown as { getOptions(): { key: object } }).getOptions().key);
+  const known = () =>
+    (parser as unknown as { getOptions(): { key: object; boolean: string[] } }).getOptions();
+  const optionsOf = (): string[] => Object.keys(known().key);
+  parser.middleware(() => {
+    refuseSwitchValues(args, known().boolean);
+  }, true);
+  if (before) parser.middleware(before);
   if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
   try {
     await parser.parseAsync();
@@ -146,6 +152,17 @@ function demandWords(args: readonly string[]): void {
   }
 }
 
+/** @throws UserError if an option that is a switch is given a value, which yargs takes for false */
+function refuseSwitchValues(args: readonly string[], switches: readonly string[]): void {
+  const end = args.includes('--') ? args.indexOf('--') : args.length;
+  const wrong = args.slice(0, end).find((arg) => {
+    const [, name, value] = /^--?([^=]+)=(.*)$/s.exec(arg) ?? [];
+    return name !== undefined && switches.includes(name) && !/^(true|false)$/.test(value);
+  });
+  if (wrong === undefined) return;
+  throw new UserError(`${wrong.split('=')[0]} takes no value: found ${wrong}`);
+}
+
 function report(error: unknown): number {
   const shortage = shortageIn(error);
   const message = shortage ?? messageOf(error);
@@ -160,7 +177,7 @@ function report(error: unknown): number {
   } else {
     process.stderr.write('bang: this is a defect of the program; BANG_DEBUG=1 shows where\n');
   }
-  return EXIT.failed;
+  return EXIT.defect;
 }
 
 let surviving = false;

@@ -1,4 +1,5 @@
 import type { Options } from 'yargs';
+import { UserError } from '../base/errors.js';
 import { queueAddress, type QueueAddress } from '../sweep/address.js';
 import { once } from './options.js';
 
@@ -32,8 +33,14 @@ export interface QueueArguments {
 
 /** The queue of `--queue`, if given. */
 export function addressIn(args: QueueArguments): QueueAddress | undefined {
-  if (args.queue === undefined) return undefined;
-  return requiredAddress(args);
+  if (args.queue !== undefined) return requiredAddress(args);
+  const { queuePrefix, queuePasswordFile } = args;
+  if (queuePrefix === queueOptions['queue-prefix'].default && queuePasswordFile === undefined) {
+    return undefined;
+  }
+  throw new UserError(
+    '--queue-prefix and --queue-password-file are of a queue: name it with --queue',
+  );
 }
 
 /** @throws UserError if neither the command line nor the environment names a queue */

@@ -2,12 +2,12 @@ import path from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../base/errors.js';
-import { printable } from '../base/text.js';
+import { printable, quoted } from '../base/text.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { paretoLines } from '../report/pointGrid.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { axisText, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
-import { runSweep } from '../sweep/sweep.js';
+import { runSweep, sharing, type SweepOptions } from '../sweep/sweep.js';
 import { planIn } from '../sweep/sweepFolder.js';
 import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
 import { print } from './print.js';
@@ -134,23 +134,46 @@ async function run(args: SweepArguments): Promise<void> {
   const all = await loadPlan(config, [...engineSetting(engine), ...set]);
   const plan = keeping(all, keepIn(args.keep));
   const folder = out ?? path.join('runs', plan.name);
-  if (dryRun) await listSweep(plan, folder, args);
-  else await carryOn(plan, folder, args, force, addressIn(args));
+  const options = computingIn(args);
+  if (dryRun) await listSweep(plan, folder, { ...args, ...options });
+  else await carryOn(plan, folder, options, force);
 }
 
 async function retry({ folder, ...args }: RetryArguments): Promise<void> {
   const plan = keeping(await planIn(folder), keepIn(args.keep));
-  await carryOn(plan, folder, args, false, addressIn(args));
+  await carryOn(plan, folder, computingIn(args), false);
+}
+
+type ComputingOptions = Pick<SweepOptions, 'jobs' | 'threads' | 'dataDir' | 'retries'> & {
+  address: QueueAddress | undefined;
+};
+
+/** @throws UserError if an option is wrong, or is of no use beside another */
+function computingIn({
+  jobs,
+  threads,
+  dataDir,
+  ...args
+}: Computing & QueueArguments): ComputingOptions {
+  const retries = retriesIn(args.retries);
+  const address = addressIn(args);
+  const local = Object.entries({ jobs, threads }).find(([, value]) => value !== undefined);
+  if (address && local) {
+    throw new UserError(
+      `--${local[0]} is of no use with --queue: bang worker computes, and has --${local[0]} of its own`,
+    );
+  }
+  sharing(1, { jobs, threads });
+  return { jobs, threads, dataDir, retries, address };
 }
 
 async function carryOn(
   plan: Plan,
   out: string,
-  { jobs, threads, dataDir, retries }: Computing,
+  { address, ...computing }: ComputingOptions,
   force: boolean,
-  address: QueueAddress | undefined,
 ): Promise<void> {
-  const options = { out, force, jobs, threads, dataDir, retries: retriesIn(retries) };
+  const options = { out, force, ...computing };
   const cells = await interruptible(
     async (signal, progress) => {
       if (!address) return runSweep(plan, { ...options, signal, progress });
@@ -170,10 +193,10 @@ function retriesIn(retries: number): number {
 }
 
 function keepIn(keep: string | string[] = []): Keepable[] {
-  const names = [keep].flat().flatMap((text) => text.split(','));
+  const names = [keep].flat().flatMap((text) => text.split(',').map((name) => name.trim()));
   const unknown = names.find((name) => !(KEEPABLE as readonly string[]).includes(name));
   if (unknown === undefined) return names as Keepable[];
-  throw new UserError(`--keep: expected ${KEEPABLE.join(', ')}, found ${unknown}`);
+  throw new UserError(`--keep: expected ${KEEPABLE.join(', ')}, found ${quoted(unknown)}`);
 }
 
 /** @throws ExperimentError if cells failed, so that a script notices */

@@ -4,8 +4,9 @@ import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
 import { signed } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
-import { COLUMNS } from '../report/lines.js';
-import { compareSweeps } from '../sweep/compareSweeps.js';
+import { columnOf } from '../report/lines.js';
+import type { MeasuredQuantity } from '../metrics/quantities.js';
+import { type Change, compareSweeps } from '../sweep/compareSweeps.js';
 import { pointText, type SweepCell } from '../sweep/summary.js';
 import { cellsOf, statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
@@ -51,20 +52,22 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
       values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
     }));
   const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
-  const { common, onlyFirst, onlySecond, identical, changes } = found;
+  const { common, onlyFirst, onlySecond, leftOut, identical, changes } = found;
   if (common === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
   print(
     `${common} points are done in both, ${onlyFirst} only in ${first}, ${onlySecond} only in ${second}; ` +
-      `${identical.cells} of ${identical.of} cells of the same seed are the same bit for bit`,
+      `${identical.cells} of ${identical.of} cells of the same seed are the same bit for bit` +
+      (leftOut === 0
+        ? ''
+        : `; left out: ${leftOut} cells with seeds that only one of them has done`),
   );
   const table = new Table({
     head: [`${second} minus ${first}`, 'mean', 'most', 'where'],
     style: { head: [], border: [] },
     colAligns: ['left', 'right', 'right', 'left'],
   });
-  for (const { quantity, title, digits } of COLUMNS) {
-    const change = changes[quantity];
-    if (!change) continue;
+  for (const [quantity, change] of Object.entries(changes) as [MeasuredQuantity, Change][]) {
+    const { title, digits } = columnOf(quantity);
     table.push([
       title.join(' '),
       signed(change.mean, digits),

@@ -40,9 +40,14 @@ export async function listSweep(wanted: Plan, out: string, args: ListArguments):
   }
   const total = estimated.reduce((sum, seconds) => sum + seconds, 0) / processes;
   const how = known.length > 0 ? 'judging by the finished ones' : 'a rough estimate';
-  const done = cells.length - open.length;
+  const count = (wanted: string): number =>
+    cells.filter(({ state }) => state?.state === wanted).length;
+  const words = [
+    `${count('done')} done`,
+    ...(count('stopped') > 0 ? [`${count('stopped')} stopped early`] : []),
+  ];
   print(
-    `${cells.length} cells in ${out}, ${done} done: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
+    `${cells.length} cells in ${out}, ${words.join(', ')}: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
       `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each` +
       (args.queue === undefined ? '' : ', as one worker like this machine'),
   );

@@ -12,7 +12,7 @@ import { print, printMarked, terminalWidth } from './print.js';
 interface TableArguments {
   folders: string[];
   out?: string;
-  write: boolean;
+  noWrite: boolean;
 }
 
 export const tableCommand: CommandModule<object, TableArguments> = {
@@ -30,19 +30,20 @@ export const tableCommand: CommandModule<object, TableArguments> = {
         coerce: once('out'),
         describe: 'where table.csv and table.md go (default: the folder, if there is only one)',
       })
-      .option('write', {
+      .option('no-write', {
         type: 'boolean',
-        default: true,
-        describe: 'write table.csv and table.md; --no-write only prints',
+        default: false,
+        describe: 'only print, without writing table.csv and table.md',
       })
       .example('$0 table results/table1', 'the runs of a folder as Table 1')
       .example('$0 table runs --no-write', 'only print it')
       .example('$0 table here there --out both', 'seeds computed in two places, in one table')
       .epilog(
         'Runs that differ only in the seed make one line: the mean of their numbers, and below it the standard deviation over seeds.',
-      ),
-  handler: ({ folders, out, write }) => {
-    const place = write ? placeOf(folders, out) : { notes: [] };
+      ) as never,
+  handler: ({ folders, out, noWrite }) => {
+    if (noWrite && out !== undefined) throw new UserError('--no-write writes nothing to --out');
+    const place = noWrite ? { notes: [] } : placeOf(folders, out);
     const found = findRuns(folders);
     refuseNothing(found, folders);
     const { groups, notes } = groupRuns(found.runs);

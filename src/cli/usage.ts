@@ -55,7 +55,7 @@ export function usageProblem(
 
   function isUnknownOption(arg: string, i: number): boolean {
     const isOption = /^--?[a-z]/i.test(arg) && !args.slice(0, i).includes('--');
-    return isOption && !options.includes(inDashes(nameIn(arg)).replace(/^no-/, ''));
+    return isOption && !options.includes(inDashes(nameIn(arg)));
   }
 
   function unknownOption(arg: string): string {
@@ -69,7 +69,7 @@ export function usageProblem(
       const given = list === undefined || list.startsWith('-') ? '…' : list;
       return `${text}; keys of the configuration are changed by --set ${key}=${given}`;
     }
-    const near = nearest(option, options);
+    const near = nearest(option.replace(/^no-/, ''), options) ?? nearest(option, options);
     return `${text}${near === undefined ? '' : `, did you mean --${near}?`}`;
   }
 }

@@ -3,8 +3,9 @@ import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { configNotes } from '../config/acrossKeys.js';
 import { type Config, isBang, isOwn, networkOf, trainingInWords } from '../config/experiment.js';
-import { ConfigError, loadConfig } from '../config/yamlFiles.js';
-import { isStudy, loadNoise, type NoiseStudy } from '../config/noise.js';
+import { ConfigError, kindOfFile, loadConfig } from '../config/yamlFiles.js';
+import { loadNoise, type NoiseStudy } from '../config/noise.js';
+import { loadPlan } from '../config/sweep.js';
 import { countParameters } from '../model/layers.js';
 import { makeNetwork } from '../model/network.js';
 
@@ -36,7 +37,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'YAML files of experiments and studies, or names of bang configs',
+        describe: 'YAML files of experiments, sweeps and noise studies, or names of bang configs',
       })
       .option('set', setOption)
       .example('$0 validate configs/*.yaml', 'check all of them; exit code 2 if one is wrong')
@@ -63,9 +64,15 @@ export async function validate(
   let bad = 0;
   for (const file of files) {
     try {
-      if (await isStudy(file)) {
+      const kind = await kindOfFile(file);
+      if (kind === 'study') {
         const { study } = await loadNoise(file, overrides);
         print(`${file}: ok (${studySummary(study)})`);
+        continue;
+      }
+      if (kind === 'sweep') {
+        const { keys, cells } = await loadPlan(file, overrides);
+        print(`${file}: ok (sweep over ${keys.join(' and ')}, ${cells.length} cells)`);
         continue;
       }
       const { config, seeds, expect } = await loadConfig(file, overrides);

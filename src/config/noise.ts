@@ -144,15 +144,6 @@ export async function loadNoise(
   return { study, file, sources: [...sources, ...networkSources] };
 }
 
-/** Whether a file has the key `study`; false if it cannot be read. */
-export async function isStudy(file: string): Promise<boolean> {
-  try {
-    return Object.hasOwn(plainOf(await readYaml(configFile(file), [])).value, 'study');
-  } catch {
-    return false;
-  }
-}
-
 async function check(
   value: unknown,
   removed: readonly KeyPath[],

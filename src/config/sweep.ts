@@ -208,15 +208,31 @@ async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
   }
 }
 
-/** Refuses a change of the base that the cells would overwrite, at least in part. */
-function refuseVaried(override: string, { grid = {}, list = [], random }: SweepConfig): void {
+/** Refuses a change of the base that the cells or the reference would overwrite, at least in part. */
+function refuseVaried(
+  override: string,
+  { grid = {}, list = [], random, seeds, reference = {} }: SweepConfig,
+): void {
   const key = override.split('=')[0];
+  const refuse = (text: string): never => {
+    throw new Complaints([{ at: { set: key }, text }]);
+  };
+  if (key === 'name') refuse('cells are named after their values: --out names the folder');
+  if (seeds && (key === 'seed' || key === 'seeds')) {
+    refuse('the sweep has seeds: change them in its file');
+  }
+  const isSet = Object.keys(reference).find(
+    // A key that is dropped from the reference is meant for the cells.
+    (one) => reference[one] !== null && `${key}.`.startsWith(`${one}.`),
+  );
+  if (isSet !== undefined) {
+    refuse(`the reference sets ${isSet === key ? 'this key' : isSet}: change it in the file`);
+  }
   const varied = [grid, ...list, random?.keys ?? {}]
     .flatMap(Object.keys)
     .find((one) => `${one}.`.startsWith(`${key}.`) || `${key}.`.startsWith(`${one}.`));
   if (varied === undefined) return;
-  const text = `the sweep varies ${varied === key ? 'this key' : varied}: change it in the file`;
-  throw new Complaints([{ at: { set: key }, text }]);
+  refuse(`the sweep varies ${varied === key ? 'this key' : varied}: change it in the file`);
 }
 
 function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan {

@@ -89,6 +89,15 @@ export function kindOf(tree: Tree): Kind | undefined {
   );
 }
 
+/** The kind of a file; undefined if it cannot be read or is of no kind, which whoever loads it reports. */
+export async function kindOfFile(given: string): Promise<Kind | undefined> {
+  try {
+    return kindOf(await readYaml(configFile(given), []));
+  } catch {
+    return undefined;
+  }
+}
+
 /** @throws UserError if a file that another names is of another kind than `wanted` */
 export function refuseForeign(tree: Tree, file: string, wanted: Kind): void {
   const kind = kindOf(tree);

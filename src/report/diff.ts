@@ -51,7 +51,9 @@ function changeTable(moved: readonly QuantityChange[], withNoise: boolean): stri
     const noise =
       deviations === null
         ? ['–', '']
-        : [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved'];
+        : Number.isFinite(deviations)
+          ? [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved']
+          : ['–', 'moved (no scatter over seeds)'];
     table.push([quantity.name, text(a), text(b), by, ...(withNoise ? noise : [])]);
   }
   return table.toString();

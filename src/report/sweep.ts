@@ -3,6 +3,7 @@ import { type Column, columnsOf } from './lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { measureCells, stateText } from './pointGrid.js';
 import {
+  isPartial,
   pointsOf,
   pointText,
   shortKeys,
@@ -82,12 +83,14 @@ function heatMap(
   const short = shortKeys(keys);
   const label = `${short[r]} \\ ${short[c]}`;
   const first = Math.max(label.length, ...rows.map(({ length }) => length));
+  const isMarked = [...at.values()].some(isPartial);
+  const markOf = (point: SweepPoint): string => (isPartial(point) ? '*' : isMarked ? ' ' : '');
   const drawn = (cellText: (x: number) => string): string[] => {
     const texts = rows.map((row) =>
       columns.map((at_) => {
         const point = at.get(`${row} ${at_}`);
         const x = value(point);
-        return x === undefined ? stateText(point) : cellText(x);
+        return x === undefined ? stateText(point) : cellText(x) + markOf(point!);
       }),
     );
     const widths = columns.map((column, i) =>
@@ -113,7 +116,8 @@ function heatMap(
     known.length === 0
       ? 'no cell is done'
       : `${least.toFixed(digits)} ${SHADES.join('')} ${most.toFixed(digits)}${level}`;
-  return [`${title}: ${scale}`, ...(lines ?? choices.at(-1)!)].join('\n');
+  const partial = isMarked ? ['* seeds are missing'] : [];
+  return [`${title}: ${scale}`, ...(lines ?? choices.at(-1)!), ...partial].join('\n');
 }
 
 /** Further points are only in the files. */

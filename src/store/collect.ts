@@ -8,7 +8,7 @@ import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
 import { FILES, STUDY_FILE } from './resultFolder.js';
 import { tellingApart } from './labels.js';
-import { entryOf, BESIDE, isResult, type Result } from './result.js';
+import { entryOf, BESIDE, isResult, nameOverSeeds, type Result } from './result.js';
 import path from 'node:path';
 
 /** A finished run and its folder. */
@@ -147,9 +147,10 @@ function seedOf({ result }: FoundRun): number {
 }
 
 /** A key of everything except the seed on which a run's numbers and its line of a table depend. */
-export function experimentKey({ name, config, row, weights, data }: Result): string {
+export function experimentKey(result: Result): string {
+  const { config, row, weights, data } = result;
   return JSON.stringify([
-    name,
+    nameOverSeeds(result),
     config.published,
     row.protocol,
     row.images,

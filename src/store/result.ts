@@ -193,7 +193,7 @@ export function entryOf(results: readonly Result[]): Entry {
   const isOwn = typeof config.model === 'object';
   const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...departures.map(printable)];
   return {
-    name: printable(name),
+    name: printable(results.length > 1 ? nameOverSeeds(results[0]) : name),
     labels,
     differs: labels.length > 0,
     departs: departures.length > 0,
@@ -203,6 +203,12 @@ export function entryOf(results: readonly Result[]): Entry {
     seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
     published: row,
   };
+}
+
+/** The name of a run without the seed that a sweep puts into the names of its cells. */
+export function nameOverSeeds({ name, config: { seed } }: Pick<Result, 'name' | 'config'>): string {
+  const end = `_seed-${seed}`;
+  return name.endsWith(end) ? name.slice(0, -end.length) : name;
 }
 
 function layersText(value: Epsilon | Record<string, number> | undefined): string {

@@ -5,11 +5,11 @@ import {
   TABLE_QUANTITIES,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
+import { pointsOf, type SweepCell, type SweepPoint, withSeedsOf } from './summary.js';
 import { valueText } from '../config/points.js';
 import { valueColumns } from './sweepCsv.js';
 import { csvText, TABLE_COLUMNS } from '../store/csv.js';
-import { meanOf } from '../metrics/statistics.js';
+import { meanOf, sumOf } from '../metrics/statistics.js';
 
 /** A comparison of two sweeps, point by point. */
 export interface Comparison {
@@ -17,6 +17,8 @@ export interface Comparison {
   common: number;
   onlyFirst: number;
   onlySecond: number;
+  /** The number of cells of these points whose seed only one of the two sweeps has done; nothing counts them. */
+  leftOut: number;
   /** Of all cells with the same point and seed in both: those with weights and numbers equal bit for bit. */
   identical: { cells: number; of: number };
   /** Second minus first, for each quantity that both have. */
@@ -46,9 +48,13 @@ export function compareSweeps(
         .map((point) => [keyOf(point), point]),
     );
   const [a, b] = [done(first), done(second)];
-  const pairs = [...a].flatMap(([key, point]) => {
-    const other = b.get(key);
-    return other ? [{ point, other }] : [];
+  // Only over the seeds that both have: other seeds are no change.
+  const pairs = [...a].flatMap(([key, one]) => {
+    const twin = b.get(key);
+    if (!twin) return [];
+    const [point, other] = [withSeedsOf(one, twin), withSeedsOf(twin, one)];
+    const leftOut = one.rows.length + twin.rows.length - point.rows.length - other.rows.length;
+    return point.rows.length === 0 ? [] : [{ point, other, leftOut }];
   });
   const changes: Comparison['changes'] = {};
   const robust = robustAccuraciesOf(
@@ -85,6 +91,7 @@ export function compareSweeps(
   }));
   return {
     common: pairs.length,
+    leftOut: sumOf(pairs.map(({ leftOut }) => leftOut)),
     onlyFirst: a.size - pairs.length,
     onlySecond: b.size - pairs.length,
     identical: { cells: twins.filter(same).length, of: twins.length },

@@ -61,6 +61,19 @@ export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
   });
 }
 
+/** A point with only those of its cells whose seed another point has finished as well. */
+export function withSeedsOf(point: SweepPoint, other: SweepPoint): SweepPoint {
+  const seeds = new Set(other.cells.flatMap(({ row, seed }) => (row ? [seed] : [])));
+  const cells = point.cells.filter(({ seed }) => seeds.has(seed));
+  const rows = cells.flatMap(({ row }) => row ?? []);
+  return { ...point, cells, rows, measures: measuresOf(rows) };
+}
+
+/** Whether seeds of a point are missing of which others of its seeds are done: its means are not those of whole points. */
+export function isPartial({ cells, rows }: SweepPoint): boolean {
+  return rows.length > 0 && rows.length < cells.length;
+}
+
 /** The quantities that the paper draws over β and ε, and unmasked FGS, which it does not have. */
 export const SURFACES = ['accuracy', 'fgs_rate', 'hc1_pass', 'fgs_unmasked_linf'] as const;
 
@@ -110,11 +123,13 @@ export function shortKeys(keys: readonly string[]): string[] {
 }
 
 /** A point in words: `beta 1.05, epsilon 0.785`. */
-export function pointText(keys: readonly string[], { values, reference }: SweepPoint): string {
-  if (reference) return 'reference';
-  return shortKeys(keys)
-    .flatMap((key, i) => (values[i] === undefined ? [] : [`${key} ${valueText(values[i])}`]))
-    .join(', ');
+export function pointText(keys: readonly string[], point: SweepPoint): string {
+  const { values, reference } = point;
+  const seeds = isPartial(point) ? [`${point.rows.length} of ${point.cells.length} seeds`] : [];
+  const named = shortKeys(keys).flatMap((key, i) =>
+    values[i] === undefined ? [] : [`${key} ${valueText(values[i])}`],
+  );
+  return [...(reference ? ['reference'] : named), ...seeds].join(', ');
 }
 
 /** What a `robustnessAxis` is, in words. */

@@ -118,8 +118,14 @@ export async function carryOut(
       return cells;
     };
     const open = plan.cells.filter((cell) => states.get(cell)!.state !== 'done');
-    for (const cell of plan.cells) {
-      if (states.get(cell)!.state === 'done') folder.prune(cell);
+    const done = plan.cells.filter((cell) => states.get(cell)!.state === 'done');
+    for (const cell of done) folder.prune(cell);
+    const poorer = done.filter((cell) => folder.lacking(cell).length > 0);
+    if (poorer.length > 0) {
+      const lacking = [...new Set(poorer.flatMap((cell) => folder.lacking(cell)))].join(', ');
+      progress.note(
+        `${poorer.length} finished ${poorer.length === 1 ? 'cell has' : 'cells have'} no ${lacking}, which was not kept then: --force computes all cells again`,
+      );
     }
     if (open.length > 0 || dataDir !== undefined) {
       // Fetched once, before several processes need it.

@@ -6,7 +6,14 @@ import {
   robustAccuraciesOf,
 } from '../metrics/quantities.js';
 import { csvText, flat } from '../store/csv.js';
-import { paretoFront, pointsOf, robustnessAxis, surfacesOf, type SweepCell } from './summary.js';
+import {
+  paretoFront,
+  pointsOf,
+  robustnessAxis,
+  surfacesOf,
+  type SweepCell,
+  withSeedsOf,
+} from './summary.js';
 import { valueText } from '../config/points.js';
 
 /** `sweep.csv`: a line for each cell. */
@@ -49,21 +56,27 @@ function numberColumns(names: readonly MeasuredQuantity[], measures: Measures) {
 export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]): string {
   const points = pointsOf(cells);
   const surfaces = surfacesOf(points);
-  const level = points.find(({ reference }) => reference)?.measures;
+  const reference = points.find((point) => point.reference);
   const lines = points
-    .filter(({ reference }) => !reference)
-    .map(({ values, rows, measures }) => ({
-      ...valueColumns(keys, values),
-      seeds: rows.length,
-      ...numberColumns(surfaces, measures),
-      ...Object.fromEntries(
-        surfaces.map((name) => {
-          const [own, other] = [measures[name]?.value, level?.[name]?.value];
-          const above = own === undefined || other === undefined ? undefined : own - other;
-          return [`${name}_minus_reference`, csvText(name, above)];
-        }),
-      ),
-    }));
+    .filter((point) => point !== reference)
+    .map((point) => {
+      const { values, rows, measures } = point;
+      // Over the seeds that both have, or the difference would be partly that of seeds.
+      const own = reference && withSeedsOf(point, reference).measures;
+      const level = reference && withSeedsOf(reference, point).measures;
+      return {
+        ...valueColumns(keys, values),
+        seeds: rows.length,
+        ...numberColumns(surfaces, measures),
+        ...Object.fromEntries(
+          surfaces.map((name) => {
+            const [value, other] = [own?.[name]?.value, level?.[name]?.value];
+            const above = value === undefined || other === undefined ? undefined : value - other;
+            return [`${name}_minus_reference`, csvText(name, above)];
+          }),
+        ),
+      };
+    });
   return stringify(lines, { header: true });
 }
 

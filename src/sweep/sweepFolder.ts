@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
@@ -74,6 +74,8 @@ export interface SweepFolder {
   reopen(cell: Cell): void;
   /** Removes the files of a finished cell that are not kept. */
   prune(cell: Cell): void;
+  /** What is to be kept of a finished cell, and was not when it was computed. */
+  lacking(cell: Cell): Keepable[];
 }
 
 const FAILURE = 'failure.json';
@@ -149,6 +151,8 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
       remove(inCell(cell, FILES.checkpoint));
       remove(inCell(cell, FAILURE));
     },
+    lacking: (cell) =>
+      plan.keep.filter((name) => !existsSync(inCell(cell, FILES[KEPT_FILE[name]]))),
   };
 }
 
@@ -174,6 +178,9 @@ export interface Continued {
 export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Continued> {
   const choose = 'choose another folder with --out, or --force to start over';
   const record = path.join(folder, SWEEP_FILES.record);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) {
+    throw new UserError(`cannot write to the folder ${folder}: a file has that name`);
+  }
   if (!existsSync(record)) {
     for (const stranger of ['cells', FILES.identity]) {
       if (!existsSync(path.join(folder, stranger))) continue;

@@ -264,7 +264,7 @@ describe('a baseline', () => {
   });
 
   it.each([
-    ['{', /is not JSON: write it again with bang check --update-baseline$/],
+    ['{', /is not JSON: remove it, and write it again with bang check --update-baseline$/],
     ['[]', /is not a baseline/],
     ['{"format": 2}', /is not a baseline/],
   ])('with the content %s is refused', async (text, message) => {
@@ -275,7 +275,7 @@ describe('a baseline', () => {
 
   it('that does not exist is refused', async () => {
     await expect(readBaseline(space.file('none.json'))).rejects.toThrow(
-      /^cannot read .*none\.json: there is no such file$/,
+      /^there is no baseline .*none\.json yet: bang check --update-baseline writes it$/,
     );
   });
 

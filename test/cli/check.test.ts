@@ -84,7 +84,9 @@ describe('bang check', () => {
     expect(found(/^FAIL bad: accuracy is .* out of band by /)).toBe(1);
     expect(found(/^ERROR .*misspelt.*no such number, did you mean accuracy\?/)).toBe(1);
     expect(found(/^ERROR empty: .*expects nothing/)).toBe(1);
-    expect(found(/^ERROR lost: cannot read .*none\.json: there is no such file$/)).toBe(1);
+    expect(found(/^ERROR lost: there is no baseline .*none\.json yet: bang check --update/)).toBe(
+      1,
+    );
     expect(found(/^ERROR bad: another config is also named bad/)).toBe(1);
     expect(found(/^::error file=/)).toBe(5);
     expect(stderr).toMatch(
@@ -162,6 +164,11 @@ describe('bang check', () => {
     [['--update-baseline', '--seeds', '1,1,2'], /3 or more different seeds/],
     [['--update-baseline', '--seeds', '1,2,x'], /3 or more different seeds/],
     [['--update-baseline'], /good\.yaml has no baseline: name a file with expect\.baseline/],
+    [['--update-baseline', '--json', '@/j'], /checks nothing: leave out --json and --junit/],
+    [['--json', '@/j', '--junit', '@/j'], /--junit \S+j would overwrite what --json writes/],
+    [['--json', '@/good.yaml'], /--json \S+good\.yaml would overwrite \S+good\.yaml/],
+    [['--json', '@/data'], /--json \S+data is a folder: name a file/],
+    [['--out', '@/good.yaml'], /cannot write to the folder \S+good\.yaml: a file has that name/],
   ])('refuses %j', async (args, message) => {
     expectRefusal(await check(config('good', '{accuracy: {min: 0}}'), ...args), message);
   });
@@ -222,7 +229,7 @@ describe('a defect of the program', () => {
     expect(traced.code).toBe(70);
     const based = config('based', '{baseline: new.json, accuracy: {deviations: 5}}');
     const updating = await broken([based, '--update-baseline', '--seeds', '1,2,3']);
-    expect(updating.stderr).toContain(`bang: ${said}; BANG_DEBUG=1 shows where\n`);
+    expect(updating.stderr).toContain('bang: nowhere is not defined\nbang: this is a defect of');
     expect(updating.code).toBe(70);
   }, 60_000);
 });
@@ -255,6 +262,25 @@ describe('a baseline', () => {
     }
     expect((values[0] + values[1] + values[2]) / 3).toBeCloseTo(mean, 9);
     expect([Math.min(...values), Math.max(...values)]).toEqual([min, max]);
+  });
+
+  it('takes the place of nothing but a baseline of that config, and of nothing before all are read', async () => {
+    const band = 'accuracy: {deviations: 9, margin: 60}';
+    space.write('precious.csv', 'a,b\n');
+    const [own, precious, one, two] = [
+      config('own', `{baseline: own.yaml, ${band}}`),
+      config('precious', `{baseline: precious.csv, ${band}}`),
+      config('one', `{baseline: both.json, ${band}}`),
+      config('two', `{baseline: both.json, ${band}}`),
+    ];
+    const update = ['--update-baseline', '--seeds', '1,2,3'];
+    const before = readdirSync(space.folder);
+    expectRefusal(await check(own, ...update), /own\.yaml exists and is not a baseline/);
+    expectRefusal(await check(precious, ...update), /precious\.csv exists and is not a baseline/);
+    expectRefusal(await check(one, two, ...update), /have one baseline, .*both\.json: give each/);
+    expectRefusal(await check(one, '@/none.yaml', ...update), /cannot read \S+none\.yaml/);
+    expect(readdirSync(space.folder)).toEqual(before);
+    expect(space.read('precious.csv')).toBe('a,b\n');
   });
 
   it('of another config, or of other data, is refused', async () => {

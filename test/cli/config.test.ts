@@ -5,9 +5,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { fullText } from '#bang/cli/config.js';
 import { packageRoot } from '#bang/base/files.js';
-import { isStudy, loadNoise } from '#bang/config/noise.js';
+import { loadNoise } from '#bang/config/noise.js';
 import { loadPlan } from '#bang/config/sweep.js';
-import { loadConfig, plainOf, readYaml } from '#bang/config/yamlFiles.js';
+import { kindOfFile, loadConfig, plainOf, readYaml } from '#bang/config/yamlFiles.js';
 import { bangInside, expectRefusal } from './bang.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'bang-full-'));
@@ -28,7 +28,7 @@ function save(text: string): string {
 }
 
 async function contentOf(file: string): Promise<unknown> {
-  if (await isStudy(file)) return (await loadNoise(file)).study;
+  if ((await kindOfFile(file)) === 'study') return (await loadNoise(file)).study;
   const { model } = plainOf(await readYaml(file, [])).value;
   if (model === undefined) {
     const { cells, keys, halving, keep } = await loadPlan(file);

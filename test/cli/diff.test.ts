@@ -125,6 +125,9 @@ describe('bang diff', () => {
     expect(alone.figures[0].withinNoise).toBe(false);
     expect(alone.sameWeights).toBeNull();
     expect(alone.notes).toContainEqual(expect.stringContaining('no seed is in both'));
+    expect(alone.notes).toContainEqual(
+      expect.stringContaining('A has the seeds 1, 2, 3, B 9: what'),
+    );
   });
 
   it('or by a baseline', async () => {
@@ -138,13 +141,14 @@ describe('bang diff', () => {
       config: {},
     };
     space.write('b.json', JSON.stringify(baseline));
-    const { figures, noise } = await json(
+    const { figures, noise, notes } = await json(
       '@/a',
       '@/b',
       '--baseline',
       '@/b.json'.replace('@', space.folder),
     );
     expect(noise).toBe('the baseline');
+    expect(notes).toContainEqual(expect.stringContaining('is of another experiment than either'));
     expect(figures[0].deviations).toBeCloseTo(-0.5 / (0.25 * Math.SQRT2), 12);
     expect(figures[1]).toMatchObject({ deviations: null, withinNoise: null });
   });

@@ -86,7 +86,10 @@ describe('a wrong command line', () => {
     ],
     [['--hlep'], /^bang: unknown option --hlep, did you mean --help\? \(see bang --help\)$/m],
     [['run', '--thread'], /^bang: unknown option --thread, did you mean --threads\?/m],
-    [['run', '@/tiny.yaml', '--no-forec'], /^bang: unknown option --no-forec \(see bang run/m],
+    [
+      ['run', '@/tiny.yaml', '--no-forec'],
+      /^bang: unknown option --no-forec, did you mean --force\? \(see/m,
+    ],
     [
       ['run', '@/tiny.yaml', '--seed', '3'],
       /^bang: unknown option --seed; keys of the configuration are changed by --set seed=3 \(see bang run --help\)$/m,
@@ -105,6 +108,14 @@ describe('a wrong command line', () => {
     [['run', '@/tiny.yaml', '--out'], /^bang: --out needs a value \(see bang run --help\)$/m],
     [['run', '@/tiny.yaml', '--out='], /^bang: --out is empty/m],
     [['run', '@/tiny.yaml', '--out', 'a', '--out', 'b'], /^bang: --out is given more than once/m],
+    [['run', '@/tiny.yaml', '--no-out'], /^bang: unknown option --no-out, did you mean --out\?/m],
+    [['table', '@/data', '--no-write', '--out', 'a'], /^bang: --no-write writes nothing to --out/m],
+    [['sweep', '@/tiny.yaml', '--no-retries'], /^bang: unknown option --no-retries, did you mean/m],
+    [
+      ['run', '@/tiny.yaml', '--force=maybe'],
+      /^bang: --force takes no value: found --force=maybe/m,
+    ],
+    [['diff', 'a', 'b', '--json=o.json'], /^bang: --json takes no value: found --json=o\.json/m],
     [['check', 'run', '--bogus'], /^bang: unknown option --bogus \(see bang check --help\)$/m],
     [['run', '@/no\u001b[2Jsuch.yaml'], /^bang: cannot read \S+no\ufffd\[2Jsuch\.yaml: /m],
     [['eval', 'a', 'b'], /^bang: unexpected argument b \(see bang eval --help\)$/m],

@@ -211,16 +211,43 @@ list:
     expectRefusal(refused, /beta-1 in \S+some was made on other data/);
   });
 
+  it('says of which finished cells a file that is to be kept is missing', async () => {
+    const again = await sweep(['retry', 'some', '--keep', 'weights, training']);
+    expect(again.stderr).toMatch(
+      /^2 finished cells have no training, which was not kept then: --force computes all cells/m,
+    );
+  });
+
   it.each([
     [['nowhere.yaml'], /cannot read nowhere\.yaml/],
     [['@sweep.yaml', '--jobs', '0'], /--jobs must be a whole number from 1 to 1024, not 0/],
     [
       ['@sweep.yaml', '--keep', 'wieghts'],
-      /--keep: expected weights, per-image, training, found wieghts/,
+      /--keep: expected weights, per-image, training, found "wieghts"/,
     ],
+    [['@sweep.yaml', '--set', 'name=foo'], /--set name: cells are named after their values: --out/],
+    [
+      ['@seeded.yaml', '--set', 'seed=9', '--dry-run'],
+      /--set seed: the sweep has seeds: change them in its file/,
+    ],
+    [
+      ['@seeded.yaml', '--set', 'training.batch=9', '--dry-run'],
+      /--set training\.batch: the reference sets this key: change it in the file/,
+    ],
+    [
+      ['@sweep.yaml', '--queue', 'redis://localhost', '--jobs', '2'],
+      /--jobs is of no use with --queue/,
+    ],
+    [['@sweep.yaml', '--queue-prefix', 'mine'], /are of a queue: name it with --queue/],
+    [['@sweep.yaml', '--dry-run', '--retries', '-1'], /--retries must be a whole number/],
+    [['@sweep.yaml', '--dry-run', '--out', '@sweep.yaml'], /: a file has that name/],
     [['status', '@data'], /data is not the folder of a sweep/],
     [['cancel', '@some'], /no sweep is running in \S+some/],
   ])('refuses %j', async (args, message) => {
+    space.write(
+      'seeded.yaml',
+      'base: tiny.yaml\ngrid: {training.bang.beta: [1, 2]}\nseeds: [1, 2]\nreference: {training.bang: null, training.batch: 8}\n',
+    );
     expectRefusal(await inside(args), message);
   });
 });

@@ -9,6 +9,7 @@ import { configJsonSchema } from '#bang/cli/schema.js';
 import { summary, validateCommand } from '#bang/cli/validate.js';
 import { UserError } from '#bang/base/errors.js';
 import { configKeys, configSchema } from '#bang/config/experimentSchema.js';
+import { readBaseline } from '#bang/check/baseline.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { noiseSchema } from '#bang/config/noise.js';
 import { sweepSchema } from '#bang/config/sweep.js';
@@ -58,6 +59,14 @@ describe('bang validate', () => {
     expect(await bang('validate', b1, r0)).toBe(
       `${b1}: ok (lenet on mnist, BANG beta 1, epsilon 0.815)\n` +
         `${r0}: ok (lenet on mnist, regular training)\n`,
+    );
+  });
+
+  it('reads sweeps, too', async () => {
+    const sweep = path.join(folder, 'sweep.yaml');
+    writeFileSync(sweep, `base: ${b1}\ngrid: {training.bang.beta: [1, 2]}\nseeds: [1, 2]\n`);
+    expect(await bang('validate', sweep)).toBe(
+      `${sweep}: ok (sweep over training.bang.beta, 4 cells)\n`,
     );
   });
 
@@ -149,6 +158,17 @@ describe('bang init', () => {
     expect(readFileSync(file, 'utf8')).toBe('mine');
     await bang('init', file, '--force');
     expect(readFileSync(file, 'utf8')).toBe(startingConfig);
+  });
+
+  it('copies an example with a name and a baseline of its own', async () => {
+    for (const name of ['one', 'two']) {
+      const file = path.join(folder, 'copies', `${name}.yaml`);
+      await bang('init', file, '--example', 'ci/lenet-b1');
+      const { config, expect: expected } = await loadConfig(file);
+      expect(config.name).toBe(name);
+      expect(expected!.baseline).toBe(path.join(folder, 'copies', `${name}.baseline.json`));
+      expect((await readBaseline(expected!.baseline!)).name).toBe('ci-lenet-b1');
+    }
   });
 
   it('prints it', async () => {

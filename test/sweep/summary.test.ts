@@ -86,11 +86,13 @@ describe('the tables', () => {
     expect(first).toMatchObject({
       seeds: '2',
       accuracy: '97',
-      accuracy_minus_reference: '-2',
+      accuracy_minus_reference: '-1',
       fgs_unmasked_linf: '30',
-      fgs_unmasked_linf_minus_reference: '20',
+      fgs_unmasked_linf_minus_reference: '10',
     });
     expect(second).toMatchObject({ seeds: '1', accuracy: '97' });
+    // The reference has only the first seed.
+    expect(first).toMatchObject({ fgs_rate: '97', fgs_rate_minus_reference: '-1' });
     expect(failed).toMatchObject({ 'training.bang.beta': '2', seeds: '0', accuracy: '' });
   });
 });
@@ -197,7 +199,32 @@ describe('the map', () => {
   });
 });
 
+it('marks a point of which seeds are missing', () => {
+  const cells = [1, 2].flatMap((beta) => [1, 2].map((epsilon) => cell([beta, epsilon], 97, beta)));
+  cells.push({ ...cell([2, 2], 0, 0, { seed: 2 }), state: 'open', row: undefined });
+  const [accuracy] = sweepReport(keys, cells).split('\n\n');
+  expect(accuracy.split('\n').slice(2)).toEqual([
+    '1              97.00·  97.00·',
+    '2              97.00·  97.00·*',
+    '* seeds are missing',
+  ]);
+  const best = bestOf(keys, [
+    ...cells,
+    cell([3, 3], 99, 9),
+    { ...cell([3, 3], 0, 0), row: undefined },
+  ]);
+  expect(best[0]).toBe('best accuracy 99.00 % (beta 3, epsilon 3, 1 of 2 seeds)');
+});
+
 describe('a comparison', () => {
+  it('counts only seeds that both have', () => {
+    const seed2 = cell([1, 1], 90, 10, { seed: 2 });
+    const found = compareSweeps(keys, [cell([1, 1], 98, 20), seed2], [cell([1, 1], 97, 21)]);
+    expect(found).toMatchObject({ common: 1, leftOut: 1 });
+    expect(found.changes.accuracy).toMatchObject({ mean: -1, most: -1 });
+    expect(compareSweeps(keys, [cell([1, 1], 98, 20)], [seed2])).toMatchObject({ common: 0 });
+  });
+
   it('finds changes, their points and identical cells', () => {
     const origin = (weights: string): SweepCell['origin'] => ({
       ...{ weights, bang: '1', engine: 'e', cpu: 'c', threads: 1, finished: '' },
