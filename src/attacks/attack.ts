@@ -135,7 +135,7 @@ export function attacksIn(choices: readonly AttackChoice[]): AttackName[] {
   return choices.filter((name) => name !== AUTO);
 }
 
-/** Who is the first to fool an image within a budget: an attack, or a part of Auto-PGD. */
+/** Who fooled an image within a budget: an attack, or a part of Auto-PGD. */
 export const TAKERS = [...ATTACK_NAMES, 'apgd-log-odds', 'apgd-targeted'] as const;
 export type Taker = (typeof TAKERS)[number];
 

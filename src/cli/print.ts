@@ -1,4 +1,5 @@
 import { NORM_TITLES } from '../attacks/attack.js';
+import { concludeMasking, conclusionText } from '../metrics/masking.js';
 import type { Engine } from '../engine/engine.js';
 import type { AnyEvaluation } from '../config/experiment.js';
 import { publishedRowNames } from '../paper/published.js';
@@ -41,7 +42,9 @@ export function printEntries(unordered: readonly Entry[]): void {
     }
     for (const { masking } of entry.rows) {
       if (!masking) continue;
-      print(`\nMasking in ${entry.name}: ${maskingTable(masking)}\n${masking.conclusion}`);
+      print(
+        `\nMasking in ${entry.name}: ${maskingTable(masking)}\n${conclusionText(concludeMasking(masking))}`,
+      );
     }
   }
 }

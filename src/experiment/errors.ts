@@ -1,14 +1,14 @@
 import { loadData } from '../data/load.js';
 import { membersOf, splitImages } from '../data/split.js';
 import { UserError } from '../base/errors.js';
-import type { Config } from '../config/experiment.js';
+import { type Config, networkOf } from '../config/experiment.js';
 import { type ErrorCount, errorsByMembership, errorsByRange } from '../metrics/errors.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { sourceOf } from '../store/provenance.js';
 import { loadModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
-import { configIn, type Reading } from './weightFile.js';
+import { configIn, type Reading, refuseOtherImages } from './weightFile.js';
 
 /** Images that are not the test images. */
 export const OTHER_IMAGES = ['train', 'validation'] as const;
@@ -34,6 +34,7 @@ export async function countErrors(given: string, options: ErrorOptions): Promise
   const name = opened.subject.data;
   const data = await loadData(name, { dataDir, progress, signal });
   const trainedBy = configIn(opened.file);
+  refuseOtherImages(networkOf(opened.subject), data.train, dataDir);
   const { sha256 } = sourceOf(name, data, dataDir);
   const isOfThese = (opened.file.metadata.data ?? sha256) === sha256;
   const known = isOfThese ? trainedBy : undefined;

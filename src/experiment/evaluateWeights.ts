@@ -23,7 +23,7 @@ import { refuseSeeds } from '../store/seeds.js';
 import { withMean } from './training.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
-import { noticeWrongPreparation } from './preparationCheck.js';
+import { noticeWrongPreparation, ownPreparation } from './preparationCheck.js';
 import {
   configIn,
   type Reading,
@@ -74,7 +74,8 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
     evaluation,
   };
   refuseSeeds(options.out);
-  const folder = openFolder(options.out, identity, { force, inputs: [file] });
+  const inputs = [file, options.model, options.dataDir].filter((one) => one !== undefined);
+  const folder = openFolder(options.out, identity, { force, inputs });
   const known = async ({ progress }: Pick<RunOptions, 'progress'>): Promise<Result | undefined> => {
     const isOf = ({ weights, config: of }: Result) => {
       const { model, data, seed, training, evaluation } = of as Config;
@@ -85,6 +86,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   };
   const before = await known(options);
   if (before) {
+    noticeOtherAccuracy(before.row, options);
     await discardLeft(folder);
     return before;
   }
@@ -106,7 +108,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
       const meanwhile = await known({ progress: silent });
       if (meanwhile) return meanwhile;
       if (weightFile.network) {
-        const own = given.format === 'onnx' ? given.network : undefined;
+        const own = ownPreparation(given);
         await noticeWrongPreparation(network, weights, data.test, { ...options, own });
       }
       const row = await evaluateInto(

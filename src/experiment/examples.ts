@@ -86,6 +86,11 @@ export async function adversarialExamples(
   const examples = kept
     ? await keptExamples(kept, options)
     : await computedExamples(given, options);
+  if (examples.length === 0 && kept?.every(({ result }) => !result.row.attacks[options.attack])) {
+    throw new UserError(
+      `${ATTACKS[options.attack].title} was not made on ${inWords(given)}: name one of its attacks with --attack`,
+    );
+  }
   if (examples.length === 0) {
     throw new UserError(
       `${inWords(given)}: there is no test image with which ${ATTACKS[options.attack].title} fools all networks`,

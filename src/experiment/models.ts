@@ -1,3 +1,4 @@
+import { UserError } from '../base/errors.js';
 import type { DataSplits } from '../data/dataset.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
 import { importMean, importWeights } from '../model/parameters.js';
@@ -20,11 +21,21 @@ export interface OpenedModel extends ReadWeights {
 /**
  * Reads weights from a file or the folder of a run.
  *
+ * @param reading what the user says about weights of another program, if the command has options for it
  * @throws UserError if the folder has no weights or the file cannot be read
  */
-export async function openModel(given: string, reading: Reading = {}): Promise<OpenedModel> {
+export async function openModel(given: string, reading?: Reading): Promise<OpenedModel> {
   const { name, file } = await readWeightsIn(given);
-  return { name, ...(await understood(file, name, reading)) };
+  try {
+    return { name, ...(await understood(file, name, reading)) };
+  } catch (error) {
+    const isSaid =
+      reading || !(error instanceof UserError) || !/--(data|model)\b/.test(error.message);
+    if (isSaid) throw error;
+    throw new UserError(
+      `${error.message}; this command has no such options, but bang export has: bang export ${name} --to safetensors writes a file that needs none`,
+    );
+  }
 }
 
 /**

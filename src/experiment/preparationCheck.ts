@@ -4,8 +4,14 @@ import { transposed } from '../data/describe.js';
 import type { Progress } from '../base/progress.js';
 import type { Network, Weights } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
+import type { WeightFile } from '../model/tensors.js';
 import { predict } from '../model/predict.js';
 import { chained, type Preparation, simplified } from '../model/preparation.js';
+
+/** What a file prepares itself, if it is a graph. */
+export function ownPreparation({ format, network }: WeightFile): WeightFile['network'] {
+  return format === 'onnx' ? network : undefined;
+}
 
 /** Images on which weights from elsewhere are tried first. */
 const IMAGES = 200;
@@ -38,9 +44,9 @@ const COLOUR = [
 ];
 
 /**
- * Warns if weights from elsewhere classify the first images about as well as chance, or far worse than is known of
- * them: then their pixels are probably prepared in another way. Names a usual way, or a transposition, with which
- * they do better.
+ * Warns if weights from elsewhere classify the first images about as well as chance, not as well as is known of them, or
+ * far better with a usual preparation or transposed images: then their pixels are probably prepared in another way. Names
+ * the way with which they do better.
  *
  * @param options.accuracy percent, as known from elsewhere
  * @param options.own what the file prepares itself, before which a candidate comes; undefined: it is replaced
@@ -73,9 +79,7 @@ export async function noticeWrongPreparation(
   const known = accuracy === undefined ? undefined : accuracy / 100;
   const isFar =
     known !== undefined &&
-    now < known - Math.max(0.05, 4 * Math.sqrt((known * (1 - known)) / images.count));
-  if (now > nearChance && !isFar) return;
-
+    Math.abs(now - known) > Math.max(0.05, 4 * Math.sqrt((known * (1 - known)) / images.count));
   const channels = test.channels;
   let best = { share: now, hint: '' };
   const tryOne = async (candidate: Network, on: Dataset, hint: string): Promise<void> => {
@@ -106,10 +110,13 @@ export async function noticeWrongPreparation(
     );
   }
   const percent = (value: number) => `${(100 * value).toFixed(1)} %`;
+  if (now > nearChance && !isFar && best.hint === '') return;
   const why =
     now <= nearChance
       ? `near chance, ${percent(chance)}`
-      : `far below the ${percent(known!)} that are known of it`;
+      : isFar
+        ? `far ${now < known ? 'below' : 'above'} the ${percent(known)} that are known of it`
+        : 'and might be more';
   const remedy =
     best.hint === ''
       ? 'check --scale, --mean and --std, the order of the classes, and whether the images are transposed'

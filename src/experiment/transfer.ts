@@ -14,7 +14,9 @@ import {
   transferResultSchema,
   transferSchema,
 } from '../store/transfer.js';
-import { type AnyEvaluation, type Config, evaluationOf } from '../config/experiment.js';
+import { type AnyEvaluation, type Config, evaluationOf, networkOf } from '../config/experiment.js';
+import { noticeWrongPreparation, ownPreparation } from './preparationCheck.js';
+import { refuseOtherImages } from './weightFile.js';
 import type { Identity } from '../store/identity.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
@@ -71,6 +73,9 @@ export async function transfer(
   const inputs = opened.map(({ name }) => name);
   const folder = openFolder(options.out, identity, { force, inputs }, TRANSFER_FILES);
   const data = await loadData(a.subject.data, { dataDir: options.dataDir, progress, signal });
+  for (const { subject } of opened) {
+    refuseOtherImages(networkOf(subject), data.test, options.dataDir);
+  }
   refuseMoreImages(data.test, a.subject.data, evaluation.images);
   const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
   const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;
@@ -82,6 +87,15 @@ export async function transfer(
   await announceEngine(options.engine, options);
   const networks = opened.map((one) => loadModel(one, data));
   try {
+    for (const [i, { file }] of opened.entries()) {
+      const { network, weights } = networks[i];
+      if (!file.network) continue;
+      await noticeWrongPreparation(network, weights, data.test, {
+        own: ownPreparation(file),
+        progress,
+        signal,
+      });
+    }
     return await folder.hold(() =>
       transferInto(folder, identity, networks, names, data.test, sha256, {
         ...options,

@@ -91,8 +91,11 @@ export interface MaskingConclusion {
    * at least half of these have a blank gradient.
    */
   cause: 'masking' | 'weakness' | null;
-  /** The share of images on which Square needs a smaller L∞ than APGD or PGD, and whether that counts as misled. */
-  square: { ahead: number; misled: boolean; than: ByGradients } | null;
+  /**
+   * The share of images on which Square needs a smaller L∞ than APGD or PGD, whether that counts as misled, and the share
+   * that Square fools at all.
+   */
+  square: { ahead: number; misled: boolean; than: ByGradients; fooled: number } | null;
 }
 
 /** Draws the conclusion; undefined if no image was attacked. */
@@ -116,7 +119,15 @@ export function concludeMasking({
     blank: blank / attacked,
     witnesses,
     cause: isExplained ? (explains(blank, fgsFails) ? 'masking' : 'weakness') : null,
-    square: than === undefined ? null : { ahead: share, misled: share >= MISLED, than },
+    square:
+      than === undefined
+        ? null
+        : {
+            ahead: share,
+            misled: share >= MISLED,
+            than,
+            fooled: attacks.square!.fooled / attacked,
+          },
   };
 }
 
@@ -141,7 +152,11 @@ export function conclusionText(conclusion: MaskingConclusion | undefined): strin
     sentences.push(
       square.misled
         ? `Square needs a smaller L∞ than ${than} on ${share} of the images: the gradients that ${than} follows mislead it, or it makes too few steps.`
-        : `Square needs a smaller L∞ than ${than} on ${few}: the gradients that ${than} follows are not masked.`,
+        : `Square needs a smaller L∞ than ${than} on ${few}: ${
+            square.fooled > 1 / 2
+              ? `no sign that the gradients that ${than} follows are masked.`
+              : `it fools only ${percent(square.fooled)}, too few to tell whether the gradients that ${than} follows are masked.`
+          }`,
     );
   }
   return sentences.join(' ');
@@ -153,7 +168,7 @@ function failureSentence(
   witnesses: MaskingConclusion['witnesses'],
   cause: MaskingConclusion['cause'],
 ): string {
-  if (fails === 0) return 'FGS fools every image, so no gradient is masked.';
+  if (fails === 0) return 'FGS fools every image.';
   if (witnesses.length === 0) {
     return `FGS fails on ${percent(fails)} of the images, and no other of these attacks fools any of those.`;
   }

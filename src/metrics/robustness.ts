@@ -58,7 +58,8 @@ export function robustnessOf(evaluation: Evaluation, budgets: readonly number[])
     attacks: {
       ...Object.fromEntries(each.map(([name, linf]) => [name, judge(linf)])),
       ...(auto && { [AUTO]: { accuracy: accuracyOf(auto) } }),
-      worst: each.length > 0 ? judge(worst) : { accuracy: accuracyOf(worst) },
+      // Of what `auto` fools, only a size within a budget is known, not the smallest.
+      worst: auto ? { accuracy: accuracyOf(worst) } : judge(worst),
     },
   };
 }
@@ -67,6 +68,14 @@ export function robustnessOf(evaluation: Evaluation, budgets: readonly number[])
 export function attackersOf(robustness: Robustness | undefined): Attacker[] {
   const all = [...ATTACK_NAMES, AUTO, 'worst'] as const;
   return all.filter((name) => robustness?.attacks[name]);
+}
+
+/**
+ * The median L∞ of an attacker, as `Robust` has it. Earlier versions took one of `worst` over the sizes that `auto` found
+ * within budgets, which are not the smallest.
+ */
+export function medianLinf({ attacks }: Robustness, attacker: Attacker): number | null | undefined {
+  return attacker === 'worst' && attacks[AUTO] ? undefined : attacks[attacker]?.medianLinf;
 }
 
 /**

@@ -39,7 +39,7 @@ export interface AtBudget {
   left: number;
   /** Percentage of all images that are left. */
   accuracy: number;
-  /** Number of images that each attack is the first to fool. */
+  /** Number of images that each attack fooled: the one with the smallest change of those made before, else the first. */
   taken: Partial<Record<Taker, number>>;
   seconds: number;
 }

@@ -1,4 +1,4 @@
-import type { AttackName } from '../attacks/attack.js';
+import { AUTO, type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
 import type { Row } from './row.js';
 import { meanOf } from './statistics.js';
 
@@ -71,11 +71,23 @@ export function misleads({ fgs, unmasked, blank }: Standing): 'masked' | 'weak' 
   return 2 * blank >= fgs - unmasked ? 'masked' : 'weak';
 }
 
-/** How much the worst attack leaves of a network, beside another one. */
-export type Comparison = 'more' | 'less' | 'as much';
+/**
+ * Which attacks stronger than the paper's a network has withstood, as a key: what is left of two networks can be compared
+ * only if it is the same. `auto` is as strong as all of them.
+ */
+export function strengthOf({ attacks, robustness }: Row): string {
+  if (robustness?.attacks[AUTO]) return AUTO;
+  return STRONGER_ATTACKS.filter((name) => attacks[name]).join(' ');
+}
+
+/** How much the worst attack leaves of a network, beside another one; `unclear`: there are too few images to tell. */
+export type Comparison = 'more' | 'less' | 'as much' | 'unclear';
 
 /** Differences of up to this many standard errors are as good as none. */
 const WITHIN = 2;
+
+/** In percentage points: a difference of so much must be visible where none is said to be there. */
+export const VISIBLE = 5;
 
 /**
  * Compares what the worst attack leaves of two networks. The standard error is that of two shares of as many
@@ -89,6 +101,8 @@ export function compareStanding(one: Standing, other: Standing): Comparison | un
     ((worst / 100) * (1 - worst / 100)) / images;
   const error = 100 * Math.sqrt(variance(one) + variance(other));
   const difference = one.worst - other.worst;
-  if (Math.abs(difference) <= WITHIN * error) return 'as much';
+  if (Math.abs(difference) <= WITHIN * error) {
+    return WITHIN * error <= VISIBLE ? 'as much' : 'unclear';
+  }
   return difference > 0 ? 'more' : 'less';
 }

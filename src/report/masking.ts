@@ -62,14 +62,14 @@ export function maskingSentence(rows: readonly Row[]): string | undefined {
     case 'nothing succeeds':
       return 'FGS succeeds on no image, nor does it on the gradient of the log-odds: FGS-Rate says nothing about robustness.';
     case 'as it stands':
-      return 'No gradient is blank in float32: FGS-Rate can be read as it stands.';
+      return 'No gradient is blank in float32: underflow hides nothing behind FGS-Rate.';
     case 'weak':
-      return `No loss is exactly 0 in float32, but on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked} %, not ${fgs} %.`;
+      return `${found.blank === 0 ? 'No gradient is blank in float32' : `The gradients of ${share} % of the images are blank in float32`}, but on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked} %, not ${fgs} %.`;
     case 'no matter':
       return `The gradients of ${share} % of the images are blank in float32, but FGS does not succeed more often on the gradient of the log-odds, which cannot underflow (${unmasked} %).`;
     case 'masked':
       return (
-        `FGS-Rate counts ${share} % of the images as robust because their float32 loss gradient is blank; ` +
+        `FGS-Rate counts as robust ${share} % of the images, whose float32 loss gradient is blank; ` +
         `on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked} %, not ${fgs} %.`
       );
   }
@@ -86,7 +86,7 @@ export function maskingInBrief(rows: readonly Row[]): string | undefined {
     case 'as it stands':
       return 'no blank gradient';
     case 'weak':
-      return `no blank gradient, but unmasked FGS succeeds on ${unmasked} %, not ${fgs} %`;
+      return `${found.blank === 0 ? 'no blank gradient' : `${share} % blank gradients`}, but unmasked FGS succeeds on ${unmasked} %, not ${fgs} %`;
     case 'no matter':
       return `${share} % blank gradients, but unmasked FGS does not succeed more often (${unmasked} %)`;
     case 'masked':

@@ -9,8 +9,9 @@ import {
 } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import type { AtBudget, Row } from '../metrics/row.js';
-import { attackersOf, type Attacker, type Robust } from '../metrics/robustness.js';
+import { attackersOf, type Attacker, medianLinf, type Robustness } from '../metrics/robustness.js';
 import { meanOf } from '../metrics/statistics.js';
+import { strengthOf } from '../metrics/verdict.js';
 import type { Entry } from '../store/entry.js';
 import { countCell, drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
 
@@ -42,7 +43,7 @@ export function robustnessGrid({ rows }: Entry): Grid | undefined {
         { text: attackerTitle(attack) },
         numberCell(clean, 2),
         ...budgets.map((_, b) => numberCell(meanOf(each.map(({ accuracy }) => accuracy[b])), 2)),
-        medianCell(each),
+        medianCell(known, attack),
       ];
     }),
   };
@@ -56,7 +57,7 @@ export interface AtBudgetsGrid {
 
 /**
  * What the strongest attacks leave within budgets: for each norm a table of the accuracy, of the number of images left
- * and of those that each attack is the first to fool; means over seeds.
+ * and of those that each attack fooled (`AtBudget`); means over seeds.
  */
 export function atBudgetsGrids({ rows }: Entry): AtBudgetsGrid[] {
   return NORMS.flatMap((norm): AtBudgetsGrid[] => {
@@ -173,29 +174,46 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   return all.map((of) => {
     const budgets = of.split(' ').map(Number);
     const same = known.filter(({ measured: [one] }) => one.budgets.join(' ') === of);
+    const strengths = new Set(same.flatMap(({ entry }) => entry.rows.map(strengthOf)));
+    const isWeaker = (row: Row): boolean => strengths.size > 1 && strengthOf(row) !== AUTO;
+    const medians = same.map(({ measured }) => medianCell(measured, 'worst'));
+    const hasMedians = medians.some((cell) => cell !== NOTHING);
     return {
       columns: [
         { title: ['network'], align: 'left' },
         { title: ['clean', 'L∞ 0'] },
         { title: ['FGS', `≤ ${budgets.at(-1)}`] },
         ...budgets.map((budget) => ({ title: ['worst', `≤ ${budget}`] })),
-        { title: ['worst', 'median'] },
+        ...(hasMedians ? [{ title: ['worst', 'median'] }] : []),
       ],
-      rows: same.map(({ entry: { name, labels, rows }, measured }) => {
+      rows: same.map(({ entry: { name, labels, rows }, measured }, i) => {
         const left = (attack: Attacker, b: number): GridCell => {
           const each = measured.flatMap(({ attacks }) => attacks[attack]?.accuracy.at(b) ?? []);
           return each.length === 0 ? NOTHING : numberCell(meanOf(each), 2);
         };
         return [
-          { text: [name, ...labels, ...seedsText(rows)].join('\n') },
+          {
+            text: [
+              name,
+              ...labels,
+              ...seedsText(rows),
+              ...(isWeaker(rows[0]) ? [`by ${strengthText(rows[0])}`] : []),
+            ].join('\n'),
+          },
           numberCell(meanOf(rows.map(({ accuracy }) => accuracy)), 2),
           left('fgs', -1),
           ...budgets.map((_, b) => left('worst', b)),
-          medianCell(measured.flatMap(({ attacks }) => attacks.worst ?? [])),
+          ...(hasMedians ? [medians[i]] : []),
         ];
       }),
     };
   });
+}
+
+/** The attacks behind `worst`, where they are not the same for all networks of a table. */
+function strengthText(row: Row): string {
+  const names = strengthOf(row).split(' ').filter(Boolean);
+  return names.length === 0 ? 'FGS and HC1' : names.join(', ');
 }
 
 /** What `noiseGrids` are of. */
@@ -235,9 +253,10 @@ export function noiseGrids(entries: readonly Entry[]): Grid[] {
 }
 
 /** The mean over seeds; ∞ if any seed has ∞, nothing if one has not measured it. */
-function medianCell(each: readonly Robust[]): GridCell {
-  if (each.some(({ medianLinf }) => medianLinf === undefined)) return NOTHING;
-  const medians = each.flatMap(({ medianLinf }) => medianLinf ?? []);
+function medianCell(all: readonly Robustness[], attacker: Attacker): GridCell {
+  const each = all.map((one) => medianLinf(one, attacker));
+  if (each.includes(undefined)) return NOTHING;
+  const medians = each.flatMap((median) => median ?? []);
   if (medians.length < each.length) return { text: '∞' };
   const median = meanOf(medians);
   return { text: String(Number(median.toFixed(1))), value: median };

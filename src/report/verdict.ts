@@ -1,9 +1,11 @@
+import { AUTO } from '../attacks/attack.js';
 import { signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
   compareStanding,
   misleads,
   standingOf,
+  strengthOf,
   tellingBudget,
   type Comparison,
   type Standing,
@@ -27,6 +29,9 @@ import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
 /** How a network was trained, as far as its config or its row in the paper tells: in words, if in another way. */
 export type Training = 'regular' | 'BANG' | (string & {});
 
+/** Of weights from elsewhere. */
+const UNKNOWN: Training = 'training not known';
+
 export interface Judged {
   entry: Entry;
   training: Training;
@@ -46,24 +51,48 @@ export interface TableVerdict {
 
 /**
  * The verdict on a table. If robust accuracy is known of some of its networks, it is on these, else on all that
- * were attacked; undefined if none was.
+ * were attacked; of these, on the most that were attacked alike on the same images. Undefined if none was.
  */
 export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdict | undefined {
   const known = entries.flatMap((entry, i) =>
     entry.rows.length === 0
       ? []
-      : [{ entry, training: trainingOf(entry, groups[i][0]?.result.config) }],
+      : [
+          {
+            entry,
+            training: trainingOf(entry, groups[i][0]?.result.config),
+            data: groups[i][0]?.result.data.sha256,
+          },
+        ],
   );
   const robust = known.filter(({ entry }) => entry.rows.every(({ robustness }) => robustness));
-  const chosen = robust.length > 0 ? robust : withoutSubsets(known);
+  const chosen = alike(robust.length > 0 ? robust : withoutSubsets(known));
   const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
   const judged = chosen
+    .map(({ entry, training }) => ({ entry, training }))
     .map((one): Judged => ({ ...one, standing: standingOf(one.entry.rows, budget) }))
     .filter(({ standing: { fgs, unmasked, worst } }) =>
       [fgs, unmasked, worst].some((x) => x !== undefined),
     );
   if (judged.length === 0) return undefined;
   return { title, judged, budget, ...wordsOf(judged, budget) };
+}
+
+/** The largest group on the same images against the same attacks; one with `auto`, if there is any. */
+function alike<T extends { entry: Entry; data: string | undefined }>(
+  all: readonly T[],
+): readonly T[] {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
+    const strengths = new Set(one.entry.rows.map(strengthOf));
+    const key = JSON.stringify([[...strengths].sort().join(), one.data]);
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  const hasAuto = ([{ entry }]: readonly T[]): number => +(strengthOf(entry.rows[0]) === AUTO);
+  const [most = []] = [...groups.values()].sort(
+    (a, b) => hasAuto(b) - hasAuto(a) || b.length - a.length,
+  );
+  return most;
 }
 
 /** Only what was measured as in the paper, if anything was. */
@@ -75,7 +104,8 @@ function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly
 function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {
   const training = config?.training;
   if (training) return trainingInWords(training);
-  return beta !== '' || (published?.beta ?? null) !== null ? 'BANG' : 'regular';
+  if (!published) return UNKNOWN;
+  return beta !== '' || published.beta !== null ? 'BANG' : 'regular';
 }
 
 function wordsOf(
@@ -91,7 +121,15 @@ function wordsOf(
     regular && budget !== null
       ? bang.flatMap(({ standing }) => compareStanding(standing, regular.standing) ?? [])
       : [];
-  const who = bang.length === 0 ? 'this training' : 'BANG';
+  const trainings = new Set(judged.map(({ training }) => training));
+  const who =
+    bang.length > 0
+      ? 'BANG'
+      : trainings.size === 1 && !trainings.has(UNKNOWN)
+        ? 'this training'
+        : judged.length === 1
+          ? 'this network'
+          : 'these networks';
   return {
     headline: headlineOf(subject, compared, bang.length > 0 ? 'BANG' : undefined),
     sentences: [
@@ -120,11 +158,15 @@ function headlineOf(
     if (reason === 'weak') return `FGS misleads${about}: unmasked FGS leaves much less`;
     const isKnown = ({ standing: { fgs, unmasked } }: Judged): boolean =>
       fgs !== undefined && unmasked !== undefined;
-    if (subject.some(isKnown)) return 'FGS says what unmasked FGS says: little is masked';
-    const worst = rangeOf(subject, 'worst');
-    return worst === undefined
-      ? 'One attack alone does not tell what is masked'
-      : `The worst attack leaves ${worst}`;
+    const [fgs, worst] = [rangeOf(subject, 'fgs'), rangeOf(subject, 'worst')];
+    if (worst !== undefined) {
+      return fgs === undefined
+        ? `The worst attack leaves ${worst}`
+        : `FGS leaves ${fgs}, the worst attack ${worst}`;
+    }
+    return subject.some(isKnown)
+      ? 'FGS says what unmasked FGS says'
+      : 'One attack alone does not tell what is masked';
   }
   const says =
     reason === undefined
@@ -139,7 +181,11 @@ function headlineOf(
       ? 'BANG is no more robust than regular training'
       : all('more')
         ? 'BANG is more robust than regular training'
-        : 'BANG is not always more robust than regular training';
+        : all('unclear')
+          ? `${subject[0].standing.images} images show no difference between BANG and regular training`
+          : compared.includes('more')
+            ? 'BANG is not always more robust than regular training'
+            : 'BANG is nowhere shown to be more robust than regular training';
   if (says === '') return verdict;
   return all('more') ? `${verdict}, but far less than FGS says` : `${verdict}: ${says}`;
 }
@@ -189,6 +235,9 @@ function othersSentence(judged: readonly Judged[], budget: number | null): strin
   return [`${budget === null ? 'FGS unmasked' : 'The worst attack'} leaves ${parts.join(', ')}.`];
 }
 
+/** In percentage points: a difference of so much must be visible where none is said to be there. */
+const NOISE_VISIBLE = 1;
+
 /** A noise study in a few words, and in a sentence: at the σ that the paper quotes, else at the largest. */
 export function noiseVerdict({ rows, config }: NoiseResult): {
   headline: string;
@@ -199,11 +248,13 @@ export function noiseVerdict({ rows, config }: NoiseResult): {
   const { regular, bang } = row.networks;
   const { value, overImages } = row.difference;
   const within = overImages !== null && Math.abs(value) <= 2 * overImages;
-  const headline = within
-    ? 'BANG withstands random noise as well as regular training'
-    : overImages === null
-      ? 'Too few images to tell which training withstands random noise better'
-      : `BANG withstands random noise ${value < 0 ? 'better' : 'less well'} than regular training`;
+  const isVisible = overImages !== null && 2 * overImages <= NOISE_VISIBLE;
+  const headline =
+    within && isVisible
+      ? 'BANG withstands random noise as well as regular training'
+      : within || overImages === null
+        ? 'Too few images to tell which training withstands random noise better'
+        : `BANG withstands random noise ${value < 0 ? 'better' : 'less well'} than regular training`;
   const error = overImages === null ? '' : ` ± ${overImages.toFixed(1)}`;
   const paper =
     quoted?.sigma === row.sigma

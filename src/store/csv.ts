@@ -1,7 +1,7 @@
 import { stringify } from 'csv-stringify/sync';
 import { type AttackName, TAKERS } from '../attacks/attack.js';
 import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
-import { attackersOf } from '../metrics/robustness.js';
+import { attackersOf, medianLinf } from '../metrics/robustness.js';
 import type { LogRow } from '../training/log.js';
 import type { Entry } from './entry.js';
 import { difference, outsideSeeds, publishedMeasures } from '../paper/compare.js';
@@ -122,11 +122,11 @@ export function robustnessCsv(entries: readonly Entry[]): string {
   const lines = entries.flatMap((entry) =>
     entry.rows.flatMap(({ robustness }, i) =>
       attackersOf(robustness).flatMap((attack) => {
-        const { accuracy: standing, medianLinf } = robustness!.attacks[attack]!;
+        const { accuracy: standing } = robustness!.attacks[attack]!;
         return robustness!.budgets.map((budget, b) => ({
           ...columnsOf(entry, i),
           attack,
-          median_linf: medianLinf ?? '',
+          median_linf: medianLinf(robustness!, attack) ?? '',
           budget,
           robust_accuracy: rounded(standing[b]),
         }));
@@ -181,7 +181,7 @@ export function noiseRatesCsv(entries: readonly Entry[]): string {
 
 /**
  * `budgets.csv`: for each network, norm and budget a line for each attack that fooled images, which counts those that
- * it is the first to fool, and one for those that are left.
+ * it fooled (`AtBudget`), and one for those that are left.
  */
 export function budgetsCsv(entries: readonly Entry[]): string {
   const lines = entries.flatMap((entry) =>

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { UserError } from '../base/errors.js';
 import { readJson, writeFileAtomic } from '../base/files.js';
@@ -214,7 +214,9 @@ function refuseToLose(
     const isIn = (input: string) => input === place || input.startsWith(place + path.sep);
     const lost = inputs.find((input) => existsSync(input) && isIn(realpathSync(input)));
     // The folder's record of this experiment is written again unchanged.
-    if (lost === undefined || readFileSync(lost, 'utf8') === stringify(identity)) continue;
+    const isRecord = (input: string) =>
+      statSync(input).isFile() && readFileSync(input, 'utf8') === stringify(identity);
+    if (lost === undefined || isRecord(lost)) continue;
     throw new UserError(
       `--force would remove ${lost}, from which the experiment is read: choose another folder with --out`,
     );
@@ -233,7 +235,7 @@ function refuseOther(
     const stranger = names.find((one) => existsSync(path.join(folder, one)));
     if (stranger === undefined) return;
     throw new UserError(
-      `${folder} holds ${stranger}, but no ${name} that says which experiment it belongs to: choose another folder with --out, or --force to start over`,
+      `${folder} holds ${stranger}, but no ${name} that says which experiment it belongs to: choose another folder with --out`,
     );
   }
   const found = readIdentity(file);

@@ -100,6 +100,12 @@ describe('a wrong preparation', () => {
       { cwd: space.folder },
     );
     expect(known.stderr).not.toMatch(/warning/);
+    // Of weights that are known to be worse, and of those that are finished, too.
+    const better = [...right, '--out', 'right', '--accuracy', '20'];
+    const { stderr: said } = await bangInsideOk(better, { cwd: space.folder });
+    expect(said).toMatch(
+      /^warning: accuracy is [\d.]+ %, not about 20 % as --accuracy says: other/m,
+    );
   });
 
   const LENET = `model:
@@ -113,6 +119,34 @@ describe('a wrong preparation', () => {
     - {kind: innerProduct, name: ip2, outputs: 10}
 data: mnist
 `;
+});
+
+describe('--force', () => {
+  it('removes none of what an evaluation reads', async () => {
+    writeSmallData(space, 'mine/images');
+    space.write('mine/config.yaml', space.read('other.yaml'));
+    const before = space.contents('mine');
+    const here = ['--out', 'mine', '--force', ...quick];
+    for (const args of [
+      ['net.onnx', '--data-dir', 'mine/images'],
+      ['other.safetensors', '--model', 'mine/config.yaml', '--data-dir', 'images'],
+    ]) {
+      const refused = await bangInside(['eval', ...args, ...here], { cwd: space.folder });
+      expectRefusal(refused, /^bang: --force would remove mine\/\S+, from which the experiment is/);
+    }
+    expect(space.contents('mine')).toEqual(before);
+  });
+});
+
+describe('a command without options for what a file does not say', () => {
+  it('names the one that has them', async () => {
+    const args = ['transfer', 'other.safetensors', 'net.onnx', '--data-dir', 'images'];
+    const refused = await bangInside(args, { cwd: space.folder });
+    expectRefusal(
+      refused,
+      /: describe .* has no such options, but bang export has: bang export other/,
+    );
+  });
 });
 
 describe('what does not fit', () => {
@@ -173,6 +207,18 @@ describe('what does not fit', () => {
       await bangInside(args, { cwd: space.folder }),
       /^bang: small has images of 6×8×3, but net takes images of 28×28×1\n$/,
     );
+    const to = ['--data', 'idx', '--to', 'safetensors', '--out', 'idx.safetensors'];
+    await bangInsideOk(['export', 'net.onnx', ...to], { cwd: space.folder });
+    for (const other of [
+      ['eval', 'net.onnx', '--data', 'idx', '--data-dir', 'small', '--on', 'train'],
+      ['transfer', 'idx.safetensors', 'idx.safetensors', '--data-dir', 'small', '--out', 'never'],
+    ]) {
+      const refused = await bangInside(other, { cwd: space.folder });
+      expectRefusal(
+        refused,
+        /^bang: small has images of 6×8×3, but \w+ takes images of 28×28×1\n$/,
+      );
+    }
     space.write('small/data.yaml', 'classes: 3\n');
     expectRefusal(
       await bangInside(args, { cwd: space.folder }),

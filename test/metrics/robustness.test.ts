@@ -8,7 +8,7 @@ import { concludeMasking, maskingStudy, readingOf } from '#bang/metrics/masking.
 import { maskingTable } from '#bang/report/masking.js';
 import { summarise } from '#bang/metrics/row.js';
 import { robustnessComparisons, robustnessTable } from '#bang/report/robustness.js';
-import { robustnessOf } from '#bang/metrics/robustness.js';
+import { medianLinf, robustnessOf } from '#bang/metrics/robustness.js';
 
 /** Of images that are all labelled 0; those predicted as 1 are not attacked. */
 function evaluationOf(
@@ -131,6 +131,37 @@ describe('robust accuracy', () => {
   });
 });
 
+describe('what is known of the smallest L∞', () => {
+  const within = {
+    ...five,
+    budgets: { linf: [8] },
+    atBudgets: [
+      {
+        norm: 'linf' as const,
+        budget: 8,
+        by: Array.from(five.predicted, () => 'square' as const),
+        size: Float32Array.from(five.predicted, () => 8),
+        seconds: 1,
+      },
+    ],
+  };
+
+  it('is nothing where attacks were made within budgets: they keep what fools, not the smallest', () => {
+    const { robustness } = summarise(within);
+    expect(robustness!.attacks.worst).toEqual({ accuracy: [0] });
+    expect(robustness!.attacks.fgs!.medianLinf).toBeDefined();
+    // Earlier versions wrote one.
+    const old = { ...robustness!, attacks: { ...robustness!.attacks } };
+    old.attacks.worst = { accuracy: [0], medianLinf: 8 };
+    expect(medianLinf(old, 'worst')).toBeUndefined();
+    const entry = { name: 'x', labels: [], beta: '', epsilon: '', seeds: [1] };
+    const [grid] = robustnessComparisons([
+      { ...entry, rows: [{ ...summarise(within), robustness: old }] },
+    ]);
+    expect(grid.columns.map(({ title }) => title.join(' '))).not.toContain('worst median');
+  });
+});
+
 describe('masking', () => {
   it('is counted against FGS and PGD', () => {
     const study = maskingStudy(five)!;
@@ -180,7 +211,8 @@ describe('masking', () => {
   it('says whether PGD itself is misled', () => {
     const conclusion = (square: number[]) =>
       maskingStudy(evaluationOf([0, 0], { fgs: [9, 9], pgd: [5, 5], square }))!.conclusion;
-    expect(conclusion([6, 6])).toMatch(/every image.* on no image.* are not masked/);
+    expect(conclusion([6, 6])).toMatch(/every image\. .* on no image: no sign that .* masked/);
+    expect(conclusion([6, NaN])).toMatch(/on no image: it fools only 50\.0 %, too few to tell/);
     expect(conclusion([6, 4])).toMatch(/on 50\.0 % .* mislead it/);
   });
 

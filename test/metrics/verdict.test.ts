@@ -12,6 +12,7 @@ import {
 } from '#bang/metrics/verdict.js';
 import { collectResults } from '#bang/report/page/contents.js';
 import { verdictOf } from '#bang/report/verdict.js';
+import type { Row } from '#bang/metrics/row.js';
 import { readPerImage, linfValues } from '#bang/store/perImage.js';
 import { readCsv } from '../fixtures.js';
 import { attackWith, rowWith } from '../report/entries.js';
@@ -70,6 +71,10 @@ describe('what is left of a network', () => {
     expect(new Set(compared(0.5, 0.3))).toEqual(new Set(['more']));
     expect(new Set(compared(0.1, 0.3))).toEqual(new Set(['less']));
     expect(compareStanding(standing(3), { ...standing(3), worst: undefined })).toBeUndefined();
+    // With few images, no difference is not the same as an equal one.
+    const few = (worst: number) => ({ ...standing(worst), images: 20 });
+    expect(compareStanding(few(50), few(40))).toBe('unclear');
+    expect(compareStanding(few(90), few(10))).toBe('more');
   });
 });
 
@@ -149,9 +154,54 @@ describe('the verdict on a table', () => {
     );
   });
 
+  it('compares only networks that were attacked alike on the same images', async () => {
+    const { parts } = await collectResults([results('robustness')]);
+    const [part] = parts;
+    const headline = (change: (row: Row, name: string) => Row): string => {
+      const entries = part.entries.map((entry) => ({
+        ...entry,
+        rows: entry.rows.map((row) => change(row, entry.name)),
+      }));
+      return verdictOf({ ...part, entries })!.headline;
+    };
+    const before = headline((row) => row);
+    // As if the regular networks had been attacked by less: then nothing is said of them.
+    const weaker = headline((row, name) => {
+      if (name !== 'lenet-r0') return row;
+      const { auto: _, ...attacks } = row.robustness!.attacks;
+      return { ...row, robustness: { ...row.robustness!, attacks } };
+    });
+    expect(before).toContain('than regular training');
+    expect(weaker).toBe('FGS misleads about BANG: its gradients are masked');
+    const other = part.groups.map((group) =>
+      group.map((run) => {
+        if (run.result.name !== 'lenet-r0') return run;
+        return { ...run, result: { ...run.result, data: { ...run.result.data, sha256: 'x' } } };
+      }),
+    );
+    expect(verdictOf({ ...part, groups: other })!.headline).toBe(weaker);
+  });
+
+  it('takes no network whose training is not known for a regular one', async () => {
+    const { parts } = await collectResults([results('robustness', 'lenet-r0', 'seed-1')]);
+    const [part] = parts;
+    const i = part.entries.findIndex(({ rows }) => rows.length > 0);
+    const [run] = part.groups[i];
+    const { training: _, ...config } = run.result.config;
+    const foreign = {
+      title: 'Not in the paper',
+      entries: [{ ...part.entries[i], published: undefined }],
+      groups: [[{ ...run, result: { ...run.result, config } }]],
+    };
+    const { judged, sentences, headline } = verdictOf(foreign)!;
+    expect(judged[0].training).toBe('training not known');
+    expect(sentences[0]).toMatch(/of this network: FGS says/);
+    expect(headline).toMatch(/^FGS leaves [\d.]+ %, the worst attack [\d.]+ %$/);
+  });
+
   it('of one regular network is on that alone, and there is none without attacks', async () => {
     const { parts } = await collectResults([results('table1', 'lenet-r0')]);
-    expect(verdictOf(parts[0])!.headline).toBe('FGS says what unmasked FGS says: little is masked');
+    expect(verdictOf(parts[0])!.headline).toBe('FGS says what unmasked FGS says');
     const [part] = parts;
     const rows = [rowWith({ attacks: {} })];
     const entries = part.entries.map((entry) =>

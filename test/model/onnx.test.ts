@@ -10,7 +10,12 @@ import type { NetworkSpec } from '#bang/model/networks.js';
 import { encodeOnnx } from '#bang/model/onnx/encode.js';
 import { decodeGraph } from '#bang/model/onnx/graph.js';
 import { importGraph } from '#bang/model/onnx/import.js';
-import { disposeWeights, exportNetwork, initialWeights } from '#bang/model/parameters.js';
+import {
+  disposeWeights,
+  exportNetwork,
+  importWeights,
+  initialWeights,
+} from '#bang/model/parameters.js';
 import { randomNetwork } from '../randomNetworks.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
 import { ENGINE } from '../engine.js';
@@ -160,6 +165,69 @@ describe('other networks in ONNX Runtime', () => {
       tf.dispose(images);
       disposeWeights(weights);
     }
+  });
+
+  it('may pad by more than a filter is wide', () => {
+    const spec = networkOf(
+      [4, 4, 2],
+      [{ kind: 'conv', name: 'conv', filters: 3, size: 1, filler }, { kind: 'globalAvgPool' }],
+    );
+    const network = makeNetwork({ ...spec, classes: 3 });
+    const weights = initialWeights(network, 1);
+    const file = encodeOnnx(network.spec, exportNetwork(network, weights), { version: '' });
+    const graph = decodeGraph(file, 'f');
+    graph.nodes
+      .find(({ type }) => type === 'Conv')!
+      .attributes.set('pads', { numbers: [1, 2, 1, 0] });
+    const { network: padded, tensors } = importGraph(graph, 'f');
+    const there = makeNetwork({ ...padded, name: 'padded' });
+    const pixels = randomPixels(makeRandom(1, 'pixels'), 2 * 4 * 4 * 2);
+    const logits = (one: Network, own: Weights) =>
+      tf.tidy(() => logitsOf(one, own, tf.tensor4d(pixels, [2, 4, 4, 2])).dataSync<'float32'>());
+    const own = importWeights(there, { tensors }, 'f');
+    // The biases of new filters are 0, and so is what they make of padding.
+    const expected = logits(network, weights).map((mean) => (mean * 16) / 36);
+    logits(there, own).forEach((one, i) => {
+      expect(one).toBeCloseTo(expected[i], 4);
+    });
+    disposeWeights(weights);
+    disposeWeights(own);
+  });
+
+  it('may not round what it computes, but cast it to floats and doubles', () => {
+    const network = makeNetwork(
+      networkOf([4, 4, 1], [{ kind: 'innerProduct', name: 'ip', outputs: 5, filler }]),
+    );
+    const weights = initialWeights(network, 1);
+    const tensors = exportNetwork(network, weights);
+    const graphWith = (to: number, at: number) => {
+      const graph = decodeGraph(encodeOnnx(network.spec, tensors, { version: '' }), 'f');
+      const { nodes } = graph;
+      const [input] = nodes[at].inputs;
+      nodes[at].inputs[0] = 'cast';
+      const attributes = new Map([['to', { integer: to }]]);
+      nodes.splice(at, 0, {
+        type: 'Cast',
+        name: 'c',
+        inputs: [input],
+        outputs: ['cast'],
+        attributes,
+      });
+      return graph;
+    };
+    const positions = decodeGraph(encodeOnnx(network.spec, tensors, { version: '' }), 'f').nodes;
+    for (const at of positions.keys()) {
+      for (const float of [1, 11]) {
+        expect(importGraph(graphWith(float, at), 'f').network.layers).toEqual(network.spec.layers);
+      }
+      // uint8, int8, int32, int64, bool, float16, bfloat16.
+      for (const to of [2, 3, 6, 7, 9, 10, 16]) {
+        expect(() => importGraph(graphWith(to, at), 'f')).toThrow(
+          /\(Cast\) rounds what it is given/,
+        );
+      }
+    }
+    disposeWeights(weights);
   });
 
   it('may have layers of any name and order', async () => {

@@ -59,15 +59,14 @@ function convolution(reading: Reading, node: Node): Flow {
       `has filters of shape ${shapeText(kernel.shape)}, expected O×${channels}×h×w`,
     );
   }
-  const size = Math.max(height, width);
   const [top, left, bottom, right] = windows.pad;
+  const square = Math.max(height, width);
   // Zeros below and to the right make a filter square, and there must be room for them.
-  const pad: [number, number, number, number] = [
-    top,
-    left,
-    bottom + size - height,
-    right + size - width,
-  ];
+  const [below, beside] = [bottom + square - height, right + square - width];
+  // Zeros on all sides make it wider than the padding, so that no window lies outside the image.
+  const more = Math.max(0, Math.max(top, left, below, beside) - square + 1);
+  const size = square + 2 * more;
+  const pad: Sides = [top + more, left + more, below + more, beside + more];
   const spec: LayerSpec = {
     kind: 'conv',
     name: reading.nameFor(node.inputs[1], 'conv'),
@@ -84,7 +83,7 @@ function convolution(reading: Reading, node: Node): Flow {
   ];
   const weight = {
     shape: [filters, inputs, size, size],
-    data: squared(kernel, size),
+    data: widened(kernel, size, more),
   };
   const bias = biasOf(reading, node, filters, 1);
   return reading.weighted(node, spec, { ...flow, pad: undefined }, shape, { weight, bias });
@@ -141,6 +140,12 @@ function pooling(reading: Reading, node: Node): Flow {
   const rounding = reading.integer(node, 'ceil_mode', 0) === 1 ? 'up' : 'down';
   const countPad =
     node.type === 'AveragePool' && reading.integer(node, 'count_include_pad', 0) === 1;
+  if (pad.some((side) => side >= size[0])) {
+    throw reading.at(
+      node,
+      `has windows of ${size[0]} in padding of ${Math.max(...pad)}, which is not read`,
+    );
+  }
   const isPadded = pad.some((side) => side > 0);
   if (countPad && isPadded && rounding === 'up') {
     throw reading.at(node, 'rounds up and counts padding, which is not read together');
@@ -165,13 +170,16 @@ function pooling(reading: Reading, node: Node): Flow {
   return reading.append(node, spec, [flow], shape, flow);
 }
 
+/** Above, to the left, below and to the right. */
+type Sides = [number, number, number, number];
+
 /** Stride and padding of a convolution or pooling, with what a Pad before it adds. */
 function windowsOf(
   reading: Reading,
   node: Node,
   flow: Flow,
   size: number[],
-): { stride: number; pad: [number, number, number, number] } {
+): { stride: number; pad: Sides } {
   if (flow.shape.length !== 3 || flow.flat || flow.channelsLast) {
     throw reading.at(node, 'needs images, N×C×H×W');
   }
@@ -205,7 +213,7 @@ function windowsOf(
   const [[top, bottom], [left, right]] = pads;
   const before = flow.pad ?? [0, 0, 0, 0];
   const pad = [top, left, bottom, right].map((side, i) => side + before[i]);
-  return { stride, pad: pad as [number, number, number, number] };
+  return { stride, pad: pad as Sides };
 }
 
 function globalAverage(reading: Reading, node: Node): Flow {
@@ -242,14 +250,14 @@ function padOf(pad: [number, number, number, number]): { pad?: Pad } {
   return { pad: pad.every((side) => side === pad[0]) ? pad[0] : pad };
 }
 
-/** Filters O×I×h×w with zeros below and to the right that make them square. */
-function squared({ shape, data }: Constant, size: number): Float32Array {
+/** Filters O×I×h×w as squares of a size: `more` zeros above and to the left, and the rest below and to the right. */
+function widened({ shape, data }: Constant, size: number, more: number): Float32Array {
   const [filters, inputs, height, width] = shape;
   const square = new Float32Array(filters * inputs * size * size);
   for (let map = 0; map < filters * inputs; map++)
     for (let y = 0; y < height; y++)
       for (let x = 0; x < width; x++)
-        square[(map * size + y) * size + x] = data[(map * height + y) * width + x];
+        square[(map * size + y + more) * size + x + more] = data[(map * height + y) * width + x];
   return square;
 }
 

@@ -6,7 +6,7 @@ export const SHAPE_NODES: NodeReaders = {
   Constant: constantOf,
   Identity: asItIs,
   Dropout: asItIs,
-  Cast: asItIs,
+  Cast: cast,
   Shape: shapeOf,
   Gather: extentsOf,
   Unsqueeze: extentsOf,
@@ -19,6 +19,18 @@ export const SHAPE_NODES: NodeReaders = {
 
 function asItIs(reading: Reading, node: Node): Value {
   return reading.taken(node, 0);
+}
+
+/** ONNX's numbers of float and double, which keep a float's value. */
+const KEEPING = [1, 11];
+
+/** Of images and activations, only what keeps their values: a defence may round them, and be broken by what follows. */
+function cast(reading: Reading, node: Node): Value {
+  const value = reading.taken(node, 0);
+  const to = node.attributes.get('to')?.integer ?? NaN;
+  const isNumbers = value.kind === 'constant' || value.kind === 'extents';
+  if (isNumbers || KEEPING.includes(to)) return value;
+  throw reading.at(node, 'rounds what it is given; only casts to float and double are read');
 }
 
 function constantOf(reading: Reading, node: Node): Value {

@@ -1,6 +1,7 @@
 import type { TablePart } from '../../store/collect.js';
 import { blankSentence, maskingGrid } from '../masking.js';
 import { NORM_TITLES } from '../../attacks/attack.js';
+import { concludeMasking, conclusionText } from '../../metrics/masking.js';
 import { atBudgetsGrids, robustnessGrid } from '../robustness.js';
 import { comparisons, noiseComparisons } from '../tables.js';
 import { html } from './html.js';
@@ -34,7 +35,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
           html`Masking in ${of}: ${blankSentence(row.masking)}. Numbers of images.`,
           maskingGrid(row.masking),
         ),
-        html`<p class="conclusion">${prose(row.masking.conclusion)}</p>`,
+        html`<p class="conclusion">${prose(conclusionText(concludeMasking(row.masking)))}</p>`,
       ];
     });
     const tables = [
