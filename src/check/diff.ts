@@ -127,6 +127,9 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
       'the baseline is of another experiment than either: its scatter over seeds may not be theirs',
     );
   }
+  if (first.row.images !== second.row.images) {
+    notes.push(`A is measured on ${first.row.images} images, B on ${second.row.images}`);
+  }
   const rows = [...a.runs, ...b.runs].map(({ result }) => result.row);
   return {
     config: differencesIn(first.config, second.config, severalSeeds ? ['seed'] : []),

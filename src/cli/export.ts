@@ -1,10 +1,11 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experiment/export.js';
+import { EXPORT_FORMATS, exportWeights, type ExportFormat } from '../experiment/export.js';
 import { writeFileAtomic } from '../base/files.js';
 import { INPUT, OUTPUT } from '../model/onnx/encode.js';
+import { FILES } from '../store/resultFolder.js';
 import {
   interruptible,
   likeOneOf,
@@ -34,7 +35,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       .positional('weights', {
         type: 'string',
         demandOption: true,
-        describe: 'safetensors, ONNX, or Caffe HDF5 (.caffemodel.h5)',
+        describe: 'safetensors, ONNX, or Caffe HDF5 (.caffemodel.h5), or the folder of a run',
       })
       .option('to', {
         choices: EXPORT_FORMATS,
@@ -52,7 +53,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       .options(readingOptions)
       .option('data-dir', shared['data-dir'])
       .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
-      .example('$0 export weights.safetensors --to onnx', 'write weights.onnx')
+      .example('$0 export runs/lenet-b1 --to onnx', 'write weights.onnx into that folder')
       .example('$0 export lenet.caffemodel.h5 --to safetensors', "read Caffe's weights in Python")
       .example("onnx2torch.convert('weights.onnx').eval()", 'in Python: the network in PyTorch')
       .example(
@@ -69,7 +70,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
     }
     const { bytes, spec } = await interruptible(
       (signal, progress) =>
-        exportWeightFile(weights, {
+        exportWeights(weights, {
           ...{ to, dataDir, progress, signal },
           ...{ model, data, scale, mean, std },
         }),
@@ -84,7 +85,9 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 };
 
 /** Next to the weights, named after them. */
-function defaultOut(weights: string, to: ExportFormat): string {
+function defaultOut(given: string, to: ExportFormat): string {
+  const isFolder = statSync(given, { throwIfNoEntry: false })?.isDirectory();
+  const weights = isFolder ? path.join(given, FILES.weights) : given;
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
 }

@@ -67,7 +67,9 @@ interface Example {
 }
 
 /** The example with a baseline of its own, and its file's name as its name, so that two copies share neither. */
-function named({ text, beside, ...example }: Example, file: string): Example {
+function named(example: Example, file: string): Example {
+  if (path.parse(file).name === path.parse(example.name).name) return example;
+  const { text, beside } = example;
   const baseline = `${path.parse(file).name}.baseline.json`;
   return {
     ...example,
@@ -130,7 +132,7 @@ description: LeNet on MNIST with BANG   # a sentence for people; optional
 
 model: lenet               # the network: lenet, cifar10-quick, or one of your own, such as
 # model:
-#   scale: 0.00390625      # factor on the pixels, which are 0 to 255: above 0; left out: 1
+#   scale: 1/256           # factor on the pixels, which are 0 to 255: above 0; left out: 1
 #   subtractMean: false    # whether the mean training image is subtracted from them first
 #   layers:                # from the image to one output for each class; names are up to you
 #     - {kind: conv, name: conv1, filters: 16, size: 3, pad: 1}     # pad left out: 0

@@ -156,8 +156,8 @@ function demandWords(args: readonly string[]): void {
 function refuseSwitchValues(args: readonly string[], switches: readonly string[]): void {
   const end = args.includes('--') ? args.indexOf('--') : args.length;
   const wrong = args.slice(0, end).find((arg) => {
-    const [, name, value] = /^--?([^=]+)=(.*)$/s.exec(arg) ?? [];
-    return name !== undefined && switches.includes(name) && !/^(true|false)$/.test(value);
+    const [, name = '', value = ''] = /^--?([^=]+)=(.*)$/s.exec(arg) ?? [];
+    return switches.includes(name) && !/^(true|false)$/.test(value);
   });
   if (wrong === undefined) return;
   throw new UserError(`${wrong.split('=')[0]} takes no value: found ${wrong}`);

@@ -186,7 +186,9 @@ const budgetWords = 'a number above 0, or a fraction such as 8/255';
 
 /** Budgets in one norm, as they are written; `budgets.ts` says what they are in grey levels. */
 function budgetList() {
-  const one = z.union([positive(), z.string().regex(FRACTION)], { error: budgetWords });
+  const one = z.union([positive(), z.string().regex(FRACTION, { error: budgetWords })], {
+    error: budgetWords,
+  });
   return z
     .array(one, { error: 'a list of budgets, such as [8/255, 0.3, 16]' })
     .min(1, { error: 'a list of one budget or more' });

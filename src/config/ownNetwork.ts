@@ -11,6 +11,7 @@ import {
   type Shape,
 } from '../model/layers.js';
 import { connected } from '../model/network.js';
+import { FRACTION } from './budgets.js';
 import { integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
 import type { KeyPath, Problem } from './problems.js';
 
@@ -197,9 +198,23 @@ function byChannel<T extends z.ZodType>(number: T, error: string) {
   return z.array(number, { error }).min(1, { error }).max(3, { error });
 }
 
+const scaleInWords = 'a number above 0, or a fraction such as 1/255';
+
+function numberOf(written: number | string): number {
+  const [, above, below] = FRACTION.exec(String(written)) ?? [];
+  return above === undefined ? Number(written) : Number(above) / Number(below);
+}
+
 /** A network of the user's own. */
 export const ownNetworkSchema = mapping({
-  scale: positive().default(1).describe('Factor on the pixels (0 to 255), above 0; left out: 1.'),
+  scale: z
+    .union([z.number(), z.string().regex(FRACTION, { error: scaleInWords })], {
+      error: scaleInWords,
+    })
+    .transform(numberOf)
+    .refine((scale) => scale > 0 && Number.isFinite(scale), { error: scaleInWords })
+    .default(1)
+    .describe('Factor on the pixels (0 to 255), above 0, such as 1/255; left out: 1.'),
   subtractMean: trueOrFalse
     .default(false)
     .describe('Whether the mean training image is subtracted from the pixels.'),

@@ -7,18 +7,12 @@ import type { NetworkSpec } from '../model/networks.js';
 import { encodeOnnx } from '../model/onnx/encode.js';
 import { disposeNetwork, exportNetwork, importMean, importWeights } from '../model/parameters.js';
 import { encodeSafetensors, sealed } from '../model/safetensors.js';
-import { readWeights } from '../model/weights.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
 import { networkOf } from '../config/experiment.js';
 import { version } from '../store/provenance.js';
-import {
-  NETWORK,
-  networkMetadata,
-  type Reading,
-  type ReadWeights,
-  understood,
-} from './weightFile.js';
+import { openModel } from './models.js';
+import { NETWORK, networkMetadata, type Reading, type ReadWeights } from './weightFile.js';
 
 export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
@@ -38,15 +32,15 @@ export interface Exported {
 }
 
 /**
- * Converts a weight file. If the network subtracts a mean image that the file lacks, as Caffe's files
+ * Converts a file of weights, or those in the folder of a run. If the network subtracts a mean image that the file lacks, as Caffe's files
  * do, it is computed from the training images.
  *
  * @throws UserError if the file has no weights of the network, or the data cannot be loaded;
  *   Interrupted if `signal` aborts
  */
-export async function exportWeightFile(file: string, options: ExportOptions): Promise<Exported> {
+export async function exportWeights(given: string, options: ExportOptions): Promise<Exported> {
   const { to, dataDir, progress, signal } = options;
-  const { file: weightFile, subject } = await understood(await readWeights(file), file, options);
+  const { name: file, file: weightFile, subject } = await openModel(given, options);
   for (const note of weightFile.notes ?? []) progress.note(`note: ${note}`);
   const bare = makeNetwork(networkOf(subject));
   // Any engine will do: the values are only reordered.

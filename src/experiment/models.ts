@@ -29,9 +29,8 @@ export async function openModel(given: string, reading?: Reading): Promise<Opene
   try {
     return { name, ...(await understood(file, name, reading)) };
   } catch (error) {
-    const isSaid =
-      reading || !(error instanceof UserError) || !/--(data|model)\b/.test(error.message);
-    if (isSaid) throw error;
+    const isOfOptions = error instanceof UserError && /--(data|model)\b/.test(error.message);
+    if (reading !== undefined || !isOfOptions) throw error;
     throw new UserError(
       `${error.message}; this command has no such options, but bang export has: bang export ${name} --to safetensors writes a file that needs none`,
     );

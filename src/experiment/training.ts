@@ -115,7 +115,7 @@ export async function trainedState(
     (await startOf(network, config, folder.path));
   const isRepeated = folder.has('weights');
   const split = splitImages(data.train, training, seed);
-  const note = splitNote(data.train, split, training);
+  const note = splitNote(data.train, split, config);
   if (note !== undefined) progress.note(note);
   await train(network, settings, seed, split, state, {
     until,
@@ -238,13 +238,14 @@ export function withMean(
   return { ...network, mean: mean ?? (images && meanImageOf(images)) };
 }
 
-/** How a data set larger than the published one is split; undefined for the others, where it goes without saying. */
+/** How data other than the published ones are split; undefined for these, where it goes without saying. */
 function splitNote(
   all: Dataset,
   { train, validation }: ReturnType<typeof splitImages>,
-  { split }: Config['training'],
+  { data, training: { split } }: Pick<Config, 'data' | 'training'>,
 ): string | undefined {
-  if (all.count <= 50_000 || all.count === 60_000) return undefined;
+  const isUsual = all.count <= 50_000 || all.count === 60_000;
+  if (isUsual && data !== 'idx') return undefined;
   const rest = validation
     ? `${split === 'random' ? 'a random' : 'the first'} ${train.count} train and the other ${validation.count} validate`
     : 'all of them train and none validate';

@@ -80,7 +80,10 @@ export async function understood(
     const { height, width, channels, classes } = imagesOf(model, data)!;
     const prepared = { ...omit(model, 'image'), ...preparationIn(model, reading, channels) };
     const spec = { ...prepared, input: [height, width, channels] as const, classes };
-    const file = adaptWeights(given, { ...spec, input: [...spec.input] }, name);
+    const adapted = adaptWeights(given, { ...spec, input: [...spec.input] }, name);
+    const unused = `the graph of ${name} is not used: ${reading.model!} describes the network`;
+    const notes = [...(adapted.notes ?? []), ...(given.format === 'onnx' ? [unused] : [])];
+    const file = { ...adapted, notes };
     return { file, subject: { name: title, model: ownOf(file.network!, data), data } };
   }
   const described = byUser ? undefined : (trainedBy ?? describedIn(given, name));

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtInNames, configFile, withoutPatterns } from '#bang/config/builtIn.js';
@@ -111,10 +111,14 @@ describe('bang init --example', () => {
     expect(space.read(expected!.baseline!)).toBe(
       readFileSync(path.join(packageRoot, 'configs/ci/lenet-r0.baseline.json'), 'utf8'),
     );
-    const again = await bangInside(['init', 'other.yaml', '--example', 'ci/lenet-r0'], {
-      cwd: space.folder,
-    });
+    rmSync(space.file('lenet-r0.yaml'));
+    const again = await bangInside(['init', '--example', 'ci/lenet-r0'], { cwd: space.folder });
     expectRefusal(again, /^bang: lenet-r0\.baseline\.json exists already/);
+    // Another copy has another baseline.
+    await bangInsideOk(['init', 'other.yaml', '--example', 'ci/lenet-r0'], { cwd: space.folder });
+    expect((await loadConfig(space.file('other.yaml'))).expect!.baseline).toBe(
+      space.file('other.baseline.json'),
+    );
     expectRefusal(
       await bangInside(['init', '--example', 'lenet-b9'], { cwd: space.folder }),
       /--example lenet-b9: no such .* did you mean lenet-b\d\?/,

@@ -128,8 +128,15 @@ describe('a mistake in it is reported with its place', () => {
     [
       'scale: 0.00390625',
       'scale: 0',
-      ['x.yaml:2:10: model.scale: expected a number above 0, found 0'],
+      ['x.yaml:2:10: model.scale: expected a number above 0, or a fraction such as 1/255, found 0'],
     ],
+    ...['1/0', '-1/2', 'x', 'true'].map((scale): [string, string, string[]] => [
+      'scale: 0.00390625',
+      `scale: ${scale}`,
+      [
+        `x.yaml:2:10: model.scale: expected a number above 0, or a fraction such as 1/255, found ${scale === 'true' ? scale : JSON.stringify(scale)}`,
+      ],
+    ]),
     [
       'scale: 0.00390625',
       'meanImage: true',

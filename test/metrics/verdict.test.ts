@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { omit } from '#bang/base/omit.js';
 import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
 import {
@@ -168,7 +169,7 @@ describe('the verdict on a table', () => {
     // As if the regular networks had been attacked by less: then nothing is said of them.
     const weaker = headline((row, name) => {
       if (name !== 'lenet-r0') return row;
-      const { auto: _, ...attacks } = row.robustness!.attacks;
+      const attacks = omit(row.robustness!.attacks, 'auto');
       return { ...row, robustness: { ...row.robustness!, attacks } };
     });
     expect(before).toContain('than regular training');
@@ -187,7 +188,7 @@ describe('the verdict on a table', () => {
     const [part] = parts;
     const i = part.entries.findIndex(({ rows }) => rows.length > 0);
     const [run] = part.groups[i];
-    const { training: _, ...config } = run.result.config;
+    const config = omit(run.result.config, 'training');
     const foreign = {
       title: 'Not in the paper',
       entries: [{ ...part.entries[i], published: undefined }],
