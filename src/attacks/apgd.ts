@@ -1,6 +1,7 @@
 import { tf } from '../base/tf.js';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
+import { floatRows } from '../base/rows.js';
 import { classOf } from '../model/predict.js';
 import type { BudgetAttack, Effort, Norm, Taker, WithinBudgets } from './attack.js';
 import { type Ball, BALLS } from './ball.js';
@@ -259,7 +260,7 @@ async function runOnce(
       });
       return [tf.tensor2d(found, logits.shape)];
     };
-    const logits = classifier.gradients(gather(points, active, size), vectors, (gradient) => {
+    const logits = classifier.gradients(floatRows(points, active, size), vectors, (gradient) => {
       active.forEach((j, row) => {
         gradients.set(gradient.subarray(row * size, (row + 1) * size), j * size);
       });
@@ -303,7 +304,7 @@ async function runOnce(
   /** Rounds the points of these climbs, and keeps those that fool. */
   function tryRounded(from: Float32Array, which: number[]): void {
     if (which.length === 0) return;
-    const rounded = gather(from, which, size);
+    const rounded = floatRows(from, which, size);
     which.forEach((j, row) => {
       const climb = climbs[j];
       ball.round(rounded.subarray(row * size, (row + 1) * size), originalOf(climb), climb.budget);
@@ -347,23 +348,10 @@ function targetsOf(
   images: Uint32Array,
 ): number[][] {
   const { classes } = classifier;
-  const all = classifier.logits(gather(originals, [...images], size));
+  const all = classifier.logits(floatRows(originals, images, size));
   return Array.from(images, (image, row) =>
     rankedOf(all.subarray(row * classes, (row + 1) * classes)).filter((k) => k !== labels[image]),
   );
-}
-
-/** The rows of a matrix with these indices. */
-function gather(
-  from: ArrayLike<number> & (Float32Array | Uint8Array),
-  rows: number[],
-  size: number,
-): Float32Array {
-  const gathered = new Float32Array(rows.length * size);
-  rows.forEach((row, i) => {
-    gathered.set(from.subarray(row * size, (row + 1) * size), i * size);
-  });
-  return gathered;
 }
 
 /** log(Σ_{j≠y} e^{z_j}) − z_y. */

@@ -1,6 +1,7 @@
 import { tf } from '../base/tf.js';
 import { overLargest } from '../engine/ops/perturbation.js';
 import { read } from '../engine/ops/read.js';
+import { floatRows } from '../base/rows.js';
 import { breathe } from '../base/interrupt.js';
 import type { MinimisationAttack, Norm } from './attack.js';
 import { hc1 } from './hc1.js';
@@ -68,16 +69,10 @@ export async function perturbationsOf(
 ): Promise<Float32Array> {
   const { classes } = classifier;
   const total = new Float32Array(images.length * size); // the sum of all steps, without overshoot
-  const iterates = new Float32Array(images.length * size);
-  images.forEach((image, j) => {
-    iterates.set(originals.subarray(image * size, (image + 1) * size), j * size);
-  });
+  const iterates = floatRows(originals, images, size);
   let active = [...images.keys()];
   for (let step = 0; step < STEPS && active.length > 0; step++) {
-    const here = new Float32Array(active.length * size);
-    active.forEach((j, row) => {
-      here.set(iterates.subarray(j * size, (j + 1) * size), row * size);
-    });
+    const here = floatRows(iterates, active, size);
     const y = Uint8Array.from(active, (j) => labels[images[j]]);
     const nearest = nearestBoundaries(classifier, here, y, size, norm);
     active = active.filter((j, row) => {

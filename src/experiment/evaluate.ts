@@ -12,8 +12,9 @@ import {
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
 import { flipsUnderNoise, type NoiseSettings, type Trained } from '../attacks/flips.js';
+import { copyRows } from '../base/rows.js';
 import { sumOf } from '../metrics/statistics.js';
-import { type Dataset, firstImages, imageAt, imagesAt } from '../data/dataset.js';
+import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
 import { predict } from '../model/predict.js';
@@ -273,15 +274,17 @@ async function attackAndMeasure(
       signal,
     },
   );
+  const original = (i: number) => positions[i];
+  const size = data.height * data.width * data.channels;
+  const perturbedAt = (which: readonly number[]): Uint8Array =>
+    copyRows(new Uint8Array(which.length * size), adversarials, which, size);
   const successes = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const attackSeconds = (performance.now() - begun) / 1000;
   task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
   const seconds = { attack: attackSeconds, pass: 0 };
   if (pictures) {
     const shown = firstOfEachClass(positions, data).filter((i) => !Number.isNaN(linf[i]));
-    const images = gather(adversarials, shown, data);
-    const labels = Uint8Array.from(shown, (i) => data.labels[positions[i]]);
-    const perturbed = { ...data, count: shown.length, images, labels };
+    const perturbed = withImages(data, shown.map(original), perturbedAt(shown));
     const { predicted } = await predict(network, weights, perturbed, { signal });
     pictures.write(
       name,
@@ -297,24 +300,18 @@ async function attackAndMeasure(
     l2: l2 && spread(l2, positions, data.count),
     seconds,
   };
-  const original = (i: number) => positions[i];
-  if (keepsExamples) {
-    outcome.examples = {
-      positions: Uint32Array.from(successes, original),
-      images: gather(adversarials, successes, data),
-    };
-  }
+  const where = Uint32Array.from(successes, original);
+  if (keepsExamples) outcome.examples = { positions: where, images: perturbedAt(successes) };
   if (!settings.pass || !attack.published) return outcome;
 
   const started = performance.now();
   const scores = await passOf(
-    gather(data.images, successes.map(original), data),
-    gather(adversarials, successes, data),
+    imagesAt(data, where).images,
+    perturbedAt(successes),
     { height: data.height, width: data.width, channels: data.channels },
     { workers: threads, progress, label: `${attack.title} PASS`, signal },
   );
   seconds.pass = (performance.now() - started) / 1000;
-  const where = Uint32Array.from(successes, original);
   outcome.pass = spread(scores.pass, where, data.count);
   outcome.aligned = new Uint8Array(data.count);
   where.forEach((position, i) => {
@@ -340,13 +337,4 @@ function spread(values: Float32Array, positions: Uint32Array, count: number): Fl
     all[position] = values[i]!;
   });
   return all;
-}
-
-function gather(images: Uint8Array, which: number[], data: Dataset): Uint8Array {
-  const size = data.height * data.width * data.channels;
-  const chosen = new Uint8Array(which.length * size);
-  which.forEach((image, i) => {
-    chosen.set(images.subarray(image * size, (image + 1) * size), i * size);
-  });
-  return chosen;
 }

@@ -4,7 +4,7 @@ import { type AttackName, type GivenEffort, PROTOCOL, type Protocol } from '../a
 import { attackImages, type AttackResult, ATTACKS } from '../attacks/attacks.js';
 import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
-import { type Dataset, imageAt, slice } from '../data/dataset.js';
+import { type Dataset, imageAt, slice, withImages } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
 import { CLASS_NAMES, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
@@ -394,8 +394,7 @@ export async function attackAndClassify(
     settings,
     options,
   );
-  const labels = Uint8Array.from(positions, (i) => data.labels[i]);
-  const perturbed = { ...data, count: positions.length, images: found.adversarials, labels };
+  const perturbed = withImages(data, positions, found.adversarials);
   const { signal } = options;
   const { predicted } = await predict(network, weights, perturbed, { signal });
   return { ...found, predicted };

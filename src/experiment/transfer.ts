@@ -1,7 +1,7 @@
 import { attacksIn, AUTO } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
-import { type Dataset, firstImages, refuseMoreImages } from '../data/dataset.js';
+import { type Dataset, firstImages, refuseMoreImages, withImages } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { spreadOf } from '../metrics/statistics.js';
@@ -162,12 +162,7 @@ async function tried(
       signal,
     },
   );
-  const perturbed = {
-    ...test,
-    count: positions.length,
-    images: adversarials,
-    labels: Uint8Array.from(positions, (i) => test.labels[i]),
-  };
+  const perturbed = withImages(test, positions, adversarials);
   const { predicted } = await predict(other.network, other.weights, perturbed, {
     signal,
   });
