@@ -23,3 +23,8 @@ export function copyRows<T extends Matrix>(
 export function floatRows(from: Matrix, rows: ArrayLike<number>, size: number): Float32Array {
   return copyRows(new Float32Array(rows.length * size), from, rows, size);
 }
+
+/** A copy of these bytes, one part after the other. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(parts));
+}

@@ -12,14 +12,19 @@ import {
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
 import { flipsUnderNoise, type NoiseSettings, type Trained } from '../attacks/flips.js';
-import { copyRows } from '../base/rows.js';
+import { copyRows, joined } from '../base/rows.js';
 import { sumOf } from '../metrics/statistics.js';
 import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
-import type { AttackOutcome, BudgetOutcome, Evaluation } from '../metrics/evaluation.js';
+import type {
+  AdversarialExamples,
+  AttackOutcome,
+  BudgetOutcome,
+  Evaluation,
+} from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
 import type { PictureStore } from '../store/pictures.js';
 
@@ -166,23 +171,13 @@ async function attackAtBudgets(
   const outcomes: BudgetOutcome[] = [];
   for (const norm of NORMS) {
     const known = new Map<number, Fooled>();
-    const pixelsIn = (
-      examples: AttackOutcome['examples'],
-    ): ((position: number) => Uint8Array | undefined) => {
-      const at = new Map(Array.from(examples?.positions ?? [], (position, i) => [position, i]));
-      const size = data.height * data.width * data.channels;
-      return (position) => {
-        const i = at.get(position);
-        return i === undefined ? undefined : examples!.images.subarray(i * size, (i + 1) * size);
-      };
-    };
     for (const [by, outcome] of attacks) {
-      const pixels = pixelsIn(outcome.examples);
+      const pixels = pixelsIn(outcome.examples, data);
       for (const position of positions) {
         const size = outcome[norm]?.[position] ?? NaN;
         // False if the attack failed, whose size is NaN.
         if (size < (known.get(position)?.size ?? Infinity)) {
-          known.set(position, { by, size, pixels: pixels(position) });
+          known.set(position, { by, size, pixels: pixels.get(position) });
         }
       }
     }
@@ -194,11 +189,11 @@ async function attackAtBudgets(
       if (isKept) progress.note(`${title}: done before`);
       const outcome = isKept ? kept : await within(budget, title);
       if (!isKept) store?.writeBudget(outcome);
-      const pixels = pixelsIn(outcome.examples);
+      const pixels = pixelsIn(outcome.examples, data);
       for (const position of open) {
         const by = outcome.by[position];
         if (by === undefined) continue;
-        known.set(position, { by, size: outcome.size[position], pixels: pixels(position) });
+        known.set(position, { by, size: outcome.size[position], pixels: pixels.get(position) });
       }
       open = open.filter((position) => outcome.by[position] !== undefined);
       outcomes.push(outcome);
@@ -217,35 +212,43 @@ async function attackAtBudgets(
       const result = await attackWithin(network, weights, data, unknown, norm, budget, effort, how);
       const by = Array<Taker | undefined>(data.count).fill(undefined);
       const size = new Float32Array(data.count).fill(NaN);
-      const row = new Map(Array.from(unknown, (position, i) => [position, i]));
-      const examples = keepsExamples ? imagesAt(data, open) : undefined;
-      const length = data.height * data.width * data.channels;
-      open.forEach((position, j) => {
-        const i = row.get(position);
-        const one = i === undefined ? known.get(position) : undefined;
-        by[position] = i === undefined ? one?.by : result.by[i];
-        size[position] = i === undefined ? one!.size : result.size[i];
-        const pixels =
-          i === undefined
-            ? one?.pixels
-            : result.adversarials.subarray(i * length, (i + 1) * length);
-        if (pixels) examples?.images.set(pixels, j * length);
+      for (const position of open.filter(isKnown)) {
+        const change = known.get(position)!;
+        by[position] = change.by;
+        size[position] = change.size;
+      }
+      unknown.forEach((position, i) => {
+        by[position] = result.by[i];
+        size[position] = result.size[i];
       });
       const fooled = open.filter((position) => by[position] !== undefined);
       const seconds = (performance.now() - begun) / 1000;
       const left = positions.length - fooled.length;
       task.finish(`${left} of ${positions.length} images left, ${seconds.toFixed(1)} s`);
       const outcome: BudgetOutcome = { norm, budget, by, size, seconds };
-      if (!examples) return outcome;
-      const rows = [...open.keys()].filter((j) => by[open[j]] !== undefined);
-      return {
-        ...outcome,
-        examples: { positions: fooled, images: imagesAt(examples, Uint32Array.from(rows)).images },
-      };
+      if (!keepsExamples) return outcome;
+      const found = pixelsIn({ positions: unknown, images: result.adversarials }, data);
+      const pixels = (position: number) => found.get(position) ?? known.get(position)!.pixels!;
+      const images = joined(Array.from(fooled, pixels));
+      return { ...outcome, examples: { positions: fooled, images } };
     }
   }
   const order = (outcome: BudgetOutcome) => NORMS.indexOf(outcome.norm);
   return outcomes.sort((a, b) => order(a) - order(b) || a.budget - b.budget);
+}
+
+/** The perturbed image of each position that has one. */
+function pixelsIn(
+  examples: AdversarialExamples | undefined,
+  { height, width, channels }: Dataset,
+): Map<number, Uint8Array> {
+  const size = height * width * channels;
+  return new Map(
+    Array.from(examples?.positions ?? [], (position, i) => [
+      position,
+      examples!.images.subarray(i * size, (i + 1) * size),
+    ]),
+  );
 }
 
 async function attackAndMeasure(

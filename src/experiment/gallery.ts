@@ -1,5 +1,6 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
+import { joined } from '../base/rows.js';
 import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import { disposeNetwork, disposeWeights, withScaledLogits } from '../model/parameters.js';
@@ -202,8 +203,4 @@ async function measurePass(
   found.forEach((example, i) => {
     example.found.pass = pass[i];
   });
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
 }
