@@ -1,6 +1,7 @@
 import { tf } from '../base/tf.js';
 import { overLargest } from '../engine/ops/perturbation.js';
 import { read } from '../engine/ops/read.js';
+import { clip } from '../base/clip.js';
 import { floatRows } from '../base/rows.js';
 import { breathe } from '../base/interrupt.js';
 import type { MinimisationAttack, Norm } from './attack.js';
@@ -81,7 +82,7 @@ export async function perturbationsOf(
       for (let p = 0; p < size; p++) {
         total[j * size + p] += nearest.steps[row * size + p];
         const moved = originals[own + p] + (1 + OVERSHOOT) * total[j * size + p];
-        iterates[j * size + p] = Math.min(255, Math.max(0, moved));
+        iterates[j * size + p] = clip(moved, 0, 255);
       }
       return true;
     });
