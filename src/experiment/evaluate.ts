@@ -13,7 +13,7 @@ import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
 import { flipsUnderNoise, type NoiseSettings, type Trained } from '../attacks/flips.js';
 import { copyRows, joined } from '../base/rows.js';
-import { sumOf } from '../metrics/statistics.js';
+import { sumOf } from '../base/sums.js';
 import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Network, Weights } from '../model/network.js';
@@ -141,7 +141,7 @@ async function distorted(
   const [found] = await flipsUnderNoise([model], data, positions, settings, { done, signal });
   flips = new Int32Array(data.count).fill(-1);
   for (const [i, position] of positions.entries()) flips[position] = found[i];
-  const rate = (100 * sumOf([...found])) / Math.max(1, copies);
+  const rate = (100 * sumOf(found)) / Math.max(1, copies);
   task.finish(`${rate.toFixed(2)} % of ${copies} copies misclassified`);
   store?.writeNoise(flips);
   return { ...settings, flips };

@@ -9,6 +9,7 @@ import { loadData } from '../data/load.js';
 import { CLASS_NAMES, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
+import { meanOf } from '../base/sums.js';
 import { createPassMeter } from '../metrics/pass.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
@@ -243,10 +244,8 @@ function keptBeside(kept: readonly Kept[], options: FigureOptions): AttackName |
     }
   }
   if (linf.has(wanted)) return wanted;
-  const mean = (values: readonly number[]): number =>
-    values.reduce((sum, value) => sum + value, 0) / values.length;
   const others = [...linf].filter(([attack]) => attack !== options.attack);
-  return others.sort(([, a], [, b]) => mean(a) - mean(b)).at(0)?.[0];
+  return others.sort(([, a], [, b]) => meanOf(a) - meanOf(b)).at(0)?.[0];
 }
 
 /** What an attack found, and what a network takes it for. */

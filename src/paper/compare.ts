@@ -7,7 +7,8 @@ import {
   type TableQuantity,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { studentChance, sumOf } from '../metrics/statistics.js';
+import { sumOf } from '../base/sums.js';
+import { studentChance } from '../metrics/statistics.js';
 import type { PublishedRow } from './published.js';
 
 /** A published row as the quantities of the tables; the paper has no unmasked FGS. */

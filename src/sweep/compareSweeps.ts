@@ -9,7 +9,7 @@ import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
 import { valueColumns } from './sweepCsv.js';
 import { csvText, TABLE_COLUMNS } from '../store/csv.js';
-import { meanOf } from '../metrics/statistics.js';
+import { meanOf } from '../base/sums.js';
 
 /** A comparison of two sweeps, point by point. */
 export interface Comparison {
