@@ -6,7 +6,7 @@ import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { type Dataset, imageAt, slice, withImages } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
-import { CLASS_NAMES, type ImageSize, shapeOf } from '../data/shapes.js';
+import { classNames, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { meanOf } from '../base/sums.js';
@@ -209,7 +209,7 @@ async function keptOn(
   }
   const { attack } = options;
   const beside = keptBeside(kept, options);
-  const classes = source.classes ?? (source.folder === null ? CLASS_NAMES[data] : undefined);
+  const classes = classNames(data, source.folder, source.classes);
   const meter = await createPassMeter(size);
   try {
     const examples = groups.flatMap(({ position, label, pixels: original }): FigureExample[] => {
@@ -272,7 +272,7 @@ async function examplesOn(
     training: trainingOf(one),
   }));
   const size: ImageSize = test;
-  const classes = test.names ?? CLASS_NAMES[data];
+  const classes = classNames(data, dataDir, test.names);
   const meter = await createPassMeter(size);
   const task = progress.start(`${ATTACKS[attack].title} on ${data}`, test.classes, 'classes');
   const found = new Map<number, FigureExample>();
