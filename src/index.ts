@@ -27,8 +27,8 @@ import {
   disposeWeights,
   exportNetwork,
   initialWeights,
-  MEAN,
 } from './model/parameters.js';
+import { MEAN } from './model/tensors.js';
 import { predict as predictImages, type Predictions } from './model/predict.js';
 import { encodeSafetensors, sealed } from './model/safetensors.js';
 import { version } from './base/version.js';

@@ -6,7 +6,7 @@ import { makeRandom, type Random } from '../base/random.js';
 import type { Shape, WeightedLayer } from './layers.js';
 import { quoted } from '../base/text.js';
 import type { Network, Weights } from './network.js';
-import type { NamedArray, WeightFile } from './tensors.js';
+import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
 
 /** Parameters with these values, given for each weighted layer in order. */
 export function makeWeights(
@@ -71,9 +71,6 @@ export function disposeNetwork({ mean }: Network, weights: Weights): void {
   disposeWeights(weights);
   mean?.dispose();
 }
-
-/** The name of the mean image in a file, C×H×W. */
-export const MEAN = 'mean';
 
 /** The tensors of a network file: its parameters and, if it has one, its mean image, in Caffe's layout. */
 export function exportNetwork(network: Network, weights: Weights): Map<string, NamedArray> {

@@ -1,5 +1,8 @@
 import type { NetworkSpec } from './networks.js';
 
+/** The name of the mean image in a file, C×H×W. */
+export const MEAN = 'mean';
+
 /** Values in row-major order. */
 export interface NamedArray {
   shape: number[];

@@ -6,15 +6,13 @@ import { didYouMean } from '../base/nearFile.js';
 import { foreignWeights } from './foreignWeights.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
-import type { NamedArray, WeightFile } from './tensors.js';
+import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
 import { besideModel, decodeGraph, externalFiles, looksLikeOnnx } from './onnx/graph.js';
 import { importGraph } from './onnx/import.js';
 import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors.js';
 
 /** About a thousand times the size of the largest network here. */
 const MAX_BYTES = 2 ** 30;
-/** The mean image, which wrappers do not rename if it is no parameter. */
-const MEAN = 'mean';
 /** How many batches PyTorch's batch normalisation has seen, which no result depends on. */
 const COUNTER = '.num_batches_tracked';
 const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
