@@ -131,7 +131,7 @@ const WITNESS_WORDS: Record<Witness, string> = {
 const GRADIENT_WORDS: Record<ByGradients, string> = { apgd: 'Auto-PGD', pgd: 'PGD' };
 
 /** The conclusion in sentences, for `result.json`. */
-export function conclusionText(conclusion: MaskingConclusion | undefined): string {
+function conclusionText(conclusion: MaskingConclusion | undefined): string {
   if (!conclusion) return 'No image is classified correctly, so nothing was attacked.';
   const { fails, blank, witnesses, cause, square } = conclusion;
   const sentences = [failureSentence(fails, blank, witnesses, cause)];

@@ -65,9 +65,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
 }
 
 async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
-  if (isHdf5(bytes)) {
-    return { layout: 'caffe', ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
-  }
+  if (isHdf5(bytes)) return { ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
   if (looksLikeOnnx(bytes)) return decodeOnnx(bytes, file);
   if (!looksLikeSafetensors(bytes)) {
     const foreign = foreignWeights(bytes);
@@ -89,7 +87,7 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
     const floats = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
     tensors.set(name, { shape, data: floats });
   }
-  return { layout: 'caffe', tensors: unwrapped(tensors), metadata, format: 'safetensors' };
+  return { tensors: unwrapped(tensors), metadata, format: 'safetensors' };
 }
 
 async function decodeOnnx(bytes: Uint8Array, file: string): Promise<WeightFile> {
@@ -99,7 +97,7 @@ async function decodeOnnx(bytes: Uint8Array, file: string): Promise<WeightFile> 
   }
   const graph = decodeGraph(bytes, file, external);
   const { metadata } = graph;
-  return { layout: 'caffe', metadata, format: 'onnx', ...importGraph(graph, file) };
+  return { metadata, format: 'onnx', ...importGraph(graph, file) };
 }
 
 /**
