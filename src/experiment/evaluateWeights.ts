@@ -109,27 +109,20 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
         const own = given.format === 'onnx' ? given.network : undefined;
         await noticeWrongPreparation(network, weights, data.test, { ...options, own });
       }
-      const row = await evaluateInto(
+      const measured = await evaluateInto(
         folder,
         network,
         weights,
         data.test,
-        { evaluation },
+        evaluation,
         source,
         options,
       );
-      if (!weightFile.network) noticeOtherAccuracy(row, options);
-      const result: Result = {
-        format: 1,
-        name,
-        config,
-        row,
-        weights: digest,
-        data: source,
-        provenance: provenance(engine, begun, null),
-      };
-      finish(folder, result);
-      return result;
+      if (!weightFile.network) noticeOtherAccuracy(measured.row, options);
+      // Of the file, which may lack the mean image that the network has.
+      const own = { ...measured, weights: digest };
+      const made = provenance(engine, begun, null);
+      return finish(folder, { name, config, ...own, provenance: made });
     });
   } finally {
     disposeNetwork(network, weights);

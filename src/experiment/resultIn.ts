@@ -5,7 +5,7 @@ import { type Network, type Weights } from '../model/network.js';
 import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { budgetsCsv, maskingCsv, noiseRatesCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
-import { type Row, summarise } from '../metrics/row.js';
+import { summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
 import type { Evaluation } from '../metrics/evaluation.js';
 import { evaluate, firstOfEachClass } from './evaluate.js';
@@ -67,20 +67,23 @@ export function refuseOtherResult(
   );
 }
 
-/** Evaluates a network into a folder, which keeps finished parts until `finish`. */
+/**
+ * Evaluates a network into a folder, which keeps finished parts until `finish`.
+ *
+ * @returns what the result has of it; `weights` is the hash of the network's
+ */
 export async function evaluateInto(
   folder: ResultFolder,
   network: Network,
   weights: Weights,
   test: Dataset,
-  config: Pick<Config, 'evaluation'>,
-  source: DataSource,
+  settings: Config['evaluation'],
+  data: DataSource,
   { progress, signal, threads, saveImages }: RunOptions,
-): Promise<Row> {
-  const { evaluation: settings } = config;
+): Promise<Pick<Result, 'row' | 'weights' | 'data'>> {
   const key = {
     weights: digestOfWeights(network, weights),
-    data: source.sha256,
+    data: data.sha256,
     ...settings,
     attacks: [],
   };
@@ -104,7 +107,7 @@ export async function evaluateInto(
     'examples',
     picturesJson(key.weights, pictureGroups(evaluation, test, pictures), test),
   );
-  return summarise(evaluation);
+  return { row: summarise(evaluation), weights: key.weights, data };
 }
 
 /** Of the first image of each class that is classified correctly, what each attack made of it. */
@@ -144,8 +147,9 @@ function pictureGroups(
   });
 }
 
-/** Writes the result and its tables. */
-export function finish(folder: ResultFolder, result: Result): void {
+/** Writes the result and its tables; returns the result. */
+export function finish(folder: ResultFolder, made: Omit<Result, 'format'>): Result {
+  const result: Result = { format: 1, ...made };
   const entry = entryOf([result]);
   folder.write('table', tableCsv([entry]));
   if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
@@ -154,4 +158,5 @@ export function finish(folder: ResultFolder, result: Result): void {
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
   folder.discard();
+  return result;
 }

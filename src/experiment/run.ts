@@ -5,7 +5,7 @@ import { threadCount } from '../engine/engine.js';
 import { disposeWeights } from '../model/parameters.js';
 import { type Config } from '../config/experiment.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
-import { digestOfWeights, provenance, sourceOf } from '../store/provenance.js';
+import { provenance, sourceOf } from '../store/provenance.js';
 import { differenceOf } from '../store/identity.js';
 import { INCIDENTAL, type Result } from '../store/result.js';
 import {
@@ -74,26 +74,18 @@ async function runInto(
       folder.discard();
       return known;
     }
-    const row = await evaluateInto(
+    const measured = await evaluateInto(
       folder,
       network,
       trained.weights,
       data.test,
-      config,
+      config.evaluation,
       source,
       options,
     );
-    const result: Result = {
-      format: 1,
-      name: config.name,
-      config,
-      row,
-      weights: digestOfWeights(network, trained.weights),
-      data: source,
-      provenance: provenance(engine, begun, trained.seconds),
-    };
-    finish(folder, result);
-    return result;
+    const { name } = config;
+    const made = provenance(engine, begun, trained.seconds);
+    return finish(folder, { name, config, ...measured, provenance: made });
   } finally {
     disposeWeights(trained.weights);
   }
