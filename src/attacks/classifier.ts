@@ -43,6 +43,10 @@ export interface Classifier {
   ): Float32Array;
 }
 
+/**
+ * A network as attacks see it, with the parameters that it has at each call. The tensors that a call makes are disposed
+ * of when it returns.
+ */
 export function classifierOf(network: Network, weights: Weights): Classifier {
   const { input, classes, scale } = network.spec;
   const size = input[0] * input[1] * input[2];

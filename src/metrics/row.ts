@@ -75,6 +75,7 @@ export interface Row {
   masking?: MaskingStudy;
 }
 
+/** The numbers of an evaluation, in the units that `Row` and its parts name. */
 export function summarise(evaluation: Evaluation): Row {
   const { images, labels, predicted, blank, protocol } = evaluation;
   let correct = 0;

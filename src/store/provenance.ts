@@ -42,6 +42,7 @@ export function digestOfWeights(network: Network, weights: Weights): string {
   return digestOfTensors({ tensors: exportNetwork(network, weights) });
 }
 
+/** The sha256 of a weight file with these tensors and without metadata. */
 export function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {
   const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256')
