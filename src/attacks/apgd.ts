@@ -13,7 +13,7 @@ import type { Classifier, Originals } from './classifier.js';
  *
  * @param target the class that a targeted loss leads to; others ignore it
  */
-export type Loss = (
+export type LossOf = (
   z: ArrayLike<number>,
   y: number,
   target: number,
@@ -24,7 +24,7 @@ export type Loss = (
 export interface ApgdRun {
   /** What tables and files call it. */
   name: Taker;
-  loss: Loss;
+  loss: LossOf;
   steps: number;
   /**
    * For a targeted loss, the ranks of the classes to lead to, one for each climb of an image: their places among the
@@ -355,7 +355,7 @@ function targetsOf(
 }
 
 /** log(Σ_{j≠y} e^{z_j}) − z_y. */
-export const logOdds: Loss = (z, y, _, gradient) => {
+export const logOdds: LossOf = (z, y, _, gradient) => {
   let largest = -Infinity;
   for (let k = 0; k < z.length; k++) if (k !== y) largest = Math.max(largest, z[k]);
   let sum = 0;
@@ -368,7 +368,7 @@ export const logOdds: Loss = (z, y, _, gradient) => {
  * The difference-of-logits ratio (z_t − z_y) / (z_1 − (z_3 + z_4) / 2) for a target t, where z_1 ≥ z_2 ≥ … are all
  * logits; with three classes z_4 is z_3, and with two both are z_2. Its gradient is multiplied by the denominator.
  */
-export const targetedRatio: Loss = (z, y, target, gradient) => {
+export const targetedRatio: LossOf = (z, y, target, gradient) => {
   const ranked = rankedOf(z);
   const [first] = ranked;
   const lower = [2, 3].map((place) => ranked[Math.min(place, ranked.length - 1)]);

@@ -299,8 +299,8 @@ async function attackAndMeasure(
     );
   }
   const outcome: AttackOutcome = {
-    linf: spread(linf, positions, data.count),
-    l2: l2 && spread(l2, positions, data.count),
+    linf: scattered(linf, positions, data.count),
+    l2: l2 && scattered(l2, positions, data.count),
     seconds,
   };
   const where = Uint32Array.from(successes, original);
@@ -315,7 +315,7 @@ async function attackAndMeasure(
     { workers: threads, progress, label: `${attack.title} PASS`, signal },
   );
   seconds.pass = (performance.now() - started) / 1000;
-  outcome.pass = spread(scores.pass, where, data.count);
+  outcome.pass = scattered(scores.pass, where, data.count);
   outcome.aligned = new Uint8Array(data.count);
   where.forEach((position, i) => {
     outcome.aligned![position] = scores.aligned[i]!;
@@ -334,7 +334,7 @@ export function firstOfEachClass(positions: Uint32Array, { labels }: Dataset): n
 }
 
 /** values[i] at positions[i], NaN elsewhere. */
-function spread(values: Float32Array, positions: Uint32Array, count: number): Float32Array {
+function scattered(values: Float32Array, positions: Uint32Array, count: number): Float32Array {
   const all = new Float32Array(count).fill(NaN);
   positions.forEach((position, i) => {
     all[position] = values[i]!;

@@ -39,10 +39,10 @@ export interface FigureExample {
    * For each network, in the order given, that of the attack; and of HC1's networks, those that flatters have another
    * attack's as well.
    */
-  adversarials: Adversarial[];
+  adversarials: AdversarialImage[];
 }
 
-export interface Adversarial {
+export interface AdversarialImage {
   network: string;
   /** `BANG` or `regular`; empty if the weights' file does not say. */
   training: string;
@@ -213,16 +213,18 @@ async function keptOn(
   const meter = await createPassMeter(size);
   try {
     const examples = groups.flatMap(({ position, label, pixels: original }): FigureExample[] => {
-      const adversarials = kept.flatMap(({ network, training, groups: own }): Adversarial[] => {
-        const group = own.find((one) => one.position === position);
-        return [attack, beside].flatMap((name): Adversarial[] => {
-          const found = group?.attacks.find((one) => one.attack === name)?.found;
-          if (!found || !name) return [];
-          const { pixels: image, predicted, linf } = found;
-          const pass = found.pass ?? meter.measure(original, image).pass;
-          return [{ network, training, attack: name, predicted, linf, pass, image }];
-        });
-      });
+      const adversarials = kept.flatMap(
+        ({ network, training, groups: own }): AdversarialImage[] => {
+          const group = own.find((one) => one.position === position);
+          return [attack, beside].flatMap((name): AdversarialImage[] => {
+            const found = group?.attacks.find((one) => one.attack === name)?.found;
+            if (!found || !name) return [];
+            const { pixels: image, predicted, linf } = found;
+            const pass = found.pass ?? meter.measure(original, image).pass;
+            return [{ network, training, attack: name, predicted, linf, pass, image }];
+          });
+        },
+      );
       const fooled = adversarials.filter((one) => one.attack === attack);
       if (fooled.length < kept.length) return [];
       return [{ data, size, classes, index: position, label, original, adversarials }];
@@ -269,7 +271,7 @@ async function examplesOn(
   const models: Named[] = opened.map((one, i) => ({
     ...loadModel(one, splits),
     name: names[i],
-    training: trainingOf(one),
+    training: trainingWords(one),
   }));
   const size: ImageSize = test;
   const classes = classNames(data, dataDir, test.names);
@@ -281,7 +283,7 @@ async function examplesOn(
     attacked: readonly Attacked[],
     by: AttackName,
     original: Uint8Array,
-  ): Adversarial[] =>
+  ): AdversarialImage[] =>
     attacked.flatMap(({ adversarials: images, linf, predicted }, m) => {
       if (Number.isNaN(linf[i])) return [];
       const image = imageAt({ ...test, images }, i);
@@ -296,7 +298,7 @@ async function examplesOn(
       const chunk = slice(test, begin, Math.min(test.count, begin + CHUNK));
       let candidates = await classifiedByAll(models, chunk, signal);
       while (candidates.length > 0) {
-        const tried = firstOfEachClass(
+        const tried = firstTries(
           candidates.filter((i) => !found.has(chunk.labels[i])),
           chunk.labels,
         );
@@ -346,7 +348,7 @@ async function classifiedByAll(
 }
 
 /** The first `TRIES` images of each class. */
-function firstOfEachClass(positions: readonly number[], labels: Uint8Array): number[] {
+function firstTries(positions: readonly number[], labels: Uint8Array): number[] {
   const taken = new Map<number, number>();
   return positions.filter((i) => {
     const count = taken.get(labels[i]) ?? 0;
@@ -410,7 +412,7 @@ function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[]
   );
 }
 
-function trainingOf({ file }: OpenedModel): string {
+function trainingWords({ file }: OpenedModel): string {
   const config = configIn(file);
   return config ? trainingInWords(config.training) : '';
 }

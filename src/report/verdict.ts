@@ -52,7 +52,7 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
   const known = entries.flatMap((entry, i) =>
     entry.rows.length === 0
       ? []
-      : [{ entry, training: trainingOf(entry, groups[i][0]?.result.config) }],
+      : [{ entry, training: trainingOfEntry(entry, groups[i][0]?.result.config) }],
   );
   const robust = known.filter(({ entry }) => entry.rows.every(({ robustness }) => robustness));
   const chosen = robust.length > 0 ? robust : withoutSubsets(known);
@@ -72,7 +72,10 @@ function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly
   return full.length > 0 ? full : all;
 }
 
-function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {
+function trainingOfEntry(
+  { beta, published }: Entry,
+  config: Partial<Config> | undefined,
+): Training {
   const training = config?.training;
   if (training) return trainingInWords(training);
   return beta !== '' || (published?.beta ?? null) !== null ? 'BANG' : 'regular';

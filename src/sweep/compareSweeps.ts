@@ -8,11 +8,11 @@ import type { Row } from '../metrics/row.js';
 import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
 import { valueColumns } from './sweepCsv.js';
-import { csvText, TABLE_COLUMNS } from '../store/csv.js';
+import { csvField, TABLE_COLUMNS } from '../store/csv.js';
 import { meanOf } from '../base/sums.js';
 
 /** A comparison of two sweeps, point by point. */
-export interface Comparison {
+export interface SweepChanges {
   /** The number of points that are done in both. */
   common: number;
   onlyFirst: number;
@@ -36,7 +36,7 @@ export function compareSweeps(
   keys: readonly string[],
   first: readonly SweepCell[],
   second: readonly SweepCell[],
-): Comparison {
+): SweepChanges {
   const keyOf = ({ reference, values }: Pick<SweepCell, 'reference' | 'values'>): string =>
     JSON.stringify([reference, values.map(valueText)]);
   const done = (cells: readonly SweepCell[]) =>
@@ -50,7 +50,7 @@ export function compareSweeps(
     const other = b.get(key);
     return other ? [{ point, other }] : [];
   });
-  const changes: Comparison['changes'] = {};
+  const changes: SweepChanges['changes'] = {};
   const robust = robustAccuraciesOf(
     pairs.flatMap(({ point, other }) => [...point.rows, ...other.rows]),
   );
@@ -79,7 +79,7 @@ export function compareSweeps(
       [...TABLE_COLUMNS, ...robust].map((name) => {
         if (name === 'fgs_unmasked_pass') return [name, ''];
         const [x, y] = [point.measures[name]?.value, other.measures[name]?.value];
-        return [name, x === undefined || y === undefined ? '' : csvText(name, y - x)];
+        return [name, x === undefined || y === undefined ? '' : csvField(name, y - x)];
       }),
     ),
   }));

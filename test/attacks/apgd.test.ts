@@ -6,7 +6,7 @@ import {
   type ApgdRun,
   checkpointsOf,
   logOdds,
-  type Loss,
+  type LossOf,
   targetedRatio,
 } from '#bang/attacks/apgd.js';
 import { EFFORT, type Norm, NORMS } from '#bang/attacks/attack.js';
@@ -116,7 +116,7 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
     norm: Norm,
   ): Promise<number[]> {
     const losses: number[] = [];
-    const watched: Loss = (...given) => {
+    const watched: LossOf = (...given) => {
       const value = run.loss(...given);
       losses.push(value);
       return value;
