@@ -1,7 +1,7 @@
 import { tf } from '../base/tf.js';
 import { type Dataset, imagesAt } from '../data/dataset.js';
 import { read } from '../engine/ops/read.js';
-import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
+import { logitsOf, type Model, pixelGradient, trace } from '../model/network.js';
 import { evaluationBatch, readClasses, readLogits } from '../model/predict.js';
 import { ExperimentError } from '../base/errors.js';
 
@@ -47,7 +47,7 @@ export interface Classifier {
  * A network as attacks see it, with the parameters that it has at each call. The tensors that a call makes are disposed
  * of when it returns.
  */
-export function classifierOf(network: Network, weights: Weights): Classifier {
+export function classifierOf({ network, weights }: Model): Classifier {
   const { input, classes, scale } = network.spec;
   const size = input[0] * input[1] * input[2];
   const tensorOf = (pixels: Float32Array): tf.Tensor4D =>

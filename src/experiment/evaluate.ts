@@ -11,12 +11,12 @@ import {
 } from '../attacks/attack.js';
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
-import { flipsUnderNoise, type NoiseSettings, type Trained } from '../attacks/flips.js';
+import { flipsUnderNoise, type NoiseSettings } from '../attacks/flips.js';
 import { copyRows, joined } from '../base/rows.js';
 import { sumOf } from '../base/sums.js';
 import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
-import type { Network, Weights } from '../model/network.js';
+import type { Model } from '../model/network.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
 import type {
@@ -63,8 +63,7 @@ export interface EvaluateOptions {
  * @throws Interrupted if the signal aborts
  */
 export async function evaluate(
-  network: Network,
-  weights: Weights,
+  model: Model,
   test: Dataset,
   settings: EvaluationSettings,
   options: EvaluateOptions,
@@ -72,7 +71,7 @@ export async function evaluate(
   const { progress, signal } = options;
   const data = firstImages(test, settings.images);
   const task = progress.start('classifying', data.count, 'images');
-  const { predicted, blank, correct } = await predict(network, weights, data, {
+  const { predicted, blank, correct } = await predict(model, data, {
     done: (images) => {
       task.update(images);
     },
@@ -89,22 +88,20 @@ export async function evaluate(
     if (outcome && (outcome.examples || !options.keepsExamples)) {
       progress.note(`${ATTACKS[name].title}: done before`);
     } else {
-      outcome = await attackAndMeasure(name, network, weights, data, positions, settings, options);
+      outcome = await attackAndMeasure(name, model, data, positions, settings, options);
       options.store?.write(name, outcome);
     }
     attacks.set(name, outcome);
   }
   const protocol = { search: settings.search, channels: settings.channels };
   const noise =
-    settings.noise &&
-    (await distorted({ network, weights }, data, positions, settings.noise, options));
+    settings.noise && (await distorted(model, data, positions, settings.noise, options));
   const { count: images, channels, labels } = data;
   const found = { images, channels, labels, predicted, blank, protocol, attacks, noise };
   const budgets =
     settings.budgets ?? (settings.attacks.includes(AUTO) ? usualBudgets(data.channels) : undefined);
   if (!budgets) return found;
   if (!settings.attacks.includes(AUTO)) return { ...found, budgets };
-  const model = { network, weights };
   const atBudgets = await attackAtBudgets(
     model,
     data,
@@ -119,7 +116,7 @@ export async function evaluate(
 
 /** Noisy copies of the correctly classified images. */
 async function distorted(
-  model: Trained,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   noise: NonNullable<EvaluationSettings['noise']>,
@@ -160,7 +157,7 @@ interface Fooled {
  * and what fooled within it, or was the smallest perturbation of an attack before, may be within smaller ones.
  */
 async function attackAtBudgets(
-  { network, weights }: { network: Network; weights: Weights },
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   attacks: Evaluation['attacks'],
@@ -209,7 +206,7 @@ async function attackAtBudgets(
         task.update(before + images);
       };
       const how = { done, signal };
-      const result = await attackWithin(network, weights, data, unknown, norm, budget, effort, how);
+      const result = await attackWithin(model, data, unknown, norm, budget, effort, how);
       const by = Array<Taker | undefined>(data.count).fill(undefined);
       const size = new Float32Array(data.count).fill(NaN);
       for (const position of open.filter(isKnown)) {
@@ -253,8 +250,7 @@ function pixelsIn(
 
 async function attackAndMeasure(
   name: AttackName,
-  network: Network,
-  weights: Weights,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   settings: EvaluationSettings,
@@ -263,20 +259,12 @@ async function attackAndMeasure(
   const attack = ATTACKS[name];
   const begun = performance.now();
   const task = progress.start(attack.title, positions.length, 'images');
-  const { linf, l2, adversarials } = await attackImages(
-    attack,
-    network,
-    weights,
-    data,
-    positions,
-    settings,
-    {
-      done: (images) => {
-        task.update(images);
-      },
-      signal,
+  const { linf, l2, adversarials } = await attackImages(attack, model, data, positions, settings, {
+    done: (images) => {
+      task.update(images);
     },
-  );
+    signal,
+  });
   const original = (i: number) => positions[i];
   const size = data.height * data.width * data.channels;
   const perturbedAt = (which: readonly number[]): Uint8Array =>
@@ -288,7 +276,7 @@ async function attackAndMeasure(
   if (pictures) {
     const shown = firstOfEachClass(positions, data).filter((i) => !Number.isNaN(linf[i]));
     const perturbed = withImages(data, shown.map(original), perturbedAt(shown));
-    const { predicted } = await predict(network, weights, perturbed, { signal });
+    const { predicted } = await predict(model, perturbed, { signal });
     pictures.write(
       name,
       shown.map((i, k) => ({

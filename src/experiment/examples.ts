@@ -11,6 +11,7 @@ import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { meanOf } from '../base/sums.js';
 import { createPassMeter } from '../metrics/pass.js';
+import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { inWords } from '../base/text.js';
@@ -20,7 +21,7 @@ import { type PictureGroup, readPictures } from '../store/pictures.js';
 import type { DataSource } from '../store/result.js';
 import { FILES } from '../store/resultFolder.js';
 import { trainingInWords } from '../config/experiment.js';
-import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
+import { loadModel, type OpenedModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
 
@@ -326,7 +327,7 @@ async function examplesOn(
     }
   } finally {
     meter.close();
-    for (const { network, weights } of models) disposeNetwork(network, weights);
+    models.forEach(disposeNetwork);
   }
   task.finish(`${found.size} of ${test.classes} classes`);
   const examples = [...found.values()].sort((a, b) => a.label - b.label);
@@ -340,8 +341,8 @@ async function classifiedByAll(
   signal: AbortSignal | undefined,
 ): Promise<number[]> {
   let right = [...images.labels.keys()];
-  for (const { network, weights } of models) {
-    const { predicted } = await predict(network, weights, images, { signal });
+  for (const model of models) {
+    const { predicted } = await predict(model, images, { signal });
     right = right.filter((i) => predicted[i] === images.labels[i]);
   }
   return right;
@@ -380,24 +381,16 @@ async function attackAll(
  */
 export async function attackAndClassify(
   attack: AttackName,
-  { network, weights }: Model,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   settings: Protocol & GivenEffort,
   options: Pick<SearchOptions, 'done' | 'signal'>,
 ): Promise<Attacked> {
-  const found = await attackImages(
-    ATTACKS[attack],
-    network,
-    weights,
-    data,
-    positions,
-    settings,
-    options,
-  );
+  const found = await attackImages(ATTACKS[attack], model, data, positions, settings, options);
   const perturbed = withImages(data, positions, found.adversarials);
   const { signal } = options;
-  const { predicted } = await predict(network, weights, perturbed, { signal });
+  const { predicted } = await predict(model, perturbed, { signal });
   return { ...found, predicted };
 }
 

@@ -1,7 +1,7 @@
 import { type Dataset, imageAt } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
-import { type Network, type Weights } from '../model/network.js';
+import type { Model } from '../model/network.js';
 import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { budgetsCsv, maskingCsv, noiseRatesCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
@@ -74,24 +74,22 @@ export function refuseOtherResult(
  */
 export async function evaluateInto(
   folder: ResultFolder,
-  network: Network,
-  weights: Weights,
+  model: Model,
   test: Dataset,
   settings: Config['evaluation'],
   data: DataSource,
   { progress, signal, threads, saveImages }: RunOptions,
 ): Promise<Pick<Result, 'row' | 'weights' | 'data'>> {
   const key = {
-    weights: digestOfWeights(network, weights),
+    weights: digestOfWeights(model),
     data: data.sha256,
     ...settings,
     attacks: [],
   };
   const { logitScale } = settings;
-  const measured =
-    logitScale === undefined ? weights : withScaledLogits(network, weights, logitScale);
+  const measured = logitScale === undefined ? model : withScaledLogits(model, logitScale);
   const pictures = picturesIn(folder.parts(key));
-  const evaluation = await evaluate(network, measured, test, settings, {
+  const evaluation = await evaluate(measured, test, settings, {
     threads: threadCount(threads),
     progress,
     store: outcomesIn(folder.parts(key)),
@@ -99,7 +97,7 @@ export async function evaluateInto(
     pictures,
     signal,
   }).finally(() => {
-    if (measured !== weights) disposeWeights(measured);
+    if (measured !== model) disposeWeights(measured.weights);
   });
   folder.write('perImage', perImageCsv(evaluation));
   if (saveImages) writeImages(folder, saveImages, evaluation, test);

@@ -76,8 +76,7 @@ async function runInto(
     }
     const measured = await evaluateInto(
       folder,
-      network,
-      trained.weights,
+      { network, weights: trained.weights },
       data.test,
       config.evaluation,
       source,

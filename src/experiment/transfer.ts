@@ -5,6 +5,7 @@ import { type Dataset, firstImages, refuseMoreImages, withImages } from '../data
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { spreadOf } from '../metrics/statistics.js';
+import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { printable } from '../base/text.js';
@@ -17,7 +18,7 @@ import {
 import { type AnyEvaluation, type Config, evaluationOf } from '../config/experiment.js';
 import type { Identity } from '../store/identity.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
-import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
+import { loadModel, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import type { Transfer } from '../metrics/transfer.js';
@@ -89,7 +90,7 @@ export async function transfer(
       }),
     );
   } finally {
-    for (const { network, weights } of networks) disposeNetwork(network, weights);
+    networks.forEach(disposeNetwork);
   }
 }
 
@@ -107,8 +108,8 @@ async function transferInto(
 
   const test = firstImages(all, evaluation.images);
   const predicted: Uint8Array[] = [];
-  for (const { network, weights } of networks) {
-    const found = await predict(network, weights, test, { signal });
+  for (const model of networks) {
+    const found = await predict(model, test, { signal });
     predicted.push(found.predicted);
   }
   const both = Uint32Array.from(test.labels.keys()).filter((i) =>
@@ -150,8 +151,7 @@ async function tried(
   const task = progress.start(label, positions.length, 'images');
   const { linf, adversarials } = await attackImages(
     ATTACKS[attack],
-    maker.network,
-    maker.weights,
+    maker,
     test,
     positions,
     evaluation,
@@ -163,9 +163,7 @@ async function tried(
     },
   );
   const perturbed = withImages(test, positions, adversarials);
-  const { predicted } = await predict(other.network, other.weights, perturbed, {
-    signal,
-  });
+  const { predicted } = await predict(other, perturbed, { signal });
   const fooled = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const transferred = fooled.filter((i) => predicted[i] !== perturbed.labels[i]).length;
   task.finish(`${fooled.length} of ${positions.length} images, ${transferred} of them fool ${to}`);

@@ -54,7 +54,7 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
     const data = await loadData(model === 'lenet' ? 'mnist' : 'cifar10');
     const { network, weights } = await networkWith(model, file, data.train);
     test = data.test;
-    classifier = classifierOf(network, weights);
+    classifier = classifierOf({ network, weights });
   }, 600_000);
 
   // Theirs in float64, ours in float32: a gradient that is almost zero may have another sign, from where on
