@@ -16,7 +16,7 @@ import { splitImages } from './data/split.js';
 import { startEngine, threadCount } from './engine/engine.js';
 import { evaluate as evaluateNetwork, type EvaluationSettings } from './experiment/evaluate.js';
 import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js';
-import { loadModel, type Model, openModel } from './experiment/models.js';
+import { loadModel, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
 import { pinned, startOf } from './experiment/start.js';
@@ -27,8 +27,9 @@ import {
   disposeWeights,
   exportNetwork,
   initialWeights,
-  MEAN,
 } from './model/parameters.js';
+import { MEAN } from './model/tensors.js';
+import type { Model } from './model/network.js';
 import { predict as predictImages, type Predictions } from './model/predict.js';
 import { encodeSafetensors, sealed } from './model/safetensors.js';
 import { version } from './base/version.js';
@@ -50,7 +51,7 @@ export { type Dataset, type DataSplits, firstImages, imageAt, slice } from './da
 export { loadData } from './data/load.js';
 export { type Engine, type EngineOptions, startEngine } from './engine/engine.js';
 export type { EvaluationSettings } from './experiment/evaluate.js';
-export type { Model } from './experiment/models.js';
+export type { Model } from './model/network.js';
 export type { Reading } from './experiment/weightFile.js';
 export type { AttackOutcome, Evaluation } from './metrics/evaluation.js';
 export { type Row, summarise } from './metrics/row.js';
@@ -109,7 +110,7 @@ export async function train(
     const settings = trainingSettings(config);
     await trainNetwork(network, settings, config.seed, split, state, { progress, signal });
   } catch (error) {
-    disposeNetwork(network, state.weights);
+    disposeNetwork({ network, weights: state.weights });
     throw error;
   } finally {
     disposeWeights(state.velocities);
@@ -144,8 +145,8 @@ export async function readModel(
 }
 
 /** Frees the memory of a network, which must not be used afterwards. */
-export function disposeModel({ network, weights }: Model): void {
-  disposeNetwork(network, weights);
+export function disposeModel(model: Model): void {
+  disposeNetwork(model);
 }
 
 /**
@@ -155,19 +156,19 @@ export function disposeModel({ network, weights }: Model): void {
  *   network the weights belong to
  * @throws UserError if the file cannot be written
  */
-export function writeModel(file: string, { network, weights }: Model, config?: Config): void {
-  const tensors = exportNetwork(network, weights);
+export function writeModel(file: string, model: Model, config?: Config): void {
+  const tensors = exportNetwork(model);
   const metadata = { bang: version(), ...(config && { config: JSON.stringify(config) }) };
   writeFileAtomic(file, encodeSafetensors(tensors, sealed(tensors, metadata)));
 }
 
 /** The class that the network gives each image, and whether its gradient is blank. */
 export function predict(
-  { network, weights }: Model,
+  model: Model,
   images: Dataset,
   { signal }: Pick<WorkOptions, 'signal'> = {},
 ): Promise<Predictions> {
-  return predictImages(network, weights, images, { signal });
+  return predictImages(model, images, { signal });
 }
 
 /**
@@ -178,13 +179,13 @@ export function predict(
  * @throws Interrupted if the signal aborts
  */
 export function evaluate(
-  { network, weights }: Model,
+  model: Model,
   test: Dataset,
   settings: EvaluationSettings,
   { progress = silent, signal, threads }: WorkOptions = {},
 ): Promise<Evaluation> {
   const options = { threads: threadCount(threads), progress, signal };
-  return evaluateNetwork(network, weights, test, settings, options);
+  return evaluateNetwork(model, test, settings, options);
 }
 
 /** The adversarial examples of one attack. */
@@ -209,17 +210,7 @@ export async function attack(
   const { predicted } = await predict(model, images, { signal });
   const all = Uint32Array.from({ length: images.count }, (_, i) => i);
   const positions = all.filter((i) => predicted[i] === images.labels[i]);
-  const { network, weights } = model;
-  const how = { signal };
-  const found = await attackImages(
-    ATTACKS[name],
-    network,
-    weights,
-    images,
-    positions,
-    settings,
-    how,
-  );
+  const found = await attackImages(ATTACKS[name], model, images, positions, settings, { signal });
   return { positions, ...found };
 }
 

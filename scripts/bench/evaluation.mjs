@@ -17,7 +17,7 @@ export async function prepareEvaluation({ weights: file, quick }) {
   const weights = importWeights(network, content, file);
   const { test } = await loadData('mnist', { progress: consoleProgress() });
   const data = firstImages(test, quick ? QUICK.images : 'all');
-  const { predicted } = await predict(network, weights, data);
+  const { predicted } = await predict({ network, weights }, data);
   const all = Uint32Array.from(data.labels.keys());
   const positions = all.filter((i) => predicted[i] === data.labels[i]);
   return { network, weights, data, positions, format: content.format, file };
@@ -27,7 +27,7 @@ export async function prepareEvaluation({ weights: file, quick }) {
 export async function evaluate({ network, weights, data, positions }) {
   const protocol = { search: 'scan', channels: 'kept' };
   const begun = performance.now();
-  const { linf } = await attackImages(ATTACKS.fgs, network, weights, data, positions, protocol);
+  const { linf } = await attackImages(ATTACKS.fgs, { network, weights }, data, positions, protocol);
   const ms = performance.now() - begun;
   const fooled = linf.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : 1), 0);
   return [entryOf('lenet.evaluate.fgs', [ms], null, { images: positions.length, fooled })];

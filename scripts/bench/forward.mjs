@@ -30,7 +30,7 @@ export async function forward(spec, options) {
  */
 export function forwardFiles(spec, folder) {
   const { network, weights, pixels, dispose } = prepared(spec);
-  const tensors = exportNetwork(network, weights);
+  const tensors = exportNetwork({ network, weights });
   const model = encodeOnnx(spec, tensors, { version: version() });
   const files = {
     'model.onnx': model,
@@ -51,7 +51,7 @@ function prepared(spec) {
   const { pixels, labels } = batchOf(data, Uint32Array.from(data.labels.keys()));
   const dispose = () => {
     tf.dispose([pixels, labels]);
-    disposeNetwork(network, weights);
+    disposeNetwork({ network, weights });
   };
   return { network, weights, pixels, dispose };
 }

@@ -198,7 +198,7 @@ async function correct() {
       images: test.images.subarray(0, count * network.spec.input.reduce((a, b) => a * b)),
       labels: test.labels.subarray(0, count),
     };
-    const found = await predict(network, fresh.weights, images);
+    const found = await predict(fresh, images);
     const differing = (column, values) =>
       reference.slice(0, count).filter((line, i) => Number(line[column]) !== values[i]).length;
     say(`${name} of the authors`, {
@@ -216,7 +216,7 @@ async function correct() {
       pass: false,
     };
     const how = { threads: threadCount(), progress: silent };
-    const { attacks } = await evaluate(network, fresh.weights, test, settings, how);
+    const { attacks } = await evaluate(fresh, test, settings, how);
     for (const attack of tiny ? ['fgs'] : ['fgs', 'hc1']) {
       const { linf } = attacks.get(attack);
       const differ = reference
@@ -380,7 +380,7 @@ async function steps() {
       pixels.dispose();
     }
   }
-  const { network, weights } = await authors('lenet');
+  const lenet = await authors('lenet');
   const { test } = await idx('mnist');
   const all = perImage('authors-lenet-r0.per-image.csv');
   const right = all.flatMap(({ predicted }, i) =>
@@ -390,7 +390,7 @@ async function steps() {
   const before = { ...device?.counters };
   const begun = performance.now();
   const settings = { search: 'scan', channels: 'kept' };
-  const { linf } = await attackImages(ATTACKS.fgs, network, weights, test, positions, settings);
+  const { linf } = await attackImages(ATTACKS.fgs, lenet, test, positions, settings);
   say('FGS scan, LeNet of the authors', {
     seconds: rounded((performance.now() - begun) / 1000),
     images: positions.length,

@@ -1,6 +1,7 @@
 import { tf } from '../base/tf.js';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
+import { floatRows } from '../base/rows.js';
 import { classOf } from '../model/predict.js';
 import type { BudgetAttack, Effort, Norm, Taker, WithinBudgets } from './attack.js';
 import { type Ball, BALLS } from './ball.js';
@@ -12,7 +13,7 @@ import type { Classifier, Originals } from './classifier.js';
  *
  * @param target the class that a targeted loss leads to; others ignore it
  */
-export type Loss = (
+export type LossOf = (
   z: ArrayLike<number>,
   y: number,
   target: number,
@@ -23,7 +24,7 @@ export type Loss = (
 export interface ApgdRun {
   /** What tables and files call it. */
   name: Taker;
-  loss: Loss;
+  loss: LossOf;
   steps: number;
   /**
    * For a targeted loss, the ranks of the classes to lead to, one for each climb of an image: their places among the
@@ -259,7 +260,7 @@ async function runOnce(
       });
       return [tf.tensor2d(found, logits.shape)];
     };
-    const logits = classifier.gradients(gather(points, active, size), vectors, (gradient) => {
+    const logits = classifier.gradients(floatRows(points, active, size), vectors, (gradient) => {
       active.forEach((j, row) => {
         gradients.set(gradient.subarray(row * size, (row + 1) * size), j * size);
       });
@@ -303,7 +304,7 @@ async function runOnce(
   /** Rounds the points of these climbs, and keeps those that fool. */
   function tryRounded(from: Float32Array, which: number[]): void {
     if (which.length === 0) return;
-    const rounded = gather(from, which, size);
+    const rounded = floatRows(from, which, size);
     which.forEach((j, row) => {
       const climb = climbs[j];
       ball.round(rounded.subarray(row * size, (row + 1) * size), originalOf(climb), climb.budget);
@@ -347,27 +348,14 @@ function targetsOf(
   images: Uint32Array,
 ): number[][] {
   const { classes } = classifier;
-  const all = classifier.logits(gather(originals, [...images], size));
+  const all = classifier.logits(floatRows(originals, images, size));
   return Array.from(images, (image, row) =>
     rankedOf(all.subarray(row * classes, (row + 1) * classes)).filter((k) => k !== labels[image]),
   );
 }
 
-/** The rows of a matrix with these indices. */
-function gather(
-  from: ArrayLike<number> & (Float32Array | Uint8Array),
-  rows: number[],
-  size: number,
-): Float32Array {
-  const gathered = new Float32Array(rows.length * size);
-  rows.forEach((row, i) => {
-    gathered.set(from.subarray(row * size, (row + 1) * size), i * size);
-  });
-  return gathered;
-}
-
 /** log(Σ_{j≠y} e^{z_j}) − z_y. */
-export const logOdds: Loss = (z, y, _, gradient) => {
+export const logOdds: LossOf = (z, y, _, gradient) => {
   let largest = -Infinity;
   for (let k = 0; k < z.length; k++) if (k !== y) largest = Math.max(largest, z[k]);
   let sum = 0;
@@ -380,7 +368,7 @@ export const logOdds: Loss = (z, y, _, gradient) => {
  * The difference-of-logits ratio (z_t − z_y) / (z_1 − (z_3 + z_4) / 2) for a target t, where z_1 ≥ z_2 ≥ … are all
  * logits; with three classes z_4 is z_3, and with two both are z_2. Its gradient is multiplied by the denominator.
  */
-export const targetedRatio: Loss = (z, y, target, gradient) => {
+export const targetedRatio: LossOf = (z, y, target, gradient) => {
   const ranked = rankedOf(z);
   const [first] = ranked;
   const lower = [2, 3].map((place) => ranked[Math.min(place, ranked.length - 1)]);

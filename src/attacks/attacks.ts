@@ -1,5 +1,5 @@
 import type { Dataset } from '../data/dataset.js';
-import type { Network, Weights } from '../model/network.js';
+import type { Model } from '../model/network.js';
 import { effortOf, type Adversarials, type Attack, type AttackName } from './attack.js';
 import type { GivenEffort, Norm, Protocol, Taker } from './attack.js';
 import { apgd } from './apgd.js';
@@ -44,15 +44,14 @@ export interface AttackResult {
  */
 export async function attackImages(
   attack: Attack,
-  network: Network,
-  weights: Weights,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   settings: Protocol & GivenEffort,
   options: Pick<SearchOptions, 'done' | 'signal'> = {},
 ): Promise<AttackResult> {
   const originals = originalsOf(data, positions);
-  const classifier = classifierOf(network, weights);
+  const classifier = classifierOf(model);
   const { batch } = classifier;
   const { search, channels } = settings;
   const effort = effortOf(settings);
@@ -67,7 +66,7 @@ export async function attackImages(
       case 'line': {
         const reversed = channels === 'reversed' && attack.published;
         const how = { reversed, batch, signal };
-        const directions = await directionsOf(attack, network, weights, originals, how);
+        const directions = await directionsOf(attack, model, originals, how);
         const searched: LineSearch = (count, probe, given) =>
           search === 'scan'
             ? scan(count, attack.scan, probe, given)
@@ -102,8 +101,7 @@ export interface WithinResult {
  * @throws Interrupted if the signal aborts
  */
 export async function attackWithin(
-  network: Network,
-  weights: Weights,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   norm: Norm,
@@ -112,7 +110,7 @@ export async function attackWithin(
   options: Pick<SearchOptions, 'done' | 'signal'> = {},
 ): Promise<WithinResult> {
   const originals = originalsOf(data, positions);
-  const classifier = classifierOf(network, weights);
+  const classifier = classifierOf(model);
   const stages = strongest(classifier, originals, norm, effortOf(effort), options.signal);
   const how = { batch: classifier.batch, ...options };
   const found = await withinBudget(stages, originals, budget, how);

@@ -1,3 +1,4 @@
+import { clip } from '../base/clip.js';
 import type { Random } from '../base/random.js';
 import type { Norm } from './attack.js';
 
@@ -127,8 +128,4 @@ function distanceOf(point: Float32Array, image: Uint8Array): number {
   let squares = 0;
   for (let p = 0; p < point.length; p++) squares += (point[p] - image[p]) ** 2;
   return Math.sqrt(squares);
-}
-
-function clip(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value));
 }

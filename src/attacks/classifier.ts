@@ -1,7 +1,7 @@
 import { tf } from '../base/tf.js';
-import type { Dataset } from '../data/dataset.js';
+import { type Dataset, imagesAt } from '../data/dataset.js';
 import { read } from '../engine/ops/read.js';
-import { logitsOf, pixelGradient, trace, type Network, type Weights } from '../model/network.js';
+import { logitsOf, type Model, pixelGradient, trace } from '../model/network.js';
 import { evaluationBatch, readClasses, readLogits } from '../model/predict.js';
 import { ExperimentError } from '../base/errors.js';
 
@@ -43,7 +43,11 @@ export interface Classifier {
   ): Float32Array;
 }
 
-export function classifierOf(network: Network, weights: Weights): Classifier {
+/**
+ * A network as attacks see it, with the parameters that it has at each call. The tensors that a call makes are disposed
+ * of when it returns.
+ */
+export function classifierOf({ network, weights }: Model): Classifier {
   const { input, classes, scale } = network.spec;
   const size = input[0] * input[1] * input[2];
   const tensorOf = (pixels: Float32Array): tf.Tensor4D =>
@@ -89,14 +93,7 @@ function floats(compute: () => tf.Tensor): Float32Array {
 
 /** Copies the images of a data set at these positions. */
 export function originalsOf(data: Dataset, positions: Uint32Array): Originals {
-  const { height, width, channels } = data;
-  const size = height * width * channels;
-  const images = new Uint8Array(positions.length * size);
-  const labels = new Uint8Array(positions.length);
-  positions.forEach((position, i) => {
-    images.set(data.images.subarray(position * size, (position + 1) * size), i * size);
-    labels[i] = data.labels[position]!;
-  });
+  const { count, height, width, channels, images, labels } = imagesAt(data, positions);
   const shape = [height, width, channels] as const;
-  return { count: positions.length, size, shape, images, labels, positions };
+  return { count, size: height * width * channels, shape, images, labels, positions };
 }

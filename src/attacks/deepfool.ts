@@ -1,6 +1,8 @@
 import { tf } from '../base/tf.js';
 import { overLargest } from '../engine/ops/perturbation.js';
 import { read } from '../engine/ops/read.js';
+import { clip } from '../base/clip.js';
+import { floatRows } from '../base/rows.js';
 import { breathe } from '../base/interrupt.js';
 import type { MinimisationAttack, Norm } from './attack.js';
 import { hc1 } from './hc1.js';
@@ -68,16 +70,10 @@ export async function perturbationsOf(
 ): Promise<Float32Array> {
   const { classes } = classifier;
   const total = new Float32Array(images.length * size); // the sum of all steps, without overshoot
-  const iterates = new Float32Array(images.length * size);
-  images.forEach((image, j) => {
-    iterates.set(originals.subarray(image * size, (image + 1) * size), j * size);
-  });
+  const iterates = floatRows(originals, images, size);
   let active = [...images.keys()];
   for (let step = 0; step < STEPS && active.length > 0; step++) {
-    const here = new Float32Array(active.length * size);
-    active.forEach((j, row) => {
-      here.set(iterates.subarray(j * size, (j + 1) * size), row * size);
-    });
+    const here = floatRows(iterates, active, size);
     const y = Uint8Array.from(active, (j) => labels[images[j]]);
     const nearest = nearestBoundaries(classifier, here, y, size, norm);
     active = active.filter((j, row) => {
@@ -86,7 +82,7 @@ export async function perturbationsOf(
       for (let p = 0; p < size; p++) {
         total[j * size + p] += nearest.steps[row * size + p];
         const moved = originals[own + p] + (1 + OVERSHOOT) * total[j * size + p];
-        iterates[j * size + p] = Math.min(255, Math.max(0, moved));
+        iterates[j * size + p] = clip(moved, 0, 255);
       }
       return true;
     });

@@ -3,14 +3,8 @@ import type { Dataset } from '../data/dataset.js';
 import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops/perturbation.js';
 import { breathe } from '../base/interrupt.js';
-import { logitsOf, type Network, type Weights } from '../model/network.js';
+import { logitsOf, type Model } from '../model/network.js';
 import { classesOf, evaluationBatch, readLogits } from '../model/predict.js';
-
-/** A network and its parameters. */
-export interface Trained {
-  network: Network;
-  weights: Weights;
-}
 
 export interface NoiseSettings {
   /** The noise's standard deviation, in grey levels. */
@@ -30,7 +24,7 @@ export interface NoiseSettings {
  * @throws Interrupted if the signal aborts
  */
 export async function flipsUnderNoise(
-  networks: readonly Trained[],
+  networks: readonly Model[],
   data: Dataset,
   positions: ArrayLike<number>,
   { sigma, copies, seed }: NoiseSettings,

@@ -2,7 +2,7 @@ import { tf } from '../base/tf.js';
 import { perturb } from '../engine/ops/perturbation.js';
 import { read } from '../engine/ops/read.js';
 import { breathe } from '../base/interrupt.js';
-import { type Network, pixelGradient, trace, type Weights } from '../model/network.js';
+import { type Model, pixelGradient, trace } from '../model/network.js';
 import type { Adversarials, LineAttack } from './attack.js';
 import { type Classifier, type Originals, refuseNotFinite } from './classifier.js';
 import type { Probe, SearchOptions } from './search.js';
@@ -61,8 +61,7 @@ export async function searchLines(
  */
 export async function directionsOf(
   attack: LineAttack,
-  network: Network,
-  weights: Weights,
+  { network, weights }: Model,
   { count, size, shape, images, labels }: Originals,
   {
     reversed,

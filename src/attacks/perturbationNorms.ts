@@ -8,6 +8,7 @@ export interface PerturbationNorms {
   l2: Float32Array;
 }
 
+/** The norms of what an attack made of each original. */
 export function perturbationNorms(
   { count, size, images: originals }: Originals,
   { images, fooled }: Adversarials,

@@ -1,7 +1,10 @@
 import { tf } from '../base/tf.js';
+import { clip } from '../base/clip.js';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
+import { floatRows } from '../base/rows.js';
 import type { BudgetAttack, WithinBudgets } from './attack.js';
+import { BALLS } from './ball.js';
 import { logOddsGradient } from '../engine/ops/loss.js';
 import type { Classifier, Originals } from './classifier.js';
 import { classOf } from '../model/predict.js';
@@ -110,65 +113,51 @@ async function runOnce(
   left: number[],
   adversarials: Uint8Array,
   signal: AbortSignal | undefined,
-): Promise<number[]> {
-  // The iterates of the active images are stored contiguously.
+): Promise<Set<number>> {
+  // The iterate of images[j] begins at j · size.
+  const iterates = floatRows(originals, images, size);
+  for (const j of left) {
+    const image = images[j];
+    const generator = random?.(image, budgets[j]);
+    if (!generator) continue;
+    const original = originals.subarray(image * size, (image + 1) * size);
+    BALLS.linf.draw(iterates.subarray(j * size, (j + 1) * size), original, budgets[j], generator);
+  }
+  const done = new Set<number>();
   let active = left;
-  const iterate = new Float32Array(left.length * size);
-  active.forEach((j, row) => {
-    const epsilon = budgets[j];
-    const generator = random?.(images[j], epsilon);
-    for (let p = 0; p < size; p++) {
-      const pixel = originals[images[j] * size + p];
-      const moved = generator ? pixel + epsilon * (2 * generator.uniform() - 1) : pixel;
-      iterate[row * size + p] = Math.min(255, Math.max(0, moved));
-    }
-  });
-  const done: number[] = [];
   for (let step = 0; active.length > 0; step++) {
-    const used = iterate.slice(0, active.length * size);
     let gradient: Float32Array = new Float32Array();
-    let worthTrying = [...active.keys()];
+    let worthTrying = active;
     if (step < steps) {
       const y = Int32Array.from(active, (j) => labels[images[j]]);
       const vectors = (z: tf.Tensor2D) => [loss(z, tf.tensor1d(y, 'int32'))];
-      const logits = classifier.gradients(used, vectors, (found) => {
+      const logits = classifier.gradients(floatRows(iterates, active, size), vectors, (found) => {
         gradient = found;
       });
-      worthTrying = worthTrying.filter((row) => classAt(logits, row) !== y[row]);
+      worthTrying = active.filter((_, row) => classAt(logits, row) !== y[row]);
     }
-    const gone = new Set<number>();
     if (worthTrying.length > 0) {
-      const tried = new Float32Array(worthTrying.length * size);
-      worthTrying.forEach((row, i) => {
-        for (let p = 0; p < size; p++) tried[i * size + p] = Math.round(used[row * size + p]);
-      });
+      const tried = floatRows(iterates, worthTrying, size).map((value) => Math.round(value));
       const logits = classifier.logits(tried);
-      worthTrying.forEach((row, i) => {
-        const image = images[active[row]];
-        if (classAt(logits, i) === labels[image]) return;
-        gone.add(row);
-        adversarials.set(tried.subarray(i * size, (i + 1) * size), image * size);
+      worthTrying.forEach((j, row) => {
+        const image = images[j];
+        if (classAt(logits, row) === labels[image]) return;
+        done.add(j);
+        adversarials.set(tried.subarray(row * size, (row + 1) * size), image * size);
       });
     }
-    const stay: number[] = [];
-    active.forEach((j, row) => {
-      if (gone.has(row)) {
-        done.push(j);
-        return;
-      }
-      if (step === steps) return;
+    active = active.filter((j, row) => {
+      if (step === steps || done.has(j)) return false;
       const epsilon = budgets[j];
-      const [from, to, own] = [row * size, stay.length * size, images[j] * size];
       for (let p = 0; p < size; p++) {
-        const pixel = originals[own + p];
-        const moved = used[from + p] + rate * epsilon * Math.sign(gradient[from + p]);
+        const pixel = originals[images[j] * size + p];
         const low = Math.max(0, pixel - epsilon);
         const high = Math.min(255, pixel + epsilon);
-        iterate[to + p] = Math.min(high, Math.max(low, moved));
+        const stepped = rate * epsilon * Math.sign(gradient[row * size + p]);
+        iterates[j * size + p] = clip(iterates[j * size + p] + stepped, low, high);
       }
-      stay.push(j);
+      return true;
     });
-    active = stay;
     await breathe(signal);
   }
   return done;

@@ -1,3 +1,4 @@
+import { clip } from '../base/clip.js';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
 import type { BudgetAttack, WithinBudgets } from './attack.js';
@@ -77,7 +78,7 @@ export async function squareAt(
   const put = (row: number, j: number, p: number): void => {
     const { signs, epsilon } = searches[j];
     const pixel = originals[images[j] * size + p] + epsilon * signs[p];
-    asked[row * size + p] = Math.min(255, Math.max(0, pixel));
+    asked[row * size + p] = clip(pixel, 0, 255);
   };
   const putAll = (row: number, j: number): void => {
     for (let p = 0; p < size; p++) put(row, j, p);

@@ -57,7 +57,7 @@ export function homeFolder(): string {
  */
 export async function ownFolder(parent: string): Promise<string> {
   makeFolder(parent);
-  await removeLeftovers(parent);
+  await removeDeadFetches(parent);
   return await mkdtemp(path.join(parent, `.fetch-${spaceName()}-${process.pid}-`));
 }
 
@@ -77,7 +77,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  * Removes what killed fetches left. Whether a process lives can be asked only where its number means the
  * same process; on a cache that machines or containers share, a day is far longer than a fetch takes.
  */
-async function removeLeftovers(parent: string): Promise<void> {
+async function removeDeadFetches(parent: string): Promise<void> {
   const names = await readdir(parent).catch(() => []);
   for (const name of names) {
     const match = LEFTOVER.exec(name);

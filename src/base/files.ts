@@ -159,7 +159,7 @@ export async function readUserFile(file: string, largest = LARGEST): Promise<Buf
 }
 
 /**
- * The same, at once.
+ * The same, synchronously.
  *
  * @throws UserError as `readUserFile`
  */

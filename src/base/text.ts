@@ -12,6 +12,11 @@ export function signed(value: number, digits: number): string {
   return Number(text) > 0 ? `+${text}` : text;
 }
 
+/** `1 image` or `3 images`, as the only element of a list; an empty list for 0. */
+export function counted(n: number, one: string, many: string): string[] {
+  return n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
+}
+
 /** `a`, `a or b`, `a, b or c`. */
 export function inWords(names: readonly string[]): string {
   const last = names[names.length - 1];

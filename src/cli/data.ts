@@ -16,7 +16,7 @@ import { writeFileAtomic } from '../base/files.js';
 import { printable, shapeText } from '../base/text.js';
 import { loadData } from '../data/load.js';
 import { classCounts, inLetters, samplePicture } from '../data/samples.js';
-import { CLASS_NAMES } from '../data/shapes.js';
+import { classNames } from '../data/shapes.js';
 import { interruptible, likeOneOf, once, shared } from './options.js';
 import { print } from './print.js';
 
@@ -133,7 +133,7 @@ async function show({ name, dataDir, out, letters, force }: ShowArguments): Prom
     (signal, progress) => loadData(dataName, { dataDir, progress, signal }),
     { force: false, resumes: false },
   );
-  const names = test.names ?? (dataDir === undefined ? CLASS_NAMES[dataName] : undefined);
+  const names = classNames(dataName, dataDir, test.names);
   const size = shapeText([test.height, test.width, test.channels]);
   print(
     `${dataDir ?? dataName}: images of ${size}, ${test.classes} classes, ${train.count} for training and ${test.count} for tests`,

@@ -9,7 +9,7 @@ import { printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
-import { hiddenByFgs } from '../report/tables.js';
+import { hiddenLines } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
 
 /**
@@ -22,7 +22,7 @@ export function printEntries(unordered: readonly Entry[]): void {
   if (entries.some(({ rows }) => rows.length > 1)) legendOf(entries).forEach(print);
   protocolSentences(entries).forEach(print);
   if (entries.length > 1) {
-    for (const lines of hiddenByFgs(entries)) print(`\n${lines.join('\n')}`);
+    for (const lines of hiddenLines(entries)) print(`\n${lines.join('\n')}`);
   } else {
     const [{ name, rows }] = entries;
     const sentence = maskingSentence(rows);

@@ -4,7 +4,7 @@ import { readUserFile } from '../base/files.js';
 import type { DataFiles } from './cache.js';
 import type { Dataset, DataSplits } from './dataset.js';
 import { foreignData } from './foreignData.js';
-import { lengthOf, namesIn } from './userFiles.js';
+import { lengthOf, placeWith } from './userFiles.js';
 import { decodeIdxFiles, refuseWrongLabel } from './labelled.js';
 import { SHAPES } from './shapes.js';
 
@@ -37,12 +37,11 @@ export async function readCifar10Folder(
   folder: string,
   imagesPerFile = 10_000,
 ): Promise<DataSplits> {
-  let place = folder;
-  let present = await namesIn(folder);
-  if (!named(present, TRAIN_FILES[0]) && present.has(ARCHIVE_FOLDER)) {
-    place = path.join(folder, ARCHIVE_FOLDER);
-    present = await namesIn(place);
-  }
+  const { place, present } = await placeWith(
+    folder,
+    ARCHIVE_FOLDER,
+    (names) => named(names, TRAIN_FILES[0]) !== undefined,
+  );
   const missing = [...TRAIN_FILES, ...TEST_FILES].find((name) => !named(present, name));
   if (missing !== undefined) {
     const foreign = foreignData(place, present, 'cifar10');

@@ -6,7 +6,7 @@ import type { Dataset, DataSplits } from './dataset.js';
 import { described, descriptionIn } from './describe.js';
 import { refuseWrongLabel } from './labelled.js';
 import { SHAPES } from './shapes.js';
-import { lengthOf, namesIn } from './userFiles.js';
+import { lengthOf, placeWith } from './userFiles.js';
 
 /** An image of the binary version: its coarse and fine label, then its red, green and blue planes. */
 const RECORD_BYTES = 2 + 3 * PIXELS;
@@ -21,12 +21,9 @@ const MOST_IMAGES = 100_000;
  * @throws UserError that names a file that is missing or damaged
  */
 export async function readCifar100Folder(folder: string): Promise<DataSplits> {
-  let place = folder;
-  let present = await namesIn(folder);
-  if (!present.has('train.bin') && present.has(ARCHIVE_FOLDER)) {
-    place = path.join(folder, ARCHIVE_FOLDER);
-    present = await namesIn(place);
-  }
+  const { place, present } = await placeWith(folder, ARCHIVE_FOLDER, (names) =>
+    names.has('train.bin'),
+  );
   for (const name of ['train.bin', 'test.bin']) {
     if (present.has(name)) continue;
     const python = present.has('train') && present.has('test');

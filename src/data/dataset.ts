@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.js';
+import { copyRows } from '../base/rows.js';
 import type { ImageShape } from './shapes.js';
 import type { DataName } from './sources.js';
 
@@ -38,12 +39,18 @@ export function firstImages(data: Dataset, count: number | 'all'): Dataset {
 }
 
 /** Copies of the images at these positions. */
-export function imagesAt(data: Dataset, positions: Uint32Array): Dataset {
+export function imagesAt(data: Dataset, positions: ArrayLike<number>): Dataset {
   const size = data.height * data.width * data.channels;
   const images = new Uint8Array(positions.length * size);
-  positions.forEach((position, i) => {
-    images.set(data.images.subarray(position * size, (position + 1) * size), i * size);
-  });
+  return withImages(data, positions, copyRows(images, data.images, positions, size));
+}
+
+/** These images, made of those at these positions, with the labels of those. */
+export function withImages(
+  data: Dataset,
+  positions: ArrayLike<number>,
+  images: Uint8Array,
+): Dataset {
   const labels = Uint8Array.from(positions, (position) => data.labels[position]);
   return { ...data, count: positions.length, images, labels };
 }

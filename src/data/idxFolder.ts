@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.js';
 import { inWords, shapeText } from '../base/text.js';
 import type { DataSplits } from './dataset.js';
 import { described, descriptionIn } from './describe.js';
-import { LABELS_RANK, type NamedIdx } from './labelled.js';
+import { LABELS_RANK, type NamedIdx, pair } from './labelled.js';
 import { readIdxFile } from './mnist.js';
 import { namesIn } from './userFiles.js';
 
@@ -51,19 +51,15 @@ export async function readIdxFolder(folder: string): Promise<DataSplits> {
   };
   const splitOf = async (split: Found['split']) => {
     const images = await read(split, 'images');
-    const labels = await read(split, 'labels');
     const [count, height, width, channels = 1] = images.shape;
-    if (count === 0) throw new UserError(`${images.file} holds no image: give at least one`);
-    if (count !== labels.shape[0]) {
-      throw new UserError(
-        `${images.file} holds ${count} images, but ${labels.file} ${labels.shape[0]} labels: give two files that belong together`,
-      );
-    }
+    // An axis of one channel says no more than none.
+    const shape = channels === 1 ? [count, height, width] : images.shape;
+    const size = { height, width, channels, classes: 256 };
+    const dataset = pair({ ...images, shape }, await read(split, 'labels'), size);
     if (channels !== 1 && channels !== 3) {
       throw new UserError(`${images.file} has ${channels} channels: give grey images or RGB`);
     }
-    const shape = { height, width, channels, classes: 256 };
-    return { ...shape, count, images: images.data, labels: labels.data };
+    return dataset;
   };
   const [train, test] = [await splitOf('train'), await splitOf('test')];
   const sizes = [train, test].map(({ height, width, channels }) =>

@@ -1,4 +1,5 @@
 import { encode } from 'fast-png';
+import { sumOf } from '../base/sums.js';
 import { type Dataset, imageAt } from './dataset.js';
 
 /** How many images there are of each class. */
@@ -55,7 +56,7 @@ export function inLetters(data: Dataset, position: number): string[] {
   return Array.from({ length: height }, (_, y) =>
     Array.from({ length: width }, (_, x) => {
       const pixel = image.subarray((y * width + x) * channels, (y * width + x + 1) * channels);
-      const mean = pixel.reduce((sum, value) => sum + value, 0) / channels;
+      const mean = sumOf(pixel) / channels;
       return SHADES[Math.min(SHADES.length - 1, Math.floor((mean / 256) * SHADES.length))].repeat(
         2,
       );

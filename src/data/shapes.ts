@@ -48,3 +48,17 @@ export const CLASS_NAMES: Partial<Record<DataName, readonly string[]>> = {
     'truck',
   ],
 };
+
+/**
+ * The names of the classes, in the order of the labels, if they are known: a folder of the user's may hold other
+ * classes than the data set whose format it has.
+ *
+ * @param own those that the files tell
+ */
+export function classNames(
+  data: DataName,
+  folder: string | null | undefined,
+  own: readonly string[] | undefined,
+): readonly string[] | undefined {
+  return own ?? (typeof folder === 'string' ? undefined : CLASS_NAMES[data]);
+}

@@ -39,10 +39,10 @@ export interface Strips {
   /** The number of images in a strip, which is its height. */
   rows: number;
   classes: number;
-  splits: Split[];
+  splits: StripSplit[];
 }
 
-export interface Split {
+export interface StripSplit {
   /** The names of the strips, in order, and of the file with all their labels. */
   from: { strips: string[]; labels: string };
   /** The IDX files in the cache: [N,H,W,3] and [N]. */

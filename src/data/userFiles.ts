@@ -1,4 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { reason } from '../base/files.js';
 import { didYouMean } from '../base/nearFile.js';
@@ -14,6 +15,23 @@ export async function namesIn(folder: string): Promise<Set<string>> {
     throw new UserError(`cannot read the data folder ${folder}: ${reason(error)}${near}`);
   });
   return new Set(names);
+}
+
+/**
+ * Where a data set's files are, and the names of what is there: in the user's folder, or in the folder `archive` in it,
+ * as unpacking leaves it, unless the files are `found` beside that.
+ *
+ * @throws UserError if a folder cannot be read
+ */
+export async function placeWith(
+  folder: string,
+  archive: string,
+  found: (present: ReadonlySet<string>) => boolean,
+): Promise<{ place: string; present: Set<string> }> {
+  const present = await namesIn(folder);
+  if (found(present) || !present.has(archive)) return { place: folder, present };
+  const place = path.join(folder, archive);
+  return { place, present: await namesIn(place) };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { sumOf } from '../metrics/statistics.js';
+import { sumOf } from '../base/sums.js';
 import { flipsUnderNoise } from '../attacks/flips.js';
 import { rateOf, stratifiedError } from '../metrics/sampling.js';
 import type { Network } from '../model/network.js';

@@ -43,11 +43,11 @@ export async function countErrors(given: string, options: ErrorOptions): Promise
   const images = on === 'validation' ? heldOut! : data.train;
 
   await announceEngine(options.engine, options);
-  const { network, weights } = loadModel(opened, data);
+  const model = loadModel(opened, data);
   try {
     const { labels, count } = images;
     const task = progress.start('classifying', count, 'images');
-    const { predicted, correct } = await predict(network, weights, images, {
+    const { predicted, correct } = await predict(model, images, {
       done: (classified) => {
         task.update(classified);
       },
@@ -65,7 +65,7 @@ export async function countErrors(given: string, options: ErrorOptions): Promise
       ...(isRandom ? errorsByMembership(wrong, members) : []),
     ];
   } finally {
-    disposeNetwork(network, weights);
+    disposeNetwork(model);
   }
 }
 

@@ -11,14 +11,20 @@ import {
 } from '../attacks/attack.js';
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
-import { flipsUnderNoise, type NoiseSettings, type Trained } from '../attacks/flips.js';
-import { sumOf } from '../metrics/statistics.js';
-import { type Dataset, firstImages, imageAt, imagesAt } from '../data/dataset.js';
+import { flipsUnderNoise, type NoiseSettings } from '../attacks/flips.js';
+import { copyRows, joined } from '../base/rows.js';
+import { sumOf } from '../base/sums.js';
+import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
-import type { Network, Weights } from '../model/network.js';
+import type { Model } from '../model/network.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
-import type { AttackOutcome, BudgetOutcome, Evaluation } from '../metrics/evaluation.js';
+import type {
+  AdversarialExamples,
+  AttackOutcome,
+  BudgetOutcome,
+  Evaluation,
+} from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
 import type { PictureStore } from '../store/pictures.js';
 
@@ -57,8 +63,7 @@ export interface EvaluateOptions {
  * @throws Interrupted if the signal aborts
  */
 export async function evaluate(
-  network: Network,
-  weights: Weights,
+  model: Model,
   test: Dataset,
   settings: EvaluationSettings,
   options: EvaluateOptions,
@@ -66,7 +71,7 @@ export async function evaluate(
   const { progress, signal } = options;
   const data = firstImages(test, settings.images);
   const task = progress.start('classifying', data.count, 'images');
-  const { predicted, blank, correct } = await predict(network, weights, data, {
+  const { predicted, blank, correct } = await predict(model, data, {
     done: (images) => {
       task.update(images);
     },
@@ -83,22 +88,20 @@ export async function evaluate(
     if (outcome && (outcome.examples || !options.keepsExamples)) {
       progress.note(`${ATTACKS[name].title}: done before`);
     } else {
-      outcome = await attackAndMeasure(name, network, weights, data, positions, settings, options);
+      outcome = await attackAndMeasure(name, model, data, positions, settings, options);
       options.store?.write(name, outcome);
     }
     attacks.set(name, outcome);
   }
   const protocol = { search: settings.search, channels: settings.channels };
   const noise =
-    settings.noise &&
-    (await distorted({ network, weights }, data, positions, settings.noise, options));
+    settings.noise && (await distorted(model, data, positions, settings.noise, options));
   const { count: images, channels, labels } = data;
   const found = { images, channels, labels, predicted, blank, protocol, attacks, noise };
   const budgets =
     settings.budgets ?? (settings.attacks.includes(AUTO) ? usualBudgets(data.channels) : undefined);
   if (!budgets) return found;
   if (!settings.attacks.includes(AUTO)) return { ...found, budgets };
-  const model = { network, weights };
   const atBudgets = await attackAtBudgets(
     model,
     data,
@@ -113,7 +116,7 @@ export async function evaluate(
 
 /** Noisy copies of the correctly classified images. */
 async function distorted(
-  model: Trained,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   noise: NonNullable<EvaluationSettings['noise']>,
@@ -135,7 +138,7 @@ async function distorted(
   const [found] = await flipsUnderNoise([model], data, positions, settings, { done, signal });
   flips = new Int32Array(data.count).fill(-1);
   for (const [i, position] of positions.entries()) flips[position] = found[i];
-  const rate = (100 * sumOf([...found])) / Math.max(1, copies);
+  const rate = (100 * sumOf(found)) / Math.max(1, copies);
   task.finish(`${rate.toFixed(2)} % of ${copies} copies misclassified`);
   store?.writeNoise(flips);
   return { ...settings, flips };
@@ -154,7 +157,7 @@ interface Fooled {
  * and what fooled within it, or was the smallest perturbation of an attack before, may be within smaller ones.
  */
 async function attackAtBudgets(
-  { network, weights }: { network: Network; weights: Weights },
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   attacks: Evaluation['attacks'],
@@ -165,23 +168,13 @@ async function attackAtBudgets(
   const outcomes: BudgetOutcome[] = [];
   for (const norm of NORMS) {
     const known = new Map<number, Fooled>();
-    const pixelsIn = (
-      examples: AttackOutcome['examples'],
-    ): ((position: number) => Uint8Array | undefined) => {
-      const at = new Map(Array.from(examples?.positions ?? [], (position, i) => [position, i]));
-      const size = data.height * data.width * data.channels;
-      return (position) => {
-        const i = at.get(position);
-        return i === undefined ? undefined : examples!.images.subarray(i * size, (i + 1) * size);
-      };
-    };
     for (const [by, outcome] of attacks) {
-      const pixels = pixelsIn(outcome.examples);
+      const pixels = pixelsIn(outcome.examples, data);
       for (const position of positions) {
         const size = outcome[norm]?.[position] ?? NaN;
         // False if the attack failed, whose size is NaN.
         if (size < (known.get(position)?.size ?? Infinity)) {
-          known.set(position, { by, size, pixels: pixels(position) });
+          known.set(position, { by, size, pixels: pixels.get(position) });
         }
       }
     }
@@ -193,11 +186,11 @@ async function attackAtBudgets(
       if (isKept) progress.note(`${title}: done before`);
       const outcome = isKept ? kept : await within(budget, title);
       if (!isKept) store?.writeBudget(outcome);
-      const pixels = pixelsIn(outcome.examples);
+      const pixels = pixelsIn(outcome.examples, data);
       for (const position of open) {
         const by = outcome.by[position];
         if (by === undefined) continue;
-        known.set(position, { by, size: outcome.size[position], pixels: pixels(position) });
+        known.set(position, { by, size: outcome.size[position], pixels: pixels.get(position) });
       }
       open = open.filter((position) => outcome.by[position] !== undefined);
       outcomes.push(outcome);
@@ -213,44 +206,51 @@ async function attackAtBudgets(
         task.update(before + images);
       };
       const how = { done, signal };
-      const result = await attackWithin(network, weights, data, unknown, norm, budget, effort, how);
+      const result = await attackWithin(model, data, unknown, norm, budget, effort, how);
       const by = Array<Taker | undefined>(data.count).fill(undefined);
       const size = new Float32Array(data.count).fill(NaN);
-      const row = new Map(Array.from(unknown, (position, i) => [position, i]));
-      const examples = keepsExamples ? imagesAt(data, open) : undefined;
-      const length = data.height * data.width * data.channels;
-      open.forEach((position, j) => {
-        const i = row.get(position);
-        const one = i === undefined ? known.get(position) : undefined;
-        by[position] = i === undefined ? one?.by : result.by[i];
-        size[position] = i === undefined ? one!.size : result.size[i];
-        const pixels =
-          i === undefined
-            ? one?.pixels
-            : result.adversarials.subarray(i * length, (i + 1) * length);
-        if (pixels) examples?.images.set(pixels, j * length);
+      for (const position of open.filter(isKnown)) {
+        const change = known.get(position)!;
+        by[position] = change.by;
+        size[position] = change.size;
+      }
+      unknown.forEach((position, i) => {
+        by[position] = result.by[i];
+        size[position] = result.size[i];
       });
       const fooled = open.filter((position) => by[position] !== undefined);
       const seconds = (performance.now() - begun) / 1000;
       const left = positions.length - fooled.length;
       task.finish(`${left} of ${positions.length} images left, ${seconds.toFixed(1)} s`);
       const outcome: BudgetOutcome = { norm, budget, by, size, seconds };
-      if (!examples) return outcome;
-      const rows = [...open.keys()].filter((j) => by[open[j]] !== undefined);
-      return {
-        ...outcome,
-        examples: { positions: fooled, images: imagesAt(examples, Uint32Array.from(rows)).images },
-      };
+      if (!keepsExamples) return outcome;
+      const found = pixelsIn({ positions: unknown, images: result.adversarials }, data);
+      const pixels = (position: number) => found.get(position) ?? known.get(position)!.pixels!;
+      const images = joined(Array.from(fooled, pixels));
+      return { ...outcome, examples: { positions: fooled, images } };
     }
   }
   const order = (outcome: BudgetOutcome) => NORMS.indexOf(outcome.norm);
   return outcomes.sort((a, b) => order(a) - order(b) || a.budget - b.budget);
 }
 
+/** The perturbed image of each position that has one. */
+function pixelsIn(
+  examples: AdversarialExamples | undefined,
+  { height, width, channels }: Dataset,
+): Map<number, Uint8Array> {
+  const size = height * width * channels;
+  return new Map(
+    Array.from(examples?.positions ?? [], (position, i) => [
+      position,
+      examples!.images.subarray(i * size, (i + 1) * size),
+    ]),
+  );
+}
+
 async function attackAndMeasure(
   name: AttackName,
-  network: Network,
-  weights: Weights,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   settings: EvaluationSettings,
@@ -259,30 +259,24 @@ async function attackAndMeasure(
   const attack = ATTACKS[name];
   const begun = performance.now();
   const task = progress.start(attack.title, positions.length, 'images');
-  const { linf, l2, adversarials } = await attackImages(
-    attack,
-    network,
-    weights,
-    data,
-    positions,
-    settings,
-    {
-      done: (images) => {
-        task.update(images);
-      },
-      signal,
+  const { linf, l2, adversarials } = await attackImages(attack, model, data, positions, settings, {
+    done: (images) => {
+      task.update(images);
     },
-  );
+    signal,
+  });
+  const original = (i: number) => positions[i];
+  const size = data.height * data.width * data.channels;
+  const perturbedAt = (which: readonly number[]): Uint8Array =>
+    copyRows(new Uint8Array(which.length * size), adversarials, which, size);
   const successes = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const attackSeconds = (performance.now() - begun) / 1000;
   task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
   const seconds = { attack: attackSeconds, pass: 0 };
   if (pictures) {
     const shown = firstOfEachClass(positions, data).filter((i) => !Number.isNaN(linf[i]));
-    const images = gather(adversarials, shown, data);
-    const labels = Uint8Array.from(shown, (i) => data.labels[positions[i]]);
-    const perturbed = { ...data, count: shown.length, images, labels };
-    const { predicted } = await predict(network, weights, perturbed, { signal });
+    const perturbed = withImages(data, shown.map(original), perturbedAt(shown));
+    const { predicted } = await predict(model, perturbed, { signal });
     pictures.write(
       name,
       shown.map((i, k) => ({
@@ -293,29 +287,23 @@ async function attackAndMeasure(
     );
   }
   const outcome: AttackOutcome = {
-    linf: spread(linf, positions, data.count),
-    l2: l2 && spread(l2, positions, data.count),
+    linf: scattered(linf, positions, data.count),
+    l2: l2 && scattered(l2, positions, data.count),
     seconds,
   };
-  const original = (i: number) => positions[i];
-  if (keepsExamples) {
-    outcome.examples = {
-      positions: Uint32Array.from(successes, original),
-      images: gather(adversarials, successes, data),
-    };
-  }
+  const where = Uint32Array.from(successes, original);
+  if (keepsExamples) outcome.examples = { positions: where, images: perturbedAt(successes) };
   if (!settings.pass || !attack.published) return outcome;
 
   const started = performance.now();
   const scores = await passOf(
-    gather(data.images, successes.map(original), data),
-    gather(adversarials, successes, data),
+    imagesAt(data, where).images,
+    perturbedAt(successes),
     { height: data.height, width: data.width, channels: data.channels },
     { workers: threads, progress, label: `${attack.title} PASS`, signal },
   );
   seconds.pass = (performance.now() - started) / 1000;
-  const where = Uint32Array.from(successes, original);
-  outcome.pass = spread(scores.pass, where, data.count);
+  outcome.pass = scattered(scores.pass, where, data.count);
   outcome.aligned = new Uint8Array(data.count);
   where.forEach((position, i) => {
     outcome.aligned![position] = scores.aligned[i]!;
@@ -334,19 +322,10 @@ export function firstOfEachClass(positions: Uint32Array, { labels }: Dataset): n
 }
 
 /** values[i] at positions[i], NaN elsewhere. */
-function spread(values: Float32Array, positions: Uint32Array, count: number): Float32Array {
+function scattered(values: Float32Array, positions: Uint32Array, count: number): Float32Array {
   const all = new Float32Array(count).fill(NaN);
   positions.forEach((position, i) => {
     all[position] = values[i]!;
   });
   return all;
-}
-
-function gather(images: Uint8Array, which: number[], data: Dataset): Uint8Array {
-  const size = data.height * data.width * data.channels;
-  const chosen = new Uint8Array(which.length * size);
-  which.forEach((image, i) => {
-    chosen.set(images.subarray(image * size, (image + 1) * size), i * size);
-  });
-  return chosen;
 }

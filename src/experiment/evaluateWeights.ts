@@ -3,7 +3,7 @@ import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import { makeNetwork } from '../model/network.js';
+import { makeNetwork, type Model } from '../model/network.js';
 import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
 import type { Row } from '../metrics/row.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
@@ -96,45 +96,33 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   const engine = await announceEngine(options.engine ?? 'auto', options);
   options.begins?.(engine);
   const weights = importWeights(bare, weightFile, file);
-  let network = { ...bare, mean: importMean(bare, weightFile, file) };
+  const trained: Model = {
+    network: { ...bare, mean: importMean(bare, weightFile, file) },
+    weights,
+  };
   try {
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
     refuseOtherImages(bare.spec, data.test, options.dataDir);
     refuseMoreImages(data.test, dataName, evaluation.images);
-    network = { ...network, ...withMean(bare, network.mean, data.train) };
+    trained.network = withMean(bare, trained.network.mean, data.train);
     return await folder.hold(async () => {
       // Another process may have finished it since.
       const meanwhile = await known({ progress: silent });
       if (meanwhile) return meanwhile;
       if (weightFile.network) {
         const own = ownPreparation(given);
-        await noticeWrongPreparation(network, weights, data.test, { ...options, own });
+        await noticeWrongPreparation(trained, data.test, { ...options, own });
       }
-      const row = await evaluateInto(
-        folder,
-        network,
-        weights,
-        data.test,
-        { evaluation },
-        source,
-        options,
-      );
-      if (!weightFile.network) noticeOtherAccuracy(row, options);
-      const result: Result = {
-        format: 1,
-        name,
-        config,
-        row,
-        weights: digest,
-        data: source,
-        provenance: provenance(engine, begun, null),
-      };
-      finish(folder, result);
-      return result;
+      // The hash is that of the file, which may lack the mean image that the network has.
+      const of = { weights: digest, data: source };
+      const measured = await evaluateInto(folder, trained, data.test, evaluation, of, options);
+      if (!weightFile.network) noticeOtherAccuracy(measured.row, options);
+      const made = provenance(engine, begun, null);
+      return finish(folder, { name, config, ...measured, provenance: made });
     });
   } finally {
-    disposeNetwork(network, weights);
+    disposeNetwork(trained);
   }
 }
 

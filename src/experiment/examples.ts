@@ -4,12 +4,14 @@ import { type AttackName, type GivenEffort, PROTOCOL, type Protocol } from '../a
 import { attackImages, type AttackResult, ATTACKS } from '../attacks/attacks.js';
 import type { SearchOptions } from '../attacks/search.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
-import { type Dataset, imageAt, slice } from '../data/dataset.js';
+import { type Dataset, imageAt, slice, withImages } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
-import { CLASS_NAMES, type ImageSize, shapeOf } from '../data/shapes.js';
+import { classNames, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
+import { meanOf } from '../base/sums.js';
 import { createPassMeter } from '../metrics/pass.js';
+import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { inWords } from '../base/text.js';
@@ -19,7 +21,7 @@ import { type PictureGroup, readPictures } from '../store/pictures.js';
 import type { DataSource } from '../store/result.js';
 import { FILES } from '../store/resultFolder.js';
 import { trainingInWords } from '../config/experiment.js';
-import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
+import { loadModel, type OpenedModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
 
@@ -38,10 +40,10 @@ export interface FigureExample {
    * For each network, in the order given, that of the attack; and of HC1's networks, those that flatters have another
    * attack's as well.
    */
-  adversarials: Adversarial[];
+  adversarials: AdversarialImage[];
 }
 
-export interface Adversarial {
+export interface AdversarialImage {
   network: string;
   /** `BANG` or `regular`; empty if the weights' file does not say. */
   training: string;
@@ -213,20 +215,22 @@ async function keptOn(
   }
   const { attack } = options;
   const beside = keptBeside(kept, options);
-  const classes = source.classes ?? (source.folder === null ? CLASS_NAMES[data] : undefined);
+  const classes = classNames(data, source.folder, source.classes);
   const meter = await createPassMeter(size);
   try {
     const examples = groups.flatMap(({ position, label, pixels: original }): FigureExample[] => {
-      const adversarials = kept.flatMap(({ network, training, groups: own }): Adversarial[] => {
-        const group = own.find((one) => one.position === position);
-        return [attack, beside].flatMap((name): Adversarial[] => {
-          const found = group?.attacks.find((one) => one.attack === name)?.found;
-          if (!found || !name) return [];
-          const { pixels: image, predicted, linf } = found;
-          const pass = found.pass ?? meter.measure(original, image).pass;
-          return [{ network, training, attack: name, predicted, linf, pass, image }];
-        });
-      });
+      const adversarials = kept.flatMap(
+        ({ network, training, groups: own }): AdversarialImage[] => {
+          const group = own.find((one) => one.position === position);
+          return [attack, beside].flatMap((name): AdversarialImage[] => {
+            const found = group?.attacks.find((one) => one.attack === name)?.found;
+            if (!found || !name) return [];
+            const { pixels: image, predicted, linf } = found;
+            const pass = found.pass ?? meter.measure(original, image).pass;
+            return [{ network, training, attack: name, predicted, linf, pass, image }];
+          });
+        },
+      );
       const fooled = adversarials.filter((one) => one.attack === attack);
       if (fooled.length < kept.length) return [];
       return [{ data, size, classes, index: position, label, original, adversarials }];
@@ -248,10 +252,8 @@ function keptBeside(kept: readonly Kept[], options: FigureOptions): AttackName |
     }
   }
   if (linf.has(wanted)) return wanted;
-  const mean = (values: readonly number[]): number =>
-    values.reduce((sum, value) => sum + value, 0) / values.length;
   const others = [...linf].filter(([attack]) => attack !== options.attack);
-  return others.sort(([, a], [, b]) => mean(a) - mean(b)).at(0)?.[0];
+  return others.sort(([, a], [, b]) => meanOf(a) - meanOf(b)).at(0)?.[0];
 }
 
 /** What an attack found, and what a network takes it for. */
@@ -275,10 +277,10 @@ async function examplesOn(
   const models: Named[] = opened.map((one, i) => ({
     ...loadModel(one, splits),
     name: names[i],
-    training: trainingOf(one),
+    training: trainingWords(one),
   }));
   const size: ImageSize = test;
-  const classes = test.names ?? CLASS_NAMES[data];
+  const classes = classNames(data, dataDir, test.names);
   const meter = await createPassMeter(size);
   const task = progress.start(`${ATTACKS[attack].title} on ${data}`, test.classes, 'classes');
   const found = new Map<number, FigureExample>();
@@ -287,7 +289,7 @@ async function examplesOn(
     attacked: readonly Attacked[],
     by: AttackName,
     original: Uint8Array,
-  ): Adversarial[] =>
+  ): AdversarialImage[] =>
     attacked.flatMap(({ adversarials: images, linf, predicted }, m) => {
       if (Number.isNaN(linf[i])) return [];
       const image = imageAt({ ...test, images }, i);
@@ -302,7 +304,7 @@ async function examplesOn(
       const chunk = slice(test, begin, Math.min(test.count, begin + CHUNK));
       let candidates = await classifiedByAll(models, chunk, signal);
       while (candidates.length > 0) {
-        const tried = firstOfEachClass(
+        const tried = firstTries(
           candidates.filter((i) => !found.has(chunk.labels[i])),
           chunk.labels,
         );
@@ -330,7 +332,7 @@ async function examplesOn(
     }
   } finally {
     meter.close();
-    for (const { network, weights } of models) disposeNetwork(network, weights);
+    models.forEach(disposeNetwork);
   }
   task.finish(`${found.size} of ${test.classes} classes`);
   const examples = [...found.values()].sort((a, b) => a.label - b.label);
@@ -344,15 +346,15 @@ async function classifiedByAll(
   signal: AbortSignal | undefined,
 ): Promise<number[]> {
   let right = [...images.labels.keys()];
-  for (const { network, weights } of models) {
-    const { predicted } = await predict(network, weights, images, { signal });
+  for (const model of models) {
+    const { predicted } = await predict(model, images, { signal });
     right = right.filter((i) => predicted[i] === images.labels[i]);
   }
   return right;
 }
 
 /** The first `TRIES` images of each class. */
-function firstOfEachClass(positions: readonly number[], labels: Uint8Array): number[] {
+function firstTries(positions: readonly number[], labels: Uint8Array): number[] {
   const taken = new Map<number, number>();
   return positions.filter((i) => {
     const count = taken.get(labels[i]) ?? 0;
@@ -384,25 +386,16 @@ async function attackAll(
  */
 export async function attackAndClassify(
   attack: AttackName,
-  { network, weights }: Model,
+  model: Model,
   data: Dataset,
   positions: Uint32Array,
   settings: Protocol & GivenEffort,
   options: Pick<SearchOptions, 'done' | 'signal'>,
 ): Promise<Attacked> {
-  const found = await attackImages(
-    ATTACKS[attack],
-    network,
-    weights,
-    data,
-    positions,
-    settings,
-    options,
-  );
-  const labels = Uint8Array.from(positions, (i) => data.labels[i]);
-  const perturbed = { ...data, count: positions.length, images: found.adversarials, labels };
+  const found = await attackImages(ATTACKS[attack], model, data, positions, settings, options);
+  const perturbed = withImages(data, positions, found.adversarials);
   const { signal } = options;
-  const { predicted } = await predict(network, weights, perturbed, { signal });
+  const { predicted } = await predict(model, perturbed, { signal });
   return { ...found, predicted };
 }
 
@@ -417,7 +410,7 @@ function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[]
   );
 }
 
-function trainingOf({ file }: OpenedModel): string {
+function trainingWords({ file }: OpenedModel): string {
   const config = configIn(file);
   return config ? trainingInWords(config.training) : '';
 }

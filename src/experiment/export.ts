@@ -52,13 +52,13 @@ export async function exportWeights(given: string, options: ExportOptions): Prom
       const { train } = await loadData(subject.data, { dataDir, progress, signal });
       mean = meanImageOf(train);
     }
-    const tensors = exportNetwork({ ...bare, mean }, weights);
+    const tensors = exportNetwork({ network: { ...bare, mean }, weights });
     return {
       bytes: await encode(to, bare.spec, tensors, metadataOf(weightFile, subject)),
       spec: bare.spec,
     };
   } finally {
-    disposeNetwork({ ...bare, mean }, weights);
+    disposeNetwork({ network: { ...bare, mean }, weights });
   }
 }
 

@@ -1,12 +1,14 @@
 import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
+import { joined } from '../base/rows.js';
 import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
+import type { Model } from '../model/network.js';
 import { disposeNetwork, disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
 import { attackAndClassify } from './examples.js';
-import { loadModel, type Model, openModel } from './models.js';
+import { loadModel, openModel } from './models.js';
 
 /** A network to make adversarial examples for. */
 export interface ExampleSource {
@@ -98,9 +100,7 @@ export async function examplesOf(
       const trained = loadModel(await openModel(weights), data);
       const measured = logitScale === undefined ? trained : withLogitsTimes(trained, logitScale);
       opened.push(measured);
-      seen.push(
-        await predict(measured.network, measured.weights, test, { signal: options.signal }),
-      );
+      seen.push(await predict(measured, test, { signal: options.signal }));
     }
     const classes = seen.map(({ predicted }) => predicted);
     const positions = chosen(test, classes, options.perClass);
@@ -119,15 +119,15 @@ export async function examplesOf(
     await measurePass(originals, networks, test, options);
     return { originals, networks };
   } finally {
-    for (const { network, weights } of opened) disposeNetwork(network, weights);
+    opened.forEach(disposeNetwork);
   }
 }
 
 /** The network with its logits multiplied, as it was evaluated; takes the place of the one given. */
-function withLogitsTimes({ network, weights }: Model, scale: number): Model {
-  const scaled = withScaledLogits(network, weights, scale);
-  disposeWeights(weights);
-  return { network, weights: scaled };
+function withLogitsTimes(model: Model, scale: number): Model {
+  const scaled = withScaledLogits(model, scale);
+  disposeWeights(model.weights);
+  return scaled;
 }
 
 /** For each class the first of the images that most networks classify correctly, sorted by class. */
@@ -202,8 +202,4 @@ async function measurePass(
   found.forEach((example, i) => {
     example.found.pass = pass[i];
   });
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
 }

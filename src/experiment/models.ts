@@ -1,16 +1,10 @@
 import { UserError } from '../base/errors.js';
 import type { DataSplits } from '../data/dataset.js';
-import { makeNetwork, type Network, type Weights } from '../model/network.js';
+import { makeNetwork, type Model } from '../model/network.js';
 import { importMean, importWeights } from '../model/parameters.js';
 import { networkOf } from '../config/experiment.js';
 import { type Reading, type ReadWeights, readWeightsIn, understood } from './weightFile.js';
 import { withMean } from './training.js';
-
-/** A trained network whose weights are in the engine. */
-export interface Model {
-  network: Network;
-  weights: Weights;
-}
 
 /** The contents of a weight file and the network that they belong to. */
 export interface OpenedModel extends ReadWeights {

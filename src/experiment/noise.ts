@@ -1,4 +1,4 @@
-import { sumOf } from '../metrics/statistics.js';
+import { sumOf } from '../base/sums.js';
 import { loadData } from '../data/load.js';
 import { threadCount } from '../engine/engine.js';
 import {

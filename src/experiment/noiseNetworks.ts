@@ -1,7 +1,6 @@
-import { type Trained } from '../attacks/flips.js';
 import type { Dataset, DataSplits } from '../data/dataset.js';
 import { type Engine } from '../engine/engine.js';
-import type { Network } from '../model/network.js';
+import type { Model, Network } from '../model/network.js';
 import { disposeWeights, importWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { readWeights } from '../model/weights.js';
@@ -59,8 +58,8 @@ export async function stageOf(
   iteration: number,
   networks: OfPair<Network>,
   runs: RunFolders,
-): Promise<OfPair<Trained>> {
-  const load = async (key: keyof RunFolders): Promise<Trained> => {
+): Promise<OfPair<Model>> {
+  const load = async (key: keyof RunFolders): Promise<Model> => {
     const file =
       iteration === study.stages.at(-1)
         ? runs[key].file('weights')
@@ -71,7 +70,7 @@ export async function stageOf(
   return { regular: await load('regular'), bang: await load('bang') };
 }
 
-export function dispose(stage: OfPair<Trained>): void {
+export function dispose(stage: OfPair<Model>): void {
   for (const key of PAIR) disposeWeights(stage[key].weights);
 }
 
@@ -98,7 +97,7 @@ export async function classifyAll(
   const task = progress.start('classifying', each * study.stages.length, 'images');
   for (const [i, iteration] of study.stages.entries()) {
     const at = await stageOf(study, iteration, networks, runs);
-    const weights = ofPair((key) => digestOfWeights(at[key].network, at[key].weights));
+    const weights = ofPair((key) => digestOfWeights(at[key]));
     const parts = folder.parts({ weights, data: source.sha256 });
     const name = `iteration-${iteration}`;
     let known = parts.read(name) as Classified | undefined;
@@ -106,7 +105,7 @@ export async function classifyAll(
       const correct = { regular: 0, bang: 0 };
       const both = new Uint8Array(test.count).fill(1);
       for (const [k, key] of PAIR.entries()) {
-        const found = await predict(at[key].network, at[key].weights, test, {
+        const found = await predict(at[key], test, {
           done: (count) => {
             task.update(i * each + k * test.count + count);
           },

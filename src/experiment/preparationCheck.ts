@@ -2,7 +2,7 @@ import { omit } from '../base/omit.js';
 import { type Dataset, firstImages } from '../data/dataset.js';
 import { transposed } from '../data/describe.js';
 import type { Progress } from '../base/progress.js';
-import type { Network, Weights } from '../model/network.js';
+import type { Model, Network } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
 import type { WeightFile } from '../model/tensors.js';
 import { predict } from '../model/predict.js';
@@ -52,8 +52,7 @@ const COLOUR = [
  * @param options.own what the file prepares itself, before which a candidate comes; undefined: it is replaced
  */
 export async function noticeWrongPreparation(
-  network: Network,
-  weights: Weights,
+  { network, weights }: Model,
   test: Dataset,
   {
     accuracy,
@@ -69,7 +68,7 @@ export async function noticeWrongPreparation(
 ): Promise<void> {
   const images = firstImages(test, IMAGES);
   const share = async (candidate: Network, on = images): Promise<number> => {
-    const { correct } = await predict(candidate, weights, on, { signal });
+    const { correct } = await predict({ network: candidate, weights }, on, { signal });
     return correct / on.count;
   };
   const now = await share(network);

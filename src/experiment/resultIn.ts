@@ -1,11 +1,11 @@
 import { type Dataset, imageAt } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
-import { type Network, type Weights } from '../model/network.js';
+import type { Model } from '../model/network.js';
 import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { budgetsCsv, maskingCsv, noiseRatesCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
-import { type Row, summarise } from '../metrics/row.js';
+import { summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
 import type { Evaluation } from '../metrics/evaluation.js';
 import { evaluate, firstOfEachClass } from './evaluate.js';
@@ -18,8 +18,8 @@ import {
 import { type ResultFolder } from '../store/resultFolder.js';
 import { outcomesIn } from '../store/outcomes.js';
 import { hasImages, writeImages } from '../store/savedImages.js';
-import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenance.js';
-import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
+import { loadSource, refuseOtherData } from '../store/provenance.js';
+import { entryOf, isResult, type Result } from '../store/result.js';
 import type { RunOptions } from './runOptions.js';
 
 /**
@@ -67,28 +67,25 @@ export function refuseOtherResult(
   );
 }
 
-/** Evaluates a network into a folder, which keeps finished parts until `finish`. */
+/**
+ * Evaluates a network into a folder, which keeps finished parts until `finish`.
+ *
+ * @param of the hash of the weights, by which results name them, and the test images
+ * @returns what the result has of it
+ */
 export async function evaluateInto(
   folder: ResultFolder,
-  network: Network,
-  weights: Weights,
+  model: Model,
   test: Dataset,
-  config: Pick<Config, 'evaluation'>,
-  source: DataSource,
+  settings: Config['evaluation'],
+  of: Pick<Result, 'weights' | 'data'>,
   { progress, signal, threads, saveImages }: RunOptions,
-): Promise<Row> {
-  const { evaluation: settings } = config;
-  const key = {
-    weights: digestOfWeights(network, weights),
-    data: source.sha256,
-    ...settings,
-    attacks: [],
-  };
+): Promise<Pick<Result, 'row' | 'weights' | 'data'>> {
+  const key = { weights: of.weights, data: of.data.sha256, ...settings, attacks: [] };
   const { logitScale } = settings;
-  const measured =
-    logitScale === undefined ? weights : withScaledLogits(network, weights, logitScale);
+  const measured = logitScale === undefined ? model : withScaledLogits(model, logitScale);
   const pictures = picturesIn(folder.parts(key));
-  const evaluation = await evaluate(network, measured, test, settings, {
+  const evaluation = await evaluate(measured, test, settings, {
     threads: threadCount(threads),
     progress,
     store: outcomesIn(folder.parts(key)),
@@ -96,15 +93,15 @@ export async function evaluateInto(
     pictures,
     signal,
   }).finally(() => {
-    if (measured !== weights) disposeWeights(measured);
+    if (measured !== model) disposeWeights(measured.weights);
   });
   folder.write('perImage', perImageCsv(evaluation));
   if (saveImages) writeImages(folder, saveImages, evaluation, test);
   folder.write(
     'examples',
-    picturesJson(key.weights, pictureGroups(evaluation, test, pictures), test),
+    picturesJson(of.weights, pictureGroups(evaluation, test, pictures), test),
   );
-  return summarise(evaluation);
+  return { row: summarise(evaluation), ...of };
 }
 
 /** Of the first image of each class that is classified correctly, what each attack made of it. */
@@ -144,8 +141,9 @@ function pictureGroups(
   });
 }
 
-/** Writes the result and its tables. */
-export function finish(folder: ResultFolder, result: Result): void {
+/** Writes the result and its tables; returns the result. */
+export function finish(folder: ResultFolder, made: Omit<Result, 'format'>): Result {
+  const result: Result = { format: 1, ...made };
   const entry = entryOf([result]);
   folder.write('table', tableCsv([entry]));
   if (result.row.robustness) folder.write('robustness', robustnessCsv([entry]));
@@ -154,4 +152,5 @@ export function finish(folder: ResultFolder, result: Result): void {
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
   folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
   folder.discard();
+  return result;
 }

@@ -74,26 +74,12 @@ async function runInto(
       folder.discard();
       return known;
     }
-    const row = await evaluateInto(
-      folder,
-      network,
-      trained.weights,
-      data.test,
-      config,
-      source,
-      options,
-    );
-    const result: Result = {
-      format: 1,
-      name: config.name,
-      config,
-      row,
-      weights: digestOfWeights(network, trained.weights),
-      data: source,
-      provenance: provenance(engine, begun, trained.seconds),
-    };
-    finish(folder, result);
-    return result;
+    const model = { network, weights: trained.weights };
+    const of = { weights: digestOfWeights(model), data: source };
+    const measured = await evaluateInto(folder, model, data.test, config.evaluation, of, options);
+    const { name } = config;
+    const made = provenance(engine, begun, trained.seconds);
+    return finish(folder, { name, config, ...measured, provenance: made });
   } finally {
     disposeWeights(trained.weights);
   }

@@ -70,7 +70,7 @@ export async function trainedWeights(
     engine: engine.description,
     bang: version(),
   };
-  const tensors = exportNetwork(network, state.weights);
+  const tensors = exportNetwork({ network, weights: state.weights });
   folder.write('weights', encodeSafetensors(tensors, sealed(tensors, metadata)));
   folder.remove('checkpoint');
   return { weights: state.weights, seconds: (performance.now() - begun) / 1000 };

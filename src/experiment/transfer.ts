@@ -1,10 +1,11 @@
 import { attacksIn, AUTO } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
-import { type Dataset, firstImages, refuseMoreImages } from '../data/dataset.js';
+import { type Dataset, firstImages, refuseMoreImages, withImages } from '../data/dataset.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { spreadOf } from '../metrics/statistics.js';
+import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { printable } from '../base/text.js';
@@ -19,7 +20,7 @@ import { noticeWrongPreparation, ownPreparation } from './preparationCheck.js';
 import { refuseOtherImages } from './weightFile.js';
 import type { Identity } from '../store/identity.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
-import { loadModel, type Model, type OpenedModel, openModel } from './models.js';
+import { loadModel, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import type { Transfer } from '../metrics/transfer.js';
@@ -88,13 +89,9 @@ export async function transfer(
   const networks = opened.map((one) => loadModel(one, data));
   try {
     for (const [i, { file }] of opened.entries()) {
-      const { network, weights } = networks[i];
       if (!file.network) continue;
-      await noticeWrongPreparation(network, weights, data.test, {
-        own: ownPreparation(file),
-        progress,
-        signal,
-      });
+      const own = ownPreparation(file);
+      await noticeWrongPreparation(networks[i], data.test, { own, progress, signal });
     }
     return await folder.hold(() =>
       transferInto(folder, identity, networks, names, data.test, sha256, {
@@ -103,7 +100,7 @@ export async function transfer(
       }),
     );
   } finally {
-    for (const { network, weights } of networks) disposeNetwork(network, weights);
+    networks.forEach(disposeNetwork);
   }
 }
 
@@ -121,8 +118,8 @@ async function transferInto(
 
   const test = firstImages(all, evaluation.images);
   const predicted: Uint8Array[] = [];
-  for (const { network, weights } of networks) {
-    const found = await predict(network, weights, test, { signal });
+  for (const model of networks) {
+    const found = await predict(model, test, { signal });
     predicted.push(found.predicted);
   }
   const both = Uint32Array.from(test.labels.keys()).filter((i) =>
@@ -164,8 +161,7 @@ async function tried(
   const task = progress.start(label, positions.length, 'images');
   const { linf, adversarials } = await attackImages(
     ATTACKS[attack],
-    maker.network,
-    maker.weights,
+    maker,
     test,
     positions,
     evaluation,
@@ -176,15 +172,8 @@ async function tried(
       signal,
     },
   );
-  const perturbed = {
-    ...test,
-    count: positions.length,
-    images: adversarials,
-    labels: Uint8Array.from(positions, (i) => test.labels[i]),
-  };
-  const { predicted } = await predict(other.network, other.weights, perturbed, {
-    signal,
-  });
+  const perturbed = withImages(test, positions, adversarials);
+  const { predicted } = await predict(other, perturbed, { signal });
   const fooled = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const transferred = fooled.filter((i) => predicted[i] !== perturbed.labels[i]).length;
   task.finish(`${fooled.length} of ${positions.length} images, ${transferred} of them fool ${to}`);

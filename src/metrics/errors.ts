@@ -1,3 +1,5 @@
+import { sumOf } from '../base/sums.js';
+
 /** How many images of a part of a data set a network misclassifies. */
 export interface ErrorCount {
   /** Which images, in words. */
@@ -25,8 +27,8 @@ export function errorsByRange(wrong: Uint8Array, members?: Uint8Array): ErrorCou
   return (middle < images ? [...halves, ...whole] : whole).map(({ part, begin, end }) => ({
     part,
     images: end - begin,
-    errors: sum(wrong.subarray(begin, end)),
-    trainedOn: members && sum(members.subarray(begin, end)),
+    errors: sumOf(wrong.subarray(begin, end)),
+    trainedOn: members && sumOf(members.subarray(begin, end)),
   }));
 }
 
@@ -41,13 +43,9 @@ export function errorsByMembership(wrong: Uint8Array, members: Uint8Array): Erro
       return {
         part,
         images: errors.length,
-        errors: sum(errors),
+        errors: sumOf(errors),
         trainedOn: member * errors.length,
       };
     })
     .filter(({ images }) => images > 0);
-}
-
-function sum(values: Uint8Array): number {
-  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,4 +1,5 @@
 import type { AttackName } from '../attacks/attack.js';
+import { meanOf } from '../base/sums.js';
 import type { Evaluation } from './evaluation.js';
 import type { Row } from './row.js';
 
@@ -204,7 +205,7 @@ export function readingOf({ blank, fgs, unmasked }: HiddenByFgs): FgsReading {
 }
 
 /** Whether blank gradients are why FGS fails: it fails wherever one is, and elsewhere for other reasons. */
-function explains(blank: number, fails: number): boolean {
+export function explains(blank: number, fails: number): boolean {
   return blank > 0 && 2 * blank >= fails;
 }
 
@@ -216,7 +217,6 @@ export function hiddenByFgs(rows: readonly Row[]): HiddenByFgs | undefined {
     return [{ blank: (100 * blank) / correct, fgs: fgs.rate, unmasked: unmasked.rate }];
   });
   if (each.length === 0) return undefined;
-  const mean = (key: keyof HiddenByFgs): number =>
-    each.reduce((sum, one) => sum + one[key], 0) / each.length;
+  const mean = (key: keyof HiddenByFgs): number => meanOf(each.map((one) => one[key]));
   return { blank: mean('blank'), fgs: mean('fgs'), unmasked: mean('unmasked') };
 }

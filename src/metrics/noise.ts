@@ -4,6 +4,7 @@ import type { Rate } from './sampling.js';
 export const PAIR = ['regular', 'bang'] as const;
 export type OfPair<T> = Record<(typeof PAIR)[number], T>;
 
+/** What `of` gives for each of the two networks. */
 export function ofPair<T>(of: (key: (typeof PAIR)[number]) => T): OfPair<T> {
   return { regular: of('regular'), bang: of('bang') };
 }

@@ -2,7 +2,8 @@ import { ATTACK_NAMES, type AttackName, type Norm, NORMS } from '../attacks/atta
 import { ATTACKS } from '../attacks/attacks.js';
 import type { AttackSummary, Row } from './row.js';
 import { robustAccuracy } from './robustness.js';
-import { meanOf, sampleDeviation, type Spread } from './statistics.js';
+import { meanOf } from '../base/sums.js';
+import { sampleDeviation, type Spread } from './statistics.js';
 
 /** How a number is formatted. */
 export interface NumberStyle {

@@ -33,6 +33,11 @@ export function tellsRobustness({ attacks }: Evaluation): boolean {
   return STRONGER_ATTACKS.some((name) => attacks.has(name));
 }
 
+/**
+ * Robust accuracy under each attack, and under all of them together, image by image.
+ *
+ * @param budgets in L∞, in grey levels, ascending
+ */
 export function robustnessOf(evaluation: Evaluation, budgets: readonly number[]): Robustness {
   const { images, labels, predicted, attacks, atBudgets = [] } = evaluation;
   const right = [...predicted.keys()].filter((i) => predicted[i] === labels[i]);

@@ -8,7 +8,8 @@ import {
 } from '../attacks/attack.js';
 import type { NoiseSettings } from '../attacks/flips.js';
 import type { BudgetOutcome, Evaluation } from './evaluation.js';
-import { meanOf, sampleVariance, type Spread, spreadOf, sumOf } from './statistics.js';
+import { meanOf, sumOf } from '../base/sums.js';
+import { sampleVariance, type Spread, spreadOf } from './statistics.js';
 import { maskingStudy, type MaskingStudy } from './masking.js';
 import { type Robustness, robustnessOf, tellsRobustness } from './robustness.js';
 
@@ -74,6 +75,7 @@ export interface Row {
   masking?: MaskingStudy;
 }
 
+/** The numbers of an evaluation, in the units that `Row` and its parts name. */
 export function summarise(evaluation: Evaluation): Row {
   const { images, labels, predicted, blank, protocol } = evaluation;
   let correct = 0;
@@ -93,7 +95,7 @@ export function summarise(evaluation: Evaluation): Row {
       linf: spreadOf(linf),
       l2: l2 && spreadOf(l2),
       pass: pass ? spreadOf(pass) : null,
-      aligned: aligned ? aligned.reduce((sum, one) => sum + one, 0) : null,
+      aligned: aligned ? sumOf(aligned) : null,
       seconds,
     };
   }

@@ -1,4 +1,5 @@
-import { meanOf, sampleVariance } from './statistics.js';
+import { meanOf } from '../base/sums.js';
+import { sampleVariance } from './statistics.js';
 
 /** The share of flipped copies, with its standard errors. */
 export interface Rate {

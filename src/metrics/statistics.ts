@@ -1,3 +1,5 @@
+import { meanOf } from '../base/sums.js';
+
 /** Mean and population standard deviation, which is null for a single value: unknown. */
 export interface Spread {
   mean: number;
@@ -19,15 +21,6 @@ export function spreadOf(values: Iterable<number>): Spread | null {
   const mean = sum / count;
   const std = count === 1 ? null : Math.sqrt(Math.max(0, squares / count - mean * mean));
   return { mean, std };
-}
-
-export function sumOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0);
-}
-
-/** The mean of at least one number. */
-export function meanOf(values: readonly number[]): number {
-  return sumOf(values) / values.length;
 }
 
 /** The median of at least one number; the upper median if their number is even. */

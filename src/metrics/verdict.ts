@@ -1,6 +1,7 @@
 import { AUTO, type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
 import type { Row } from './row.js';
-import { meanOf } from './statistics.js';
+import { meanOf } from '../base/sums.js';
+import { explains } from './masking.js';
 
 /** How much of a network is left: percentages of all test images that are still classified correctly, means over seeds. */
 export interface Standing {
@@ -68,7 +69,7 @@ const MUCH = 10;
  */
 export function misleads({ fgs, unmasked, blank }: Standing): 'masked' | 'weak' | undefined {
   if (fgs === undefined || unmasked === undefined || fgs - unmasked < MUCH) return undefined;
-  return 2 * blank >= fgs - unmasked ? 'masked' : 'weak';
+  return explains(blank, fgs - unmasked) ? 'masked' : 'weak';
 }
 
 /**

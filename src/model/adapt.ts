@@ -5,8 +5,8 @@ import { byChannelOf, foldedInto, layerOf } from './fold.js';
 import { isWeighted, type LayerSpec, type Shape } from './layers.js';
 import { connected } from './network.js';
 import type { NetworkSpec } from './networks.js';
-import { caffeShape, MEAN } from './parameters.js';
-import type { NamedArray, WeightFile } from './tensors.js';
+import { caffeShape } from './parameters.js';
+import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
 
 /** The tensors of one layer in a file, by what follows the layer's name. */
 type Group = Map<string, NamedArray>;

@@ -3,7 +3,7 @@ import { parseJson } from '../base/files.js';
 import { demandWasmMemory } from '../base/wasm.js';
 import { quoted } from '../base/text.js';
 import { isTableOfTexts } from './safetensors.js';
-import type { NamedArray } from './tensors.js';
+import { MEAN, type NamedArray } from './tensors.js';
 
 /** The parts of h5wasm's Emscripten module used here; its own types are incomplete. */
 interface Hdf5Module {
@@ -38,8 +38,7 @@ const VIRTUAL_FILE = '/weights.h5';
 /** HDF5's type class numbers. */
 const INTEGER = 0;
 const FLOAT = 1;
-/** What `encodeCaffeHdf5` stores outside `/data`, where Caffe ignores it. */
-const MEAN = 'mean';
+/** Beside the mean image, what `encodeCaffeHdf5` stores outside `/data`, where Caffe ignores it. */
 const METADATA = 'metadata';
 /** HDF5's filters that are read: gzip, its byte shuffle, and checksums. */
 const FILTERS = [1, 2, 3];

@@ -21,7 +21,8 @@ export type Filler =
 /** Pixels around an image: on all sides, or above, to the left, below and to the right of it. */
 export type Pad = number | readonly [top: number, left: number, bottom: number, right: number];
 
-interface PoolSpec {
+/** The windows of a pooling. */
+export interface PoolSpec {
   size: number;
   stride: number;
   pad?: Pad;
@@ -331,7 +332,7 @@ export function pool(
 
 /** How a pooling's windows move, and how far the last ones extend past the image, where they are clipped. */
 export function clipping(
-  spec: Spec<'maxPool'> | Spec<'avgPool'>,
+  spec: PoolSpec,
   [height, width]: [number, number, number],
 ): { rows: number; columns: number; sliding: Sliding; beyond: [number, number] } {
   const { size, stride } = spec;

@@ -38,6 +38,12 @@ export interface Weights {
   layers: ReadonlyMap<string, Parameters>;
 }
 
+/** A network and its parameters. */
+export interface Model {
+  network: Network;
+  weights: Weights;
+}
+
 /** The results of a forward pass, for the backward pass. */
 export interface Trace {
   /** By layer. */

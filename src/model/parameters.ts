@@ -5,8 +5,8 @@ import { UserError } from '../base/errors.js';
 import { makeRandom, type Random } from '../base/random.js';
 import type { Shape, WeightedLayer } from './layers.js';
 import { quoted } from '../base/text.js';
-import type { Network, Weights } from './network.js';
-import type { NamedArray, WeightFile } from './tensors.js';
+import type { Model, Network, Weights } from './network.js';
+import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
 
 /** Parameters with these values, given for each weighted layer in order. */
 export function makeWeights(
@@ -67,16 +67,13 @@ export function disposeWeights({ block }: Weights): void {
 }
 
 /** Disposes of a network's parameters and, if it has one, its mean image. */
-export function disposeNetwork({ mean }: Network, weights: Weights): void {
+export function disposeNetwork({ network, weights }: Model): void {
   disposeWeights(weights);
-  mean?.dispose();
+  network.mean?.dispose();
 }
 
-/** The name of the mean image in a file, C×H×W. */
-export const MEAN = 'mean';
-
 /** The tensors of a network file: its parameters and, if it has one, its mean image, in Caffe's layout. */
-export function exportNetwork(network: Network, weights: Weights): Map<string, NamedArray> {
+export function exportNetwork({ network, weights }: Model): Map<string, NamedArray> {
   const tensors = exportWeights(network, weights);
   if (network.mean) {
     const planar = read(() => tf.transpose(network.mean!, [2, 0, 1])) as Float32Array;
@@ -176,19 +173,19 @@ export function importWeights(
 }
 
 /**
- * The weights of a network that differs in one thing: its logits are `scale` times as large. The caller disposes of
- * them.
+ * A network that differs in one thing: its logits are `scale` times as large. The caller disposes of its weights; what
+ * else it has is that of the network given.
  *
  * @param scale above 0; weights and bias of the last layer are multiplied by it
  */
-export function withScaledLogits(network: Network, weights: Weights, scale: number): Weights {
+export function withScaledLogits({ network, weights }: Model, scale: number): Model {
   const tensors = exportWeights(network, weights);
   const { name } = network.weighted.at(-1)!;
   for (const key of [`${name}.weight`, `${name}.bias`]) {
     const { shape, data } = tensors.get(key)!;
     tensors.set(key, { shape, data: data.map((value) => value * scale) });
   }
-  return importWeights(network, { tensors }, network.spec.name);
+  return { network, weights: importWeights(network, { tensors }, network.spec.name) };
 }
 
 /** Shape in Caffe's layout: conv O×I×h×w, inner product out×in. */

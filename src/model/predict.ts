@@ -6,7 +6,7 @@ import { fusedClasses } from '../engine/ops/classes.js';
 import { softmaxCrossEntropy } from '../engine/ops/loss.js';
 import { ExperimentError } from '../base/errors.js';
 import { breathe } from '../base/interrupt.js';
-import { logitsOf, type Network, type Weights } from './network.js';
+import { logitsOf, type Model, type Network } from './network.js';
 
 /** Images per batch on a CPU: large enough to be efficient, small enough for the caches. */
 const CPU_BATCH = 512;
@@ -85,8 +85,7 @@ export function readClasses(logits: tf.Tensor2D): Uint8Array {
  * @throws Interrupted if the signal aborts
  */
 export async function predict(
-  network: Network,
-  weights: Weights,
+  { network, weights }: Model,
   data: Dataset,
   { done, signal }: { done?: (images: number) => void; signal?: AbortSignal } = {},
 ): Promise<Predictions> {

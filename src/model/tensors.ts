@@ -1,5 +1,8 @@
 import type { NetworkSpec } from './networks.js';
 
+/** The name of the mean image in a file, C×H×W. */
+export const MEAN = 'mean';
+
 /** Values in row-major order. */
 export interface NamedArray {
   shape: number[];
@@ -8,9 +11,10 @@ export interface NamedArray {
 
 /** The content of a weight file. */
 export interface WeightFile {
-  /** Convolutions O×I×h×w, inner products out×in over the C×H×W flattening. */
-  layout: 'caffe';
-  /** `<layer>.weight` and `<layer>.bias`, all finite. */
+  /**
+   * `<layer>.weight` and `<layer>.bias`, all finite: convolutions O×I×h×w, inner products out×in over the C×H×W
+   * flattening.
+   */
   tensors: Map<string, NamedArray>;
   /** Metadata of the writer; empty for files written by Caffe. */
   metadata: Partial<Record<string, string>>;

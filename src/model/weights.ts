@@ -6,15 +6,13 @@ import { didYouMean } from '../base/nearFile.js';
 import { foreignWeights } from './foreignWeights.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
 import { quoted } from '../base/text.js';
-import type { NamedArray, WeightFile } from './tensors.js';
+import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
 import { besideModel, decodeGraph, externalFiles, looksLikeOnnx } from './onnx/graph.js';
 import { importGraph } from './onnx/import.js';
 import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors.js';
 
 /** About a thousand times the size of the largest network here. */
 const MAX_BYTES = 2 ** 30;
-/** The mean image, which wrappers do not rename if it is no parameter. */
-const MEAN = 'mean';
 /** How many batches PyTorch's batch normalisation has seen, which no result depends on. */
 const COUNTER = '.num_batches_tracked';
 const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
@@ -67,9 +65,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
 }
 
 async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
-  if (isHdf5(bytes)) {
-    return { layout: 'caffe', ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
-  }
+  if (isHdf5(bytes)) return { ...(await readCaffeHdf5(bytes, file)), format: 'caffe-hdf5' };
   if (looksLikeOnnx(bytes)) return decodeOnnx(bytes, file);
   if (!looksLikeSafetensors(bytes)) {
     const foreign = foreignWeights(bytes);
@@ -91,7 +87,7 @@ async function decode(bytes: Uint8Array, file: string): Promise<WeightFile> {
     const floats = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
     tensors.set(name, { shape, data: floats });
   }
-  return { layout: 'caffe', tensors: unwrapped(tensors), metadata, format: 'safetensors' };
+  return { tensors: unwrapped(tensors), metadata, format: 'safetensors' };
 }
 
 async function decodeOnnx(bytes: Uint8Array, file: string): Promise<WeightFile> {
@@ -101,7 +97,7 @@ async function decodeOnnx(bytes: Uint8Array, file: string): Promise<WeightFile> 
   }
   const graph = decodeGraph(bytes, file, external);
   const { metadata } = graph;
-  return { layout: 'caffe', metadata, format: 'onnx', ...importGraph(graph, file) };
+  return { metadata, format: 'onnx', ...importGraph(graph, file) };
 }
 
 /**

@@ -7,7 +7,8 @@ import {
   type TableQuantity,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { studentChance, sumOf } from '../metrics/statistics.js';
+import { sumOf } from '../base/sums.js';
+import { studentChance } from '../metrics/statistics.js';
 import type { PublishedRow } from './published.js';
 
 /** A published row as the quantities of the tables; the paper has no unmasked FGS. */
@@ -65,10 +66,7 @@ const LEVEL = 0.05;
  * @param among the experiments that deviations are pooled over
  * @returns without the quantities whose deviation is not known
  */
-export function chances(
-  repeated: Repeated,
-  among: readonly Repeated[],
-): Map<TableQuantity, number> {
+function chances(repeated: Repeated, among: readonly Repeated[]): Map<TableQuantity, number> {
   const { rows, published } = repeated;
   // Deviations over seeds know nothing of the choice of a subset of the images.
   if (!published || !isFull(repeated)) return new Map();
@@ -116,6 +114,7 @@ export interface Outsiders<T> {
   rows: T[];
 }
 
+/** @param all experiments of one table, over which deviations are pooled as well */
 export function outsiders<T extends Repeated>(all: readonly T[]): Outsiders<T> {
   const found = all.map((one) => [...chances(one, all).values()]);
   const flat = found.flat();

@@ -10,7 +10,7 @@ import {
 import { ATTACKS } from '../attacks/attacks.js';
 import type { AtBudget, Row } from '../metrics/row.js';
 import { attackersOf, type Attacker, medianLinf, type Robustness } from '../metrics/robustness.js';
-import { meanOf } from '../metrics/statistics.js';
+import { meanOf } from '../base/sums.js';
 import { strengthOf } from '../metrics/verdict.js';
 import type { Entry } from '../store/entry.js';
 import { countCell, drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';

@@ -13,7 +13,7 @@ export function consoleReport(parts: readonly TablePart[], width = Infinity): st
   return [
     ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
     [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
-    ...hiddenByFgs(entries).map((lines) => lines.join('\n')),
+    ...hiddenLines(entries).map((lines) => lines.join('\n')),
     ...allComparisons(parts).map(({ title, grid }) => `${title}\n${drawGrid(grid)}`),
   ].join('\n\n');
 }
@@ -25,7 +25,7 @@ export function markdownReport(parts: readonly TablePart[]): string {
   const blocks = [
     ...parts.flatMap((part) => [`# ${escaped(part.title)}`, markdownTable(part.entries)]),
     list([...legendOf(entries), ...protocolSentences(entries)]),
-    ...hiddenByFgs(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
+    ...hiddenLines(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
   ];
   const compared = allComparisons(parts).flatMap(({ title, grid }) => [
     `# ${escaped(title)}`,
@@ -35,24 +35,24 @@ export function markdownReport(parts: readonly TablePart[]): string {
 }
 
 /** A table with its title. */
-export interface Comparison {
+export interface TitledGrid {
   title: string;
   grid: Grid;
 }
 
-function allComparisons(parts: readonly TablePart[]): Comparison[] {
+function allComparisons(parts: readonly TablePart[]): TitledGrid[] {
   return [...comparisons(parts), ...noiseComparisons(parts)];
 }
 
 /** The networks of each table under noise, if it was measured. */
-export function noiseComparisons(parts: readonly TablePart[]): Comparison[] {
+export function noiseComparisons(parts: readonly TablePart[]): TitledGrid[] {
   return parts.flatMap(({ title, entries }) =>
     noiseGrids(entries).map((grid) => ({ title: `${title}: ${NOISE_TITLE}`, grid })),
   );
 }
 
 /** The networks of each table under the worst of all attacks, if stronger ones were made. */
-export function comparisons(parts: readonly TablePart[]): Comparison[] {
+export function comparisons(parts: readonly TablePart[]): TitledGrid[] {
   return parts.flatMap(({ title, entries }) => [
     ...robustnessComparisons(entries).map((grid) => ({
       title: `${title}: accuracy in percent that attacks leave, by L∞ in grey levels`,
@@ -66,7 +66,7 @@ export function comparisons(parts: readonly TablePart[]): Comparison[] {
 }
 
 /** What the FGS column hides: a title, and a line for each experiment for which this is known. */
-export function hiddenByFgs(entries: readonly Entry[]): string[][] {
+export function hiddenLines(entries: readonly Entry[]): string[][] {
   const lines = entries.flatMap(({ name, labels, rows }) => {
     const brief = maskingInBrief(rows);
     if (brief === undefined) return [];

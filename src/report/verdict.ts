@@ -60,7 +60,7 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
       : [
           {
             entry,
-            training: trainingOf(entry, groups[i][0]?.result.config),
+            training: trainingOfEntry(entry, groups[i][0]?.result.config),
             data: groups[i][0]?.result.data.sha256,
           },
         ],
@@ -101,7 +101,10 @@ function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly
   return full.length > 0 ? full : all;
 }
 
-function trainingOf({ beta, published }: Entry, config: Partial<Config> | undefined): Training {
+function trainingOfEntry(
+  { beta, published }: Entry,
+  config: Partial<Config> | undefined,
+): Training {
   const training = config?.training;
   if (training) return trainingInWords(training);
   if (!published) return UNKNOWN;

@@ -19,6 +19,8 @@ export interface CommandOptions {
   /** Called with the last line of each piece of output. */
   said?: (line: string) => void;
   signal?: AbortSignal;
+  /** What is being set up, for the message if it is stopped. */
+  engine?: string;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface CommandOptions {
 export function runCommand(
   command: string,
   args: string[],
-  { env = {}, said, signal }: CommandOptions = {},
+  { env = {}, said, signal, engine = 'tensorflow' }: CommandOptions = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -57,7 +59,7 @@ export function runCommand(
     });
     child.on('close', (code, killer) => {
       signal?.removeEventListener('abort', stop);
-      if (signal?.aborted) reject(new Interrupted('setting up tensorflow was stopped'));
+      if (signal?.aborted) reject(new Interrupted(`setting up ${engine} was stopped`));
       else if (code === 0) resolve(standard);
       else reject(new CommandFailed(command, output, killer));
     });

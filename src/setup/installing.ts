@@ -53,7 +53,10 @@ export async function compared<E extends keyof typeof SUBJECTS>(
   let summary: string | undefined;
   try {
     const program = fileURLToPath(new URL('verify.js', import.meta.url));
-    const output = await runCommand(process.execPath, [program, engine, folder], { signal });
+    const output = await runCommand(process.execPath, [program, engine, folder], {
+      signal,
+      engine,
+    });
     found = JSON.parse(lastLine(output)) as Checked;
     summary = `they differ by ${found.difference.toExponential(1)} of the largest value`;
   } catch (error) {

@@ -1,4 +1,5 @@
 import { tf } from '../base/tf.js';
+import { timesOf } from '../base/timing.js';
 import { deviceInUse, usesGpu } from '../engine/engine.js';
 import { medianOf } from '../metrics/statistics.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
@@ -25,34 +26,22 @@ export async function forwardSpeed(): Promise<number> {
   const batch = batchFor();
   const pixels = tf.tensor4d(new Float32Array(batch * 784).fill(100), [batch, 28, 28, 1]);
   const operations = 2 * batch * multiplications(network);
-  const times: number[] = [];
-  const begun = performance.now();
-  while (times.length < 3 || performance.now() - begun < 300) {
-    const start = performance.now();
-    read(() => logitsOf(network, weights, pixels));
-    times.push((performance.now() - start) / 1000);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  const times = await timesOf(() => read(() => logitsOf(network, weights, pixels)), 300);
   pixels.dispose();
   disposeWeights(weights);
   return operations / medianOf(times);
 }
 
-/**
- * The time of a training step with BANG on the current engine, and on a GPU its dispatches. Takes about a second.
- */
-export async function stepSeconds(
-  name: keyof typeof NETWORKS = 'lenet',
-  batch = 64,
-): Promise<{ seconds: number; dispatches: number }> {
-  const network = makeNetwork(NETWORKS[name]);
-  const shape = network.spec.input;
-  if (network.spec.subtractMean) network.mean = tf.zeros(shape);
+/** Of a training step, as of LeNet in the paper. */
+const BATCH = 64;
+
+/** The time of a training step of LeNet with BANG on the current engine. Takes about a second. */
+export async function stepSeconds(): Promise<number> {
+  const network = makeNetwork(NETWORKS.lenet);
   const { weights, velocities } = initialState(network, 1);
   const gradients = zeroWeights(network);
-  const labels = tf.tensor1d(new Int32Array(batch), 'int32');
-  const pixels = tf.fill<tf.Rank.R4>([batch, ...shape], 100);
-  const device = deviceInUse();
+  const labels = tf.tensor1d(new Int32Array(BATCH), 'int32');
+  const pixels = tf.fill<tf.Rank.R4>([BATCH, ...network.spec.input], 100);
   const step = (): void => {
     tf.tidy(() => {
       const bang = { beta: 1, epsilon: 0.8, ratio: 1 };
@@ -61,24 +50,15 @@ export async function stepSeconds(
       applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
     });
   };
-  const times: number[] = [];
-  const steps = device?.adapter.software === true ? 1 : 20;
-  const dispatched = device?.counters.dispatches ?? 0;
-  const begun = performance.now();
-  while (times.length < 3 || performance.now() - begun < 700) {
-    const start = performance.now();
+  const steps = deviceInUse()?.adapter.software === true ? 1 : 20;
+  const times = await timesOf(() => {
     for (let i = 0; i < steps; i++) step();
     // All that was begun is done when this is read.
     gradients.block.runs[1][0].dataSync();
-    times.push((performance.now() - start) / 1000 / steps);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  const all = (device?.counters.dispatches ?? 0) - dispatched;
-  const dispatches = Math.round(all / (steps * times.length));
+  }, 700);
   tf.dispose([labels, pixels]);
   for (const some of [weights, velocities, gradients]) disposeWeights(some);
-  network.mean?.dispose();
-  return { seconds: Math.min(...times), dispatches };
+  return Math.min(...times) / steps;
 }
 
 /** The number of multiply-adds in the forward pass of one image. */

@@ -2,7 +2,7 @@ import { readRegularFile } from '../base/files.js';
 import type { Network } from '../model/network.js';
 import { exportWeights, importWeights } from '../model/parameters.js';
 import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
-import type { NamedArray, WeightFile } from '../model/tensors.js';
+import type { NamedArray } from '../model/tensors.js';
 import type { Interval, LogRow } from '../training/log.js';
 import type { TrainingState } from '../training/train.js';
 
@@ -57,12 +57,6 @@ export function readCheckpoint(
       const target = isVelocity ? velocities : weights;
       target.set(isVelocity ? name.slice(VELOCITY.length) : name, array);
     }
-    const from = (part: Map<string, NamedArray>): WeightFile => ({
-      layout: 'caffe',
-      tensors: part,
-      metadata: {},
-      format: 'safetensors',
-    });
     const state = JSON.parse(metadata.state) as {
       iteration: number;
       interval: Interval;
@@ -71,8 +65,8 @@ export function readCheckpoint(
     return {
       state: {
         ...state,
-        weights: importWeights(network, from(weights), file),
-        velocities: importWeights(network, from(velocities), file),
+        weights: importWeights(network, { tensors: weights }, file),
+        velocities: importWeights(network, { tensors: velocities }, file),
       },
       data: metadata.data,
     };

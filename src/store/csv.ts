@@ -66,11 +66,11 @@ export function flat(measures: Measures): Record<string, number | string> {
       if (name === 'fgs_unmasked_pass')
         return [`${name}_mean`, `${name}_std`].map((of) => [of, '']);
       const measured = measures[name];
-      const value = csvText(name, measured?.value);
+      const value = csvField(name, measured?.value);
       if (!quantity(name).spreads) return [[name, value]];
       return [
         [`${name}_mean`, value],
-        [`${name}_std`, csvText(name, measured?.std)],
+        [`${name}_std`, csvField(name, measured?.std)],
       ];
     }),
   );
@@ -82,7 +82,7 @@ export function csvNumber(name: MeasuredQuantity, value: number): number {
 }
 
 /** A quantity rounded as in CSV files; an empty field if undefined. */
-export function csvText(name: MeasuredQuantity, value: number | undefined): number | string {
+export function csvField(name: MeasuredQuantity, value: number | undefined): number | string {
   return value === undefined ? '' : csvNumber(name, value);
 }
 

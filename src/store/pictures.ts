@@ -94,21 +94,24 @@ const fileSchema = z.object({
     .max(1000),
 });
 
+/** A PNG in base64 of height × width × channels values. */
+export function pngText(data: Uint8Array, { height, width, channels }: ImageSize): string {
+  return Buffer.from(encode({ width, height, channels, depth: 8, data })).toString('base64');
+}
+
 /** The content of `examples.json`: images are PNGs, in base64. */
 export function picturesJson(
   weights: string,
   groups: readonly PictureGroup[],
-  { height, width, channels }: ImageSize,
+  size: ImageSize,
 ): string {
-  const png = (pixels: Uint8Array): string =>
-    Buffer.from(encode({ width, height, channels, depth: 8, data: pixels })).toString('base64');
   const images = groups.map(({ pixels, attacks, ...group }) => ({
     ...group,
-    png: png(pixels),
+    png: pngText(pixels, size),
     attacks: attacks.map(({ attack, found }) => {
       if (!found) return { attack, found };
       const { pixels: perturbed, ...more } = found;
-      return { attack, found: { ...more, png: png(perturbed) } };
+      return { attack, found: { ...more, png: pngText(perturbed, size) } };
     }),
   }));
   return `${JSON.stringify({ format: 1, weights, images })}\n`;

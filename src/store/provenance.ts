@@ -5,7 +5,7 @@ import type { DataSplits } from '../data/dataset.js';
 import type { Engine } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { version } from '../base/version.js';
-import type { Network, Weights } from '../model/network.js';
+import type { Model } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import type { WeightFile } from '../model/tensors.js';
@@ -38,10 +38,11 @@ export function sourceOf(name: DataName, { train, test }: DataSplits, folder?: s
 }
 
 /** The sha256 of a network's weight file without metadata. */
-export function digestOfWeights(network: Network, weights: Weights): string {
-  return digestOfTensors({ tensors: exportNetwork(network, weights) });
+export function digestOfWeights(model: Model): string {
+  return digestOfTensors({ tensors: exportNetwork(model) });
 }
 
+/** The sha256 of a weight file with these tensors and without metadata. */
 export function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {
   const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256')

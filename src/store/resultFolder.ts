@@ -108,7 +108,7 @@ export function openFolder<Files extends FileNames = typeof FILES>(
   const kept = ['checkpoint', 'parts'].filter((name) => name in named).map((name) => file(name));
   const refuse = (): void => {
     if (force) {
-      refuseOtherKind(folder, files.identity);
+      refuseFolderOfOtherKind(folder, files.identity);
       refuseToLose(inputs, folder, names, identity);
     } else refuseOther(folder, names, files.identity, identity, ignored);
   };
@@ -191,7 +191,7 @@ async function lockOf(folder: string, patience: number): Promise<Lock> {
 }
 
 /** Another kind of result would stay, without what they have in common. */
-function refuseOtherKind(folder: string, identity: string): void {
+function refuseFolderOfOtherKind(folder: string, identity: string): void {
   const kinds = { run: FILES.identity, study: STUDY_FILE, sweep: SWEEP_FILE };
   for (const [kind, name] of Object.entries(kinds)) {
     if (name === identity || !existsSync(path.join(folder, name))) continue;

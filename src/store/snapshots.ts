@@ -24,7 +24,7 @@ export function encodeSnapshot(
 ): Uint8Array {
   // JSON leaves out undefined values.
   const training = { ...config.training, iterations: iteration, snapshots: undefined };
-  const tensors = exportNetwork(network, weights);
+  const tensors = exportNetwork({ network, weights });
   const content = { config: JSON.stringify({ ...config, training }), settings, data };
   return encodeSafetensors(tensors, sealed(tensors, content));
 }

@@ -8,11 +8,11 @@ import type { Row } from '../metrics/row.js';
 import { pointsOf, type SweepCell, type SweepPoint, withSeedsOf } from './summary.js';
 import { valueText } from '../config/points.js';
 import { valueColumns } from './sweepCsv.js';
-import { csvText, TABLE_COLUMNS } from '../store/csv.js';
-import { meanOf, sumOf } from '../metrics/statistics.js';
+import { csvField, TABLE_COLUMNS } from '../store/csv.js';
+import { meanOf, sumOf } from '../base/sums.js';
 
 /** A comparison of two sweeps, point by point. */
-export interface Comparison {
+export interface SweepChanges {
   /** The number of points that are done in both. */
   common: number;
   onlyFirst: number;
@@ -38,7 +38,7 @@ export function compareSweeps(
   keys: readonly string[],
   first: readonly SweepCell[],
   second: readonly SweepCell[],
-): Comparison {
+): SweepChanges {
   const keyOf = ({ reference, values }: Pick<SweepCell, 'reference' | 'values'>): string =>
     JSON.stringify([reference, values.map(valueText)]);
   const done = (cells: readonly SweepCell[]) =>
@@ -56,7 +56,7 @@ export function compareSweeps(
     const leftOut = one.rows.length + twin.rows.length - point.rows.length - other.rows.length;
     return point.rows.length === 0 ? [] : [{ point, other, leftOut }];
   });
-  const changes: Comparison['changes'] = {};
+  const changes: SweepChanges['changes'] = {};
   const robust = robustAccuraciesOf(
     pairs.flatMap(({ point, other }) => [...point.rows, ...other.rows]),
   );
@@ -85,7 +85,7 @@ export function compareSweeps(
       [...TABLE_COLUMNS, ...robust].map((name) => {
         if (name === 'fgs_unmasked_pass') return [name, ''];
         const [x, y] = [point.measures[name]?.value, other.measures[name]?.value];
-        return [name, x === undefined || y === undefined ? '' : csvText(name, y - x)];
+        return [name, x === undefined || y === undefined ? '' : csvField(name, y - x)];
       }),
     ),
   }));

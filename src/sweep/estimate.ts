@@ -1,4 +1,5 @@
 import { tf } from '../base/tf.js';
+import { timesOf } from '../base/timing.js';
 import { type Attack, attacksIn, AUTO, effortOf } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import { passesOfAuto } from '../attacks/auto.js';
@@ -109,14 +110,9 @@ async function measure(config: Config, threads: number): Promise<Unit> {
 
 /** The shortest of at least three repetitions in half a second, since other processes only add time. */
 async function time(work: () => void): Promise<number> {
-  const times: number[] = [];
   tf.tidy(work);
-  const begun = performance.now();
-  while (times.length < 3 || performance.now() - begun < 500) {
-    const start = performance.now();
+  const times = await timesOf(() => {
     tf.tidy(work);
-    times.push((performance.now() - start) / 1000);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  }, 500);
   return Math.min(...times);
 }

@@ -5,7 +5,7 @@ import {
   measuresOf,
   robustAccuraciesOf,
 } from '../metrics/quantities.js';
-import { csvText, flat } from '../store/csv.js';
+import { csvField, flat } from '../store/csv.js';
 import {
   paretoFront,
   pointsOf,
@@ -49,7 +49,7 @@ export function valueColumns(keys: readonly string[], values: readonly unknown[]
 
 /** A column for the value of each quantity. */
 function numberColumns(names: readonly MeasuredQuantity[], measures: Measures) {
-  return Object.fromEntries(names.map((name) => [name, csvText(name, measures[name]?.value)]));
+  return Object.fromEntries(names.map((name) => [name, csvField(name, measures[name]?.value)]));
 }
 
 /** `surfaces.csv`: a line for each point with means over seeds and their differences from the reference. */
@@ -72,7 +72,7 @@ export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]
           surfaces.map((name) => {
             const [value, other] = [own?.[name]?.value, level?.[name]?.value];
             const above = value === undefined || other === undefined ? undefined : value - other;
-            return [`${name}_minus_reference`, csvText(name, above)];
+            return [`${name}_minus_reference`, csvField(name, above)];
           }),
         ),
       };

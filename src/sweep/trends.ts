@@ -1,4 +1,4 @@
-import { meanOf } from '../metrics/statistics.js';
+import { meanOf } from '../base/sums.js';
 import {
   type MeasuredQuantity,
   robustAccuraciesOf,

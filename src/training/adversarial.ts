@@ -2,6 +2,7 @@ import { tf } from '../base/tf.js';
 import type { Batch } from '../engine/ops/batch.js';
 import { logOddsGradient } from '../engine/ops/loss.js';
 import { type Network, pixelGradient, trace, type Weights } from '../model/network.js';
+import { clip } from '../base/clip.js';
 import { makeRandom } from '../base/random.js';
 
 /** Adversarial training: each image of a batch gives way to one that an attack finds on the network as it is then. */
@@ -35,7 +36,7 @@ export function adversarialBatch(
   const original = pixels.dataSync();
   const change = steps === 1 ? undefined : makeRandom(seed, 'adversarial', t);
   const x = Float32Array.from(original, (value) =>
-    change ? clamp(value + epsilon * (2 * change.uniform() - 1), 0, 255) : value,
+    change ? clip(value + epsilon * (2 * change.uniform() - 1), 0, 255) : value,
   );
   for (let i = 0; i < steps; i++) {
     // Not returned by tidy, which would look for tensors among its elements.
@@ -48,12 +49,8 @@ export function adversarialBatch(
     for (let j = 0; j < x.length; j++) {
       const lowest = Math.max(0, original[j] - epsilon);
       const highest = Math.min(255, original[j] + epsilon);
-      x[j] = clamp(x[j] + step * Math.sign(gradient[j]), lowest, highest);
+      x[j] = clip(x[j] + step * Math.sign(gradient[j]), lowest, highest);
     }
   }
   return { pixels: tf.tensor4d(x, pixels.shape), labels };
-}
-
-function clamp(value: number, lowest: number, highest: number): number {
-  return Math.min(highest, Math.max(lowest, value));
 }

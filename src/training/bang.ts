@@ -1,3 +1,4 @@
+import { sumOf } from '../base/sums.js';
 import { tf } from '../base/tf.js';
 import { times } from '../engine/ops/elementwise.js';
 import { fusedEta } from '../engine/ops/norms.js';
@@ -79,10 +80,6 @@ export function adaptiveEpsilon(norm: ArrayLike<number>, correct: ArrayLike<numb
     else high = middle;
   }
   return (low + high) / 2;
-}
-
-function sumOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0);
 }
 
 /** ε̂ᵢ [N]: ε for elements classified correctly in this forward pass (1 in `correct`), ε·ratio for others. */

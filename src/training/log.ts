@@ -67,6 +67,12 @@ export function addBatch(
   return loss;
 }
 
+/**
+ * The line of the log for an interval.
+ *
+ * @param iteration its last one
+ * @param validationAccuracy percent; null if it was not measured
+ */
 export function rowOf(
   interval: Interval,
   iteration: number,

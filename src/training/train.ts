@@ -191,7 +191,7 @@ export async function train(
 
 /** Percent of a data set's images that are classified correctly. */
 export async function accuracy(network: Network, weights: Weights, data: Dataset): Promise<number> {
-  const { correct } = await predict(network, weights, data);
+  const { correct } = await predict({ network, weights }, data);
   return (100 * correct) / data.count;
 }
 

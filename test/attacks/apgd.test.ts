@@ -6,7 +6,7 @@ import {
   type ApgdRun,
   checkpointsOf,
   logOdds,
-  type Loss,
+  type LossOf,
   targetedRatio,
 } from '#bang/attacks/apgd.js';
 import { EFFORT, type Norm, NORMS } from '#bang/attacks/attack.js';
@@ -54,7 +54,7 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
     const data = await loadData(model === 'lenet' ? 'mnist' : 'cifar10');
     const { network, weights } = await networkWith(model, file, data.train);
     test = data.test;
-    classifier = classifierOf(network, weights);
+    classifier = classifierOf({ network, weights });
   }, 600_000);
 
   // Theirs in float64, ours in float32: a gradient that is almost zero may have another sign, from where on
@@ -116,7 +116,7 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
     norm: Norm,
   ): Promise<number[]> {
     const losses: number[] = [];
-    const watched: Loss = (...given) => {
+    const watched: LossOf = (...given) => {
       const value = run.loss(...given);
       losses.push(value);
       return value;

@@ -39,7 +39,7 @@ describe("the authors' LeNet R0", () => {
   it('classifies 99.16 % and each image as the reference does', async () => {
     const { network, weights, test } = authors;
     const images = whole ? test : firstImages(test, IMAGES);
-    const { predicted, blank } = await predict(network, weights, images);
+    const { predicted, blank } = await predict({ network, weights }, images);
     const right = predicted.filter((label, i) => label === test.labels[i]);
     if (whole) expect(right).toHaveLength(9916);
     expect(agreement(authors, predicted, 'predicted')).toBeGreaterThanOrEqual(0.998);

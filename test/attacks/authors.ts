@@ -33,7 +33,7 @@ export async function evaluated(
 ): Promise<{ evaluation: Evaluation; row: Row }> {
   const settings = { images, attacks, search, channels: 'reversed', pass } as const;
   const options = { threads: threadCount(), progress: silent };
-  const evaluation = await evaluate(network, weights, test, settings, options);
+  const evaluation = await evaluate({ network, weights }, test, settings, options);
   return { evaluation, row: summarise(evaluation) };
 }
 

@@ -61,7 +61,7 @@ async function subjectOf(model: 'lenet' | 'cifar10-quick'): Promise<Subject> {
     network,
     weights,
     test,
-    classifier: classifierOf(network, weights),
+    classifier: classifierOf({ network, weights }),
     references,
     originals,
   };
@@ -171,7 +171,7 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
     const mixed = [4, 1].map((i) => positions[i]);
     for (const name of STRONGER_ATTACKS) {
       const attack = (which: Uint32Array) =>
-        attackImages(ATTACKS[name], network, weights, test, which, settings);
+        attackImages(ATTACKS[name], { network, weights }, test, which, settings);
       const all = await attack(positions);
       const some = await attack(Uint32Array.from(mixed));
       [4, 1].forEach((i, j) => {

@@ -1,15 +1,16 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { flipsUnderNoise, type Trained } from '#bang/attacks/flips.js';
+import { flipsUnderNoise } from '#bang/attacks/flips.js';
 import { loadData } from '#bang/data/load.js';
 import { type Dataset, firstImages } from '#bang/data/dataset.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import { rateOf } from '#bang/metrics/sampling.js';
+import type { Model } from '#bang/model/network.js';
 import { predict } from '#bang/model/predict.js';
 import { ENGINE } from '../engine.js';
 import { networkWith } from '../fixtures.js';
 
 let test: Dataset;
-let authors: Trained;
+let authors: Model;
 /** Of each class the first so many test images that the authors' network classifies correctly. */
 let correct: (count: number) => number[];
 
@@ -17,7 +18,7 @@ beforeAll(async () => {
   await startEngine({ engine: ENGINE, threads: 2 });
   test = firstImages((await loadData('mnist')).test, 1000);
   authors = await networkWith('lenet', 'lenet.caffemodel.h5');
-  const { predicted } = await predict(authors.network, authors.weights, test);
+  const { predicted } = await predict(authors, test);
   correct = (count) =>
     Array.from({ length: 10 }, (_, label) =>
       [...test.labels.keys()]

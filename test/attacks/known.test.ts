@@ -74,7 +74,7 @@ function attack(
     square: { queries },
   };
   const positions = Uint32Array.from({ length: data.count }, (_, i) => i);
-  return attackImages(ATTACKS[name], network, weights, data, positions, {
+  return attackImages(ATTACKS[name], { network, weights }, data, positions, {
     ...{ search, channels, ...effort },
   });
 }

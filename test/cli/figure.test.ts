@@ -1,9 +1,11 @@
 import { parse } from 'csv-parse/sync';
 import { decode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { firstImages } from '#bang/data/dataset.js';
 import { loadData } from '#bang/data/load.js';
 import { packageRoot } from '#bang/base/files.js';
 import { fixture, readCsv } from '../fixtures.js';
+import { idxBytes } from '../data/idx-bytes.js';
 import { bangInside, expectRefusal, workspace, type Workspace } from './bang.js';
 import path from 'node:path';
 
@@ -167,6 +169,24 @@ describe('bang figure', () => {
     });
     const quoted = ['', '', '', '20'];
     expect(rows.map((row) => row.quoted_regular)).toEqual(quoted);
+  });
+
+  it('examples: images of a folder have no names of classes, as it may hold others', async () => {
+    const all = await loadData('mnist');
+    for (const [prefix, split] of [
+      ['train', all.train],
+      ['t10k', all.test],
+    ] as const) {
+      const { count, images, labels } = firstImages(split, 40);
+      const file = (what: string): string => `other/${prefix}-${what}-ubyte`;
+      space.write(file('images-idx3'), idxBytes([count, 28, 28], images));
+      space.write(file('labels-idx1'), idxBytes([count], labels));
+    }
+    const data = ['--data-dir', space.file('other'), '--threads', '1'];
+    await drawn('examples', [fixture('lenet.caffemodel.h5')], ...data);
+    const rows = csvOf('examples');
+    expect(rows.length).toBeGreaterThan(20);
+    expect(new Set(rows.map(({ label_name }) => label_name))).toEqual(new Set(['']));
   });
 
   it("examples: the authors' LeNet, of each class the first image, as in their reference", async () => {

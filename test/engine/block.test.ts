@@ -94,7 +94,7 @@ describe.each(ENGINES)('a block, engine %s', (engine) => {
     const network = makeNetwork(NETWORKS.lenet);
     const weights = initialWeights(network, 1);
     // Computed when each tensor had a memory of its own.
-    expect(digestOfWeights(network, weights)).toBe(
+    expect(digestOfWeights({ network, weights })).toBe(
       'bcca39723f37c2495cf8d5481e85b89e484e710525500fc3f86b4d028956e54f',
     );
     disposeWeights(weights);

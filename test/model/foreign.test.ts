@@ -141,7 +141,7 @@ describe('safetensors of PyTorch', () => {
   ): WeightFile => {
     const copy = new Map(tensors);
     change(copy);
-    return { layout: 'caffe', tensors: copy, metadata: {}, format: 'safetensors' };
+    return { tensors: copy, metadata: {}, format: 'safetensors' };
   };
   const zeros = (...shape: number[]): NamedArray => ({
     shape,

@@ -195,7 +195,7 @@ describe('random networks', () => {
     for (const seed of seeds) {
       const network = makeNetwork(randomNetwork(seed));
       const weights = initialWeights(network, seed);
-      writeFileSync(name, encodeSafetensors(exportNetwork(network, weights), {}));
+      writeFileSync(name, encodeSafetensors(exportNetwork({ network, weights }), {}));
       const back = importWeights(network, await readWeights(name), name);
       expect(valuesOf(back)).toEqual(valuesOf(weights));
       disposeWeights(weights);

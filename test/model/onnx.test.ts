@@ -36,7 +36,7 @@ async function bothLogits(
   pixels: Float32Array,
 ): Promise<{ theirs: Float32Array; ours: Float32Array }> {
   const { spec } = network;
-  const file = encodeOnnx(spec, exportNetwork(network, weights), { version: '0.0.0' });
+  const file = encodeOnnx(spec, exportNetwork({ network, weights }), { version: '0.0.0' });
   const [height, width, channels] = spec.input;
   const batch = pixels.length / (height * width * channels);
   const images = tf.tensor4d(pixels, [batch, height, width, channels]);
@@ -153,7 +153,7 @@ describe('other networks in ONNX Runtime', () => {
         expect(Math.abs(one - theirs[i]) / largest, where).toBeLessThan(ROUNDING);
       });
 
-      const tensors = exportNetwork(network, weights);
+      const tensors = exportNetwork({ network, weights });
       const file = importGraph(decodeGraph(encodeOnnx(spec, tensors, { version: '' }), 'f'), 'f');
       expect(file.tensors, where).toEqual(tensors);
       const back = makeNetwork({ ...file.network, name: 'back' });
@@ -174,7 +174,7 @@ describe('other networks in ONNX Runtime', () => {
     );
     const network = makeNetwork({ ...spec, classes: 3 });
     const weights = initialWeights(network, 1);
-    const file = encodeOnnx(network.spec, exportNetwork(network, weights), { version: '' });
+    const file = encodeOnnx(network.spec, exportNetwork({ network, weights }), { version: '' });
     const graph = decodeGraph(file, 'f');
     graph.nodes
       .find(({ type }) => type === 'Conv')!
@@ -199,7 +199,7 @@ describe('other networks in ONNX Runtime', () => {
       networkOf([4, 4, 1], [{ kind: 'innerProduct', name: 'ip', outputs: 5, filler }]),
     );
     const weights = initialWeights(network, 1);
-    const tensors = exportNetwork(network, weights);
+    const tensors = exportNetwork({ network, weights });
     const graphWith = (to: number, at: number) => {
       const graph = decodeGraph(encodeOnnx(network.spec, tensors, { version: '' }), 'f');
       const { nodes } = graph;
@@ -252,7 +252,7 @@ describe('other networks in ONNX Runtime', () => {
 
   it('say what they are', () => {
     const network = makeNetwork(networkOf([6, 5, 3], []));
-    const tensors = exportNetwork(network, initialWeights(network, 1));
+    const tensors = exportNetwork({ network, weights: initialWeights(network, 1) });
     const metadata = { config: '{"ü": 1}', bang: '9.8.7' };
     const text = Buffer.from(encodeOnnx(network.spec, tensors, { version: '0.1.0', metadata }));
     for (const part of ['bang', '0.1.0', 'config', '{"ü": 1}', '9.8.7', 'own', 'RGB']) {

@@ -6,7 +6,7 @@ import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
 import { FIGURE_KINDS, type FigureKindName } from '#bang/report/figure/figures.js';
 import { fontFiles, textWidth } from '#bang/report/figure/font.js';
-import { imageUrl } from '#bang/report/figure/examples.js';
+import { imageUrl } from '#bang/report/imageUrl.js';
 import { linfBins } from '#bang/report/figure/linf.js';
 import { renderPng, renderSvg } from '#bang/report/figure/render.js';
 import { csvLines, type FigureKind, readRows, rowsCsv } from '#bang/report/figure/rows.js';
@@ -271,6 +271,15 @@ describe('what the figures show', () => {
       expect.arrayContaining(['MNIST, HC1', 'CIFAR-10, HC1', 'bird', 'automobile', 'PASS -0.12']),
     );
     expect(texts.filter((text) => text === 'L∞ 255')).toHaveLength(6);
+  });
+
+  it('examples: no names for classes of a folder that names none; only files of earlier versions lack them', async () => {
+    const own = { label_name: '', predicted_name: '' };
+    const rows = ROWS.examples.map((row) => ({ ...row, ...own }));
+    const { spec } = FIGURE_KINDS.examples as unknown as FigureKind<object>;
+    const texts = textsOf(await renderSvg(spec(rows, WIDE)));
+    expect(texts).not.toContain('bird');
+    expect(texts.filter((text) => text === '2')).toHaveLength(1);
   });
 
   it('a PNG has no smoothed pixels', async () => {

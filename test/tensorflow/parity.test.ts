@@ -78,8 +78,7 @@ describe('training', () => {
       await train(network, settings, 1, { train: images }, state);
       const weights = state.weights.layers.get('conv1')!.weight.dataSync().slice();
       const { correct } = await predict(
-        network,
-        state.weights,
+        { network, weights: state.weights },
         images.count > 0 ? first(1000) : images,
       );
       runs.push({ rows: state.rows, weights, correct });

@@ -20,7 +20,7 @@ it(
     const reference = referenceOf('authors-lenet-r0.per-image.csv');
     const network = await networkWith('lenet', 'lenet.caffemodel.h5', train);
     const authors = { ...network, test, reference };
-    const found = await predict(network.network, network.weights, firstImages(test, 100));
+    const found = await predict(network, firstImages(test, 100));
     expect(found.predicted).toHaveLength(100);
     expect(agreement(authors, found.predicted, 'predicted')).toBe(1);
     expect(agreement(authors, found.blank, 'blank')).toBe(1);

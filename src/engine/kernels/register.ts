@@ -1,8 +1,9 @@
 import { tf } from '../../base/tf.js';
 import { ADDITIONS } from './additions.js';
-import type { Call } from './arguments.js';
+import type { Call, Kernel } from './arguments.js';
 import { KernelBackend } from './backend.js';
 import type { Binding } from './binding.js';
+import { overlap } from './overlap.js';
 import { REPLACEMENTS } from './replacements.js';
 
 /**
@@ -10,22 +11,31 @@ import { REPLACEMENTS } from './replacements.js';
  * hot ones replaced, and the additions.
  */
 export function registerKernels(backendName: string, binding: Binding): void {
-  tf.registerBackend(backendName, () => new KernelBackend(binding));
+  const replaced = ({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFunc => {
+    const fast = REPLACEMENTS[kernelName];
+    const slow = withoutAliases(kernelFunc);
+    return fast ? (call) => fast(call as unknown as Call) ?? slow(call) : slow;
+  };
+  const additions = { ...ADDITIONS, BangFilled: filled };
+  registerAll(backendName, () => new KernelBackend(binding), replaced, additions);
+}
+
+/**
+ * Registers a backend of this name with every kernel of tfjs's CPU backend, as `replaced` has it, and with those that
+ * tfjs does not have.
+ */
+export function registerAll(
+  backendName: string,
+  backend: () => tf.KernelBackend,
+  replaced: (cpu: tf.KernelConfig) => tf.KernelFunc,
+  additions: Readonly<Record<string, Kernel>>,
+): void {
+  tf.registerBackend(backendName, backend);
   for (const cpu of tf.getKernelsForBackend('cpu')) {
-    const fast = REPLACEMENTS[cpu.kernelName];
-    const slow = withoutAliases(cpu.kernelFunc);
-    tf.registerKernel({
-      ...cpu,
-      backendName,
-      kernelFunc: fast ? (call) => fast(call as unknown as Call) ?? slow(call) : slow,
-    });
+    tf.registerKernel({ ...cpu, backendName, kernelFunc: replaced(cpu) });
   }
-  for (const [kernelName, kernel] of Object.entries({ ...ADDITIONS, BangFilled: filled })) {
-    tf.registerKernel({
-      kernelName,
-      backendName,
-      kernelFunc: (call) => kernel(call as unknown as Call),
-    });
+  for (const [kernelName, kernel] of Object.entries(additions)) {
+    tf.registerKernel({ kernelName, backendName, kernelFunc: kernel as unknown as tf.KernelFunc });
   }
 }
 
@@ -66,11 +76,4 @@ function withoutAliases(kernel: tf.KernelFunc): tf.KernelFunc {
     }
     return outputs;
   };
-}
-
-/** Whether two arrays have memory in common, where all of WebAssembly's memory counts as one buffer. */
-function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
-  const shared = (array: ArrayBufferView) => array.buffer instanceof SharedArrayBuffer;
-  if (a.buffer !== b.buffer && !(shared(a) && shared(b))) return false;
-  return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }

@@ -1,4 +1,5 @@
 import { tf } from '../../base/tf.js';
+import { copyRows } from '../../base/rows.js';
 import type { Dataset } from '../../data/dataset.js';
 import { filled, fused } from './kernel.js';
 
@@ -26,9 +27,6 @@ function pixelsOf(
   if (own) return own[0] as tf.Tensor4D;
   const size = height * width * channels;
   return filled(shape, (pixels) => {
-    for (let i = 0; i < positions.length; i++) {
-      const begin = positions[i] * size;
-      pixels.set(images.subarray(begin, begin + size), i * size);
-    }
+    copyRows(pixels, images, positions, size);
   }) as tf.Tensor4D;
 }

@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { wasmFile, wasmStamp } from '../../../native/build.mjs';
 import { messageOf } from '../../base/errors.js';
 import type { Binding, LoadedBinding } from '../kernels/binding.js';
+import { overlap } from '../kernels/overlap.js';
 import { importsOf, OutOfMemory } from './imports.js';
 import type { WorkerData } from './worker.js';
 
@@ -228,14 +229,6 @@ function kindOf(value: ArrayBufferView): number {
 
 function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
-}
-
-function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
-  return (
-    a.buffer === b.buffer &&
-    a.byteOffset < b.byteOffset + b.byteLength &&
-    b.byteOffset < a.byteOffset + a.byteLength
-  );
 }
 
 /** The string that ends with a zero at this place; none at 0. */

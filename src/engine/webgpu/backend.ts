@@ -1,6 +1,7 @@
 import { tf, tfCpu } from '../../base/tf.js';
 import { ADDITIONS } from '../kernels/additions.js';
 import type { Call, Computing, Kernel } from '../kernels/arguments.js';
+import { registerAll } from '../kernels/register.js';
 import { REPLACEMENTS } from '../kernels/replacements.js';
 import type { Device, DeviceArray, Words } from './device.js';
 import { classes, ELEMENTWISE } from './elementwise.js';
@@ -166,25 +167,14 @@ function asWords(
  * replaced, and the additions.
  */
 export function registerDevice(backendName: string, device: Device): void {
-  tf.registerBackend(backendName, () => new WebgpuBackend(device));
-  for (const cpu of tf.getKernelsForBackend('cpu')) {
-    const fast: Kernel | undefined = ELEMENTWISE[cpu.kernelName] ?? REPLACEMENTS[cpu.kernelName];
-    tf.registerKernel({
-      ...cpu,
-      backendName,
-      kernelFunc: (call) =>
-        (fast && isWorthIt(cpu.kernelName, call) ? fast(call as unknown as Call) : undefined) ??
-        cpu.kernelFunc(call),
-    });
-  }
-  const others = { ...ADDITIONS, ...INPUTS, BangClasses: classes };
-  for (const [kernelName, kernel] of Object.entries(others)) {
-    tf.registerKernel({
-      kernelName,
-      backendName,
-      kernelFunc: (call) => kernel(call as unknown as Call),
-    });
-  }
+  const replaced = ({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFunc => {
+    const fast: Kernel | undefined = ELEMENTWISE[kernelName] ?? REPLACEMENTS[kernelName];
+    return (call) =>
+      (fast && isWorthIt(kernelName, call) ? fast(call as unknown as Call) : undefined) ??
+      kernelFunc(call);
+  };
+  const additions = { ...ADDITIONS, ...INPUTS, BangClasses: classes };
+  registerAll(backendName, () => new WebgpuBackend(device), replaced, additions);
 }
 
 /** Small operations on values that are not on the device are done where they are. */

@@ -20,6 +20,7 @@ import { valueKernels } from './kernels/values.js';
  */
 export type DeviceKernels = Kernels<DeviceArray, DeviceArray, DeviceArray>;
 
+/** The kernels for this device. */
 export function makeKernels(device: Device): DeviceKernels {
   const values = valueKernels(device);
   const rows = rowKernels(device);

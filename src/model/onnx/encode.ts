@@ -1,4 +1,4 @@
-import { type LayerSpec, type Pad, type Shape, sidesOf } from '../layers.js';
+import { clipping, type LayerSpec, type PoolSpec, type Shape, sidesOf } from '../layers.js';
 import { connected } from '../network.js';
 import type { NetworkSpec } from '../networks.js';
 import {
@@ -17,9 +17,8 @@ import {
   TYPE,
   VALUE,
 } from './schema.js';
-import { MEAN } from '../parameters.js';
 import { bytes, integer, message, text } from './protobuf.js';
-import type { NamedArray } from '../tensors.js';
+import { MEAN, type NamedArray } from '../tensors.js';
 
 /** The operator set of ONNX 1.12, which all current readers support. */
 const OPSET = 17;
@@ -185,11 +184,8 @@ function operationOf(
   }
 }
 
-function windowsOf(
-  { size, stride, pad, rounding = 'up' }: WindowSpec,
-  input: Shape,
-  output: Shape,
-): Record<string, number | number[]> {
+function windowsOf(spec: PoolSpec, input: Shape, output: Shape): Record<string, number | number[]> {
+  const { size, stride, pad, rounding = 'up' } = spec;
   const windows = { kernel_shape: [size, size], strides: [stride, stride] };
   const [top, left, bottom, right] = sidesOf(pad);
   const padded = { ...windows, pads: [top, left, bottom, right] };
@@ -205,17 +201,8 @@ function windowsOf(
   );
   if (roundedUp) return { ...(pad === undefined ? windows : padded), ceil_mode: 1 };
   // Avoids a window that would begin past the image, which ONNX readers treat differently.
-  const beyond = axes.map((axis) =>
-    Math.max(0, (output[axis] - 1) * stride + size - input[axis] - before[axis]),
-  );
+  const { beyond } = clipping(spec, input as [number, number, number]);
   return { ...windows, pads: [...before, ...beyond] };
-}
-
-interface WindowSpec {
-  size: number;
-  stride: number;
-  pad?: Pad;
-  rounding?: 'up' | 'down';
 }
 
 function weighted(name: string): Pick<Operation, 'name' | 'initializers'> {

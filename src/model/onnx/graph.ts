@@ -17,7 +17,7 @@ import {
 } from './schema.js';
 import { fieldsIn, integersIn, type Field, type Message, messageIn } from './protobuf.js';
 
-/** A tensor whose values are known; integers and halves are numbers, too. */
+/** A tensor whose values are known; integers are numbers, too. */
 export interface Constant {
   shape: number[];
   data: Float64Array;

@@ -1,5 +1,5 @@
 import { shapeText } from '../../base/text.js';
-import type { LayerSpec, Pad } from '../layers.js';
+import { clipping, type LayerSpec, type Pad } from '../layers.js';
 import type { NamedArray } from '../tensors.js';
 import type { Constant, Node } from './graph.js';
 import type { Flow, NodeReaders, Reading, Value } from './reading.js';
@@ -155,18 +155,9 @@ function pooling(reading: Reading, node: Node): Flow {
     node.type === 'MaxPool'
       ? { kind: 'maxPool', ...windows }
       : { kind: 'avgPool', ...windows, ...(countPad && isPadded && { countPad }) };
-  const [top, left, bottom, right] = pad;
-  const count = (extent: number, before: number, after: number): number => {
-    const steps = (extent + before + after - size[0]) / stride;
-    if (rounding === 'down') return Math.floor(steps) + 1;
-    const all = Math.ceil(steps) + 1;
-    return (all - 1) * stride < extent + before ? all : all - 1;
-  };
-  const shape = [
-    count(flow.shape[0], top, bottom),
-    count(flow.shape[1], left, right),
-    flow.shape[2],
-  ];
+  const [height, width, channels] = flow.shape;
+  const { rows, columns } = clipping(windows, [height, width, channels]);
+  const shape = [rows, columns, channels];
   return reading.append(node, spec, [flow], shape, flow);
 }
 

@@ -8,10 +8,10 @@ export const MODEL = {
   opsetImport: 8,
   metadataProps: 14,
 };
-export const OPERATOR_SET = { domain: 1, version: 2 };
+export const OPERATOR_SET = { version: 2 };
 export const STRING_ENTRY = { key: 1, value: 2 };
 export const GRAPH = { node: 1, name: 2, initializer: 5, input: 11, output: 12 };
-export const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, domain: 7 };
+export const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5 };
 export const ATTRIBUTE = { name: 1, f: 2, i: 3, s: 4, t: 5, floats: 7, ints: 8, type: 20 };
 export const ATTRIBUTE_TYPE = { int: 2, ints: 7 };
 export const TENSOR = {
@@ -32,5 +32,5 @@ export const TENSOR_TYPE = { elemType: 1, shape: 2 };
 export const SHAPE = { dim: 1 };
 export const DIMENSION = { value: 1, parameter: 2 };
 
-/** The types of elements that are read. */
-export const DATA_TYPE = { float: 1, uint8: 2, int32: 6, int64: 7, half: 10, double: 11 };
+/** The types of elements that are read; float is also written. */
+export const DATA_TYPE = { float: 1, uint8: 2, int32: 6, int64: 7, double: 11 };

@@ -1,4 +1,3 @@
-import { encode } from 'fast-png';
 import { z } from 'zod';
 import { ATTACK_NAMES, type AttackName } from '../../attacks/attack.js';
 import { ATTACKS } from '../../attacks/attacks.js';
@@ -30,15 +29,6 @@ export const exampleRow = z.object({
   predicted_name: z.string().optional(),
 });
 export type ExampleRow = z.infer<typeof exampleRow>;
-
-/** The image of height × width × channels values as a PNG in a data URL. */
-export function imageUrl(
-  data: Uint8Array,
-  { height, width, channels }: { height: number; width: number; channels: number },
-): string {
-  const png = encode({ data, height, width, channels, depth: 8 });
-  return `data:image/png;base64,${Buffer.from(png).toString('base64')}`;
-}
 
 /** Chosen so that each pixel of an image is a whole number of pixels in the PNG. */
 const SIZES: Record<DataName, number> = { mnist: 56, cifar10: 48, cifar100: 48, idx: 56 };
@@ -124,8 +114,8 @@ function blockOf(
   // Below the first row the class; below the others that, L∞ and PASS.
   const top = (line: number): number =>
     line === 0 ? 0 : size + LINE + 10 + (line - 1) * (size + 3 * LINE + 10);
-  const classOf = (label: number, given = ''): string =>
-    fitted(given === '' ? (CLASS_NAMES[name]?.[label] ?? String(label)) : given);
+  const classOf = (label: number, given = CLASS_NAMES[name]?.[label] ?? ''): string =>
+    fitted(given === '' ? String(label) : given);
   const images = rows.map((row) => ({
     image: row.image,
     left: before + STEP * indices.indexOf(row.index),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { version } from '../../store/provenance.js';
 import { packageRoot } from '../../base/files.js';
-import { printable } from '../../base/text.js';
+import { counted, printable } from '../../base/text.js';
 import type { Collected } from './contents.js';
 import { Html, html } from './html.js';
 import { folded } from './section.js';
@@ -127,8 +127,6 @@ function titleOf({ parts, sweeps, studies }: Collected): string {
 function summaryOf({ folders, parts, sweeps, studies, transfers }: Collected): string {
   const groups = parts.flatMap((part) => part.groups).filter((group) => group.length > 0);
   const runs = groups.flat().length;
-  const counted = (n: number, one: string, many: string): string[] =>
-    n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
   const what = [
     ...counted(
       runs,

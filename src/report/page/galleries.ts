@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { ATTACK_NAMES, type AttackName } from '../../attacks/attack.js';
 import { loadData } from '../../data/load.js';
 import type { DataName } from '../../data/sources.js';
-import { CLASS_NAMES, type ImageSize, shapeOf } from '../../data/shapes.js';
+import { classNames, type ImageSize, shapeOf } from '../../data/shapes.js';
 import { threadCount } from '../../engine/engine.js';
 import { UserError } from '../../base/errors.js';
 import type { Config } from '../../config/experiment.js';
@@ -156,11 +156,8 @@ function withKept(
     networks.push(network);
   }
   if (!size || kept.length === 0) return gallery;
-  const {
-    name,
-    folder,
-    classes = folder === null ? CLASS_NAMES[name] : undefined,
-  } = kept[0].run.result.data;
+  const { name, folder, classes: own } = kept[0].run.result.data;
+  const classes = classNames(name, folder, own);
   const common = gallery ?? { data: name, classes, size, differing: 0, compared: 0 };
   return { ...common, examples: inOrderOfClasses({ originals, networks }) };
 }
@@ -261,7 +258,7 @@ async function galleryOf(
   return {
     data: name,
     size: data.test,
-    classes: data.test.names ?? (folder === null ? CLASS_NAMES[name] : undefined),
+    classes: classNames(name, folder, data.test.names),
     examples,
     ...agreement(exhibits, examples, notes),
   };

@@ -3,7 +3,8 @@ import { DATA_TITLES } from '../../data/shapes.js';
 import type { Example, NetworkExamples, Original } from '../../experiment/gallery.js';
 import type { Galleries, Gallery } from './galleries.js';
 import { type Html, html } from './html.js';
-import { magnification, perturbationOf, pictureOf } from './pictures.js';
+import { imageUrl } from '../imageUrl.js';
+import { magnification, perturbationOf } from './pictures.js';
 import { prose } from './prose.js';
 import type { Section } from './section.js';
 
@@ -102,12 +103,7 @@ function exampleGroup(
         <h5>original</h5>
         <div class="attacks">
           <figure>
-            <img
-              src="${pictureOf(pixels, size)}"
-              width="84"
-              height="84"
-              alt="${title}, unchanged"
-            />
+            <img src="${imageUrl(pixels, size)}" width="84" height="84" alt="${title}, unchanged" />
           </figure>
         </div>
       </div>
@@ -143,8 +139,8 @@ function exampleCard(
     `The perturbation of ${title}, times ${factor}`,
   ];
   return html`<figure data-attack="${attack}">
-    <img src="${pictureOf(pixels, size)}" width="84" height="84" alt="${alt}" /><img
-      src="${pictureOf(added, size)}"
+    <img src="${imageUrl(pixels, size)}" width="84" height="84" alt="${alt}" /><img
+      src="${imageUrl(added, size)}"
       width="84"
       height="84"
       alt="${altAdded}"

@@ -1,14 +1,5 @@
-import { encode } from 'fast-png';
-import type { ImageSize } from '../../data/shapes.js';
-
 /** Grey: no perturbation. */
 const MIDDLE = 128;
-
-/** An image as a `data:` address. */
-export function pictureOf(pixels: Uint8Array, { height, width, channels }: ImageSize): string {
-  const png = encode({ width, height, channels, depth: 8, data: pixels });
-  return `data:image/png;base64,${Buffer.from(png).toString('base64')}`;
-}
 
 /** How far a perturbation is magnified to reach black or white somewhere: 127 / L∞. */
 export function magnification(linf: number): number {

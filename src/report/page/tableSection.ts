@@ -3,7 +3,7 @@ import type { Entry } from '../../store/entry.js';
 import { isFull } from '../../paper/compare.js';
 import { legendOf, protocolSentences } from '../lines.js';
 import { maskingSentence } from '../masking.js';
-import { hiddenByFgs } from '../tables.js';
+import { hiddenLines } from '../tables.js';
 import { type Content, html } from './html.js';
 import { entriesTable } from './htmlTables.js';
 import { plotFigures } from './plotFigures.js';
@@ -129,7 +129,7 @@ function inBrief(entries: readonly Entry[]): string {
 function truth(entries: readonly Entry[]): Content {
   const sentences = entries.flatMap(({ rows }) => maskingSentence(rows) ?? []);
   if (sentences.length === 0) return undefined;
-  const lines = hiddenByFgs(entries)[0].slice(1);
+  const lines = hiddenLines(entries)[0].slice(1);
   const body =
     sentences.length === 1
       ? html`<p>${prose(sentences[0])}</p>`

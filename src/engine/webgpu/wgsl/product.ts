@@ -48,6 +48,7 @@ export interface Product extends Pick<Source, 'arrays'> {
   cells?: boolean;
 }
 
+/** The kernel that computes a matrix product. */
 export function product(what: Product): Program & { parameters: string } {
   const { tile, write, cells = false } = what;
   const { rows, columns, high, wide } = tile;

@@ -21,6 +21,7 @@ export interface Source {
   body: string;
 }
 
+/** The kernel in WGSL; and its parameters, in the order in which a call gives them, each as `u` (whole) or `f` (real). */
 export function program({
   arrays,
   parameters = [],
