@@ -24,7 +24,7 @@ import {
   tallySentence,
   verdictJson,
 } from '../report/check.js';
-import { interruptible, once, shared } from './options.js';
+import { flag, interruptible, once, shared, textOption } from './options.js';
 import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
@@ -55,20 +55,18 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         demandOption: true,
         describe: 'YAML files or names of bang configs, with an expect block each',
       })
-      .option('junit', fileOption('junit', 'write the verdicts as JUnit XML, for CI services'))
-      .option('json', fileOption('json', 'write the verdicts as JSON'))
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe:
+      .options(textOption('junit', 'write the verdicts as JUnit XML, for CI services'))
+      .options(textOption('json', 'write the verdicts as JSON'))
+      .options(
+        textOption(
+          'out',
           'keep the result folders here, one for each config, and continue stopped ones (default: a temporary folder)',
-      })
-      .option('update-baseline', {
-        type: 'boolean',
-        default: false,
-        describe: 'check nothing, but write the baselines that the configs name',
-      })
+        ),
+      )
+      .option(
+        'update-baseline',
+        flag('check nothing, but write the baselines that the configs name'),
+      )
       .option('seeds', {
         type: 'string',
         requiresArg: true,
@@ -151,10 +149,6 @@ function refuseBuiltIn(configs: readonly string[]): void {
   throw new UserError(
     `${name} and its baseline come with the program: copy them with bang init --example ${name}, and update the copy`,
   );
-}
-
-function fileOption(name: string, describe: string) {
-  return { type: 'string', requiresArg: true, coerce: once(name), describe } as const;
 }
 
 function seedList(text: string | string[] | undefined): number[] | undefined {

@@ -15,14 +15,16 @@ import {
   engineSetting,
   interruptible,
   likeOneOf,
+  named,
   once,
+  type ProtocolArguments,
   protocolOptions,
   protocolSettings,
-  saveImagesOption,
   type ReadingArguments,
   readingOptions,
+  saveImagesOption,
   shared,
-  type ProtocolArguments,
+  textOption,
 } from './options.js';
 import { errorTable } from '../report/errors.js';
 import { beginning, print, printEntries } from './print.js';
@@ -68,7 +70,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('row', {
         type: 'string',
         requiresArg: true,
-        coerce: rowNamed,
+        coerce: named('row', [...publishedRowNames(1), ...publishedRowNames(2)]),
         describe: 'the published row to compare with: R0, R1, B0 … B5',
       })
       .option('logit-scale', {
@@ -77,12 +79,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         coerce: aboveZero('logit-scale'),
         describe: 'multiply the logits: what does a surer network change? (the same predictions)',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'result folder (default: runs/eval-NAME, after the weights)',
-      })
+      .options(textOption('out', 'result folder (default: runs/eval-NAME, after the weights)'))
       .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options(protocolOptions)
       .option('save-images', saveImagesOption)
@@ -227,11 +224,6 @@ function percentage(value: string | string[] | undefined): number | undefined {
   }
   if (number > 0 && number <= 100) return number;
   throw new UserError(`--accuracy: expected a percentage, such as 99.1, found ${text}`);
-}
-
-function rowNamed(value: string | string[] | undefined): string | undefined {
-  const rows = [...publishedRowNames(1), ...publishedRowNames(2)];
-  return likeOneOf(rows)(once('row')(value));
 }
 
 /** The name for the folder of results on these weights. */

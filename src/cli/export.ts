@@ -6,12 +6,13 @@ import { EXPORT_FORMATS, exportWeightFile, type ExportFormat } from '../experime
 import { writeFileAtomic } from '../base/files.js';
 import { INPUT, OUTPUT } from '../model/onnx/encode.js';
 import {
+  flag,
   interruptible,
-  likeOneOf,
-  once,
-  readingOptions,
+  named,
   type ReadingArguments,
+  readingOptions,
   shared,
+  textOption,
 } from './options.js';
 
 interface ExportArguments extends ReadingArguments {
@@ -43,15 +44,15 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         coerce: named('to', EXPORT_FORMATS),
         describe: 'onnx: the network, from pixels to logits; the others: its weights',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'the file to write (default: next to WEIGHTS, with the extension of the format)',
-      })
+      .options(
+        textOption(
+          'out',
+          'the file to write (default: next to WEIGHTS, with the extension of the format)',
+        ),
+      )
       .options(readingOptions)
       .option('data-dir', shared['data-dir'])
-      .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
+      .option('force', flag('overwrite the file'))
       .example('$0 export weights.safetensors --to onnx', 'write weights.onnx')
       .example('$0 export lenet.caffemodel.h5 --to safetensors', "read Caffe's weights in Python")
       .example("onnx2torch.convert('weights.onnx').eval()", 'in Python: the network in PyTorch')
@@ -87,9 +88,4 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 function defaultOut(weights: string, to: ExportFormat): string {
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
-}
-
-/** For `coerce`: one of these names, given once, in any case. */
-function named(option: string, names: readonly string[]) {
-  return (value: string | string[] | undefined) => likeOneOf(names)(once(option)(value));
 }

@@ -18,10 +18,27 @@ export function once(name: string): (value: string | string[] | undefined) => st
   };
 }
 
+/** An option with a text, which is not empty and given once. */
+export function textOption<Name extends string>(name: Name, describe: string) {
+  const option = { type: 'string', requiresArg: true, coerce: once(name), describe } as const;
+  return { [name]: option } as Record<Name, typeof option>;
+}
+
+/** An option without a value. */
+export function flag(describe: string) {
+  return { type: 'boolean', default: false, describe } as const;
+}
+
 /** For `coerce`: the one of `names` that differs only in case or in `_` for `-`; else the text as it is. */
 export function likeOneOf(names: readonly string[]) {
   return <T>(value: T): T | string =>
     typeof value === 'string' ? (namedIn(names, value) ?? value) : value;
+}
+
+/** For `coerce`: the same for an option that is given once, with a text that is not empty. */
+export function named(option: string, names: readonly string[]) {
+  return (value: string | string[] | undefined): string | undefined =>
+    likeOneOf(names)(once(option)(value));
 }
 
 function namedIn(names: readonly string[], value: string): string | undefined {
@@ -36,17 +53,22 @@ export const shared = {
     describe: 'computing threads (default: $BANG_THREADS, else all cores, or the CPU quota)',
     requiresArg: true,
   },
-  'data-dir': {
-    type: 'string',
-    describe: "a folder with the data set's original files, instead of the cache",
+  ...textOption('data-dir', "a folder with the data set's original files, instead of the cache"),
+  force: flag('start over in a folder that already holds results'),
+} as const satisfies Record<string, Options>;
+
+/** Options of commands that compute the cells of a sweep in processes of their own. */
+export const processOptions = {
+  jobs: {
+    describe: 'processes at once, a cell in each (default: one for each thread)',
     requiresArg: true,
-    coerce: once('data-dir'),
   },
-  force: {
-    type: 'boolean',
-    default: false,
-    describe: 'start over in a folder that already holds results',
+  threads: {
+    describe:
+      'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
+    requiresArg: true,
   },
+  'data-dir': shared['data-dir'],
 } as const satisfies Record<string, Options>;
 
 /** Ctrl-C, a batch system's or container's end, and a terminal that is closed. */
@@ -91,8 +113,7 @@ export const readingOptions = {
   model: {
     type: 'string',
     requiresArg: true,
-    coerce: (value: string | string[] | undefined) =>
-      likeOneOf(Object.keys(NETWORKS))(once('model')(value)),
+    coerce: named('model', Object.keys(NETWORKS)),
     describe: `${Object.keys(NETWORKS).join(', ')}, or a YAML file that describes the network (default: the one that the file describes or fits)`,
   },
   data: {

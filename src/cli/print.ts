@@ -4,7 +4,7 @@ import type { AnyEvaluation } from '../config/experiment.js';
 import { publishedRowNames } from '../paper/published.js';
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
-import { printableText, wrapped } from '../base/text.js';
+import { printable, printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
@@ -98,6 +98,11 @@ export function printMarked(text: string): void {
 /** Prints one or more lines on standard output. */
 export function print(text: string): void {
   process.stdout.write(`${wrapped(printableText(text), terminalWidth())}\n`);
+}
+
+/** Prints on standard error what a user should know about the results. */
+export function printNotes(notes: readonly string[]): void {
+  for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
 }
 
 /** Columns of the terminal; unlimited for files and pipes. */

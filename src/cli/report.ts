@@ -3,9 +3,8 @@ import type { CommandModule, Options } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { printable } from '../base/text.js';
-import { engineOption, interruptible, once, shared } from './options.js';
-import { print } from './print.js';
+import { engineOption, interruptible, shared, textOption } from './options.js';
+import { print, printNotes } from './print.js';
 
 interface ReportArguments extends GalleryArguments {
   results: string[];
@@ -23,11 +22,8 @@ export interface GalleryArguments {
 export const galleryOptions = {
   examples: {
     // A string, so that a wrong value is quoted as it was typed.
-    type: 'string',
+    ...textOption('examples', 'images of each class in the gallery; 0: no gallery').examples,
     default: '2',
-    requiresArg: true,
-    coerce: once('examples'),
-    describe: 'images of each class in the gallery; 0: no gallery',
   },
   engine: engineOption,
   threads: shared.threads,
@@ -56,13 +52,8 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
   builder: (yargs) =>
     yargs
       .positional('results', pageResults)
-      .option('out', {
-        type: 'string',
-        default: 'report.html',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'the file',
-      })
+      .options(textOption('out', 'the file'))
+      .default('out', 'report.html')
       .options(galleryOptions)
       .example('$0 report runs', 'all results in runs, in report.html')
       .example('$0 report runs/table1 --out table1.html --examples 5', 'with more examples')
@@ -96,8 +87,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     const plots = await plotsOf(collected);
     const page = pageOf({ collected, galleries, plots });
     writeFileAtomic(out, page.html);
-    const notes = [...collected.notes, ...plots.notes, ...galleries.notes];
-    for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+    printNotes([...collected.notes, ...plots.notes, ...galleries.notes]);
     print(`Files: ${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
   },
 };

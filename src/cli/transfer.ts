@@ -8,11 +8,11 @@ import {
   engineOption,
   engineSetting,
   interruptible,
-  once,
+  type ProtocolArguments,
   protocolOptions,
   protocolSettings,
   shared,
-  type ProtocolArguments,
+  textOption,
 } from './options.js';
 import { print } from './print.js';
 import { setOptionSuchAs } from './validate.js';
@@ -43,12 +43,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
         demandOption: true,
         describe: 'another on the same data',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'result folder (default: runs/transfer-A-B, after the weights)',
-      })
+      .options(textOption('out', 'result folder (default: runs/transfer-A-B, after the weights)'))
       .option('engine', engineOption)
       .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options({
