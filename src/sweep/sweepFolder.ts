@@ -4,11 +4,10 @@ import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
 import { FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
-import { differenceOf, readIdentity } from '../store/identity.js';
-import { isMapping } from '../config/problems.js';
+import { canonical, differenceOf, INCIDENTAL, readIdentity, without } from '../store/identity.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
 import { readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
-import { INCIDENTAL, isResult, type Result } from '../store/result.js';
+import { isResult, type Result } from '../store/result.js';
 import { LOCK_FILE, takeLock, type Lock } from '../store/lock.js';
 import {
   KEEPABLE,
@@ -235,15 +234,7 @@ function matchesOf(was: Plan, is: Plan): Map<Cell, Cell> {
 }
 
 function experimentOf({ reference, config }: Cell, ignored: readonly string[]): string {
-  const sorted = (value: unknown, at: string): unknown => {
-    if (!isMapping(value)) return value;
-    const keys = Object.keys(value).sort();
-    return keys
-      .map((key) => [key, at === '' ? key : `${at}.${key}`] as const)
-      .filter(([, inner]) => !ignored.includes(inner))
-      .map(([key, inner]) => [key, sorted(value[key], inner)]);
-  };
-  return JSON.stringify([reference, sorted(config, '')]);
+  return canonical([reference, without(config, ignored)]);
 }
 
 /** Why a sweep is another than a former one; undefined if it continues it, even with other cells. */
