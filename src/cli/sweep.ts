@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../base/errors.js';
+import { isOneOf } from '../config/problems.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { paretoLines } from '../report/pointGrid.js';
 import type { QueueAddress } from '../sweep/address.js';
@@ -160,7 +161,7 @@ function retriesIn(retries: number): number {
 
 function keepIn(keep: string | string[] = []): Keepable[] {
   const names = [keep].flat().flatMap((text) => text.split(','));
-  const unknown = names.find((name) => !(KEEPABLE as readonly string[]).includes(name));
+  const unknown = names.find((name) => !isOneOf(name, KEEPABLE));
   if (unknown === undefined) return names as Keepable[];
   throw new UserError(`--keep: expected ${KEEPABLE.join(', ')}, found ${unknown}`);
 }

@@ -9,7 +9,7 @@ import {
   problemsOfNetwork,
   weightedLayersOf,
 } from './ownNetwork.js';
-import { inBrief, isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
+import { inBrief, isMapping, isOneOf, type KeyPath, type Problem, valueAt } from './problems.js';
 import { inWords, nearest, shapeText } from '../base/text.js';
 import { TRAIN_ON } from '../data/split.js';
 import { type ModelName, modelNames } from './experimentSchema.js';
@@ -200,8 +200,4 @@ function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNet
       return { path: [...path, name], at: 'missing', message };
     }),
   ];
-}
-
-function isOneOf<T extends string>(value: unknown, names: readonly T[]): value is T {
-  return (names as readonly unknown[]).includes(value);
 }

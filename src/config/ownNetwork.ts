@@ -11,7 +11,7 @@ import {
   type Shape,
 } from '../model/layers.js';
 import { connected } from '../model/network.js';
-import { integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
+import { fromZeroToBelowOne, integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
 import type { KeyPath, Problem } from './problems.js';
 
 /** Bounds that are ample for these images and safe for any machine. */
@@ -165,11 +165,7 @@ const layerSchema = z.discriminatedUnion(
     mapping({
       kind: z.literal('dropout').describe('Sets random values to 0 in training.'),
       name: output(),
-      rate: z
-        .number({ error: 'a number from 0 to below 1' })
-        .min(0, { error: 'a number from 0 to below 1' })
-        .lt(1, { error: 'a number from 0 to below 1' })
-        .describe('The share of values that are set to 0: 0 to below 1.'),
+      rate: fromZeroToBelowOne().describe('The share of values that are set to 0: 0 to below 1.'),
       ...connections,
     }),
     mapping({
