@@ -5,12 +5,11 @@ import { measureCells, stateText } from './pointGrid.js';
 import {
   pointsOf,
   pointText,
-  shortKeys,
   surfacesOf,
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
-import { valueText } from '../config/points.js';
+import { valueText, shortKeys } from '../config/points.js';
 
 const SHADES = ['·', '░', '▒', '▓', '█'];
 

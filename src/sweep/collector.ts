@@ -40,13 +40,8 @@ import {
   type CarriedFile,
   type ContentStore,
 } from './queue.js';
-import {
-  CANCELLED,
-  carryOut,
-  type Compute,
-  type ComputeHooks,
-  type SweepOptions,
-} from './sweep.js';
+import type { ComputeHooks } from './pool.js';
+import { CANCELLED, carryOut, type Compute, type SweepOptions } from './sweep.js';
 
 /** Events report at once what has ended; polling finds what they miss. */
 const LOOK_EVERY_MS = 15_000;

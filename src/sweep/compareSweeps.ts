@@ -5,8 +5,7 @@ import {
   TABLE_QUANTITIES,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
-import { valueText } from '../config/points.js';
+import { pointKey, pointsOf, type SweepCell, type SweepPoint } from './summary.js';
 import { valueColumns } from './sweepCsv.js';
 import { csvText, TABLE_COLUMNS } from '../store/csv.js';
 import { meanOf } from '../metrics/statistics.js';
@@ -37,13 +36,11 @@ export function compareSweeps(
   first: readonly SweepCell[],
   second: readonly SweepCell[],
 ): Comparison {
-  const keyOf = ({ reference, values }: Pick<SweepCell, 'reference' | 'values'>): string =>
-    JSON.stringify([reference, values.map(valueText)]);
   const done = (cells: readonly SweepCell[]) =>
     new Map(
       pointsOf(cells)
         .filter(({ rows }) => rows.length > 0)
-        .map((point) => [keyOf(point), point]),
+        .map((point) => [pointKey(point), point]),
     );
   const [a, b] = [done(first), done(second)];
   const pairs = [...a].flatMap(([key, point]) => {
@@ -64,7 +61,7 @@ export function compareSweeps(
     const most = each.reduce((x, y) => (Math.abs(y.by) > Math.abs(x.by) ? y : x));
     changes[name] = { mean, most: most.by, where: most.where };
   }
-  const cellKey = (cell: SweepCell): string => `${keyOf(cell)} ${cell.seed}`;
+  const cellKey = (cell: SweepCell): string => `${pointKey(cell)} ${cell.seed}`;
   const others = new Map(second.map((cell) => [cellKey(cell), cell]));
   const twins = first.flatMap((cell) => {
     const other = others.get(cellKey(cell));

@@ -9,7 +9,7 @@ import {
   type RobustAccuracy,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { valueText } from '../config/points.js';
+import { shortKeys, valueText } from '../config/points.js';
 
 /** A cell of a sweep for reports. */
 export interface SweepCell {
@@ -47,11 +47,16 @@ export interface SweepPoint {
   measures: Measures;
 }
 
+/** A key that the cells of a point share. */
+export function pointKey({ reference, values }: Pick<SweepCell, 'reference' | 'values'>): string {
+  return JSON.stringify([reference, values.map(valueText)]);
+}
+
 /** The points of a sweep in the order of its cells. */
 export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
   const points = new Map<string, SweepCell[]>();
   for (const cell of cells) {
-    const key = JSON.stringify([cell.reference, cell.values.map(valueText)]);
+    const key = pointKey(cell);
     points.set(key, [...(points.get(key) ?? []), cell]);
   }
   return [...points.values()].map((alike): SweepPoint => {
@@ -97,15 +102,6 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
     if (robustness <= best) return [];
     best = robustness;
     return [point];
-  });
-}
-
-/** The last part of each key, or the whole key if two have the same last part. */
-export function shortKeys(keys: readonly string[]): string[] {
-  const last = (key: string): string => key.split('.').at(-1)!;
-  return keys.map((key) => {
-    const alone = keys.filter((other) => last(other) === last(key)).length === 1;
-    return alone ? last(key) : key;
   });
 }
 
