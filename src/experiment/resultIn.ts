@@ -19,6 +19,7 @@ import { type ResultFolder } from '../store/resultFolder.js';
 import { outcomesIn } from '../store/outcomes.js';
 import { hasImages, writeImages } from '../store/savedImages.js';
 import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenance.js';
+import { OTHERWISE } from '../store/identity.js';
 import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
 import type { RunOptions } from './runOptions.js';
 
@@ -63,7 +64,7 @@ export function refuseOtherResult(
 ): void {
   if (difference === undefined) return;
   throw new UserError(
-    `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${difference}): choose another folder with --out, or --force to start over`,
+    `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${difference}): ${OTHERWISE}`,
   );
 }
 

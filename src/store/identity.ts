@@ -29,7 +29,8 @@ export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.pro
 /** In bytes, as that of a configuration. */
 const LARGEST = 2 ** 20;
 
-const OTHERWISE = 'choose another folder with --out, or --force to start over';
+/** What a user can do about a folder that holds something else. */
+export const OTHERWISE = 'choose another folder with --out, or --force to start over';
 
 /** @throws UserError if the file cannot be read or is not a mapping */
 export function readIdentity(file: string): Identity {

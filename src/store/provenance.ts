@@ -10,14 +10,13 @@ import { exportNetwork } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import type { WeightFile } from '../model/tensors.js';
 import type { DataSource, Provenance } from './result.js';
+import { OTHERWISE } from './identity.js';
 import os from 'node:os';
 
 /** @throws UserError if the hash of the data of a folder is not that of the current data */
 export function refuseOtherData(folder: { path: string }, was: string, is: string): void {
   if (was === is) return;
-  throw new UserError(
-    `${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
-  );
+  throw new UserError(`${folder.path} was made on other data: ${OTHERWISE}`);
 }
 
 /** Loads a data set, fetching it if necessary, and describes it. */

@@ -130,6 +130,16 @@ export function axisPhrase(axis: MeasuredQuantity, value: number): string {
     : `unmasked FGS-L∞ ${number}`;
 }
 
+/** How far a sweep is: `3 of 9 cells done, 1 failed`. */
+export function progressText(cells: readonly Pick<SweepCell, 'state'>[]): string {
+  const count = (state: SweepCell['state']): number =>
+    cells.filter((cell) => cell.state === state).length;
+  const words = [`${count('done')} of ${cells.length} cells done`];
+  if (count('failed') > 0) words.push(`${count('failed')} failed`);
+  if (count('stopped') > 0) words.push(`${count('stopped')} stopped early`);
+  return words.join(', ');
+}
+
 /** The best points so far by accuracy and by robustness (`robustnessAxis`): a phrase for each. */
 export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): string[] {
   const points = pointsOf(cells).filter(({ reference }) => !reference);

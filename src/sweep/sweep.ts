@@ -5,7 +5,7 @@ import type { Result } from '../store/result.js';
 import { loadSource, refuseOtherData } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
-import { bestOf, type SweepCell } from './summary.js';
+import { bestOf, progressText, type SweepCell } from './summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
 import { type CellState, planFor, type SweepFolder, sweepFolder } from './sweepFolder.js';
 import type { Cell, Plan } from '../config/sweep.js';
@@ -332,11 +332,7 @@ function watchCells(plan: Plan, states: States, progress: Progress) {
       show();
     },
     finish() {
-      const stopped = count('stopped');
-      const words = [`${count('done')} of ${plan.cells.length} cells done`];
-      if (count('failed') > 0) words.push(`${count('failed')} failed`);
-      if (stopped > 0) words.push(`${stopped} stopped early`);
-      task.finish(words.join(', '));
+      task.finish(progressText([...states.values()]));
     },
   };
 }

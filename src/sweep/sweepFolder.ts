@@ -4,7 +4,14 @@ import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
 import { FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
-import { canonical, differenceOf, INCIDENTAL, readIdentity, without } from '../store/identity.js';
+import {
+  canonical,
+  differenceOf,
+  INCIDENTAL,
+  OTHERWISE,
+  readIdentity,
+  without,
+} from '../store/identity.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
 import { readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
 import { isResult, type Result } from '../store/result.js';
@@ -171,7 +178,6 @@ export interface Continued {
  * @throws UserError if the folder holds another sweep or other results
  */
 export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Continued> {
-  const choose = 'choose another folder with --out, or --force to start over';
   const record = path.join(folder, SWEEP_FILES.record);
   if (!existsSync(record)) {
     for (const stranger of ['cells', FILES.identity]) {
@@ -188,12 +194,12 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     found = await loadPlan(record);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    throw new UserError(`cannot read ${record} (${messageOf(error)}): ${choose}`);
+    throw new UserError(`cannot read ${record} (${messageOf(error)}): ${OTHERWISE}`);
   }
   const matches = matchesOf(found, plan);
   const difference = differenceOfPlans(found, plan, matches);
   if (difference !== undefined) {
-    throw new UserError(`${folder} holds another sweep (${difference}): ${choose}`);
+    throw new UserError(`${folder} holds another sweep (${difference}): ${OTHERWISE}`);
   }
   const kept = keeping(renamed(plan, idsIn(folder, found, plan, matches)), found.keep);
   const stay = new Set(matches.values());
