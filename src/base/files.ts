@@ -238,6 +238,11 @@ export function readJson(file: string): unknown {
   return parseJson(readRegularFile(file).toString('utf8'));
 }
 
+/** A value as the content of a JSON file. */
+export function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
 /** What is nested more deeply is none of ours, and would overflow the stack of who walks through it. */
 const MOST_NESTED = 100;
 

@@ -4,6 +4,7 @@ import { configSchema } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { sweepSchema } from '../config/sweep.js';
 import { likeOneOf } from './options.js';
+import { jsonText } from '../base/files.js';
 
 interface JsonSchema {
   type?: string | string[];
@@ -45,7 +46,7 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
 
 /** What `bang schema` prints. */
 export function schemaText(kind: Kind = 'experiment'): string {
-  return `${JSON.stringify(configJsonSchema(kind), null, 2)}\n`;
+  return jsonText(configJsonSchema(kind));
 }
 
 /**

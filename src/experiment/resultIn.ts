@@ -22,6 +22,7 @@ import { digestOfWeights, loadSource, refuseOtherData } from '../store/provenanc
 import { OTHERWISE } from '../store/identity.js';
 import { type DataSource, entryOf, isResult, type Result } from '../store/result.js';
 import type { RunOptions } from './runOptions.js';
+import { jsonText } from '../base/files.js';
 
 /**
  * The result that the folder holds already, unless images are asked for that it lacks.
@@ -153,6 +154,6 @@ export function finish(folder: ResultFolder, result: Result): void {
   if (result.row.noise) folder.write('noise', noiseRatesCsv([entry]));
   if (result.row.atBudgets) folder.write('budgets', budgetsCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
-  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+  folder.write('result', jsonText(result));
   folder.discard();
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheError, ownFolder } from '../base/cacheFolder.js';
 import { codeOf, UserError } from '../base/errors.js';
-import { makeFolder } from '../base/files.js';
+import { jsonText, makeFolder } from '../base/files.js';
 import type { Progress } from '../base/progress.js';
 import { type Installation, RECORD } from '../engine/installation.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
@@ -127,7 +127,7 @@ export async function install<I extends Installation>(
 }
 
 export async function writeRecord(folder: string, installation: Installation): Promise<void> {
-  await writeFile(path.join(folder, RECORD), `${JSON.stringify(installation, null, 2)}\n`);
+  await writeFile(path.join(folder, RECORD), jsonText(installation));
 }
 
 /** Moves a folder into `own`; false if it does not exist. */

@@ -1,4 +1,4 @@
-import { stringify } from 'csv-stringify/sync';
+import { toCsv } from '../store/csvFile.js';
 import {
   type MeasuredQuantity,
   robustAccuraciesOf,
@@ -86,10 +86,7 @@ export function compareSweeps(
     onlySecond: b.size - pairs.length,
     identical: { cells: twins.filter(same).length, of: twins.length },
     changes,
-    csv: stringify(lines, {
-      header: true,
-      columns: [...keys, 'reference', ...TABLE_COLUMNS, ...robust],
-    }),
+    csv: toCsv(lines, [...keys, 'reference', ...TABLE_COLUMNS, ...robust]),
   };
 }
 

@@ -13,7 +13,7 @@ import {
   without,
 } from '../store/identity.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
-import { readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
+import { jsonText, readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
 import { isResult, type Result } from '../store/result.js';
 import { LOCK_FILE, takeLock, type Lock } from '../store/lock.js';
 import {
@@ -136,7 +136,7 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
       );
     },
     fail(cell, failure) {
-      writeFileAtomic(inCell(cell, FAILURE), `${JSON.stringify(failure, null, 2)}\n`);
+      writeFileAtomic(inCell(cell, FAILURE), jsonText(failure));
     },
     reopen(cell) {
       remove(inCell(cell, FAILURE));
