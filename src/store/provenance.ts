@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { sha256Of } from '../base/digest.js';
 import { loadData, type LoadOptions } from '../data/load.js';
 import type { DataName } from '../data/sources.js';
 import type { DataSplits } from '../data/dataset.js';
@@ -42,14 +43,7 @@ export function digestOfWeights(network: Network, weights: Weights): string {
 }
 
 export function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {
-  const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash('sha256')
-    .update(encodeSafetensors(new Map(sorted), {}))
-    .digest('hex');
-}
-
-export function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return sha256Of(encodeSafetensors(tensors, {}));
 }
 
 /**

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { Queue, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { sha256Of } from '../base/digest.js';
 import type { Config } from '../config/experiment.js';
 import { loadSource, version } from '../store/provenance.js';
 import type { Progress } from '../base/progress.js';
@@ -59,7 +59,7 @@ export async function jobsOf(
   const bang = version();
   // The id depends on `keep`, since other jobs would bring other files.
   const keep = [...plan.keep];
-  const sweep = sha256Of([bang, hashes, configsOf(plan), keep]);
+  const sweep = sha256Of(JSON.stringify([bang, hashes, configsOf(plan), keep]));
   const idOf = jobNames(plan);
   return cells.map((cell) => ({
     id: sweep.slice(0, 24) + idOf(cell),
@@ -77,16 +77,12 @@ export async function jobsOf(
 
 /** The second part of a job's id, which depends on the sweep and the cell but not on the version. */
 function jobNames(plan: Plan): (cell: Cell) => string {
-  const whole = sha256Of(configsOf(plan));
-  return ({ config }) => `-${sha256Of([whole, config]).slice(0, 24)}`;
+  const whole = sha256Of(JSON.stringify(configsOf(plan)));
+  return ({ config }) => `-${sha256Of(JSON.stringify([whole, config])).slice(0, 24)}`;
 }
 
 function configsOf({ cells }: Plan): Config[] {
   return cells.map(({ config }) => config);
-}
-
-function sha256Of(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
 /** Puts jobs into the queue unless they are already there. */

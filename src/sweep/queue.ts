@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { createConnection } from 'node:net';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { DATA_NAMES } from '../data/sources.js';
+import { sha256Of } from '../base/digest.js';
 import { messageOf, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
 import type { QueueAddress, Server } from './address.js';
@@ -275,7 +275,7 @@ export function contentStore(client: Redis, prefix: string) {
       content: Buffer,
       { progress, signal }: { progress: Progress; signal: AbortSignal },
     ): Promise<{ sha256: string; bytes: number }> {
-      const sha256 = createHash('sha256').update(content).digest('hex');
+      const sha256 = sha256Of(content);
       const packed = gzipSync(content);
       for (let noted = false; ; noted = true) {
         try {
@@ -301,7 +301,7 @@ export function contentStore(client: Redis, prefix: string) {
       if (!packed) return undefined;
       try {
         const content = gunzipSync(packed, { maxOutputLength: bytes + 1 });
-        const found = createHash('sha256').update(content).digest('hex');
+        const found = sha256Of(content);
         return found === sha256 ? content : undefined;
       } catch {
         return undefined;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -11,6 +10,7 @@ import {
   type Job,
 } from 'bullmq';
 import { startEngine } from '../engine/engine.js';
+import { sha256Of } from '../base/digest.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import { checkConfig } from '../config/parse.js';
 import type { Config } from '../config/experiment.js';
@@ -221,7 +221,7 @@ async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promis
   const config = checkedConfig(data);
   await refuseMixed(data, config, context);
   // The folder's name is a hash, so that a job cannot choose a path.
-  const hash = createHash('sha256').update(JSON.stringify(data)).digest('hex');
+  const hash = sha256Of(JSON.stringify(data));
   const out = path.join(options.work, `cell-${hash.slice(0, 24)}`);
   // After a network failure, a worker may get a cell that it is already computing.
   const again = running.get(out);
