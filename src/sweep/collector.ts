@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { stringify } from 'yaml';
 import { Interrupted, UserError } from '../base/errors.js';
@@ -173,7 +174,7 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
         looked = performance.now();
         for (const id of open.keys()) looking.ask(id);
       }
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await pause(100);
     }
     await looking.done();
   } finally {

@@ -1,5 +1,6 @@
 import { createConnection } from 'node:net';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { DATA_NAMES } from '../data/sources.js';
@@ -80,7 +81,7 @@ async function refuseUnfit(
     await once.connect();
     info = await once.info();
     while (/^loading:1/m.test(info)) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await pause(200);
       info = await once.info();
     }
     if (/^redis_mode:sentinel/m.test(info)) {
@@ -284,7 +285,7 @@ export function contentStore(client: Redis, prefix: string) {
         } catch (error) {
           if (!messageOf(error).startsWith('OOM') || signal.aborted) throw error;
           if (!noted) progress.note('the memory of the queue is full; waiting until there is room');
-          await new Promise((resolve) => setTimeout(resolve, ROOM_MS));
+          await pause(ROOM_MS);
         }
       }
     },

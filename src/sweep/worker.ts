@@ -1,6 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { setTimeout } from 'node:timers/promises';
 import {
   DelayedError,
   ErrorCode,
@@ -171,7 +172,7 @@ async function workOff(
   );
   try {
     while (!signal.aborted) {
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await setTimeout(100);
       // A server that is away has no cells either.
       const nothing = active === 0 && (empty || client.status !== 'ready');
       const idle = nothing ? (performance.now() - since) / 1000 : 0;
@@ -180,7 +181,7 @@ async function workOff(
     stopping.abort();
     // Cells save what they have, and go back into the queue.
     for (const begun = performance.now(); active > 0 && performance.now() - begun < SAVE_MS;) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await setTimeout(50);
     }
   } finally {
     await closeAll([worker]);
