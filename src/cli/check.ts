@@ -12,7 +12,7 @@ import {
 import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
-import { version } from '../store/provenance.js';
+import { version } from '../base/version.js';
 import { reason, shortageIn, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {

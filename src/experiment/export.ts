@@ -11,7 +11,7 @@ import { readWeights } from '../model/weights.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
 import { networkOf } from '../config/experiment.js';
-import { version } from '../store/provenance.js';
+import { version } from '../base/version.js';
 import {
   NETWORK,
   networkMetadata,

@@ -10,8 +10,8 @@ import type { Network, Weights } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import type { WeightFile } from '../model/tensors.js';
-import type { DataSource, Provenance } from './result.js';
 import { OTHERWISE } from './identity.js';
+import type { DataSource, Provenance } from './result.js';
 import os from 'node:os';
 
 /** @throws UserError if the hash of the data of a folder is not that of the current data */
@@ -64,5 +64,3 @@ export function provenance(engine: Engine, begun: number, training: number | nul
     seconds: { training, total: (performance.now() - begun) / 1000 },
   };
 }
-
-export { version };

@@ -10,14 +10,15 @@ import {
   Worker,
   type Job,
 } from 'bullmq';
-import { startEngine } from '../engine/engine.js';
 import { sha256Of } from '../base/digest.js';
+import { startEngine } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import { checkConfig } from '../config/parse.js';
 import type { Config } from '../config/experiment.js';
 import { FILES } from '../store/resultFolder.js';
 import { makeWritable } from '../base/folders.js';
-import { loadSource, version } from '../store/provenance.js';
+import { version } from '../base/version.js';
+import { loadSource } from '../store/provenance.js';
 import type { Result } from '../store/result.js';
 import type { Progress } from '../base/progress.js';
 import { carriedFiles, EXPERIMENT, MOST_STALLS } from './collector.js';

@@ -1,11 +1,9 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
-import { csvLines, fieldProblem, numberIn, toCsv } from '../../store/csvFile.js';
+import { fieldProblem, numberIn, toCsv } from '../../store/csvFile.js';
 import { cut } from '../grid.js';
 import { xmlText } from '../xml.js';
 import type { Layout } from './theme.js';
-
-export { csvLines };
 
 /** A figure: the schema of its rows, which are also its CSV file, and how they are drawn. */
 export interface FigureKind<Row> {
