@@ -14,7 +14,7 @@ import {
   type LoadedConfig,
 } from '../config/yamlFiles.js';
 import type { Tree } from '../config/yamlTree.js';
-import { setOption } from './validate.js';
+import { setOption } from './options.js';
 
 interface ConfigArguments {
   file: string;

@@ -10,6 +10,7 @@ import {
   interruptible,
   named,
   type ReadingArguments,
+  readingIn,
   readingOptions,
   shared,
   textOption,
@@ -61,7 +62,6 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         'and in Foolbox: see docs/export.md',
       ) as never,
   handler: async ({ weights, to, out = defaultOut(weights, to), dataDir, force, ...given }) => {
-    const { model, data, scale, mean, std } = given;
     if (path.resolve(out) === path.resolve(weights)) {
       throw new UserError(`${out} is the file to read: choose another to write with --out`);
     }
@@ -72,7 +72,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       (signal, progress) =>
         exportWeightFile(weights, {
           ...{ to, dataDir, progress, signal },
-          ...{ model, data, scale, mean, std },
+          ...readingIn(given),
         }),
       { force: false },
     );

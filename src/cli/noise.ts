@@ -8,9 +8,15 @@ import { printable } from '../base/text.js';
 import { noiseSentences, noiseTable } from '../report/noise.js';
 import { PAIR } from '../metrics/noise.js';
 import { publishedNoise } from '../paper/published.js';
-import { engineOption, engineSetting, interruptible, shared, textOption } from './options.js';
+import {
+  engineOption,
+  engineSetting,
+  interruptible,
+  setOptionSuchAs,
+  shared,
+  textOption,
+} from './options.js';
 import { print } from './print.js';
-import { setOptionSuchAs } from './validate.js';
 
 interface NoiseArguments {
   study: string;

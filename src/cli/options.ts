@@ -150,6 +150,11 @@ export interface ReadingArguments {
   std?: number[];
 }
 
+/** What is said of the weights, without the command's other options. */
+export function readingIn({ model, data, scale, mean, std }: ReadingArguments): ReadingArguments {
+  return { model, data, scale, mean, std };
+}
+
 /** For `coerce`: a number such as 0.5 or 1/255. */
 function one(name: string, value: string | string[] | undefined): number | undefined {
   const list = numberList(name, value);
@@ -250,3 +255,67 @@ function attackList(value: string | string[] | undefined): string | undefined {
   if (twice !== undefined) throw new UserError(`--attacks: ${twice} is in the list twice`);
   return names?.join(',');
 }
+
+/** `--set key=value`, any number of times, for every command that reads a configuration. */
+export const setOption = setOptionSuchAs('training.bang.beta=1.2');
+
+/** @param example a key and value that the command takes */
+export function setOptionSuchAs(example: string) {
+  return {
+    type: 'string',
+    requiresArg: true,
+    describe: `change a key, such as ${example}; null removes it; may be repeated`,
+    // Not yargs' array type, which would also take the file names that follow.
+    coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
+    default: [] as string[],
+    defaultDescription: 'nothing',
+  } as const;
+}
+
+/** Options for computing the examples of a page. */
+export interface GalleryArguments {
+  examples: string;
+  engine?: EngineChoice;
+  threads?: number;
+  dataDir?: string;
+}
+
+export const galleryOptions = {
+  examples: {
+    // A string, so that a wrong value is quoted as it was typed.
+    ...textOption('examples', 'images of each class in the gallery; 0: no gallery').examples,
+    default: '2',
+  },
+  engine: engineOption,
+  threads: shared.threads,
+  'data-dir': shared['data-dir'],
+} as const satisfies Record<string, Options>;
+
+export const pageResults = {
+  type: 'string',
+  array: true,
+  demandOption: true,
+  describe: 'folders of runs, sweeps and studies, or folders that contain them',
+} as const;
+
+const MOST_EXAMPLES = 100;
+
+/** @throws UserError if it is not a number of images */
+export function perClassIn(examples: string): number {
+  const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
+  if (count <= MOST_EXAMPLES) return count;
+  throw new UserError(
+    `--examples: expected a whole number from 0 to ${MOST_EXAMPLES}, found ${examples}`,
+  );
+}
+
+/** The argument of commands on a sweep. */
+export interface InFolder {
+  folder: string;
+}
+
+export const folderArgument = {
+  type: 'string',
+  demandOption: true,
+  describe: 'the folder of a sweep',
+} as const;

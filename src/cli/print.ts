@@ -10,6 +10,10 @@ import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../rep
 import { drawGrid } from '../report/grid.js';
 import { hiddenByFgs } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
+import type { Plan } from '../config/sweep.js';
+import { sweepReport } from '../report/sweep.js';
+import { trendReport } from '../report/trends.js';
+import type { SweepCell } from '../sweep/summary.js';
 
 /**
  * Prints the table, how it was measured, what the FGS column hides and, if measured, robust accuracy
@@ -103,6 +107,13 @@ export function print(text: string): void {
 /** Prints on standard error what a user should know about the results. */
 export function printNotes(notes: readonly string[]): void {
   for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+}
+
+/** The maps or the table, and the trends. */
+export function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
+  print(sweepReport(keys, cells, terminalWidth()));
+  const trends = trendReport(keys, cells);
+  if (trends !== undefined) print(`\n${trends}`);
 }
 
 /** Columns of the terminal; unlimited for files and pipes. */

@@ -1,51 +1,20 @@
 import { existsSync, statSync } from 'node:fs';
-import type { CommandModule, Options } from 'yargs';
-import type { EngineChoice } from '../engine/engine.js';
+import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { engineOption, interruptible, shared, textOption } from './options.js';
+import {
+  type GalleryArguments,
+  galleryOptions,
+  interruptible,
+  pageResults,
+  perClassIn,
+  textOption,
+} from './options.js';
 import { print, printNotes } from './print.js';
 
 interface ReportArguments extends GalleryArguments {
   results: string[];
   out: string;
-}
-
-/** Options for computing the examples of a page. */
-export interface GalleryArguments {
-  examples: string;
-  engine?: EngineChoice;
-  threads?: number;
-  dataDir?: string;
-}
-
-export const galleryOptions = {
-  examples: {
-    // A string, so that a wrong value is quoted as it was typed.
-    ...textOption('examples', 'images of each class in the gallery; 0: no gallery').examples,
-    default: '2',
-  },
-  engine: engineOption,
-  threads: shared.threads,
-  'data-dir': shared['data-dir'],
-} as const satisfies Record<string, Options>;
-
-export const pageResults = {
-  type: 'string',
-  array: true,
-  demandOption: true,
-  describe: 'folders of runs, sweeps and studies, or folders that contain them',
-} as const;
-
-const MOST_EXAMPLES = 100;
-
-/** @throws UserError if it is not a number of images */
-export function perClassIn(examples: string): number {
-  const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
-  if (count <= MOST_EXAMPLES) return count;
-  throw new UserError(
-    `--examples: expected a whole number from 0 to ${MOST_EXAMPLES}, found ${examples}`,
-  );
 }
 
 export const reportCommand: CommandModule<object, ReportArguments> = {

@@ -18,11 +18,11 @@ import {
   protocolOptions,
   protocolSettings,
   saveImagesOption,
+  setOption,
   shared,
   textOption,
 } from './options.js';
 import { beginning, print, printEntries } from './print.js';
-import { setOption } from './validate.js';
 
 interface RunArguments extends ProtocolArguments {
   config: string[];

@@ -13,18 +13,20 @@ import {
   engineOption,
   engineSetting,
   flag,
+  folderArgument,
+  type InFolder,
   interruptible,
   processOptions,
+  setOption,
   shared,
   textOption,
 } from './options.js';
-import { print, printNotes } from './print.js';
+import { print, printNotes, printPoints } from './print.js';
 import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
 import { cancelCommand } from './sweepCancel.js';
 import { compareCommand } from './sweepCompare.js';
 import { listSweep } from './sweepList.js';
-import { folderArgument, type InFolder, printPoints, statusCommand } from './sweepStatus.js';
-import { setOption } from './validate.js';
+import { statusCommand } from './sweepStatus.js';
 
 /** Options for computing cells. */
 const computing = {

@@ -7,7 +7,7 @@ import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
 import { consoleProgress } from './consoleProgress.js';
 import { print } from './print.js';
 import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
-import { folderArgument, type InFolder } from './sweepStatus.js';
+import { folderArgument, type InFolder } from './options.js';
 
 export const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
   command: 'cancel <folder>',

@@ -9,9 +9,8 @@ import { compareSweeps } from '../sweep/compareSweeps.js';
 import { pointText, type SweepCell } from '../sweep/summary.js';
 import { cellsOf, statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
-import { textOption } from './options.js';
+import { folderArgument, textOption } from './options.js';
 import { print } from './print.js';
-import { folderArgument } from './sweepStatus.js';
 
 interface CompareArguments {
   first: string;

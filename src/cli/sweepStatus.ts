@@ -1,22 +1,10 @@
 import type { CommandModule } from 'yargs';
-import type { Plan } from '../config/sweep.js';
-import { sweepReport } from '../report/sweep.js';
-import { trendReport } from '../report/trends.js';
 import { readLock } from '../store/lock.js';
-import { bestOf, progressText, type SweepCell } from '../sweep/summary.js';
+import { bestOf, progressText } from '../sweep/summary.js';
 import { cellsOf, statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
-import { print, terminalWidth } from './print.js';
-
-export interface InFolder {
-  folder: string;
-}
-
-export const folderArgument = {
-  type: 'string',
-  demandOption: true,
-  describe: 'the folder of a sweep',
-} as const;
+import { print, printPoints } from './print.js';
+import { folderArgument, type InFolder } from './options.js';
 
 export const statusCommand: CommandModule<object, InFolder> = {
   command: 'status <folder>',
@@ -43,11 +31,4 @@ async function status({ folder: out }: InFolder): Promise<void> {
   if (!cells.some(({ state }) => state === 'done')) return;
   print('');
   printPoints(plan, cells);
-}
-
-/** The maps or the table, and the trends. */
-export function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
-  print(sweepReport(keys, cells, terminalWidth()));
-  const trends = trendReport(keys, cells);
-  if (trends !== undefined) print(`\n${trends}`);
 }

@@ -3,7 +3,6 @@ import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { transfer } from '../experiment/transfer.js';
 import { transferTable } from '../report/transfer.js';
-import { nameOfWeights, settingsOf } from './eval.js';
 import {
   engineOption,
   engineSetting,
@@ -11,11 +10,12 @@ import {
   type ProtocolArguments,
   protocolOptions,
   protocolSettings,
+  setOptionSuchAs,
   shared,
   textOption,
 } from './options.js';
 import { print } from './print.js';
-import { setOptionSuchAs } from './validate.js';
+import { nameOfWeights, settingsOf } from './weights.js';
 
 interface TransferArguments extends ProtocolArguments {
   a: string;

@@ -7,26 +7,11 @@ import { ConfigError, loadConfig } from '../config/yamlFiles.js';
 import { isStudy, loadNoise, type NoiseStudy } from '../config/noise.js';
 import { countParameters } from '../model/layers.js';
 import { makeNetwork } from '../model/network.js';
+import { setOption } from './options.js';
 
 interface ValidateArguments {
   files: string[];
   set: string[];
-}
-
-/** `--set key=value`, any number of times, for every command that reads a configuration. */
-export const setOption = setOptionSuchAs('training.bang.beta=1.2');
-
-/** @param example a key and value that the command takes */
-export function setOptionSuchAs(example: string) {
-  return {
-    type: 'string',
-    requiresArg: true,
-    describe: `change a key, such as ${example}; null removes it; may be repeated`,
-    // Not yargs' array type, which would also take the file names that follow.
-    coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
-    default: [] as string[],
-    defaultDescription: 'nothing',
-  } as const;
 }
 
 export const validateCommand: CommandModule<object, ValidateArguments> = {

@@ -1,8 +1,14 @@
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { interruptible, textOption } from './options.js';
+import {
+  type GalleryArguments,
+  galleryOptions,
+  interruptible,
+  pageResults,
+  perClassIn,
+  textOption,
+} from './options.js';
 import { print } from './print.js';
-import { galleryOptions, pageResults, perClassIn, type GalleryArguments } from './report.js';
 
 interface ViewArguments extends GalleryArguments {
   results: string[];
