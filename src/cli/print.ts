@@ -117,6 +117,6 @@ export function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
 }
 
 /** Columns of the terminal; unlimited for files and pipes. */
-export function terminalWidth(stream: NodeJS.WriteStream = process.stdout): number {
-  return stream.isTTY ? stream.columns || Infinity : Infinity;
+export function terminalWidth(): number {
+  return process.stdout.isTTY ? process.stdout.columns || Infinity : Infinity;
 }

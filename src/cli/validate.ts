@@ -42,7 +42,6 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
 export async function validate(
   files: readonly string[],
   overrides: readonly string[] = [],
-  print: (line: string) => void = (line) => process.stdout.write(`${line}\n`),
 ): Promise<void> {
   const lines: string[] = [];
   let bad = 0;
@@ -50,14 +49,14 @@ export async function validate(
     try {
       if (await isStudy(file)) {
         const { study } = await loadNoise(file, overrides);
-        print(`${file}: ok (${studySummary(study)})`);
+        process.stdout.write(`${file}: ok (${studySummary(study)})\n`);
         continue;
       }
       const { config, seeds, expect } = await loadConfig(file, overrides);
       const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
-      print(`${file}: ok (${summary(config)}${runs})`);
+      process.stdout.write(`${file}: ok (${summary(config)}${runs})\n`);
       for (const note of [...configNotes(config), ...(expect?.notes ?? [])])
-        print(`${file}: note: ${note}`);
+        process.stdout.write(`${file}: note: ${note}\n`);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       bad++;

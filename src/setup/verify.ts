@@ -54,7 +54,7 @@ async function checkWebgpu(folder: string): Promise<CheckedWebgpu> {
     const gpu = await stepSeconds();
     // The best of those that compute on the CPU.
     await startEngine({ engine: 'native' }).catch(() => startEngine({ engine: 'wasm' }));
-    faster = (await stepSeconds()).seconds / gpu.seconds;
+    faster = (await stepSeconds()) / gpu;
   }
   return { gpu: nameOf(adapter), software, faster, difference };
 }
