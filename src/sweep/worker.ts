@@ -97,62 +97,27 @@ async function workOff(
     hashes: new Map(),
     running: new Map(),
   };
-  let refusal: unknown;
-  const lacking = new Set<string>();
+  const activity: Activity = { active: 0, empty: false, since: performance.now() };
   let done = 0;
-  let active = 0;
-  // Between cells the next may be on its way for long on a busy machine; only the server knows.
-  let empty = false as boolean;
-  let since = performance.now();
-  const worker = new Worker<CellJob, Manifest>(
-    QUEUE,
-    async (job, token) => {
-      active++;
-      try {
-        return await computeJob(job, context);
-      } catch (error) {
-        if (error instanceof NoEngine) {
-          const { engine } = job.data.config as Config;
-          if (!lacking.has(engine)) {
-            const what = `cells for the engine ${engine} are left to other workers`;
-            progress.note(`${what}: ${error.message}`);
-          }
-          lacking.add(engine);
-          // Otherwise this worker would get it again at once.
-          await job.moveToDelayed(Date.now() + OTHERS_MS, token);
-          throw new DelayedError();
-        }
-        if (error instanceof UserError) refusal ??= error;
-        if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
-        stopping.abort();
-        // The next worker can take the cell at once.
-        await job.moveToWait(token);
-        throw new WaitingError();
-      } finally {
-        active--;
-        since = performance.now();
-      }
-    },
-    {
-      connection: client,
-      prefix: address.prefix,
-      concurrency: processes,
-      // A killed worker is noticed within a minute.
-      lockDuration: LOCK_MS,
-      stalledInterval: LOCK_MS,
-      maxStalledCount: MOST_STALLS,
-    },
-  );
+  const worker = new Worker<CellJob, Manifest>(QUEUE, jobHandler(context, activity, stopping), {
+    connection: client,
+    prefix: address.prefix,
+    concurrency: processes,
+    // A killed worker is noticed within a minute.
+    lockDuration: LOCK_MS,
+    stalledInterval: LOCK_MS,
+    maxStalledCount: MOST_STALLS,
+  });
   worker.on('completed', ({ data }) => {
     done++;
     progress.note(`${nameOf(data)}: done`);
   });
   worker.on('active', () => {
-    empty = false;
+    activity.empty = false;
   });
   worker.on('drained', () => {
-    empty = true;
-    since = performance.now();
+    activity.empty = true;
+    activity.since = performance.now();
   });
   // Errors of the connection are reported for `client`.
   let late = '';
@@ -175,20 +140,66 @@ async function workOff(
     while (!signal.aborted) {
       await setTimeout(100);
       // A server that is away has no cells either.
+      const { active, empty, since } = activity;
       const nothing = active === 0 && (empty || client.status !== 'ready');
       const idle = nothing ? (performance.now() - since) / 1000 : 0;
       if (options.idle !== undefined && idle > options.idle) break;
     }
     stopping.abort();
     // Cells save what they have, and go back into the queue.
-    for (const begun = performance.now(); active > 0 && performance.now() - begun < SAVE_MS;) {
+    const begun = performance.now();
+    while (activity.active > 0 && performance.now() - begun < SAVE_MS) {
       await setTimeout(50);
     }
   } finally {
     await closeAll([worker]);
   }
-  if (refusal !== undefined) throw refusal as Error;
+  if (activity.refusal) throw activity.refusal;
   return done;
+}
+
+/** What a worker is doing. */
+interface Activity {
+  /** How many cells it computes. */
+  active: number;
+  /** Whether the queue is: the next cell may be on its way for long on a busy machine, so only the server knows. */
+  empty: boolean;
+  /** When that was, or when the last cell ended: a time of `performance.now()`. */
+  since: number;
+  /** Why the worker ends, if it must not compute a cell. */
+  refusal?: UserError;
+}
+
+/** Computes the cells of jobs; those that it leaves to others go back into the queue. */
+function jobHandler(context: Context, activity: Activity, stopping: AbortController) {
+  const lacking = new Set<string>();
+  return async (job: Job<CellJob, Manifest>, token?: string): Promise<Manifest> => {
+    activity.active++;
+    try {
+      return await computeJob(job, context);
+    } catch (error) {
+      if (error instanceof NoEngine) {
+        const { engine } = job.data.config as Config;
+        if (!lacking.has(engine)) {
+          const what = `cells for the engine ${engine} are left to other workers`;
+          context.options.progress.note(`${what}: ${error.message}`);
+        }
+        lacking.add(engine);
+        // Otherwise this worker would get it again at once.
+        await job.moveToDelayed(Date.now() + OTHERS_MS, token);
+        throw new DelayedError();
+      }
+      if (error instanceof UserError) activity.refusal ??= error;
+      if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
+      stopping.abort();
+      // The next worker can take the cell at once.
+      await job.moveToWait(token);
+      throw new WaitingError();
+    } finally {
+      activity.active--;
+      activity.since = performance.now();
+    }
+  };
 }
 
 /** Errors if another worker has the job of a cell, or had it and its result was collected. */
