@@ -13,7 +13,7 @@ import {
 import path from 'node:path';
 import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/safetensors.js';
-import { sha256 } from '#bang/store/provenance.js';
+import { sha256Of } from '#bang/base/digest.js';
 import { Fault, runInside } from './oracle.mjs';
 import { below, chance, mutateBytes, mutateJson, mutateText, oneOf } from './mutate.mjs';
 import { makeSpace } from './space.mjs';
@@ -161,7 +161,7 @@ function numbersOf(folder, files = ['per-image.csv', 'training.csv']) {
   const tensors = decodeSafetensors(readFileSync(path.join(folder, 'weights.safetensors')), folder);
   const digest = [...tensors.tensors].map(([name, { data: values }]) => [
     name,
-    sha256(values.join()),
+    sha256Of(values.join()),
   ]);
   const texts = files.map((name) => readFileSync(path.join(folder, name), 'utf8'));
   return JSON.stringify([

@@ -1,9 +1,9 @@
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { homedir, userInfo } from 'node:os';
 import path from 'node:path';
 import { codeOf, UserError } from './errors.js';
-import { makeFolder, reason } from './files.js';
+import { makeFolder, reason, spaceMark } from './files.js';
 import { isRunning, processSpace } from './processes.js';
 
 /** The cache of downloaded files, and how its folders are written without exposing partial contents. */
@@ -58,7 +58,7 @@ export function homeFolder(): string {
 export async function ownFolder(parent: string): Promise<string> {
   makeFolder(parent);
   await removeDeadFetches(parent);
-  return await mkdtemp(path.join(parent, `.fetch-${spaceName()}-${process.pid}-`));
+  return await mkdtemp(path.join(parent, `.fetch-${spaceMark()}-${process.pid}-`));
 }
 
 /** A system error while writing to the cache, as a UserError; other errors are returned unchanged. */
@@ -84,19 +84,12 @@ async function removeDeadFetches(parent: string): Promise<void> {
     if (match === null) continue;
     const folder = path.join(parent, name);
     const pid = Number(match[2]);
-    const isOfSpace = match[1] === spaceName();
+    const isOfSpace = match[1] === spaceMark();
     const runs = isOfSpace ? isRunning({ pid, space: processSpace() }) : undefined;
     const dead = runs === undefined ? (await ageOf(folder, parent)) > DAY_MS : !runs;
     // Fetch even if a leftover cannot be removed.
     if (dead) await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
-}
-
-/** A name for the processes that this one can see; `unknown` where that cannot be known. */
-function spaceName(): string {
-  const space = processSpace();
-  if (space === undefined) return 'unknown';
-  return createHash('sha256').update(space).digest('hex').slice(0, 16);
 }
 
 /** In milliseconds, by the clock of the file system: this machine's may differ. */

@@ -12,7 +12,7 @@ import {
   type Stats,
   writeFileSync,
 } from 'node:fs';
-import { createHash } from 'node:crypto';
+import { sha256Of } from './digest.js';
 import { codeOf, messageOf, UserError } from './errors.js';
 import { didYouMean } from './nearFile.js';
 import { readFile, stat } from 'node:fs/promises';
@@ -81,9 +81,9 @@ export function partOf(name: string): { of: string; pid: number; mark?: string }
 }
 
 /** Tells the processes that this one sees from those of other machines and containers that write to the same disk. */
-function spaceMark(): string {
+export function spaceMark(): string {
   const space = processSpace() ?? 'unknown';
-  return createHash('sha256').update(space).digest('hex').slice(0, 8);
+  return sha256Of(space).slice(0, 8);
 }
 
 /** Removes the parts of a file whose processes are known to have ended. */
@@ -236,6 +236,11 @@ export function reason(error: unknown): string {
 export function readJson(file: string): unknown {
   if (!existsSync(file)) return undefined;
   return parseJson(readRegularFile(file).toString('utf8'));
+}
+
+/** A value as the content of a JSON file. */
+export function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
 }
 
 /** What is nested more deeply is none of ours, and would overflow the stack of who walks through it. */

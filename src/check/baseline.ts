@@ -4,8 +4,8 @@ import { UserError } from '../base/errors.js';
 import { parseJson, readUserFile } from '../base/files.js';
 import { OLD_NAMES, type OverSeeds, overSeeds, scalarsIn } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
-import { differenceOf } from '../store/identity.js';
-import { BESIDE, type Provenance, type Result } from '../store/result.js';
+import { BESIDE, differenceOf, without } from '../store/identity.js';
+import type { Provenance, Result } from '../store/result.js';
 
 const finite = z.number();
 
@@ -60,7 +60,7 @@ export function baselineOf(results: readonly Result[]): Baseline {
     seeds: results.map(({ config: { seed } }) => seed!),
     figures: Object.fromEntries(figures),
     data: { name: data.name, sha256: data.sha256 },
-    config: without(config, BESIDE) as Record<string, unknown>,
+    config: without(config, BESIDE),
     provenance: { bang, node, platform, cpu, engine, threads, finished },
   };
 }
@@ -106,15 +106,5 @@ export function refuseOtherDataThan(baseline: Baseline, file: string, { data }: 
   if (baseline.data.sha256 === data.sha256) return;
   throw new UserError(
     `${file} is a baseline on other data: write it again with bang check --update-baseline`,
-  );
-}
-
-function without(value: unknown, keys: readonly string[], at = ''): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value).flatMap(([key, inner]) => {
-      const name = at === '' ? key : `${at}.${key}`;
-      return keys.includes(name) ? [] : [[key, without(inner, keys, name)]];
-    }),
   );
 }

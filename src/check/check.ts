@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
-import { packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
+import { jsonText, packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
 import { makeWritable } from '../base/folders.js';
 import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
@@ -227,7 +227,7 @@ export async function updateBaselines(
   }
   for (const { loaded, target, before } of planned) {
     const baseline = baselineOf(await resultsOf({ ...loaded, seeds }, options));
-    writeFileAtomic(target, `${JSON.stringify(baseline, null, 2)}\n`);
+    writeFileAtomic(target, jsonText(baseline));
     done({ file: target, baseline, before });
   }
 }

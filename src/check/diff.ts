@@ -108,7 +108,7 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
   const pairs = pairsOf(a, b);
   const sameData = first.data.sha256 === second.data.sha256;
   if (!sameData) notes.push('the data are not the same, so images are not compared');
-  const compared = sameData ? pairs.flatMap((pair) => imagePair(pair, notes) ?? []) : [];
+  const images = sameData ? imagesOf(pairs, notes) : null;
   if (sameData && pairs.length === 0) notes.push('no seed is in both, so images are not compared');
   const severalSeeds = a.runs.length > 1 || b.runs.length > 1;
   const known = a.runs.length + b.runs.length > 3;
@@ -138,7 +138,7 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
       pairs.length === 0 ? null : pairs.every(([x, y]) => x.result.weights === y.result.weights),
     changes: scalarsIn(rows).flatMap((quantity) => changeOf(quantity, a, b, baseline) ?? []),
     noise: baseline ? 'the baseline' : known ? 'the seeds of the runs' : null,
-    images: compared.length > 0 ? sumOf(compared) : null,
+    images,
     notes,
   };
 }
@@ -191,23 +191,33 @@ function squaresOf({ n, std }: OverSeeds): number {
   return std === null ? 0 : (n - 1) * std ** 2;
 }
 
-function imagePair([a, b]: [FoundRun, FoundRun], notes: string[]): ImageChanges | undefined {
-  const [before, after] = [linesOf(a, notes), linesOf(b, notes)];
-  if (!before || !after) return undefined;
-  const images = Math.min(before.length, after.length);
-  if (before.length !== after.length) {
-    notes.push(`only the first ${images} images are in both`);
+/** The changes of the images of all pairs; null if the images of none can be compared. */
+function imagesOf(pairs: readonly [FoundRun, FoundRun][], notes: string[]): ImageChanges | null {
+  let changes: ImageChanges | null = null;
+  for (const [a, b] of pairs) {
+    const [before, after] = [linesOf(a, notes), linesOf(b, notes)];
+    if (!before || !after) continue;
+    const images = Math.min(before.length, after.length);
+    if (before.length !== after.length) {
+      notes.push(`only the first ${images} images are in both`);
+    }
+    changes ??= unchanged(before[0]);
+    changes.images += images;
+    for (let i = 0; i < images; i++) compareImage(before[i], after[i], changes);
   }
-  const changes: ImageChanges = {
-    images,
+  return changes;
+}
+
+/** No changes yet, of the columns that a first line has. */
+function unchanged(first: Partial<CsvLine> | undefined): ImageChanges {
+  return {
+    images: 0,
     predicted: { changed: 0, toWrong: 0, toRight: 0 },
     blank: { became: 0, ceased: 0 },
-    columns: Object.keys(before[0] ?? {})
+    columns: Object.keys(first ?? {})
       .filter((column) => /_(linf|linf_scan|pass)$/.test(column))
       .map((column) => ({ column, changed: 0, gained: 0, lost: 0, most: 0 })),
   };
-  for (let i = 0; i < images; i++) compareImage(before[i], after[i], changes);
-  return changes;
 }
 
 function compareImage(
@@ -244,30 +254,4 @@ function linesOf({ folder, result }: FoundRun, notes: string[]): CsvLine[] | und
     notes.push(`images are not compared: ${error.message}`);
     return undefined;
   }
-}
-
-function sumOf(all: readonly ImageChanges[]): ImageChanges {
-  return all.reduce((sum, one) => ({
-    images: sum.images + one.images,
-    predicted: {
-      changed: sum.predicted.changed + one.predicted.changed,
-      toWrong: sum.predicted.toWrong + one.predicted.toWrong,
-      toRight: sum.predicted.toRight + one.predicted.toRight,
-    },
-    blank: {
-      became: sum.blank.became + one.blank.became,
-      ceased: sum.blank.ceased + one.blank.ceased,
-    },
-    columns: sum.columns.map((column) => {
-      const more = one.columns.find((other) => other.column === column.column);
-      if (!more) return column;
-      return {
-        column: column.column,
-        changed: column.changed + more.changed,
-        gained: column.gained + more.gained,
-        lost: column.lost + more.lost,
-        most: Math.max(column.most, more.most),
-      };
-    }),
-  }));
 }

@@ -11,7 +11,7 @@ import {
 import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
-import { version } from '../store/provenance.js';
+import { version } from '../base/version.js';
 import { reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {
@@ -23,7 +23,7 @@ import {
   tallySentence,
   verdictJson,
 } from '../report/check.js';
-import { interruptible, once, shared } from './options.js';
+import { flag, interruptible, once, shared, textOption } from './options.js';
 import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
@@ -54,20 +54,18 @@ export const checkCommand: CommandModule<object, CheckArguments> = {
         demandOption: true,
         describe: 'YAML files or names of bang configs, with an expect block each',
       })
-      .option('junit', fileOption('junit', 'write the verdicts as JUnit XML, for CI services'))
-      .option('json', fileOption('json', 'write the verdicts as JSON'))
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe:
+      .options(textOption('junit', 'write the verdicts as JUnit XML, for CI services'))
+      .options(textOption('json', 'write the verdicts as JSON'))
+      .options(
+        textOption(
+          'out',
           'keep the result folders here, one for each config, and continue stopped ones (default: a temporary folder)',
-      })
-      .option('update-baseline', {
-        type: 'boolean',
-        default: false,
-        describe: 'check nothing, but write the baselines that the configs name',
-      })
+        ),
+      )
+      .option(
+        'update-baseline',
+        flag('check nothing, but write the baselines that the configs name'),
+      )
       .option('seeds', {
         type: 'string',
         requiresArg: true,
@@ -160,10 +158,6 @@ function refuseBuiltIn(configs: readonly string[]): void {
   throw new UserError(
     `${name} and its baseline come with the program: copy them with bang init --example ${name}, and update the copy`,
   );
-}
-
-function fileOption(name: string, describe: string) {
-  return { type: 'string', requiresArg: true, coerce: once(name), describe } as const;
 }
 
 function seedList(text: string | string[] | undefined): number[] | undefined {

@@ -14,7 +14,7 @@ import {
   replaceIn,
   type LoadedConfig,
 } from '../config/yamlFiles.js';
-import { setOption } from './validate.js';
+import { setOption } from './options.js';
 
 interface ConfigArguments {
   file: string;

@@ -30,7 +30,7 @@ export const configsCommand: CommandModule = {
 };
 
 /** The names by the command that takes them, each with the first sentence of its comment. */
-export function configList(names: readonly string[]): string {
+function configList(names: readonly string[]): string {
   const width = Math.max(...names.map((name) => name.length));
   const blocks = USES.toReversed().map(({ command }) => {
     const lines = names

@@ -17,7 +17,7 @@ import { printable, shapeText } from '../base/text.js';
 import { loadData } from '../data/load.js';
 import { classCounts, inLetters, samplePicture } from '../data/samples.js';
 import { classNames } from '../data/shapes.js';
-import { interruptible, likeOneOf, once, shared } from './options.js';
+import { flag, interruptible, likeOneOf, shared, textOption } from './options.js';
 import { print } from './print.js';
 
 const name = {
@@ -77,18 +77,9 @@ const showCommand: CommandModule<object, ShowArguments> = {
         coerce: likeOneOf(DATA_NAMES),
       })
       .option('data-dir', shared['data-dir'])
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'write a picture of test images, a row for each class: a PNG',
-      })
-      .option('letters', {
-        type: 'boolean',
-        default: false,
-        describe: 'draw the first test image in letters: is it upright?',
-      })
-      .option('force', { type: 'boolean', default: false, describe: 'overwrite the picture' })
+      .options(textOption('out', 'write a picture of test images, a row for each class: a PNG'))
+      .option('letters', flag('draw the first test image in letters: is it upright?'))
+      .option('force', flag('overwrite the picture'))
       .example('$0 data show --data-dir emnist --letters', 'are the images transposed?')
       .example('$0 data show cifar10 --out cifar10.png', 'ten images of each class')
       .epilog(

@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { readBaseline } from '../check/baseline.js';
 import { diffRuns, readSide } from '../check/diff.js';
 import { diffJson, diffText } from '../report/diff.js';
-import { once } from './options.js';
+import { flag, textOption } from './options.js';
 import { print } from './print.js';
 
 interface DiffArguments {
@@ -25,13 +25,13 @@ export const diffCommand: CommandModule<object, DiffArguments> = {
         demandOption: true,
         describe: 'the same for the other run',
       })
-      .option('baseline', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('baseline'),
-        describe: 'a baseline of bang check, for the scatter of the numbers over seeds',
-      })
-      .option('json', { type: 'boolean', default: false, describe: 'print it as JSON' })
+      .options(
+        textOption(
+          'baseline',
+          'a baseline of bang check, for the scatter of the numbers over seeds',
+        ),
+      )
+      .option('json', flag('print it as JSON'))
       .example('$0 diff runs/before runs/after', 'config, numbers, and how many images changed')
       .example('$0 diff results/table1/lenet-b1 runs/lenet-b1', 'several seeds on either side')
       .epilog('The exit code is 0 whatever changed; use bang check to fail on changes.'),

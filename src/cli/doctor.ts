@@ -15,7 +15,7 @@ import { SETUP_COMMAND as SETUP_WEBGPU, webgpuFolder } from '../engine/webgpu/in
 import { SETUP_COMMAND, tensorflowFolder } from '../engine/tensorflow/installation.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { processors } from '../base/processors.js';
-import { version } from '../store/provenance.js';
+import { version } from '../base/version.js';
 import { cacheFolder } from '../base/cacheFolder.js';
 import { engineOption, shared } from './options.js';
 import { print as printLine } from './print.js';

@@ -2,31 +2,32 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import type { AnyEvaluation, Config } from '../config/experiment.js';
-import { loadConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf } from '../store/result.js';
 import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { publishedRowNames } from '../paper/published.js';
-import { packageRoot } from '../base/files.js';
 import {
   engineOption,
   engineSetting,
   interruptible,
   likeOneOf,
+  named,
   once,
+  type ProtocolArguments,
   protocolOptions,
   protocolSettings,
-  saveImagesOption,
   type ReadingArguments,
+  readingIn,
   readingOptions,
+  saveImagesOption,
+  setOptionSuchAs,
   shared,
-  type ProtocolArguments,
+  textOption,
 } from './options.js';
 import { errorTable } from '../report/errors.js';
 import { beginning, print, printEntries } from './print.js';
-import { setOptionSuchAs } from './validate.js';
+import { nameOfWeights, settingsOf } from './weights.js';
 
 interface EvalArguments extends ProtocolArguments, ReadingArguments {
   weights: string;
@@ -68,7 +69,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('row', {
         type: 'string',
         requiresArg: true,
-        coerce: rowNamed,
+        coerce: named('row', [...publishedRowNames(1), ...publishedRowNames(2)]),
         describe: 'the published row to compare with: R0, R1, B0 … B5',
       })
       .option('logit-scale', {
@@ -77,12 +78,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
         coerce: aboveZero('logit-scale'),
         describe: 'multiply the logits: what does a surer network change? (the same predictions)',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'result folder (default: runs/eval-NAME, after the weights)',
-      })
+      .options(textOption('out', 'result folder (default: runs/eval-NAME, after the weights)'))
       .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options(protocolOptions)
       .option('save-images', saveImagesOption)
@@ -133,9 +129,9 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       force,
       logitScale,
       saveImages,
+      accuracy,
       ...chosen
     } = given;
-    const { model, data, scale, mean, std, accuracy } = given;
     if (on !== 'test') return printErrors(given, on);
     const { evaluation, engine } = await settingsOf([
       ...engineSetting(chosen.engine),
@@ -148,7 +144,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       (signal, progress) =>
         evaluateWeights(weights, {
           out: folder,
-          ...{ model, data, scale, mean, std },
+          ...readingIn(given),
           accuracy,
           evaluation,
           engine,
@@ -186,7 +182,7 @@ const OF_ATTACKS = [
 ] as const;
 
 async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[number]): Promise<void> {
-  const { weights, threads, dataDir, engine = 'auto', model, data, scale, mean, std } = given;
+  const { weights, threads, dataDir, engine = 'auto' } = given;
   const isGiven = (value: unknown): boolean =>
     Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
   const byName: Record<string, unknown> = { ...given };
@@ -200,7 +196,7 @@ async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[numbe
     (signal, progress) =>
       countErrors(weights, {
         ...{ on, engine, threads, dataDir, progress, signal },
-        ...{ model, data, scale, mean, std },
+        ...readingIn(given),
       }),
     { force: false, resumes: false },
   );
@@ -227,36 +223,4 @@ function percentage(value: string | string[] | undefined): number | undefined {
   }
   if (number > 0 && number <= 100) return number;
   throw new UserError(`--accuracy: expected a percentage, such as 99.1, found ${text}`);
-}
-
-function rowNamed(value: string | string[] | undefined): string | undefined {
-  const rows = [...publishedRowNames(1), ...publishedRowNames(2)];
-  return likeOneOf(rows)(once('row')(value));
-}
-
-/** The name for the folder of results on these weights. */
-export function nameOfWeights(file: string): string {
-  const parts = path.resolve(file).split(path.sep);
-  const stem = parts.at(-1)!.replace(/\..*$/, '');
-  // All runs' weights have this name, so use the folder's.
-  return stem === 'weights' && parts.length > 1 ? parts.at(-2)! : stem;
-}
-
-/** A config's defaults with `--set`, of which only the evaluation and the engine apply to weights that exist. */
-export async function settingsOf(
-  set: string[],
-): Promise<Pick<Config, 'engine'> & { evaluation: AnyEvaluation }> {
-  const foreign = set.find((one) => !/^(evaluation\.|engine=)/.test(one));
-  if (foreign !== undefined) {
-    throw new UserError(
-      `--set ${foreign}: the weights are trained already, so only evaluation.… and engine can be set`,
-    );
-  }
-  const base = path.join(packageRoot, 'configs', 'base', 'lenet.yaml');
-  // Any network on any data: neither is known before the weights are read.
-  const any =
-    'model={image: [1, 1, 1], classes: 2, layers: [{kind: innerProduct, name: out, outputs: 2}]}';
-  const { engine, evaluation } = (await loadConfig(base, [...set, any, 'data=idx'])).config;
-  const isGiven = set.some((one) => one.startsWith('evaluation.channels='));
-  return { engine, evaluation: isGiven ? evaluation : { ...evaluation, channels: undefined } };
 }

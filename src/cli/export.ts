@@ -7,12 +7,14 @@ import { writeFileAtomic } from '../base/files.js';
 import { INPUT, OUTPUT } from '../model/onnx/encode.js';
 import { FILES } from '../store/resultFolder.js';
 import {
+  flag,
   interruptible,
-  likeOneOf,
-  once,
-  readingOptions,
+  named,
   type ReadingArguments,
+  readingIn,
+  readingOptions,
   shared,
+  textOption,
 } from './options.js';
 
 interface ExportArguments extends ReadingArguments {
@@ -44,15 +46,15 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         coerce: named('to', EXPORT_FORMATS),
         describe: 'onnx: the network, from pixels to logits; the others: its weights',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'the file to write (default: next to WEIGHTS, with the extension of the format)',
-      })
+      .options(
+        textOption(
+          'out',
+          'the file to write (default: next to WEIGHTS, with the extension of the format)',
+        ),
+      )
       .options(readingOptions)
       .option('data-dir', shared['data-dir'])
-      .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
+      .option('force', flag('overwrite the file'))
       .example('$0 export runs/lenet-b1 --to onnx', 'write weights.onnx into that folder')
       .example('$0 export lenet.caffemodel.h5 --to safetensors', "read Caffe's weights in Python")
       .example("onnx2torch.convert('weights.onnx').eval()", 'in Python: the network in PyTorch')
@@ -61,7 +63,6 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         'and in Foolbox: see docs/export.md',
       ) as never,
   handler: async ({ weights, to, out = defaultOut(weights, to), dataDir, force, ...given }) => {
-    const { model, data, scale, mean, std } = given;
     if (path.resolve(out) === path.resolve(weights)) {
       throw new UserError(`${out} is the file to read: choose another to write with --out`);
     }
@@ -72,7 +73,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       (signal, progress) =>
         exportWeights(weights, {
           ...{ to, dataDir, progress, signal },
-          ...{ model, data, scale, mean, std },
+          ...readingIn(given),
         }),
       { force: false },
     );
@@ -90,9 +91,4 @@ function defaultOut(given: string, to: ExportFormat): string {
   const weights = isFolder ? path.join(given, FILES.weights) : given;
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
-}
-
-/** For `coerce`: one of these names, given once, in any case. */
-function named(option: string, names: readonly string[]) {
-  return (value: string | string[] | undefined) => likeOneOf(names)(once(option)(value));
 }

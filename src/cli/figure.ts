@@ -4,13 +4,13 @@ import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
 import { drawFigure, figureRows } from '../report/figure/draw.js';
 import { writeFileAtomic } from '../base/files.js';
-import { printable, quoted } from '../base/text.js';
+import { quoted } from '../base/text.js';
 import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
 import { rowsCsv } from '../report/figure/rows.js';
 import { NARROW, WIDE } from '../report/figure/theme.js';
-import { interruptible, likeOneOf, once, shared } from './options.js';
-import { print } from './print.js';
+import { flag, interruptible, likeOneOf, shared, textOption } from './options.js';
+import { print, printNotes } from './print.js';
 
 const FORMATS = ['svg', 'png'] as const;
 type Format = (typeof FORMATS)[number];
@@ -42,13 +42,8 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
         demandOption: true,
         describe: 'folders of results, or the CSV file of a figure to redraw',
       })
-      .option('out', {
-        type: 'string',
-        default: 'figures',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'where NAME.svg, NAME.png and NAME.csv go',
-      })
+      .options(textOption('out', 'where NAME.svg, NAME.png and NAME.csv go'))
+      .default('out', 'figures')
       .option('format', {
         type: 'string',
         requiresArg: true,
@@ -56,11 +51,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
         default: FORMATS.join(','),
         describe: 'svg, png, or both',
       })
-      .option('narrow', {
-        type: 'boolean',
-        default: false,
-        describe: 'panels below each other, for a phone or a page with two columns',
-      })
+      .option('narrow', flag('panels below each other, for a phone or a page with two columns'))
       .option('attack', {
         choices: ATTACK_NAMES,
         coerce: likeOneOf(ATTACK_NAMES),
@@ -86,7 +77,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       { force: false, resumes: false },
     );
     const svg = await drawFigure(name, rows, narrow ? NARROW : WIDE);
-    for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+    printNotes(notes);
     const contents = {
       ...(format.includes('svg') && { svg }),
       ...(format.includes('png') && { png: await renderPng(svg) }),

@@ -6,7 +6,7 @@ import { writeFileAtomic } from '../base/files.js';
 import { nearest } from '../base/text.js';
 import { builtInFile, builtInNames, builtInText } from '../config/builtIn.js';
 import { commandOf } from './configs.js';
-import { once } from './options.js';
+import { flag, textOption } from './options.js';
 
 interface InitArguments {
   file?: string;
@@ -22,14 +22,14 @@ export const initCommand: CommandModule<object, InitArguments> = {
         type: 'string',
         describe: 'where to write it (default: bang.yaml, or after the example)',
       })
-      .option('example', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('example'),
-        describe: 'copy a configuration that comes with the program: a name of bang configs',
-      })
-      .option('force', { type: 'boolean', default: false, describe: 'overwrite the file' })
-      .option('stdout', { type: 'boolean', default: false, describe: 'print it, write nothing' })
+      .options(
+        textOption(
+          'example',
+          'copy a configuration that comes with the program: a name of bang configs',
+        ),
+      )
+      .option('force', flag('overwrite the file'))
+      .option('stdout', flag('print it, write nothing'))
       .example('$0 init', 'write bang.yaml, ready for bang run bang.yaml')
       .example('$0 init experiments/first.yaml', 'write it elsewhere')
       .example('$0 init --example lenet-b1', 'write lenet-b1.yaml, a row of Table 1')

@@ -8,9 +8,15 @@ import { printable } from '../base/text.js';
 import { noiseSentences, noiseTable } from '../report/noise.js';
 import { PAIR } from '../metrics/noise.js';
 import { publishedNoise } from '../paper/published.js';
-import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
+import {
+  engineOption,
+  engineSetting,
+  interruptible,
+  setOptionSuchAs,
+  shared,
+  textOption,
+} from './options.js';
 import { print } from './print.js';
-import { setOptionSuchAs } from './validate.js';
 
 interface NoiseArguments {
   study: string;
@@ -31,19 +37,14 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
         demandOption: true,
         describe: 'YAML file of a noise study, or a name of bang configs',
       })
-      .option('copies', {
-        // A string, so that a wrong value is quoted as it was typed.
-        type: 'string',
-        requiresArg: true,
-        coerce: once('copies'),
-        describe: 'distortions of each image and σ at all stages, instead of what the study says',
-      })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'result folder (default: runs/noise-NAME, after the study)',
-      })
+      // A string, so that a wrong value is quoted as it was typed.
+      .options(
+        textOption(
+          'copies',
+          'distortions of each image and σ at all stages, instead of what the study says',
+        ),
+      )
+      .options(textOption('out', 'result folder (default: runs/noise-NAME, after the study)'))
       .option('set', setOptionSuchAs('every=1000'))
       .option('engine', engineOption)
       .options(shared)

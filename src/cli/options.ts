@@ -18,10 +18,27 @@ export function once(name: string): (value: string | string[] | undefined) => st
   };
 }
 
+/** An option with a text, which is not empty and given once. */
+export function textOption<Name extends string>(name: Name, describe: string) {
+  const option = { type: 'string', requiresArg: true, coerce: once(name), describe } as const;
+  return { [name]: option } as Record<Name, typeof option>;
+}
+
+/** An option without a value. */
+export function flag(describe: string) {
+  return { type: 'boolean', default: false, describe } as const;
+}
+
 /** For `coerce`: the one of `names` that differs only in case or in `_` for `-`; else the text as it is. */
 export function likeOneOf(names: readonly string[]) {
   return <T>(value: T): T | string =>
     typeof value === 'string' ? (namedIn(names, value) ?? value) : value;
+}
+
+/** For `coerce`: the same for an option that is given once, with a text that is not empty. */
+export function named(option: string, names: readonly string[]) {
+  return (value: string | string[] | undefined): string | undefined =>
+    likeOneOf(names)(once(option)(value));
 }
 
 function namedIn(names: readonly string[], value: string): string | undefined {
@@ -36,17 +53,22 @@ export const shared = {
     describe: 'computing threads (default: $BANG_THREADS, else all cores, or the CPU quota)',
     requiresArg: true,
   },
-  'data-dir': {
-    type: 'string',
-    describe: "a folder with the data set's original files, instead of the cache",
+  ...textOption('data-dir', "a folder with the data set's original files, instead of the cache"),
+  force: flag('start over in a folder that already holds results'),
+} as const satisfies Record<string, Options>;
+
+/** Options of commands that compute the cells of a sweep in processes of their own. */
+export const processOptions = {
+  jobs: {
+    describe: 'processes at once, a cell in each (default: one for each thread)',
     requiresArg: true,
-    coerce: once('data-dir'),
   },
-  force: {
-    type: 'boolean',
-    default: false,
-    describe: 'start over in a folder that already holds results',
+  threads: {
+    describe:
+      'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
+    requiresArg: true,
   },
+  'data-dir': shared['data-dir'],
 } as const satisfies Record<string, Options>;
 
 /** Ctrl-C, a batch system's or container's end, and a terminal that is closed. */
@@ -91,8 +113,7 @@ export const readingOptions = {
   model: {
     type: 'string',
     requiresArg: true,
-    coerce: (value: string | string[] | undefined) =>
-      likeOneOf(Object.keys(NETWORKS))(once('model')(value)),
+    coerce: named('model', Object.keys(NETWORKS)),
     describe: `${Object.keys(NETWORKS).join(', ')}, or a YAML file that describes the network (default: the one that the file describes or fits)`,
   },
   data: {
@@ -127,6 +148,11 @@ export interface ReadingArguments {
   scale?: number;
   mean?: number[];
   std?: number[];
+}
+
+/** What is said of the weights, without the command's other options. */
+export function readingIn({ model, data, scale, mean, std }: ReadingArguments): ReadingArguments {
+  return { model, data, scale, mean, std };
 }
 
 /** For `coerce`: a number such as 0.5 or 1/255. */
@@ -229,3 +255,67 @@ function attackList(value: string | string[] | undefined): string | undefined {
   if (twice !== undefined) throw new UserError(`--attacks: ${twice} is in the list twice`);
   return names?.join(',');
 }
+
+/** `--set key=value`, any number of times, for every command that reads a configuration. */
+export const setOption = setOptionSuchAs('training.bang.beta=1.2');
+
+/** @param example a key and value that the command takes */
+export function setOptionSuchAs(example: string) {
+  return {
+    type: 'string',
+    requiresArg: true,
+    describe: `change a key, such as ${example}; null removes it; may be repeated`,
+    // Not yargs' array type, which would also take the file names that follow.
+    coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
+    default: [] as string[],
+    defaultDescription: 'nothing',
+  } as const;
+}
+
+/** Options for computing the examples of a page. */
+export interface GalleryArguments {
+  examples: string;
+  engine?: EngineChoice;
+  threads?: number;
+  dataDir?: string;
+}
+
+export const galleryOptions = {
+  examples: {
+    // A string, so that a wrong value is quoted as it was typed.
+    ...textOption('examples', 'images of each class in the gallery; 0: no gallery').examples,
+    default: '2',
+  },
+  engine: engineOption,
+  threads: shared.threads,
+  'data-dir': shared['data-dir'],
+} as const satisfies Record<string, Options>;
+
+export const pageResults = {
+  type: 'string',
+  array: true,
+  demandOption: true,
+  describe: 'folders of runs, sweeps and studies, or folders that contain them',
+} as const;
+
+const MOST_EXAMPLES = 100;
+
+/** @throws UserError if it is not a number of images */
+export function perClassIn(examples: string): number {
+  const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
+  if (count <= MOST_EXAMPLES) return count;
+  throw new UserError(
+    `--examples: expected a whole number from 0 to ${MOST_EXAMPLES}, found ${examples}`,
+  );
+}
+
+/** The argument of commands on a sweep. */
+export interface InFolder {
+  folder: string;
+}
+
+export const folderArgument = {
+  type: 'string',
+  demandOption: true,
+  describe: 'the folder of a sweep',
+} as const;

@@ -5,12 +5,16 @@ import type { AnyEvaluation } from '../config/experiment.js';
 import { publishedRowNames } from '../paper/published.js';
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
-import { printableText, wrapped } from '../base/text.js';
+import { printable, printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
 import { hiddenLines } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
+import type { Plan } from '../config/sweep.js';
+import { sweepReport } from '../report/sweep.js';
+import { trendReport } from '../report/trends.js';
+import type { SweepCell } from '../sweep/summary.js';
 
 /**
  * Prints the table, how it was measured, what the FGS column hides and, if measured, robust accuracy
@@ -103,7 +107,19 @@ export function print(text: string): void {
   process.stdout.write(`${wrapped(printableText(text), terminalWidth())}\n`);
 }
 
+/** Prints on standard error what a user should know about the results. */
+export function printNotes(notes: readonly string[]): void {
+  for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+}
+
+/** The maps or the table, and the trends. */
+export function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
+  print(sweepReport(keys, cells, terminalWidth()));
+  const trends = trendReport(keys, cells);
+  if (trends !== undefined) print(`\n${trends}`);
+}
+
 /** Columns of the terminal; unlimited for files and pipes. */
-export function terminalWidth(stream: NodeJS.WriteStream = process.stdout): number {
-  return stream.isTTY ? stream.columns || Infinity : Infinity;
+export function terminalWidth(): number {
+  return process.stdout.isTTY ? process.stdout.columns || Infinity : Infinity;
 }

@@ -1,28 +1,24 @@
 import type { Options } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { queueAddress, type QueueAddress } from '../sweep/address.js';
-import { once } from './options.js';
+import { textOption } from './options.js';
 
 /** Options of commands that use a queue. */
 export const queueOptions = {
-  queue: {
-    type: 'string',
-    requiresArg: true,
-    coerce: once('queue'),
-    describe: 'a Redis server, redis://HOST:PORT, or rediss:// for TLS: bang worker computes there',
-  },
+  ...textOption(
+    'queue',
+    'a Redis server, redis://HOST:PORT, or rediss:// for TLS: bang worker computes there',
+  ),
   'queue-prefix': {
     type: 'string',
     requiresArg: true,
     default: 'bang',
     describe: 'prefix of all keys on that server',
   },
-  'queue-password-file': {
-    type: 'string',
-    requiresArg: true,
-    coerce: once('queue-password-file'),
-    describe: 'a file with the password of the server (or set BANG_QUEUE_PASSWORD)',
-  },
+  ...textOption(
+    'queue-password-file',
+    'a file with the password of the server (or set BANG_QUEUE_PASSWORD)',
+  ),
 } as const satisfies Record<string, Options>;
 
 export interface QueueArguments {

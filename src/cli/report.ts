@@ -1,68 +1,28 @@
 import { existsSync, statSync } from 'node:fs';
-import type { CommandModule, Options } from 'yargs';
-import type { EngineChoice } from '../engine/engine.js';
+import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { printable } from '../base/text.js';
-import { engineOption, interruptible, once, shared } from './options.js';
-import { print } from './print.js';
+import {
+  type GalleryArguments,
+  galleryOptions,
+  interruptible,
+  pageResults,
+  perClassIn,
+  textOption,
+} from './options.js';
+import { print, printNotes } from './print.js';
 
 interface ReportArguments extends GalleryArguments {
   results: string[];
   out: string;
 }
 
-/** Options for computing the examples of a page. */
-export interface GalleryArguments {
-  examples: string;
-  engine?: EngineChoice;
-  threads?: number;
-  dataDir?: string;
-}
-
-export const galleryOptions = {
-  examples: {
-    // A string, so that a wrong value is quoted as it was typed.
-    type: 'string',
-    default: '2',
-    requiresArg: true,
-    coerce: once('examples'),
-    describe: 'images of each class in the gallery; 0: no gallery',
-  },
-  engine: engineOption,
-  threads: shared.threads,
-  'data-dir': shared['data-dir'],
-} as const satisfies Record<string, Options>;
-
-export const pageResults = {
-  type: 'string',
-  array: true,
-  demandOption: true,
-  describe: 'folders of runs, sweeps and studies, or folders that contain them',
-} as const;
-
-const MOST_EXAMPLES = 100;
-
-/** @throws UserError if it is not a number of images */
-export function perClassIn(examples: string): number {
-  const count = /^\d{1,3}$/.test(examples) ? Number(examples) : NaN;
-  if (count <= MOST_EXAMPLES) return count;
-  throw new UserError(
-    `--examples: expected a whole number from 0 to ${MOST_EXAMPLES}, found ${examples}`,
-  );
-}
-
 export const reportCommand: CommandModule<object, ReportArguments> = {
   builder: (yargs) =>
     yargs
       .positional('results', pageResults)
-      .option('out', {
-        type: 'string',
-        default: 'report.html',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'the file',
-      })
+      .options(textOption('out', 'the file'))
+      .default('out', 'report.html')
       .options(galleryOptions)
       .example('$0 report runs', 'all results in runs, in report.html')
       .example('$0 report runs/table1 --out table1.html --examples 5', 'with more examples')
@@ -96,8 +56,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     const plots = await plotsOf(collected);
     const page = pageOf({ collected, galleries, plots });
     writeFileAtomic(out, page.html);
-    const notes = [...collected.notes, ...plots.notes, ...galleries.notes];
-    for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+    printNotes([...collected.notes, ...plots.notes, ...galleries.notes]);
     print(`Files: ${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
   },
 };

@@ -14,15 +14,15 @@ import {
   engineOption,
   engineSetting,
   interruptible,
-  once,
+  type ProtocolArguments,
   protocolOptions,
   protocolSettings,
   saveImagesOption,
+  setOption,
   shared,
-  type ProtocolArguments,
+  textOption,
 } from './options.js';
 import { beginning, print, printEntries } from './print.js';
-import { setOption } from './validate.js';
 
 interface RunArguments extends ProtocolArguments {
   config: string[];
@@ -44,13 +44,12 @@ export const runCommand: CommandModule<object, RunArguments> = {
         demandOption: true,
         describe: 'YAML files or names of bang configs, one experiment each',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe:
+      .options(
+        textOption(
+          'out',
           'result folder (default: runs/NAME, after the config); with several configs, the parent of their folders',
-      })
+        ),
+      )
       .option('set', setOption)
       .options(protocolOptions)
       .option('save-images', saveImagesOption)

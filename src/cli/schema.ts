@@ -4,6 +4,7 @@ import { configSchema } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { sweepSchema } from '../config/sweep.js';
 import { likeOneOf } from './options.js';
+import { jsonText } from '../base/files.js';
 
 interface JsonSchema {
   type?: string | string[];
@@ -39,14 +40,9 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
       .example('# yaml-language-server: $schema=bang.schema.json', 'and editors complete its keys')
       .example('$0 schema noise > noise.schema.json', 'the same for noise studies') as never,
   handler: ({ kind }) => {
-    process.stdout.write(schemaText(kind));
+    process.stdout.write(jsonText(configJsonSchema(kind)));
   },
 };
-
-/** What `bang schema` prints. */
-export function schemaText(kind: Kind = 'experiment'): string {
-  return `${JSON.stringify(configJsonSchema(kind), null, 2)}\n`;
-}
 
 /**
  * The JSON Schema of a configuration file, in draft 7, which all editors read. It is looser than

@@ -4,7 +4,7 @@ import { removeWebgpu, setUpWebgpu } from '../setup/webgpu.js';
 import { tensorflowFolder } from '../engine/tensorflow/installation.js';
 import { removeTensorFlow, setUpTensorFlow } from '../setup/tensorflow.js';
 import { UserError } from '../base/errors.js';
-import { interruptible, likeOneOf } from './options.js';
+import { flag, interruptible, likeOneOf } from './options.js';
 import { print } from './print.js';
 
 interface SetupArguments {
@@ -23,16 +23,8 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
         describe:
           'webgpu: any GPU, through Dawn; tensorflow: tfjs-node-gpu on a current TensorFlow',
       })
-      .option('gpu', {
-        type: 'boolean',
-        default: false,
-        describe: 'tensorflow: with CUDA, for an NVIDIA GPU (gigabytes)',
-      })
-      .option('uninstall', {
-        type: 'boolean',
-        default: false,
-        describe: 'remove the engine',
-      })
+      .option('gpu', flag('tensorflow: with CUDA, for an NVIDIA GPU (gigabytes)'))
+      .option('uninstall', flag('remove the engine'))
       .example('$0 setup webgpu', 'a GPU of any make: fetches 130 MB')
       .example('$0 setup tensorflow', 'on the CPU: needs Python with venv, and a C++ compiler')
       .example('$0 setup tensorflow --gpu', 'on the GPU: also needs its driver')

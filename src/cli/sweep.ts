@@ -2,34 +2,36 @@ import path from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../base/errors.js';
-import { printable, quoted } from '../base/text.js';
+import { quoted } from '../base/text.js';
+import { isOneOf } from '../config/problems.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { paretoLines } from '../report/pointGrid.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { axisText, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
 import { runSweep, sharing, type SweepOptions } from '../sweep/sweep.js';
 import { planIn } from '../sweep/sweepFolder.js';
-import { engineOption, engineSetting, interruptible, once, shared } from './options.js';
-import { print } from './print.js';
+import {
+  engineOption,
+  engineSetting,
+  flag,
+  folderArgument,
+  type InFolder,
+  interruptible,
+  processOptions,
+  setOption,
+  shared,
+  textOption,
+} from './options.js';
+import { print, printNotes, printPoints } from './print.js';
 import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
 import { cancelCommand } from './sweepCancel.js';
 import { compareCommand } from './sweepCompare.js';
 import { listSweep } from './sweepList.js';
-import { folderArgument, type InFolder, printPoints, statusCommand } from './sweepStatus.js';
-import { setOption } from './validate.js';
+import { statusCommand } from './sweepStatus.js';
 
 /** Options for computing cells. */
 const computing = {
-  jobs: {
-    describe: 'processes at once, a cell in each (default: one for each thread)',
-    requiresArg: true,
-  },
-  threads: {
-    describe:
-      'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
-    requiresArg: true,
-  },
-  'data-dir': shared['data-dir'],
+  ...processOptions,
   retries: {
     default: 1,
     requiresArg: true,
@@ -100,20 +102,11 @@ function options(args: Argv): Argv {
       demandOption: true,
       describe: 'a YAML file that says what to vary, or a name of bang configs',
     })
-    .option('out', {
-      type: 'string',
-      requiresArg: true,
-      coerce: once('out'),
-      describe: 'the folder of the sweep (default: runs/NAME, after the config)',
-    })
+    .options(textOption('out', 'the folder of the sweep (default: runs/NAME, after the config)'))
     .option('set', setOption)
     .option('engine', engineOption)
     .options(computing)
-    .option('dry-run', {
-      type: 'boolean',
-      default: false,
-      describe: 'only list the cells, and estimate how long they take',
-    })
+    .option('dry-run', flag('only list the cells, and estimate how long they take'))
     .option('force', shared.force)
     .options(queueOptions)
     .example('$0 sweep grids/lenet', "the paper's grid on LeNet, in runs/lenet")
@@ -194,7 +187,7 @@ function retriesIn(retries: number): number {
 
 function keepIn(keep: string | string[] = []): Keepable[] {
   const names = [keep].flat().flatMap((text) => text.split(',').map((name) => name.trim()));
-  const unknown = names.find((name) => !(KEEPABLE as readonly string[]).includes(name));
+  const unknown = names.find((name) => !isOneOf(name, KEEPABLE));
   if (unknown === undefined) return names as Keepable[];
   throw new UserError(`--keep: expected ${KEEPABLE.join(', ')}, found ${quoted(unknown)}`);
 }
@@ -217,7 +210,7 @@ function report(plan: Plan, cells: readonly SweepCell[]): void {
     print(`\nPareto front of accuracy and ${axisText(robustnessAxis(pointsOf(cells)))}:`);
     front.forEach(print);
   }
-  for (const note of mixtures(cells)) process.stderr.write(`note: ${printable(note)}\n`);
+  printNotes(mixtures(cells));
 }
 
 /** Numbers of different engines or versions can differ in their last bits, or more. */

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { CommandModule } from 'yargs';
 import { ExperimentError, UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
@@ -6,7 +7,7 @@ import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
 import { consoleProgress } from './consoleProgress.js';
 import { print } from './print.js';
 import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
-import { folderArgument, type InFolder } from './sweepStatus.js';
+import { folderArgument, type InFolder } from './options.js';
 
 export const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
   command: 'cancel <folder>',
@@ -48,6 +49,6 @@ async function stop(out: string, folder: SweepFolder, working: () => boolean): P
     if (Date.now() - begun > WAIT_MS) {
       throw new ExperimentError(`the sweep in ${out} was told to stop, but is still running`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await setTimeout(200);
   }
 }

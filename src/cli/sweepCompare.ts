@@ -10,9 +10,8 @@ import { type Change, compareSweeps } from '../sweep/compareSweeps.js';
 import { pointText, type SweepCell } from '../sweep/summary.js';
 import { cellsOf, statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
-import { once } from './options.js';
+import { folderArgument, textOption } from './options.js';
 import { print } from './print.js';
-import { folderArgument } from './sweepStatus.js';
 
 interface CompareArguments {
   first: string;
@@ -27,12 +26,7 @@ export const compareCommand: CommandModule<object, CompareArguments> = {
     yargs
       .positional('first', folderArgument)
       .positional('second', folderArgument)
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'a CSV file for the differences at each point',
-      })
+      .options(textOption('out', 'a CSV file for the differences at each point'))
       .example('$0 sweep compare runs/before runs/after', 'second minus first'),
   handler: compare,
 };

@@ -1,11 +1,10 @@
 import { duration } from '../base/progress.js';
-import { printable } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { medianOf } from '../metrics/statistics.js';
 import { estimateSeconds } from '../sweep/estimate.js';
 import { secondsTaken, sharing, statesIn } from '../sweep/sweep.js';
 import { planFor, sweepFolder } from '../sweep/sweepFolder.js';
-import { print } from './print.js';
+import { print, printNotes } from './print.js';
 
 interface ListArguments {
   force: boolean;
@@ -17,7 +16,7 @@ interface ListArguments {
 /** `--dry-run`: the cells, their states, and how long the rest will take. */
 export async function listSweep(wanted: Plan, out: string, args: ListArguments): Promise<void> {
   const { plan, notes } = await planFor(out, wanted, args.force);
-  for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+  printNotes(notes);
   const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
   const cells = plan.cells.map((cell) => ({ cell, state: states?.get(cell) }));
   const open = cells.filter(({ state }) => !['done', 'stopped'].includes(state?.state ?? 'open'));

@@ -1,22 +1,10 @@
 import type { CommandModule } from 'yargs';
-import type { Plan } from '../config/sweep.js';
-import { sweepReport } from '../report/sweep.js';
-import { trendReport } from '../report/trends.js';
 import { readLock } from '../store/lock.js';
-import { bestOf, type SweepCell } from '../sweep/summary.js';
+import { bestOf, progressText } from '../sweep/summary.js';
 import { cellsOf, statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
-import { print, terminalWidth } from './print.js';
-
-export interface InFolder {
-  folder: string;
-}
-
-export const folderArgument = {
-  type: 'string',
-  demandOption: true,
-  describe: 'the folder of a sweep',
-} as const;
+import { print, printPoints } from './print.js';
+import { folderArgument, type InFolder } from './options.js';
 
 export const statusCommand: CommandModule<object, InFolder> = {
   command: 'status <folder>',
@@ -32,28 +20,15 @@ async function status({ folder: out }: InFolder): Promise<void> {
   const plan = await planIn(out);
   const folder = sweepFolder(out, plan);
   const cells = cellsOf(plan, statesIn(plan, folder));
-  const count = (state: SweepCell['state']): number =>
-    cells.filter((cell) => cell.state === state).length;
   const lock = readLock(folder.file('lock'));
-  const words = [`${count('done')} of ${cells.length} cells done`];
-  if (count('failed') > 0) words.push(`${count('failed')} failed`);
-  if (count('stopped') > 0) words.push(`${count('stopped')} stopped early`);
-  words.push(
+  const running =
     lock?.live === true
       ? `process ${lock.holder.pid} on ${lock.holder.host} has been running since ${lock.holder.since}`
-      : 'not running',
-  );
-  print(`${plan.name}: ${words.join(', ')}`);
+      : 'not running';
+  print(`${plan.name}: ${progressText(cells)}, ${running}`);
   bestOf(plan.keys, cells).forEach(print);
   for (const { id, state, error } of cells) if (state === 'failed') print(`${id} failed: ${error}`);
-  if (count('done') === 0) return;
+  if (!cells.some(({ state }) => state === 'done')) return;
   print('');
   printPoints(plan, cells);
-}
-
-/** The maps or the table, and the trends. */
-export function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
-  print(sweepReport(keys, cells, terminalWidth()));
-  const trends = trendReport(keys, cells);
-  if (trends !== undefined) print(`\n${trends}`);
 }

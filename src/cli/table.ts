@@ -4,10 +4,9 @@ import { messageOf, UserError } from '../base/errors.js';
 import { findRuns, groupRuns, isRunFolder, refuseNothing, tablesOf } from '../store/collect.js';
 import { writeFileAtomic } from '../base/files.js';
 import { noiseRatesCsv, tableCsv } from '../store/csv.js';
-import { printable } from '../base/text.js';
 import { consoleReport, markdownReport } from '../report/tables.js';
-import { once } from './options.js';
-import { print, printMarked, terminalWidth } from './print.js';
+import { textOption } from './options.js';
+import { print, printMarked, printNotes, terminalWidth } from './print.js';
 
 interface TableArguments {
   folders: string[];
@@ -24,12 +23,12 @@ export const tableCommand: CommandModule<object, TableArguments> = {
         demandOption: true,
         describe: 'folders that contain result folders, at any depth',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'where table.csv and table.md go (default: the folder, if there is only one)',
-      })
+      .options(
+        textOption(
+          'out',
+          'where table.csv and table.md go (default: the folder, if there is only one)',
+        ),
+      )
       .option('no-write', {
         type: 'boolean',
         default: false,
@@ -49,9 +48,7 @@ export const tableCommand: CommandModule<object, TableArguments> = {
     const { groups, notes } = groupRuns(found.runs);
     const parts = tablesOf(groups);
     printMarked(consoleReport(parts, terminalWidth()));
-    for (const note of [...found.notes, ...notes, ...place.notes]) {
-      process.stderr.write(`note: ${printable(note)}\n`);
-    }
+    printNotes([...found.notes, ...notes, ...place.notes]);
     if (place.folder === undefined) return;
     const entries = parts.flatMap((part) => part.entries);
     const files = {

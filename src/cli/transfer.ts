@@ -3,19 +3,19 @@ import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { transfer } from '../experiment/transfer.js';
 import { transferTable } from '../report/transfer.js';
-import { nameOfWeights, settingsOf } from './eval.js';
 import {
   engineOption,
   engineSetting,
   interruptible,
-  once,
+  type ProtocolArguments,
   protocolOptions,
   protocolSettings,
+  setOptionSuchAs,
   shared,
-  type ProtocolArguments,
+  textOption,
 } from './options.js';
 import { print } from './print.js';
-import { setOptionSuchAs } from './validate.js';
+import { nameOfWeights, settingsOf } from './weights.js';
 
 interface TransferArguments extends ProtocolArguments {
   a: string;
@@ -43,12 +43,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
         demandOption: true,
         describe: 'another on the same data',
       })
-      .option('out', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('out'),
-        describe: 'result folder (default: runs/transfer-A-B, after the weights)',
-      })
+      .options(textOption('out', 'result folder (default: runs/transfer-A-B, after the weights)'))
       .option('engine', engineOption)
       .option('set', setOptionSuchAs('evaluation.images=1000'))
       .options({

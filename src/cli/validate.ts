@@ -8,26 +8,11 @@ import { loadNoise, type NoiseStudy } from '../config/noise.js';
 import { loadPlan } from '../config/sweep.js';
 import { countParameters } from '../model/layers.js';
 import { makeNetwork } from '../model/network.js';
+import { setOption } from './options.js';
 
 interface ValidateArguments {
   files: string[];
   set: string[];
-}
-
-/** `--set key=value`, any number of times, for every command that reads a configuration. */
-export const setOption = setOptionSuchAs('training.bang.beta=1.2');
-
-/** @param example a key and value that the command takes */
-export function setOptionSuchAs(example: string) {
-  return {
-    type: 'string',
-    requiresArg: true,
-    describe: `change a key, such as ${example}; null removes it; may be repeated`,
-    // Not yargs' array type, which would also take the file names that follow.
-    coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
-    default: [] as string[],
-    defaultDescription: 'nothing',
-  } as const;
 }
 
 export const validateCommand: CommandModule<object, ValidateArguments> = {
@@ -58,28 +43,13 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
 export async function validate(
   files: readonly string[],
   overrides: readonly string[] = [],
-  print: (line: string) => void = (line) => process.stdout.write(`${line}\n`),
 ): Promise<void> {
   const lines: string[] = [];
   let bad = 0;
   for (const file of files) {
     try {
-      const kind = await kindOfFile(file);
-      if (kind === 'study') {
-        const { study } = await loadNoise(file, overrides);
-        print(`${file}: ok (${studySummary(study)})`);
-        continue;
-      }
-      if (kind === 'sweep') {
-        const { keys, cells } = await loadPlan(file, overrides);
-        print(`${file}: ok (sweep over ${keys.join(' and ')}, ${cells.length} cells)`);
-        continue;
-      }
-      const { config, seeds, expect } = await loadConfig(file, overrides);
-      const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
-      print(`${file}: ok (${summary(config)}${runs})`);
-      for (const note of [...configNotes(config), ...(expect?.notes ?? [])])
-        print(`${file}: note: ${note}`);
+      for (const line of await validLines(file, overrides))
+        process.stdout.write(`${file}: ${line}\n`);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       bad++;
@@ -94,6 +64,27 @@ export async function validate(
       ? problems[0]
       : `${bad} of ${files.length} ${files.length === 1 ? 'file is' : 'files are'} not valid\n${problems.join('\n')}`,
   );
+}
+
+/**
+ * What is said of a valid file.
+ *
+ * @throws UserError if it is not valid
+ */
+async function validLines(file: string, overrides: readonly string[]): Promise<string[]> {
+  const kind = await kindOfFile(file);
+  if (kind === 'study') {
+    const { study } = await loadNoise(file, overrides);
+    return [`ok (${studySummary(study)})`];
+  }
+  if (kind === 'sweep') {
+    const { keys, cells } = await loadPlan(file, overrides);
+    return [`ok (sweep over ${keys.join(' and ')}, ${cells.length} cells)`];
+  }
+  const { config, seeds, expect } = await loadConfig(file, overrides);
+  const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
+  const notes = [...configNotes(config), ...(expect?.notes ?? [])];
+  return [`ok (${summary(config)}${runs})`, ...notes.map((note) => `note: ${note}`)];
 }
 
 /** An experiment in a few words: `lenet on mnist, BANG beta 1, epsilon 0.815`. */

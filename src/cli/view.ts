@@ -1,8 +1,14 @@
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { interruptible, once } from './options.js';
+import {
+  type GalleryArguments,
+  galleryOptions,
+  interruptible,
+  pageResults,
+  perClassIn,
+  textOption,
+} from './options.js';
 import { print } from './print.js';
-import { galleryOptions, pageResults, perClassIn, type GalleryArguments } from './report.js';
 
 interface ViewArguments extends GalleryArguments {
   results: string[];
@@ -13,12 +19,7 @@ export const viewCommand: CommandModule<object, ViewArguments> = {
   builder: (yargs) =>
     yargs
       .positional('results', pageResults)
-      .option('port', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('port'),
-        describe: 'the port on 127.0.0.1 (default: any free one)',
-      })
+      .options(textOption('port', 'the port on 127.0.0.1 (default: any free one)'))
       .options(galleryOptions)
       .example('$0 view runs', 'prints an address to open')
       .example('$0 view runs/lenet --port 8000', 'a sweep that is running in another terminal')

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { Interrupted, UserError } from '../base/errors.js';
 import { temporaryFolder } from '../base/folders.js';
-import { interruptible, once, shared } from './options.js';
+import { flag, interruptible, processOptions, textOption } from './options.js';
 import { print } from './print.js';
 import { queueOptions, requiredAddress, type QueueArguments } from './queueOptions.js';
 
@@ -19,32 +19,21 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
   builder: (yargs) =>
     yargs
       .options(queueOptions)
-      .option('jobs', {
-        requiresArg: true,
-        describe: 'processes at once, a cell in each (default: one for each thread)',
-      })
-      .option('threads', {
-        requiresArg: true,
-        describe:
-          'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
-      })
-      .option('data-dir', shared['data-dir'])
-      .option('work', {
-        type: 'string',
-        requiresArg: true,
-        coerce: once('work'),
-        describe:
+      .options(processOptions)
+      .options(
+        textOption(
+          'work',
           'the folder to compute in; cells begun there continue after a restart (default: a temporary folder)',
-      })
+        ),
+      )
       .option('idle', {
         requiresArg: true,
         describe: 'end after so many seconds without a cell (default: never)',
       })
-      .option('allow-mixed', {
-        type: 'boolean',
-        default: false,
-        describe: 'also take cells of another version of bang, or of a sweep with another engine',
-      })
+      .option(
+        'allow-mixed',
+        flag('also take cells of another version of bang, or of a sweep with another engine'),
+      )
       .example('$0 worker --queue redis://host:6379', 'until Ctrl-C')
       .example('BANG_QUEUE=rediss://host:6380 $0 worker --idle 60', 'until nothing is left to do')
       .epilog(

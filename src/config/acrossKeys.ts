@@ -9,7 +9,7 @@ import {
   problemsOfNetwork,
   weightedLayersOf,
 } from './ownNetwork.js';
-import { inBrief, isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
+import { inBrief, isMapping, isOneOf, type KeyPath, type Problem, valueAt } from './problems.js';
 import { inWords, nearest, shapeText } from '../base/text.js';
 import { TRAIN_ON } from '../data/split.js';
 import { type ModelName, modelNames } from './experimentSchema.js';
@@ -55,69 +55,79 @@ export function configNotes(config: Config): string[] {
   return notes;
 }
 
+/** The value at a path of the configuration. */
+type ValueAt = (...path: string[]) => unknown;
+
 /** Problems that involve more than one key. Skips values whose shape is already wrong. */
 export function problemsAcross(root: unknown): Problem[] {
-  const value = (...path: string[]) => valueAt(root, path);
-  const problems: Problem[] = [];
-  const wrong = (path: KeyPath, message: string) => problems.push({ path, at: 'value', message });
+  const value: ValueAt = (...path) => valueAt(root, path);
+  return [
+    ...problemsOfCounts(value),
+    ...problemsOfLists(value),
+    ...problemsOfModel(value),
+    ...problemsOfNamed(value),
+  ];
+}
 
+function wrong(path: KeyPath, message: string): Problem {
+  return { path, at: 'value', message };
+}
+
+/** More images than the data have. */
+function problemsOfCounts(value: ValueAt): Problem[] {
   const data = value('data');
-  const batch = value('training', 'batch');
-  const counts = isOneOf(data, DATA_NAMES) ? images[data] : undefined;
-  if (counts && isOneOf(data, DATA_NAMES)) {
-    const { train, test } = counts;
-    const trainOn = value('training', 'trainOn') ?? '50k';
-    if (isOneOf(trainOn, TRAIN_ON)) {
-      const count = train[trainOn];
-      if (count === undefined) {
-        const choices = inWords(Object.keys(train));
-        wrong(
-          ['training', 'trainOn'],
-          `expected ${choices}, the training images of ${data}, found ${inBrief(trainOn)}`,
-        );
-      } else if (typeof batch === 'number' && batch > count) {
-        wrong(
-          ['training', 'batch'],
-          `expected at most the ${count} training images, found ${batch}`,
-        );
-      }
-      if (value('training', 'split') === 'random' && count === Math.max(...Object.values(train))) {
-        wrong(
-          ['training', 'split'],
-          `expected first, as all ${count} training images of ${data} are trained on, found "random": set training.split=first as well`,
-        );
-      }
+  if (!isOneOf(data, DATA_NAMES)) return [];
+  const counts = images[data];
+  if (!counts) return [];
+  const { train, test } = counts;
+  const problems: Problem[] = [];
+  const trainOn = value('training', 'trainOn') ?? '50k';
+  if (isOneOf(trainOn, TRAIN_ON)) {
+    const count = train[trainOn];
+    const batch = value('training', 'batch');
+    if (count === undefined) {
+      const expected = `expected ${inWords(Object.keys(train))}, the training images of ${data}`;
+      const message = `${expected}, found ${inBrief(trainOn)}`;
+      problems.push(wrong(['training', 'trainOn'], message));
+    } else if (typeof batch === 'number' && batch > count) {
+      const message = `expected at most the ${count} training images, found ${batch}`;
+      problems.push(wrong(['training', 'batch'], message));
     }
-    const evaluated = value('evaluation', 'images');
-    if (typeof evaluated === 'number' && evaluated > test) {
-      wrong(
-        ['evaluation', 'images'],
-        `expected all or at most the ${test} test images, found ${evaluated}`,
-      );
+    if (value('training', 'split') === 'random' && count === Math.max(...Object.values(train))) {
+      const message = `expected first, as all ${count} training images of ${data} are trained on, found "random": set training.split=first as well`;
+      problems.push(wrong(['training', 'split'], message));
     }
   }
+  const evaluated = value('evaluation', 'images');
+  if (typeof evaluated === 'number' && evaluated > test) {
+    const message = `expected all or at most the ${test} test images, found ${evaluated}`;
+    problems.push(wrong(['evaluation', 'images'], message));
+  }
+  return problems;
+}
 
+/** Seeds and attacks that are given twice, and budgets. */
+function problemsOfLists(value: ValueAt): Problem[] {
+  const problems: Problem[] = [];
   const seeds = value('seeds');
   if (seeds !== undefined && value('seed') !== undefined) {
-    wrong(['seeds'], 'seed is given too: leave out one of them');
+    problems.push(wrong(['seeds'], 'seed is given too: leave out one of them'));
   }
   if (Array.isArray(seeds)) {
     seeds.forEach((seed: unknown, i) => {
       if (seeds.indexOf(seed) < i && typeof seed === 'number') {
-        wrong(['seeds', i], `${seed} is in the list twice`);
+        problems.push(wrong(['seeds', i], `${seed} is in the list twice`));
       }
     });
   }
-
   const attacks = value('evaluation', 'attacks');
   if (Array.isArray(attacks)) {
     attacks.forEach((attack: unknown, i) => {
       if (attacks.indexOf(attack) < i && isOneOf(attack, ATTACK_CHOICES)) {
-        wrong(['evaluation', 'attacks', i], `${attack} is in the list twice`);
+        problems.push(wrong(['evaluation', 'attacks', i], `${attack} is in the list twice`));
       }
     });
   }
-
   const budgets = value('evaluation', 'budgets');
   problems.push(...problemsOfBudgets(budgets, ['evaluation', 'budgets']));
   const inL2 = isMapping(budgets) && budgets.l2 !== undefined;
@@ -125,9 +135,14 @@ export function problemsAcross(root: unknown): Problem[] {
     const message = 'only auto attacks within budgets in L2: add it to evaluation.attacks';
     problems.push({ path: ['evaluation', 'budgets', 'l2'], at: 'key', message });
   }
+  return problems;
+}
 
-  const model = value('model');
+/** A network of the user's own, and numbers for each layer of any network. */
+function problemsOfModel(value: ValueAt): Problem[] {
+  const [model, data, batch] = [value('model'), value('data'), value('training', 'batch')];
   const own = isMapping(model) ? ownNetworkSchema.safeParse(model).data : undefined;
+  const problems: Problem[] = [];
   if (own) {
     problems.push(
       ...problemsOfNetwork(own, {
@@ -147,31 +162,31 @@ export function problemsAcross(root: unknown): Problem[] {
       problems.push(...problemsOfLayers(value('training', 'bang', key), key, named));
     }
   }
-  if (isOneOf(model, modelNames)) {
-    if (isOneOf(data, DATA_NAMES) && !fits(model, data)) {
-      const fitting = DATA_NAMES.filter((name) => fits(model, name));
-      wrong(
-        ['data'],
-        `expected ${inWords(fitting)}, as ${model} takes images of ` +
-          `${shapeText(NETWORKS[model].input)}, found ${inBrief(data)}`,
-      );
-    }
-    const table = value('published', 'table');
-    const row = value('published', 'row');
-    if (table === 1 || table === 2) {
-      if (table !== tableOf[model]) {
-        const message = `expected ${tableOf[model]}, the table of ${model}, found ${table}`;
-        wrong(['published', 'table'], message);
-      } else if (typeof row === 'string' && !publishedRow(table, row)) {
-        const names = publishedRowNames(table);
-        const near = rowLike(row, names);
-        wrong(
-          ['published', 'row'],
-          `expected a row of table ${table}: ${inWords(names)}, found ${inBrief(row)}` +
-            (near === undefined ? '' : `, did you mean ${near}?`),
-        );
-      }
-    }
+  return problems;
+}
+
+/** Data that a network of the paper does not take, and rows that it does not have. */
+function problemsOfNamed(value: ValueAt): Problem[] {
+  const [model, data] = [value('model'), value('data')];
+  if (!isOneOf(model, modelNames)) return [];
+  const problems: Problem[] = [];
+  if (isOneOf(data, DATA_NAMES) && !fits(model, data)) {
+    const fitting = inWords(DATA_NAMES.filter((name) => fits(model, name)));
+    const takes = `as ${model} takes images of ${shapeText(NETWORKS[model].input)}`;
+    problems.push(wrong(['data'], `expected ${fitting}, ${takes}, found ${inBrief(data)}`));
+  }
+  const table = value('published', 'table');
+  const row = value('published', 'row');
+  if (table !== 1 && table !== 2) return problems;
+  if (table !== tableOf[model]) {
+    const message = `expected ${tableOf[model]}, the table of ${model}, found ${table}`;
+    problems.push(wrong(['published', 'table'], message));
+  } else if (typeof row === 'string' && !publishedRow(table, row)) {
+    const names = publishedRowNames(table);
+    const near = rowLike(row, names);
+    const hint = near === undefined ? '' : `, did you mean ${near}?`;
+    const message = `expected a row of table ${table}: ${inWords(names)}, found ${inBrief(row)}${hint}`;
+    problems.push(wrong(['published', 'row'], message));
   }
   return problems;
 }
@@ -200,8 +215,4 @@ function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNet
       return { path: [...path, name], at: 'missing', message };
     }),
   ];
-}
-
-function isOneOf<T extends string>(value: unknown, names: readonly T[]): value is T {
-  return (names as readonly unknown[]).includes(value);
 }

@@ -7,8 +7,6 @@ import { NETWORKS, type NetworkSpec } from '../model/networks.js';
 import { imagesOf, type OwnNetwork } from './ownNetwork.js';
 import type { ModelName, Parsed } from './experimentSchema.js';
 
-export type { DataName };
-
 /** The table of the paper with each model's rows. */
 export const tableOf: Record<ModelName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 };
 

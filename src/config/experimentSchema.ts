@@ -13,8 +13,10 @@ import { SPLITS, TRAIN_ON } from '../data/split.js';
 import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { expectSchema } from './expect.js';
 import {
+  betweenZeroAndOne,
   copies,
   engine,
+  fromZeroToBelowOne,
   integer,
   mapping,
   notNegative,
@@ -102,7 +104,6 @@ const pinnedWeights = mapping({
     .describe('The hash of its tensors: other weights at this path are refused.'),
 });
 
-const SHARE = 'a number above 0 and below 1';
 const UP_TO_255 = 'a number above 0, at most 255';
 
 const trainingSchema = mapping({
@@ -125,11 +126,7 @@ const trainingSchema = mapping({
   iterations: integer(1).describe('How many batches to train on.'),
   batch: integer(1).describe('How many images a batch has.'),
   learningRate: learningRateSchema,
-  momentum: z
-    .number({ error: 'a number from 0 to below 1' })
-    .min(0, { error: 'a number from 0 to below 1' })
-    .lt(1, { error: 'a number from 0 to below 1' })
-    .describe('Momentum of SGD: 0 to below 1.'),
+  momentum: fromZeroToBelowOne().describe('Momentum of SGD: 0 to below 1.'),
   weightDecay: notNegative().describe('L2 decay of weights and biases: 0 or more.'),
   shuffle: z
     .union([z.boolean(), z.literal('once')], { error: 'true, false or once' })
@@ -162,10 +159,7 @@ const trainingSchema = mapping({
     .describe(
       'Trains on adversarial images, found on the network as it is at each iteration, in place of the others; left out: not at all.',
     ),
-  labelSmoothing: z
-    .number({ error: SHARE })
-    .gt(0, { error: SHARE })
-    .lt(1, { error: SHARE })
+  labelSmoothing: betweenZeroAndOne()
     .optional()
     .describe(
       'The share of each label that is spread evenly over all classes: between 0 and 1; left out: none.',

@@ -11,13 +11,24 @@ export function integer(min: number, max?: number): z.ZodInt {
   return max === undefined ? schema : schema.max(max, { error });
 }
 
-export function notNegative(error = 'a number, 0 or more'): z.ZodNumber {
+export function notNegative(): z.ZodNumber {
+  const error = 'a number, 0 or more';
   return z.number({ error }).min(0, { error });
 }
 
 export function positive(): z.ZodNumber {
   const error = 'a number above 0';
   return z.number({ error }).gt(0, { error });
+}
+
+export function fromZeroToBelowOne(): z.ZodNumber {
+  const error = 'a number from 0 to below 1';
+  return z.number({ error }).min(0, { error }).lt(1, { error });
+}
+
+export function betweenZeroAndOne(): z.ZodNumber {
+  const error = 'a number above 0 and below 1';
+  return z.number({ error }).gt(0, { error }).lt(1, { error });
 }
 
 export function oneOf<const T extends readonly [string, ...string[]]>(names: T) {

@@ -1,7 +1,8 @@
 import { DATA_NAMES, type DataName } from '../data/sources.js';
-import { type NetworkName, NETWORKS } from '../model/networks.js';
+import type { NetworkName } from '../model/networks.js';
 import { UserError } from '../base/errors.js';
 import type { LayerSpec } from '../model/layers.js';
+import { modelNames } from './experimentSchema.js';
 import { mapping, oneOf, text } from './fields.js';
 import { type OwnNetwork, ownNetworkSchema, problemsOfNetwork } from './ownNetwork.js';
 import { pathText, problemsOf } from './problems.js';
@@ -13,8 +14,7 @@ export interface ModelFile {
   data?: DataName;
 }
 
-const names = Object.keys(NETWORKS) as [NetworkName, ...NetworkName[]];
-const model = oneOf(names).or(ownNetworkSchema);
+const model = oneOf(modelNames).or(ownNetworkSchema);
 const modelFileSchema = mapping({ model, data: oneOf(DATA_NAMES).optional() });
 
 /**

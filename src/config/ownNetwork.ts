@@ -12,7 +12,7 @@ import {
 } from '../model/layers.js';
 import { connected } from '../model/network.js';
 import { FRACTION } from './budgets.js';
-import { integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
+import { fromZeroToBelowOne, integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
 import type { KeyPath, Problem } from './problems.js';
 
 /** Bounds that are ample for these images and safe for any machine. */
@@ -166,11 +166,7 @@ const layerSchema = z.discriminatedUnion(
     mapping({
       kind: z.literal('dropout').describe('Sets random values to 0 in training.'),
       name: output(),
-      rate: z
-        .number({ error: 'a number from 0 to below 1' })
-        .min(0, { error: 'a number from 0 to below 1' })
-        .lt(1, { error: 'a number from 0 to below 1' })
-        .describe('The share of values that are set to 0: 0 to below 1.'),
+      rate: fromZeroToBelowOne().describe('The share of values that are set to 0: 0 to below 1.'),
       ...connections,
     }),
     mapping({
@@ -201,8 +197,8 @@ function byChannel<T extends z.ZodType>(number: T, error: string) {
 const scaleInWords = 'a number above 0, or a fraction such as 1/255';
 
 function numberOf(written: number | string): number {
-  const [, above, below] = FRACTION.exec(String(written)) ?? [];
-  return above === undefined ? Number(written) : Number(above) / Number(below);
+  const [, above, below] = FRACTION.exec(String(written)) ?? ['', String(written), '1'];
+  return Number(above) / Number(below);
 }
 
 /** A network of the user's own. */
@@ -263,28 +259,46 @@ export function problemsOfNetwork(
   network: OwnNetwork,
   { data, batch }: { data: DataName | undefined; batch: number | undefined },
 ): Problem[] {
-  const { layers } = network;
-  const problems: Problem[] = [];
-  const wrong = (path: KeyPath, message: string) =>
-    problems.push({ path: ['model', 'layers', ...path], at: 'value', message });
+  const problems = problemsOfNames(network.layers);
+  if (data === undefined) return problems;
+  const images = imagesOf(network, data);
+  if (images === undefined) {
+    const path = ['model', network.image === undefined ? 'image' : 'classes'];
+    const message = 'missing, expected what the images of data: idx are like';
+    return [...problems, { path, at: 'missing', message }];
+  }
+  return [
+    ...problems,
+    ...problemsOfImages(network, images, data),
+    ...problemsOfShapes(network.layers, images, data, batch),
+  ];
+}
 
+function wrongLayer(path: KeyPath, message: string): Problem {
+  return { path: ['model', 'layers', ...path], at: 'value', message };
+}
+
+function problemsOfNames(layers: OwnNetwork['layers']): Problem[] {
+  const problems: Problem[] = [];
   layers.forEach((layer, i) => {
     if ('weights' in layer && layer.weights !== undefined) {
-      wrong([i, 'weights'], 'it has a meaning only for bang eval --model');
+      problems.push(wrongLayer([i, 'weights'], 'it has a meaning only for bang eval --model'));
     }
     if (layer.name === undefined) return;
     const first = layers.findIndex((other) => other.name === layer.name);
-    if (first < i) wrong([i, 'name'], `layers[${first}] has this name already`);
+    if (first === i) return;
+    problems.push(wrongLayer([i, 'name'], `layers[${first}] has this name already`));
   });
-  const shapeGiven = data === undefined ? undefined : imagesOf(network, data);
-  if (data !== undefined && shapeGiven === undefined) {
-    const path = ['model', network.image === undefined ? 'image' : 'classes'];
-    const message = 'missing, expected what the images of data: idx are like';
-    problems.push({ path, at: 'missing', message });
-  }
-  if (shapeGiven === undefined) return problems;
+  return problems;
+}
 
-  const { height, width, channels, classes } = shapeGiven;
+/** Problems of how pixels are prepared, and of shapes other than those of the data. */
+function problemsOfImages(
+  network: OwnNetwork,
+  { height, width, channels, classes }: ImageShape,
+  data: DataName,
+): Problem[] {
+  const problems: Problem[] = [];
   for (const key of ['mean', 'std'] as const) {
     const found = network[key];
     if (found === undefined) continue;
@@ -300,7 +314,7 @@ export function problemsOfNetwork(
     const message = 'subtractMean is given too: leave out one of them';
     problems.push({ path: ['model', 'std'], at: 'value', message });
   }
-  const known = data && shapeOf(data);
+  const known = shapeOf(data);
   const image = [height, width, channels];
   if (known && network.image && network.image.join() !== image.join()) {
     const message = `expected ${shapeText(image)}, the images of ${data}, found ${shapeText(network.image)}`;
@@ -310,6 +324,16 @@ export function problemsOfNetwork(
     const message = `expected ${classes}, those of ${data}, found ${network.classes}`;
     problems.push({ path: ['model', 'classes'], at: 'value', message });
   }
+  return problems;
+}
+
+/** Problems of the layers one after the other, and of what the last one gives. */
+function problemsOfShapes(
+  layers: OwnNetwork['layers'],
+  { height, width, channels, classes }: ImageShape,
+  data: DataName,
+  batch: number | undefined,
+): Problem[] {
   let shape: Shape = [height, width, channels];
   let [parameters, values] = [0, sizeOf(shape)];
   const taken = new Set<number>();
@@ -325,29 +349,29 @@ export function problemsOfNetwork(
           ? `${parameters} parameters, expected at most ${MAX_PARAMETERS}`
           : `${values} values for each image, expected at most ${MAX_VALUES}`;
       if (parameters > MAX_PARAMETERS || values > MAX_VALUES) {
-        wrong([i], `with this layer the network has ${grown}`);
-        return problems;
+        return [wrongLayer([i], `with this layer the network has ${grown}`)];
       }
       i++;
     }
   } catch (error) {
     if (!(error instanceof ShapeError)) throw error;
     // If a layer does not fit, the shapes after it are unknown.
-    wrong([i, error.key], error.message);
-    return problems;
+    return [wrongLayer([i, error.key], error.message)];
   }
+  const problems: Problem[] = [];
   for (let l = 0; l < layers.length - 1; l++) {
-    if (!taken.has(l)) wrong([l], 'no layer takes its output');
+    if (!taken.has(l)) problems.push(wrongLayer([l], 'no layer takes its output'));
   }
-
   const last = layers.findLastIndex(({ kind }) => kind === 'innerProduct');
   const outputs = shape.length === 3 && shape[0] * shape[1] === 1 ? shape[2] : shape[0];
   if (shape.length === 3 && shape[0] * shape[1] !== 1) {
     const end = `{kind: innerProduct, name: …, outputs: ${classes}}`;
-    wrong([], `the last layer gives an image of ${shapeText(shape)}: add a layer such as ${end}`);
+    const gives = `the last layer gives an image of ${shapeText(shape)}`;
+    problems.push(wrongLayer([], `${gives}: add a layer such as ${end}`));
   } else if (outputs !== classes) {
     const path = shape.length === 1 ? [last, 'outputs'] : [layers.length - 1];
-    wrong(path, `expected ${classes}, the classes of ${data}, found ${outputs}`);
+    const message = `expected ${classes}, the classes of ${data}, found ${outputs}`;
+    problems.push(wrongLayer(path, message));
   }
   if (batch !== undefined && batch * values > MAX_BATCH_VALUES) {
     const most = Math.floor(MAX_BATCH_VALUES / values);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { configSchema } from './experimentSchema.js';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
 import { keysIn } from './yamlFiles.js';
-import { inBrief, type KeyPath, type Problem, schemasAt } from './problems.js';
+import { inBrief, isOneOf, type KeyPath, type Problem, schemasAt } from './problems.js';
 import { Complaints, type Place, type Tree } from './yamlTree.js';
 import { makeRandom, type Random } from '../base/random.js';
 
@@ -99,7 +99,8 @@ export function problemsOfPoints(
   const { grid, random } = source;
   const kinds = KINDS.filter((kind) => source[kind]);
   if (kinds.length !== 1) {
-    const empty = removed.find(([kind, ...inner]) => inner.length === 0 && isKind(kind)) ?? [];
+    const empty =
+      removed.find(([kind, ...inner]) => inner.length === 0 && isOneOf(kind, KINDS)) ?? [];
     const found = kinds.length === 0 ? 'none' : kinds.join(' and ');
     const place = kinds.length === 0 ? empty : kinds.slice(1, 2);
     wrong(place, `expected one of grid, list and random, found ${found}`, 'key');
@@ -159,10 +160,6 @@ export function problemsOfPoints(
 }
 
 const KINDS = ['grid', 'list', 'random'] as const;
-
-function isKind(key: unknown): boolean {
-  return (KINDS as readonly unknown[]).includes(key);
-}
 
 /** The key of the axis at a path, if one is there. */
 export function axisOf(path: KeyPath): string | undefined {
@@ -438,4 +435,13 @@ function itemsOf(tree: Tree | undefined): Tree[] {
 export function valueText(value: unknown): string {
   if (value === undefined) return '';
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** The last part of each key, or the whole key if two have the same last part. */
+export function shortKeys(keys: readonly string[]): string[] {
+  const last = (key: string): string => key.split('.').at(-1)!;
+  return keys.map((key) => {
+    const alone = keys.filter((other) => last(other) === last(key)).length === 1;
+    return alone ? last(key) : key;
+  });
 }

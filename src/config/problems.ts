@@ -185,6 +185,10 @@ export function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+export function isOneOf<T extends string>(value: unknown, names: readonly T[]): value is T {
+  return (names as readonly unknown[]).includes(value);
+}
+
 /** A value in short, for a sentence. */
 export function inBrief(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';

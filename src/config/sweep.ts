@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import { configFile } from './builtIn.js';
 import type { Config } from './experiment.js';
-import { integer, mapping, oneOf, runName, text } from './fields.js';
+import { betweenZeroAndOne, integer, mapping, oneOf, runName, seed, text } from './fields.js';
 import {
   change,
   checkTree,
@@ -29,6 +29,7 @@ import {
   pointKeys,
   pointsOf,
   problemsOfPoints,
+  shortKeys,
   valueText,
 } from './points.js';
 import { type Complaint, Complaints, type Tree } from './yamlTree.js';
@@ -88,7 +89,7 @@ export const sweepSchema = mapping({
     ),
   ...pointKeys,
   seeds: z
-    .array(integer(0, 2 ** 32 - 1), { error: 'a list of seeds' })
+    .array(seed, { error: 'a list of seeds' })
     .min(1, { error: 'a list of one seed or more' })
     .optional()
     .describe('Seeds with which to run every point; left out: the seed or seeds of base.'),
@@ -103,11 +104,9 @@ export const sweepSchema = mapping({
       .array(integer(1), { error: 'a list of iterations' })
       .min(1, { error: 'a list of iterations' })
       .describe('Iterations at which the cells are compared by validation accuracy, ascending.'),
-    keep: z
-      .number({ error: 'a number above 0 and below 1' })
-      .gt(0, { error: 'a number above 0 and below 1' })
-      .lt(1, { error: 'a number above 0 and below 1' })
-      .describe('The share of cells that continues after each rung; the others stop.'),
+    keep: betweenZeroAndOne().describe(
+      'The share of cells that continues after each rung; the others stop.',
+    ),
   })
     .optional()
     .describe('Successive halving: stop cells early that do worse than others; left out: none.'),
@@ -318,12 +317,9 @@ const MAX_NAME = 80;
 
 /** A name for each point: its values if all are short and unique, else a number. */
 function namesOf(points: readonly Point[], keys: readonly string[]): string[] {
-  const last = (key: string): string => key.split('.').at(-1)!;
-  const alone = (key: string) => keys.filter((other) => last(other) === last(key)).length === 1;
+  const shown = shortKeys(keys);
   const names = points.map((point) =>
-    point
-      .map(({ key, value }) => `${alone(key) ? last(key) : key}-${wordOf(plain(value))}`)
-      .join('_'),
+    point.map(({ key, value }) => `${shown[keys.indexOf(key)]}-${wordOf(plain(value))}`).join('_'),
   );
   const good = names.every((name) => /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name));
   const short = names.every((name) => name.length <= MAX_NAME);

@@ -7,7 +7,7 @@ import { inWords } from '../base/text.js';
 import type { Dataset, DataSplits } from './dataset.js';
 
 /** The file in a data folder that says what its other files do not. */
-export const DESCRIPTION = 'data.yaml';
+const DESCRIPTION = 'data.yaml';
 /** Ample for names of 256 classes. */
 const MOST_BYTES = 2 ** 16;
 

@@ -9,6 +9,8 @@ export function classCounts({ labels, classes }: Dataset): number[] {
   return counts;
 }
 
+/** The side of a square that a pixel becomes. */
+const ZOOM = 2;
 /** Pixels between two images. */
 const GAP = 2;
 const BACKGROUND = 128;
@@ -17,19 +19,18 @@ const BACKGROUND = 128;
  * The first images of each class as a PNG: a row for each class, in the order of the labels.
  *
  * @param perClass images in a row
- * @param zoom the side of a square that a pixel becomes
  */
-export function samplePicture(data: Dataset, perClass: number, zoom = 2): Uint8Array {
+export function samplePicture(data: Dataset, perClass: number): Uint8Array {
   const { height, width, channels, classes } = data;
-  const [stepY, stepX] = [zoom * height + GAP, zoom * width + GAP];
+  const [stepY, stepX] = [ZOOM * height + GAP, ZOOM * width + GAP];
   const [rows, columns] = [classes * stepY + GAP, perClass * stepX + GAP];
   const picture = new Uint8Array(rows * columns * channels).fill(BACKGROUND);
   samplesOf(data, perClass).forEach((positions, row) => {
     positions.forEach((position, column) => {
       const image = imageAt(data, position);
-      for (let y = 0; y < zoom * height; y++)
-        for (let x = 0; x < zoom * width; x++) {
-          const from = (Math.floor(y / zoom) * width + Math.floor(x / zoom)) * channels;
+      for (let y = 0; y < ZOOM * height; y++)
+        for (let x = 0; x < ZOOM * width; x++) {
+          const from = (Math.floor(y / ZOOM) * width + Math.floor(x / ZOOM)) * channels;
           const to = (row * stepY + GAP + y) * columns + column * stepX + GAP + x;
           for (let c = 0; c < channels; c++) picture[to * channels + c] = image[from + c];
         }

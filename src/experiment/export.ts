@@ -10,7 +10,7 @@ import { encodeSafetensors, sealed } from '../model/safetensors.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
 import { networkOf } from '../config/experiment.js';
-import { version } from '../store/provenance.js';
+import { version } from '../base/version.js';
 import { openModel } from './models.js';
 import { NETWORK, networkMetadata, type Reading, type ReadWeights } from './weightFile.js';
 

@@ -29,6 +29,7 @@ import {
 } from './noiseNetworks.js';
 import { choose, type Chosen } from './noiseImages.js';
 import { distort } from './distortions.js';
+import { jsonText } from '../base/files.js';
 
 /**
  * Runs a study of random distortions: trains both networks, chooses images that both classify correctly
@@ -119,7 +120,7 @@ async function runInto(
     const images = [...chosen.positions];
     folder.write('images', imagesCsv(images, test.labels));
     folder.write('flips', flipsCsv(flips, images));
-    folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+    folder.write('result', jsonText(result));
     return result;
   }
 }

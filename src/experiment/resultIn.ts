@@ -20,7 +20,9 @@ import { outcomesIn } from '../store/outcomes.js';
 import { hasImages, writeImages } from '../store/savedImages.js';
 import { loadSource, refuseOtherData } from '../store/provenance.js';
 import { entryOf, isResult, type Result } from '../store/result.js';
+import { OTHERWISE } from '../store/identity.js';
 import type { RunOptions } from './runOptions.js';
+import { jsonText } from '../base/files.js';
 
 /**
  * The result that the folder holds already, unless images are asked for that it lacks.
@@ -63,7 +65,7 @@ export function refuseOtherResult(
 ): void {
   if (difference === undefined) return;
   throw new UserError(
-    `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${difference}): choose another folder with --out, or --force to start over`,
+    `${folder.file('result')} is of another experiment than ${folder.file('identity')} (${difference}): ${OTHERWISE}`,
   );
 }
 
@@ -150,7 +152,7 @@ export function finish(folder: ResultFolder, made: Omit<Result, 'format'>): Resu
   if (result.row.noise) folder.write('noise', noiseRatesCsv([entry]));
   if (result.row.atBudgets) folder.write('budgets', budgetsCsv([entry]));
   if (result.row.masking) folder.write('masking', maskingCsv(entry.name, result.row.masking));
-  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+  folder.write('result', jsonText(result));
   folder.discard();
   return result;
 }

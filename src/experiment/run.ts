@@ -6,8 +6,8 @@ import { disposeWeights } from '../model/parameters.js';
 import { type Config } from '../config/experiment.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
 import { digestOfWeights, provenance, sourceOf } from '../store/provenance.js';
-import { differenceOf } from '../store/identity.js';
-import { INCIDENTAL, type Result } from '../store/result.js';
+import { differenceOf, INCIDENTAL } from '../store/identity.js';
+import type { Result } from '../store/result.js';
 import {
   hasSnapshots,
   networkFor,

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { sha256Of } from '../base/digest.js';
 import type { Dataset, DataSplits } from '../data/dataset.js';
 import { splitImages } from '../data/split.js';
 import type { Engine } from '../engine/engine.js';
@@ -15,7 +16,8 @@ import { train, type TrainingSettings, type TrainingState } from '../training/tr
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
 import type { ResultFolder } from '../store/resultFolder.js';
-import { refuseOtherData, sha256, version } from '../store/provenance.js';
+import { version } from '../base/version.js';
+import { refuseOtherData } from '../store/provenance.js';
 import type { DataSource } from '../store/result.js';
 import { encodeSnapshot, isSnapshot, snapshotName } from '../store/snapshots.js';
 
@@ -151,7 +153,7 @@ export function decisive(training: Config['training']): object {
 /** The training to which a state or a snapshot of this config belongs. */
 function originOf({ model, seed, training }: Config, source: Pick<DataSource, 'sha256'>): Origin {
   return {
-    settings: sha256(JSON.stringify({ model, seed, training: decisive(training) })),
+    settings: sha256Of(JSON.stringify({ model, seed, training: decisive(training) })),
     data: source.sha256,
   };
 }

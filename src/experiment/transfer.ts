@@ -24,6 +24,7 @@ import { loadModel, type OpenedModel, openModel } from './models.js';
 import { digestOfTensors, refuseOtherData, sourceOf } from '../store/provenance.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import type { Transfer } from '../metrics/transfer.js';
+import { jsonText } from '../base/files.js';
 
 export interface TransferOptions extends Omit<RunOptions, 'inputs'> {
   evaluation: AnyEvaluation;
@@ -142,7 +143,7 @@ async function transferInto(
   }
   folder.write('table', transferCsv(transfers));
   const result = { format: 1, kind: 'transfer', data: sha256, transfers };
-  folder.write('result', `${JSON.stringify(result, null, 2)}\n`);
+  folder.write('result', jsonText(result));
   folder.discard();
   return transfers;
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256Of } from '../base/digest.js';
 import { UserError } from '../base/errors.js';
 import { quoted } from '../base/text.js';
 import type { NamedArray } from './tensors.js';
@@ -66,7 +66,7 @@ export function sealed(
   const content = { ...metadata };
   delete content.sha256;
   const bytes = encodeSafetensors(tensors, content);
-  return { ...content, sha256: createHash('sha256').update(bytes).digest('hex') };
+  return { ...content, sha256: sha256Of(bytes) };
 }
 
 /** Whether the digest of sealed metadata still fits: the format has no checksum of its own. */

@@ -5,6 +5,7 @@ import { counted, printable } from '../base/text.js';
 import { escaped } from './markdown.js';
 import { numberText, telling } from './numbers.js';
 import { xmlText } from './xml.js';
+import { jsonText } from '../base/files.js';
 
 /** One band in a sentence: the value, the band, and the distance from its edge. */
 export function verdictSentence({
@@ -109,7 +110,7 @@ export function verdictJson(outcomes: readonly Outcome[], version: string): stri
       })),
     })),
   };
-  return `${JSON.stringify(value, null, 2)}\n`;
+  return jsonText(value);
 }
 
 /** JUnit XML, as CI services read it: a suite for each config, a test case for each band. */

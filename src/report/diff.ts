@@ -4,6 +4,7 @@ import { printable } from '../base/text.js';
 import { NO_RULES } from './grid.js';
 import { numberText, telling } from './numbers.js';
 import type { OverSeeds } from '../metrics/quantities.js';
+import { jsonText } from '../base/files.js';
 
 /** The changes as text for a console. */
 export function diffText(a: string, b: string, diff: RunDiff): string {
@@ -93,5 +94,5 @@ export function diffJson(a: string, b: string, { changes, ...rest }: RunDiff): s
       withinNoise: deviations === null ? null : Math.abs(deviations) <= NOISE,
     })),
   };
-  return `${JSON.stringify(value, null, 2)}\n`;
+  return jsonText(value);
 }

@@ -5,11 +5,10 @@ import {
   pointsOf,
   pointText,
   robustnessAxis,
-  shortKeys,
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
-import { valueText } from '../config/points.js';
+import { valueText, shortKeys } from '../config/points.js';
 import { countCell, type Grid, type GridCell, NOTHING } from './grid.js';
 import { type Column, columnsOf } from './lines.js';
 

@@ -6,12 +6,11 @@ import {
   isPartial,
   pointsOf,
   pointText,
-  shortKeys,
   surfacesOf,
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
-import { valueText } from '../config/points.js';
+import { valueText, shortKeys } from '../config/points.js';
 
 const SHADES = ['·', '░', '▒', '▓', '█'];
 

@@ -1,5 +1,6 @@
 import { signed } from '../base/text.js';
-import { shortKeys, type SweepCell } from '../sweep/summary.js';
+import { shortKeys } from '../config/points.js';
+import type { SweepCell } from '../sweep/summary.js';
 import { trendsOf, type Trends } from '../sweep/trends.js';
 import { drawGrid, NOTHING, numberCell, type Grid } from './grid.js';
 import { columnOf } from './lines.js';

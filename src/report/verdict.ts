@@ -16,14 +16,8 @@ import type { NoiseResult } from '../store/noise.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { isFull } from '../paper/compare.js';
 import { publishedNoise } from '../paper/published.js';
-import {
-  axisText,
-  bestOf,
-  pointsOf,
-  robustnessAxis,
-  shortKeys,
-  type SweepCell,
-} from '../sweep/summary.js';
+import { shortKeys } from '../config/points.js';
+import { axisText, bestOf, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
 import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
 
 /** How a network was trained, as far as its config or its row in the paper tells: in words, if in another way. */

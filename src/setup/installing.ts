@@ -1,9 +1,9 @@
 import { rename, rm, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheError, ownFolder } from '../base/cacheFolder.js';
+import { cacheError, cacheFolder, ownFolder } from '../base/cacheFolder.js';
 import { codeOf, UserError } from '../base/errors.js';
-import { makeFolder } from '../base/files.js';
+import { jsonText, makeFolder } from '../base/files.js';
 import type { Progress } from '../base/progress.js';
 import { type Installation, RECORD } from '../engine/installation.js';
 import { CommandFailed, lastLine, runCommand } from './command.js';
@@ -81,12 +81,13 @@ function complaint({ output, signal }: CommandFailed): string {
 }
 
 /**
- * Removes the folder of an installation in the cache at `root`.
+ * Removes the folder of an installation in the cache.
  *
  * @returns whether there was one
  * @throws UserError if it cannot be removed
  */
-export async function removeFolder(folder: string, root: string): Promise<boolean> {
+export async function removeFolder(folder: string): Promise<boolean> {
+  const root = cacheFolder();
   try {
     // Moved away in one step, so that nobody finds half of it.
     const own = await ownFolder(root);
@@ -101,15 +102,15 @@ export async function removeFolder(folder: string, root: string): Promise<boolea
 /**
  * Makes an installation apart and moves it to `folder` in one step; what was there goes.
  *
- * @param root the cache that `folder` lies in
  * @param gigabytes what `make` needs of its disk
  * @param make fills `fresh`, may use `scratch`, and returns what the record says
  * @throws UserError if the cache cannot be written or has too little room; what `make` throws
  */
 export async function install<I extends Installation>(
-  { folder, root, gigabytes }: { folder: string; root: string; gigabytes: number },
+  { folder, gigabytes }: { folder: string; gigabytes: number },
   make: (fresh: string, scratch: string) => Promise<I>,
 ): Promise<I> {
+  const root = cacheFolder();
   let own: string | undefined;
   try {
     own = await ownFolder(root);
@@ -130,7 +131,7 @@ export async function install<I extends Installation>(
 }
 
 export async function writeRecord(folder: string, installation: Installation): Promise<void> {
-  await writeFile(path.join(folder, RECORD), `${JSON.stringify(installation, null, 2)}\n`);
+  await writeFile(path.join(folder, RECORD), jsonText(installation));
 }
 
 /** Moves a folder into `own`; false if it does not exist. */

@@ -131,7 +131,7 @@ export async function installWheel(
 }
 
 /** A sentence about a failure of pip or venv, from its output. */
-export function pipProblem(output: string, wheel: string): string {
+function pipProblem(output: string, wheel: string): string {
   const cannot = `cannot install ${wheel} ${TENSORFLOW_VERSION}`;
   if (/No space left on device|Errno 28|Disk quota exceeded/.test(output)) {
     return `${cannot}: the disk is full; make room or set BANG_CACHE to a folder with more`;

@@ -2,7 +2,6 @@ import { rename, stat, writeFile } from 'node:fs/promises';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { makeFolder } from '../base/files.js';
-import { cacheFolder } from '../base/cacheFolder.js';
 import { type Progress, silent } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
 import { buildBinding, requireCompiler } from './tensorflowBinding.js';
@@ -37,8 +36,6 @@ export const PACKAGES = {
 
 export interface SetupOptions {
   gpu?: boolean;
-  /** The folder of the cache; default: `cacheFolder()`. */
-  root?: string;
   progress?: Progress;
   signal?: AbortSignal;
 }
@@ -58,11 +55,10 @@ export interface SetUp {
  */
 export async function setUpTensorFlow({
   gpu = false,
-  root = cacheFolder(),
   progress = silent,
   signal,
 }: SetupOptions = {}): Promise<SetUp> {
-  const folder = tensorflowFolder(root);
+  const folder = tensorflowFolder();
   const found = readInstallation(folder);
   if ('installation' in found && found.installation.gpu === gpu) {
     try {
@@ -83,7 +79,7 @@ export async function setUpTensorFlow({
   const python = await findPython(signal);
   const wheel = gpu ? WHEELS.gpu : WHEELS.cpu;
   const made = await install(
-    { folder, root, gigabytes: wheel.diskGB },
+    { folder, gigabytes: wheel.diskGB },
     async (fresh, scratch): Promise<TensorFlowInstallation> => {
       const packages = await installWheel(python, wheel, scratch, { progress, signal });
       await fetchPackages(fresh, signal);
@@ -115,8 +111,8 @@ export async function setUpTensorFlow({
  * @returns whether there was one
  * @throws UserError if it cannot be removed
  */
-export async function removeTensorFlow(root = cacheFolder()): Promise<boolean> {
-  return await removeFolder(tensorflowFolder(root), root);
+export async function removeTensorFlow(): Promise<boolean> {
+  return await removeFolder(tensorflowFolder());
 }
 
 /** @throws UserError on platforms without a wheel that this Node can load */

@@ -1,5 +1,4 @@
 import path from 'node:path';
-import { cacheFolder } from '../base/cacheFolder.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import { type Progress, silent } from '../base/progress.js';
@@ -31,14 +30,13 @@ const DISK_GB = 0.3;
  *   `signal` aborts
  */
 export async function setUpWebgpu({
-  root = cacheFolder(),
   progress = silent,
   signal,
-}: { root?: string; progress?: Progress; signal?: AbortSignal } = {}): Promise<{
+}: { progress?: Progress; signal?: AbortSignal } = {}): Promise<{
   installation: WebgpuInstallation;
   already: boolean;
 }> {
-  const folder = webgpuFolder(root);
+  const folder = webgpuFolder();
   if ('installation' in readInstallation(folder)) {
     try {
       const installation = await checked(folder, progress, signal);
@@ -49,7 +47,7 @@ export async function setUpWebgpu({
       progress.note(`${messageOf(error)}; setting it up again`);
     }
   }
-  const made = await install({ folder, root, gigabytes: DISK_GB }, async (fresh) => {
+  const made = await install({ folder, gigabytes: DISK_GB }, async (fresh) => {
     const fetching = progress.start(`fetch ${WEBGPU_PACKAGE.name} ${WEBGPU_VERSION}`, 1, 'step');
     await extractPackage(WEBGPU_PACKAGE, path.join(fresh, PACKAGE), signal);
     fetching.finish();
@@ -64,8 +62,8 @@ export async function setUpWebgpu({
  * @returns whether there was one
  * @throws UserError if it cannot be removed
  */
-export async function removeWebgpu(root = cacheFolder()): Promise<boolean> {
-  return await removeFolder(webgpuFolder(root), root);
+export async function removeWebgpu(): Promise<boolean> {
+  return await removeFolder(webgpuFolder());
 }
 
 async function checked(

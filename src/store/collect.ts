@@ -8,7 +8,8 @@ import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
 import { FILES, STUDY_FILE } from './resultFolder.js';
 import { tellingApart } from './labels.js';
-import { entryOf, BESIDE, isResult, nameOverSeeds, type Result } from './result.js';
+import { BESIDE, canonical, without } from './identity.js';
+import { entryOf, isResult, nameOverSeeds, type Result } from './result.js';
 import path from 'node:path';
 
 /** A finished run and its folder. */
@@ -149,7 +150,7 @@ function seedOf({ result }: FoundRun): number {
 /** A key of everything except the seed on which a run's numbers and its line of a table depend. */
 export function experimentKey(result: Result): string {
   const { config, row, weights, data } = result;
-  return JSON.stringify([
+  return canonical([
     nameOverSeeds(result),
     config.published,
     row.protocol,
@@ -157,19 +158,8 @@ export function experimentKey(result: Result): string {
     data.sha256,
     // The training and seed of weights from elsewhere are unknown.
     config.seed === undefined ? weights : null,
-    sorted(config, BESIDE),
+    without(config, BESIDE),
   ]);
-}
-
-/** A value with the keys of its mappings in a fixed order, as lists. */
-function sorted(value: unknown, ignored: readonly string[], at = ''): unknown {
-  if (Array.isArray(value)) return value.map((item) => sorted(item, []));
-  if (typeof value !== 'object' || value === null) return value;
-  const pathOf = (key: string) => (at === '' ? key : `${at}.${key}`);
-  return Object.entries(value)
-    .filter(([key]) => !ignored.includes(pathOf(key)))
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, inner]) => [key, sorted(inner, ignored, pathOf(key))]);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { stringify } from 'csv-stringify/sync';
+import { toCsv } from './csvFile.js';
 import { type AttackName, TAKERS } from '../attacks/attack.js';
 import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
 import { attackersOf, medianLinf } from '../metrics/robustness.js';
@@ -51,7 +51,7 @@ export function tableCsv(entries: readonly Entry[]): string {
     lines.push(line('difference', difference(ours, theirs), { outside }));
     return lines;
   });
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** The columns of the tables' quantities. PASS of unmasked FGS is never measured, but has columns. */
@@ -101,7 +101,7 @@ export function trainingCsv(rows: LogRow[]): string {
       ]),
     ),
   }));
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** What the lines of a network's row say of it first. */
@@ -133,7 +133,7 @@ export function robustnessCsv(entries: readonly Entry[]): string {
       }),
     ),
   );
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** A number with at most 4 decimals; an empty field if it is not known. */
@@ -156,7 +156,7 @@ export function maskingCsv(name: string, { attacked, blank, attacks }: MaskingSt
       below_apgd: found.belowApgd ?? '',
     }),
   );
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** `noise.csv`: a line for each network whose noisy copies were counted. */
@@ -176,7 +176,7 @@ export function noiseRatesCsv(entries: readonly Entry[]): string {
       };
     }),
   );
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /**
@@ -200,5 +200,5 @@ export function budgetsCsv(entries: readonly Entry[]): string {
       }),
     ),
   );
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }

@@ -1,4 +1,5 @@
 import { CsvError, parse } from 'csv-parse/sync';
+import { stringify } from 'csv-stringify/sync';
 import { UserError } from '../base/errors.js';
 import { readRegularFile } from '../base/files.js';
 import { briefJson, quoted } from '../base/text.js';
@@ -61,6 +62,11 @@ function headings(names: string[]): string[] {
 
 function lineAt(text: string, position: number): number {
   return text.slice(0, position).split('\n').length;
+}
+
+/** Lines as CSV, under headings; null is an empty field. */
+export function toCsv(lines: readonly object[], columns?: readonly string[]): string {
+  return stringify([...lines], { header: true, columns });
 }
 
 /** The number that a field holds; undefined if it is no number or none that can be measured. */

@@ -29,7 +29,8 @@ export const BESIDE: readonly string[] = [...INCIDENTAL, 'seed', 'evaluation.pro
 /** In bytes, as that of a configuration. */
 const LARGEST = 2 ** 20;
 
-const OTHERWISE = 'choose another folder with --out, or --force to start over';
+/** What a user can do about a folder that holds something else. */
+export const OTHERWISE = 'choose another folder with --out, or --force to start over';
 
 /** @throws UserError if the file cannot be read or is not a mapping */
 export function readIdentity(file: string): Identity {
@@ -43,6 +44,28 @@ export function readIdentity(file: string): Identity {
     problem = messageOf(error).split(/:?\n/)[0];
   }
   throw new UserError(`cannot read ${file} (${problem}): ${OTHERWISE}`);
+}
+
+/**
+ * An identity without some keys, in the same order.
+ *
+ * @param ignored keys to leave out with all keys below them, such as `training.checkpointEvery`
+ */
+export function without(identity: object, ignored: readonly string[], at = ''): Identity {
+  const kept = Object.entries(identity).flatMap(([key, inner]: [string, unknown]) => {
+    const name = at === '' ? key : `${at}.${key}`;
+    if (ignored.includes(name)) return [];
+    return [[key, isMapping(inner) ? without(inner, ignored, name) : inner]];
+  });
+  return Object.fromEntries(kept) as Identity;
+}
+
+/** A value as JSON, which does not depend on the order of the keys of mappings. */
+export function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) => {
+    if (!isMapping(inner)) return inner;
+    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
 }
 
 /** A key with different values, as text. */

@@ -1,4 +1,4 @@
-import { stringify } from 'csv-stringify/sync';
+import { toCsv } from './csvFile.js';
 import { z } from 'zod';
 import type { DataSource, Provenance } from './result.js';
 import { NOISE_PAIRS } from '../paper/published.js';
@@ -101,15 +101,12 @@ export function noiseCsv(rows: readonly NoiseRow[]): string {
       };
     }),
   );
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** `images.csv`: which test images were distorted. */
 export function imagesCsv(images: readonly number[], labels: ArrayLike<number>): string {
-  return stringify(
-    images.map((index) => ({ index, label: labels[index] })),
-    { header: true },
-  );
+  return toCsv(images.map((index) => ({ index, label: labels[index] })));
 }
 
 /** `flips.csv`: flipped copies of each image at the end of training, from which rates and errors follow. */
@@ -117,7 +114,7 @@ export function flipsCsv(flips: readonly NoiseFlips[], images: readonly number[]
   const lines = flips.flatMap(({ sigma, regular, bang }) =>
     images.map((index, i) => ({ sigma, index, regular: regular[i], bang: bang[i] })),
   );
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** `surfaces.csv`: the rates of both networks and their difference, for each stage and σ. */
@@ -131,7 +128,7 @@ export function noiseSurfacesCsv(rows: readonly NoiseRow[]): string {
     difference: rounded(difference.value),
     standard_error: rounded(difference.overImages),
   }));
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** `stages.csv`: the accuracy of both networks at each stage. */
@@ -142,5 +139,5 @@ export function stagesCsv(stages: readonly NoiseStage[]): string {
     regular_accuracy: rounded(accuracy.regular),
     bang_accuracy: rounded(accuracy.bang),
   }));
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }

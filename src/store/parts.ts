@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256Of } from '../base/digest.js';
 import { readRegularFile, writeFileAtomic } from '../base/files.js';
 import path from 'node:path';
 import type { Identity } from './identity.js';
@@ -12,10 +12,7 @@ export interface Parts {
 /** Parts of a result as JSON files, each with a hash of it and of what it depends on; those for which
  *  it does not hold are as if they were not there. */
 export function partsIn(folder: string, key: Identity, check: () => void): Parts {
-  const digestOf = (value: unknown): string =>
-    createHash('sha256')
-      .update(JSON.stringify([key, value]))
-      .digest('hex');
+  const digestOf = (value: unknown): string => sha256Of(JSON.stringify([key, value]));
   const file = (name: string) => path.join(folder, `${name}.json`);
   return {
     read(name) {

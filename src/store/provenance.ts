@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { sha256Of } from '../base/digest.js';
 import { loadData, type LoadOptions } from '../data/load.js';
 import type { DataName } from '../data/sources.js';
 import type { DataSplits } from '../data/dataset.js';
@@ -9,15 +10,14 @@ import type { Model } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
 import { encodeSafetensors } from '../model/safetensors.js';
 import type { WeightFile } from '../model/tensors.js';
+import { OTHERWISE } from './identity.js';
 import type { DataSource, Provenance } from './result.js';
 import os from 'node:os';
 
 /** @throws UserError if the hash of the data of a folder is not that of the current data */
 export function refuseOtherData(folder: { path: string }, was: string, is: string): void {
   if (was === is) return;
-  throw new UserError(
-    `${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
-  );
+  throw new UserError(`${folder.path} was made on other data: ${OTHERWISE}`);
 }
 
 /** Loads a data set, fetching it if necessary, and describes it. */
@@ -44,14 +44,7 @@ export function digestOfWeights(model: Model): string {
 
 /** The sha256 of a weight file with these tensors and without metadata. */
 export function digestOfTensors({ tensors }: Pick<WeightFile, 'tensors'>): string {
-  const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash('sha256')
-    .update(encodeSafetensors(new Map(sorted), {}))
-    .digest('hex');
-}
-
-export function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return sha256Of(encodeSafetensors(tensors, {}));
 }
 
 /**
@@ -72,5 +65,3 @@ export function provenance(engine: Engine, begun: number, training: number | nul
     seconds: { training, total: (performance.now() - begun) / 1000 },
   };
 }
-
-export { version };

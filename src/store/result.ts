@@ -41,8 +41,6 @@ export interface Provenance {
   seconds: { training: number | null; total: number };
 }
 
-export { BESIDE, INCIDENTAL } from './identity.js';
-
 const count = z.int().min(0);
 const percent = z.number().min(0).max(100);
 /** A mean and a standard deviation of values in a range; damaged files may have any number. */

@@ -4,7 +4,7 @@ import { UserError } from '../base/errors.js';
 import { readJson, writeFileAtomic } from '../base/files.js';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { differenceOf, differencesIn, type Identity, readIdentity } from './identity.js';
+import { differenceOf, differencesIn, type Identity, OTHERWISE, readIdentity } from './identity.js';
 import { type Parts, partsIn } from './parts.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
 import { LOCK_FILE, Occupied, removeIfDead, takeLock, type Lock } from './lock.js';
@@ -246,7 +246,5 @@ function refuseOther(
   );
   const evaluate = isEvaluation && existsSync(path.join(folder, FILES.weights));
   const how = evaluate ? `bang eval ${folder} evaluates its network otherwise; else ` : '';
-  throw new UserError(
-    `${folder} holds another experiment (${difference}): ${how}choose another folder with --out, or --force to start over`,
-  );
+  throw new UserError(`${folder} holds another experiment (${difference}): ${how}${OTHERWISE}`);
 }

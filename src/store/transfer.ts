@@ -1,4 +1,4 @@
-import { stringify } from 'csv-stringify/sync';
+import { toCsv } from './csvFile.js';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../attacks/attack.js';
 import { rounded } from './csv.js';
@@ -48,5 +48,5 @@ export function transferCsv(transfers: readonly Transfer[]): string {
     linf_mean: rounded(one.linf?.mean),
     linf_std: rounded(deviationOf(one)),
   }));
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { stringify } from 'yaml';
 import { Interrupted, UserError } from '../base/errors.js';
@@ -13,18 +14,18 @@ import type { SweepCell } from './summary.js';
 import type { QueueAddress } from './address.js';
 import { planFor, sweepFolder, type SweepFolder } from './sweepFolder.js';
 import {
-  cellQueue,
   drop,
   forget,
   handOut,
   jobsOf,
+  openQueue,
   readJob,
   removeCollected,
   removeDamaged,
   removeFailed,
   withdraw,
-  type CellQueue,
   type CellToDo,
+  type OpenQueue,
   type QueuedJob,
 } from './jobs.js';
 import type { Cell, Keepable, Plan } from '../config/sweep.js';
@@ -32,7 +33,6 @@ import {
   claimEngine,
   closeAll,
   connect,
-  contentStore,
   engineKey,
   refusalInWords,
   manifestSchema,
@@ -40,13 +40,8 @@ import {
   type CarriedFile,
   type ContentStore,
 } from './queue.js';
-import {
-  CANCELLED,
-  carryOut,
-  type Compute,
-  type ComputeHooks,
-  type SweepOptions,
-} from './sweep.js';
+import type { ComputeHooks } from './pool.js';
+import { CANCELLED, carryOut, type Compute, type SweepOptions } from './sweep.js';
 
 /** Events report at once what has ended; polling finds what they miss. */
 const LOOK_EVERY_MS = 15_000;
@@ -110,11 +105,7 @@ export async function runQueuedSweep(
 }
 
 /** The state of collecting a sweep. */
-interface Collecting {
-  queue: CellQueue;
-  client: Redis;
-  prefix: string;
-  store: ContentStore;
+interface Collecting extends OpenQueue {
   folder: SweepFolder;
   hooks: ComputeHooks;
   retries: number;
@@ -143,30 +134,30 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
   const jobs = await jobsOf(cells, plan, options);
   const { sweep } = jobs[0].data;
   if (engine !== undefined) await claimEngine(client, prefix, sweep, engine);
-  const queue = cellQueue(client, prefix);
-  const store = contentStore(client, prefix);
+  const opened = openQueue(client, prefix);
   const open = new Map(jobs.map((job) => [job.id, job]));
   const { retries } = options;
   const collecting: Collecting = {
-    ...{ queue, client, prefix, store, folder, hooks, retries, open },
+    ...opened,
+    ...{ folder, hooks, retries, open },
     begun: new Set(),
     damaged: new Map(),
   };
   const looking = lookInTurn(collecting);
   const unfollow = followEvents(collecting, looking.ask);
   try {
-    await removeCollected(queue, client, prefix, plan, cells, options);
+    await removeCollected(opened, plan, cells, options);
     for (const { id, cell } of jobs) {
-      if (await removeFailed(queue, client, prefix, id)) hooks.note(cell, DAMAGED);
+      if (await removeFailed(opened, id)) hooks.note(cell, DAMAGED);
     }
-    await handOut(queue, jobs, retries);
+    await handOut(opened, jobs, retries);
     let looked = -Infinity;
     while (open.size > 0) {
       if (signal.aborted) {
         if (signal.reason !== CANCELLED) {
           throw new Interrupted('stopped collecting; workers continue with the cells in the queue');
         }
-        const left = await drop(queue, client, prefix, [...open.keys()]);
+        const left = await drop(opened, [...open.keys()]);
         // If nothing of the sweep is left, any engine may start it over.
         if (left === 0 && engine === undefined) await client.unlink(engineKey(prefix, sweep));
         throw new Interrupted(
@@ -178,14 +169,14 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
         looked = performance.now();
         for (const id of open.keys()) looking.ask(id);
       }
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await pause(100);
     }
     await looking.done();
   } finally {
     // So that a poll in progress does not write to the folder, which another sweep may soon use.
     open.clear();
     unfollow();
-    await closeAll([queue]);
+    await closeAll([opened.queue]);
   }
 }
 
@@ -266,18 +257,18 @@ function lookInTurn(collecting: Collecting) {
 
 /** Handles a job according to its state, and its end only once. */
 async function look(id: string, collecting: Collecting): Promise<void> {
-  const { queue, client, prefix, store, open, begun, hooks, retries } = collecting;
+  const { queue, open, begun, hooks, retries } = collecting;
   const wanted = open.get(id);
   if (!wanted) return;
   // The state is read first: the result of a job is stored before its state changes.
   const state = await queue.getJobState(id);
-  const job = await readJob(queue, client, prefix, id);
+  const job = await readJob(collecting, id);
   if (!open.has(id)) return;
   if (job === 'damaged') {
-    await tryAgain(wanted, collecting, () => removeDamaged(client, store, prefix, id));
+    await tryAgain(wanted, collecting, () => removeDamaged(collecting, id));
   } else if (state === 'unknown') {
     // The server lost the job in a crash before it was written to disk.
-    await handOut(queue, [wanted], retries);
+    await handOut(collecting, [wanted], retries);
   } else if (!job) {
     // Lost just now: the next look puts it into the queue again.
   } else if (state === 'completed') {
@@ -288,7 +279,7 @@ async function look(id: string, collecting: Collecting): Promise<void> {
     const failure = reason.startsWith(EXPERIMENT) ? 'experiment' : 'other';
     const error = reason.replace(EXPERIMENT, '').slice(0, MOST_REASON);
     hooks.ended(wanted.cell, { kind: 'failed', error, failure }, job.attemptsMade);
-    await forget(job, store);
+    await forget(job, collecting);
   } else if (state === 'active' && !begun.has(id)) {
     begun.add(id);
     hooks.begun(wanted.cell);
@@ -302,21 +293,22 @@ async function takeResult(job: QueuedJob, wanted: CellToDo, collecting: Collecti
   const files = await carried(job.returnvalue, wanted, store);
   if (!open.has(id)) return;
   if (!files) {
-    await tryAgain(wanted, collecting, () => forget(job, store));
+    await tryAgain(wanted, collecting, () => forget(job, collecting));
     return;
   }
   put(folder.cell(cell), cell, files);
   open.delete(id);
   hooks.ended(cell, { kind: 'done' }, job.attemptsMade);
-  await forget(job, store);
+  await forget(job, collecting);
 }
 
 /** Removes what is unusable, and has the cell computed again, or fails it if that happened too often. */
 async function tryAgain(
   wanted: CellToDo,
-  { queue, open, damaged, hooks, retries }: Collecting,
+  collecting: Collecting,
   removeJob: () => Promise<void>,
 ): Promise<void> {
+  const { open, damaged, hooks, retries } = collecting;
   const { id, cell } = wanted;
   const times = (damaged.get(id) ?? 0) + 1;
   damaged.set(id, times);
@@ -327,7 +319,7 @@ async function tryAgain(
     hooks.ended(cell, { kind: 'failed', error, failure: 'other' }, times);
   }
   await removeJob();
-  if (open.has(id)) await handOut(queue, [wanted], retries);
+  if (open.has(id)) await handOut(collecting, [wanted], retries);
 }
 
 /** The prefix in the queue of the error message of a failed experiment. */

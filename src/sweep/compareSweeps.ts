@@ -1,12 +1,11 @@
-import { stringify } from 'csv-stringify/sync';
+import { toCsv } from '../store/csvFile.js';
 import {
   type MeasuredQuantity,
   robustAccuraciesOf,
   TABLE_QUANTITIES,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { pointsOf, type SweepCell, type SweepPoint, withSeedsOf } from './summary.js';
-import { valueText } from '../config/points.js';
+import { pointKey, pointsOf, type SweepCell, type SweepPoint, withSeedsOf } from './summary.js';
 import { valueColumns } from './sweepCsv.js';
 import { csvField, TABLE_COLUMNS } from '../store/csv.js';
 import { meanOf, sumOf } from '../base/sums.js';
@@ -39,13 +38,11 @@ export function compareSweeps(
   first: readonly SweepCell[],
   second: readonly SweepCell[],
 ): SweepChanges {
-  const keyOf = ({ reference, values }: Pick<SweepCell, 'reference' | 'values'>): string =>
-    JSON.stringify([reference, values.map(valueText)]);
   const done = (cells: readonly SweepCell[]) =>
     new Map(
       pointsOf(cells)
         .filter(({ rows }) => rows.length > 0)
-        .map((point) => [keyOf(point), point]),
+        .map((point) => [pointKey(point), point]),
     );
   const [a, b] = [done(first), done(second)];
   // Only over the seeds that both have: other seeds are no change.
@@ -70,7 +67,7 @@ export function compareSweeps(
     const most = each.reduce((x, y) => (Math.abs(y.by) > Math.abs(x.by) ? y : x));
     changes[name] = { mean, most: most.by, where: most.where };
   }
-  const cellKey = (cell: SweepCell): string => `${keyOf(cell)} ${cell.seed}`;
+  const cellKey = (cell: SweepCell): string => `${pointKey(cell)} ${cell.seed}`;
   const others = new Map(second.map((cell) => [cellKey(cell), cell]));
   const twins = first.flatMap((cell) => {
     const other = others.get(cellKey(cell));
@@ -96,10 +93,7 @@ export function compareSweeps(
     onlySecond: b.size - pairs.length,
     identical: { cells: twins.filter(same).length, of: twins.length },
     changes,
-    csv: stringify(lines, {
-      header: true,
-      columns: [...keys, 'reference', ...TABLE_COLUMNS, ...robust],
-    }),
+    csv: toCsv(lines, [...keys, 'reference', ...TABLE_COLUMNS, ...robust]),
   };
 }
 

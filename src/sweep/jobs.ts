@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import { Queue, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { sha256Of } from '../base/digest.js';
 import type { Config } from '../config/experiment.js';
-import { loadSource, version } from '../store/provenance.js';
+import { version } from '../base/version.js';
+import { loadSource } from '../store/provenance.js';
 import type { Progress } from '../base/progress.js';
 import type { QueueAddress } from './address.js';
 import type { Cell, Plan } from '../config/sweep.js';
@@ -22,14 +23,22 @@ import {
 } from './queue.js';
 import type { SweepOptions } from './sweep.js';
 
-export type CellQueue = Queue<CellJob, Manifest, 'cell'>;
+type CellQueue = Queue<CellJob, Manifest, 'cell'>;
 export type QueuedJob = Job<CellJob, Manifest, 'cell'>;
 
+/** A queue, its connection, the prefix of its keys, and the files that workers bring back. */
+export interface OpenQueue {
+  queue: CellQueue;
+  client: Redis;
+  prefix: string;
+  store: ContentStore;
+}
+
 /** The queue on a connection, which reports its own errors. */
-export function cellQueue(client: Redis, prefix: string): CellQueue {
+export function openQueue(client: Redis, prefix: string): OpenQueue {
   const queue: CellQueue = new Queue(QUEUE, { connection: client, prefix });
   queue.on('error', () => undefined);
-  return queue;
+  return { queue, client, prefix, store: contentStore(client, prefix) };
 }
 
 /** A cell to compute, and its job for workers. */
@@ -59,7 +68,7 @@ export async function jobsOf(
   const bang = version();
   // The id depends on `keep`, since other jobs would bring other files.
   const keep = [...plan.keep];
-  const sweep = sha256Of([bang, hashes, configsOf(plan), keep]);
+  const sweep = sha256Of(JSON.stringify([bang, hashes, configsOf(plan), keep]));
   const idOf = jobNames(plan);
   return cells.map((cell) => ({
     id: sweep.slice(0, 24) + idOf(cell),
@@ -77,21 +86,17 @@ export async function jobsOf(
 
 /** The second part of a job's id, which depends on the sweep and the cell but not on the version. */
 function jobNames(plan: Plan): (cell: Cell) => string {
-  const whole = sha256Of(configsOf(plan));
-  return ({ config }) => `-${sha256Of([whole, config]).slice(0, 24)}`;
+  const whole = sha256Of(JSON.stringify(configsOf(plan)));
+  return ({ config }) => `-${sha256Of(JSON.stringify([whole, config])).slice(0, 24)}`;
 }
 
 function configsOf({ cells }: Plan): Config[] {
   return cells.map(({ config }) => config);
 }
 
-function sha256Of(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
-}
-
 /** Puts jobs into the queue unless they are already there. */
 export async function handOut(
-  queue: CellQueue,
+  { queue }: OpenQueue,
   jobs: readonly CellToDo[],
   retries: number,
 ): Promise<void> {
@@ -111,9 +116,7 @@ export async function handOut(
 
 /** Reads a job; `damaged` if it is too large or not what BullMQ writes. */
 export async function readJob(
-  queue: CellQueue,
-  client: Redis,
-  prefix: string,
+  { queue, client, prefix }: OpenQueue,
   id: string,
 ): Promise<QueuedJob | undefined | 'damaged'> {
   if (!(await isReadable(client, prefix, id))) return 'damaged';
@@ -127,9 +130,7 @@ export async function readJob(
 
 /** Removes a job that cannot be read. */
 export async function removeDamaged(
-  client: Redis,
-  store: ContentStore,
-  prefix: string,
+  { client, prefix, store }: OpenQueue,
   id: string,
 ): Promise<void> {
   await store.remove(id);
@@ -143,20 +144,17 @@ export async function removeDamaged(
 
 /** Removes jobs whose results are in the folder, left when this process was killed. */
 export async function removeCollected(
-  queue: CellQueue,
-  client: Redis,
-  prefix: string,
+  opened: OpenQueue,
   plan: Plan,
   open: readonly Cell[],
   options: SweepOptions,
 ): Promise<void> {
   const done = plan.cells.filter((cell) => !open.includes(cell));
   if (done.length === 0) return;
-  const store = contentStore(client, prefix);
   for (const { id } of await jobsOf(done, plan, options)) {
-    const job = await readJob(queue, client, prefix, id);
-    if (job === 'damaged') await removeDamaged(client, store, prefix, id);
-    else if (job) await forget(job, store);
+    const job = await readJob(opened, id);
+    if (job === 'damaged') await removeDamaged(opened, id);
+    else if (job) await forget(job, opened);
   }
 }
 
@@ -165,22 +163,17 @@ export async function removeCollected(
  *
  * @returns whether it could not be read
  */
-export async function removeFailed(
-  queue: CellQueue,
-  client: Redis,
-  prefix: string,
-  id: string,
-): Promise<boolean> {
-  const job = await readJob(queue, client, prefix, id);
+export async function removeFailed(opened: OpenQueue, id: string): Promise<boolean> {
+  const job = await readJob(opened, id);
   if (job === 'damaged') {
-    await removeDamaged(client, contentStore(client, prefix), prefix, id);
+    await removeDamaged(opened, id);
     return true;
   }
   if (job && (await job.isFailed())) await job.remove();
   return false;
 }
 
-export async function forget(job: QueuedJob, store: ContentStore): Promise<void> {
+export async function forget(job: QueuedJob, { store }: OpenQueue): Promise<void> {
   // The job is removed last: its files can be found as long as it exists.
   await store.remove(job.id!);
   await job.remove();
@@ -191,17 +184,12 @@ export async function forget(job: QueuedJob, store: ContentStore): Promise<void>
  *
  * @returns the number of jobs that are left
  */
-export async function drop(
-  queue: CellQueue,
-  client: Redis,
-  prefix: string,
-  ids: readonly string[],
-): Promise<number> {
+export async function drop(opened: OpenQueue, ids: readonly string[]): Promise<number> {
   let left = 0;
   for (const id of ids) {
-    const job = await readJob(queue, client, prefix, id);
+    const job = await readJob(opened, id);
     if (job === 'damaged') {
-      await removeDamaged(client, contentStore(client, prefix), prefix, id);
+      await removeDamaged(opened, id);
       continue;
     }
     if (!job) continue;
@@ -232,17 +220,18 @@ export async function withdraw(
 ): Promise<{ taken: number; left: number }> {
   const { prefix } = address;
   const client = await connect(address, progress);
-  const queue = cellQueue(client, prefix);
+  const opened = openQueue(client, prefix);
+  const { queue } = opened;
   try {
     const ofCells = new Set(plan.cells.map(jobNames(plan)));
     const all = await queue.getRanges(['wait', 'delayed', 'active', 'completed'], 0, -1);
     const ids = all.filter((id) => ofCells.has(id.slice(id.indexOf('-'))));
     const sweeps = new Set<string>();
     for (const id of ids) {
-      const job = await readJob(queue, client, prefix, id);
+      const job = await readJob(opened, id);
       if (job && job !== 'damaged') sweeps.add(job.data.sweep);
     }
-    const left = await drop(queue, client, prefix, ids);
+    const left = await drop(opened, ids);
     if (left === 0) {
       for (const sweep of sweeps) await client.unlink(engineKey(prefix, sweep));
     }

@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Interrupted } from '../base/errors.js';
 import type { Config } from '../config/experiment.js';
+import type { Cell } from '../config/sweep.js';
 
 /** The work of one process: an experiment and its folder. */
 export interface Job {
@@ -19,9 +20,7 @@ export type ToCell = Job | 'stop';
 export type FromCell =
   | { kind: 'progress'; label: string; task: number; done: number; total: number }
   | { kind: 'note'; line: string }
-  | { kind: 'done' }
-  | { kind: 'stopped' }
-  | { kind: 'failed'; error: string; failure: 'experiment' | 'other' };
+  | Ended;
 
 /** How a job ended; `stopped`: on request, after saving. */
 export type Ended =
@@ -107,39 +106,43 @@ function fractionOf({ label, task, done, total }: FromCell & { kind: 'progress' 
   return TRAINING + (1 - TRAINING) * behind;
 }
 
-export interface PoolHooks<T> {
-  begun?: (item: T) => void;
-  progress?: (item: T, fraction: number) => void;
-  note?: (item: T, line: string) => void;
-  /** Called once for each item that was not stopped; `attempts` counts from 1. */
-  ended: (item: T, end: Exclude<Ended, { kind: 'stopped' }>, attempts: number) => void;
-  signal?: AbortSignal;
+export interface ComputeHooks {
+  begun: (cell: Cell) => void;
+  progress: (cell: Cell, fraction: number) => void;
+  note: (cell: Cell, line: string) => void;
+  /** Called once for each cell that was not stopped; `attempts` counts from 1. */
+  ended: (cell: Cell, end: Exclude<Ended, { kind: 'stopped' }>, attempts: number) => void;
+  signal: AbortSignal;
 }
 
 /**
- * Computes jobs in separate processes, several at once. A failed job is tried again up to `retries`
+ * Computes cells in separate processes, several at once. A failed cell is tried again up to `retries`
  * times, unless the experiment failed, which it would do every time.
  *
- * @throws Interrupted if the signal aborts, after all running jobs have saved; errors of hooks
+ * @throws Interrupted if the signal aborts, after all running cells have saved; errors of hooks
  */
-export async function runPool<T>(
-  items: readonly T[],
-  jobOf: (item: T) => Job,
+export async function runPool(
+  cells: readonly Cell[],
+  jobOf: (cell: Cell) => Job,
   { processes, retries }: { processes: number; retries: number },
-  hooks: PoolHooks<T>,
+  hooks: ComputeHooks,
 ): Promise<void> {
-  const waiting = [...items];
+  const waiting = [...cells];
   // If results cannot be written, the other processes stop too.
   const broken = new AbortController();
-  const signal = AbortSignal.any([broken.signal, ...(hooks.signal ? [hooks.signal] : [])]);
+  const signal = AbortSignal.any([broken.signal, hooks.signal]);
   const work = async (): Promise<void> => {
-    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
-      const current = item;
-      hooks.begun?.(current);
+    for (let cell = waiting.shift(); cell !== undefined; cell = waiting.shift()) {
+      const current = cell;
+      hooks.begun(current);
       for (let attempt = 1; ; attempt++) {
         const end = await runInProcess(jobOf(current), {
-          progress: (fraction) => hooks.progress?.(current, fraction),
-          note: (line) => hooks.note?.(current, line),
+          progress: (fraction) => {
+            hooks.progress(current, fraction);
+          },
+          note: (line) => {
+            hooks.note(current, line);
+          },
           signal,
         });
         if (end.kind === 'stopped' || signal.aborted) {
@@ -148,7 +151,7 @@ export async function runPool<T>(
           return;
         }
         const again = end.kind === 'failed' && end.failure === 'other' && attempt <= retries;
-        if (again) hooks.note?.(current, `failed (${end.error}); trying again`);
+        if (again) hooks.note(current, `failed (${end.error}); trying again`);
         if (again) continue;
         hooks.ended(current, end, attempt);
         break;
@@ -165,5 +168,5 @@ export async function runPool<T>(
   };
   const ends = await Promise.allSettled(Array.from({ length: processes }, guarded));
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  if (hooks.signal?.aborted === true) throw new Interrupted('stopped');
+  if (hooks.signal.aborted) throw new Interrupted('stopped');
 }

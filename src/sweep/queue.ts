@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import { createConnection } from 'node:net';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
+import { sha256Of } from '../base/digest.js';
 import { DATA_NAMES } from '../data/sources.js';
 import { messageOf, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
@@ -80,7 +81,7 @@ async function refuseUnfit(
     await once.connect();
     info = await once.info();
     while (/^loading:1/m.test(info)) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await pause(200);
       info = await once.info();
     }
     if (/^redis_mode:sentinel/m.test(info)) {
@@ -275,7 +276,7 @@ export function contentStore(client: Redis, prefix: string) {
       content: Buffer,
       { progress, signal }: { progress: Progress; signal: AbortSignal },
     ): Promise<{ sha256: string; bytes: number }> {
-      const sha256 = createHash('sha256').update(content).digest('hex');
+      const sha256 = sha256Of(content);
       const packed = gzipSync(content);
       for (let noted = false; ; noted = true) {
         try {
@@ -284,7 +285,7 @@ export function contentStore(client: Redis, prefix: string) {
         } catch (error) {
           if (!messageOf(error).startsWith('OOM') || signal.aborted) throw error;
           if (!noted) progress.note('the memory of the queue is full; waiting until there is room');
-          await new Promise((resolve) => setTimeout(resolve, ROOM_MS));
+          await pause(ROOM_MS);
         }
       }
     },
@@ -301,7 +302,7 @@ export function contentStore(client: Redis, prefix: string) {
       if (!packed) return undefined;
       try {
         const content = gunzipSync(packed, { maxOutputLength: bytes + 1 });
-        const found = createHash('sha256').update(content).digest('hex');
+        const found = sha256Of(content);
         return found === sha256 ? content : undefined;
       } catch {
         return undefined;

@@ -9,7 +9,7 @@ import {
   type RobustAccuracy,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { valueText } from '../config/points.js';
+import { shortKeys, valueText } from '../config/points.js';
 
 /** A cell of a sweep for reports. */
 export interface SweepCell {
@@ -47,11 +47,16 @@ export interface SweepPoint {
   measures: Measures;
 }
 
+/** A key that the cells of a point share. */
+export function pointKey({ reference, values }: Pick<SweepCell, 'reference' | 'values'>): string {
+  return JSON.stringify([reference, values.map(valueText)]);
+}
+
 /** The points of a sweep in the order of its cells. */
 export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
   const points = new Map<string, SweepCell[]>();
   for (const cell of cells) {
-    const key = JSON.stringify([cell.reference, cell.values.map(valueText)]);
+    const key = pointKey(cell);
     points.set(key, [...(points.get(key) ?? []), cell]);
   }
   return [...points.values()].map((alike): SweepPoint => {
@@ -113,15 +118,6 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
   });
 }
 
-/** The last part of each key, or the whole key if two have the same last part. */
-export function shortKeys(keys: readonly string[]): string[] {
-  const last = (key: string): string => key.split('.').at(-1)!;
-  return keys.map((key) => {
-    const alone = keys.filter((other) => last(other) === last(key)).length === 1;
-    return alone ? last(key) : key;
-  });
-}
-
 /** A point in words: `beta 1.05, epsilon 0.785`. */
 export function pointText(keys: readonly string[], point: SweepPoint): string {
   const { values, reference } = point;
@@ -147,6 +143,16 @@ export function axisPhrase(axis: MeasuredQuantity, value: number): string {
   return within
     ? `accuracy ${number} % at ${NORM_TITLES[within.norm]} ≤ ${within.budget}`
     : `unmasked FGS-L∞ ${number}`;
+}
+
+/** How far a sweep is: `3 of 9 cells done, 1 failed`. */
+export function progressText(cells: readonly Pick<SweepCell, 'state'>[]): string {
+  const count = (state: SweepCell['state']): number =>
+    cells.filter((cell) => cell.state === state).length;
+  const words = [`${count('done')} of ${cells.length} cells done`];
+  if (count('failed') > 0) words.push(`${count('failed')} failed`);
+  if (count('stopped') > 0) words.push(`${count('stopped')} stopped early`);
+  return words.join(', ');
 }
 
 /** The best points so far by accuracy and by robustness (`robustnessAxis`): a phrase for each. */

@@ -2,14 +2,14 @@ import { existsSync, rmSync } from 'node:fs';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import type { Result } from '../store/result.js';
-import { loadSource } from '../store/provenance.js';
+import { loadSource, refuseOtherData } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
-import { bestOf, type SweepCell } from './summary.js';
+import { bestOf, progressText, type SweepCell } from './summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
 import { type CellState, planFor, type SweepFolder, sweepFolder } from './sweepFolder.js';
 import type { Cell, Plan } from '../config/sweep.js';
-import { type Ended, type Job, runPool } from './pool.js';
+import { type ComputeHooks, type Job, runPool } from './pool.js';
 
 export interface SweepOptions {
   /** The folder of the sweep. */
@@ -33,14 +33,6 @@ export type Compute = (
   until: number | undefined,
   hooks: ComputeHooks,
 ) => Promise<void>;
-
-export interface ComputeHooks {
-  begun: (cell: Cell) => void;
-  progress: (cell: Cell, fraction: number) => void;
-  note: (cell: Cell, line: string) => void;
-  ended: (cell: Cell, end: Exclude<Ended, { kind: 'stopped' }>, attempts: number) => void;
-  signal: AbortSignal;
-}
 
 /**
  * The number of processes and of threads of each: one process for each thread if there are enough cells.
@@ -131,7 +123,11 @@ export async function carryOut(
       // Fetched once, before several processes need it.
       for (const name of new Set(plan.cells.map(({ config }) => config.data))) {
         const { sha256 } = await loadSource(name, { dataDir, progress, signal });
-        refuseOtherData(folder, states, name, sha256);
+        for (const [{ id, config }, state] of states) {
+          if (state.state !== 'done' || config.data !== name) continue;
+          const path = `${id} in ${folder.path}`;
+          refuseOtherData({ path }, state.result.data.sha256, sha256);
+        }
       }
     }
     if (open.length > 0) {
@@ -259,16 +255,6 @@ export function survivors(
   return cells.filter((cell) => cell.reference || going.has(cell));
 }
 
-function refuseOtherData(folder: SweepFolder, states: States, name: string, sha256: string): void {
-  for (const [{ id, config }, state] of states) {
-    if (state.state !== 'done' || config.data !== name) continue;
-    if (state.result.data.sha256 === sha256) continue;
-    throw new UserError(
-      `${id} in ${folder.path} was made on other data: choose another folder with --out, or --force to start over`,
-    );
-  }
-}
-
 /** The cells and their states, for reports. */
 export function cellsOf(plan: Plan, states: States): SweepCell[] {
   return plan.cells.map((cell): SweepCell => {
@@ -352,11 +338,7 @@ function watchCells(plan: Plan, states: States, progress: Progress) {
       show();
     },
     finish() {
-      const stopped = count('stopped');
-      const words = [`${count('done')} of ${plan.cells.length} cells done`];
-      if (count('failed') > 0) words.push(`${count('failed')} failed`);
-      if (stopped > 0) words.push(`${stopped} stopped early`);
-      task.finish(words.join(', '));
+      task.finish(progressText([...states.values()]));
     },
   };
 }

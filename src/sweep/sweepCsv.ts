@@ -1,4 +1,4 @@
-import { stringify } from 'csv-stringify/sync';
+import { toCsv } from '../store/csvFile.js';
 import {
   type MeasuredQuantity,
   type Measures,
@@ -39,7 +39,7 @@ export function sweepCsv(keys: readonly string[], cells: readonly SweepCell[]): 
     error: error ?? '',
     ...numberColumns(robust, measuresOf(row ? [row] : [])),
   }));
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** The columns of the keys in a line of a CSV file. */
@@ -77,7 +77,7 @@ export function surfacesCsv(keys: readonly string[], cells: readonly SweepCell[]
         ),
       };
     });
-  return stringify(lines, { header: true });
+  return toCsv(lines);
 }
 
 /** `pareto.csv`: a line for each point of the Pareto front, the most accurate first. */
@@ -91,5 +91,5 @@ export function paretoCsv(keys: readonly string[], cells: readonly SweepCell[]):
     ...numberColumns(shown, measures),
   }));
   const columns = [...keys, 'seeds', ...shown];
-  return stringify(lines, { header: true, columns });
+  return toCsv(lines, columns);
 }

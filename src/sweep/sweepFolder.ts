@@ -4,11 +4,17 @@ import { stringify } from 'yaml';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
 import { FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
-import { differenceOf, readIdentity } from '../store/identity.js';
-import { isMapping } from '../config/problems.js';
+import {
+  canonical,
+  differenceOf,
+  INCIDENTAL,
+  OTHERWISE,
+  readIdentity,
+  without,
+} from '../store/identity.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
-import { readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
-import { INCIDENTAL, isResult, type Result } from '../store/result.js';
+import { jsonText, readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
+import { isResult, type Result } from '../store/result.js';
 import { LOCK_FILE, takeLock, type Lock } from '../store/lock.js';
 import {
   KEEPABLE,
@@ -132,7 +138,7 @@ export function sweepFolder(folder: string, plan: Plan): SweepFolder {
       );
     },
     fail(cell, failure) {
-      writeFileAtomic(inCell(cell, FAILURE), `${JSON.stringify(failure, null, 2)}\n`);
+      writeFileAtomic(inCell(cell, FAILURE), jsonText(failure));
     },
     reopen(cell) {
       remove(inCell(cell, FAILURE));
@@ -176,7 +182,6 @@ export interface Continued {
  * @throws UserError if the folder holds another sweep or other results
  */
 export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Continued> {
-  const choose = 'choose another folder with --out, or --force to start over';
   const record = path.join(folder, SWEEP_FILES.record);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) {
     throw new UserError(`cannot write to the folder ${folder}: a file has that name`);
@@ -196,12 +201,12 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     found = await loadPlan(record);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    throw new UserError(`cannot read ${record} (${messageOf(error)}): ${choose}`);
+    throw new UserError(`cannot read ${record} (${messageOf(error)}): ${OTHERWISE}`);
   }
   const matches = matchesOf(found, plan);
   const difference = differenceOfPlans(found, plan, matches);
   if (difference !== undefined) {
-    throw new UserError(`${folder} holds another sweep (${difference}): ${choose}`);
+    throw new UserError(`${folder} holds another sweep (${difference}): ${OTHERWISE}`);
   }
   const kept = keeping(renamed(plan, idsIn(folder, found, plan, matches)), found.keep);
   const stay = new Set(matches.values());
@@ -242,15 +247,7 @@ function matchesOf(was: Plan, is: Plan): Map<Cell, Cell> {
 }
 
 function experimentOf({ reference, config }: Cell, ignored: readonly string[]): string {
-  const sorted = (value: unknown, at: string): unknown => {
-    if (!isMapping(value)) return value;
-    const keys = Object.keys(value).sort();
-    return keys
-      .map((key) => [key, at === '' ? key : `${at}.${key}`] as const)
-      .filter(([, inner]) => !ignored.includes(inner))
-      .map(([key, inner]) => [key, sorted(value[key], inner)]);
-  };
-  return JSON.stringify([reference, sorted(config, '')]);
+  return canonical([reference, without(config, ignored)]);
 }
 
 /** Why a sweep is another than a former one; undefined if it continues it, even with other cells. */

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { setTimeout } from 'node:timers/promises';
 import {
   DelayedError,
   ErrorCode,
@@ -10,13 +10,15 @@ import {
   Worker,
   type Job,
 } from 'bullmq';
+import { sha256Of } from '../base/digest.js';
 import { startEngine } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import { checkConfig } from '../config/parse.js';
 import type { Config } from '../config/experiment.js';
 import { FILES } from '../store/resultFolder.js';
 import { makeWritable } from '../base/folders.js';
-import { loadSource, version } from '../store/provenance.js';
+import { version } from '../base/version.js';
+import { loadSource } from '../store/provenance.js';
 import type { Result } from '../store/result.js';
 import type { Progress } from '../base/progress.js';
 import { carriedFiles, EXPERIMENT, MOST_STALLS } from './collector.js';
@@ -95,62 +97,27 @@ async function workOff(
     hashes: new Map(),
     running: new Map(),
   };
-  let refusal: unknown;
-  const lacking = new Set<string>();
+  const activity: Activity = { active: 0, empty: false, since: performance.now() };
   let done = 0;
-  let active = 0;
-  // Between cells the next may be on its way for long on a busy machine; only the server knows.
-  let empty = false as boolean;
-  let since = performance.now();
-  const worker = new Worker<CellJob, Manifest>(
-    QUEUE,
-    async (job, token) => {
-      active++;
-      try {
-        return await computeJob(job, context);
-      } catch (error) {
-        if (error instanceof NoEngine) {
-          const { engine } = job.data.config as Config;
-          if (!lacking.has(engine)) {
-            const what = `cells for the engine ${engine} are left to other workers`;
-            progress.note(`${what}: ${error.message}`);
-          }
-          lacking.add(engine);
-          // Otherwise this worker would get it again at once.
-          await job.moveToDelayed(Date.now() + OTHERS_MS, token);
-          throw new DelayedError();
-        }
-        if (error instanceof UserError) refusal ??= error;
-        if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
-        stopping.abort();
-        // The next worker can take the cell at once.
-        await job.moveToWait(token);
-        throw new WaitingError();
-      } finally {
-        active--;
-        since = performance.now();
-      }
-    },
-    {
-      connection: client,
-      prefix: address.prefix,
-      concurrency: processes,
-      // A killed worker is noticed within a minute.
-      lockDuration: LOCK_MS,
-      stalledInterval: LOCK_MS,
-      maxStalledCount: MOST_STALLS,
-    },
-  );
+  const worker = new Worker<CellJob, Manifest>(QUEUE, jobHandler(context, activity, stopping), {
+    connection: client,
+    prefix: address.prefix,
+    concurrency: processes,
+    // A killed worker is noticed within a minute.
+    lockDuration: LOCK_MS,
+    stalledInterval: LOCK_MS,
+    maxStalledCount: MOST_STALLS,
+  });
   worker.on('completed', ({ data }) => {
     done++;
     progress.note(`${nameOf(data)}: done`);
   });
   worker.on('active', () => {
-    empty = false;
+    activity.empty = false;
   });
   worker.on('drained', () => {
-    empty = true;
-    since = performance.now();
+    activity.empty = true;
+    activity.since = performance.now();
   });
   // Errors of the connection are reported for `client`.
   let late = '';
@@ -171,22 +138,68 @@ async function workOff(
   );
   try {
     while (!signal.aborted) {
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await setTimeout(100);
       // A server that is away has no cells either.
+      const { active, empty, since } = activity;
       const nothing = active === 0 && (empty || client.status !== 'ready');
       const idle = nothing ? (performance.now() - since) / 1000 : 0;
       if (options.idle !== undefined && idle > options.idle) break;
     }
     stopping.abort();
     // Cells save what they have, and go back into the queue.
-    for (const begun = performance.now(); active > 0 && performance.now() - begun < SAVE_MS;) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    const begun = performance.now();
+    while (activity.active > 0 && performance.now() - begun < SAVE_MS) {
+      await setTimeout(50);
     }
   } finally {
     await closeAll([worker]);
   }
-  if (refusal !== undefined) throw refusal as Error;
+  if (activity.refusal) throw activity.refusal;
   return done;
+}
+
+/** What a worker is doing. */
+interface Activity {
+  /** How many cells it computes. */
+  active: number;
+  /** Whether the queue is: the next cell may be on its way for long on a busy machine, so only the server knows. */
+  empty: boolean;
+  /** When that was, or when the last cell ended: a time of `performance.now()`. */
+  since: number;
+  /** Why the worker ends, if it must not compute a cell. */
+  refusal?: UserError;
+}
+
+/** Computes the cells of jobs; those that it leaves to others go back into the queue. */
+function jobHandler(context: Context, activity: Activity, stopping: AbortController) {
+  const lacking = new Set<string>();
+  return async (job: Job<CellJob, Manifest>, token?: string): Promise<Manifest> => {
+    activity.active++;
+    try {
+      return await computeJob(job, context);
+    } catch (error) {
+      if (error instanceof NoEngine) {
+        const { engine } = job.data.config as Config;
+        if (!lacking.has(engine)) {
+          const what = `cells for the engine ${engine} are left to other workers`;
+          context.options.progress.note(`${what}: ${error.message}`);
+        }
+        lacking.add(engine);
+        // Otherwise this worker would get it again at once.
+        await job.moveToDelayed(Date.now() + OTHERS_MS, token);
+        throw new DelayedError();
+      }
+      if (error instanceof UserError) activity.refusal ??= error;
+      if (!(error instanceof UserError) && !(error instanceof Interrupted)) throw error;
+      stopping.abort();
+      // The next worker can take the cell at once.
+      await job.moveToWait(token);
+      throw new WaitingError();
+    } finally {
+      activity.active--;
+      activity.since = performance.now();
+    }
+  };
 }
 
 /** Errors if another worker has the job of a cell, or had it and its result was collected. */
@@ -221,7 +234,7 @@ async function computeJob(job: Job<CellJob, Manifest>, context: Context): Promis
   const config = checkedConfig(data);
   await refuseMixed(data, config, context);
   // The folder's name is a hash, so that a job cannot choose a path.
-  const hash = createHash('sha256').update(JSON.stringify(data)).digest('hex');
+  const hash = sha256Of(JSON.stringify(data));
   const out = path.join(options.work, `cell-${hash.slice(0, 24)}`);
   // After a network failure, a worker may get a cell that it is already computing.
   const again = running.get(out);

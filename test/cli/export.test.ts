@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadData } from '#bang/data/load.js';
 import { meanImageOf } from '#bang/model/mean.js';
@@ -73,6 +73,11 @@ describe('bang export', () => {
     );
     expect(code).toBe(0);
     expect(space.list('runs/x')).toEqual(['weights.onnx', 'weights.safetensors']);
+    // The folder of the run says the same.
+    const once = readFileSync(out);
+    rmSync(out);
+    await bangInsideOk(['export', space.file('runs/x'), '--to', 'onnx']);
+    expect(readFileSync(out).equals(once)).toBe(true);
     const before = readFileSync(out);
     expectRefusal(
       await bangInside(['export', weights, '--to', 'onnx']),
@@ -133,7 +138,10 @@ describe('bang export', () => {
       ],
       [['export', evil, ...onnx], /tensor "a\\n\\u001b\[31m" does not belong/],
       [['export', space.file('missing'), ...onnx], /there is no such file/],
-      [['export', space.file('folder'), ...onnx], /it is a folder/],
+      [
+        ['export', space.file('folder'), ...onnx],
+        /folder holds no weights\.safetensors: give a file of weights or the folder of a run/,
+      ],
       [['export', CIFAR10, ...onnx, '--data-dir', space.file('folder')], /folder/],
     ];
     for (const [args, message] of cases) expectRefusal(await bangInside(args), message);

@@ -21,8 +21,8 @@ export interface TensorFlowInstallation extends Installation {
 }
 
 /** The folder of the installation, in the cache. */
-export function tensorflowFolder(root = cacheFolder()): string {
-  return path.join(root, 'tensorflow');
+export function tensorflowFolder(): string {
+  return path.join(cacheFolder(), 'tensorflow');
 }
 
 /** The paths in this folder. */

@@ -17,8 +17,8 @@ export interface WebgpuInstallation extends Installation {
 }
 
 /** The folder of the installation, in the cache. */
-export function webgpuFolder(root = cacheFolder()): string {
-  return path.join(root, 'webgpu');
+export function webgpuFolder(): string {
+  return path.join(cacheFolder(), 'webgpu');
 }
 
 /** The package in this folder. */

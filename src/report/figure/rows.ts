@@ -1,12 +1,9 @@
-import { stringify } from 'csv-stringify/sync';
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
-import { csvLines, fieldProblem, numberIn } from '../../store/csvFile.js';
+import { fieldProblem, numberIn, toCsv } from '../../store/csvFile.js';
 import { cut } from '../grid.js';
 import { xmlText } from '../xml.js';
 import type { Layout } from './theme.js';
-
-export { csvLines };
 
 /** A figure: the schema of its rows, which are also its CSV file, and how they are drawn. */
 export interface FigureKind<Row> {
@@ -66,7 +63,7 @@ export function drawable<Row extends object>(rows: readonly Row[]): Row[] {
 
 /** Rows as CSV; null is an empty field. */
 export function rowsCsv(rows: readonly object[]): string {
-  return stringify([...rows], { header: true });
+  return toCsv(rows);
 }
 
 /**

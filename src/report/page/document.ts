@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { version } from '../../store/provenance.js';
+import { version } from '../../base/version.js';
 import { packageRoot } from '../../base/files.js';
 import { counted, printable } from '../../base/text.js';
 import type { Collected } from './contents.js';

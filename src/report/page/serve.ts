@@ -1,6 +1,7 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { sha256Of } from '../../base/digest.js';
 import { codeOf, UserError } from '../../base/errors.js';
 import { reason } from '../../base/files.js';
 import type { Page } from './document.js';
@@ -68,7 +69,7 @@ export async function serve(port: number): Promise<PageServer> {
   return {
     url: `http://${LOOPBACK}:${(server.address() as AddressInfo).port}/${token}/`,
     show(page) {
-      const version = createHash('sha256').update(page.html).digest('hex').slice(0, 16);
+      const version = sha256Of(page.html).slice(0, 16);
       if (version === current?.version) return;
       current = { page, version };
       for (const listener of listeners) tell(listener);

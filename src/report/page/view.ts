@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { codeOf, Interrupted, UserError } from '../../base/errors.js';
 import { didYouMean } from '../../base/nearFile.js';
 import type { Progress } from '../../base/progress.js';
@@ -144,15 +145,7 @@ function entriesOf(folder: string) {
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-    if (signal.aborted) done();
+  await setTimeout(ms, undefined, { signal }).catch(() => {
+    throw new Interrupted('stopped serving');
   });
-  if (signal.aborted) throw new Interrupted('stopped serving');
 }
