@@ -9,6 +9,7 @@ import { fixture } from '../fixtures.js';
 import {
   asNobody,
   bangInside,
+  bangInsideOk,
   expectRefusal,
   type Finished,
   workspace,
