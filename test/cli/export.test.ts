@@ -77,7 +77,7 @@ describe('bang export', () => {
     // The folder of the run says the same.
     const once = readFileSync(out);
     rmSync(out);
-    await bangInsideOk(['export', space.file('runs/x'), '--to', 'onnx']);
+    await bangInsideOk(['export', space.file('runs/x'), '--to', 'onnx'], { cwd: space.folder });
     expect(readFileSync(out).equals(once)).toBe(true);
     const before = readFileSync(out);
     expectRefusal(
