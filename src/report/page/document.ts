@@ -6,7 +6,7 @@ import { counted, printable } from '../../base/text.js';
 import type { Collected } from './contents.js';
 import { Html, html } from './html.js';
 import { folded } from './section.js';
-import { type PageContent, sectionsOf } from './sections.js';
+import { type PageContent, sectionsOf } from './sections/sections.js';
 import path from 'node:path';
 
 /** The folder of the style in `src/`, and of the compiled script in `dist/`. */

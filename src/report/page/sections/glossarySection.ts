@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { packageRoot } from '../../base/files.js';
-import { type Content, html } from './html.js';
-import type { Section } from './section.js';
+import { packageRoot } from '../../../base/files.js';
+import { type Content, html } from '../html.js';
+import type { Section } from '../section.js';
 
 /** The terms of `docs/glossary.md`, folded. */
 export function glossarySection(): Section {

@@ -1,15 +1,15 @@
-import { printable } from '../../base/text.js';
-import { axisText, bestOf, pointsOf, robustnessAxis } from '../../sweep/summary.js';
-import { trendsOf } from '../../sweep/trends.js';
-import { paretoLines, pointGrid } from '../pointGrid.js';
-import { trendGrid, TRENDS } from '../trends.js';
-import type { FoundSweep } from './contents.js';
-import { html } from './html.js';
-import { gridTable } from './htmlTables.js';
-import { plotFigures } from './plotFigures.js';
-import type { Plot } from './plots.js';
-import { prose } from './prose.js';
-import { folded, list, type Section } from './section.js';
+import { printable } from '../../../base/text.js';
+import { axisText, bestOf, pointsOf, robustnessAxis } from '../../../sweep/summary.js';
+import { trendsOf } from '../../../sweep/trends.js';
+import { paretoLines, pointGrid } from '../../pointGrid.js';
+import { trendGrid, TRENDS } from '../../trends.js';
+import type { FoundSweep } from '../contents.js';
+import { html } from '../html.js';
+import { gridTable } from '../htmlTables.js';
+import { plotFigures } from '../plotFigures.js';
+import type { Plot } from '../plots.js';
+import { prose } from '../prose.js';
+import { folded, list, type Section } from '../section.js';
 
 export function sweepSection(
   id: string,

@@ -1,15 +1,15 @@
-import { printable } from '../../base/text.js';
-import { PAIR } from '../../metrics/noise.js';
-import { publishedNoise } from '../../paper/published.js';
-import { noiseGrid, noiseSentences } from '../noise.js';
-import type { FoundStudy } from './contents.js';
-import { html } from './html.js';
-import { gridTable } from './htmlTables.js';
-import { plotFigures } from './plotFigures.js';
-import type { Plot } from './plots.js';
-import { prose } from './prose.js';
-import { noiseVerdict } from '../verdict.js';
-import { folded, type Section } from './section.js';
+import { printable } from '../../../base/text.js';
+import { PAIR } from '../../../metrics/noise.js';
+import { publishedNoise } from '../../../paper/published.js';
+import { noiseGrid, noiseSentences } from '../../noise.js';
+import type { FoundStudy } from '../contents.js';
+import { html } from '../html.js';
+import { gridTable } from '../htmlTables.js';
+import { plotFigures } from '../plotFigures.js';
+import type { Plot } from '../plots.js';
+import { prose } from '../prose.js';
+import { noiseVerdict } from '../../verdict.js';
+import { folded, type Section } from '../section.js';
 
 export function noiseSection(
   id: string,

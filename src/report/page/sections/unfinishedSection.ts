@@ -1,11 +1,11 @@
-import type { AttackName } from '../../attacks/attack.js';
-import { ATTACKS } from '../../attacks/attacks.js';
-import { printable } from '../../base/text.js';
-import type { FoundSweep, UnfinishedRun } from './contents.js';
-import { duration } from '../../base/progress.js';
-import { html } from './html.js';
-import { prose } from './prose.js';
-import { list, type Section } from './section.js';
+import type { AttackName } from '../../../attacks/attack.js';
+import { ATTACKS } from '../../../attacks/attacks.js';
+import { printable } from '../../../base/text.js';
+import type { FoundSweep, UnfinishedRun } from '../contents.js';
+import { duration } from '../../../base/progress.js';
+import { html } from '../html.js';
+import { prose } from '../prose.js';
+import { list, type Section } from '../section.js';
 
 /** Runs without a result, and sweeps that are running. */
 export function unfinishedSection(

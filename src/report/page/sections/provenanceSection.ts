@@ -1,12 +1,12 @@
 import { stringify } from 'yaml';
-import type { CollectedPart, FoundRun } from '../../store/collect.js';
-import type { Config } from '../../config/experiment.js';
-import { FILES } from '../../store/resultFolder.js';
-import { readRegularFile } from '../../base/files.js';
-import { duration } from '../../base/progress.js';
-import { printable } from '../../base/text.js';
-import { type Content, type Html, html } from './html.js';
-import { entryKey, type Section } from './section.js';
+import type { CollectedPart, FoundRun } from '../../../store/collect.js';
+import type { Config } from '../../../config/experiment.js';
+import { FILES } from '../../../store/resultFolder.js';
+import { readRegularFile } from '../../../base/files.js';
+import { duration } from '../../../base/progress.js';
+import { printable } from '../../../base/text.js';
+import { type Content, type Html, html } from '../html.js';
+import { entryKey, type Section } from '../section.js';
 import path from 'node:path';
 
 export function provenanceSection(parts: readonly CollectedPart[]): Section | undefined {

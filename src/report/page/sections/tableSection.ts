@@ -1,15 +1,15 @@
-import type { TablePart } from '../../store/collect.js';
-import type { Entry } from '../../store/entry.js';
-import { isFull } from '../../paper/compare.js';
-import { legendOf, protocolSentences } from '../lines.js';
-import { maskingSentence } from '../masking.js';
-import { hiddenLines } from '../tables.js';
-import { type Content, html } from './html.js';
-import { entriesTable } from './htmlTables.js';
-import { plotFigures } from './plotFigures.js';
-import type { Plot } from './plots.js';
-import { prose } from './prose.js';
-import { folded, list, type Section, slug } from './section.js';
+import type { TablePart } from '../../../store/collect.js';
+import type { Entry } from '../../../store/entry.js';
+import { isFull } from '../../../paper/compare.js';
+import { legendOf, protocolSentences } from '../../lines.js';
+import { maskingSentence } from '../../masking.js';
+import { hiddenLines } from '../../tables.js';
+import { type Content, html } from '../html.js';
+import { entriesTable } from '../htmlTables.js';
+import { plotFigures } from '../plotFigures.js';
+import type { Plot } from '../plots.js';
+import { prose } from '../prose.js';
+import { folded, list, type Section, slug } from '../section.js';
 
 /** The figures of a table: of the runs in it, and of those on subsets or with other settings. */
 export interface TablePlots {

@@ -1,9 +1,9 @@
-import { printable } from '../../base/text.js';
-import { transferGrid } from '../transfer.js';
-import type { FoundTransfer } from './contents.js';
-import { html } from './html.js';
-import { gridTable } from './htmlTables.js';
-import type { Section } from './section.js';
+import { printable } from '../../../base/text.js';
+import { transferGrid } from '../../transfer.js';
+import type { FoundTransfer } from '../contents.js';
+import { html } from '../html.js';
+import { gridTable } from '../htmlTables.js';
+import type { Section } from '../section.js';
 
 export function transferSection(transfers: readonly FoundTransfer[]): Section | undefined {
   if (transfers.length === 0) return undefined;

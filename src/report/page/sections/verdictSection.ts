@@ -1,9 +1,9 @@
-import { printable } from '../../base/text.js';
-import { noiseVerdict, sweepVerdict, type Judged, type TableVerdict } from '../verdict.js';
-import type { FoundStudy, FoundSweep } from './contents.js';
-import { type Content, type Html, html } from './html.js';
-import { prose } from './prose.js';
-import type { Section } from './section.js';
+import { printable } from '../../../base/text.js';
+import { noiseVerdict, sweepVerdict, type Judged, type TableVerdict } from '../../verdict.js';
+import type { FoundStudy, FoundSweep } from '../contents.js';
+import { type Content, type Html, html } from '../html.js';
+import { prose } from '../prose.js';
+import type { Section } from '../section.js';
 
 /** A sweep or a study, with the section that has its numbers. */
 export interface Linked<T> {

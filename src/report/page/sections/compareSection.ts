@@ -1,6 +1,6 @@
-import type { CollectedPart } from '../../store/collect.js';
-import { html } from './html.js';
-import { entryKey, type Section } from './section.js';
+import type { CollectedPart } from '../../../store/collect.js';
+import { html } from '../html.js';
+import { entryKey, type Section } from '../section.js';
 
 /**
  * Two runs side by side, as `bang diff` shows them: the reader chooses, and the script fills the table from the

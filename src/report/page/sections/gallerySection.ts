@@ -1,12 +1,12 @@
-import { ATTACKS } from '../../attacks/attacks.js';
-import { DATA_TITLES } from '../../data/shapes.js';
-import type { Example, NetworkExamples, Original } from '../../experiment/gallery.js';
-import type { Galleries, Gallery } from './galleries.js';
-import { type Html, html } from './html.js';
-import { imageUrl } from '../imageUrl.js';
-import { magnification, perturbationOf } from './pictures.js';
-import { prose } from './prose.js';
-import type { Section } from './section.js';
+import { ATTACKS } from '../../../attacks/attacks.js';
+import { DATA_TITLES } from '../../../data/shapes.js';
+import type { Example, NetworkExamples, Original } from '../../../experiment/gallery.js';
+import type { Galleries, Gallery } from '../galleries.js';
+import { type Html, html } from '../html.js';
+import { imageUrl } from '../../imageUrl.js';
+import { magnification, perturbationOf } from '../pictures.js';
+import { prose } from '../prose.js';
+import type { Section } from '../section.js';
 
 export function gallerySection(
   { galleries, notes, isOld = false }: Galleries,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
 import { html } from '#bang/report/page/html.js';
-import { glossarySection } from '#bang/report/page/glossarySection.js';
+import { glossarySection } from '#bang/report/page/sections/glossarySection.js';
 
 it('has every term of the glossary, and no Markdown', () => {
   const { text } = html`${glossarySection().body}`;

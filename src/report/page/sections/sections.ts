@@ -1,21 +1,21 @@
-import { printable } from '../../base/text.js';
-import { type Namesake, namesApart } from '../../store/labels.js';
-import type { CollectedPart } from '../../store/collect.js';
-import type { Collected, FoundStudy } from './contents.js';
-import type { Galleries } from './galleries.js';
+import { printable } from '../../../base/text.js';
+import { type Namesake, namesApart } from '../../../store/labels.js';
+import type { CollectedPart } from '../../../store/collect.js';
+import type { Collected, FoundStudy } from '../contents.js';
+import type { Galleries } from '../galleries.js';
 import { compareSection } from './compareSection.js';
 import { glossarySection } from './glossarySection.js';
 import { gallerySection } from './gallerySection.js';
 import { noiseSection } from './noiseSection.js';
-import type { Plots } from './plots.js';
+import type { Plots } from '../plots.js';
 import { provenanceSection } from './provenanceSection.js';
 import { robustnessSection } from './robustnessSection.js';
-import { list, type Section, slug } from './section.js';
+import { list, type Section, slug } from '../section.js';
 import { sweepSection } from './sweepSection.js';
 import { tableSection } from './tableSection.js';
 import { transferSection } from './transferSection.js';
 import { unfinishedSection } from './unfinishedSection.js';
-import { verdictOf } from '../verdict.js';
+import { verdictOf } from '../../verdict.js';
 import { verdictSection } from './verdictSection.js';
 
 export interface PageContent {

@@ -1,13 +1,13 @@
-import type { TablePart } from '../../store/collect.js';
-import { blankSentence, maskingGrid } from '../masking.js';
-import { NORM_TITLES } from '../../attacks/attack.js';
-import { concludeMasking, conclusionText } from '../../metrics/masking.js';
-import { atBudgetsGrids, robustnessGrid } from '../robustness.js';
-import { comparisons, noiseComparisons } from '../tables.js';
-import { html } from './html.js';
-import { gridTable } from './htmlTables.js';
-import { prose } from './prose.js';
-import { folded, type Section } from './section.js';
+import type { TablePart } from '../../../store/collect.js';
+import { blankSentence, maskingGrid } from '../../masking.js';
+import { NORM_TITLES } from '../../../attacks/attack.js';
+import { concludeMasking, conclusionText } from '../../../metrics/masking.js';
+import { atBudgetsGrids, robustnessGrid } from '../../robustness.js';
+import { comparisons, noiseComparisons } from '../../tables.js';
+import { html } from '../html.js';
+import { gridTable } from '../htmlTables.js';
+import { prose } from '../prose.js';
+import { folded, type Section } from '../section.js';
 
 export function robustnessSection(parts: readonly TablePart[]): Section | undefined {
   const known = parts
