@@ -1,5 +1,6 @@
 import { UserError } from '../../base/errors.js';
-import { drawFigure, figureRows, NothingToDraw } from '../figure/draw.js';
+import { drawFigure } from '../figure/draw.js';
+import { figureRows, NothingToDraw } from '../figure/rowsOfResults.js';
 import type { FigureKindName } from '../figure/figures.js';
 import { rowsCsv } from '../figure/rows.js';
 import { NARROW } from '../figure/theme.js';
