@@ -31,7 +31,7 @@ import {
 import { MEAN } from './model/tensors.js';
 import type { Model } from './model/network.js';
 import { predict as predictImages, type Predictions } from './model/predict.js';
-import { encodeSafetensors, sealed } from './model/safetensors.js';
+import { encodeSafetensors, sealed } from './model/files/safetensors.js';
 import { version } from './base/version.js';
 import type { Reading } from './experiment/weightFile.js';
 import type { Result } from './store/result.js';

@@ -6,7 +6,7 @@ import { meanImageOf } from '#bang/model/mean.js';
 import { makeNetwork, type Network, type Weights } from '#bang/model/network.js';
 import { NETWORKS, type NetworkName } from '#bang/model/networks.js';
 import { importWeights } from '#bang/model/parameters.js';
-import { readWeights } from '#bang/model/weights.js';
+import { readWeights } from '#bang/model/files/weights.js';
 
 export function fixture(name: string): string {
   return path.join(packageRoot, 'test', 'fixtures', name);

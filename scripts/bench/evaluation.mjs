@@ -7,7 +7,7 @@ import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { importWeights } from '#bang/model/parameters.js';
 import { predict } from '#bang/model/predict.js';
-import { readWeights } from '#bang/model/weights.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import { entryOf, QUICK } from './timing.mjs';
 
 /** LeNet, its weights, and the MNIST test images that it classifies correctly. */

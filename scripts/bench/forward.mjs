@@ -7,7 +7,7 @@ import { version } from '#bang/base/version.js';
 import { batchOf } from '#bang/engine/ops/batch.js';
 import { read } from '#bang/engine/ops/read.js';
 import { logitsOf, makeNetwork } from '#bang/model/network.js';
-import { encodeOnnx } from '#bang/model/onnx/encode.js';
+import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
 import { disposeNetwork, exportNetwork, initialWeights } from '#bang/model/parameters.js';
 import { multiplications } from '#bang/setup/speed.js';
 import { entryOf, timed } from './timing.mjs';

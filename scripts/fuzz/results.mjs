@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { packageRoot } from '#bang/base/files.js';
-import { decodeSafetensors } from '#bang/model/safetensors.js';
+import { decodeSafetensors } from '#bang/model/files/safetensors.js';
 import { sha256Of } from '#bang/base/digest.js';
 import { Fault, runInside } from './oracle.mjs';
 import { below, chance, mutateBytes, mutateJson, mutateText, oneOf } from './mutate.mjs';

@@ -19,8 +19,8 @@ import { logitsOf, makeNetwork, trace } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { caffeOrder, disposeWeights, importWeights, zeroWeights } from '#bang/model/parameters.js';
 import { predict } from '#bang/model/predict.js';
-import { decodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights } from '#bang/model/weights.js';
+import { decodeSafetensors } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import { layerGradients } from '#bang/training/step.js';
 import { initialState, train } from '#bang/training/train.js';
 

@@ -4,7 +4,7 @@ import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { EXPORT_FORMATS, exportWeights, type ExportFormat } from '../experiment/export.js';
 import { writeFileAtomic } from '../base/files.js';
-import { INPUT, OUTPUT } from '../model/onnx/encode.js';
+import { INPUT, OUTPUT } from '../model/files/onnx/encode.js';
 import { FILES } from '../store/resultFolder.js';
 import {
   flag,

@@ -1,12 +1,12 @@
 import { loadData } from '../data/load.js';
 import { startEngine } from '../engine/engine.js';
-import { encodeCaffeHdf5 } from '../model/caffe.js';
+import { encodeCaffeHdf5 } from '../model/files/caffe.js';
 import { meanImageOf } from '../model/mean.js';
 import { makeNetwork } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
-import { encodeOnnx } from '../model/onnx/encode.js';
+import { encodeOnnx } from '../model/files/onnx/encode.js';
 import { disposeNetwork, exportNetwork, importMean, importWeights } from '../model/parameters.js';
-import { encodeSafetensors, sealed } from '../model/safetensors.js';
+import { encodeSafetensors, sealed } from '../model/files/safetensors.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
 import { networkOf } from '../config/experiment.js';

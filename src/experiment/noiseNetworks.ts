@@ -3,7 +3,7 @@ import { type Engine } from '../engine/engine.js';
 import type { Model, Network } from '../model/network.js';
 import { disposeWeights, importWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { readWeights } from '../model/weights.js';
+import { readWeights } from '../model/files/weights.js';
 import { NOISE_FILES } from '../store/noise.js';
 import { type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
 import type { Config } from '../config/experiment.js';

@@ -1,7 +1,12 @@
 import { readRegularFile } from '../base/files.js';
 import type { Network } from '../model/network.js';
 import { exportWeights, importWeights } from '../model/parameters.js';
-import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  isIntact,
+  sealed,
+} from '../model/files/safetensors.js';
 import type { NamedArray } from '../model/tensors.js';
 import type { Interval, LogRow } from '../training/log.js';
 import type { TrainingState } from '../training/train.js';

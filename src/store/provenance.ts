@@ -8,7 +8,7 @@ import { UserError } from '../base/errors.js';
 import { version } from '../base/version.js';
 import type { Model } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
-import { encodeSafetensors } from '../model/safetensors.js';
+import { encodeSafetensors } from '../model/files/safetensors.js';
 import type { WeightFile } from '../model/tensors.js';
 import { OTHERWISE } from './identity.js';
 import type { DataSource, Provenance } from './result.js';

@@ -1,7 +1,12 @@
 import { readRegularFile } from '../base/files.js';
 import type { Network, Weights } from '../model/network.js';
 import { exportNetwork } from '../model/parameters.js';
-import { decodeSafetensors, encodeSafetensors, isIntact, sealed } from '../model/safetensors.js';
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  isIntact,
+  sealed,
+} from '../model/files/safetensors.js';
 import type { NamedArray } from '../model/tensors.js';
 import { LARGEST_WEIGHTS, type Origin } from './checkpoint.js';
 import type { Config } from '../config/experiment.js';

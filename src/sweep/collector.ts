@@ -7,7 +7,7 @@ import { Interrupted, UserError } from '../base/errors.js';
 import { FILES } from '../store/resultFolder.js';
 import { digestOfTensors } from '../store/provenance.js';
 import { isResult, type Result } from '../store/result.js';
-import { decodeSafetensors } from '../model/safetensors.js';
+import { decodeSafetensors } from '../model/files/safetensors.js';
 import type { NamedArray } from '../model/tensors.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { SweepCell } from './summary.js';

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { expect, vi } from 'vitest';
 import { main } from '#bang/cli/main.js';
 import { packageRoot } from '#bang/base/files.js';
-import { decodeSafetensors } from '#bang/model/safetensors.js';
+import { decodeSafetensors } from '#bang/model/files/safetensors.js';
 import { idxBytes, randomOf } from '../data/idx-bytes.js';
 
 /** How a command line ended. */

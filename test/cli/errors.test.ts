@@ -3,7 +3,7 @@ import { chmodSync, cpSync, existsSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { version } from '#bang/base/version.js';
-import { encodeSafetensors } from '#bang/model/safetensors.js';
+import { encodeSafetensors } from '#bang/model/files/safetensors.js';
 import { packageRoot } from '#bang/base/files.js';
 import { HAS_NATIVE } from '../engine.js';
 import { fixture } from '../fixtures.js';

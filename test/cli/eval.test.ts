@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
-import { encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights } from '#bang/model/weights.js';
+import { encodeSafetensors } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import type { NamedArray } from '#bang/model/tensors.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {

@@ -2,8 +2,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadData } from '#bang/data/load.js';
 import { meanImageOf } from '#bang/model/mean.js';
-import { encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights } from '#bang/model/weights.js';
+import { encodeSafetensors } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import { makeRandom } from '#bang/base/random.js';
 import { fixture } from '../fixtures.js';
 import {

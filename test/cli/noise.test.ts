@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NoiseResult } from '#bang/store/noise.js';
 import type { Result } from '#bang/store/result.js';
 import { packageRoot } from '#bang/base/files.js';
-import { decodeSafetensors } from '#bang/model/safetensors.js';
+import { decodeSafetensors } from '#bang/model/files/safetensors.js';
 import { readCsv } from '../fixtures.js';
 import {
   bang,

@@ -4,8 +4,8 @@ import { cpSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
-import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights } from '#bang/model/weights.js';
+import { decodeSafetensors, encodeSafetensors } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import {
   bangInside,
   bangInsideOk,

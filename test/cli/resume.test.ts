@@ -2,7 +2,7 @@ import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
-import { readWeights } from '#bang/model/weights.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import { randomOf } from '../data/idx-bytes.js';
 import {
   bang,

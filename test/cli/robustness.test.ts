@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodeSafetensors } from '#bang/model/safetensors.js';
+import { encodeSafetensors } from '#bang/model/files/safetensors.js';
 import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {

@@ -18,8 +18,8 @@ import {
   initialWeights,
   zeroWeights,
 } from '#bang/model/parameters.js';
-import { encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights } from '#bang/model/weights.js';
+import { encodeSafetensors } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import { makeRandom } from '#bang/base/random.js';
 import type { Bang } from '#bang/training/bang.js';
 import { computeGradients, dropoutMasks } from '#bang/training/step.js';

@@ -7,9 +7,9 @@ import type { LayerSpec } from '#bang/model/layers.js';
 import { meanImageOf } from '#bang/model/mean.js';
 import { logitsOf, makeNetwork, type Network, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
-import { encodeOnnx } from '#bang/model/onnx/encode.js';
-import { decodeGraph } from '#bang/model/onnx/graph.js';
-import { importGraph } from '#bang/model/onnx/import.js';
+import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
+import { decodeGraph } from '#bang/model/files/onnx/graph.js';
+import { importGraph } from '#bang/model/files/onnx/import.js';
 import {
   disposeWeights,
   exportNetwork,

@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
-import { encodeCaffeHdf5 } from '#bang/model/caffe.js';
-import { decodeSafetensors, encodeSafetensors } from '#bang/model/safetensors.js';
-import { readWeights } from '#bang/model/weights.js';
+import { encodeCaffeHdf5 } from '#bang/model/files/caffe.js';
+import { decodeSafetensors, encodeSafetensors } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import type { NamedArray } from '#bang/model/tensors.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
 import path from 'node:path';
@@ -511,7 +511,7 @@ describe('Caffe’s HDF5', () => {
 
   test('damaged files are refused in silence', () => {
     const file = save(readFileSync(caffeFile).subarray(0, 20_000));
-    const weights = new URL('../../dist/model/weights.js', import.meta.url).href;
+    const weights = new URL('../../dist/model/files/weights.js', import.meta.url).href;
     const script = `
       import { readWeights } from ${JSON.stringify(weights)};
       await readWeights(${JSON.stringify(file)}).catch((error) => console.log(error.message));`;

@@ -16,7 +16,7 @@ import {
   makeWeights,
   zeroWeights,
 } from '#bang/model/parameters.js';
-import { decodeSafetensors } from '#bang/model/safetensors.js';
+import { decodeSafetensors } from '#bang/model/files/safetensors.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
 import { adaptiveEpsilon, type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
 import {

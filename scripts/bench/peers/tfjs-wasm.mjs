@@ -12,7 +12,7 @@ import { startEngine } from '#bang/engine/engine.js';
 import { makeNetwork } from '#bang/model/network.js';
 import { NETWORKS } from '#bang/model/networks.js';
 import { importMean, importWeights } from '#bang/model/parameters.js';
-import { readWeights } from '#bang/model/weights.js';
+import { readWeights } from '#bang/model/files/weights.js';
 import { entryOf, timed } from '../timing.mjs';
 
 const PACKAGE = '@tensorflow/tfjs-backend-wasm';

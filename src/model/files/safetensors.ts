@@ -1,7 +1,7 @@
-import { sha256Of } from '../base/digest.js';
-import { UserError } from '../base/errors.js';
-import { quoted } from '../base/text.js';
-import type { NamedArray } from './tensors.js';
+import { sha256Of } from '../../base/digest.js';
+import { UserError } from '../../base/errors.js';
+import { quoted } from '../../base/text.js';
+import type { NamedArray } from '../tensors.js';
 
 export type TensorData =
   | Float32Array

@@ -1,6 +1,6 @@
-import { clipping, type LayerSpec, type PoolSpec, type Shape, sidesOf } from '../layers.js';
-import { connected } from '../network.js';
-import type { NetworkSpec } from '../networks.js';
+import { clipping, type LayerSpec, type PoolSpec, type Shape, sidesOf } from '../../layers.js';
+import { connected } from '../../network.js';
+import type { NetworkSpec } from '../../networks.js';
 import {
   ATTRIBUTE,
   ATTRIBUTE_TYPE,
@@ -18,7 +18,7 @@ import {
   VALUE,
 } from './schema.js';
 import { bytes, integer, message, text } from './protobuf.js';
-import { MEAN, type NamedArray } from '../tensors.js';
+import { MEAN, type NamedArray } from '../../tensors.js';
 
 /** The operator set of ONNX 1.12, which all current readers support. */
 const OPSET = 17;

@@ -1,6 +1,6 @@
-import { shapeText } from '../../base/text.js';
-import { clipping, type LayerSpec, type Pad } from '../layers.js';
-import type { NamedArray } from '../tensors.js';
+import { shapeText } from '../../../base/text.js';
+import { clipping, type LayerSpec, type Pad } from '../../layers.js';
+import type { NamedArray } from '../../tensors.js';
 import type { Constant, Node } from './graph.js';
 import type { Flow, NodeReaders, Reading, Value } from './reading.js';
 import { transposedMatrix } from './shapes.js';

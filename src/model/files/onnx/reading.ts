@@ -1,8 +1,8 @@
-import { UserError } from '../../base/errors.js';
-import { quoted } from '../../base/text.js';
-import type { LayerSpec } from '../layers.js';
-import type { Preparation } from '../preparation.js';
-import type { NamedArray } from '../tensors.js';
+import { UserError } from '../../../base/errors.js';
+import { quoted } from '../../../base/text.js';
+import type { LayerSpec } from '../../layers.js';
+import type { Preparation } from '../../preparation.js';
+import type { NamedArray } from '../../tensors.js';
 import type { Constant, Node } from './graph.js';
 
 /** The images as the graph has prepared them so far. */

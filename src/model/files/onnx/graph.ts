@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { UserError } from '../../base/errors.js';
-import { quoted } from '../../base/text.js';
+import { UserError } from '../../../base/errors.js';
+import { quoted } from '../../../base/text.js';
 import {
   ATTRIBUTE,
   DATA_TYPE,

@@ -1,9 +1,9 @@
-import { UserError } from '../base/errors.js';
-import { parseJson } from '../base/files.js';
-import { demandWasmMemory } from '../base/wasm.js';
-import { quoted } from '../base/text.js';
+import { UserError } from '../../base/errors.js';
+import { parseJson } from '../../base/files.js';
+import { demandWasmMemory } from '../../base/wasm.js';
+import { quoted } from '../../base/text.js';
 import { isTableOfTexts } from './safetensors.js';
-import { MEAN, type NamedArray } from './tensors.js';
+import { MEAN, type NamedArray } from '../tensors.js';
 
 /** The parts of h5wasm's Emscripten module used here; its own types are incomplete. */
 interface Hdf5Module {

@@ -1,12 +1,12 @@
-import { omit } from '../base/omit.js';
-import { UserError } from '../base/errors.js';
-import { inWords, quoted } from '../base/text.js';
+import { omit } from '../../base/omit.js';
+import { UserError } from '../../base/errors.js';
+import { inWords, quoted } from '../../base/text.js';
 import { byChannelOf, foldedInto, layerOf } from './fold.js';
-import { isWeighted, type LayerSpec, type Shape } from './layers.js';
-import { connected } from './network.js';
-import type { NetworkSpec } from './networks.js';
-import { caffeShape } from './parameters.js';
-import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
+import { isWeighted, type LayerSpec, type Shape } from '../layers.js';
+import { connected } from '../network.js';
+import type { NetworkSpec } from '../networks.js';
+import { caffeShape } from '../parameters.js';
+import { MEAN, type NamedArray, type WeightFile } from '../tensors.js';
 
 /** The tensors of one layer in a file, by what follows the layer's name. */
 type Group = Map<string, NamedArray>;

@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
-import { omit } from '../base/omit.js';
-import { UserError } from '../base/errors.js';
-import { readUserFile, reason } from '../base/files.js';
-import { didYouMean } from '../base/nearFile.js';
+import { omit } from '../../base/omit.js';
+import { UserError } from '../../base/errors.js';
+import { readUserFile, reason } from '../../base/files.js';
+import { didYouMean } from '../../base/nearFile.js';
 import { foreignWeights } from './foreignWeights.js';
 import { isHdf5, readCaffeHdf5 } from './caffe.js';
-import { quoted } from '../base/text.js';
-import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
+import { quoted } from '../../base/text.js';
+import { MEAN, type NamedArray, type WeightFile } from '../tensors.js';
 import { besideModel, decodeGraph, externalFiles, looksLikeOnnx } from './onnx/graph.js';
 import { importGraph } from './onnx/import.js';
 import { decodeSafetensors, isIntact, looksLikeSafetensors } from './safetensors.js';

@@ -1,8 +1,8 @@
-import { shapeText } from '../../base/text.js';
-import { ShapeError } from '../layers.js';
-import { connected } from '../network.js';
-import type { NetworkSpec } from '../networks.js';
-import { MEAN, type NamedArray } from '../tensors.js';
+import { shapeText } from '../../../base/text.js';
+import { ShapeError } from '../../layers.js';
+import { connected } from '../../network.js';
+import type { NetworkSpec } from '../../networks.js';
+import { MEAN, type NamedArray } from '../../tensors.js';
 import { AFFINE_NODES } from './affine.js';
 import type { Graph, Node } from './graph.js';
 import { LAYER_NODES } from './layers.js';

@@ -1,5 +1,5 @@
-import type { LayerSpec } from './layers.js';
-import type { NamedArray } from './tensors.js';
+import type { LayerSpec } from '../layers.js';
+import type { NamedArray } from '../tensors.js';
 
 /** y = factor · x + shift, for each channel of an image or value of a vector. */
 export interface ByChannel {

@@ -1,6 +1,6 @@
-import { shapeText } from '../../base/text.js';
+import { shapeText } from '../../../base/text.js';
 import { byChannelOf, type ByChannel, foldedInto, layerOf } from '../fold.js';
-import { thenAffine } from '../preparation.js';
+import { thenAffine } from '../../preparation.js';
 import type { Constant, Node } from './graph.js';
 import type { Flow, NodeReaders, Reading, Value } from './reading.js';
 
