@@ -4,7 +4,7 @@ import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import type { ImageFormat } from '../store/savedImages.js';
 import { entryOf } from '../store/result.js';
-import { countErrors, OTHER_IMAGES } from '../experiment/errors.js';
+import { countErrors, OTHER_IMAGES } from '../experiment/misclassified.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { publishedRowNames } from '../paper/published.js';
 import {
@@ -25,7 +25,7 @@ import {
   shared,
   textOption,
 } from './options.js';
-import { errorTable } from '../report/errors.js';
+import { errorTable } from '../report/misclassified.js';
 import { beginning, print, printEntries } from './print.js';
 import { nameOfWeights, settingsOf } from './weights.js';
 

@@ -1,4 +1,4 @@
-import type { ErrorCount } from '../metrics/errors.js';
+import type { ErrorCount } from '../metrics/misclassified.js';
 import { countCell, drawGrid, numberCell } from './grid.js';
 
 /** The table for a console. */

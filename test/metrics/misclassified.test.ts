@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { makeRandom } from '#bang/base/random.js';
-import { type ErrorCount, errorsByMembership, errorsByRange } from '#bang/metrics/errors.js';
+import { type ErrorCount, errorsByMembership, errorsByRange } from '#bang/metrics/misclassified.js';
 import { between } from '../random.js';
 
 const total = (counts: readonly ErrorCount[], key: 'images' | 'errors' | 'trainedOn') =>

@@ -2,7 +2,7 @@ import { loadData } from '../data/load.js';
 import { membersOf, splitImages } from '../data/split.js';
 import { UserError } from '../base/errors.js';
 import { type Config, networkOf } from '../config/experiment.js';
-import { type ErrorCount, errorsByMembership, errorsByRange } from '../metrics/errors.js';
+import { type ErrorCount, errorsByMembership, errorsByRange } from '../metrics/misclassified.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { sourceOf } from '../store/provenance.js';
