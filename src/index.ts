@@ -19,7 +19,7 @@ import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js
 import { loadModel, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
-import { pinned, startOf } from './experiment/start.js';
+import { pinned, startOf } from './experiment/firstWeights.js';
 import { networkFor, trainingSettings } from './experiment/training.js';
 import type { Evaluation } from './metrics/evaluation.js';
 import {

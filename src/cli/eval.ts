@@ -3,7 +3,7 @@ import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import type { ImageFormat } from '../store/savedImages.js';
-import { entryOf } from '../store/result.js';
+import { entryOf } from '../store/entry.js';
 import { countErrors, OTHER_IMAGES } from '../experiment/misclassified.js';
 import { evaluateWeights } from '../experiment/evaluateWeights.js';
 import { publishedRowNames } from '../paper/published.js';

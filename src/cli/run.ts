@@ -6,10 +6,10 @@ import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
-import { entryOf, type Result } from '../store/result.js';
+import { type Entry, entryOf } from '../store/entry.js';
+import type { Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf } from '../store/seeds.js';
-import type { Entry } from '../store/entry.js';
 import {
   engineOption,
   engineSetting,

@@ -15,7 +15,7 @@ import {
   trainedState,
   trainedWeights,
 } from './training.js';
-import { pinned } from './start.js';
+import { pinned } from './firstWeights.js';
 import { refuseOtherImages } from './weightFile.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';

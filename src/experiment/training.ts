@@ -11,7 +11,7 @@ import { encodeSafetensors, sealed } from '../model/files/safetensors.js';
 import { readWeights } from '../model/files/weights.js';
 import type { Progress } from '../base/progress.js';
 import { trainingCsv } from '../store/csv.js';
-import { startOf } from './start.js';
+import { startOf } from './firstWeights.js';
 import { train, type TrainingSettings, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';

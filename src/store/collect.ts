@@ -4,12 +4,12 @@ import { codeOf, UserError } from '../base/errors.js';
 import { readJson, reason } from '../base/files.js';
 import { didYouMean } from '../base/nearFile.js';
 import { inWords, printable } from '../base/text.js';
-import type { Entry } from './entry.js';
 import { publishedTable } from '../paper/published.js';
 import { FILES, STUDY_FILE } from './resultFolder.js';
 import { tellingApart } from './labels.js';
 import { BESIDE, canonical, without } from './identity.js';
-import { entryOf, isResult, nameOverSeeds, type Result } from './result.js';
+import { type Entry, entryOf, nameOverSeeds } from './entry.js';
+import { isResult, type Result } from './result.js';
 import path from 'node:path';
 
 /** A finished run and its folder. */

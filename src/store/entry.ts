@@ -1,6 +1,11 @@
 import { PROTOCOL, type Protocol } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
-import type { PublishedRow } from '../paper/published.js';
+import { printable } from '../base/text.js';
+import { type Config, isBang } from '../config/experiment.js';
+import { type PublishedRow, publishedRow } from '../paper/published.js';
+import { departuresFrom } from './labels.js';
+import type { Result } from './result.js';
+import type { Epsilon } from '../training/bang.js';
 
 /** One experiment in a table, with the published row if the paper has it. */
 export interface Entry {
@@ -28,8 +33,49 @@ export interface Entry {
 /** The number of test images in the published rows. */
 const PUBLISHED_IMAGES = 10_000;
 
+/**
+ * The runs of one experiment, one for each seed, as an entry of a table, with the published row if the
+ * config names it.
+ *
+ * @param results at least one; the first provides what does not depend on the seed
+ */
+export function entryOf(results: readonly Result[]): Entry {
+  const [{ name, config }] = results;
+  const { published, training } = config;
+  const bang = training && isBang(config as Config) ? training.bang : undefined;
+  const rows = results.map(({ row }) => row);
+  const row = published && publishedRow(published.table, published.row);
+  const departures = row ? departuresFrom(row, config) : [];
+  const { logitScale } = config.evaluation ?? {};
+  const scaled = logitScale === undefined ? [] : [`logits × ${logitScale}`];
+  const isOwn = typeof config.model === 'object';
+  const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...departures.map(printable)];
+  return {
+    name: printable(results.length > 1 ? nameOverSeeds(results[0]) : name),
+    labels,
+    differs: labels.length > 0,
+    departs: departures.length > 0,
+    beta: layersText(bang?.beta),
+    epsilon: layersText(bang?.epsilon),
+    rows,
+    seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
+    published: row,
+  };
+}
+
+/** The name of a run without the seed that a sweep puts into the names of its cells. */
+export function nameOverSeeds({ name, config: { seed } }: Pick<Result, 'name' | 'config'>): string {
+  const end = `_seed-${seed}`;
+  return name.endsWith(end) ? name.slice(0, -end.length) : name;
+}
+
+function layersText(value: Epsilon | Record<string, number> | undefined): string {
+  if (value === undefined) return '';
+  return typeof value === 'object' ? Object.values(value).join(' ') : String(value);
+}
+
 /** @param isOwn whether it is a network of the user's own, whose channels nobody would reverse */
-export function labelsOf({ protocol, images }: Row, isOwn: boolean): string[] {
+function labelsOf({ protocol, images }: Row, isOwn: boolean): string[] {
   const name = protocolName(protocol);
   const labels: string[] = [];
   const isUsual = isOwn && protocol.search === 'bisection' && protocol.channels === 'kept';

@@ -2,12 +2,7 @@ import { z } from 'zod';
 import { ATTACK_NAMES, CHANNELS, NORMS, SEARCHES } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
-import { publishedRow } from '../paper/published.js';
-import { type Entry, labelsOf } from './entry.js';
-import { departuresFrom } from './labels.js';
-import { printable } from '../base/text.js';
-import type { Epsilon } from '../training/bang.js';
-import { type Config, isBang } from '../config/experiment.js';
+import type { Config } from '../config/experiment.js';
 
 /** `result.json`: the numbers of an experiment and where they come from. */
 export interface Result {
@@ -171,45 +166,4 @@ const resultSchema = z.object({
 /** Whether a value is a result. Checks only the parts that are read back. */
 export function isResult(value: unknown): value is Result {
   return resultSchema.safeParse(value).success;
-}
-
-/**
- * The runs of one experiment, one for each seed, as an entry of a table, with the published row if the
- * config names it.
- *
- * @param results at least one; the first provides what does not depend on the seed
- */
-export function entryOf(results: readonly Result[]): Entry {
-  const [{ name, config }] = results;
-  const { published, training } = config;
-  const bang = training && isBang(config as Config) ? training.bang : undefined;
-  const rows = results.map(({ row }) => row);
-  const row = published && publishedRow(published.table, published.row);
-  const departures = row ? departuresFrom(row, config) : [];
-  const { logitScale } = config.evaluation ?? {};
-  const scaled = logitScale === undefined ? [] : [`logits × ${logitScale}`];
-  const isOwn = typeof config.model === 'object';
-  const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...departures.map(printable)];
-  return {
-    name: printable(results.length > 1 ? nameOverSeeds(results[0]) : name),
-    labels,
-    differs: labels.length > 0,
-    departs: departures.length > 0,
-    beta: layersText(bang?.beta),
-    epsilon: layersText(bang?.epsilon),
-    rows,
-    seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
-    published: row,
-  };
-}
-
-/** The name of a run without the seed that a sweep puts into the names of its cells. */
-export function nameOverSeeds({ name, config: { seed } }: Pick<Result, 'name' | 'config'>): string {
-  const end = `_seed-${seed}`;
-  return name.endsWith(end) ? name.slice(0, -end.length) : name;
-}
-
-function layersText(value: Epsilon | Record<string, number> | undefined): string {
-  if (value === undefined) return '';
-  return typeof value === 'object' ? Object.values(value).join(' ') : String(value);
 }

@@ -1,8 +1,7 @@
 import { parse } from 'csv-parse/sync';
 import { check } from 'prettier';
 import { describe, expect, it } from 'vitest';
-import { entryOf } from '#bang/store/result.js';
-import type { Entry } from '#bang/store/entry.js';
+import { type Entry, entryOf } from '#bang/store/entry.js';
 import { legendOf, linesOf } from '#bang/report/lines.js';
 import { escaped, markdownTable } from '#bang/report/markdown.js';
 import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';

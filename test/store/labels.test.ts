@@ -8,7 +8,8 @@ import { publishedRow } from '#bang/paper/published.js';
 import { linesOf } from '#bang/report/lines.js';
 import { groupRuns, tablesOf } from '#bang/store/collect.js';
 import { departuresFrom, namesApart } from '#bang/store/labels.js';
-import { entryOf, type Result } from '#bang/store/result.js';
+import { entryOf } from '#bang/store/entry.js';
+import type { Result } from '#bang/store/result.js';
 import { realResult, resultWith } from '../report/entries.js';
 
 const configs = path.join(packageRoot, 'configs');
