@@ -5,7 +5,7 @@ import type { FigureKindName } from '../figure/figures.js';
 import { rowsCsv } from '../figure/rows.js';
 import { NARROW } from '../figure/theme.js';
 import type { Collected } from './contents.js';
-import { splitEntries } from './sections/tableSection.js';
+import { splitEntries } from './splitEntries.js';
 
 /** All except the figure of examples, which the gallery replaces. */
 export type PlotName = Exclude<FigureKindName, 'examples'>;

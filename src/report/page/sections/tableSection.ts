@@ -1,6 +1,5 @@
 import type { TablePart } from '../../../store/collect.js';
 import type { Entry } from '../../../store/entry.js';
-import { isFull } from '../../../paper/compare.js';
 import { legendOf, protocolSentences } from '../../lines.js';
 import { maskingSentence } from '../../masking.js';
 import { hiddenLines } from '../../tables.js';
@@ -10,34 +9,12 @@ import { plotFigures } from '../plotFigures.js';
 import type { Plot } from '../plots.js';
 import { prose } from '../prose.js';
 import { folded, list, type Section, slug } from '../section.js';
+import { splitEntries } from '../splitEntries.js';
 
 /** The figures of a table: of the runs in it, and of those on subsets or with other settings. */
 export interface TablePlots {
   plots: readonly Plot[];
   others: readonly Plot[];
-}
-
-export interface SplitEntries<T> {
-  /** What was trained and measured as in the paper; if nothing was, everything. */
-  main: T[];
-  /** On subsets of the images, or with other settings. */
-  others: T[];
-  /** Published rows without a run. */
-  missing: T[];
-}
-
-/** Sets other trainings, and runs on subsets or with other settings, apart from the rows of the paper. */
-export function splitEntries<T>(all: readonly T[], entryOf: (one: T) => Entry): SplitEntries<T> {
-  const isThere = (one: T): boolean => entryOf(one).rows.length > 0;
-  const there = all.filter(isThere);
-  const full = there.filter((one) => isFull(entryOf(one)));
-  const ofPaper = full.filter((one) => entryOf(one).published);
-  const main = [ofPaper, full, there].find(({ length }) => length > 0) ?? [];
-  return {
-    main,
-    others: there.filter((one) => !main.includes(one)),
-    missing: all.filter((one) => !isThere(one)),
-  };
 }
 
 /** @param isAside whether it is not what the page is about, and therefore folded */
