@@ -166,8 +166,13 @@ export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): st
       return value === undefined ? [] : [{ point, value }];
     });
     if (found.length === 0) return [];
-    const top = found.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
-    return [`${say(top.value)} (${pointText(keys, top.point)})`];
+    const top = Math.max(...found.map(({ value }) => sign * value));
+    const [first, ...ties] = found.filter(({ value }) => sign * value === top);
+    const more =
+      ties.length === 0
+        ? ''
+        : `; so ${ties.length === 1 ? 'has 1 other point' : `have ${ties.length} others`}`;
+    return [`${say(first.value)} (${pointText(keys, first.point)}${more})`];
   };
   return [
     ...best('accuracy', (x) => `best accuracy ${x.toFixed(2)} %`),

@@ -214,6 +214,9 @@ it('marks a point of which seeds are missing', () => {
     { ...cell([3, 3], 0, 0), row: undefined },
   ]);
   expect(best[0]).toBe('best accuracy 99.00 % (beta 3, epsilon 3, 1 of 2 seeds)');
+  expect(bestOf(keys, cells)[0]).toBe(
+    'best accuracy 97.00 % (beta 1, epsilon 1; so have 3 others)',
+  );
 });
 
 describe('a comparison', () => {
