@@ -11,7 +11,6 @@ import { ATTACKS } from '../attacks/attacks.js';
 import type { AtBudget, Row } from '../metrics/row.js';
 import { attackersOf, type Attacker, medianLinf, type Robustness } from '../metrics/robustness.js';
 import { meanOf } from '../base/sums.js';
-import { strengthOf } from '../metrics/verdict.js';
 import type { Entry } from '../store/entry.js';
 import { countCell, drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
 
@@ -174,8 +173,9 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   return all.map((of) => {
     const budgets = of.split(' ').map(Number);
     const same = known.filter(({ measured: [one] }) => one.budgets.join(' ') === of);
-    const strengths = new Set(same.flatMap(({ entry }) => entry.rows.map(strengthOf)));
-    const isWeaker = (row: Row): boolean => strengths.size > 1 && strengthOf(row) !== AUTO;
+    const hasAuto = ({ robustness }: Row): boolean => robustness?.attacks[AUTO] !== undefined;
+    const someHaveAuto = same.some(({ entry }) => entry.rows.some(hasAuto));
+    const isWeaker = (row: Row): boolean => someHaveAuto && !hasAuto(row);
     const medians = same.map(({ measured }) => medianCell(measured, 'worst'));
     const hasMedians = medians.some((cell) => cell !== NOTHING);
     return {
@@ -197,7 +197,7 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
               name,
               ...labels,
               ...seedsText(rows),
-              ...(isWeaker(rows[0]) ? [`by ${strengthText(rows[0])}`] : []),
+              ...(isWeaker(rows[0]) ? ['without auto'] : []),
             ].join('\n'),
           },
           numberCell(meanOf(rows.map(({ accuracy }) => accuracy)), 2),
@@ -208,12 +208,6 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
       }),
     };
   });
-}
-
-/** The attacks behind `worst`, where they are not the same for all networks of a table. */
-function strengthText(row: Row): string {
-  const names = strengthOf(row).split(' ').filter(Boolean);
-  return names.length === 0 ? 'FGS and HC1' : names.join(', ');
 }
 
 /** What `noiseGrids` are of. */

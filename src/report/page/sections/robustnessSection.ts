@@ -50,8 +50,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
         gridTable(
           `within-${i}-${one.norm}`,
           html`What the strongest attacks, one after the other, leave of ${title} within budgets
-          (${NORM_TITLES[one.norm]} in grey levels), and the numbers of images that each fools
-          first.`,
+          (${NORM_TITLES[one.norm]} in grey levels), and the numbers of images that each fooled.`,
           one.grid,
         ),
       ),
