@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import { parseJson, readUserFile } from '../base/files.js';
@@ -67,9 +66,6 @@ export function baselineOf(results: readonly Result[]): Baseline {
 
 /** @throws UserError if the file cannot be read or is not a baseline */
 export async function readBaseline(file: string): Promise<Baseline> {
-  if (!existsSync(file)) {
-    throw new UserError(`there is no baseline ${file} yet: bang check --update-baseline writes it`);
-  }
   const value = parseJson((await readUserFile(file)).toString('utf8'));
   if (!baselineSchema.safeParse(value).success) {
     throw new UserError(

@@ -102,6 +102,11 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
     throw new UserError(`${file} expects nothing: give it an expect block with bands`);
   }
   for (const note of expect.notes) options.progress.note(`note: ${file}: ${note}`);
+  if (expect.baseline !== undefined && !existsSync(expect.baseline)) {
+    throw new UserError(
+      `there is no baseline ${expect.baseline} yet: bang check --update-baseline writes it`,
+    );
+  }
   const baseline = expect.baseline === undefined ? undefined : await readBaseline(expect.baseline);
   if (baseline) refuseOtherConfig(baseline, expect.baseline!, config);
   const results = await resultsOf(loaded, options);

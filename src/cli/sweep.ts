@@ -8,7 +8,7 @@ import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config
 import { paretoLines } from '../report/pointGrid.js';
 import type { QueueAddress } from '../sweep/address.js';
 import { axisText, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
-import { runSweep, sharing, type SweepOptions } from '../sweep/sweep.js';
+import { runSweep, type SweepOptions } from '../sweep/sweep.js';
 import { planIn } from '../sweep/sweepFolder.js';
 import {
   engineOption,
@@ -156,7 +156,6 @@ function computingIn({
       `--${local[0]} is of no use with --queue: bang worker computes, and has --${local[0]} of its own`,
     );
   }
-  sharing(1, { jobs, threads });
   return { jobs, threads, dataDir, retries, address };
 }
 

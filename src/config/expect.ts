@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DEFAULT_ATTACKS, type Norm } from '../attacks/attack.js';
 import {
+  isRobustAccuracy,
   OLD_NAMES,
   ROBUST_ACCURACY,
   type Scalar,
@@ -94,9 +95,9 @@ export function expectationOf(parsed: z.output<typeof expectSchema>): Expectatio
   const given = Object.entries(bands).map(
     ([key, band]) => [OLD_NAMES.get(key) ?? key, band] as const,
   );
-  // In the order of `NAMES`, not of the file; accuracies within budgets last.
+  // In the order of `NAMES`, not of the file; accuracies within budgets are not among them, and last.
   const place = (name: string): number =>
-    (NAMES.indexOf(name) + NAMES.length + 1) % (NAMES.length + 1);
+    isRobustAccuracy(name) ? NAMES.length : NAMES.indexOf(name);
   return {
     baseline,
     bands: new Map(given.toSorted(([a], [b]) => place(a) - place(b))),

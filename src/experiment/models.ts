@@ -3,7 +3,7 @@ import type { DataSplits } from '../data/dataset.js';
 import { makeNetwork, type Model } from '../model/network.js';
 import { importMean, importWeights } from '../model/parameters.js';
 import { networkOf } from '../config/experiment.js';
-import { type Reading, type ReadWeights, readWeightsIn, understood } from './weightFile.js';
+import { type Reading, type ReadWeights, readWeightsIn, understood, Unsaid } from './weightFile.js';
 import { withMean } from './training.js';
 
 /** The contents of a weight file and the network that they belong to. */
@@ -23,8 +23,7 @@ export async function openModel(given: string, reading?: Reading): Promise<Opene
   try {
     return { name, ...(await understood(file, name, reading)) };
   } catch (error) {
-    const isOfOptions = error instanceof UserError && /--(data|model)\b/.test(error.message);
-    if (reading !== undefined || !isOfOptions) throw error;
+    if (reading !== undefined || !(error instanceof Unsaid)) throw error;
     throw new UserError(
       `${error.message}; this command has no such options, but bang export has: bang export ${name} --to safetensors writes a file that needs none`,
     );

@@ -31,6 +31,11 @@ export interface Reading {
   std?: readonly number[];
 }
 
+/** A file does not say something that `Reading` can say. */
+export class Unsaid extends UserError {
+  override name = 'Unsaid';
+}
+
 /** The contents of a weight file and the network that they belong to. */
 export interface ReadWeights {
   file: WeightFile;
@@ -172,7 +177,7 @@ function dataLike(
   const what = image
     ? `takes images of ${shapeText(image)} and tells ${classes} classes apart`
     : 'does not say which images it is for';
-  throw new UserError(
+  throw new Unsaid(
     `${name} ${what}: name its data with --data, which is one of ${inWords(DATA_NAMES)}`,
   );
 }
@@ -235,7 +240,7 @@ function modelOf({ tensors }: WeightFile, name: string): NetworkName {
   // What lacks a few of its tensors is told which.
   const like = found ?? names.find((one) => fits(one) > 1 / 2);
   if (like !== undefined) return like;
-  throw new UserError(
+  throw new Unsaid(
     `${name} does not say which network it is of, and has not the layers of ${inWords(names)}: describe the network with --model FILE.yaml`,
   );
 }

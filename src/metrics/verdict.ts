@@ -88,7 +88,7 @@ export type Comparison = 'more' | 'less' | 'as much' | 'unclear';
 const WITHIN = 2;
 
 /** In percentage points: a difference of so much must be visible where none is said to be there. */
-export const VISIBLE = 5;
+const VISIBLE = 5;
 
 /**
  * Compares what the worst attack leaves of two networks. The standard error is that of two shares of as many

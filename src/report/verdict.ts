@@ -63,8 +63,9 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
   const chosen = alike(robust.length > 0 ? robust : withoutSubsets(known));
   const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
   const judged = chosen
-    .map(({ entry, training }) => ({ entry, training }))
-    .map((one): Judged => ({ ...one, standing: standingOf(one.entry.rows, budget) }))
+    .map(({ entry, training }): Judged => {
+      return { entry, training, standing: standingOf(entry.rows, budget) };
+    })
     .filter(({ standing: { fgs, unmasked, worst } }) =>
       [fgs, unmasked, worst].some((x) => x !== undefined),
     );
@@ -118,19 +119,10 @@ function wordsOf(
     regular && budget !== null
       ? bang.flatMap(({ standing }) => compareStanding(standing, regular.standing) ?? [])
       : [];
-  const trainings = new Set(judged.map(({ training }) => training));
-  const who =
-    bang.length > 0
-      ? 'BANG'
-      : trainings.size === 1 && !trainings.has(UNKNOWN)
-        ? 'this training'
-        : judged.length === 1
-          ? 'this network'
-          : 'these networks';
   return {
     headline: headlineOf(subject, compared, bang.length > 0 ? 'BANG' : undefined),
     sentences: [
-      ...leftSentence(subject, who, budget),
+      ...leftSentence(subject, bang.length > 0 ? 'BANG' : inBrief(judged), budget),
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
       ...othersSentence(judged, budget),
       ...(budget === null
@@ -140,6 +132,14 @@ function wordsOf(
         : []),
     ],
   };
+}
+
+/** Networks none of which is trained with BANG. */
+function inBrief(judged: readonly Judged[]): string {
+  const [{ training }] = judged;
+  const isOne = training !== UNKNOWN && judged.every((one) => one.training === training);
+  if (isOne) return 'this training';
+  return judged.length === 1 ? 'this network' : 'these networks';
 }
 
 function headlineOf(

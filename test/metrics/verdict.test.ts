@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { omit } from '#bang/base/omit.js';
-import { packageRoot } from '#bang/base/files.js';
+import { packageRoot, readJson } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
 import {
   commonBudgets,
@@ -12,7 +12,8 @@ import {
   tellingBudget,
 } from '#bang/metrics/verdict.js';
 import { collectResults } from '#bang/report/page/contents.js';
-import { verdictOf } from '#bang/report/verdict.js';
+import { noiseVerdict, verdictOf } from '#bang/report/verdict.js';
+import type { NoiseResult } from '#bang/store/noise.js';
 import type { Row } from '#bang/metrics/row.js';
 import { readPerImage, linfValues } from '#bang/store/perImage.js';
 import { readCsv } from '../fixtures.js';
@@ -76,6 +77,25 @@ describe('what is left of a network', () => {
     const few = (worst: number) => ({ ...standing(worst), images: 20 });
     expect(compareStanding(few(50), few(40))).toBe('unclear');
     expect(compareStanding(few(90), few(10))).toBe('more');
+  });
+});
+
+describe('the verdict on a noise study', () => {
+  const study = readJson(results('noise', 'lenet', 'result.json')) as NoiseResult;
+  const withDifference = (value: number, overImages: number | null): string => {
+    const rows = study.rows.map((row) => ({
+      ...row,
+      difference: { ...row.difference, value, overImages },
+    }));
+    return noiseVerdict({ ...study, rows }).headline;
+  };
+
+  it('tells no difference from too few images to see one', () => {
+    expect(withDifference(-0.5, 0.4)).toMatch(/withstands random noise as well as/);
+    expect(withDifference(-2, 1.5)).toMatch(/^Too few images/);
+    expect(withDifference(-2, null)).toMatch(/^Too few images/);
+    expect(withDifference(-4, 1.5)).toMatch(/better than regular training/);
+    expect(withDifference(4, 1.5)).toMatch(/less well than regular training/);
   });
 });
 
