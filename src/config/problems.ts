@@ -11,8 +11,8 @@ export interface Problem {
   message: string;
   /** Whether a text is expected, which a number in quotes is. */
   wantsText?: boolean;
-  /** The key that an unknown one was perhaps meant to be, as in `training.batch`. */
-  meant?: string;
+  /** The keys that an unknown one was perhaps meant to be, as in `training.batch`. */
+  meant?: string[];
 }
 
 /**
@@ -53,7 +53,7 @@ export function problemsOf(
       .map((path) => unknownKey(schema, value, path)),
   ];
   // A misspelt key is one mistake, not one more for the key that is missing.
-  const meant = new Set(problems.map((problem) => problem.meant));
+  const meant = new Set(problems.flatMap((problem) => problem.meant ?? []));
   return problems.filter(({ at, path }) => at !== 'missing' || !meant.has(path.join('.')));
 }
 
@@ -79,12 +79,31 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
     }
     return wrong(`${foreign}; if it is inherited, drop it with ${key}: null`);
   }
-  const elsewhere = keysOf(schema).find((other) => other.split('.').at(-1) === key);
-  const meant = elsewhere ?? nearest(key, keys);
-  const place = meant === key ? 'it belongs at the top level' : `did you mean ${meant}?`;
-  const hint = meant ? place : `expected ${inWords(keys)}`;
-  const whole = elsewhere ?? [...parent, meant].join('.');
-  return { ...wrong(`unknown key, ${hint}`), ...(meant && { meant: whole }) };
+  const elsewhere = nearestPlaces(
+    keysOf(schema).filter((other) => other.split('.').at(-1) === key),
+    parent,
+  );
+  const near = nearest(key, keys);
+  const meant = elsewhere.length > 0 ? elsewhere : near === undefined ? [] : [near];
+  const place =
+    meant[0] === key ? 'it belongs at the top level' : `did you mean ${inWords(meant)}?`;
+  const hint = meant.length > 0 ? place : `expected ${inWords(keys)}`;
+  const whole = elsewhere.length > 0 ? elsewhere : meant.map((one) => [...parent, one].join('.'));
+  return { ...wrong(`unknown key, ${hint}`), meant: whole };
+}
+
+const MANY = 3;
+
+/**
+ * Those of some keys that have most of their parents in common with a place, as `training.bang.epsilon` with
+ * `training`; none if they are too many for a hint.
+ */
+function nearestPlaces(keys: readonly string[], parent: KeyPath): string[] {
+  const common = (key: string): number =>
+    key.split('.').findIndex((part, i) => i === parent.length || part !== parent[i]);
+  const most = Math.max(...keys.map(common));
+  const found = keys.filter((key) => common(key) === most);
+  return found.length > MANY ? [] : found;
 }
 
 /** The member of a union that a value's `policy` or `kind` selects. */

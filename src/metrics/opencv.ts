@@ -143,10 +143,12 @@ function createRuntime(cv: OpenCv): OpenCvRuntime {
   };
 }
 
-/** The length of the memory without trailing zeros, which were never written. */
+const PAGE = 65_536;
+const ZEROS = new Uint8Array(PAGE);
+
+/** The length of the memory, in whole pages of WebAssembly, without those at its end that have only zeros. */
 function usedBytes(memory: Uint8Array): number {
-  const words = new Int32Array(memory.buffer);
-  let used = words.length;
-  while (used > 0 && words[used - 1] === 0) used--;
-  return used * 4;
+  let used = memory.length;
+  while (used > 0 && Buffer.compare(memory.subarray(used - PAGE, used), ZEROS) === 0) used -= PAGE;
+  return used;
 }

@@ -62,6 +62,7 @@ export async function passOf(
   const task = (options.progress ?? silent).start(options.label ?? 'PASS', count, 'pairs');
   const workers: Worker[] = [];
   let stop: (() => void) | undefined;
+  let finished = false;
   try {
     await new Promise<void>((resolve, reject) => {
       let done = 0;
@@ -72,13 +73,20 @@ export async function passOf(
         reject(new Interrupted('stopped while measuring PASS'));
       };
       options.signal?.addEventListener('abort', stop);
+      const ended = (): void => {
+        running--;
+        if (running > 0) return;
+        if (done === count) resolve();
+        else reject(failure ?? new Error('a thread that measured PASS ended early'));
+      };
       for (let i = 0; i < threads; i++) {
-        const worker = startWorker(job, i > 0);
+        const worker = takeWorker(i > 0);
         // The threads that were started measure all pairs.
         if (!worker) break;
         workers.push(worker);
         running++;
         worker.on('message', (pairs: PassMessage) => {
+          if (pairs === 0) ended();
           done += pairs;
           task.update(done);
         });
@@ -87,31 +95,57 @@ export async function passOf(
           if (isWasmShortage(error)) failure ??= wasmShortage('PASS');
           else reject(error);
         });
-        worker.on('exit', () => {
-          running--;
-          if (done === count) resolve();
-          else if (running === 0) {
-            reject(failure ?? new Error('a thread that measured PASS ended early'));
-          }
-        });
+        worker.on('exit', ended);
+        worker.postMessage(job);
       }
     });
+    finished = true;
   } finally {
     if (stop !== undefined) options.signal?.removeEventListener('abort', stop);
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    if (finished) keepWorkers(workers);
+    else await Promise.all(workers.map((worker) => worker.terminate()));
     task.finish();
   }
   return { pass: Float32Array.from(job.pass), aligned: Uint8Array.from(job.aligned) };
 }
 
 /**
- * Starts a thread. If the system refuses, returns undefined if there are `others`.
+ * Threads without work. To start one takes as long as the PASS of thousands of pairs, and the next attack is often
+ * not far.
+ */
+const idle: Worker[] = [];
+const IDLE_MS = 10_000;
+let idleEnd: NodeJS.Timeout | undefined;
+
+/** Keeps threads for the next pairs, for a while, unless the program ends before. */
+function keepWorkers(workers: readonly Worker[]): void {
+  for (const worker of workers) {
+    // Without a name, Node's own listeners would be removed, too.
+    for (const event of ['message', 'error', 'exit']) worker.removeAllListeners(event);
+    // It has ended already where it was refused its memory.
+    if (worker.threadId < 0) continue;
+    worker.unref();
+    idle.push(worker);
+  }
+  clearTimeout(idleEnd);
+  idleEnd = setTimeout(() => {
+    for (const worker of idle.splice(0)) void worker.terminate();
+  }, IDLE_MS).unref();
+}
+
+/**
+ * A thread that has no work, or a new one. If the system refuses, returns undefined if there are `others`.
  *
  * @throws UserError if the system refuses and there are no others
  */
-function startWorker(job: PassJob, others: boolean): Worker | undefined {
+function takeWorker(others: boolean): Worker | undefined {
+  const kept = idle.pop();
+  if (kept) {
+    kept.ref();
+    return kept;
+  }
   try {
-    return new Worker(new URL('./passWorker.js', import.meta.url), { workerData: job });
+    return new Worker(new URL('./passWorker.js', import.meta.url));
   } catch (error) {
     if (codeOf(error) !== 'ERR_WORKER_INIT_FAILED') throw error;
     if (others) return undefined;

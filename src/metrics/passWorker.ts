@@ -1,8 +1,8 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import type { ImageSize } from '../data/shapes.js';
 import { createPassMeter } from './pass.js';
 
-/** The data of a worker of {@link passOf}; all memory is shared. */
+/** What a worker of {@link passOf} is sent; all memory is shared. */
 export interface PassJob {
   shape: ImageSize;
   /** N images each. */
@@ -17,24 +17,34 @@ export interface PassJob {
   chunk: number;
 }
 
-/** A worker's message after each chunk: the number of pairs in it. */
+/** A worker's message after each chunk: the number of pairs in it; 0 when no pairs are left. */
 export type PassMessage = number;
 
-const { shape, originals, adversarials, pass, aligned, next, chunk } = workerData as PassJob;
-const size = shape.height * shape.width * shape.channels;
-const meter = await createPassMeter(shape);
-for (;;) {
-  const first = Atomics.add(next, 0, chunk);
-  if (first >= pass.length) break;
-  const end = Math.min(first + chunk, pass.length);
-  for (let i = first; i < end; i++) {
-    const result = meter.measure(
-      originals.subarray(i * size, (i + 1) * size),
-      adversarials.subarray(i * size, (i + 1) * size),
-    );
-    pass[i] = result.pass;
-    aligned[i] = result.aligned ? 1 : 0;
+const say = (message: PassMessage): void => parentPort?.postMessage(message);
+
+parentPort?.on('message', (job: PassJob) => {
+  // An error ends the thread, which whoever sent the job hears.
+  void measure(job);
+});
+
+async function measure(job: PassJob): Promise<void> {
+  const { shape, originals, adversarials, pass, aligned, next, chunk } = job;
+  const size = shape.height * shape.width * shape.channels;
+  const meter = await createPassMeter(shape);
+  for (;;) {
+    const first = Atomics.add(next, 0, chunk);
+    if (first >= pass.length) break;
+    const end = Math.min(first + chunk, pass.length);
+    for (let i = first; i < end; i++) {
+      const result = meter.measure(
+        originals.subarray(i * size, (i + 1) * size),
+        adversarials.subarray(i * size, (i + 1) * size),
+      );
+      pass[i] = result.pass;
+      aligned[i] = result.aligned ? 1 : 0;
+    }
+    say(end - first);
   }
-  parentPort?.postMessage((end - first) satisfies PassMessage);
+  meter.close();
+  say(0);
 }
-meter.close();

@@ -204,6 +204,21 @@ describe('extends', () => {
     ]);
   });
 
+  it.each([
+    ['training: {epsilon: 1}', 'training.adversarial.epsilon or training.bang.epsilon?'],
+    ['training: {sigma: 1}', undefined],
+    ['evaluation: {beta: 1}', 'training.bang.beta?'],
+    ['evaluation: {steps: 1}', 'evaluation.pgd.steps or evaluation.apgd.steps?'],
+    // There are too many.
+    ['seed: 1\nmax: 2', undefined],
+  ])('%s: the keys of that name nearest to it are what may be meant', async (text, places) => {
+    const [line] = (await complaints(write('x.yaml', text))).filter((one) =>
+      one.includes('unknown key'),
+    );
+    if (places === undefined) expect(line).not.toContain('did you mean');
+    else expect(line).toMatch(`unknown key, did you mean ${places}`);
+  });
+
   it('reports the file of each mistake', async () => {
     write('base.yaml', valid.replace('beta', 'betta').replace('64', 'many'));
     const file = write('x.yaml', 'extends: base.yaml\ntraining: {bang: {beta: 1}}\nsead: 2\n');
