@@ -206,7 +206,6 @@ describe('extends', () => {
 
   it.each([
     ['training: {epsilon: 1}', 'training.adversarial.epsilon or training.bang.epsilon?'],
-    ['training: {sigma: 1}', undefined],
     ['evaluation: {beta: 1}', 'training.bang.beta?'],
     ['evaluation: {steps: 1}', 'evaluation.pgd.steps or evaluation.apgd.steps?'],
     // There are too many.
