@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { Engine, EngineChoice } from '../engine/engine.js';
@@ -6,6 +7,8 @@ import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
+import { loadData } from '../data/load.js';
+import { FILES } from '../store/resultFolder.js';
 import { type Entry, entryOf } from '../store/entry.js';
 import type { Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
@@ -97,6 +100,14 @@ export const runCommand: CommandModule<object, RunArguments> = {
     const entries: Entry[] = [];
     await interruptible(
       async (signal, progress) => {
+        const all = planned.flatMap(({ runs }) => runs);
+        const left = all.filter(
+          ({ folder }) => force || !existsSync(path.join(folder, FILES.result)),
+        );
+        // Better to fail before hours of computing than between them.
+        for (const name of new Set(left.map(({ config }) => config.data))) {
+          if (all.length > 1) await loadData(name, { dataDir, progress, signal });
+        }
         for (const { runs, inputs } of planned) {
           const results: Result[] = [];
           for (const { config, folder } of runs) {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
@@ -172,6 +172,13 @@ describe('bang run', () => {
       expect(Object.keys(result(`deep/er/${name}`).row.attacks)).toEqual(['fgs']);
     }
     expect(tensors(space, 'deep/er/one')).not.toEqual(tensors(space, 'deep/er/second'));
+  });
+
+  it('computes none of several configs if the data of one of them are missing', async () => {
+    space.write('cifar.yaml', 'extends: cifar10-b0\nname: cifar\n');
+    const args = ['run', 'tiny.yaml', 'cifar.yaml', '--data-dir', 'data', '--out', 'neither'];
+    expectRefusal(await bangInside(args, { cwd: space.folder }), /^bang: data holds MNIST/);
+    expect(existsSync(space.file('neither'))).toBe(false);
   });
 
   it('finds the same bits with any number of threads', async () => {
