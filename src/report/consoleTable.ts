@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 import { cut } from './grid.js';
-import { COLUMNS, type Line, linesOf } from './lines.js';
+import { type Line, linesOf, tableColumns } from './lines.js';
 import type { Entry } from '../store/entry.js';
 
 interface Column {
@@ -17,16 +17,8 @@ const NUMBERS: readonly Column[] = [
   { title: ['ε'], of: ({ epsilon }) => epsilon.split(' ') },
 ];
 
-const RESULTS: readonly Column[] = COLUMNS.map(({ title }, i) => ({
-  title,
-  of: ({ cells }) => {
-    const { text, spread } = cells[i];
-    return spread === undefined ? [text] : [text, spread];
-  },
-}));
-
-/** Accuracy and FGS, which together with β and ε take half of the width. */
-const FIRST_HALF = 4;
+/** They and β and ε take half of the width. */
+const FIRST_HALF: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_pass', 'fgs_linf'];
 
 /**
  * The table for a console, in the layout of the paper's Tables 1 and 2.
@@ -35,9 +27,18 @@ const FIRST_HALF = 4;
  */
 export function consoleTable(entries: readonly Entry[], width = Infinity): string {
   const all = entries.map((entry) => linesOf(entry, entries));
-  const whole = draw(all, [...NUMBERS, ...RESULTS], width);
-  if (widthOf(whole) <= width) return whole;
-  const parts = [[...NUMBERS, ...RESULTS.slice(0, FIRST_HALF)], RESULTS.slice(FIRST_HALF)];
+  const shown = tableColumns(entries);
+  const results = shown.map(({ title }, i): Column => {
+    const of = ({ cells }: Line): string[] => {
+      const { text, spread } = cells[i];
+      return spread === undefined ? [text] : [text, spread];
+    };
+    return { title, of };
+  });
+  const whole = draw(all, [...NUMBERS, ...results], width);
+  const half = shown.filter(({ quantity }) => FIRST_HALF.includes(quantity)).length;
+  if (widthOf(whole) <= width || half === results.length) return whole;
+  const parts = [[...NUMBERS, ...results.slice(0, half)], results.slice(half)];
   return parts.map((columns) => draw(all, columns, width)).join('\n');
 }
 

@@ -59,7 +59,21 @@ function column<Name extends MeasuredQuantity>(name: Name, title: string[]): Col
   return { quantity: name, title: [...title, ...unit.split(' ').filter(Boolean)], digits };
 }
 
-/** The same, and a column for each accuracy within a budget that the rows have. */
+/** The columns of a table of experiments: what was measured in any run; all if there is no run yet. */
+export function tableColumns(entries: readonly Entry[]): Column<TableQuantity>[] {
+  const rows = entries.flatMap((entry) => entry.rows);
+  if (rows.length === 0) return [...COLUMNS];
+  return COLUMNS.filter((column) => {
+    const { attack, ofPass } = quantity(column.quantity);
+    if (attack === undefined) return true;
+    return rows.some(({ attacks }) => {
+      const summary = attacks[attack];
+      return summary && (!ofPass || summary.aligned !== null);
+    });
+  });
+}
+
+/** COLUMNS, and a column for each accuracy within a budget that the rows have. */
 export function columnsOf(rows: readonly Row[]): Column[] {
   return [...COLUMNS, ...robustAccuraciesOf(rows).map(columnOf)];
 }
@@ -73,13 +87,15 @@ export function columnOf(name: MeasuredQuantity): Column {
 }
 
 /**
- * An experiment's lines: ours, the spread over seeds, the published one, the difference.
+ * An experiment's lines: ours, the spread over seeds, the published one, the difference. Their cells are those of
+ * {@link tableColumns}.
  *
  * @param among all experiments of the table
  */
 export function linesOf(entry: Entry, among: readonly Entry[]): Line[] {
   const { name, labels, departs, beta, epsilon, rows, published } = entry;
   const none = { labels: [], beta: '', epsilon: '' };
+  const columns = tableColumns(among);
   const ours = measuresOf(rows);
   const lines: Line[] = [
     {
@@ -88,12 +104,12 @@ export function linesOf(entry: Entry, among: readonly Entry[]): Line[] {
       labels,
       beta: beta || '–',
       epsilon: epsilon || '–',
-      cells: cellsOf(ours),
+      cells: cellsOf(ours, columns),
     },
   ];
   if (rows.length > 1) {
     const spread = spreadOverSeeds(rows);
-    const cells = COLUMNS.map(({ quantity, digits }) => {
+    const cells = columns.map(({ quantity, digits }) => {
       const over = spread[quantity];
       if (!over) return { text: '–' };
       const fewer = over.seeds < rows.length ? ` (${over.seeds})` : '';
@@ -110,11 +126,11 @@ export function linesOf(entry: Entry, among: readonly Entry[]): Line[] {
     labels: [],
     beta: published.beta === null ? '–' : String(published.beta),
     epsilon: published.epsilon === null ? '–' : String(published.epsilon),
-    cells: cellsOf(theirs),
+    cells: cellsOf(theirs, columns),
   });
   if (rows.length === 0 || departs) return lines;
   const [apart, outside] = [difference(ours, theirs), outsideSeeds(entry, among)];
-  const cells = COLUMNS.map(({ quantity, digits }) => {
+  const cells = columns.map(({ quantity, digits }) => {
     const found = apart[quantity];
     const mark = outside.has(quantity) ? '* ' : '';
     if (!found) return { text: '–' };
@@ -124,8 +140,8 @@ export function linesOf(entry: Entry, among: readonly Entry[]): Line[] {
   return lines;
 }
 
-function cellsOf(measures: Measures): NumberCell[] {
-  return COLUMNS.map(({ quantity: name, digits }) => {
+function cellsOf(measures: Measures, columns: readonly Column[]): NumberCell[] {
+  return columns.map(({ quantity: name, digits }) => {
     const [found, of] = [measures[name], quantity(name)];
     if (!found) return { text: '–' };
     const text = fixed(found.value, digits);
@@ -137,11 +153,15 @@ function cellsOf(measures: Measures): NumberCell[] {
 
 /** The meaning of the signs that occur in a table. */
 export function legendOf(entries: readonly Entry[]): string[] {
-  const several = entries.filter(({ rows }) => rows.length > 1);
-  const legend = ['± and what follows it is the standard deviation over images, as in the paper.'];
-  if (several.length > 0) {
-    legend[0] =
-      '± and what follows it is the standard deviation over images, as in the paper; it and the numbers are means over seeds.';
+  const several = entries.some(({ rows }) => rows.length > 1);
+  const legend: string[] = [];
+  if (tableColumns(entries).some((column) => quantity(column.quantity).spreads)) {
+    const means = several ? '; it and the numbers are means over seeds' : '';
+    legend.push(
+      `± and what follows it is the standard deviation over images, as in the paper${means}.`,
+    );
+  }
+  if (several) {
     legend.push(
       '"over N seeds" is the sample standard deviation (n − 1) of the number above; (n) if only n seeds have it.',
     );
@@ -172,9 +192,10 @@ function togetherSentence(rows: readonly Entry[]): string {
   return `With all values of a row tested together (Bonferroni), ${those} ${names.length > 1 ? 'are' : 'is'} outside.`;
 }
 
-/** The protocols of the entries, a sentence for each. */
+/** The protocols of the entries whose attacks have one, a sentence for each. */
 export function protocolSentences(entries: readonly Entry[]): string[] {
-  const rows = entries.flatMap((entry) => entry.rows.slice(0, 1));
+  const first = entries.flatMap((entry) => entry.rows.slice(0, 1));
+  const rows = first.filter(({ attacks }) => Object.keys(attacks).length > 0);
   return [...new Set(rows.map(({ protocol }) => protocolSentence(protocol)))];
 }
 

@@ -1,10 +1,10 @@
-import { COLUMNS, linesOf } from './lines.js';
+import { linesOf, tableColumns } from './lines.js';
 import type { Entry } from '../store/entry.js';
 import type { Grid } from './grid.js';
 
 /** The table in Markdown, as GitHub reads it. */
 export function markdownTable(entries: readonly Entry[]): string {
-  const titles = ['', 'β', 'ε', ...COLUMNS.map(({ title }) => title.join(' '))];
+  const titles = ['', 'β', 'ε', ...tableColumns(entries).map(({ title }) => title.join(' '))];
   const rows = entries.flatMap((entry) =>
     linesOf(entry, entries).map(({ kind, name, labels, beta, epsilon, cells }) => {
       const title = kind === 'ours' && entry.rows.length > 0 ? bold(name) : escaped(name);

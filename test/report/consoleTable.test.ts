@@ -2,7 +2,7 @@ import { parse } from 'csv-parse/sync';
 import { check } from 'prettier';
 import { describe, expect, it } from 'vitest';
 import { type Entry, entryOf } from '#bang/store/entry.js';
-import { legendOf, linesOf } from '#bang/report/lines.js';
+import { legendOf, linesOf, protocolSentences, tableColumns } from '#bang/report/lines.js';
 import { escaped, markdownTable } from '#bang/report/markdown.js';
 import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
 import { consoleReport, markdownReport } from '#bang/report/tables.js';
@@ -64,7 +64,7 @@ describe('the lines of an experiment', () => {
     const linf = { mean: 23, std: 0 };
     const one = entry({ rows: [rowWith({ attacks: { fgs: attackWith(1, { linf }) } })] });
     const cells = linesOf(one, [one])[0].cells.map(({ text, spread }) => [text, spread]);
-    expect(cells[3]).toEqual(['23.00', '± –']);
+    expect(cells[2]).toEqual(['23.00', '± –']);
     expect(consoleTable([one])).toContain('± –');
     expect(markdownTable([one])).toContain(' 23.00 ± – |');
     const [line] = parse<Record<string, string>>(tableCsv([one]), { columns: true });
@@ -105,7 +105,7 @@ describe('the lines of an experiment', () => {
   it('give the number of seeds, if not all have a number', () => {
     const rows = [900, 0, 800].map((n) => rowWith({ attacks: { fgs: attackWith(n) } }));
     const line = lineOf(consoleTable([entry({ rows })]), 'over 3 seeds');
-    expect([line[4], line[6]]).toEqual([expect.stringMatching(/^±[\d.]+$/), '±0.00 (2)']);
+    expect([line[4], line[5]]).toEqual([expect.stringMatching(/^±[\d.]+$/), '±0.00 (2)']);
   });
 
   it('are dashes where there is no run, and none of a difference', () => {
@@ -121,8 +121,32 @@ describe('the lines of an experiment', () => {
     const nothing = attackWith(0, { attacked: 0 });
     const rows = [rowWith({ correct: 0, accuracy: 0, attacks: { fgs: nothing, hc1: nothing } })];
     expect(lineOf(consoleTable([entry({ rows })]), 'mine').slice(3)).toEqual([
-      ...['0.00', '–', '–', '–', '–', '–', '–', '–', '–'],
+      ...['0.00', '–', '–', '–', '–'],
     ]);
+  });
+
+  it('are of what was measured: a column for each attack that any of them met, PASS where it is known', () => {
+    const titled = (attacks: Row['attacks'][]): string[] =>
+      tableColumns([entry({ rows: attacks.map((one) => rowWith({ attacks: one })) })]).map(
+        (column) => column.quantity,
+      );
+    expect(titled([{}])).toEqual(['accuracy']);
+    expect(titled([{}, { hc1: attackWith(0, { aligned: 0 }) }])).toEqual([
+      ...['accuracy', 'hc1_rate', 'hc1_pass', 'hc1_linf'],
+    ]);
+    expect(titled([{ square: attackWith(9), 'fgs-unmasked': attackWith(0) }])).toEqual([
+      ...['accuracy', 'fgs_unmasked_rate', 'fgs_unmasked_linf'],
+    ]);
+    const [plain, ours] = [r0, entry({ rows: [rowWith({ attacks: {} })] })];
+    expect(linesOf(plain, [plain, ours])[1].cells).toHaveLength(9);
+    const none = entry({ rows: [rowWith({ attacks: {} })], published: publishedRow(1, 'B2') });
+    expect(lineOf(consoleTable([none], 30), 'published B2').slice(1)).toEqual([
+      '1.2',
+      '0.81',
+      '99.31',
+    ]);
+    const legend = [...legendOf([none]), ...protocolSentences([none])].join('\n');
+    expect(legend).not.toMatch(/±|Protocol/);
   });
 
   it('are labelled if they are measured differently from the published ones', () => {
@@ -204,7 +228,7 @@ describe('the Markdown table', () => {
   it.each(hostile)('has %j as text', (text) => {
     const table = markdownTable([entry({ name: text, labels: [text] })]);
     const cells = lines(table).map((line) => line.split(/(?<!\\)(?:\\\\)*\|/).length);
-    expect(new Set(cells)).toEqual(new Set([14]));
+    expect(new Set(cells)).toEqual(new Set([12]));
     // Taking away backslashes gives the name back, and no sign is left alone.
     expect(escaped(text).replace(/\\([_\W])/g, '$1')).toBe(text);
     expect(escaped(text).replace(/\\[_\W]/g, '')).not.toMatch(/[\\`*_~[\]<>|&$]/);

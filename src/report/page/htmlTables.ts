@@ -1,5 +1,5 @@
 import { csvNumber } from '../../store/csv.js';
-import { COLUMNS, type Line, linesOf } from '../lines.js';
+import { type Column as TableColumn, type Line, linesOf, tableColumns } from '../lines.js';
 import type { Entry } from '../../store/entry.js';
 import type { Column, Grid, GridCell } from '../grid.js';
 import { type Content, html, type Html } from './html.js';
@@ -51,13 +51,15 @@ function lines(title: readonly string[]): Content {
 
 /** What decides comes first: FGS unmasked beside FGS. The rest is in the paper's order. */
 const FIRST: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_unmasked_rate', 'fgs_unmasked_linf'];
-const SHOWN: readonly number[] = [...COLUMNS.keys()].sort((a, b) => {
-  const place = (i: number): number => {
-    const first = FIRST.indexOf(COLUMNS[i].quantity);
+
+/** The columns of a table in the order in which the page shows them, with their places in its lines. */
+function columnsShown(entries: readonly Entry[]): [at: number, column: TableColumn][] {
+  const place = ({ quantity }: TableColumn): number => {
+    const first = FIRST.indexOf(quantity);
     return first < 0 ? FIRST.length : first;
   };
-  return place(a) - place(b) || a - b;
-});
+  return [...tableColumns(entries).entries()].sort(([, a], [, b]) => place(a) - place(b));
+}
 
 /** A table like Tables 1 and 2: for each experiment our lines and the published one. */
 export function entriesTable(
@@ -66,27 +68,31 @@ export function entriesTable(
   entries: readonly Entry[],
   title = '',
 ): Html {
+  const shown = columnsShown(entries);
   const columns: HeadColumn[] = [
     { title: ['Experiment'], align: 'left' },
     { title: ['β'], kind: 'setting' },
     { title: ['ε'], kind: 'setting' },
-    ...SHOWN.map((i) => ({ title: COLUMNS[i].title })),
+    ...shown.map(([, { title }]) => ({ title })),
   ];
   const bodies = entries.map(
     (entry) =>
       html`<tbody data-entry="${entryKey(title, entry)}">
-        ${linesOf(entry, entries).map((line) => entryLine(line, entry))}
+        ${linesOf(entry, entries).map((line) => entryLine(line, entry, shown))}
       </tbody> `,
   );
   return tableOf(id, caption, columns, bodies, true);
 }
 
-function entryLine(line: Line, { rows }: Entry): Html {
+function entryLine(
+  line: Line,
+  { rows }: Entry,
+  shown: readonly [at: number, column: TableColumn][],
+): Html {
   const { name, labels, beta, epsilon, cells } = line;
   const kind = line.kind === 'ours' && rows.length === 0 ? 'none' : line.kind;
-  const numbers = SHOWN.map((i) => {
-    const { text, spread, measured } = cells[i];
-    const column = COLUMNS[i].quantity;
+  const numbers = shown.map(([at, { quantity: column }]) => {
+    const { text, spread, measured } = cells[at];
     const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
     if (!measured) return html`<td${unmasked}>${text}</td>`;
     const value = html`<data value="${csvNumber(column, measured.value)}">${text}</data>`;
