@@ -50,11 +50,11 @@ export interface Cell {
 export const KEEPABLE = ['weights', 'per-image', 'training'] as const;
 export type Keepable = (typeof KEEPABLE)[number];
 
-/** Successive halving: cells that do worse than others stop early. */
+/** Successive halving: points that do worse than others stop early. */
 export interface Halving {
-  /** Iterations at which cells are compared, ascending. */
+  /** Iterations at which points are compared, ascending. */
   rungs: number[];
-  /** The share of cells that continues after each rung. */
+  /** The share of points that continues after each rung. */
   keep: number;
 }
 
@@ -105,7 +105,7 @@ export const sweepSchema = mapping({
       .min(1, { error: 'a list of iterations' })
       .describe('Iterations at which the cells are compared by validation accuracy, ascending.'),
     keep: betweenZeroAndOne().describe(
-      'The share of cells that continues after each rung; the others stop.',
+      'The share of points that continues after each rung; the others stop.',
     ),
   })
     .optional()

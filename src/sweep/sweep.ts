@@ -5,7 +5,8 @@ import type { Result } from '../store/result.js';
 import { loadSource, refuseOtherData } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
-import { bestOf, progressText, type SweepCell } from './summary.js';
+import { meanOf } from '../base/sums.js';
+import { bestOf, pointKey, progressText, type SweepCell } from './summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
 import { type CellState, planFor, type SweepFolder, sweepFolder } from './sweepFolder.js';
 import type { Cell, Plan } from '../config/sweep.js';
@@ -236,23 +237,29 @@ function afterRung(
 }
 
 /**
- * The cells that continue: the best share by validation accuracy, at least one, the first ones of ties,
- * and always references.
+ * The cells that continue: those of the best share of points by mean validation accuracy over seeds, of one point at
+ * least, the first ones of ties, and always references.
  */
 export function survivors(
   cells: readonly Cell[],
   accuracyOf: (cell: Cell) => number | undefined,
   keep: number,
 ): Cell[] {
-  const measured = cells.flatMap((cell) => {
+  const points = new Map<string, number[]>();
+  for (const cell of cells) {
     const accuracy = accuracyOf(cell);
-    return cell.reference || accuracy === undefined ? [] : [{ cell, accuracy }];
-  });
+    if (cell.reference || accuracy === undefined) continue;
+    const key = pointKey(cell);
+    points.set(key, [...(points.get(key) ?? []), accuracy]);
+  }
   // A share such as 0.07 of 100 is a rounding above 7.
-  const count = Math.max(1, Math.ceil(measured.length * keep - 1e-9));
-  const best = [...measured].sort((a, b) => b.accuracy - a.accuracy).slice(0, count);
-  const going = new Set(best.map(({ cell }) => cell));
-  return cells.filter((cell) => cell.reference || going.has(cell));
+  const count = Math.max(1, Math.ceil(points.size * keep - 1e-9));
+  const means = [...points].map(([key, accuracies]) => ({ key, mean: meanOf(accuracies) }));
+  const best = means.sort((a, b) => b.mean - a.mean).slice(0, count);
+  const going = new Set(best.map(({ key }) => key));
+  return cells.filter(
+    (cell) => cell.reference || (accuracyOf(cell) !== undefined && going.has(pointKey(cell))),
+  );
 }
 
 /** The cells and their states, for reports. */

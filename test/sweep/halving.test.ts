@@ -6,7 +6,10 @@ import { resultWith } from '../report/entries.js';
 
 it('halving keeps the share that was asked for, whatever its binary fraction', () => {
   const cells = (count: number): Cell[] =>
-    Array.from({ length: count }, (_, i) => ({ id: String(i), reference: false }) as Cell);
+    Array.from(
+      { length: count },
+      (_, i) => ({ id: String(i), values: [i], reference: false }) as unknown as Cell,
+    );
   for (const count of [7, 50, 100, 300]) {
     const all = cells(count);
     for (let percent = 1; percent < 100; percent++) {
@@ -16,6 +19,26 @@ it('halving keeps the share that was asked for, whatever its binary fraction', (
       expect(left.at(-1)).toBe(all.at(-1));
     }
   }
+});
+
+it('halving compares points by their mean over seeds, and keeps or stops all cells of a point', () => {
+  const accuracies = { a: [90, 40], b: [60, 80], c: [61, undefined], reference: [1, 2] };
+  const cells = Object.entries(accuracies).flatMap(([id, each]) =>
+    each.map((accuracy, seed) => ({
+      ...{ id, values: [id], seed, accuracy, reference: id === 'reference' },
+    })),
+  );
+  const left = (keep: number): string[] =>
+    survivors(
+      cells as unknown as Cell[],
+      (cell) => (cell as unknown as { accuracy: number | undefined }).accuracy,
+      keep,
+    ).map(({ id, seed }) => `${id}${seed}`);
+  const references = ['reference0', 'reference1'];
+  expect(left(0.3)).toEqual(['b0', 'b1', ...references]);
+  expect(left(0.6)).toEqual(['a0', 'a1', 'b0', 'b1', ...references]);
+  // The other seed of c has failed.
+  expect(left(1)).toEqual(['a0', 'a1', 'b0', 'b1', 'c0', ...references]);
 });
 
 it('workers send back all files that a local cell has', () => {
