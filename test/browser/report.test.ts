@@ -149,15 +149,18 @@ const TABLE_QUANTITIES = [
   'hc1_linf',
 ];
 
-/** The numbers of a line of table.csv, as the page has them: with deviations only where it shows them. */
+/** The numbers of a line of table.csv that there are, as the page has them: with deviations only where it shows them. */
 function numbersIn(line: Record<string, string>): number[][] {
   const withSpread = line.source === 'bang' || line.source === 'published';
   return TABLE_QUANTITIES.map((figure) => {
     const columns =
       figure in line ? [figure] : [`${figure}_mean`, ...(withSpread ? [`${figure}_std`] : [])];
     return columns.flatMap((column) => (line[column] === '' ? [] : [Number(line[column])]));
-  });
+  }).filter(isNumber);
 }
+
+/** Whether there is a number: a table has no column of what none of its experiments measured. */
+const isNumber = (numbers: number[]): boolean => numbers.length > 0;
 
 const KINDS: Record<string, string> = {
   ours: 'bang',
@@ -211,7 +214,13 @@ describe('the page of the committed results', () => {
       }
       const rows = seen.filter(({ kind }) => kind !== 'none');
       const numbersOf = (row: SeenRow): string =>
-        JSON.stringify([KINDS[row.kind], row.cells.slice(2).map(({ values }) => values)]);
+        JSON.stringify([
+          KINDS[row.kind],
+          row.cells
+            .slice(2)
+            .map(({ values }) => values)
+            .filter(isNumber),
+        ]);
       const inFile = lines.map((line) => JSON.stringify([line.source, numbersIn(line)]));
       // Ours as often as in the file; what is published once for each row, with one difference at most.
       const own = (text: string): boolean => /^\["(bang|over seeds)/.test(text);
