@@ -366,18 +366,20 @@ export const logOdds: LossOf = (z, y, _, gradient) => {
 
 /**
  * The difference-of-logits ratio (z_t − z_y) / (z_1 − (z_3 + z_4) / 2) for a target t, where z_1 ≥ z_2 ≥ … are all
- * logits; with three classes z_4 is z_3, and with two both are z_2. Its gradient is multiplied by the denominator.
+ * logits; with three classes z_4 is z_3. With two the ratio would be 1 or −1, so it is the difference z_t − z_y. Its
+ * gradient is multiplied by the denominator.
  */
 export const targetedRatio: LossOf = (z, y, target, gradient) => {
+  gradient.fill(0);
+  gradient[target] += 1;
+  gradient[y] -= 1;
+  if (z.length < 3) return z[target] - z[y];
   const ranked = rankedOf(z);
   const [first] = ranked;
   const lower = [2, 3].map((place) => ranked[Math.min(place, ranked.length - 1)]);
   const width = z[first] - (z[lower[0]] + z[lower[1]]) / 2;
   // If these logits are equal, so that the width is 0, the difference is too unless the target is far below.
   const ratio = width === 0 ? 0 : (z[target] - z[y]) / width;
-  gradient.fill(0);
-  gradient[target] += 1;
-  gradient[y] -= 1;
   gradient[first] -= ratio;
   for (const k of lower) gradient[k] += ratio / 2;
   return ratio;

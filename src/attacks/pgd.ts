@@ -170,7 +170,7 @@ async function runOnce(
 /**
  * The gradient [N,C] of the difference-of-logits ratio (z_t − z_y) / (z_1 − z_3) with respect to the logits,
  * times the denominator, which is positive and does not change signs. t is the best class other than the
- * label y; z_1 and z_3 are the largest and third largest logits.
+ * label y; z_1 and z_3 are the largest and third largest logits. Of two classes it is that of the difference alone.
  */
 export function ratioGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
   const classes = logits.shape[1];
@@ -179,12 +179,13 @@ export function ratioGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tens
   const label = hot(labels);
   const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
   const best = hot(tf.argMax<tf.Tensor1D>(others, 1));
+  const towards = tf.sub<tf.Tensor2D>(best, label);
+  if (classes < 3) return towards;
   const { values, indices } = tf.topk(logits, 3);
   const [first, , third] = tf
     .split(indices, 3, 1)
     .map((one) => hot(tf.reshape<tf.Rank.R1>(one, [-1])));
   const [largest, , smaller] = tf.split(values, 3, 1);
-  const towards = tf.sub<tf.Tensor2D>(best, label);
   const difference = tf.sum(tf.mul(logits, towards), 1, true);
   // If the three largest logits are equal, the denominator and the difference are 0.
   const ratio = tf.divNoNan(difference, tf.sub(largest, smaller));

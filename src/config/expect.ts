@@ -161,6 +161,8 @@ export function problemsOfExpect(root: unknown, removed: readonly KeyPath[]): Pr
     const attacks = valueAt(root, ['evaluation', 'attacks']) ?? DEFAULT_ATTACKS;
     if (attack && Array.isArray(attacks) && !attacks.includes(attack)) {
       wrong(`${attack} is not among evaluation.attacks`);
+    } else if (within && Array.isArray(attacks) && attacks.length === 0) {
+      wrong('evaluation.attacks is empty, so that nothing is attacked');
     } else if (ofPass && valueAt(root, ['evaluation', 'pass']) === false) {
       wrong('evaluation.pass is false, so PASS is not measured');
     } else if (ofNoise && valueAt(root, ['evaluation', 'noise']) === undefined) {

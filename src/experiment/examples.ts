@@ -20,7 +20,7 @@ import { namesApart } from '../store/labels.js';
 import { type PictureGroup, readPictures } from '../store/pictures.js';
 import type { DataSource } from '../store/result.js';
 import { FILES } from '../store/resultFolder.js';
-import { trainingInWords } from '../config/experiment.js';
+import { channelsFor, trainingInWords } from '../config/experiment.js';
 import { loadModel, type OpenedModel, openModel } from './models.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { configIn } from './weightFile.js';
@@ -262,6 +262,7 @@ type Attacked = AttackResult & { predicted: Uint8Array };
 interface Named extends Model {
   name: string;
   training: string;
+  protocol: Protocol;
 }
 
 async function examplesOn(
@@ -274,11 +275,11 @@ async function examplesOn(
   const splits = await loadData(data, { dataDir, progress, signal });
   const { test } = splits;
   const names = namesOf(opened);
-  const models: Named[] = opened.map((one, i) => ({
-    ...loadModel(one, splits),
-    name: names[i],
-    training: trainingWords(one),
-  }));
+  const models = opened.map((one, i): Named => {
+    const { protocol, logitScale } = evaluationIn(one);
+    const model = loadModel(one, splits, logitScale);
+    return { ...model, name: names[i], training: trainingWords(one), protocol };
+  });
   const size: ImageSize = test;
   const classes = classNames(data, dataDir, test.names);
   const meter = await createPassMeter(size);
@@ -365,7 +366,7 @@ function firstTries(positions: readonly number[], labels: Uint8Array): number[] 
 
 /** For each network the results of the attack and the predictions for the adversarial images. */
 async function attackAll(
-  models: readonly Model[],
+  models: readonly Named[],
   images: Dataset,
   positions: readonly number[],
   attack: AttackName,
@@ -374,7 +375,7 @@ async function attackAll(
   const which = Uint32Array.from(positions);
   const results = [];
   for (const model of models) {
-    results.push(await attackAndClassify(attack, model, images, which, PROTOCOL.paper, { signal }));
+    results.push(await attackAndClassify(attack, model, images, which, model.protocol, { signal }));
   }
   return results;
 }
@@ -408,6 +409,21 @@ function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[]
       return { name: config?.name ?? subject.name, identity, folder: given };
     }),
   );
+}
+
+/** How the run of a folder was evaluated, so that the figure shows what its table says; by the paper's protocol elsewhere. */
+function evaluationIn({ subject, given }: OpenedModel & { given: string }): {
+  protocol: Protocol;
+  logitScale?: number;
+} {
+  if (existsSync(path.join(given, FILES.result))) {
+    const run = findRuns([given]).runs.find(({ folder }) => folder === given);
+    if (run) {
+      const { row, config } = run.result;
+      return { protocol: row.protocol, logitScale: config.evaluation?.logitScale };
+    }
+  }
+  return { protocol: { ...PROTOCOL.paper, channels: channelsFor(subject.model, 'paper') } };
 }
 
 function trainingWords({ file }: OpenedModel): string {

@@ -4,7 +4,7 @@ import { joined } from '../base/rows.js';
 import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Model } from '../model/network.js';
-import { disposeNetwork, disposeWeights, withScaledLogits } from '../model/parameters.js';
+import { disposeNetwork } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
 import { attackAndClassify } from './examples.js';
@@ -97,8 +97,7 @@ export async function examplesOf(
   try {
     const seen: Predictions[] = [];
     for (const { weights, logitScale } of sources) {
-      const trained = loadModel(await openModel(weights), data);
-      const measured = logitScale === undefined ? trained : withLogitsTimes(trained, logitScale);
+      const measured = loadModel(await openModel(weights), data, logitScale);
       opened.push(measured);
       seen.push(await predict(measured, test, { signal: options.signal }));
     }
@@ -121,13 +120,6 @@ export async function examplesOf(
   } finally {
     opened.forEach(disposeNetwork);
   }
-}
-
-/** The network with its logits multiplied, as it was evaluated; takes the place of the one given. */
-function withLogitsTimes(model: Model, scale: number): Model {
-  const scaled = withScaledLogits(model, scale);
-  disposeWeights(model.weights);
-  return scaled;
 }
 
 /** For each class the first of the images that most networks classify correctly, sorted by class. */

@@ -1,7 +1,12 @@
 import { UserError } from '../base/errors.js';
 import type { DataSplits } from '../data/dataset.js';
 import { makeNetwork, type Model } from '../model/network.js';
-import { importMean, importWeights } from '../model/parameters.js';
+import {
+  disposeWeights,
+  importMean,
+  importWeights,
+  withScaledLogits,
+} from '../model/parameters.js';
 import { networkOf } from '../config/experiment.js';
 import { type Reading, type ReadWeights, readWeightsIn, understood, Unsaid } from './weightFile.js';
 import { withMean } from './training.js';
@@ -34,13 +39,19 @@ export async function openModel(given: string, reading?: Reading): Promise<Opene
  * Loads weights into the engine, which must have been started. The caller disposes of the network.
  *
  * @param data gives the mean image that the network subtracts, if the file lacks it; needed only then
+ * @param logitScale by which the logits are multiplied
  * @throws UserError if the weights do not fit their network
  */
 export function loadModel(
   { name, file, subject }: OpenedModel,
   data: Pick<DataSplits, 'train'> | undefined,
+  logitScale?: number,
 ): Model {
   const bare = makeNetwork(networkOf(subject));
   const weights = importWeights(bare, file, name);
-  return { network: withMean(bare, importMean(bare, file, name), data?.train), weights };
+  const network = withMean(bare, importMean(bare, file, name), data?.train);
+  if (logitScale === undefined) return { network, weights };
+  const scaled = withScaledLogits({ network, weights }, logitScale);
+  disposeWeights(weights);
+  return scaled;
 }

@@ -107,7 +107,8 @@ export function summarise(evaluation: Evaluation): Row {
   }
   const { budgets, channels } = evaluation;
   const isStrong = tellsRobustness(evaluation);
-  if (budgets?.linf || isStrong) {
+  const isAttacked = evaluation.attacks.size > 0 || evaluation.atBudgets !== undefined;
+  if ((budgets?.linf && isAttacked) || isStrong) {
     row.robustness = robustnessOf(evaluation, budgets?.linf ?? usualBudgets(channels).linf);
   }
   const masking = isStrong ? maskingStudy(evaluation) : undefined;

@@ -1,6 +1,7 @@
 import { AUTO, type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
 import type { Row } from './row.js';
 import { meanOf } from '../base/sums.js';
+import { sampleVariance } from './statistics.js';
 import { explains } from './masking.js';
 
 /** How much of a network is left: percentages of all test images that are still classified correctly, means over seeds. */
@@ -16,13 +17,21 @@ export interface Standing {
   unmasked?: number;
   /** Under the attack that needs the smallest L∞, image by image; only with a budget. */
   worst?: number;
+  /** Trainings, and the variance of `worst` over them: 0 if there is one, whose scatter is not known. */
+  seeds: number;
+  worstOverSeeds: number;
   /** Percentage of all test images whose loss gradient is exactly zero, so that FGS has no direction. */
   blank: number;
 }
 
-/** Budgets at which robust accuracy is known of all rows, ascending; none if it is not known of one of them. */
+/**
+ * Budgets at which robust accuracy under attacks stronger than the paper's is known of all rows, ascending; none if it
+ * is not known of one of them.
+ */
 export function commonBudgets(rows: readonly Row[]): number[] {
-  const [first = [], ...others] = rows.map(({ robustness }) => robustness?.budgets ?? []);
+  const [first = [], ...others] = rows.map((row) =>
+    strengthOf(row) === '' ? [] : (row.robustness?.budgets ?? []),
+  );
   return first.filter((budget) => others.every((budgets) => budgets.includes(budget)));
 }
 
@@ -37,18 +46,18 @@ export function tellingBudget(rows: readonly Row[]): number | null {
 
 /** @param rows of one network, one for each seed; at least one */
 export function standingOf(rows: readonly Row[], budget: number | null): Standing {
-  const meanOver = (of: (row: Row) => number | undefined): number | undefined => {
-    const each = rows.flatMap((row) => of(row) ?? []);
-    return each.length === 0 ? undefined : meanOf(each);
-  };
-  const left = (name: AttackName | 'worst') =>
-    meanOver(({ images, correct, attacks, robustness }) => {
+  const eachLeft = (name: AttackName | 'worst'): number[] =>
+    rows.flatMap(({ images, correct, attacks, robustness }) => {
       if (budget !== null) {
-        return robustness?.attacks[name]?.accuracy[robustness.budgets.indexOf(budget)];
+        return robustness?.attacks[name]?.accuracy[robustness.budgets.indexOf(budget)] ?? [];
       }
       const found = name === 'worst' ? undefined : attacks[name];
-      return found && (100 * (correct - found.succeeded)) / images;
+      return found ? (100 * (correct - found.succeeded)) / images : [];
     });
+  const left = (name: AttackName | 'worst'): number | undefined => {
+    const each = eachLeft(name);
+    return each.length === 0 ? undefined : meanOf(each);
+  };
   return {
     images: rows[0].images,
     accuracy: meanOf(rows.map(({ accuracy }) => accuracy)),
@@ -56,6 +65,8 @@ export function standingOf(rows: readonly Row[], budget: number | null): Standin
     fgs: left('fgs'),
     unmasked: left('fgs-unmasked'),
     worst: left('worst'),
+    seeds: rows.length,
+    worstOverSeeds: sampleVariance(eachLeft('worst')) ?? 0,
     blank: meanOf(rows.map(({ blank, images }) => (100 * blank) / images)),
   };
 }
@@ -91,17 +102,23 @@ const WITHIN = 2;
 const VISIBLE = 5;
 
 /**
- * Compares what the worst attack leaves of two networks. The standard error is that of two shares of as many
- * images, drawn independently; both networks see the same images, so it is rather too large.
+ * Compares what the worst attack leaves of two networks. The standard error is that of other images, for two shares
+ * of independent ones (Agresti, Caffo, 2000; both networks see the same images, so it is rather too large), and of
+ * other seeds, where there are several.
  *
  * @returns undefined if it is not known of one of them
  */
 export function compareStanding(one: Standing, other: Standing): Comparison | undefined {
   if (one.worst === undefined || other.worst === undefined) return undefined;
-  const variance = ({ worst = 0, images }: Standing): number =>
-    ((worst / 100) * (1 - worst / 100)) / images;
-  const error = 100 * Math.sqrt(variance(one) + variance(other));
-  const difference = one.worst - other.worst;
+  // With one success and one failure more, so that a few images or 0 and 100 % do not pass for certain.
+  const shares = [one, other].map(({ worst = 0, images, seeds, worstOverSeeds }) => {
+    const share = ((worst / 100) * images + 1) / (images + 2);
+    const overImages = (share * (1 - share)) / (images + 2);
+    return { share, variance: overImages + worstOverSeeds / 100 ** 2 / seeds };
+  });
+  const [ours, theirs] = shares;
+  const error = 100 * Math.sqrt(ours.variance + theirs.variance);
+  const difference = 100 * (ours.share - theirs.share);
   if (Math.abs(difference) <= WITHIN * error) {
     return WITHIN * error <= VISIBLE ? 'as much' : 'unclear';
   }

@@ -66,7 +66,7 @@ export function maskingSentence(rows: readonly Row[]): string | undefined {
     case 'weak':
       return `${found.blank === 0 ? 'No gradient is blank in float32' : `The gradients of ${share} % of the images are blank in float32`}, but on the gradient of the log-odds, which cannot underflow, FGS succeeds on ${unmasked} %, not ${fgs} %.`;
     case 'no matter':
-      return `The gradients of ${share} % of the images are blank in float32, but FGS does not succeed more often on the gradient of the log-odds, which cannot underflow (${unmasked} %).`;
+      return `The gradients of ${share} % of the images are blank in float32, but FGS succeeds ${moreOften(found)} on the gradient of the log-odds, which cannot underflow (${unmasked} %, not ${fgs} %).`;
     case 'masked':
       return (
         `FGS-Rate counts as robust ${share} % of the images, whose float32 loss gradient is blank; ` +
@@ -88,10 +88,14 @@ export function maskingInBrief(rows: readonly Row[]): string | undefined {
     case 'weak':
       return `${found.blank === 0 ? 'no blank gradient' : `${share} % blank gradients`}, but unmasked FGS succeeds on ${unmasked} %, not ${fgs} %`;
     case 'no matter':
-      return `${share} % blank gradients, but unmasked FGS does not succeed more often (${unmasked} %)`;
+      return `${share} % blank gradients, but unmasked FGS succeeds ${moreOften(found)} (${unmasked} %, not ${fgs} %)`;
     case 'masked':
       return `${share} % blank gradients; unmasked FGS succeeds on ${unmasked} %, not ${fgs} %`;
   }
+}
+
+function moreOften({ unmasked, fgs }: HiddenByFgs): string {
+  return unmasked > fgs ? 'hardly more often' : 'no more often';
 }
 
 function textsOf({ blank, unmasked, fgs }: HiddenByFgs): [string, string, string] {

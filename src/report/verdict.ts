@@ -1,4 +1,4 @@
-import { AUTO } from '../attacks/attack.js';
+import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
 import { signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
@@ -56,10 +56,11 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
             entry,
             training: trainingOfEntry(entry, groups[i][0]?.result.config),
             data: groups[i][0]?.result.data.sha256,
+            effort: effortIn(entry, groups[i][0]?.result.config.evaluation ?? {}),
           },
         ],
   );
-  const robust = known.filter(({ entry }) => entry.rows.every(({ robustness }) => robustness));
+  const robust = known.filter(({ entry }) => entry.rows.every((row) => strengthOf(row) !== ''));
   const chosen = alike(robust.length > 0 ? robust : withoutSubsets(known));
   const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
   const judged = chosen
@@ -73,14 +74,25 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
   return { title, judged, budget, ...wordsOf(judged, budget) };
 }
 
+/** How much effort the attacks made that are stronger than the paper's, as a key. */
+function effortIn({ rows }: Entry, evaluation: GivenEffort): string {
+  const attacks = new Set(rows.flatMap((row) => strengthOf(row).split(' ')));
+  const { pgd, apgd, square } = effortOf(evaluation);
+  return JSON.stringify([
+    attacks.has('pgd') && pgd,
+    (attacks.has('apgd') || attacks.has(AUTO)) && apgd,
+    (attacks.has('square') || attacks.has(AUTO)) && square,
+  ]);
+}
+
 /** The largest group on the same images against the same attacks; one with `auto`, if there is any. */
-function alike<T extends { entry: Entry; data: string | undefined }>(
+function alike<T extends { entry: Entry; data: string | undefined; effort: string }>(
   all: readonly T[],
 ): readonly T[] {
   const groups = new Map<string, T[]>();
   for (const one of all) {
     const strengths = new Set(one.entry.rows.map(strengthOf));
-    const key = JSON.stringify([[...strengths].sort().join(), one.data]);
+    const key = JSON.stringify([[...strengths].sort().join(), one.data, one.effort]);
     groups.set(key, [...(groups.get(key) ?? []), one]);
   }
   const hasAuto = ([{ entry }]: readonly T[]): number => +(strengthOf(entry.rows[0]) === AUTO);
@@ -124,6 +136,7 @@ function wordsOf(
     sentences: [
       ...leftSentence(subject, bang.length > 0 ? 'BANG' : inBrief(judged), budget),
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
+      ...(compared.length > 0 ? seedsSentence([...bang, ...(regular ? [regular] : [])]) : []),
       ...othersSentence(judged, budget),
       ...(budget === null
         ? [
@@ -218,6 +231,19 @@ function besideSentence(bang: readonly Judged[], regular: Judged, budget: number
   const says = rangeOf([regular], 'fgs');
   const fgs = says === undefined ? '' : ` (FGS: ${says})`;
   return [`Of regular training, ${attack} leaves ${theirs}${fgs}.`];
+}
+
+/** That a training of another seed is another network, where one seed stands for all. */
+function seedsSentence(compared: readonly Judged[]): string[] {
+  const single = compared.filter(({ standing }) => standing.seeds === 1);
+  if (single.length === 0) return [];
+  const which =
+    single.length === compared.length
+      ? 'Each network is'
+      : `${single.length} of ${compared.length} networks are`;
+  return [
+    `${which} of one training, whose scatter is not known: another seed may change the order.`,
+  ];
 }
 
 /** What is left of the networks that were trained in neither way. */

@@ -180,6 +180,17 @@ describe('the losses of Auto-PGD', () => {
     }
   });
 
+  it('have a gradient of two classes, of which every ratio would be 1 or −1', () => {
+    const gradient = new Float32Array(2);
+    for (const z of [
+      [3, 1],
+      [1, 3],
+    ]) {
+      expect(targetedRatio(z, 0, 1, gradient)).toBe(z[1] - z[0]);
+      expect([...gradient]).toEqual([-1, 1]);
+    }
+  });
+
   it('neither underflow nor divide by zero', () => {
     const gradient = new Float32Array(6);
     expect(logOdds([300, 0, 0, 0, 0, 0], 0, NaN, gradient)).toBeCloseTo(Math.log(5) - 300, 10);

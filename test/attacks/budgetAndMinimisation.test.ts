@@ -232,6 +232,12 @@ describe('the losses of PGD', () => {
     }
   });
 
+  it('are those of the difference where there are two classes', () => {
+    const logits = tf.tensor2d([3, 1, 1, 3], [2, 2]);
+    const found = ratioGradient(logits, tf.tensor1d([0, 0], 'int32')).dataSync();
+    expect([...found]).toEqual([-1, 1, -1, 1]);
+  });
+
   it('do not divide by zero where logits are equal', () => {
     const equal = tf.zeros<tf.Rank.R2>([2, 6]);
     const found = ratioGradient(equal, tf.tensor1d([0, 3], 'int32')).dataSync();

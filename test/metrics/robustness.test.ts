@@ -76,6 +76,9 @@ describe('robust accuracy', () => {
     const paper = evaluationOf([0, 0], { fgs: [3, 5], hc1: [9, 9] });
     expect(summarise(paper)).not.toHaveProperty('robustness');
     expect(summarise(paper)).not.toHaveProperty('masking');
+    // Nothing tells what is left where nothing was attacked.
+    const none = { ...evaluationOf([0, 0], {}), budgets: { linf: [8] } };
+    expect(summarise(none)).not.toHaveProperty('robustness');
     const head = (evaluation: Evaluation) => perImageCsv(evaluation).split('\n')[0];
     expect(`${head(paper)},pgd_linf,square_linf`).toBe(head(five));
   });

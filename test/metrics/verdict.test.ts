@@ -49,11 +49,14 @@ describe('what is left of a network', () => {
   });
 
   it('is compared at the middle of the budgets that all have', () => {
-    const row = (budgets: number[]) => rowWith({ robustness: { budgets, attacks: {} } });
+    const row = (budgets: number[], attacks = { apgd: attackWith(900) }) =>
+      rowWith({ attacks, robustness: { budgets, attacks: {} } });
     expect(commonBudgets([row([1, 2, 4]), row([2, 4, 8])])).toEqual([2, 4]);
     expect(tellingBudget([row([8, 16, 32, 64, 77]), row([8, 16, 32, 64, 77])])).toBe(32);
     expect(tellingBudget([row([1]), rowWith()])).toBeNull();
     expect(tellingBudget([])).toBeNull();
+    // What FGS leaves within a budget is not what is left.
+    expect(tellingBudget([row([1]), row([1], { fgs: attackWith(900) } as never)])).toBeNull();
   });
 
   it('counts as different only beyond what drawing the images again would change', () => {
@@ -63,7 +66,8 @@ describe('what is left of a network', () => {
       (100 *
         Array.from({ length: images }, () => +(random.uniform() < share)).reduce((a, b) => a + b)) /
       images;
-    const standing = (worst: number) => ({ images, accuracy: 99, budget: 32, blank: 0, worst });
+    const one = { images, accuracy: 99, budget: 32, blank: 0, seeds: 1, worstOverSeeds: 0 };
+    const standing = (worst: number) => ({ ...one, worst });
     const compared = (a: number, b: number) =>
       Array.from({ length: 400 }, () => compareStanding(standing(drawn(a)), standing(drawn(b))));
     // Two standard errors: 4.6 % of draws from the same share are outside.
@@ -77,6 +81,14 @@ describe('what is left of a network', () => {
     const few = (worst: number) => ({ ...standing(worst), images: 20 });
     expect(compareStanding(few(50), few(40))).toBe('unclear');
     expect(compareStanding(few(90), few(10))).toBe('more');
+    // Nor are none or all of a few certain.
+    const single = (worst: number) => ({ ...standing(worst), images: 1 });
+    expect(compareStanding(single(100), single(0))).toBe('unclear');
+    expect(compareStanding(single(0), single(0))).toBe('unclear');
+    // What other seeds leave is scatter, too: 3 points over three seeds, 2.4 of both means together.
+    const scattered = (worst: number) => ({ ...standing(worst), seeds: 3, worstOverSeeds: 3 ** 2 });
+    expect(compareStanding(standing(56), standing(50))).toBe('more');
+    expect(compareStanding(scattered(56), scattered(50))).toBe('unclear');
   });
 });
 

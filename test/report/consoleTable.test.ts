@@ -270,7 +270,18 @@ describe('what FGS-Rate hides', () => {
       /counts as robust 97\.0 % .* on 99\.00 %, not 2\.00 %/,
       /97\.0 %/,
     ],
-    ['no matter', row(900, 900, { blank: 30 }), /3\.0 % .* not succeed more often/, /3\.0 %/],
+    [
+      'no matter',
+      row(900, 900, { blank: 30 }),
+      /3\.0 % .* succeeds no more often .*\(90\.00 %, not 90\.00 %\)/,
+      /3\.0 %/,
+    ],
+    [
+      'hardly',
+      row(900, 905, { blank: 30 }),
+      /succeeds hardly more often .*90\.50 %, not 90\.00/,
+      /hardly more often/,
+    ],
     [
       'partly',
       row(500, 990),
