@@ -69,9 +69,12 @@ export function noiseSentences(
   const [{ iteration, images, copies }] = rows;
   const noise = rows.flatMap(({ networks }) => PAIR.map((name) => networks[name].overCopies ?? 0));
   const largest = Math.max(...noise);
+  const hasErrors = rows.some(({ difference }) => difference.overImages !== null);
   return [
     `Share of random distortions that are misclassified at iteration ${iteration}: ${images} images that both networks always classified correctly (${images / classes} of each class), ${copies} ${copies === 1 ? 'copy' : 'copies'} of each with Gaussian noise of σ grey levels.`,
-    '± is the standard error over images, including the noise' +
-      (copies > 1 ? `; that of the noise alone is at most ${largest.toFixed(2)}.` : '.'),
+    hasErrors
+      ? '± is the standard error over images, including the noise' +
+        (copies > 1 ? `; that of the noise alone is at most ${largest.toFixed(2)}.` : '.')
+      : 'One image of each class gives no standard error: --set images=20 takes more.',
   ];
 }

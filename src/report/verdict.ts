@@ -267,13 +267,16 @@ export function noiseVerdict({ rows, config }: NoiseResult): {
   sentence: string;
 } {
   const quoted = config.published && publishedNoise(config.published);
-  const row = rows.find(({ sigma }) => sigma === quoted?.sigma) ?? rows.at(-1)!;
+  const [largest] = rows.toSorted((a, b) => b.sigma - a.sigma);
+  const row = rows.find(({ sigma }) => sigma === quoted?.sigma) ?? largest;
   const { regular, bang } = row.networks;
   const { value, overImages } = row.difference;
+  const misleadsNone = regular.rate === 0 && bang.rate === 0;
   const within = overImages !== null && Math.abs(value) <= 2 * overImages;
   const isVisible = overImages !== null && 2 * overImages <= NOISE_VISIBLE;
-  const headline =
-    within && isVisible
+  const headline = misleadsNone
+    ? 'This noise is too weak to tell which training withstands it better'
+    : within && isVisible
       ? 'BANG withstands random noise as well as regular training'
       : within || overImages === null
         ? 'Too few images to tell which training withstands random noise better'
@@ -323,8 +326,8 @@ export function sweepVerdict(
     explained === undefined
       ? `${done} of ${cells.length} cells are done`
       : isScatter(explained)
-        ? `${names} hardly decide ${axisText(axis)}`
-        : `${names} decide much of ${axisText(axis)}`;
+        ? `No plane over ${names} describes ${axisText(axis)}`
+        : `${names} ${keys.length > 1 ? 'decide' : 'decides'} much of ${axisText(axis)}`;
   return {
     headline,
     sentences: [
@@ -332,7 +335,7 @@ export function sweepVerdict(
       ...(explained === undefined
         ? []
         : [
-            `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of its variance${isScatter(explained) ? '; the rest is scatter, as between seeds' : ''}.`,
+            `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of its variance${isScatter(explained) ? '; the rest is curvature or scatter' : ''}.`,
           ]),
       ...bestOf(keys, cells)
         .map((best) => `${best[0].toUpperCase()}${best.slice(1)}.`)

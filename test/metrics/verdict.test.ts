@@ -108,6 +108,20 @@ describe('the verdict on a noise study', () => {
     expect(withDifference(-2, null)).toMatch(/^Too few images/);
     expect(withDifference(-4, 1.5)).toMatch(/better than regular training/);
     expect(withDifference(4, 1.5)).toMatch(/less well than regular training/);
+    const quiet = study.rows.map((row) => ({
+      ...row,
+      networks: {
+        regular: { ...row.networks.regular, rate: 0 },
+        bang: { ...row.networks.bang, rate: 0 },
+      },
+      difference: { ...row.difference, value: 0, overImages: 0 },
+    }));
+    expect(noiseVerdict({ ...study, rows: quiet }).headline).toMatch(/^This noise is too weak/);
+    // The largest σ, wherever it stands, unless one is published.
+    const config = { ...study.config, published: undefined };
+    const turned = { ...study, config, rows: study.rows.toReversed() };
+    const sigma = Math.max(...study.rows.map((row) => row.sigma));
+    expect(noiseVerdict(turned).sentence).toMatch(`Noise of σ ${sigma} `);
   });
 });
 
