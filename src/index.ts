@@ -14,7 +14,11 @@ import type { Dataset, DataSplits } from './data/dataset.js';
 import { loadData } from './data/load.js';
 import { splitImages } from './data/split.js';
 import { startEngine, threadCount } from './engine/engine.js';
-import { evaluate as evaluateNetwork, type EvaluationSettings } from './experiment/evaluate.js';
+import {
+  evaluate as evaluateNetwork,
+  type EvaluationSettings,
+  withLogitScale,
+} from './experiment/evaluate.js';
 import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js';
 import { loadModel, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
@@ -197,21 +201,27 @@ export interface Attacked extends AttackResult {
 /**
  * Attacks the images that the network classifies correctly, and keeps the perturbed images.
  *
- * @param settings of an `evaluation` block: its protocol, and how hard the attacks try
+ * @param settings of an `evaluation` block: its protocol, how hard the attacks try, and what the logits are multiplied by
  * @throws Interrupted if the signal aborts
  */
 export async function attack(
   model: Model,
   images: Dataset,
   name: AttackName,
-  settings: Pick<EvaluationSettings, 'search' | 'channels' | 'pgd' | 'apgd' | 'square'>,
+  settings: Pick<
+    EvaluationSettings,
+    'search' | 'channels' | 'pgd' | 'apgd' | 'square' | 'logitScale'
+  >,
   { signal }: Pick<WorkOptions, 'signal'> = {},
 ): Promise<Attacked> {
-  const { predicted } = await predict(model, images, { signal });
-  const all = Uint32Array.from({ length: images.count }, (_, i) => i);
-  const positions = all.filter((i) => predicted[i] === images.labels[i]);
-  const found = await attackImages(ATTACKS[name], model, images, positions, settings, { signal });
-  return { positions, ...found };
+  return withLogitScale(model, settings, async (scaled) => {
+    const { predicted } = await predict(scaled, images, { signal });
+    const all = Uint32Array.from({ length: images.count }, (_, i) => i);
+    const positions = all.filter((i) => predicted[i] === images.labels[i]);
+    const attacked = ATTACKS[name];
+    const found = await attackImages(attacked, scaled, images, positions, settings, { signal });
+    return { positions, ...found };
+  });
 }
 
 /** A workflow's options, of which only the result folder is required. */
