@@ -4,9 +4,11 @@
  * docs/api.md has examples, and says what is public.
  */
 import { tf } from './base/tf.js';
-import type { AttackName } from './attacks/attack.js';
+import { ATTACK_CHOICES, ATTACK_NAMES, type AttackName, AUTO } from './attacks/attack.js';
 import { attackImages, ATTACKS, type AttackResult } from './attacks/attacks.js';
+import { UserError } from './base/errors.js';
 import { writeFileAtomic } from './base/files.js';
+import { refuseOther } from './base/names.js';
 import { type Progress, silent } from './base/progress.js';
 import { type AnyEvaluation, type Config, networkOf } from './config/experiment.js';
 import { loadConfig } from './config/yamlFiles.js';
@@ -14,7 +16,11 @@ import type { Dataset, DataSplits } from './data/dataset.js';
 import { loadData } from './data/load.js';
 import { splitImages } from './data/split.js';
 import { startEngine, threadCount } from './engine/engine.js';
-import { evaluate as evaluateNetwork, type EvaluationSettings } from './experiment/evaluate.js';
+import {
+  evaluate as evaluateNetwork,
+  type EvaluationSettings,
+  withLogitScale,
+} from './experiment/evaluate.js';
 import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js';
 import { loadModel, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
@@ -32,8 +38,9 @@ import { MEAN } from './model/tensors.js';
 import type { Model } from './model/network.js';
 import { predict as predictImages, type Predictions } from './model/predict.js';
 import { encodeSafetensors, sealed } from './model/files/safetensors.js';
+import { inWords } from './base/text.js';
 import { version } from './base/version.js';
-import type { Reading } from './experiment/weightFile.js';
+import { type Reading, refuseOtherImages } from './experiment/weightFile.js';
 import type { Result } from './store/result.js';
 import { balance as balanceTensors, epsilonHat } from './training/bang.js';
 import type { LogRow } from './training/log.js';
@@ -74,12 +81,14 @@ export interface WorkOptions {
  * The network of a config before training: its initial weights, drawn from the seed. The caller disposes of it.
  *
  * @param data of which the mean training image is taken, if the network subtracts it
+ * @throws UserError if the training images do not fit the network
  */
 export async function makeModel(
   config: Config,
   data: DataSplits,
   { threads }: Pick<WorkOptions, 'threads'> = {},
 ): Promise<Model> {
+  refuseOtherImages(networkOf(config), data.train, undefined);
   await startEngine({ engine: config.engine, threads });
   const network = networkFor(config, data);
   return { network, weights: initialWeights(network, config.seed) };
@@ -95,13 +104,15 @@ export interface Trained extends Model {
  * weights are those of `bang run`, bit for bit. The caller disposes of the network.
  *
  * @throws ExperimentError if the loss or a weight is not finite, or if training diverges or stays at chance;
- *   UserError if the weights that the config begins from cannot be read or do not fit; Interrupted if the signal aborts
+ *   UserError if the training images do not fit the network, or the weights that the config begins from do not or
+ *   cannot be read; Interrupted if the signal aborts
  */
 export async function train(
   config: Config,
   data: DataSplits,
   { progress = silent, signal, threads }: WorkOptions = {},
 ): Promise<Trained> {
+  refuseOtherImages(networkOf(config), data.train, undefined);
   await startEngine({ engine: config.engine, threads });
   const network = networkFor(config, data);
   const state = await startOf(network, await pinned(config));
@@ -162,12 +173,17 @@ export function writeModel(file: string, model: Model, config?: Config): void {
   writeFileAtomic(file, encodeSafetensors(tensors, sealed(tensors, metadata)));
 }
 
-/** The class that the network gives each image, and whether its gradient is blank. */
-export function predict(
+/**
+ * The class that the network gives each image, and whether its gradient is blank.
+ *
+ * @throws UserError if the images do not fit the network; Interrupted if the signal aborts
+ */
+export async function predict(
   model: Model,
   images: Dataset,
   { signal }: Pick<WorkOptions, 'signal'> = {},
 ): Promise<Predictions> {
+  refuseOtherImages(model.network.spec, images, undefined);
   return predictImages(model, images, { signal });
 }
 
@@ -176,14 +192,16 @@ export function predict(
  * `summarise` makes a row of it, as in Tables 1 and 2.
  *
  * @param settings the `evaluation` block of a config
- * @throws Interrupted if the signal aborts
+ * @throws UserError if the images do not fit the network, or there is no such attack; Interrupted if the signal aborts
  */
-export function evaluate(
+export async function evaluate(
   model: Model,
   test: Dataset,
   settings: EvaluationSettings,
   { progress = silent, signal, threads }: WorkOptions = {},
 ): Promise<Evaluation> {
+  refuseOtherImages(model.network.spec, test, undefined);
+  refuseOtherAttacks(settings);
   const options = { threads: threadCount(threads), progress, signal };
   return evaluateNetwork(model, test, settings, options);
 }
@@ -197,21 +215,35 @@ export interface Attacked extends AttackResult {
 /**
  * Attacks the images that the network classifies correctly, and keeps the perturbed images.
  *
- * @param settings of an `evaluation` block: its protocol, and how hard the attacks try
- * @throws Interrupted if the signal aborts
+ * @param settings of an `evaluation` block: its protocol, how hard the attacks try, and what the logits are multiplied by
+ * @throws UserError if the images do not fit the network, or it is not the name of an attack; Interrupted if the
+ *   signal aborts
  */
 export async function attack(
   model: Model,
   images: Dataset,
   name: AttackName,
-  settings: Pick<EvaluationSettings, 'search' | 'channels' | 'pgd' | 'apgd' | 'square'>,
+  settings: Pick<
+    EvaluationSettings,
+    'search' | 'channels' | 'pgd' | 'apgd' | 'square' | 'logitScale'
+  >,
   { signal }: Pick<WorkOptions, 'signal'> = {},
 ): Promise<Attacked> {
-  const { predicted } = await predict(model, images, { signal });
-  const all = Uint32Array.from({ length: images.count }, (_, i) => i);
-  const positions = all.filter((i) => predicted[i] === images.labels[i]);
-  const found = await attackImages(ATTACKS[name], model, images, positions, settings, { signal });
-  return { positions, ...found };
+  if ((name as string) === AUTO) {
+    throw new UserError(
+      `attack: ${AUTO} is a series of attacks, which only evaluate makes: name one of ${inWords(ATTACK_NAMES)}`,
+    );
+  }
+  refuseOther('attack', ATTACK_NAMES, name);
+  refuseOtherImages(model.network.spec, images, undefined);
+  return withLogitScale(model, settings, async (scaled) => {
+    const { predicted } = await predictImages(scaled, images, { signal });
+    const all = Uint32Array.from({ length: images.count }, (_, i) => i);
+    const positions = all.filter((i) => predicted[i] === images.labels[i]);
+    const attacked = ATTACKS[name];
+    const found = await attackImages(attacked, scaled, images, positions, settings, { signal });
+    return { positions, ...found };
+  });
 }
 
 /** A workflow's options, of which only the result folder is required. */
@@ -222,7 +254,9 @@ export type FolderOptions = Omit<RunOptions, 'progress'> & Pick<WorkOptions, 'pr
  *
  * @throws UserError, ExperimentError or Interrupted from its steps
  */
-export function runExperiment(config: Config, options: FolderOptions): Promise<Result> {
+export async function runExperiment(config: Config, options: FolderOptions): Promise<Result> {
+  refuseNoFolder(options);
+  refuseOtherAttacks(config.evaluation);
   return runInFolder(config, { progress: silent, ...options });
 }
 
@@ -236,6 +270,8 @@ export async function evaluateWeights(
   file: string,
   options: FolderOptions & { evaluation?: AnyEvaluation },
 ): Promise<Result> {
+  refuseNoFolder(options);
+  if (options.evaluation) refuseOtherAttacks(options.evaluation);
   const usual = (await loadConfig('base/lenet')).config.evaluation;
   const evaluation = options.evaluation ?? { ...usual, channels: undefined };
   return evaluateFile(file, { progress: silent, ...options, evaluation });
@@ -281,4 +317,15 @@ export async function balance(
 /** A copy, since the tensor's own memory is used again. */
 function floats(tensor: tf.Tensor): Float32Array<ArrayBuffer> {
   return Float32Array.from(tensor.dataSync());
+}
+
+/** @throws UserError if one of the attacks does not exist */
+function refuseOtherAttacks({ attacks }: Pick<EvaluationSettings, 'attacks'>): void {
+  for (const name of attacks) refuseOther('evaluation.attacks', ATTACK_CHOICES, name);
+}
+
+/** @throws UserError if a program that the compiler has not checked names no result folder */
+function refuseNoFolder({ out }: Partial<FolderOptions> = {}): void {
+  if (typeof out === 'string') return;
+  throw new UserError(`out: expected the path of a result folder, found ${String(out)}`);
 }

@@ -32,7 +32,11 @@ export function refuseMoreImages(data: Dataset, name: DataName, count: number | 
   );
 }
 
-/** The first `count` images of a data set, or all if there are fewer. */
+/**
+ * The first `count` images of a data set, or all if there are fewer.
+ *
+ * @throws UserError if `count` is negative or not whole
+ */
 export function firstImages(data: Dataset, count: number | 'all'): Dataset {
   if (count === 'all' || count >= data.count) return data;
   return slice(data, 0, count);
@@ -55,8 +59,18 @@ export function withImages(
   return { ...data, count: positions.length, images, labels };
 }
 
-/** Images from `begin` to `end`, exclusive; the arrays are views. */
+/**
+ * Images from `begin` to `end`, exclusive; the arrays are views.
+ *
+ * @throws UserError if the data set has no such images: it would claim more than it has
+ */
 export function slice(data: Dataset, begin: number, end: number): Dataset {
+  const whole = Number.isInteger(begin) && Number.isInteger(end);
+  if (!whole || begin < 0 || end < begin || end > data.count) {
+    throw new UserError(
+      `there are no images from ${begin} to ${end} in a data set of ${data.count}: give whole numbers, 0 ≤ begin ≤ end ≤ ${data.count}`,
+    );
+  }
   const size = data.height * data.width * data.channels;
   return {
     ...data,

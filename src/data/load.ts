@@ -5,8 +5,9 @@ import type { DataSplits } from './dataset.js';
 import { decodeMnist, readMnistFolder } from './mnist.js';
 import { readCifar100Folder } from './cifar100.js';
 import { UserError } from '../base/errors.js';
+import { refuseOther } from '../base/names.js';
 import { readIdxFolder } from './idxFolder.js';
-import { sources, type DataName, type FetchedName } from './sources.js';
+import { DATA_NAMES, sources, type DataName, type FetchedName } from './sources.js';
 
 export interface LoadOptions {
   /** A folder with the data set's original files, read instead of the cache. */
@@ -32,12 +33,13 @@ const readers: Record<FetchedName, Reader> = {
  * Loads a data set from `dataDir` if given, else from the cache. If the data set is missing from the
  * cache or damaged, it is fetched first; otherwise the network is not used.
  *
- * @throws UserError if the data cannot be fetched, written or read; Interrupted if `signal` aborts
+ * @throws UserError if there is no such data set, or it cannot be fetched, written or read; Interrupted if `signal` aborts
  */
 export async function loadData(
   name: DataName,
   { dataDir, progress = silent, signal }: LoadOptions = {},
 ): Promise<DataSplits> {
+  refuseOther('data', DATA_NAMES, name);
   if (name === 'cifar100' || name === 'idx') {
     if (dataDir === undefined) {
       throw new UserError(`${name} is not fetched: name the folder with its files with --data-dir`);

@@ -17,6 +17,7 @@ import { sumOf } from '../base/sums.js';
 import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
 import { passOf } from '../metrics/passPool.js';
 import type { Model } from '../model/network.js';
+import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
 import type {
@@ -39,6 +40,8 @@ export interface EvaluationSettings extends Protocol, GivenEffort {
   budgets?: Budgets | undefined;
   /** Noise to count misclassified copies under. */
   noise?: Omit<NoiseSettings, 'seed'> | undefined;
+  /** Multiplies the logits before anything is measured; if left out, they are as they are. */
+  logitScale?: number | undefined;
   /** Whether to measure PASS of the adversarial examples. */
   pass: boolean;
 }
@@ -55,6 +58,21 @@ export interface EvaluateOptions {
   signal?: AbortSignal;
 }
 
+/** Measures a network with its logits multiplied, which is freed afterwards; without a scale, the one given. */
+export async function withLogitScale<T>(
+  model: Model,
+  { logitScale }: Pick<EvaluationSettings, 'logitScale'>,
+  measure: (model: Model) => Promise<T>,
+): Promise<T> {
+  if (logitScale === undefined) return measure(model);
+  const scaled = withScaledLogits(model, logitScale);
+  try {
+    return await measure(scaled);
+  } finally {
+    disposeWeights(scaled.weights);
+  }
+}
+
 /**
  * Measures a network on test images as in section 2 of the protocol: accuracy and, for each attack on
  * the correctly classified images, the L∞ and PASS of the perturbation. With `auto` among the attacks, also which
@@ -62,7 +80,16 @@ export interface EvaluateOptions {
  *
  * @throws Interrupted if the signal aborts
  */
-export async function evaluate(
+export function evaluate(
+  model: Model,
+  test: Dataset,
+  settings: EvaluationSettings,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  return withLogitScale(model, settings, (scaled) => measured(scaled, test, settings, options));
+}
+
+async function measured(
   model: Model,
   test: Dataset,
   settings: EvaluationSettings,

@@ -2,7 +2,6 @@ import { type Dataset, imageAt } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import type { Model } from '../model/network.js';
-import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { budgetsCsv, maskingCsv, noiseRatesCsv, robustnessCsv, tableCsv } from '../store/csv.js';
 import { perImageCsv } from '../store/perImage.js';
 import { summarise } from '../metrics/row.js';
@@ -85,18 +84,14 @@ export async function evaluateInto(
   { progress, signal, threads, saveImages }: RunOptions,
 ): Promise<Pick<Result, 'row' | 'weights' | 'data'>> {
   const key = { weights: of.weights, data: of.data.sha256, ...settings, attacks: [] };
-  const { logitScale } = settings;
-  const measured = logitScale === undefined ? model : withScaledLogits(model, logitScale);
   const pictures = picturesIn(folder.parts(key));
-  const evaluation = await evaluate(measured, test, settings, {
+  const evaluation = await evaluate(model, test, settings, {
     threads: threadCount(threads),
     progress,
     store: outcomesIn(folder.parts(key)),
     keepsExamples: saveImages !== undefined,
     pictures,
     signal,
-  }).finally(() => {
-    if (measured !== model) disposeWeights(measured.weights);
   });
   folder.write('perImage', perImageCsv(evaluation));
   if (saveImages) writeImages(folder, saveImages, evaluation, test);
