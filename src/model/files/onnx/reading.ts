@@ -79,7 +79,8 @@ export class Reading {
 
   /** The value of an input; a layer's output is marked if others take it, too. */
   taken(node: Node, index: number): Value {
-    const name = node.inputs[index];
+    const name = node.inputs[index] ?? '';
+    if (name === '') throw this.at(node, `has no input ${index + 1}: export the model again`);
     const value = this.values.get(name);
     if (!value) throw this.at(node, `takes ${quoted(name)}, which nothing computes`);
     const isSole = this.uses.get(name) === 1;

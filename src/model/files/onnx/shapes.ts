@@ -54,7 +54,8 @@ function shapeOf(reading: Reading, node: Node): Extents {
 }
 
 function extentsOf(reading: Reading, node: Node): Value {
-  const lists = node.inputs.map((_, i) => reading.taken(node, i));
+  const length = { Gather: 2, Unsqueeze: 1 }[node.type] ?? node.inputs.length;
+  const lists = Array.from({ length }, (_, i) => reading.taken(node, i));
   const numbers = lists.map((value): number[] => {
     if (value.kind === 'extents') return value.values;
     if (value.kind === 'constant') return [...value.constant.data];
