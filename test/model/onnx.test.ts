@@ -200,6 +200,48 @@ describe('other networks in ONNX Runtime', () => {
     }
   });
 
+  it.each([false, true])(
+    'may read the size of a batch before pixels are prepared (N×H×W×C: %s)',
+    (channelsLast) => {
+      const spec = { ...networkOf([6, 5, 3], []), mean: [1, 2, 3] };
+      const network = makeNetwork(spec);
+      const weights = initialWeights(network, 1);
+      const tensors = exportNetwork({ network, weights });
+      const graph = decodeGraph(encodeOnnx(spec, tensors, { version: '' }), 'f');
+      const { nodes, constants } = graph;
+      const [images] = graph.inputs;
+      const nodeOf = (type: string, inputs: string[], output: string): (typeof nodes)[number] => ({
+        ...{ type, name: output, inputs, outputs: [output], attributes: new Map() },
+      });
+      for (const [name, value] of [
+        ['0', 0],
+        ['-1', -1],
+      ] as const) {
+        constants.set(name, { shape: [1], data: Float64Array.of(value) });
+      }
+      // As PyTorch writes x.view(x.shape[0], -1), with x the images as they are given.
+      const at = nodes.findIndex(({ type }) => type === 'Flatten');
+      nodes[at] = { ...nodes[at], type: 'Reshape', inputs: [...nodes[at].inputs, 'to'] };
+      if (channelsLast) {
+        images.shape = [null, 6, 5, 3];
+        const perm = new Map([['perm', { numbers: [0, 3, 1, 2] }]]);
+        nodes[0].inputs[0] = 'planar';
+        nodes.unshift({ ...nodeOf('Transpose', [images.name], 'planar'), attributes: perm });
+      }
+      nodes.unshift(
+        nodeOf('Shape', [images.name], 'shape'),
+        nodeOf('Gather', ['shape', '0'], 'batch'),
+        nodeOf('Unsqueeze', ['batch', '0'], 'first'),
+        nodeOf('Concat', ['first', '-1'], 'to'),
+      );
+      const back = importGraph(graph, 'f');
+      expect(back.network.mean).toEqual([1, 2, 3]);
+      expect(back.network.layers).toEqual(spec.layers);
+      expect(back.tensors).toEqual(tensors);
+      disposeWeights(weights);
+    },
+  );
+
   it('have one mean image for all branches', () => {
     const spec = networkOf(
       [4, 4, 2],
