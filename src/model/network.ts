@@ -119,12 +119,14 @@ export function makeNetwork(spec: NetworkSpec): Network {
   return { spec, layers, inputs, weighted: layers.filter(isWeighted) };
 }
 
-/** Pixels [N,H,W,C] as the first layer takes them: without the mean, scaled. */
+/** Pixels [N,H,W,C] as the first layer takes them: without the mean image, scaled, then as each channel has it. */
 export function prepare(network: Network, pixels: tf.Tensor4D): tf.Tensor4D {
   const { spec } = network;
-  if (!isByChannel(spec)) return normalize(pixels, meanOf(network), spec.scale);
+  const mean = meanOf(network);
+  if (!isByChannel(spec)) return normalize(pixels, mean, spec.scale);
   const { weight, bias } = byChannel(spec, spec.scale);
-  return conv2d(pixels, weight, bias, { stride: 1, pad: 0 });
+  const centred = mean ? normalize(pixels, mean, 1) : pixels;
+  return conv2d(centred, weight, bias, { stride: 1, pad: 0 });
 }
 
 function isByChannel({ mean, std }: NetworkSpec): boolean {
@@ -193,7 +195,8 @@ function wholePass(
     if (!own) return undefined;
     operations.push(...own);
   }
-  if (!isByChannel(spec)) return forwardPass(pixels, meanOf(network), spec.scale, operations);
+  const mean = meanOf(network);
+  if (!isByChannel(spec)) return forwardPass(pixels, mean, spec.scale, operations);
   const first: ForwardOperation = {
     kind: 'conv',
     size: 1,
@@ -203,7 +206,7 @@ function wholePass(
     output: spec.input,
     parameters: byChannel(spec, spec.scale),
   };
-  const logits = forwardPass(pixels, undefined, 1, [first, ...operations]);
+  const logits = forwardPass(pixels, mean, 1, [first, ...operations]);
   tf.dispose([first.parameters!.weight, first.parameters!.bias]);
   return logits;
 }

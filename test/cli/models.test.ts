@@ -1,5 +1,11 @@
 import { copyFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
+import { encodeSafetensors, sealed } from '#bang/model/files/safetensors.js';
+import { readWeights } from '#bang/model/files/weights.js';
+import { makeNetwork } from '#bang/model/network.js';
+import type { NetworkSpec } from '#bang/model/networks.js';
+import { exportNetwork, initialWeights } from '#bang/model/parameters.js';
 import type { Result } from '#bang/store/result.js';
 import { fixture } from '../fixtures.js';
 import { idxBytes } from '../data/idx-bytes.js';
@@ -60,6 +66,57 @@ describe('docs/models.md', () => {
     const numbers = (folder: string) => result(folder).row;
     expect(numbers('runs/verdict-of-weights').accuracy).toBe(numbers('runs/verdict').accuracy);
     expect(perImage('runs/verdict-of-weights')).toBe(perImage('runs/verdict'));
+  });
+});
+
+describe('a network beyond the limits of a config', () => {
+  it('is the same network as safetensors', async () => {
+    const filler = { kind: 'xavier' } as const;
+    const spec: NetworkSpec = {
+      name: 'wide',
+      input: [2, 300, 1],
+      classes: 10,
+      subtractMean: false,
+      scale: 1 / 255,
+      layers: [
+        { kind: 'maxPool', size: 65, stride: 65, pad: 64, rounding: 'down' },
+        { kind: 'conv', name: 'conv', filters: 1025, size: 2, filler },
+        ...Array.from({ length: 200 }, () => ({ kind: 'relu' }) as const),
+        { kind: 'innerProduct', name: 'ip', outputs: 10, filler },
+      ],
+    };
+    const network = makeNetwork(spec);
+    const weights = exportNetwork({ network, weights: initialWeights(network, 1) });
+    space.write('wide.onnx', encodeOnnx(spec, weights, { version: '' }));
+    const pixels = Uint8Array.from({ length: 20 * 600 }, (_, i) => (i * i) % 251);
+    for (const prefix of ['train', 't10k']) {
+      space.write(`wide/${prefix}-images-idx3-ubyte`, idxBytes([20, 2, 300], pixels));
+      space.write(
+        `wide/${prefix}-labels-idx1-ubyte`,
+        idxBytes(
+          [20],
+          Uint8Array.from({ length: 20 }).map((_, i) => i % 10),
+        ),
+      );
+    }
+    const from = { cwd: space.folder };
+    const to = ['--to', 'safetensors', '--out', 'wide.safetensors', '--data', 'idx'];
+    await bangInsideOk(['export', 'wide.onnx', ...to], from);
+    const on = ['--data-dir', 'wide', '--set', 'evaluation.images=20', ...quick.slice(2)];
+    await bangInsideOk(['eval', 'wide.onnx', '--data', 'idx', ...on, '--out', 'graph'], from);
+    await bangInsideOk(['eval', 'wide.safetensors', ...on, '--out', 'described'], from);
+    expect(space.read('described/per-image.csv')).toBe(space.read('graph/per-image.csv'));
+    expect(result('described').weights).toBe(result('graph').weights);
+
+    // What is no matter of size is damage, as ever.
+    const { tensors, metadata } = await readWeights(space.file('wide.safetensors'));
+    const damaged = metadata.network!.replace('"scale"', '"scales"');
+    const own = sealed(tensors, { ...metadata, network: damaged });
+    space.write('damaged.safetensors', encodeSafetensors(tensors, own));
+    expectRefusal(
+      await bangInside(['eval', 'damaged.safetensors', ...on, '--out', 'never'], from),
+      /^bang: damaged\.safetensors: its description of the network is damaged: export it again$/m,
+    );
   });
 });
 

@@ -4,7 +4,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEngine } from '#bang/engine/engine.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
+import { UserError } from '#bang/base/errors.js';
 import { adaptWeights } from '#bang/model/files/adapt.js';
+import { decodeGraph, externalFiles } from '#bang/model/files/onnx/graph.js';
+import { importGraph } from '#bang/model/files/onnx/import.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { logitsOf, makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
@@ -93,6 +96,51 @@ describe('ONNX', () => {
     expect(difference(logitsFor(read, file, REFERENCES[name]), REFERENCES[name])).toBeLessThan(
       ROUNDING,
     );
+  });
+
+  it.each(['resnet', 'flattened', 'channels-last', 'resnet-dynamo'])(
+    '%s is refused in words if a node lacks inputs',
+    (name) => {
+      const bytes = readFileSync(model(`${name}.onnx`));
+      const external = new Map(
+        externalFiles(bytes).map((file) => [file, readFileSync(model(file))] as const),
+      );
+      const whole = decodeGraph(bytes, 'f', external);
+      let refused = 0;
+      whole.nodes.forEach((node, i) => {
+        for (let count = 0; count < node.inputs.length; count++) {
+          const lacking = { ...node, inputs: node.inputs.slice(0, count) };
+          try {
+            importGraph({ ...whole, nodes: whole.nodes.with(i, lacking) }, 'f');
+          } catch (error) {
+            // Anything else would be a defect of the program.
+            expect(error, `${node.type} with ${count}`).toBeInstanceOf(UserError);
+            refused++;
+          }
+        }
+      });
+      expect(refused).toBeGreaterThan(whole.nodes.length / 2);
+    },
+  );
+
+  it('names a node that lacks an input, and which', () => {
+    const add = { type: 'Add', name: 'sum', inputs: ['x'], outputs: ['y'], attributes: new Map() };
+    const one = { name: 'x', shape: [1, 1, 4, 4] };
+    const small = { nodes: [add], constants: new Map(), inputs: [one], outputs: ['y'] };
+    expect(() => importGraph({ ...small, metadata: {} }, 'f')).toThrow(
+      /^f: node "sum" \(Add\) has no input 2: export the model again$/,
+    );
+  });
+
+  it.each<[string, number[], RegExp]>([
+    ['strides', [0, 0], /\(Conv\) has strides of 0×0, expected integers above 0$/],
+    ['strides', [-1, -1], /\(Conv\) has strides of -1×-1, expected integers above 0$/],
+    ['pads', [0, -1, 0, 0], /\(Conv\) has pads 0, -1, 0, 0, expected four integers, 0 or more$/],
+    ['pads', [1, 1], /\(Conv\) has pads 1, 1, expected four integers, 0 or more$/],
+  ])('is refused in words with %s of %j', (attribute, numbers, message) => {
+    const graph = decodeGraph(readFileSync(model('small.onnx')), 'f');
+    graph.nodes.find(({ type }) => type === 'Conv')!.attributes.set(attribute, { numbers });
+    expect(() => importGraph(graph, 'f')).toThrow(message);
   });
 
   it('says that it drops softmax', async () => {

@@ -5,7 +5,7 @@ import { loadData } from '#bang/data/load.js';
 import { startEngine } from '#bang/engine/engine.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { meanImageOf } from '#bang/model/mean.js';
-import { logitsOf, makeNetwork, type Network, type Weights } from '#bang/model/network.js';
+import { logitsOf, makeNetwork, type Network, trace, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
 import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
 import { decodeGraph } from '#bang/model/files/onnx/graph.js';
@@ -165,6 +165,99 @@ describe('other networks in ONNX Runtime', () => {
       tf.dispose(images);
       disposeWeights(weights);
     }
+  });
+
+  it('may subtract a mean image and then prepare by channel, with negative factors, too', async () => {
+    const random = makeRandom(1, 'mean');
+    const spec = networkOf(
+      [6, 5, 2],
+      [{ kind: 'conv', name: 'conv', filters: 3, size: 3, filler }],
+    );
+    for (const more of [{ std: [-100, -100] }, { mean: [0.5, -2], std: [-4, 30] }]) {
+      const mean = tf.tensor3d(randomPixels(random, 60), [6, 5, 2]);
+      const whole = { ...spec, subtractMean: true, scale: 1, ...more };
+      const network = { ...makeNetwork(whole), mean };
+      const weights = initialWeights(network, 1);
+      const pixels = randomPixels(random, 2 * 60);
+      expect(await difference(network, weights, pixels)).toBeLessThan(ROUNDING);
+
+      const images = tf.tensor4d(pixels, [2, 6, 5, 2]);
+      const logits = (one: Network) => logitsOf(one, weights, images).dataSync<'float32'>().slice();
+      tf.tidy(() => {
+        const single = trace(network, weights, images).logits.dataSync<'float32'>();
+        expect(single).toEqual(logits(network));
+        expect(logits({ ...makeNetwork({ ...spec, scale: 1, ...more }) })).not.toEqual(
+          logits(network),
+        );
+      });
+      const tensors = exportNetwork({ network, weights });
+      const graph = decodeGraph(encodeOnnx(whole, tensors, { version: '' }), 'f');
+      const back = importGraph(graph, 'f');
+      expect({ ...back.network, name: 'own' }).toEqual(whole);
+      expect(back.tensors).toEqual(tensors);
+      tf.dispose([mean, images]);
+      disposeWeights(weights);
+    }
+  });
+
+  it.each([false, true])(
+    'may read the size of a batch before pixels are prepared (N×H×W×C: %s)',
+    (channelsLast) => {
+      const spec = { ...networkOf([6, 5, 3], []), mean: [1, 2, 3] };
+      const network = makeNetwork(spec);
+      const weights = initialWeights(network, 1);
+      const tensors = exportNetwork({ network, weights });
+      const graph = decodeGraph(encodeOnnx(spec, tensors, { version: '' }), 'f');
+      const { nodes, constants } = graph;
+      const [images] = graph.inputs;
+      const nodeOf = (type: string, inputs: string[], output: string): (typeof nodes)[number] => ({
+        ...{ type, name: output, inputs, outputs: [output], attributes: new Map() },
+      });
+      for (const [name, value] of [
+        ['0', 0],
+        ['-1', -1],
+      ] as const) {
+        constants.set(name, { shape: [1], data: Float64Array.of(value) });
+      }
+      // As PyTorch writes x.view(x.shape[0], -1), with x the images as they are given.
+      const at = nodes.findIndex(({ type }) => type === 'Flatten');
+      nodes[at] = { ...nodes[at], type: 'Reshape', inputs: [...nodes[at].inputs, 'to'] };
+      if (channelsLast) {
+        images.shape = [null, 6, 5, 3];
+        const perm = new Map([['perm', { numbers: [0, 3, 1, 2] }]]);
+        nodes[0].inputs[0] = 'planar';
+        nodes.unshift({ ...nodeOf('Transpose', [images.name], 'planar'), attributes: perm });
+      }
+      nodes.unshift(
+        nodeOf('Shape', [images.name], 'shape'),
+        nodeOf('Gather', ['shape', '0'], 'batch'),
+        nodeOf('Unsqueeze', ['batch', '0'], 'first'),
+        nodeOf('Concat', ['first', '-1'], 'to'),
+      );
+      const back = importGraph(graph, 'f');
+      expect(back.network.mean).toEqual([1, 2, 3]);
+      expect(back.network.layers).toEqual(spec.layers);
+      expect(back.tensors).toEqual(tensors);
+      disposeWeights(weights);
+    },
+  );
+
+  it('have one mean image for all branches', () => {
+    const spec = networkOf(
+      [4, 4, 2],
+      [
+        { kind: 'conv', name: 'conv', filters: 2, size: 1, filler },
+        { kind: 'add', with: 'image' },
+      ],
+    );
+    const mean = tf.zeros<tf.Rank.R3>([4, 4, 2]);
+    const network = { ...makeNetwork({ ...spec, scale: 1, subtractMean: true }), mean };
+    const tensors = exportNetwork({ network, weights: initialWeights(network, 1) });
+    const graph = decodeGraph(encodeOnnx(network.spec, tensors, { version: '' }), 'f');
+    const [sub] = graph.nodes;
+    const other = graph.nodes.find(({ type }) => type === 'Add')!;
+    other.inputs[other.inputs.indexOf(sub.outputs[0])] = sub.inputs[0];
+    expect(() => importGraph(graph, 'f')).toThrow(/prepares its images in several ways/);
   });
 
   it('may pad by more than a filter is wide', () => {

@@ -54,12 +54,9 @@ function withConstant(reading: Reading, node: Node, constant: Constant, index: n
     const { preparation } = value;
     const isWhole = constant.shape.slice(-3).join() === [channels, height, width].join();
     const isPlain = !preparation.mean && !preparation.std && preparation.scale === 1;
-    if (isWhole && height * width > 1 && isPlain) {
-      reading.meanImage = {
-        shape: [channels, height, width],
-        data: Float32Array.from(constant.data),
-      };
-      return value;
+    if (isWhole && height * width > 1 && isPlain && !value.meanImage) {
+      const data = Float32Array.from(constant.data);
+      return { ...value, meanImage: { shape: [channels, height, width], data } };
     }
   }
   const flat = value.kind === 'flow' && (value.flat || value.shape.length === 1);
@@ -74,12 +71,6 @@ function withConstant(reading: Reading, node: Node, constant: Constant, index: n
   if (value.kind === 'pixels') {
     if (one.factor.some((factor) => factor === 0 || !Number.isFinite(factor))) {
       throw reading.at(node, 'makes all pixels of a channel equal');
-    }
-    if (
-      reading.meanImage &&
-      (one.shift.some((shift) => shift !== 0) || new Set(one.factor).size > 1)
-    ) {
-      throw reading.at(node, 'comes after a mean image, after which only one factor is read');
     }
     return { ...value, preparation: thenAffine(value.preparation, one) };
   }

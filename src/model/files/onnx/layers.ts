@@ -53,7 +53,8 @@ function convolution(reading: Reading, node: Node): Flow {
   }
   const windows = windowsOf(reading, node, flow, [height, width]);
   const channels = flow.shape.at(-1)!;
-  if (kernel.shape.length !== 4 || inputs !== channels) {
+  const isEmpty = Math.min(...kernel.shape) < 1;
+  if (kernel.shape.length !== 4 || inputs !== channels || isEmpty) {
     throw reading.at(
       node,
       `has filters of shape ${shapeText(kernel.shape)}, expected O×${channels}×h×w`,
@@ -178,12 +179,18 @@ function windowsOf(
   if (strides.length !== 2 || strides[0] !== strides[1]) {
     throw reading.at(node, `has strides of ${shapeText(strides)}, expected two equal ones`);
   }
+  if (!Number.isInteger(strides[0]) || strides[0] < 1) {
+    throw reading.at(node, `has strides of ${shapeText(strides)}, expected integers above 0`);
+  }
   if (reading.list(node, 'dilations')?.some((dilation) => dilation !== 1)) {
     throw reading.at(node, 'has dilations, expected none');
   }
   const [stride] = strides;
   const mode = node.attributes.get('auto_pad')?.text ?? 'NOTSET';
   const own = reading.list(node, 'pads') ?? [0, 0, 0, 0];
+  if (own.length !== 4 || !own.every((side) => Number.isInteger(side) && side >= 0)) {
+    throw reading.at(node, `has pads ${own.join(', ')}, expected four integers, 0 or more`);
+  }
   let pads: [number, number][] = [
     [own[0], own[2]],
     [own[1], own[3]],

@@ -11,6 +11,8 @@ export interface Pixels {
   /** Height, width, channels. */
   shape: [number, number, number];
   preparation: Preparation;
+  /** What is subtracted from them first. */
+  meanImage?: NamedArray;
   /** Whether channels come last. */
   channelsLast: boolean;
 }
@@ -77,7 +79,8 @@ export class Reading {
 
   /** The value of an input; a layer's output is marked if others take it, too. */
   taken(node: Node, index: number): Value {
-    const name = node.inputs[index];
+    const name = node.inputs[index] ?? '';
+    if (name === '') throw this.at(node, `has no input ${index + 1}: export the model again`);
     const value = this.values.get(name);
     if (!value) throw this.at(node, `takes ${quoted(name)}, which nothing computes`);
     const isSole = this.uses.get(name) === 1;
@@ -93,15 +96,19 @@ export class Reading {
   }
 
   /** Ends the preparation of pixels, which has to be the same wherever they are taken. */
-  private firstFlow({ shape, preparation, channelsLast }: Pixels): Flow {
+  private firstFlow({ shape, preparation, meanImage, channelsLast }: Pixels): Flow {
     if (channelsLast) {
       throw this.problem('takes images N×H×W×C and does not transpose them to N×C×H×W');
     }
-    if (this.input && JSON.stringify(preparation) !== JSON.stringify(this.preparation)) {
+    const isOther =
+      meanImage !== this.meanImage ||
+      JSON.stringify(preparation) !== JSON.stringify(this.preparation);
+    if (this.input && isOther) {
       throw this.problem('prepares its images in several ways, expected one');
     }
     this.input = shape;
     this.preparation = preparation;
+    this.meanImage = meanImage;
     const common = { flat: false, channelsLast: false, isSole: false };
     return { kind: 'flow', position: -1, shape: [...shape], ...common };
   }

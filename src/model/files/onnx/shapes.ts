@@ -45,16 +45,20 @@ function constantOf(reading: Reading, node: Node): Value {
   return held({ shape: [list.length], data: Float64Array.from(list) });
 }
 
+/** Of images, too, whose preparation it does not end: exporters read the size of a batch from the input. */
 function shapeOf(reading: Reading, node: Node): Extents {
-  const { shape, flat } = reading.flow(node, 0);
+  const value = reading.taken(node, 0);
+  const { shape, channelsLast } = value.kind === 'pixels' ? value : reading.flow(node, 0);
   const size = shape.reduce((product, extent) => product * extent, 1);
   const [height, width, channels] = shape;
-  const values = flat || shape.length === 1 ? [NaN, size] : [NaN, channels, height, width];
-  return { kind: 'extents', values };
+  const isVector = shape.length === 1 || (value.kind === 'flow' && value.flat);
+  const image = channelsLast ? [height, width, channels] : [channels, height, width];
+  return { kind: 'extents', values: [NaN, ...(isVector ? [size] : image)] };
 }
 
 function extentsOf(reading: Reading, node: Node): Value {
-  const lists = node.inputs.map((_, i) => reading.taken(node, i));
+  const length = { Gather: 2, Unsqueeze: 1 }[node.type] ?? node.inputs.length;
+  const lists = Array.from({ length }, (_, i) => reading.taken(node, i));
   const numbers = lists.map((value): number[] => {
     if (value.kind === 'extents') return value.values;
     if (value.kind === 'constant') return [...value.constant.data];
