@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import { LOGIT_SCALES } from '../config/fields.js';
 import type { EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import type { ImageFormat } from '../store/savedImages.js';
@@ -75,7 +76,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('logit-scale', {
         type: 'string',
         requiresArg: true,
-        coerce: aboveZero('logit-scale'),
+        coerce: logitScale,
         describe: 'multiply the logits: what does a surer network change? (the same predictions)',
       })
       .options(textOption('out', 'result folder (default: runs/eval-NAME, after the weights)'))
@@ -203,13 +204,12 @@ async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[numbe
   print(errorTable(counts));
 }
 
-/** For `coerce`: a number above 0, as it was written. */
-function aboveZero(name: string): (value: string | string[] | undefined) => string | undefined {
-  return (value) => {
-    const text = once(name)(value);
-    if (text === undefined || Number(text) > 0) return text;
-    throw new UserError(`--${name}: expected a number above 0, found ${text}`);
-  };
+/** For `coerce`: what logits may be multiplied by, as it was written. */
+function logitScale(value: string | string[] | undefined): string | undefined {
+  const text = once('logit-scale')(value);
+  const { from, to, inWords } = LOGIT_SCALES;
+  if (text === undefined || (Number(text) >= from && Number(text) <= to)) return text;
+  throw new UserError(`--logit-scale: expected ${inWords}, found ${text}`);
 }
 
 /** For `coerce`: a percentage. */

@@ -207,7 +207,7 @@ evaluation:                # optional, as is each of its keys
   #                        # every step and is slower (corrected)
   # channels: kept         # left out: as the protocol has it, and kept for networks of your own; reversed
   #                        # (paper) or kept (corrected): the colour channels of the direction of fgs and hc1
-  # logitScale: 6.5        # multiplies the last layer's weights before anything is measured: above 0; left out: 1
+  # logitScale: 6.5        # multiplies the last layer's weights before anything is measured: 0.000001 to 1000000; left out: 1
   # noise: {sigma: 100, copies: 100}  # counts the noisy copies of each image that are misclassified: σ above 0, in
   #                        # grey levels, copies 1 to 1000000; left out: none
   pass: true               # whether to compute PASS, the perceptual similarity: true or false

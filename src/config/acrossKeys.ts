@@ -1,7 +1,9 @@
 import { ATTACK_CHOICES, AUTO } from '../attacks/attack.js';
 import { problemsOfBudgets } from './budgets.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
+import { UserError } from '../base/errors.js';
 import { NETWORKS } from '../model/networks.js';
+import { logitsLayer } from '../model/parameters.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import {
   type OwnNetwork,
@@ -170,6 +172,9 @@ function problemsOfModel(value: ValueAt): Problem[] {
         batch: typeof batch === 'number' ? batch : undefined,
       }),
     );
+    if (problems.length === 0 && value('evaluation', 'logitScale') !== undefined) {
+      problems.push(...problemsOfScaling(own));
+    }
     if (value('published') !== undefined) {
       const message =
         'the paper has no row for a network of your own; if it is inherited, drop it with published: null';
@@ -183,6 +188,16 @@ function problemsOfModel(value: ValueAt): Problem[] {
     }
   }
   return problems;
+}
+
+function problemsOfScaling({ layers }: OwnNetwork): Problem[] {
+  try {
+    logitsLayer(layers);
+    return [];
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return [{ path: ['evaluation', 'logitScale'], at: 'key', message: error.message }];
+  }
 }
 
 /** Data that a network of the paper does not take, and rows that it does not have. */

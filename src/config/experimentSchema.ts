@@ -18,6 +18,7 @@ import {
   engine,
   fromZeroToBelowOne,
   integer,
+  logitScale,
   mapping,
   notNegative,
   oneOf,
@@ -266,10 +267,10 @@ const evaluationSchema = mapping({
     .describe(
       'Also counts how many copies of the correctly classified images with Gaussian noise, rounded and clipped, are misclassified; left out: none.',
     ),
-  logitScale: positive()
+  logitScale: logitScale()
     .optional()
     .describe(
-      'Multiplies the weights of the last layer before anything is measured. No prediction changes, but the loss gradient of a surer network underflows. Left out: 1.',
+      'Multiplies the weights of the last layer, which must make the logits alone, before anything is measured: 0.000001 to 1000000. No prediction changes, but the loss gradient of a surer network underflows. Left out: 1.',
     ),
   pass: trueOrFalse
     .default(true)

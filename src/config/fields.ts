@@ -21,6 +21,18 @@ export function positive(): z.ZodNumber {
   return z.number({ error }).gt(0, { error });
 }
 
+/** What multiplies logits. Beyond, float32 could underflow or overflow, and predictions change. */
+export const LOGIT_SCALES = {
+  from: 1e-6,
+  to: 1e6,
+  inWords: 'a number from 0.000001 to 1000000',
+} as const;
+
+export function logitScale(): z.ZodNumber {
+  const { from, to, inWords: error } = LOGIT_SCALES;
+  return z.number({ error }).min(from, { error }).max(to, { error });
+}
+
 export function fromZeroToBelowOne(): z.ZodNumber {
   const error = 'a number from 0 to below 1';
   return z.number({ error }).min(0, { error }).lt(1, { error });

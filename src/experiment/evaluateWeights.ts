@@ -4,7 +4,7 @@ import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork, type Model } from '../model/network.js';
-import { disposeNetwork, importMean, importWeights } from '../model/parameters.js';
+import { disposeNetwork, importMean, importWeights, logitsLayer } from '../model/parameters.js';
 import type { Row } from '../metrics/row.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import {
@@ -44,8 +44,8 @@ export interface EvalOptions extends RunOptions, Reading {
 /**
  * Evaluates a file of weights (ours, PyTorch's, ONNX, or Caffe's HDF5), or those in the folder of a run.
  *
- * @throws UserError if the file has no weights of the network, the paper has no such row, or the folder
- *   holds another experiment; Interrupted if the signal aborts
+ * @throws UserError if the file has no weights of the network, its logits cannot be scaled as asked for, the paper has
+ *   no such row, or the folder holds another experiment; Interrupted if the signal aborts
  */
 export async function evaluateWeights(from: string, options: EvalOptions): Promise<Result> {
   const { progress, signal, force } = options;
@@ -56,6 +56,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   const { name, model, data: dataName } = subject;
   const bare = makeNetwork(networkOf(subject));
   const evaluation = evaluationOf(options.evaluation, model);
+  if (evaluation.logitScale !== undefined) logitsLayer(bare.spec.layers);
   const config: Partial<Config> = {
     ...trainedBy,
     model,

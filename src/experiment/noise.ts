@@ -27,7 +27,7 @@ import {
   type StudyFolder,
   trainPair,
 } from './noiseNetworks.js';
-import { choose, type Chosen } from './noiseImages.js';
+import { choose, type Chosen, refuseEmptyClasses } from './noiseImages.js';
 import { distort } from './distortions.js';
 import { jsonText } from '../base/files.js';
 
@@ -35,7 +35,8 @@ import { jsonText } from '../base/files.js';
  * Runs a study of random distortions: trains both networks, chooses images that both classify correctly
  * at all stages, and counts their noisy copies that are not. Skips steps whose results the folder has.
  *
- * @throws UserError or Interrupted from its steps; UserError if a class has no such image
+ * @throws UserError or Interrupted from its steps; UserError if a class has no such image, before training if it has
+ *   no test images at all
  */
 export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<NoiseResult> {
   const { progress, signal, force, inputs } = options;
@@ -56,6 +57,7 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
     return known;
   }
   for (const key of PAIR) refuseTooFew(study.networks[key], data.train);
+  refuseEmptyClasses(data.test);
   const engine = await announceEngine(study.engine, options);
   return folder.hold(() =>
     runs.regular.hold(() =>

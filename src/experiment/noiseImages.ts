@@ -2,8 +2,25 @@ import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
 import { makeRandom, permutation } from '../base/random.js';
+import { printable } from '../base/text.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { type DataSource } from '../store/result.js';
+
+/**
+ * Before the networks are trained in vain: no stage could find images of a class that the data lack.
+ *
+ * @throws UserError if a class has no test images
+ */
+export function refuseEmptyClasses({ classes, labels, names }: Dataset): void {
+  const found = new Set(labels);
+  for (let label = 0; label < classes; label++) {
+    if (found.has(label)) continue;
+    const name = names ? ` (${printable(names[label])})` : '';
+    throw new UserError(
+      `class ${label}${name} has no test images, but a noise study draws equally many of each class: add some to the test data, or leave the class out of all data`,
+    );
+  }
+}
 
 /**
  * Draws the same number of images of each class, by the study's seed: as many as the study asks for or

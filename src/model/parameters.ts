@@ -3,7 +3,7 @@ import { disposeBlock, makeBlock } from '../engine/block.js';
 import { read } from '../engine/ops/read.js';
 import { UserError } from '../base/errors.js';
 import { makeRandom, type Random } from '../base/random.js';
-import type { Shape, WeightedLayer } from './layers.js';
+import type { LayerSpec, Shape, WeightedLayer } from './layers.js';
 import { quoted } from '../base/text.js';
 import type { Model, Network, Weights } from './network.js';
 import { MEAN, type NamedArray, type WeightFile } from './tensors.js';
@@ -177,15 +177,40 @@ export function importWeights(
  * else it has is that of the network given.
  *
  * @param scale above 0; weights and bias of the last layer are multiplied by it
+ * @throws UserError if that layer does not make the logits alone
  */
 export function withScaledLogits({ network, weights }: Model, scale: number): Model {
+  const name = logitsLayer(network.spec.layers);
   const tensors = exportWeights(network, weights);
-  const { name } = network.weighted.at(-1)!;
   for (const key of [`${name}.weight`, `${name}.bias`]) {
     const { shape, data } = tensors.get(key)!;
     tensors.set(key, { shape, data: data.map((value) => value * scale) });
   }
   return { network, weights: importWeights(network, { tensors }, network.spec.name) };
+}
+
+/**
+ * The name of the layer whose weights and bias scale the logits: no other adds to what it gives, and what comes after
+ * it (pooling, ReLU, dropout) scales its output with its input.
+ *
+ * @param layers of a network whose layers fit each other
+ * @throws UserError if there is no such layer
+ */
+export function logitsLayer(layers: readonly LayerSpec[]): string {
+  const refusal = (obstacle: string): UserError =>
+    new UserError(`one layer's weights scale the logits, but ${obstacle}: leave out logitScale`);
+  let i = layers.length - 1;
+  while (i >= 0) {
+    const layer = layers[i];
+    if (layer.kind === 'conv' || layer.kind === 'innerProduct') return layer.name;
+    if (layer.kind === 'add') {
+      const which = layer.name === undefined ? `layers[${i}]` : `the layer ${layer.name}`;
+      throw refusal(`${which} adds ${layer.with} to them`);
+    }
+    const { from } = layer;
+    i = from === undefined ? i - 1 : layers.findIndex(({ name }) => name === from);
+  }
+  throw refusal('no layer with weights makes them');
 }
 
 /** Shape in Caffe's layout: conv O×I×h×w, inner product out×in. */

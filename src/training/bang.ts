@@ -54,29 +54,38 @@ export function eta(norm: tf.Tensor1D, epsilonHat: tf.Tensor1D): tf.Tensor1D {
  * The ε, from 0 to 1, that brings the correct elements of a batch half of the way, in the logarithm, to the weight of the
  * misclassified ones: if Σ nᵢ of the correct ones is r times that of the others, Σ ηᵢ·nᵢ is √r times as much. All of
  * the way, training would diverge: the smaller the gradients of correct elements became, the more they would be scaled
- * up. If all are correct, the largest gradient stands for the misclassified ones.
+ * up. If all are correct, the largest gradient stands for the misclassified ones. Where even 1 brings them less far, it
+ * is 1.
  *
  * @param norm [N] nᵢ
  * @param correct [N] 1 for elements classified correctly in this forward pass, else 0
+ * @param ratio factor on ε for misclassified elements
  */
-export function adaptiveEpsilon(norm: ArrayLike<number>, correct: ArrayLike<number>): number {
+export function adaptiveEpsilon(
+  norm: ArrayLike<number>,
+  correct: ArrayLike<number>,
+  ratio: number,
+): number {
   const norms = Array.from(norm);
   const m = Math.max(...norms);
   const isWrong = norms.map((_, i) => correct[i] !== 1);
   if (!isWrong.includes(true)) isWrong[norms.indexOf(m)] = true;
   /** Of the weight of the correct elements to that of the others. */
-  const ratio = (epsilon: number): number => {
-    const weights = norms.map((n) => (n === 0 ? 0 : n * (m / n) ** (epsilon * (1 - n / m))));
+  const share = (epsilon: number): number => {
+    const weights = norms.map((n, i) => {
+      const hat = isWrong[i] ? epsilon * ratio : epsilon;
+      return n === 0 ? 0 : n * (m / n) ** (hat * (1 - n / m));
+    });
     const of = (wrong: boolean): number => sumOf(weights.filter((_, i) => isWrong[i] === wrong));
     return of(false) / of(true);
   };
-  const wanted = Math.sqrt(ratio(0));
+  const wanted = Math.sqrt(share(0));
   if (!(wanted > 0 && wanted < 1)) return 0;
   let [low, high] = [0, 1];
   // To the precision of a float32.
   for (let i = 0; i < 24; i++) {
     const middle = (low + high) / 2;
-    if (ratio(middle) < wanted) low = middle;
+    if (share(middle) < wanted) low = middle;
     else high = middle;
   }
   return (low + high) / 2;

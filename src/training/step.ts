@@ -100,7 +100,9 @@ export function layerGradients(
     const norms = layer.norms(kappa, activations);
     const given = inLayer(bang.epsilon, layer.name);
     const epsilon =
-      given === 'adaptive' ? adaptiveEpsilon(norms.dataSync(), correct.dataSync()) : given;
+      given === 'adaptive'
+        ? adaptiveEpsilon(norms.dataSync(), correct.dataSync(), bang.ratio)
+        : given;
     const hat = hats.get(epsilon) ?? epsilonHat(correct, epsilon, bang.ratio);
     hats.set(epsilon, hat);
     const { scale, eta } = balance(norms, hat, inLayer(bang.beta, layer.name));

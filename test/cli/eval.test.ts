@@ -103,7 +103,11 @@ describe("bang eval on the authors' weights", () => {
     expect(attacks['fgs-unmasked']!.rate).toBeGreaterThan(99);
     expectRefusal(
       await bangInside(['eval', AUTHORS, '--logit-scale', 'much'], { cwd: space.folder }),
-      /^bang: --logit-scale: expected a number above 0, found much/,
+      /^bang: --logit-scale: expected a number from 0\.000001 to 1000000, found much/,
+    );
+    expectRefusal(
+      await bangInside(['eval', AUTHORS, '--logit-scale', '1e-60'], { cwd: space.folder }),
+      /^bang: --logit-scale: expected a number from 0\.000001 to 1000000, found 1e-60/,
     );
   });
 

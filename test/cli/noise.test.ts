@@ -4,6 +4,7 @@ import type { NoiseResult } from '#bang/store/noise.js';
 import type { Result } from '#bang/store/result.js';
 import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/files/safetensors.js';
+import { idxBytes } from '../data/idx-bytes.js';
 import { readCsv } from '../fixtures.js';
 import {
   bang,
@@ -228,6 +229,30 @@ describe('bang noise', () => {
     const again = await noiseInside(out, '--set', 'images=9');
     expect(again.stdout).toBe(stdout);
     expect(again.stderr).not.toMatch(/training|noise/);
+  });
+
+  it('refuses data with a class that has no test images, before training', async () => {
+    for (const set of ['train', 't10k']) {
+      const labels = Array.from({ length: 40 }, (_, i) => 2 * (i % 2));
+      const images = labels.flatMap((label) => Array<number>(64).fill(100 * label));
+      space.write(`gap/${set}-images-idx3-ubyte`, idxBytes([40, 8, 8], images));
+      space.write(`gap/${set}-labels-idx1-ubyte`, idxBytes([40], labels));
+    }
+    space.write('gap/data.yaml', 'classes: [a, b, c]\n');
+    const model =
+      'model: { image: [8, 8, 1], classes: 3, layers: [{ kind: innerProduct, name: ip1, outputs: 3 }] }';
+    for (const one of ['r', 'b']) {
+      const more = 'data: idx\npublished: null\nevaluation: { images: all }\n';
+      space.write(`gap-${one}.yaml`, `extends: ${one}.yaml\n${model}\n${more}`);
+    }
+    const study = STUDY.replace('r.yaml', 'gap-r.yaml').replace('b.yaml', 'gap-b.yaml');
+    const args = ['noise', space.write('gap.yaml', study), '--data-dir', space.file('gap')];
+    const refused = await bangInside([...args, '--out', space.file('never')]);
+    expectRefusal(
+      refused,
+      /^bang: class 1 \(b\) has no test images, .*: add some to the test data/,
+    );
+    expect(existsSync(space.file('never'))).toBe(false);
   });
 
   it('refuses another study in the folder, and a wrong number of copies', async () => {

@@ -388,6 +388,34 @@ describe('a mistake in it is reported with its place', () => {
   });
 });
 
+describe('logitScale', () => {
+  const scaled = (end: string) =>
+    `${valid.replace('data:', `${end}data:`)}evaluation: {logitScale: 2}\n`;
+  const refused = (obstacle: string) =>
+    `evaluation.logitScale: one layer's weights scale the logits, but ${obstacle}: leave out logitScale`;
+
+  it.each([
+    ['    - {kind: add, with: ip2}\n', 'layers[7] adds ip2 to them'],
+    [
+      '    - {kind: add, name: sum, with: ip2}\n    - {kind: relu}\n',
+      'the layer sum adds ip2 to them',
+    ],
+  ])('is refused where layers end with %j', async (end, obstacle) => {
+    const [complaint, ...others] = await complaints(scaled(end));
+    expect(complaint).toContain(refused(obstacle));
+    expect(others).toEqual([]);
+  });
+
+  it('is refused if float32 could underflow', async () => {
+    const [complaint] = await complaints(scaled('').replace('logitScale: 2', 'logitScale: 1e-60'));
+    expect(complaint).toContain('expected a number from 0.000001 to 1000000, found 1e-60');
+  });
+
+  it('is for logits that one layer makes, whatever rescales them', async () => {
+    expect((await load(scaled('    - {kind: relu}\n'))).evaluation.logitScale).toBe(2);
+  });
+});
+
 describe('random lists of layers', () => {
   const kinds = ['conv', 'conv', 'maxPool', 'avgPool', 'relu', 'dropout', 'innerProduct'] as const;
 

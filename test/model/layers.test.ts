@@ -16,6 +16,8 @@ import {
   exportNetwork,
   importWeights,
   initialWeights,
+  logitsLayer,
+  withScaledLogits,
   zeroWeights,
 } from '#bang/model/parameters.js';
 import { encodeSafetensors } from '#bang/model/files/safetensors.js';
@@ -187,6 +189,30 @@ describe('random networks', () => {
     for (const part of ['pixels', 'weight', 'bias'] as const) {
       expect(smoothOf[part], part).toBeGreaterThan(probes[part] / 2);
     }
+  });
+
+  it('have logits twice as large if those of one layer are scaled, unless others are added', () => {
+    for (const seed of seeds) {
+      const spec = randomNetwork(seed);
+      const { layers } = spec;
+      const { pixels } = batchOf(dataFor(spec, seed), Uint32Array.of(0, 1));
+      for (const end of [[], [{ kind: 'relu' }, { kind: 'dropout', rate: 0.5 }]] as const) {
+        const network = makeNetwork({ ...spec, layers: [...layers, ...end] });
+        const weights = initialWeights(network, seed);
+        const scaled = withScaledLogits({ network, weights }, 2);
+        const [once, twice] = [weights, scaled.weights].map((of) =>
+          tf.tidy(() => [...trace(network, of, pixels).logits.dataSync()]),
+        );
+        // Without rounding.
+        expect(twice).toEqual(once.map((value) => 2 * value));
+        const sum: LayerSpec[] = [...layers, { kind: 'relu' }, { kind: 'add', with: 'last' }];
+        expect(() => logitsLayer([...sum, ...end])).toThrow(/adds last to them: leave out/);
+        disposeWeights(scaled.weights);
+        disposeWeights(weights);
+      }
+      pixels.dispose();
+    }
+    expect(() => logitsLayer([{ kind: 'globalAvgPool' }])).toThrow(/no layer with weights makes/);
   });
 
   it('come back from a file as they were', async () => {

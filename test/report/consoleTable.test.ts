@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { parse } from 'csv-parse/sync';
 import { check } from 'prettier';
 import { describe, expect, it } from 'vitest';
+import { packageRoot } from '#bang/base/files.js';
 import { type Entry, entryOf } from '#bang/store/entry.js';
 import { legendOf, linesOf, protocolSentences, tableColumns } from '#bang/report/lines.js';
 import { escaped, markdownTable } from '#bang/report/markdown.js';
@@ -8,6 +11,7 @@ import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
 import { consoleReport, markdownReport } from '#bang/report/tables.js';
 import { transferGrid } from '#bang/report/transfer.js';
 import { entriesTable } from '#bang/report/page/htmlTables.js';
+import type { Result } from '#bang/store/result.js';
 import { tableCsv } from '#bang/store/csv.js';
 import { transferCsv } from '#bang/store/transfer.js';
 import { publishedRow } from '#bang/paper/published.js';
@@ -311,6 +315,15 @@ describe('what FGS-Rate hides', () => {
       expect(maskingSentence(rows)).toBeUndefined();
       expect(maskingInBrief(rows)).toBeUndefined();
     }
+  });
+
+  it.each(['README.md', 'docs/guide.md'])('is quoted as it is in %s', (document) => {
+    const read = (file: string) => readFileSync(path.join(packageRoot, file), 'utf8');
+    const b1 = JSON.parse(read('results/table1/lenet-b1/seed-1/result.json')) as Result;
+    const text = read(document)
+      .replace(/<!--.*?-->/g, '')
+      .replace(/\s+(> )?/g, ' ');
+    expect(text).toContain(maskingSentence([b1.row]));
   });
 
   it('is the mean over seeds', () => {

@@ -18,6 +18,7 @@ import {
 } from '#bang/model/parameters.js';
 import { decodeSafetensors } from '#bang/model/files/safetensors.js';
 import { makeRandom, type Random } from '#bang/base/random.js';
+import { sumOf } from '#bang/base/sums.js';
 import { adaptiveEpsilon, type Bang, epsilonHat, eta, inLayer } from '#bang/training/bang.js';
 import {
   applyGradients,
@@ -566,18 +567,47 @@ describe('eta', () => {
           elements.reduce((sum, n) => sum + n * (m / n) ** (epsilon * (1 - n / m)), 0);
         return weight(norms.slice(others)) / weight(norms.slice(0, others));
       };
-      const epsilon = adaptiveEpsilon(norms, correct);
+      const epsilon = adaptiveEpsilon(norms, correct, 1);
       if (ratio(0) >= 1 || wrong === count) expect(epsilon).toBe(0);
       else expect(ratio(epsilon) / Math.sqrt(ratio(0))).toBeCloseTo(1, 4);
       return epsilon;
     });
     expect(found.filter((epsilon) => epsilon > 0 && epsilon < 1).length).toBeGreaterThan(100);
-    expect(adaptiveEpsilon([0, 0], [1, 0])).toBe(0);
+    expect(adaptiveEpsilon([0, 0], [1, 0], 1)).toBe(0);
     // An element without a gradient has no weight at any ε.
-    expect(adaptiveEpsilon([1, 0, 0.5], [0, 1, 1])).toBeCloseTo(
-      adaptiveEpsilon([1, 0.5], [0, 1]),
+    expect(adaptiveEpsilon([1, 0, 0.5], [0, 1, 1], 1)).toBeCloseTo(
+      adaptiveEpsilon([1, 0.5], [0, 1], 1),
       6,
     );
+  });
+
+  it('chooses it for the ratio that misclassified elements are trained with', () => {
+    const random = makeRandom(1, 'adaptive with a ratio');
+    const reached = Array.from({ length: 300 }, (_, n) => {
+      const count = between(random, 3, 64);
+      const norms = Float32Array.from({ length: count }, () => 10 ** (-6 * random.uniform()));
+      const wrong = between(random, 1, 2);
+      // The misclassified have large gradients.
+      const isWrong = Array.from(norms.sort().reverse(), (_, i) => i < wrong);
+      const correct = isWrong.map((wrong) => (wrong ? 0 : 1));
+      const ratio = [0, 0.5, 1, 2 * random.uniform()][n % 4];
+      /** Of the weight that the correct elements have in training to that of the others. */
+      const share = (epsilon: number): number =>
+        tf.tidy(() => {
+          const hat = epsilonHat(tf.tensor1d(correct), epsilon, ratio);
+          const n = tf.tensor1d(norms);
+          const weights = tf.mul(eta(n, hat), n).dataSync();
+          const of = (wrong: boolean) => sumOf([...weights].filter((_, i) => isWrong[i] === wrong));
+          return of(false) / of(true);
+        });
+      const wanted = Math.sqrt(share(0));
+      const epsilon = adaptiveEpsilon(norms, correct, ratio);
+      if (wanted >= 1) expect(epsilon).toBe(0);
+      else if (share(1) < wanted) expect(epsilon).toBeCloseTo(1, 6);
+      else expect(share(epsilon) / wanted).toBeCloseTo(1, 4);
+      return epsilon > 0 && epsilon < 0.999 && ratio !== 1;
+    });
+    expect(reached.filter(Boolean).length).toBeGreaterThan(60);
   });
 
   it('reads a value for all layers or one for each', () => {
