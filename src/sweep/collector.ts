@@ -85,7 +85,7 @@ export async function runQueuedSweep(
       );
     }
     const compute: Compute = async (cells, _, hooks) => {
-      // The jobs of a sweep with other cells are others, and nobody would collect their results.
+      // The jobs of the sweep before may be others, and nobody would collect their results.
       if (before) await withdraw(before, address, progress);
       // If the folder already has results, the other cells must use the same engine.
       const engines = plan.cells.flatMap((cell) => {

@@ -13,6 +13,7 @@ import type { Result } from '#bang/store/result.js';
 import { silent, type Progress } from '#bang/base/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
 import { runQueuedSweep } from '#bang/sweep/collector.js';
+import type { Config } from '#bang/config/experiment.js';
 import { keeping, loadPlan, type Plan } from '#bang/config/sweep.js';
 import {
   connect,
@@ -94,10 +95,10 @@ function startWorker({ port = redis.port, threads = 1, jobs = 1 } = {}) {
   return { said, begun: () => said.filter((line) => line.endsWith(': begun')).length, computed };
 }
 
-function collect(of: Plan, { port = redis.port, signal = stopping.signal } = {}) {
+function collect(of: Plan, { port = redis.port, signal = stopping.signal, force = false } = {}) {
   const { progress, said } = listening();
   const out = space.file(name, 'out');
-  const options = { out, dataDir: space.file('data'), retries: 1 };
+  const options = { out, force, dataDir: space.file('data'), retries: 1 };
   const plan = keeping(of, ['weights']);
   return { said, ended: runQueuedSweep(plan, address(port), { ...options, progress, signal }) };
 }
@@ -517,6 +518,24 @@ it('takes the jobs of a sweep that has grown out of the queue', async () => {
     'beta-1.5 done',
   ]);
   expect(await queue.getWaitingCount()).toBe(0);
+  expect(await keysOfJobs()).toEqual([]);
+  await queue.close();
+});
+
+it('takes the jobs of the sweep before out of the queue when it starts over, if its record can be read', async () => {
+  const queue = makeQueue();
+  await leaveInQueue(two);
+  const over = new AbortController();
+  const { ended } = collect(one, { signal: over.signal, force: true });
+  const names = async () =>
+    (await queue.getWaiting()).map(({ data }) => (data.config as Config).name);
+  await until(async () => (await names()).join() === 'beta-1.5');
+  over.abort();
+  await expect(ended).rejects.toThrow(Interrupted);
+
+  space.write(path.join(name, 'out', 'sweep.yaml'), 'not a sweep');
+  startWorker();
+  expect(await collect(one, { force: true }).ended).toMatchObject([{ state: 'done' }]);
   expect(await keysOfJobs()).toEqual([]);
   await queue.close();
 });
