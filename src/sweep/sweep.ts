@@ -73,6 +73,18 @@ export async function runSweep(wanted: Plan, options: SweepOptions): Promise<Swe
   return carryOut(plan, folder, local, { ...options, force, signal, progress, notes });
 }
 
+/** @throws UserError if the workers of a queue cannot compute a sweep */
+export function refuseUnqueueable({ halving, cells }: Plan): void {
+  if (halving) {
+    throw new UserError('halving compares cells on one machine: leave it out, or --queue');
+  }
+  if (cells.some(({ config }) => config.training.snapshots !== undefined)) {
+    throw new UserError(
+      'training.snapshots: workers do not send them; drop it with --set training.snapshots=null, or leave out --queue',
+    );
+  }
+}
+
 /** Continues a sweep to its end, wherever its cells are computed. */
 export async function carryOut(
   plan: Plan,

@@ -238,6 +238,14 @@ list:
       ['@sweep.yaml', '--queue', 'redis://localhost', '--jobs', '2'],
       /--jobs is of no use with --queue/,
     ],
+    [
+      ['@halved.yaml', '--queue', 'redis://localhost', '--dry-run'],
+      /halving compares cells on one machine: leave it out, or --queue/,
+    ],
+    [
+      ['@sweep.yaml', '--queue', 'redis://localhost', '--dry-run', '--set', 'training.snapshots=5'],
+      /training\.snapshots: workers do not send them; drop it/,
+    ],
     [['@sweep.yaml', '--queue-prefix', 'mine'], /are of a queue: name it with --queue/],
     [['@sweep.yaml', '--dry-run', '--retries', '-1'], /--retries must be a whole number/],
     [['@sweep.yaml', '--dry-run', '--out', '@sweep.yaml'], /: a file has that name/],
@@ -248,7 +256,12 @@ list:
       'seeded.yaml',
       'base: tiny.yaml\ngrid: {training.bang.beta: [1, 2]}\nseeds: [1, 2]\nreference: {training.bang: null, training.batch: 8}\n',
     );
-    expectRefusal(await inside(args), message);
+    space.write(
+      'halved.yaml',
+      'base: tiny.yaml\ngrid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [500], keep: 0.5}\n',
+    );
+    const long = args[0] === '@halved.yaml' ? ['--set', 'training.iterations=1000'] : [];
+    expectRefusal(await inside([...args, ...long]), message);
   });
 });
 
