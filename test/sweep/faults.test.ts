@@ -128,6 +128,15 @@ async function leaveInQueue(plan: Plan): Promise<unknown> {
   return thrown;
 }
 
+/** `bang sweep cancel` on the test's folder and queue. */
+async function cancelInQueue() {
+  const queue = ['--queue', redis.url, '--queue-prefix', name.slice(1, -1)];
+  vi.stubEnv('BANG_QUEUE_PASSWORD', password);
+  const told = await bangInside(['sweep', 'cancel', space.file(name, 'out'), ...queue]);
+  vi.unstubAllEnvs();
+  return told;
+}
+
 /** Makes the server take the worker's cell for lost now, without waiting for a timeout. */
 async function takeForLost(): Promise<void> {
   const queue = makeQueue();
@@ -253,6 +262,7 @@ it('leaves cells in the queue when stopped, and takes out those that nobody has 
   expect(cells.map(({ state }) => state)).toEqual(['done', 'done']);
   expect(only.said.filter((line) => line.endsWith(': done')).length).toBe(1);
   expect(last.begun()).toBe(1);
+  expect((await cancelInQueue()).stdout).toMatch(/^nothing was running$/m);
 });
 
 it('takes the cells of a sweep that no longer runs out of the queue, whatever their version', async () => {
@@ -276,11 +286,7 @@ it('takes the cells of a sweep that no longer runs out of the queue, whatever th
   await expect(others).rejects.toThrow(Interrupted);
   await client.set(`${name}:engine:${'d'.repeat(64)}`, 'an engine');
   await queue.add('cell', data);
-  const url = redis.url;
-  const cancel = ['sweep', 'cancel', space.file(name, 'out'), '--queue', url];
-  vi.stubEnv('BANG_QUEUE_PASSWORD', password);
-  const told = await bangInside([...cancel, '--queue-prefix', name.slice(1, -1)]);
-  vi.unstubAllEnvs();
+  const told = await cancelInQueue();
   expect(told).toMatchObject({ code: 0 });
   expect(told.stdout).toMatch(/^removed from the queue: 4 cells; begun .* by workers: 0$/m);
   expect(told.stdout).toMatch(/^nothing was running; bang sweep retry .* continues$/m);
