@@ -284,7 +284,7 @@ export function cellsOf(plan: Plan, states: States): SweepCell[] {
       case 'done':
         return { ...common, row: found.result.row, origin: originOf(found.result) };
       case 'failed':
-        return { ...common, error: found.failure.error };
+        return { ...common, error: found.failure.error, failure: found.failure.kind };
       case 'stopped':
         return { ...common, error: `stopped at iteration ${found.rung}: others were better` };
       case 'open':
