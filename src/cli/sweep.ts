@@ -197,8 +197,11 @@ function refuseFailed(cells: readonly SweepCell[], out: string): void {
   if (failed.length === 0) return;
   const [{ id, error }] = failed;
   const more = failed.length > 1 ? ` and ${failed.length - 1} more` : '';
+  const advice = failed.some(({ failure }) => failure !== 'experiment')
+    ? `bang sweep retry ${out} tries them again`
+    : `with the same values ${failed.length === 1 ? 'it' : 'they'} would fail again, so change those`;
   throw new ExperimentError(
-    `${failed.length} of ${cells.length} cells failed, ${id} (${error})${more}: bang sweep retry ${out} tries them again`,
+    `${failed.length} of ${cells.length} cells failed, ${id} (${error})${more}: ${advice}`,
   );
 }
 

@@ -3,6 +3,7 @@ import type { CommandModule } from 'yargs';
 import { ExperimentError, UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
 import { readLock } from '../store/lock.js';
+import { statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
 import { consoleProgress } from './consoleProgress.js';
 import { print } from './print.js';
@@ -39,7 +40,9 @@ async function cancel({ folder: out, ...args }: InFolder & QueueArguments): Prom
     const { taken, left } = await withdraw(plan, address, consoleProgress());
     print(`removed from the queue: ${taken} cells; begun or finished by workers: ${left}`);
   }
-  print(`${runs ? 'stopped' : 'nothing was running'}; bang sweep retry ${out} continues`);
+  const open = [...statesIn(plan, folder).values()].some(({ state }) => state === 'open');
+  const more = open ? `; bang sweep retry ${out} continues` : '';
+  print(`${runs ? 'stopped' : 'nothing was running'}${more}`);
 }
 
 async function stop(out: string, folder: SweepFolder, working: () => boolean): Promise<void> {

@@ -2,7 +2,7 @@ import { duration } from '../base/progress.js';
 import type { Plan } from '../config/sweep.js';
 import { medianOf } from '../metrics/statistics.js';
 import { estimateSeconds } from '../sweep/estimate.js';
-import { secondsTaken, sharing, statesIn } from '../sweep/sweep.js';
+import { refuseUnqueueable, secondsTaken, sharing, statesIn } from '../sweep/sweep.js';
 import { planFor, sweepFolder } from '../sweep/sweepFolder.js';
 import { print, printNotes } from './print.js';
 
@@ -16,6 +16,7 @@ interface ListArguments {
 /** `--dry-run`: the cells, their states, and how long the rest will take. */
 export async function listSweep(wanted: Plan, out: string, args: ListArguments): Promise<void> {
   const { plan, notes } = await planFor(out, wanted, args.force);
+  if (args.queue !== undefined) refuseUnqueueable(plan);
   printNotes(notes);
   const states = args.force ? undefined : statesIn(plan, sweepFolder(out, plan));
   const cells = plan.cells.map((cell) => ({ cell, state: states?.get(cell) }));

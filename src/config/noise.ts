@@ -16,6 +16,7 @@ import {
   seed,
   text,
 } from './fields.js';
+import { problemOfRange, rangeValues, sizeOf } from './points.js';
 import {
   complaintsOf,
   loadConfig,
@@ -64,7 +65,7 @@ export const noiseSchema = mapping({
           .max(MAX_SIGMAS, { error: sigmaList }),
         mapping({
           from: positive().describe('The first σ.'),
-          to: positive().describe('The last σ.'),
+          to: positive().describe('The last σ, a whole number of steps from the first.'),
           step: positive().describe('The difference between two values of σ.'),
         }),
       ],
@@ -222,19 +223,17 @@ function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {
   sigmas: number[];
   problem?: Problem;
 } {
-  const wrong = (message: string) => ({
+  const wrong = (message: string, inner: string[] = []) => ({
     sigmas: [],
-    problem: { path: ['sigmas'], at: 'value' as const, message },
+    problem: { path: ['sigmas', ...inner], at: 'value' as const, message },
   });
   if (Array.isArray(given)) {
     const twice = given.find((sigma, i) => given.indexOf(sigma) < i);
     return twice === undefined ? { sigmas: given } : wrong(`${twice} is in the list twice`);
   }
-  const { from, to, step } = given;
-  // Slightly more, since 0.3 / 0.1 is slightly below 3.
-  const count = Math.floor((to - from) / step + 1e-9) + 1;
-  if (count < 1) return wrong(`expected from to be at most to, found ${from} and ${to}`);
+  const problem = problemOfRange('sigmas', given);
+  if (problem) return wrong(problem.message, [problem.key]);
+  const count = sizeOf(given);
   if (count > MAX_SIGMAS) return wrong(`expected at most ${MAX_SIGMAS} values, found ${count}`);
-  const sigmas = Array.from({ length: count }, (_, i) => Number((from + i * step).toPrecision(12)));
-  return { sigmas };
+  return { sigmas: rangeValues(given) };
 }

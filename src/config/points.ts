@@ -220,7 +220,7 @@ function isWhole(key: string): boolean {
   return numbers.length > 0 && numbers.every((schema) => schema.format === 'safeint');
 }
 
-function problemOfRange(
+export function problemOfRange(
   key: string,
   axis: Exclude<Axis, unknown[]>,
 ): { key: 'from' | 'to' | 'step' | 'scale'; message: string } | undefined {
@@ -289,7 +289,7 @@ export function rangeValues(axis: Range): number[] {
   return Array.from({ length: sizeOf(axis) }, (_, i) => (first + i * by) / unit);
 }
 
-function sizeOf(axis: Range | unknown[]): number {
+export function sizeOf(axis: Range | unknown[]): number {
   if (Array.isArray(axis)) return axis.length;
   const [first, last, by] = inUnits([axis.from, axis.to, axis.step])!.integers;
   return (last - first) / by + 1;

@@ -138,7 +138,7 @@ export async function loadPlan(given: string, overrides: readonly string[] = [])
     const tree = withoutDropped(await readYaml(file, sources), sources.length > 1);
     refuseOtherKind('base', tree, given);
     const config = checkSweep(tree);
-    let base = await baseOf(tree, sources);
+    let base = withoutExpect(await baseOf(tree, sources));
     for (const override of overrides) {
       refuseVaried(override, config);
       base = replaceIn(base, parseOverride(override));
@@ -205,6 +205,12 @@ async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
     if (!(error instanceof UserError)) throw error;
     throw new Complaints([{ at: base.at, text: `base: ${error.message}` }]);
   }
+}
+
+/** A base without its bands, which a sweep never checks and which may be of attacks that a cell leaves out. */
+function withoutExpect(base: Tree): Tree {
+  if (base.kind !== 'mapping') return base;
+  return { ...base, entries: new Map(entriesOf(base).filter(([key]) => key !== 'expect')) };
 }
 
 /** Refuses a change of the base that the cells or the reference would overwrite, at least in part. */

@@ -41,7 +41,13 @@ import {
   type ContentStore,
 } from './queue.js';
 import type { ComputeHooks } from './pool.js';
-import { CANCELLED, carryOut, type Compute, type SweepOptions } from './sweep.js';
+import {
+  CANCELLED,
+  carryOut,
+  refuseUnqueueable,
+  type Compute,
+  type SweepOptions,
+} from './sweep.js';
 
 /** Events report at once what has ended; polling finds what they miss. */
 const LOOK_EVERY_MS = 15_000;
@@ -68,14 +74,7 @@ export async function runQueuedSweep(
 ): Promise<SweepCell[]> {
   const { force = false, progress } = options;
   const { plan, before, notes } = await planFor(options.out, wanted, force);
-  if (plan.halving) {
-    throw new UserError('halving compares cells on one machine: leave it out, or --queue');
-  }
-  if (plan.cells.some(({ config }) => config.training.snapshots !== undefined)) {
-    throw new UserError(
-      'training.snapshots: workers do not send them; drop it with --set training.snapshots=null, or leave out --queue',
-    );
-  }
+  refuseUnqueueable(plan);
   const folder = sweepFolder(options.out, plan);
   const client = await connect(address, progress);
   try {
@@ -85,7 +84,7 @@ export async function runQueuedSweep(
       );
     }
     const compute: Compute = async (cells, _, hooks) => {
-      // The jobs of a sweep with other cells are others, and nobody would collect their results.
+      // The jobs of the sweep before may be others, and nobody would collect their results.
       if (before) await withdraw(before, address, progress);
       // If the folder already has results, the other cells must use the same engine.
       const engines = plan.cells.flatMap((cell) => {

@@ -23,6 +23,8 @@ export interface SweepCell {
   /** Where the numbers come from; absent if there are none. */
   origin?: CellOrigin;
   error?: string;
+  /** Whether a failed cell would fail again in the same way, or another attempt may succeed. */
+  failure?: 'experiment' | 'other';
 }
 
 export interface CellOrigin {

@@ -73,6 +73,18 @@ export async function runSweep(wanted: Plan, options: SweepOptions): Promise<Swe
   return carryOut(plan, folder, local, { ...options, force, signal, progress, notes });
 }
 
+/** @throws UserError if the workers of a queue cannot compute a sweep */
+export function refuseUnqueueable({ halving, cells }: Plan): void {
+  if (halving) {
+    throw new UserError('halving compares cells on one machine: leave it out, or --queue');
+  }
+  if (cells.some(({ config }) => config.training.snapshots !== undefined)) {
+    throw new UserError(
+      'training.snapshots: workers do not send them; drop it with --set training.snapshots=null, or leave out --queue',
+    );
+  }
+}
+
 /** Continues a sweep to its end, wherever its cells are computed. */
 export async function carryOut(
   plan: Plan,
@@ -272,7 +284,7 @@ export function cellsOf(plan: Plan, states: States): SweepCell[] {
       case 'done':
         return { ...common, row: found.result.row, origin: originOf(found.result) };
       case 'failed':
-        return { ...common, error: found.failure.error };
+        return { ...common, error: found.failure.error, failure: found.failure.kind };
       case 'stopped':
         return { ...common, error: `stopped at iteration ${found.rung}: others were better` };
       case 'open':

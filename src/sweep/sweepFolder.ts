@@ -168,7 +168,7 @@ const RESULTS = ['table', 'surfaces', 'pareto', 'record'] as const;
 /** A sweep as it continues in a folder. */
 export interface Continued {
   plan: Plan;
-  /** The sweep that the folder holds, if it has other cells. */
+  /** The sweep that the folder holds, if it has other cells or is started over. */
   before?: Plan;
   /** A sentence for each way in which the cells have changed. */
   notes: string[];
@@ -195,14 +195,15 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     }
     return { plan, notes: [] };
   }
-  if (force) return { plan, notes: [] };
   let found: Plan;
   try {
     found = await loadPlan(record);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
+    if (force) return { plan, notes: [] };
     throw new UserError(`cannot read ${record} (${messageOf(error)}): ${OTHERWISE}`);
   }
+  if (force) return { plan, notes: [], before: found };
   const matches = matchesOf(found, plan);
   const difference = differenceOfPlans(found, plan, matches);
   if (difference !== undefined) {

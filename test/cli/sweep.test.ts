@@ -93,7 +93,7 @@ list:
   it('records a cell that fails, finishes the others, and says so at the end', () => {
     expect(first.code).toBe(1);
     expect(first.stderr).toMatch(
-      /^bang: 1 of 3 cells failed, base-1000000 \(.*loss.*\): bang sweep retry some tries them again$/m,
+      /^bang: 1 of 3 cells failed, base-1000000 \(.*loss.*\): with the same values it would fail again, so change those$/m,
     );
     const failure = JSON.parse(space.read('some', bad, 'failure.json')) as Record<string, unknown>;
     // The same seed would diverge again.
@@ -138,6 +138,14 @@ list:
       'weights.safetensors',
     ]);
     expect(space.read('some', 'sweep.yaml')).toMatch(/^keep:\n +- weights\n +- per-image$/m);
+  });
+
+  it('advises to try again if a cell failed for another reason than its experiment', async () => {
+    space.write('mixed/sweep.yaml', space.read('some', 'sweep.yaml'));
+    space.write(`mixed/${good[0]}/config.yaml`, space.read('some', good[1], 'config.yaml'));
+    expect((await sweep(['retry', 'mixed'])).stderr).toMatch(
+      /^bang: 2 of 3 cells failed, beta-1 \(.*\) and 1 more: bang sweep retry mixed tries them again$/m,
+    );
   });
 
   it('shows the progress of a folder', async () => {
@@ -238,6 +246,14 @@ list:
       ['@sweep.yaml', '--queue', 'redis://localhost', '--jobs', '2'],
       /--jobs is of no use with --queue/,
     ],
+    [
+      ['@halved.yaml', '--queue', 'redis://localhost', '--dry-run'],
+      /halving compares cells on one machine: leave it out, or --queue/,
+    ],
+    [
+      ['@sweep.yaml', '--queue', 'redis://localhost', '--dry-run', '--set', 'training.snapshots=5'],
+      /training\.snapshots: workers do not send them; drop it/,
+    ],
     [['@sweep.yaml', '--queue-prefix', 'mine'], /are of a queue: name it with --queue/],
     [['@sweep.yaml', '--dry-run', '--retries', '-1'], /--retries must be a whole number/],
     [['@sweep.yaml', '--dry-run', '--out', '@sweep.yaml'], /: a file has that name/],
@@ -248,7 +264,12 @@ list:
       'seeded.yaml',
       'base: tiny.yaml\ngrid: {training.bang.beta: [1, 2]}\nseeds: [1, 2]\nreference: {training.bang: null, training.batch: 8}\n',
     );
-    expectRefusal(await inside(args), message);
+    space.write(
+      'halved.yaml',
+      'base: tiny.yaml\ngrid: {training.bang.beta: [1, 2]}\nhalving: {rungs: [500], keep: 0.5}\n',
+    );
+    const long = args[0] === '@halved.yaml' ? ['--set', 'training.iterations=1000'] : [];
+    expectRefusal(await inside([...args, ...long]), message);
   });
 });
 

@@ -61,7 +61,11 @@ describe('a noise study', () => {
     [['sigmas=[]'], /^--set sigmas: expected a list of 1 to 1000 numbers above 0, found an empty/],
     [['sigmas=[1,0]'], /sigmas\[1\]: expected a number above 0, found 0$/],
     [['sigmas=[5,5]'], /^--set sigmas: 5 is in the list twice$/],
-    [['sigmas.to=3'], /lenet\.yaml:8:9: sigmas: expected from to be at most to, found 10 and 3$/],
+    [['sigmas.to=3'], /^--set sigmas\.to: expected at least 10, the value of from, found 3$/],
+    [
+      ['sigmas={from: 10, to: 95, step: 30}'],
+      /^--set sigmas: sigmas\.to: expected 10 plus a multiple of 30, such as 70, found 95$/,
+    ],
     [['sigmas.step=0.001'], /sigmas: expected at most 1000 values, found 90001$/],
     [['copies.last=0'], /^--set copies\.last: expected an integer from 1 to 1000000, found 0$/],
     [['regular=../lenet-b0.yaml'], /^--set regular: expected regular training, found BANG$/],

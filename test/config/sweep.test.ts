@@ -226,6 +226,15 @@ grid: {training.batch: [1, 2], training.bang.beta: [1, 2]}`,
     for (const { config } of cells) expect(config.evaluation.images).toBe(100);
   });
 
+  it('may leave out attacks of which the base expects numbers', async () => {
+    const base = path.join(configs, 'ci', 'lenet-b1.yaml');
+    const points = 'list: [{evaluation.attacks: [fgs]}, {evaluation.attacks: [hc1], expect: null}]';
+    const { cells, record } = await loadPlan(write('sweep.yaml', `base: ${base}\n${points}`));
+    expect(cells.map(({ config }) => config.evaluation.attacks)).toEqual([['fgs'], ['hc1']]);
+    const again = await loadPlan(write('record.yaml', stringify(record)), ['expect=null']);
+    expect(again.cells).toEqual(cells);
+  });
+
   it('are the same when read from the record of a sweep', async () => {
     write(
       'base.yaml',

@@ -13,6 +13,7 @@ import type { Result } from '#bang/store/result.js';
 import { silent, type Progress } from '#bang/base/progress.js';
 import type { QueueAddress } from '#bang/sweep/address.js';
 import { runQueuedSweep } from '#bang/sweep/collector.js';
+import type { Config } from '#bang/config/experiment.js';
 import { keeping, loadPlan, type Plan } from '#bang/config/sweep.js';
 import {
   connect,
@@ -94,10 +95,10 @@ function startWorker({ port = redis.port, threads = 1, jobs = 1 } = {}) {
   return { said, begun: () => said.filter((line) => line.endsWith(': begun')).length, computed };
 }
 
-function collect(of: Plan, { port = redis.port, signal = stopping.signal } = {}) {
+function collect(of: Plan, { port = redis.port, signal = stopping.signal, force = false } = {}) {
   const { progress, said } = listening();
   const out = space.file(name, 'out');
-  const options = { out, dataDir: space.file('data'), retries: 1 };
+  const options = { out, force, dataDir: space.file('data'), retries: 1 };
   const plan = keeping(of, ['weights']);
   return { said, ended: runQueuedSweep(plan, address(port), { ...options, progress, signal }) };
 }
@@ -125,6 +126,15 @@ async function leaveInQueue(plan: Plan): Promise<unknown> {
   expect(thrown).toBeInstanceOf(Interrupted);
   await queue.close();
   return thrown;
+}
+
+/** `bang sweep cancel` on the test's folder and queue. */
+async function cancelInQueue() {
+  const queue = ['--queue', redis.url, '--queue-prefix', name.slice(1, -1)];
+  vi.stubEnv('BANG_QUEUE_PASSWORD', password);
+  const told = await bangInside(['sweep', 'cancel', space.file(name, 'out'), ...queue]);
+  vi.unstubAllEnvs();
+  return told;
 }
 
 /** Makes the server take the worker's cell for lost now, without waiting for a timeout. */
@@ -252,6 +262,7 @@ it('leaves cells in the queue when stopped, and takes out those that nobody has 
   expect(cells.map(({ state }) => state)).toEqual(['done', 'done']);
   expect(only.said.filter((line) => line.endsWith(': done')).length).toBe(1);
   expect(last.begun()).toBe(1);
+  expect((await cancelInQueue()).stdout).toMatch(/^nothing was running$/m);
 });
 
 it('takes the cells of a sweep that no longer runs out of the queue, whatever their version', async () => {
@@ -275,11 +286,7 @@ it('takes the cells of a sweep that no longer runs out of the queue, whatever th
   await expect(others).rejects.toThrow(Interrupted);
   await client.set(`${name}:engine:${'d'.repeat(64)}`, 'an engine');
   await queue.add('cell', data);
-  const url = redis.url;
-  const cancel = ['sweep', 'cancel', space.file(name, 'out'), '--queue', url];
-  vi.stubEnv('BANG_QUEUE_PASSWORD', password);
-  const told = await bangInside([...cancel, '--queue-prefix', name.slice(1, -1)]);
-  vi.unstubAllEnvs();
+  const told = await cancelInQueue();
   expect(told).toMatchObject({ code: 0 });
   expect(told.stdout).toMatch(/^removed from the queue: 4 cells; begun .* by workers: 0$/m);
   expect(told.stdout).toMatch(/^nothing was running; bang sweep retry .* continues$/m);
@@ -517,6 +524,24 @@ it('takes the jobs of a sweep that has grown out of the queue', async () => {
     'beta-1.5 done',
   ]);
   expect(await queue.getWaitingCount()).toBe(0);
+  expect(await keysOfJobs()).toEqual([]);
+  await queue.close();
+});
+
+it('takes the jobs of the sweep before out of the queue when it starts over, if its record can be read', async () => {
+  const queue = makeQueue();
+  await leaveInQueue(two);
+  const over = new AbortController();
+  const { ended } = collect(one, { signal: over.signal, force: true });
+  const names = async () =>
+    (await queue.getWaiting()).map(({ data }) => (data.config as Config).name);
+  await until(async () => (await names()).join() === 'beta-1.5');
+  over.abort();
+  await expect(ended).rejects.toThrow(Interrupted);
+
+  space.write(path.join(name, 'out', 'sweep.yaml'), 'not a sweep');
+  startWorker();
+  expect(await collect(one, { force: true }).ended).toMatchObject([{ state: 'done' }]);
   expect(await keysOfJobs()).toEqual([]);
   await queue.close();
 });
