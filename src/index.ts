@@ -20,7 +20,7 @@ import { loadModel, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
 import { pinned, startOf } from './experiment/firstWeights.js';
-import { networkFor, trainingSettings } from './experiment/training.js';
+import { networkFor, refuseTooFew, trainingSettings } from './experiment/training.js';
 import type { Evaluation } from './metrics/evaluation.js';
 import {
   disposeNetwork,
@@ -95,7 +95,8 @@ export interface Trained extends Model {
  * weights are those of `bang run`, bit for bit. The caller disposes of the network.
  *
  * @throws ExperimentError if the loss or a weight is not finite, or if training diverges or stays at chance;
- *   UserError if the weights that the config begins from cannot be read or do not fit; Interrupted if the signal aborts
+ *   UserError if there are fewer images than in a batch, or if the weights that the config begins from cannot be read
+ *   or do not fit; Interrupted if the signal aborts
  */
 export async function train(
   config: Config,
@@ -103,6 +104,7 @@ export async function train(
   { progress = silent, signal, threads }: WorkOptions = {},
 ): Promise<Trained> {
   await startEngine({ engine: config.engine, threads });
+  refuseTooFew(config, data.train);
   const network = networkFor(config, data);
   const state = await startOf(network, await pinned(config));
   const split = splitImages(data.train, config.training, config.seed);

@@ -84,24 +84,44 @@ function problemsOfCounts(value: ValueAt): Problem[] {
   const trainOn = value('training', 'trainOn') ?? '50k';
   if (isOneOf(trainOn, TRAIN_ON)) {
     const count = train[trainOn];
-    const batch = value('training', 'batch');
     if (count === undefined) {
       const expected = `expected ${inWords(Object.keys(train))}, the training images of ${data}`;
       const message = `${expected}, found ${inBrief(trainOn)}`;
       problems.push(wrong(['training', 'trainOn'], message));
-    } else if (typeof batch === 'number' && batch > count) {
-      const message = `expected at most the ${count} training images, found ${batch}`;
-      problems.push(wrong(['training', 'batch'], message));
-    }
-    if (value('training', 'split') === 'random' && count === Math.max(...Object.values(train))) {
-      const message = `expected first, as all ${count} training images of ${data} are trained on, found "random": set training.split=first as well`;
-      problems.push(wrong(['training', 'split'], message));
+    } else {
+      const [batch, split] = [value('training', 'batch'), value('training', 'split')];
+      const all = Math.max(...Object.values(train));
+      problems.push(...problemsOfTrained({ batch, split }, data, count, all));
     }
   }
   const evaluated = value('evaluation', 'images');
   if (typeof evaluated === 'number' && evaluated > test) {
     const message = `expected all or at most the ${test} test images, found ${evaluated}`;
     problems.push(wrong(['evaluation', 'images'], message));
+  }
+  return problems;
+}
+
+/**
+ * A batch or a split that the training images of some data do not allow.
+ *
+ * @param count how many are trained on
+ * @param all how many there are
+ */
+export function problemsOfTrained(
+  { batch, split }: { batch?: unknown; split?: unknown },
+  data: DataName,
+  count: number,
+  all: number,
+): Problem[] {
+  const problems: Problem[] = [];
+  if (typeof batch === 'number' && batch > count) {
+    const message = `expected at most the ${count} training images, found ${batch}`;
+    problems.push(wrong(['training', 'batch'], message));
+  }
+  if (split === 'random' && count === all) {
+    const message = `expected first, as all ${count} training images of ${data} are trained on, found "random": set training.split=first as well`;
+    problems.push(wrong(['training', 'split'], message));
   }
   return problems;
 }

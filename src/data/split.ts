@@ -53,6 +53,6 @@ export function membersOf(images: number, split: Split, seed: number): Uint8Arra
 }
 
 /** How many images are trained on. */
-function trainedOn(images: number, { trainOn }: Split): number {
+export function trainedOn(images: number, { trainOn }: Split): number {
   return trainOn === '50k' ? Math.min(50_000, images) : images;
 }

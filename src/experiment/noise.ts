@@ -16,7 +16,7 @@ import { differenceOf, type Identity } from '../store/identity.js';
 import { openFolder } from '../store/resultFolder.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { provenance, refuseOtherData, sourceOf } from '../store/provenance.js';
-import { decisive, type Subject } from './training.js';
+import { decisive, refuseTooFew, type Subject } from './training.js';
 import path from 'node:path';
 import { refuseOtherResult } from './resultIn.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
@@ -55,6 +55,7 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
     refuseOtherData(folder, known.data.sha256, source.sha256);
     return known;
   }
+  for (const key of PAIR) refuseTooFew(study.networks[key], data.train);
   const engine = await announceEngine(study.engine, options);
   return folder.hold(() =>
     runs.regular.hold(() =>

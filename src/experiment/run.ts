@@ -11,6 +11,7 @@ import type { Result } from '../store/result.js';
 import {
   hasSnapshots,
   networkFor,
+  refuseTooFew,
   type Subject,
   trainedState,
   trainedWeights,
@@ -122,5 +123,6 @@ async function subjectOf(config: Config, options: RunOptions): Promise<Subject> 
   const network = networkFor(config, data);
   refuseOtherImages(network.spec, data.train, dataDir);
   refuseOtherImages(network.spec, data.test, dataDir);
+  refuseTooFew(config, data.train);
   return { engine, network, data, source };
 }

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { sha256Of } from '../base/digest.js';
 import type { Dataset, DataSplits } from '../data/dataset.js';
-import { splitImages } from '../data/split.js';
+import { splitImages, trainedOn } from '../data/split.js';
 import type { Engine } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { makeNetwork, type Network, type Weights } from '../model/network.js';
@@ -14,7 +14,10 @@ import { trainingCsv } from '../store/csv.js';
 import { startOf } from './firstWeights.js';
 import { train, type TrainingSettings, type TrainingState } from '../training/train.js';
 import { encodeCheckpoint, type Origin, readCheckpoint } from '../store/checkpoint.js';
+import { problemsOfTrained } from '../config/acrossKeys.js';
 import { type Config, isBang, networkOf, snapshotIterations } from '../config/experiment.js';
+import { pathText } from '../config/problems.js';
+import { ConfigError } from '../config/yamlFiles.js';
 import type { ResultFolder } from '../store/resultFolder.js';
 import { version } from '../base/version.js';
 import { refuseOtherData } from '../store/provenance.js';
@@ -40,6 +43,16 @@ export function networkFor(config: Config, data: DataSplits): Network {
   if (!bare.spec.subtractMean) return bare;
   const { train: images } = splitImages(data.train, config.training, config.seed);
   return withMean(bare, undefined, images);
+}
+
+/** @throws ConfigError if there are too few images for a training, which the name of the data does not always tell */
+export function refuseTooFew({ data, training }: Config, { count }: Dataset): void {
+  const { batch, split } = training;
+  // The paper's configs split at random, and may be tried on fewer images than those of their data.
+  const given = { batch, ...(data === 'idx' && { split }) };
+  const problems = problemsOfTrained(given, data, trainedOn(count, training), count);
+  if (problems.length === 0) return;
+  throw new ConfigError(problems.map(({ path, message }) => `${pathText(path)}: ${message}`));
 }
 
 /**

@@ -115,6 +115,24 @@ describe('a network of your own', () => {
     expect(refused.stderr).toMatch(difference);
   });
 
+  it.each([
+    [
+      'training.batch=301',
+      /^bang: training\.batch: expected at most the 300 training images, found 301\n$/,
+    ],
+    [
+      'training.split=random',
+      /^bang: training\.split: expected first, as all 300 training images of idx are trained on, found "random": set training\.split=first as well\n$/,
+    ],
+  ])('is not trained with %s, which images of your own do not allow', async (setting, message) => {
+    const own = OWN.replace('  scale:', '  image: [28, 28, 1]\n  classes: 10\n  scale:');
+    space.write('idx.yaml', own.replace('data: mnist', 'data: idx'));
+    const args = ['run', 'idx.yaml', '--out', 'refused', '--data-dir', 'data', '--set', setting];
+    expectRefusal(await bangInside(args, { cwd: space.folder }), message);
+    // What is mended is not another experiment.
+    expect(space.list('.')).not.toContain('refused');
+  });
+
   it('continues from its checkpoint', async () => {
     const half = ['--set', 'training.iterations=60', '--out', 'stopped'];
     const stopped = await bang(
