@@ -2,7 +2,7 @@ import Table from 'cli-table3';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { signed } from '../base/text.js';
+import { counted, signed } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { columnOf } from '../report/lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
@@ -46,14 +46,18 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
       values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
     }));
   const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
-  const { common, onlyFirst, onlySecond, leftOut, identical, changes } = found;
-  if (common === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
+  const { common, onlyFirst, onlySecond, reference, leftOut, identical, changes } = found;
+  const both = [...counted(common, 'point', 'points'), ...(reference ? ['the reference'] : [])];
+  if (both.length === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
+  const left = counted(
+    leftOut,
+    'cell with a seed that only one of them has done',
+    'cells with seeds that only one of them has done',
+  );
   print(
-    `${common} points are done in both, ${onlyFirst} only in ${first}, ${onlySecond} only in ${second}; ` +
+    `${both.join(' and ')} ${common + Number(reference) === 1 ? 'is' : 'are'} done in both, ${onlyFirst} only in ${first}, ${onlySecond} only in ${second}; ` +
       `${identical.cells} of ${identical.of} cells of the same seed are the same bit for bit` +
-      (leftOut === 0
-        ? ''
-        : `; left out: ${leftOut} cells with seeds that only one of them has done`),
+      left.map((words) => `; left out: ${words}`).join(''),
   );
   const table = new Table({
     head: [`${second} minus ${first}`, 'mean', 'most', 'where'],

@@ -1,4 +1,5 @@
 import { duration } from '../base/progress.js';
+import { counted } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { medianOf } from '../metrics/statistics.js';
 import { estimateSeconds } from '../sweep/estimate.js';
@@ -47,7 +48,7 @@ export async function listSweep(wanted: Plan, out: string, args: ListArguments):
     ...(count('stopped') > 0 ? [`${count('stopped')} stopped early`] : []),
   ];
   print(
-    `${cells.length} cells in ${out}, ${words.join(', ')}: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
+    `${counted(cells.length, 'cell', 'cells').join()} in ${out}, ${words.join(', ')}: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
       `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each` +
       (args.queue === undefined ? '' : ', as one worker like this machine'),
   );

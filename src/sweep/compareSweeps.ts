@@ -12,10 +12,12 @@ import { meanOf, sumOf } from '../base/sums.js';
 
 /** A comparison of two sweeps, point by point. */
 export interface SweepChanges {
-  /** The number of points that are done in both. */
+  /** The number of points that are done in both, without the reference, as in the next two. */
   common: number;
   onlyFirst: number;
   onlySecond: number;
+  /** Whether the reference is done in both. */
+  reference: boolean;
   /** The number of cells of these points whose seed only one of the two sweeps has done; nothing counts them. */
   leftOut: number;
   /** Of all cells with the same point and seed in both: those with weights and numbers equal bit for bit. */
@@ -75,6 +77,9 @@ export function compareSweeps(
   });
   const same = ({ cell, other }: (typeof twins)[number]): boolean =>
     cell.origin?.weights === other.origin?.weights && sameRow(cell.row!, other.row!);
+  const points = (all: Iterable<SweepPoint>): number =>
+    [...all].filter(({ reference }) => !reference).length;
+  const common = points(pairs.map(({ point }) => point));
   const lines = pairs.map(({ point, other }) => ({
     ...valueColumns(keys, point.values),
     reference: +point.reference,
@@ -87,10 +92,11 @@ export function compareSweeps(
     ),
   }));
   return {
-    common: pairs.length,
+    common,
+    reference: common < pairs.length,
     leftOut: sumOf(pairs.map(({ leftOut }) => leftOut)),
-    onlyFirst: a.size - pairs.length,
-    onlySecond: b.size - pairs.length,
+    onlyFirst: points(a.values()) - common,
+    onlySecond: points(b.values()) - common,
     identical: { cells: twins.filter(same).length, of: twins.length },
     changes,
     csv: toCsv(lines, [...keys, 'reference', ...TABLE_COLUMNS, ...robust]),

@@ -88,6 +88,9 @@ list:
     expect(dry.stdout).toMatch(/^beta-1: about [\d.]+ \w+\nbase-1000000: about /);
     expect(dry.stdout).toMatch(/^3 cells in \S+dry, 0 done: about .* a rough estimate; 1 at once/m);
     expect(existsSync(space.file('dry'))).toBe(false);
+    space.write('lone.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1]}\n');
+    const lone = await inside(['@lone.yaml', ...SHORT, '--dry-run', '--out', '@dry']);
+    expect(lone.stdout).toMatch(/^1 cell in \S+dry, 0 done/m);
   });
 
   it('records a cell that fails, finishes the others, and says so at the end', () => {
@@ -159,6 +162,10 @@ list:
     const { stdout } = await inside(['compare', '@some', '@some', '--out', '@moved.csv']);
     expect(stdout).toMatch(
       /^2 points are done in both, .*; 2 of 2 cells .* the same bit for bit$/m,
+    );
+    const grid = path.join(packageRoot, 'results', 'grids', 'cifar10-coarse');
+    expect((await inside(['compare', grid, grid])).stdout).toMatch(
+      /^16 points and the reference are done in both, 0 only in /,
     );
     expect(readCsv(space.file('moved.csv')).map(({ accuracy }) => accuracy)).toEqual(['0', '0']);
   });

@@ -228,6 +228,12 @@ describe('a comparison', () => {
     expect(compareSweeps(keys, [cell([1, 1], 98, 20)], [seed2])).toMatchObject({ common: 0 });
   });
 
+  it('counts the reference apart', () => {
+    const reference = cell([0, 0], 99, 10, { reference: true });
+    const found = compareSweeps(keys, [reference, cell([1, 1], 98, 20)], [reference]);
+    expect(found).toMatchObject({ common: 0, reference: true, onlyFirst: 1, onlySecond: 0 });
+  });
+
   it('finds changes, their points and identical cells', () => {
     const origin = (weights: string): SweepCell['origin'] => ({
       ...{ weights, bang: '1', engine: 'e', cpu: 'c', threads: 1, finished: '' },
