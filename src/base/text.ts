@@ -89,6 +89,11 @@ function broken(line: string, width: number): string[] {
   return [...lines, rest];
 }
 
+/** A path as a word of a command that is printed, to be pasted into a shell. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** The most similar of `words`, or undefined if none is similar enough. */
 export function nearest(word: string, words: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;

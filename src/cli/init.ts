@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { nearest } from '../base/text.js';
+import { nearest, shellWord } from '../base/text.js';
 import { builtInFile, builtInNames, builtInText } from '../config/builtIn.js';
 import { commandOf } from './configs.js';
 import { flag, textOption } from './options.js';
@@ -46,12 +46,16 @@ export const initCommand: CommandModule<object, InitArguments> = {
     const files = new Map([[file, text]]);
     for (const [other, content] of beside) files.set(path.join(path.dirname(file), other), content);
     for (const one of files.keys()) {
+      if (/[\\/]$/.test(one) || statSync(one, { throwIfNoEntry: false })?.isDirectory()) {
+        const inside = path.join(one, name);
+        throw new UserError(`${one} is a folder: name a file, such as ${inside}`);
+      }
       if (force || !existsSync(one)) continue;
       throw new UserError(`${one} exists already; --force overwrites it`);
     }
     for (const [one, content] of files) writeFileAtomic(one, content);
     const names = [...files.keys()].join(' and ');
-    process.stdout.write(`wrote ${names}; run it with: bang ${command} ${file}\n`);
+    process.stdout.write(`wrote ${names}; run it with: bang ${command} ${shellWord(file)}\n`);
   },
 };
 

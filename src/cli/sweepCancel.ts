@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { CommandModule } from 'yargs';
 import { ExperimentError, UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
+import { shellWord } from '../base/text.js';
 import { readLock } from '../store/lock.js';
 import { statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
@@ -41,7 +42,7 @@ async function cancel({ folder: out, ...args }: InFolder & QueueArguments): Prom
     print(`removed from the queue: ${taken} cells; begun or finished by workers: ${left}`);
   }
   const open = [...statesIn(plan, folder).values()].some(({ state }) => state === 'open');
-  const more = open ? `; bang sweep retry ${out} continues` : '';
+  const more = open ? `; bang sweep retry ${shellWord(out)} continues` : '';
   print(`${runs ? 'stopped' : 'nothing was running'}${more}`);
 }
 

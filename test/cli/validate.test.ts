@@ -160,6 +160,20 @@ describe('bang init', () => {
     expect(readFileSync(file, 'utf8')).toBe(startingConfig);
   });
 
+  it('names a file where a folder is given, and the command that takes it', async () => {
+    const place = path.join(folder, 'a folder');
+    for (const [given, ...force] of [[`${place}/`], [folder], [folder, '--force']]) {
+      await expect(bang('init', given, ...force)).rejects.toThrow(
+        new UserError(
+          `${given} is a folder: name a file, such as ${path.join(given, 'bang.yaml')}`,
+        ),
+      );
+    }
+    const file = path.join(place, "it's.yaml");
+    const quoted = file.replace("'", String.raw`'\''`);
+    expect(await bang('init', file)).toContain(`bang run '${quoted}'\n`);
+  });
+
   it('copies an example with a name and a baseline of its own', async () => {
     for (const name of ['one', 'two']) {
       const file = path.join(folder, 'copies', `${name}.yaml`);
