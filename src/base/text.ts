@@ -89,9 +89,9 @@ function broken(line: string, width: number): string[] {
   return [...lines, rest];
 }
 
-/** A path as a word of a command that is printed, to be pasted into a shell. */
+/** A word of a command that is printed, quoted for a shell where necessary. */
 export function shellWord(text: string): string {
-  return /^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** The most similar of `words`, or undefined if none is similar enough. */

@@ -8,11 +8,12 @@ import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import { loadData } from '../data/load.js';
+import type { DataName } from '../data/sources.js';
 import { FILES } from '../store/resultFolder.js';
 import { type Entry, entryOf } from '../store/entry.js';
 import type { Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
-import { runsOf } from '../store/seeds.js';
+import { runsOf, type SeedRun } from '../store/seeds.js';
 import {
   engineOption,
   engineSetting,
@@ -100,13 +101,14 @@ export const runCommand: CommandModule<object, RunArguments> = {
     const entries: Entry[] = [];
     await interruptible(
       async (signal, progress) => {
-        const all = planned.flatMap(({ runs }) => runs);
-        const left = all.filter(
-          ({ folder }) => force || !existsSync(path.join(folder, FILES.result)),
-        );
         // Better to fail before hours of computing than between them.
-        for (const name of new Set(left.map(({ config }) => config.data))) {
-          if (all.length > 1) await loadData(name, { dataDir, progress, signal });
+        for (const name of planned.length > 1
+          ? dataOf(
+              planned.flatMap(({ runs }) => runs),
+              force,
+            )
+          : []) {
+          await loadData(name, { dataDir, progress, signal });
         }
         for (const { runs, inputs } of planned) {
           const results: Result[] = [];
@@ -127,6 +129,12 @@ export const runCommand: CommandModule<object, RunArguments> = {
     print(`Files: ${results}`);
   },
 };
+
+/** The data sets of the runs that have not been finished. */
+function dataOf(runs: readonly SeedRun[], force: boolean): Set<DataName> {
+  const left = runs.filter(({ folder }) => force || !existsSync(path.join(folder, FILES.result)));
+  return new Set(left.map(({ config }) => config.data));
+}
 
 function trainingText(config: Config): string {
   return `${trainingInWords(config.training, 'regular training')}, ${config.training.iterations} iterations`;

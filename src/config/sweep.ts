@@ -103,13 +103,13 @@ export const sweepSchema = mapping({
     rungs: z
       .array(integer(1), { error: 'a list of iterations' })
       .min(1, { error: 'a list of iterations' })
-      .describe('Iterations at which the cells are compared by validation accuracy, ascending.'),
+      .describe('Iterations at which the points are compared by validation accuracy, ascending.'),
     keep: betweenZeroAndOne().describe(
       'The share of points that continues after each rung; the others stop.',
     ),
   })
     .optional()
-    .describe('Successive halving: stop cells early that do worse than others; left out: none.'),
+    .describe('Successive halving: stop points early that do worse than others; left out: none.'),
   keep: z
     .array(oneOf(KEEPABLE), { error: `a list of ${KEEPABLE.join(', ')}` })
     .default([])

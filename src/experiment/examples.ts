@@ -18,7 +18,7 @@ import { inWords } from '../base/text.js';
 import { type FoundRun, findRuns } from '../store/collect.js';
 import { namesApart } from '../store/labels.js';
 import { type PictureGroup, readPictures } from '../store/pictures.js';
-import type { DataSource } from '../store/result.js';
+import type { DataSource, Result } from '../store/result.js';
 import { FILES } from '../store/resultFolder.js';
 import { channelsFor, trainingInWords } from '../config/experiment.js';
 import { loadModel, type OpenedModel, openModel } from './models.js';
@@ -262,7 +262,7 @@ type Attacked = AttackResult & { predicted: Uint8Array };
 interface Named extends Model {
   name: string;
   training: string;
-  protocol: Protocol;
+  settings: EvaluatedAs['settings'];
 }
 
 async function examplesOn(
@@ -276,9 +276,9 @@ async function examplesOn(
   const { test } = splits;
   const names = namesOf(opened);
   const models = opened.map((one, i): Named => {
-    const { protocol, logitScale } = evaluationIn(one);
+    const { settings, logitScale } = evaluationOf(one);
     const model = loadModel(one, splits, logitScale);
-    return { ...model, name: names[i], training: trainingWords(one), protocol };
+    return { ...model, name: names[i], training: trainingWords(one), settings };
   });
   const size: ImageSize = test;
   const classes = classNames(data, dataDir, test.names);
@@ -375,7 +375,7 @@ async function attackAll(
   const which = Uint32Array.from(positions);
   const results = [];
   for (const model of models) {
-    results.push(await attackAndClassify(attack, model, images, which, model.protocol, { signal }));
+    results.push(await attackAndClassify(attack, model, images, which, model.settings, { signal }));
   }
   return results;
 }
@@ -411,19 +411,24 @@ function namesOf(opened: readonly (OpenedModel & { given: string })[]): string[]
   );
 }
 
-/** How the run of a folder was evaluated, so that the figure shows what its table says; by the paper's protocol elsewhere. */
-function evaluationIn({ subject, given }: OpenedModel & { given: string }): {
-  protocol: Protocol;
-  logitScale?: number;
-} {
-  if (existsSync(path.join(given, FILES.result))) {
-    const run = findRuns([given]).runs.find(({ folder }) => folder === given);
-    if (run) {
-      const { row, config } = run.result;
-      return { protocol: row.protocol, logitScale: config.evaluation?.logitScale };
-    }
-  }
-  return { protocol: { ...PROTOCOL.paper, channels: channelsFor(subject.model, 'paper') } };
+/** How a network was evaluated, as far as adversarial examples depend on it. */
+export interface EvaluatedAs {
+  /** What its logits were multiplied by; left out: 1. */
+  logitScale?: number | undefined;
+  settings: Protocol & GivenEffort;
+}
+
+export function evaluatedAs({ row, config }: Pick<Result, 'row' | 'config'>): EvaluatedAs {
+  const { pgd, apgd, square, logitScale } = config.evaluation ?? {};
+  return { logitScale, settings: { ...row.protocol, pgd, apgd, square } };
+}
+
+/** As the run of a folder was, so that the figure shows what its table says; by the paper's protocol elsewhere. */
+function evaluationOf({ subject, given }: OpenedModel & { given: string }): EvaluatedAs {
+  const found = existsSync(path.join(given, FILES.result)) ? findRuns([given]).runs : [];
+  const run = found.find(({ folder }) => folder === given);
+  if (run) return evaluatedAs(run.result);
+  return { settings: { ...PROTOCOL.paper, channels: channelsFor(subject.model, 'paper') } };
 }
 
 function trainingWords({ file }: OpenedModel): string {

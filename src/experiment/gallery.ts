@@ -1,4 +1,4 @@
-import type { AttackName, GivenEffort, Protocol } from '../attacks/attack.js';
+import type { AttackName } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import { joined } from '../base/rows.js';
 import { type Dataset, type DataSplits, firstImages, imageAt } from '../data/dataset.js';
@@ -7,18 +7,15 @@ import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
-import { attackAndClassify } from './examples.js';
+import { attackAndClassify, type EvaluatedAs } from './examples.js';
 import { loadModel, openModel } from './models.js';
 
 /** A network to make adversarial examples for. */
-export interface ExampleSource {
+export interface ExampleSource extends EvaluatedAs {
   name: string;
   /** A file of weights, or the folder of a run that has one. */
   weights: string;
-  /** What its logits were multiplied by; left out: 1. */
-  logitScale?: number | undefined;
   attacks: readonly AttackName[];
-  settings: Protocol & GivenEffort;
   /** The number of test images that it was evaluated on. */
   images: number;
 }

@@ -51,6 +51,11 @@ export async function readWeightsIn(given: string): Promise<{ name: string; file
   const isFolder = existsSync(given) && statSync(given).isDirectory();
   const name = isFolder ? path.join(given, FILES.weights) : given;
   if (isFolder && !existsSync(name)) {
+    if (existsSync(path.join(given, FILES.checkpoint))) {
+      throw new UserError(
+        `${given} holds no ${FILES.weights} yet: its training was stopped, and the command that began it continues`,
+      );
+    }
     throw new UserError(
       `${given} holds no ${FILES.weights}: give a file of weights or the folder of a run` +
         (isCell(given) ? '; sweeps keep the weights of cells with --keep weights' : ''),

@@ -143,6 +143,7 @@ describe('a wrong value', () => {
     space.write('same/tiny.yaml', tinyLenetConfig());
     space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.batch: [1, 2]}\n');
     space.write('file', 'not a folder');
+    space.write('stopped/checkpoint.safetensors', '');
     space.write('lacks/train-images-idx3-ubyte', 'no');
     cpSync(space.file('data'), space.file('garbage'), { recursive: true });
     space.write('garbage/t10k-labels-idx1-ubyte', 'no labels');
@@ -170,6 +171,10 @@ describe('a wrong value', () => {
     [
       ['eval', '@/data'],
       /^bang: .*data holds no weights\.safetensors: give a file of weights or the folder of a run\n$/,
+    ],
+    [
+      ['eval', '@/stopped'],
+      /^bang: .*stopped holds no weights\.safetensors yet: its training was stopped, and the command that began it continues\n$/,
     ],
     [
       ['check', '@/tiny.yaml', '--junit', '@/file/bang.xml'],

@@ -189,6 +189,31 @@ describe('bang figure', () => {
     expect(new Set(rows.map(({ label_name }) => label_name))).toEqual(new Set(['']));
   });
 
+  it('examples: a network is attacked as the run of its folder was', async () => {
+    const train = ['--set', 'training.iterations=20', '--set', 'evaluation.images=20'];
+    const surer = ['--set', 'evaluation.attacks=[fgs]', '--set', 'evaluation.logitScale=100000'];
+    const [folder, threads] = [space.file('surer'), ['--threads', '1']];
+    const ran = await bangInside([
+      'run',
+      'lenet-b1',
+      ...train,
+      ...surer,
+      '--out',
+      folder,
+      ...threads,
+    ]);
+    expect(ran).toMatchObject({ code: 0 });
+    expect(readCsv(path.join(folder, 'table.csv'))[0].fgs_rate).toBe('0');
+    const draw = ['figure', 'examples', folder, '--attack', 'fgs', '--out', space.file('none')];
+    const { code, stderr } = await bangInside([...draw, ...threads]);
+    expect(stderr).toContain('there is no test image with which FGS fools all networks');
+    expect(code).toBe(2);
+    // The weights alone are as they were trained.
+    const weights = path.join(folder, 'weights.safetensors');
+    await drawn('examples', [weights], '--attack', 'fgs', ...threads);
+    expect(csvOf('examples').length).toBeGreaterThan(2);
+  });
+
   it("examples: the authors' LeNet, of each class the first image, as in their reference", async () => {
     const svg = await drawn('examples', [fixture('lenet.caffemodel.h5')], '--threads', '1');
     // HC1 needs more than FGS unmasked, so that stands below it.

@@ -12,7 +12,8 @@ import {
   tellingBudget,
 } from '#bang/metrics/verdict.js';
 import { collectResults } from '#bang/report/page/contents.js';
-import { noiseVerdict, verdictOf } from '#bang/report/verdict.js';
+import { noiseVerdict, sweepVerdict, verdictOf } from '#bang/report/verdict.js';
+import type { SweepCell } from '#bang/sweep/summary.js';
 import type { NoiseResult } from '#bang/store/noise.js';
 import type { Row } from '#bang/metrics/row.js';
 import { readPerImage, linfValues } from '#bang/store/perImage.js';
@@ -125,6 +126,33 @@ describe('the verdict on a noise study', () => {
   });
 });
 
+describe('the verdict on a sweep', () => {
+  const cells = (linf: (x: number) => number): SweepCell[] =>
+    Array.from({ length: 9 }, (_, x) => ({
+      ...{ id: String(x), values: [x], seed: 1, reference: false, state: 'done' as const },
+      row: rowWith({
+        attacks: { 'fgs-unmasked': attackWith(900, { linf: { mean: linf(x), std: 1 } }) },
+      }),
+    }));
+
+  it('calls scatter nothing that may be curvature', () => {
+    const curved = sweepVerdict(
+      ['training.momentum'],
+      cells((x) => 60 - 2 * (x - 4) ** 2),
+    );
+    expect(curved.headline).toMatch(/^No plane over momentum describes the mean L∞/);
+    expect(curved.sentences.join(' ')).toContain(
+      'explains 0 % of its variance; the rest is curvature or scatter.',
+    );
+    const straight = sweepVerdict(
+      ['training.momentum'],
+      cells((x) => 60 - 2 * x),
+    );
+    expect(straight.headline).toMatch(/^momentum decides much of the mean L∞/);
+    expect(straight.sentences.join(' ')).toContain('explains 100 % of its variance.');
+  });
+});
+
 describe('the verdict on a table', () => {
   it('of committed results is on robust accuracy, with the numbers of robustness.csv', async () => {
     const { parts } = await collectResults([results('robustness'), results('table1')]);
@@ -229,6 +257,40 @@ describe('the verdict on a table', () => {
       }),
     );
     expect(verdictOf({ ...part, groups: other })!.headline).toBe(weaker);
+  });
+
+  it('compares only what the attacks tried equally hard on, and names single trainings', async () => {
+    const folders = ['lenet-r0', 'lenet-b1'].map((name) => results('robustness', name, 'seed-1'));
+    const { parts } = await collectResults(folders);
+    const [part] = parts;
+    const verdictWith = (apgd: { steps: number; restarts: number }) => {
+      const groups = part.groups.map((group) =>
+        group.map((run) => {
+          const { config, name } = run.result;
+          if (name !== 'lenet-r0') return run;
+          const evaluation = { ...config.evaluation!, apgd };
+          return { ...run, result: { ...run.result, config: { ...config, evaluation } } };
+        }),
+      );
+      return verdictOf({ ...part, groups })!;
+    };
+    const { apgd } = part.groups.flat()[0].result.config.evaluation!;
+    const alike = verdictWith(apgd!);
+    expect(alike.headline).toContain('than regular training');
+    expect(alike.sentences.join(' ')).toContain('Each network is of one training');
+    const harder = verdictWith({ ...apgd!, steps: apgd!.steps + 1 });
+    expect(harder.judged).toHaveLength(1);
+    expect(harder.headline).not.toContain('than regular training');
+    // FGS alone, even within budgets, says nothing of that.
+    const entries = part.entries.map((entry) => ({
+      ...entry,
+      rows: entry.rows.map(({ attacks: { fgs }, robustness, ...row }) => ({
+        ...row,
+        attacks: { fgs },
+        robustness: robustness && { ...robustness, attacks: { fgs: robustness.attacks.fgs } },
+      })),
+    }));
+    expect(verdictOf({ ...part, entries })!.headline).not.toContain('than regular training');
   });
 
   it('takes no network whose training is not known for a regular one', async () => {

@@ -14,6 +14,7 @@ import {
   type NetworkExamples,
 } from '../../experiment/gallery.js';
 import { readPictures } from '../../store/pictures.js';
+import { evaluatedAs } from '../../experiment/examples.js';
 import { openModel } from '../../experiment/models.js';
 import { FILES } from '../../store/resultFolder.js';
 import type { CsvLine } from '../../store/csvFile.js';
@@ -265,15 +266,13 @@ async function galleryOf(
 }
 
 function exampleSource({ name, run: { folder, result } }: Shown): ExampleSource {
-  const { row, config } = result;
-  const { pgd, apgd, square, logitScale } = config.evaluation ?? {};
+  const { row } = result;
   return {
     name,
     weights: folder,
-    logitScale,
-    attacks: attacksOf(result.row.attacks),
-    settings: { ...row.protocol, pgd, apgd, square },
+    attacks: attacksOf(row.attacks),
     images: row.images,
+    ...evaluatedAs(result),
   };
 }
 

@@ -53,7 +53,9 @@ function lines(title: readonly string[]): Content {
 const FIRST: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_unmasked_rate', 'fgs_unmasked_linf'];
 
 /** The columns of a table in the order in which the page shows them, with their places in its lines. */
-function columnsShown(entries: readonly Entry[]): [at: number, column: TableColumn][] {
+type Shown = readonly [at: number, column: TableColumn][];
+
+function columnsShown(entries: readonly Entry[]): Shown {
   const place = ({ quantity }: TableColumn): number => {
     const first = FIRST.indexOf(quantity);
     return first < 0 ? FIRST.length : first;
@@ -84,11 +86,7 @@ export function entriesTable(
   return tableOf(id, caption, columns, bodies, true);
 }
 
-function entryLine(
-  line: Line,
-  { rows }: Entry,
-  shown: readonly [at: number, column: TableColumn][],
-): Html {
+function entryLine(line: Line, { rows }: Entry, shown: Shown): Html {
   const { name, labels, beta, epsilon, cells } = line;
   const kind = line.kind === 'ours' && rows.length === 0 ? 'none' : line.kind;
   const numbers = shown.map(([at, { quantity: column }]) => {

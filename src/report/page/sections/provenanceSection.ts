@@ -4,7 +4,7 @@ import type { Config } from '../../../config/experiment.js';
 import { FILES } from '../../../store/resultFolder.js';
 import { readRegularFile } from '../../../base/files.js';
 import { duration } from '../../../base/progress.js';
-import { printable } from '../../../base/text.js';
+import { printable, shellWord } from '../../../base/text.js';
 import { type Content, type Html, html } from '../html.js';
 import { entryKey, type Section } from '../section.js';
 import path from 'node:path';
@@ -75,13 +75,13 @@ function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
 /** The command that reproduces the folder. */
 function commandFor(folder: string, { evaluation, published }: Partial<Config>): string {
   const config = path.join(folder, FILES.identity);
-  if (!isEvaluation(config)) return `bang run ${quoted(config)} --out FOLDER`;
+  if (!isEvaluation(config)) return `bang run ${shellWord(config)} --out FOLDER`;
   const row = published ? ['--row', published.row] : [];
   const set = Object.entries(evaluation ?? {}).flatMap(([key, value]) => [
     '--set',
     `evaluation.${key}=${JSON.stringify(value)}`,
   ]);
-  return ['bang eval WEIGHTS', ...[...row, ...set].map(quoted), '--out FOLDER'].join(' ');
+  return ['bang eval WEIGHTS', ...[...row, ...set].map(shellWord), '--out FOLDER'].join(' ');
 }
 
 /** Whether a folder is an evaluation of existing weights: its configuration names them. */
@@ -91,9 +91,4 @@ function isEvaluation(config: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Quoted for a shell where necessary. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
