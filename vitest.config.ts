@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { kernelFiles } from './native/build.mjs';
+import { PATIENCE } from './test/patience.js';
 
 const script = process.env.npm_lifecycle_event;
 
@@ -48,8 +49,9 @@ export default defineConfig({
     maxWorkers: 2,
     maxConcurrency: 2,
     setupFiles: 'test/equality.ts',
-    // Generous: a busy machine is no defect.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    // Only what hangs takes as long: a busy machine is no defect.
+    testTimeout: PATIENCE,
+    hookTimeout: PATIENCE,
+    expect: { poll: { timeout: PATIENCE, interval: 20 } },
   },
 });

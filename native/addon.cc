@@ -21,7 +21,9 @@
 
 const bang::Kernels* bang::kernels = nullptr;
 
-void bang::refuse(const std::string& message) { throw std::invalid_argument(message); }
+void bang::refuse(const Text& message) {
+  throw std::invalid_argument(std::string(message.data(), message.size()));
+}
 void bang::outOfMemory() { throw std::bad_alloc(); }
 
 namespace {
@@ -107,7 +109,7 @@ template <auto FUNCTION>
 Napi::Value border(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const size_t count = info.Length();
-    if (count > bang::MOST_ARGUMENTS) bang::refuse("too many arguments");
+    if (count > bang::MOST_ARGUMENTS) bang::fail("too many arguments");
     Argument given[bang::MOST_ARGUMENTS];
     for (size_t i = 0; i < count; i++) read(info.Env(), info[i], given[i]);
     Arguments in(given, static_cast<int>(count));
@@ -122,7 +124,7 @@ Napi::Value border(const Napi::CallbackInfo& info) {
 
 /// Bytes from the start of an ArrayBuffer to the first cache-line boundary in it.
 Napi::Value alignment(const Napi::CallbackInfo& info) {
-  if (!info[0].IsArrayBuffer()) bang::refuse("alignment takes an ArrayBuffer");
+  if (!info[0].IsArrayBuffer()) bang::fail("alignment takes an ArrayBuffer");
   const auto address = reinterpret_cast<uintptr_t>(info[0].As<Napi::ArrayBuffer>().Data());
   return Napi::Number::New(info.Env(), static_cast<double>((64 - address % 64) % 64));
 }
@@ -146,14 +148,14 @@ Napi::Value levels(const Napi::CallbackInfo& info) {
 /// Selects a level by name, so that tests can run one below the best.
 Napi::Value setLevel(const Napi::CallbackInfo& info) {
   // Converting another type could call JavaScript, and that this addon again.
-  if (!info[0].IsString()) bang::refuse("the level must be a string");
+  if (!info[0].IsString()) bang::fail("the level must be a string");
   const std::string wanted = info[0].As<Napi::String>().Utf8Value();
   for (const Kernels* candidate : availableLevels()) {
     if (wanted != candidate->level) continue;
     kernels = candidate;
     return info.Env().Undefined();
   }
-  bang::refuse("this processor does not run the level " + wanted);
+  bang::fail("this processor does not run the level ", wanted.c_str());
 }
 
 /// The names of all kernels, from which the tests know whether each is tested.

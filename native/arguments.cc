@@ -12,13 +12,13 @@ int Arguments::size(const char* name) {
   const Argument& value = next();
   const double number = value.kind == Argument::NUMBER ? value.number : -1;
   if (!(number >= 0 && number < 2147483648.0) || number != std::floor(number))
-    fail(std::string(name) + " must be a whole number from 0 to 2^31-1");
+    fail(name, " must be a whole number from 0 to 2^31-1");
   return static_cast<int>(number);
 }
 
 float Arguments::number(const char* name) {
   const Argument& value = next();
-  if (value.kind != Argument::NUMBER) fail(std::string(name) + " must be a number");
+  if (value.kind != Argument::NUMBER) fail(name, " must be a number");
   return static_cast<float>(value.number);
 }
 
@@ -26,9 +26,9 @@ bool Arguments::flag() { return next().number != 0; }
 
 Argument& Arguments::array(const char* name, Argument::Kind kind, const char* expected) {
   Argument& value = next();
-  if (value.kind != kind) fail(std::string(name) + " must be " + expected);
+  if (value.kind != kind) fail(name, " must be ", expected);
   // Another thread could change it after it has been checked.
-  if (value.shared) fail(std::string(name) + " must not be in shared memory");
+  if (value.shared) fail(name, " must not be in shared memory");
   return value;
 }
 
@@ -43,7 +43,7 @@ void Arguments::remember(const char* name, Argument& argument, size_t bytes, boo
     const bool apart = range.end <= other.begin || other.end <= range.begin;
     const bool same = range.begin == other.begin && range.end == other.end;
     if (apart || (!written && !other.written) || (inPlace && same && !other.written)) continue;
-    fail(std::string(name) + " shares memory with " + other.name);
+    fail(name, " shares memory with ", other.name);
   }
   ranges_[rangeCount_++] = range;
 }
@@ -55,8 +55,7 @@ T* Arguments::array(const char* name, Argument::Kind kind, const char* expected,
   double length = 1;
   for (int extent : shape) length *= extent;
   if (static_cast<double>(values.length) != length)
-    fail(std::string(name) + " has " + std::to_string(values.length) + " values, expected " +
-         std::to_string(static_cast<long long>(length)));
+    fail(name, " has ", values.length, " values, expected ", static_cast<long long>(length));
   remember(name, values, values.length * sizeof(T), written, inPlace);
   return static_cast<T*>(values.data);
 }
@@ -92,8 +91,7 @@ int32_t* Arguments::integers(const char* name, std::initializer_list<int> shape)
 uint32_t* Arguments::words(const char* name, int least, int most, int* count) {
   Argument& values = array(name, Argument::WORDS, "a Uint32Array");
   if (values.length < static_cast<size_t>(least) || values.length > static_cast<size_t>(most))
-    fail(std::string(name) + " has " + std::to_string(values.length) + " values, expected " +
-         std::to_string(least) + " to " + std::to_string(most));
+    fail(name, " has ", values.length, " values, expected ", least, " to ", most);
   if (count) *count = static_cast<int>(values.length);
   remember(name, values, values.length * sizeof(uint32_t), false, false);
   return static_cast<uint32_t*>(values.data);

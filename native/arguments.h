@@ -4,7 +4,6 @@
 #include <stdint.h>
 
 #include <initializer_list>
-#include <string>
 
 #include "kernels.h"
 
@@ -29,8 +28,40 @@ struct Argument {
 /// forward takes the most: 6 arguments, and two for each layer.
 constexpr int MOST_ARGUMENTS = 6 + 2 * MOST_FORWARD_LAYERS;
 
+/// A short text, without the C++ library: a module of WebAssembly would have to compile all of it.
+class Text {
+ public:
+  /// What does not fit is left out.
+  void add(const char* part) {
+    while (*part && size_ < sizeof(text_)) text_[size_++] = *part++;
+  }
+  void add(long long number) {
+    char digits[24], *first = digits + sizeof(digits);
+    *--first = 0;
+    unsigned long long rest = number < 0 ? -static_cast<unsigned long long>(number) : number;
+    do *--first = static_cast<char>('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0) *--first = '-';
+    add(first);
+  }
+  const char* data() const { return text_; }
+  size_t size() const { return size_; }
+
+ private:
+  char text_[256];
+  size_t size_ = 0;
+};
+
 /// Ends the call with a TypeError of this message. Defined where the calls come from.
-[[noreturn]] void refuse(const std::string& message);
+[[noreturn]] void refuse(const Text& message);
+
+/// The same, of a message of these texts and whole numbers.
+template <class... Parts>
+[[noreturn]] void fail(Parts... parts) {
+  Text message;
+  (message.add(parts), ...);
+  refuse(message);
+}
 
 /// The arguments of one call, read in order. Each function reads the next argument and throws a TypeError
 /// that begins with the argument's name if it is invalid. `shape` determines an array's exact length.
@@ -63,8 +94,6 @@ class Arguments {
   Geometry geometry(bool pooling);
   /// The same from an array that has already been read.
   Geometry geometryIn(const int32_t* values, bool pooling) const;
-
-  [[noreturn]] void fail(const std::string& message) const { refuse(message); }
 
  private:
   /// The next argument.

@@ -8,13 +8,13 @@ namespace border {
 void setThreads(Arguments& in) {
   const int count = in.size("threads");
   if (count < 1 || count > MOST_THREADS)
-    in.fail("threads must be from 1 to " + std::to_string(MOST_THREADS));
+    fail("threads must be from 1 to ", MOST_THREADS);
   bang::setThreads(count);
 }
 
 double peak(Arguments& in) {
   const float seconds = in.number("seconds");
-  if (!(seconds > 0 && seconds <= 60)) in.fail("seconds must be more than 0 and at most 60");
+  if (!(seconds > 0 && seconds <= 60)) fail("seconds must be more than 0 and at most 60");
   struct Peak {
     double seconds, each[MOST_THREADS];
   } result = {seconds, {}};

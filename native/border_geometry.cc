@@ -9,7 +9,7 @@ namespace {
 Geometry maxPooling(Arguments& in) {
   const Geometry pool = in.geometry(true);
   if (pool.kH > MOST_POOL_PIXELS / pool.kW)
-    in.fail("pool: a window has more than " + std::to_string(MOST_POOL_PIXELS) + " pixels");
+    fail("pool: a window has more than ", MOST_POOL_PIXELS, " pixels");
   return pool;
 }
 
@@ -17,7 +17,7 @@ Geometry maxPooling(Arguments& in) {
 Geometry maxPoolingOf(const Geometry& g, Arguments& in) {
   const Geometry pool = maxPooling(in);
   if (pool.batch != g.batch || pool.inH != g.outH || pool.inW != g.outW || pool.inC != g.outC)
-    in.fail("pool: its input is not the convolution's output");
+    fail("pool: its input is not the convolution's output");
   return pool;
 }
 
@@ -32,7 +32,7 @@ Kappa pooledKappa(Arguments& in, const Geometry& pool) {
 /// kappa of the convolution's own output. The result refers to `pool`.
 Kappa kappaOf(const Geometry& g, Arguments& in, Geometry& pool) {
   if (in.skipNull()) {
-    if (!in.skipNull()) in.fail("winner: expected null where there is no pooling");
+    if (!in.skipNull()) fail("winner: expected null where there is no pooling");
     return {in.floats("kappa", {g.batch, g.outH, g.outW, g.outC}), nullptr, nullptr};
   }
   pool = maxPoolingOf(g, in);
@@ -116,22 +116,22 @@ void avgPoolGradient(Arguments& in) {
 void forward(Arguments& in) {
   constexpr int FIELDS = 15;
   const int count = in.size("layers");
-  if (count < 1 || count > MOST_FORWARD_LAYERS) in.fail("layers: too many or none");
+  if (count < 1 || count > MOST_FORWARD_LAYERS) fail("layers: too many or none");
   const int32_t* program = in.integers("program", {count, FIELDS});
   ForwardLayer layers[MOST_FORWARD_LAYERS];
   const auto kindOf = [&](int i) { return static_cast<ForwardLayer::Kind>(program[i * FIELDS]); };
   for (int i = 0; i < count; i++) {
     const auto kind = kindOf(i);
-    if (kind < ForwardLayer::CONV || kind > ForwardLayer::AVG_POOL) in.fail("program: no such kind");
+    if (kind < ForwardLayer::CONV || kind > ForwardLayer::AVG_POOL) fail("program: no such kind");
     const bool pooling = kind == ForwardLayer::MAX_POOL || kind == ForwardLayer::AVG_POOL;
     const Geometry g = in.geometryIn(program + i * FIELDS + 2, pooling);
     layers[i] = {kind, program[i * FIELDS + 1] != 0, g, nullptr, nullptr};
     // Bounds the memory of a thread, which interleaves up to 16 images.
     const int limit = 1 << 22;
     if (g.inH * g.inW * g.inC > limit || g.outH * g.outW * g.outC > limit)
-      in.fail("program: an image has more than 2^22 values");
+      fail("program: an image has more than 2^22 values");
     if (kind == ForwardLayer::DENSE && (g.outH != 1 || g.outW != 1))
-      in.fail("program: an inner product has one pixel");
+      fail("program: an inner product has one pixel");
     if (i == 0) continue;
     const Geometry& before = layers[i - 1].geometry;
     const bool dense = kind == ForwardLayer::DENSE;
@@ -139,9 +139,9 @@ void forward(Arguments& in) {
         (dense ? g.inH * g.inW * g.inC != before.outH * before.outW * before.outC
                : kindOf(i - 1) == ForwardLayer::DENSE || g.inH != before.outH ||
                      g.inW != before.outW || g.inC != before.outC))
-      in.fail("program: layers do not fit each other");
+      fail("program: layers do not fit each other");
   }
-  if (kindOf(count - 1) != ForwardLayer::DENSE) in.fail("program: no inner product at the end");
+  if (kindOf(count - 1) != ForwardLayer::DENSE) fail("program: no inner product at the end");
   const Geometry &first = layers[0].geometry, &last = layers[count - 1].geometry;
   const float* x = in.floats("x", {first.batch, first.inH, first.inW, first.inC});
   const float* mean = in.floatsOrNull("mean", {first.inH, first.inW, first.inC});

@@ -50,7 +50,7 @@ void softmaxCrossEntropy(Arguments& in) {
   const int32_t* labels = in.integers("labels", {N});
   for (int n = 0; n < N; n++)
     if (labels[n] < 0 || labels[n] >= C)
-      in.fail("label " + std::to_string(labels[n]) + " is not one of " + std::to_string(C) + " classes");
+      fail("label ", labels[n], " is not one of ", C, " classes");
   const float factor = in.number("factor");
   float* loss = in.output("loss", {N});
   float* gradient = in.output("gradient", {N, C});
@@ -104,7 +104,7 @@ void perturb(Arguments& in) {
   const float* d = in.floats("direction", {M, D});
   const int32_t* rows = in.integers("rows", {N});
   for (int n = 0; n < N; n++)
-    if (rows[n] < 0 || rows[n] >= M) in.fail("rows: not one of the images");
+    if (rows[n] < 0 || rows[n] >= M) fail("rows: not one of the images");
   const float* s = in.floats("scale", {N});
   kernels->perturb(N, D, x, d, rows, s, in.output("y", {N, D}));
 }
@@ -118,7 +118,7 @@ void addNoise(Arguments& in) {
   int count;
   noise.thresholds = in.words("thresholds", 1, 1 << 16, &count);
   if (noise.thresholds[count - 1] != 0xffffffffu)
-    in.fail("the last threshold must be 2^32-1");
+    fail("the last threshold must be 2^32-1");
   noise.lowest = -in.size("depth");
   kernels->addNoise(N, D, x, noise, in.output("y", {N, D}));
 }

@@ -63,6 +63,8 @@ const WASM_FLAGS = [
 ];
 const WASM_LINK = [
   '-mexec-model=reactor',
+  // The kernels need nothing of it, and Zig would compile it first.
+  '-nostdlib++',
   '-s',
   `-Wl,${[
     '--import-memory',

@@ -28,14 +28,11 @@ IMPORT("now") double importedNow();
 int __cxa_thread_atexit(void (*)(void*), void*, void*) { return 0; }
 }
 
-// The library's own would print, and need files for it.
-[[noreturn]] void std::__libcpp_verbose_abort(const char*, ...) noexcept { __builtin_trap(); }
-
 const bang::Kernels* bang::kernels = bang::wasmKernels();
 
 namespace bang {
 
-void refuse(const std::string& message) { importedRefuse(message.data(), message.size()); }
+void refuse(const Text& message) { importedRefuse(message.data(), message.size()); }
 void outOfMemory() { importedOutOfMemory(); }
 double now() { return importedNow(); }
 

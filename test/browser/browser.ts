@@ -5,6 +5,7 @@ import axe from 'axe-core';
 import puppeteer, { type Browser, type Page } from 'puppeteer-core';
 import { expect } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
+import { PATIENCE } from '../patience.js';
 
 /** Chromium, which Debian's package of that name installs. */
 export async function startChromium(): Promise<Browser> {
@@ -13,7 +14,12 @@ export async function startChromium(): Promise<Browser> {
   if (executablePath === '') throw new Error('these tests need chromium: apt-get install chromium');
   // Its sandbox refuses root, which CI often is.
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  return puppeteer.launch({ executablePath, args: [...sandbox, '--disable-gpu'] });
+  return puppeteer.launch({
+    executablePath,
+    args: [...sandbox, '--disable-gpu'],
+    timeout: PATIENCE,
+    protocolTimeout: PATIENCE,
+  });
 }
 
 export const DESKTOP = { width: 1280, height: 900 };
@@ -34,8 +40,7 @@ export async function open(
   { viewport = DESKTOP, scheme = 'light' }: { viewport?: typeof DESKTOP; scheme?: string } = {},
 ): Promise<Watched> {
   const page = await browser.newPage();
-  // Generous: a busy machine is no defect.
-  page.setDefaultTimeout(120_000);
+  page.setDefaultTimeout(PATIENCE);
   const offences: string[] = [];
   const origin = new URL(address).origin;
   page.on('request', (request) => {

@@ -14,7 +14,6 @@ export interface Finished {
   code: number | null;
   stdout: string;
   stderr: string;
-  ms: number;
 }
 
 export interface BangOptions {
@@ -42,7 +41,6 @@ export function bang(
   args: readonly string[],
   { cwd, env = {}, program = packageRoot, when, signal = 'SIGINT', deaf = false }: BangOptions,
 ): Promise<Finished> {
-  const begun = performance.now();
   const child = spawn(process.execPath, [executable(program), ...args], {
     cwd,
     env: { ...process.env, ...UNSET, ...env },
@@ -62,7 +60,7 @@ export function bang(
     child.on('error', reject);
     child.on('close', (code) => {
       clearInterval(watch);
-      resolve({ code, stdout, stderr, ms: performance.now() - begun });
+      resolve({ code, stdout, stderr });
     });
   });
 }
@@ -98,10 +96,9 @@ async function inside(args: readonly string[], cwd: string): Promise<Finished> {
   const [before, threads] = [process.cwd(), process.env.BANG_THREADS];
   process.env.BANG_THREADS ??= UNSET.BANG_THREADS;
   if (cwd !== before) process.chdir(cwd);
-  const begun = performance.now();
   try {
     const code = await main([...args]);
-    return { code, ...written, ms: performance.now() - begun };
+    return { code, ...written };
   } finally {
     if (cwd !== before) process.chdir(before);
     if (threads === undefined) delete process.env.BANG_THREADS;

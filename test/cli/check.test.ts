@@ -220,7 +220,7 @@ describe('a defect of the program', () => {
     };
     expect(holds).toBe(false);
     expect(configs[0].problem).toMatchObject({ kind: 'defect' });
-  }, 60_000);
+  });
 
   it('ends with 70 where its stack is asked for, and while a baseline is made', async () => {
     const traced = await broken([good()], { BANG_DEBUG: '1' });
@@ -231,7 +231,7 @@ describe('a defect of the program', () => {
     const updating = await broken([based, '--update-baseline', '--seeds', '1,2,3']);
     expect(updating.stderr).toContain('bang: nowhere is not defined\nbang: this is a defect of');
     expect(updating.code).toBe(70);
-  }, 60_000);
+  });
 });
 
 describe('a baseline', () => {

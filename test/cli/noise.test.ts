@@ -54,7 +54,7 @@ beforeAll(async () => {
   }
   space.write('tiny.yaml', STUDY);
   whole = await bangInsideOk(noise('whole'), { cwd: space.folder });
-}, 60_000);
+});
 afterAll(() => {
   space.remove();
 });

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PATIENCE } from '../patience.js';
 import { packageRoot, reason } from '#bang/base/files.js';
 import { version } from '#bang/base/version.js';
 import { bang, bangOk, executable, expectRefusal, workspace, type Workspace } from './bang.js';
@@ -23,7 +24,7 @@ function shell(script: string, env: Record<string, string> = {}) {
   const { status, stdout, stderr } = spawnSync('sh', ['-c', script], {
     cwd: space.folder,
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: PATIENCE,
     env: {
       ...process.env,
       ...{ BANG_THREADS: '1', NODE_OPTIONS: '', BANG_DEBUG: '' },
@@ -31,7 +32,7 @@ function shell(script: string, env: Record<string, string> = {}) {
       ...env,
     },
   });
-  return { code: status, stdout, stderr, ms: 0 };
+  return { code: status, stdout, stderr };
 }
 
 const can = (script: string): boolean => spawnSync('sh', ['-c', script]).status === 0;

@@ -37,7 +37,7 @@ beforeAll(async () => {
     ],
     { cwd: space.folder },
   );
-}, 60_000);
+});
 afterAll(() => {
   space.remove();
 });
@@ -257,17 +257,17 @@ describe('bang view', () => {
       child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
       child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
       await expect
-        .poll(() => stderr, { timeout: 20_000 })
+        .poll(() => stderr)
         .toContain('later does not exist yet: waiting for it (Ctrl-C ends this)\n');
       expect(stdout).toBe('');
       cpSync(space.file('runs'), space.file('later'), { recursive: true });
-      await expect.poll(() => stdout, { timeout: 20_000 }).toMatch(/ \(Ctrl-C ends it\)\n$/);
+      await expect.poll(() => stdout).toMatch(/ \(Ctrl-C ends it\)\n$/);
       const [url] = stdout.split(' ');
       expect((await fetch(new URL('/', url))).status).toBe(404);
       // The first page says that examples are being computed, and comes before they are there.
       const page = async () => (await fetch(url)).text();
       expect(await page()).not.toContain('data:image/png');
-      await expect.poll(page, { timeout: 150_000 }).toContain('data:image/png');
+      await expect.poll(page).toContain('data:image/png');
       child.kill('SIGINT');
       expect(await ended).toBe(130);
       expect(stderr).not.toMatch(/defect|^ +at /m);

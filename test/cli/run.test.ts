@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PATIENCE } from '../patience.js';
 import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
@@ -209,7 +210,7 @@ describe('a training that leads nowhere', () => {
     const command = [process.execPath, executable(), ...args].join(' ');
     const terminal = spawnSync('script', ['-qec', command, '/dev/null'], {
       cwd: space.folder,
-      timeout: 20_000,
+      timeout: PATIENCE,
       encoding: 'utf8',
     });
     expect(terminal.status).toBe(1);

@@ -163,14 +163,13 @@ describe('bang setup tensorflow says in a sentence', () => {
 
 it('Ctrl-C ends pip and leaves nothing', async () => {
   const begun = space.file('begun');
-  python('3.11.2', { pip: `echo $$ > ${begun}; exec sleep 60` });
-  const { code, stderr, ms } = await bang(['setup', 'tensorflow'], {
+  python('3.11.2', { pip: `echo $$ > ${begun}; exec sleep 900` });
+  const { code, stderr } = await bang(['setup', 'tensorflow'], {
     cwd: space.folder,
     when: () => existsSync(begun),
   });
   expect(code).toBe(130);
   expect(stderr).toMatch(/setting up tensorflow was stopped; the same command continues/);
-  expect(ms).toBeLessThan(50_000);
   expectNothingLeft();
 });
 

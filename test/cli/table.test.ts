@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PATIENCE } from '../patience.js';
 import type { Result } from '#bang/store/result.js';
 import { readCsv } from '../fixtures.js';
 import { realResult } from '../report/entries.js';
@@ -29,7 +30,7 @@ beforeAll(async () => {
   writeSmallData(space);
   space.write('tiny.yaml', tinyLenetConfig());
   three = await run('tiny.yaml', '--set', 'seeds=[1,2,3]', '--out', 'runs/paper/tiny');
-}, 60_000);
+});
 afterAll(() => {
   space.remove();
 });
@@ -128,7 +129,7 @@ describe('bang table', () => {
     space.write('runs/unfinished/config.yaml', 'model: lenet\n');
     space.write('runs/damaged/result.json', '{"format": 1');
     space.write('elsewhere/result.json', JSON.stringify(realResult('lenet-b0')));
-  }, 60_000);
+  });
 
   it('prints both tables in one, in the order of the paper', async () => {
     const { code, stdout, stderr } = await table('runs', '--no-write');
@@ -248,7 +249,7 @@ describe('bang table', () => {
     const { status, stdout } = spawnSync(
       'script',
       ['-qec', `stty cols 80; ${command}`, '/dev/null'],
-      { cwd: space.folder, encoding: 'utf8', timeout: 20_000 },
+      { cwd: space.folder, encoding: 'utf8', timeout: PATIENCE },
     );
     expect(status).toBe(0);
     const drawn = stdout.split(/\r?\n/).filter((line) => /^[│┌├└]/.test(line));

@@ -283,9 +283,7 @@ describe('a fetch that fails says in one sentence why, and leaves nothing', () =
       response.write(tgz, more);
     };
     expect(await failure(fetchFiles())).toMatch(/it is longer than \d+ bytes/);
-    await vi.waitFor(() => {
-      expect(closed).toBe(true);
-    });
+    await expect.poll(() => closed).toBe(true);
   });
 
   it('when the cache cannot be written', async () => {
@@ -418,12 +416,7 @@ describe('several processes', () => {
   it('remove what a killed one left, but nothing of those that live or are elsewhere', async () => {
     registry.answer = (response) => response.write(tgz.subarray(0, 1000));
     const child = fetcher();
-    await vi.waitFor(
-      () => {
-        expect(registry.requests.at(-1)).toMatch(/tgz$/);
-      },
-      { timeout: 10_000, interval: 20 },
-    );
+    await expect.poll(() => registry.requests.at(-1)).toMatch(/tgz$/);
     child.kill('SIGKILL');
     await once(child, 'close');
     const [leftover] = readdirSync(place());

@@ -54,54 +54,49 @@ function channelMeans(images: Uint8Array): number[] {
 }
 
 describe('loadData of CIFAR-10', () => {
-  it(
-    'gives the official images, the same from the official files',
-    { timeout: 600_000 },
-    async () => {
-      const data = await loadData('cifar10');
-      const { train, test } = data;
-      const shape = { height: 32, width: 32, channels: 3, classes: 10 };
-      expect(train).toMatchObject({ count: 50_000, ...shape });
-      expect(test).toMatchObject({ count: 10_000, ...shape });
-      expect(train.images).toHaveLength(50_000 * 3072);
-      expect(test.images).toHaveLength(10_000 * 3072);
-      expect(histogram(train.labels)).toEqual(new Array(10).fill(5000));
-      expect(histogram(test.labels)).toEqual(new Array(10).fill(1000));
-      const [red, green, blue] = channelMeans(train.images);
-      expect(red).toBeCloseTo(125.3069, 4);
-      expect(green).toBeCloseTo(122.9504, 4);
-      expect(blue).toBeCloseTo(113.8654, 4);
+  it('gives the official images, the same from the official files', async () => {
+    const data = await loadData('cifar10');
+    const { train, test } = data;
+    const shape = { height: 32, width: 32, channels: 3, classes: 10 };
+    expect(train).toMatchObject({ count: 50_000, ...shape });
+    expect(test).toMatchObject({ count: 10_000, ...shape });
+    expect(train.images).toHaveLength(50_000 * 3072);
+    expect(test.images).toHaveLength(10_000 * 3072);
+    expect(histogram(train.labels)).toEqual(new Array(10).fill(5000));
+    expect(histogram(test.labels)).toEqual(new Array(10).fill(1000));
+    const [red, green, blue] = channelMeans(train.images);
+    expect(red).toBeCloseTo(125.3069, 4);
+    expect(green).toBeCloseTo(122.9504, 4);
+    expect(blue).toBeCloseTo(113.8654, 4);
 
-      const inArchive = path.join(folder, 'cifar-10-batches-bin');
-      mkdirSync(inArchive);
-      const md5s = NAMES.map((name, i) => {
-        const file =
-          i < 5 ? officialFile(train, i * 10_000, 10_000) : officialFile(test, 0, 10_000);
-        writeFileSync(path.join(inArchive, name), file);
-        return createHash('md5').update(file).digest('hex');
-      });
-      // Those of the files in cifar-10-binary.tar.gz.
-      expect(md5s).toEqual([
-        '5dd7e06a14cb22eb9f671a540d1b7c25',
-        '5ea93a67294ea407fff1d09f752e9692',
-        '942cd6a4bcdd0dd3c604fbe906cb4421',
-        'ae636b3ba5c66a11e91e8cb52e771fcb',
-        '53f37980c15c3d472c316c40844f3f0d',
-        '803d5f7f4d78ea53de84dbe85f74fb6d',
-      ]);
+    const inArchive = path.join(folder, 'cifar-10-batches-bin');
+    mkdirSync(inArchive);
+    const md5s = NAMES.map((name, i) => {
+      const file = i < 5 ? officialFile(train, i * 10_000, 10_000) : officialFile(test, 0, 10_000);
+      writeFileSync(path.join(inArchive, name), file);
+      return createHash('md5').update(file).digest('hex');
+    });
+    // Those of the files in cifar-10-binary.tar.gz.
+    expect(md5s).toEqual([
+      '5dd7e06a14cb22eb9f671a540d1b7c25',
+      '5ea93a67294ea407fff1d09f752e9692',
+      '942cd6a4bcdd0dd3c604fbe906cb4421',
+      'ae636b3ba5c66a11e91e8cb52e771fcb',
+      '53f37980c15c3d472c316c40844f3f0d',
+      '803d5f7f4d78ea53de84dbe85f74fb6d',
+    ]);
 
-      for (const dataDir of [folder, inArchive]) {
-        const found = await loadData('cifar10', { dataDir });
-        for (const split of ['train', 'test'] as const) {
-          const { images, labels, ...rest } = data[split];
-          expect(found[split]).toMatchObject(rest);
-          // Not `toEqual`, which takes a second for every ten million elements.
-          expect(Buffer.compare(found[split].images, images)).toBe(0);
-          expect(Buffer.compare(found[split].labels, labels)).toBe(0);
-        }
+    for (const dataDir of [folder, inArchive]) {
+      const found = await loadData('cifar10', { dataDir });
+      for (const split of ['train', 'test'] as const) {
+        const { images, labels, ...rest } = data[split];
+        expect(found[split]).toMatchObject(rest);
+        // Not `toEqual`, which takes a second for every ten million elements.
+        expect(Buffer.compare(found[split].images, images)).toBe(0);
+        expect(Buffer.compare(found[split].labels, labels)).toBe(0);
       }
-    },
-  );
+    }
+  });
 });
 
 describe('readCifar10Folder', () => {

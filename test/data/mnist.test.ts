@@ -8,7 +8,7 @@ import { temporaryFolder } from './registry.js';
 import path from 'node:path';
 
 describe('loadData of MNIST', () => {
-  it('gives 60000 and 10000 images whose labels are known', { timeout: 120_000 }, async () => {
+  it('gives 60000 and 10000 images whose labels are known', async () => {
     const { train, test } = await loadData('mnist');
     expect(train).toMatchObject({ count: 60_000, height: 28, width: 28, channels: 1, classes: 10 });
     expect(test).toMatchObject({ count: 10_000, height: 28, width: 28, channels: 1, classes: 10 });

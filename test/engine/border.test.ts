@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { PATIENCE } from '../patience.js';
 import { kernelBinding, startEngine } from '#bang/engine/engine.js';
 import type { KernelBackend } from '#bang/engine/kernels/backend.js';
 import type { Binding, Kernels } from '#bang/engine/kernels/binding.js';
@@ -415,7 +416,7 @@ it('a process whose workers are asleep ends', () => {
   const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
     cwd: packageRoot,
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: PATIENCE,
   });
   expect([stdout, status]).toEqual(['120\n', 0]);
 });

@@ -255,9 +255,7 @@ describe('many pairs', () => {
     setTimeout(() => {
       controller.abort();
     }, 50);
-    const start = performance.now();
     await expect(work).rejects.toThrow(Interrupted);
-    expect(performance.now() - start).toBeLessThan(5000);
     await expect(
       passOf(originals, adversarials, GREY, { workers: 2, signal: controller.signal }),
     ).rejects.toThrow(Interrupted);

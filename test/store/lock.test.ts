@@ -1,4 +1,5 @@
-import { execFile, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdtempSync,
@@ -12,7 +13,6 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { packageRoot } from '#bang/base/files.js';
@@ -148,22 +148,33 @@ it('that is empty or damaged is somebody’s until it is old', () => {
 it('is had by one of many that take over the same dead lock', async () => {
   const script = `
     const { takeLock } = await import(${JSON.stringify(pathToFileURL(`${packageRoot}/dist/store/lock.js`))});
-    while (Date.now() < ${Date.now() + 1500});
-    try {
-      takeLock(${JSON.stringify(file)}, 'run', () => undefined);
-      process.stdout.write('taken');
-      setTimeout(() => undefined, 2000);
-      setTimeout(() => process.exit(), 2000);
-    } catch {}`;
+    process.stdout.write('ready');
+    process.stdin.once('data', () => {
+      try {
+        takeLock(${JSON.stringify(file)}, 'run', () => undefined);
+        process.stdout.write(' taken');
+        process.stdin.once('data', () => process.exit());
+      } catch {
+        process.stdout.write(' refused');
+        process.exit();
+      }
+    });`;
   foreign({});
   const longAgo = new Date(Date.now() - 5 * 60_000);
   utimesSync(file, longAgo, longAgo);
-  const outputs = await Promise.all(
-    Array.from({ length: 6 }, () =>
-      promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]),
-    ),
-  );
-  expect(outputs.filter(({ stdout }) => stdout === 'taken')).toHaveLength(1);
+  const many = Array.from({ length: 6 }, () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
+    const one = { child, said: '', ended: once(child, 'close') };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (one.said += text));
+    return one;
+  });
+  const saying = (word: string): number => many.filter(({ said }) => said.endsWith(word)).length;
+  await expect.poll(() => saying('ready')).toBe(6);
+  for (const { child } of many) child.stdin.write('go');
+  await expect.poll(() => saying('taken') + saying('refused')).toBe(6);
+  expect(saying('taken')).toBe(1);
+  many.find(({ said }) => said.endsWith('taken'))!.child.stdin.end('end');
+  await Promise.all(many.map(({ ended }) => ended));
 });
 
 it('is taken over from another machine only if it has not been renewed for minutes', () => {

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { PATIENCE } from '../patience.js';
 import { packageRoot } from '#bang/base/files.js';
 import { discardLeft, openFolder } from '#bang/store/resultFolder.js';
 
@@ -63,16 +63,20 @@ it('loses what a process left that was killed as it finished, unless another is 
 
 it('can be waited for', async () => {
   const order: string[] = [];
+  let refused: () => void = () => undefined;
+  const onRefusal = new Promise<void>((resolve) => (refused = resolve));
   const first = openFolder(folder, { seed: 1 });
-  const second = openFolder(folder, { seed: 1 }, { patience: 10_000 });
+  const second = openFolder(folder, { seed: 1 }, { patience: PATIENCE });
   const short = openFolder(folder, { seed: 1 }, { patience: 50 });
   await Promise.all([
     first.hold(async () => {
-      await setTimeout(400);
+      await onRefusal;
       order.push('first');
     }),
     second.hold(() => Promise.resolve(order.push('second'))),
-    expect(short.hold(() => Promise.resolve())).rejects.toThrow(/another run works there/),
+    expect(short.hold(() => Promise.resolve()))
+      .rejects.toThrow(/another run works there/)
+      .then(refused),
   ]);
   expect(order).toEqual(['first', 'second']);
 });

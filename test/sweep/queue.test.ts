@@ -65,80 +65,73 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-/** For a dozen processes one after the other, and half a minute until a dead worker is noticed. */
-const PATIENCE = 600_000;
-
 describe('workers of a queue', () => {
-  it(
-    'give the results of a local sweep, each cell once, despite kill -9 and a restart of Redis',
-    async () => {
-      space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
-      const set = [
-        ...['training.iterations=10', 'evaluation.images=20'],
-        ...['evaluation.attacks=[fgs,pgd]', 'evaluation.pgd.steps=2', 'evaluation.pgd.restarts=1'],
-      ];
-      const common = ['sweep', 'sweep.yaml', ...set.flatMap((one) => ['--set', one])];
-      const args = [...common, '--data-dir', 'data', '--keep', 'weights,per-image'];
-      const queued = [...args, '--queue', redis.url, '--out', 'queued'];
-      const options = { cwd: space.folder, env };
+  it('give the results of a local sweep, each cell once, despite kill -9 and a restart of Redis', async () => {
+    space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3, 1.6]}\n');
+    const set = [
+      ...['training.iterations=10', 'evaluation.images=20'],
+      ...['evaluation.attacks=[fgs,pgd]', 'evaluation.pgd.steps=2', 'evaluation.pgd.restarts=1'],
+    ];
+    const common = ['sweep', 'sweep.yaml', ...set.flatMap((one) => ['--set', one])];
+    const args = [...common, '--data-dir', 'data', '--keep', 'weights,per-image'];
+    const queued = [...args, '--queue', redis.url, '--out', 'queued'];
+    const options = { cwd: space.folder, env };
 
-      // The collector is killed, too, and must count nothing twice.
-      const workers = ['one', 'two', 'three'].map(startWorker);
-      let restarted: Promise<void> | undefined;
-      const done = () => existsSync(space.file('queued/sweep.csv'));
-      try {
-        const first = bang(queued, { ...options, when: done, signal: 'SIGKILL' });
-        // Any worker that has begun: on a busy machine a late one may find no cell.
-        const busy = () => workers.find(({ said }) => said().includes('begun'));
-        await until(() => busy() !== undefined);
-        busy()!.child.kill('SIGKILL');
-        expect((await first).code).toBeNull();
-        restarted = redis.restart();
-        const second = await bangOk(queued, options);
-        expect(second.stderr).toMatch(/^sweep: 3 of 3 cells done$/m);
-      } finally {
-        await restarted;
-        const left = workers.filter(({ child }) => !child.killed);
-        const ended = left.map(({ child }) => once(child, 'close'));
-        for (const { child } of left) child.kill('SIGTERM');
-        expect(await Promise.all(ended)).toEqual([
-          [130, null],
-          [130, null],
-        ]);
-      }
-      for (const { said } of workers) expect(said()).not.toMatch(/not for everyone|^ +at /m);
+    // The collector is killed, too, and must count nothing twice.
+    const workers = ['one', 'two', 'three'].map(startWorker);
+    let restarted: Promise<void> | undefined;
+    const done = () => existsSync(space.file('queued/sweep.csv'));
+    try {
+      const first = bang(queued, { ...options, when: done, signal: 'SIGKILL' });
+      // Any worker that has begun: on a busy machine a late one may find no cell.
+      const busy = () => workers.find(({ said }) => said().includes('begun'));
+      await until(() => busy() !== undefined);
+      busy()!.child.kill('SIGKILL');
+      expect((await first).code).toBeNull();
+      restarted = redis.restart();
+      const second = await bangOk(queued, options);
+      expect(second.stderr).toMatch(/^sweep: 3 of 3 cells done$/m);
+    } finally {
+      await restarted;
+      const left = workers.filter(({ child }) => !child.killed);
+      const ended = left.map(({ child }) => once(child, 'close'));
+      for (const { child } of left) child.kill('SIGTERM');
+      expect(await Promise.all(ended)).toEqual([
+        [130, null],
+        [130, null],
+      ]);
+    }
+    for (const { said } of workers) expect(said()).not.toMatch(/not for everyone|^ +at /m);
 
-      await bangOk([...args, '--jobs', '2', '--out', 'local'], options);
-      const rows = ['queued', 'local'].map((name) => readCsv(space.file(name, 'sweep.csv')));
-      const facts = rows.map((some) =>
-        some.map((row) => {
-          for (const name of ['seconds', 'seconds_training', 'finished']) row[name] = '';
-          return row;
-        }),
-      );
-      expect(facts[0]).toEqual(facts[1]);
-      expect(facts[0].map(({ cell, state }) => [cell, state])).toEqual(
-        ['beta-1', 'beta-1.3', 'beta-1.6'].map((cell) => [cell, 'done']),
-      );
-      for (const { cell } of facts[0]) {
-        const [far, near] = ['queued', 'local'].map((name) => `${name}/cells/${cell}`);
-        expect(space.list(far)).toEqual(space.list(near));
-        expect(tensors(space, far)).toEqual(tensors(space, near));
-        for (const name of ['per-image.csv', 'table.csv', 'robustness.csv', 'config.yaml']) {
-          expect(space.read(far, name)).toBe(space.read(near, name));
-        }
-        const result = JSON.parse(space.read(far, 'result.json')) as Result;
-        expect(result.provenance.bang).toBe(version());
+    await bangOk([...args, '--jobs', '2', '--out', 'local'], options);
+    const rows = ['queued', 'local'].map((name) => readCsv(space.file(name, 'sweep.csv')));
+    const facts = rows.map((some) =>
+      some.map((row) => {
+        for (const name of ['seconds', 'seconds_training', 'finished']) row[name] = '';
+        return row;
+      }),
+    );
+    expect(facts[0]).toEqual(facts[1]);
+    expect(facts[0].map(({ cell, state }) => [cell, state])).toEqual(
+      ['beta-1', 'beta-1.3', 'beta-1.6'].map((cell) => [cell, 'done']),
+    );
+    for (const { cell } of facts[0]) {
+      const [far, near] = ['queued', 'local'].map((name) => `${name}/cells/${cell}`);
+      expect(space.list(far)).toEqual(space.list(near));
+      expect(tensors(space, far)).toEqual(tensors(space, near));
+      for (const name of ['per-image.csv', 'table.csv', 'robustness.csv', 'config.yaml']) {
+        expect(space.read(far, name)).toBe(space.read(near, name));
       }
-      // Nothing of the sweep is left in the queue.
-      const client = new Redis({ port: redis.port, password });
-      expect((await client.keys('*')).filter((key) => /content|:[0-9a-f]{24}-/.test(key))).toEqual(
-        [],
-      );
-      client.disconnect();
-    },
-    PATIENCE,
-  );
+      const result = JSON.parse(space.read(far, 'result.json')) as Result;
+      expect(result.provenance.bang).toBe(version());
+    }
+    // Nothing of the sweep is left in the queue.
+    const client = new Redis({ port: redis.port, password });
+    expect((await client.keys('*')).filter((key) => /content|:[0-9a-f]{24}-/.test(key))).toEqual(
+      [],
+    );
+    client.disconnect();
+  });
 });
 
 describe('a worker', () => {
