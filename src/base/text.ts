@@ -12,9 +12,14 @@ export function signed(value: number, digits: number): string {
   return Number(text) > 0 ? `+${text}` : text;
 }
 
-/** `1 image` or `3 images`, as the only element of a list; an empty list for 0. */
-export function counted(n: number, one: string, many: string): string[] {
-  return n === 0 ? [] : [`${n} ${n === 1 ? one : many}`];
+/** `1 image` or `3 images`. */
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`;
+}
+
+/** The same as the only element of a list; an empty list for 0. */
+export function countedIfAny(n: number, one: string, many?: string): string[] {
+  return n === 0 ? [] : [counted(n, one, many)];
 }
 
 /** `a`, `a or b`, `a, b or c`. */

@@ -22,8 +22,8 @@ interface FigureArguments {
   out: string;
   format: Format[];
   narrow: boolean;
-  attack: AttackName;
-  beside: AttackName | 'none';
+  attack?: AttackName;
+  beside?: AttackName | 'none';
   threads?: number;
   dataDir?: string;
 }
@@ -56,13 +56,13 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       .option('attack', {
         choices: ATTACK_NAMES,
         coerce: likeOneOf(ATTACK_NAMES),
-        default: 'hc1' as const,
+        defaultDescription: '"hc1"',
         describe: 'the attack that makes the examples',
       })
       .option('beside', {
         choices: [...ATTACK_NAMES, 'none'] as const,
         coerce: likeOneOf([...ATTACK_NAMES, 'none']),
-        default: 'fgs-unmasked' as const,
+        defaultDescription: '"fgs-unmasked"',
         describe: 'with HC1, the attack that is shown, too, where it needs a smaller L∞',
       })
       .options({ threads: shared.threads, 'data-dir': shared['data-dir'] })
@@ -71,7 +71,14 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       .example('$0 figure surfaces runs/lenet --out paper', "a sweep, as the paper's Figure 2")
       .example('$0 figure linf figures/linf.csv', 'the same figure again')
       .epilog('NAME.csv holds the numbers in the figure.') as never,
-  handler: async ({ name, results, out, format, narrow, attack, beside, threads, dataDir }) => {
+  handler: async ({ name, results, out, format, narrow, ...forExamples }) => {
+    const { attack = 'hc1', beside = 'fgs-unmasked', threads, dataDir } = forExamples;
+    if (name !== 'examples') {
+      const given = { attack: forExamples.attack, beside: forExamples.beside, 'data-dir': dataDir };
+      const [option] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+      if (option)
+        throw new UserError(`--${option} is for the figure examples, ${name} has no use for it`);
+    }
     const { rows, notes } = await interruptible(
       (signal, progress) =>
         figureRows(name, results, { attack, beside, threads, dataDir, progress, signal }),

@@ -5,7 +5,7 @@ import type { AnyEvaluation } from '../config/experiment.js';
 import { publishedRowNames } from '../paper/published.js';
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
-import { printable, printableText, wrapped } from '../base/text.js';
+import { counted, printable, printableText, wrapped } from '../base/text.js';
 import { maskingSentence, maskingTable } from '../report/masking.js';
 import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
@@ -71,10 +71,10 @@ export function beginning(
   { evaluation: { attacks, images, noise } }: { evaluation: AnyEvaluation },
 ): string {
   const made = attacks.length === 0 ? 'no attack' : attacks.join(', ');
-  const on = images === 'all' ? 'all test images' : `${images} test images`;
+  const on = images === 'all' ? 'all test images' : counted(images, 'test image');
   const noisy = noise ? [`noise of σ ${noise.sigma}`] : [];
   const steps = [...before, `${[made, ...noisy].join(', ')} on ${on}`].join('; ');
-  return `${name}: ${steps} → ${folder} (${description}, ${threads} ${threads === 1 ? 'thread' : 'threads'})`;
+  return `${name}: ${steps} → ${folder} (${description}, ${counted(threads, 'thread')})`;
 }
 
 /** Whether to print in colour: on terminals, unless NO_COLOR or FORCE_COLOR says otherwise. */

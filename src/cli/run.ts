@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
+import { counted } from '../base/text.js';
 import type { Engine, EngineChoice } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
@@ -137,5 +138,5 @@ function dataOf(runs: readonly SeedRun[], force: boolean): Set<DataName> {
 }
 
 function trainingText(config: Config): string {
-  return `${trainingInWords(config.training, 'regular training')}, ${config.training.iterations} iterations`;
+  return `${trainingInWords(config.training, 'regular training')}, ${counted(config.training.iterations, 'iteration')}`;
 }

@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../base/errors.js';
-import { quoted, shellWord } from '../base/text.js';
+import { counted, quoted, shellWord } from '../base/text.js';
 import { isOneOf } from '../config/problems.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { paretoLines } from '../report/pointGrid.js';
@@ -201,7 +201,7 @@ function refuseFailed(cells: readonly SweepCell[], out: string): void {
     ? `bang sweep retry ${shellWord(out)} tries them again`
     : `with the same values ${failed.length === 1 ? 'it' : 'they'} would fail again, so change those`;
   throw new ExperimentError(
-    `${failed.length} of ${cells.length} cells failed, ${id} (${error})${more}: ${advice}`,
+    `${failed.length} of ${counted(cells.length, 'cell')} failed, ${id} (${error})${more}: ${advice}`,
   );
 }
 

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { CommandModule } from 'yargs';
 import { ExperimentError, UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { shellWord } from '../base/text.js';
+import { counted, shellWord } from '../base/text.js';
 import { readLock } from '../store/lock.js';
 import { statesIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
@@ -39,7 +39,9 @@ async function cancel({ folder: out, ...args }: InFolder & QueueArguments): Prom
   if (address) {
     const { withdraw } = await import('../sweep/jobs.js');
     const { taken, left } = await withdraw(plan, address, consoleProgress());
-    print(`removed from the queue: ${taken} cells; begun or finished by workers: ${left}`);
+    print(
+      `removed from the queue: ${counted(taken, 'cell')}; begun or finished by workers: ${left}`,
+    );
   }
   const open = [...statesIn(plan, folder).values()].some(({ state }) => state === 'open');
   const more = open ? `; bang sweep retry ${shellWord(out)} continues` : '';

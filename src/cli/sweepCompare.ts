@@ -2,7 +2,7 @@ import Table from 'cli-table3';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
-import { counted, signed } from '../base/text.js';
+import { countedIfAny, signed } from '../base/text.js';
 import type { Plan } from '../config/sweep.js';
 import { columnOf } from '../report/lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
@@ -47,9 +47,9 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
     }));
   const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
   const { common, onlyFirst, onlySecond, reference, leftOut, identical, changes } = found;
-  const both = [...counted(common, 'point', 'points'), ...(reference ? ['the reference'] : [])];
+  const both = [...countedIfAny(common, 'point', 'points'), ...(reference ? ['the reference'] : [])];
   if (both.length === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
-  const left = counted(
+  const left = countedIfAny(
     leftOut,
     'cell with a seed that only one of them has done',
     'cells with seeds that only one of them has done',

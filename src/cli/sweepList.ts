@@ -48,8 +48,8 @@ export async function listSweep(wanted: Plan, out: string, args: ListArguments):
     ...(count('stopped') > 0 ? [`${count('stopped')} stopped early`] : []),
   ];
   print(
-    `${counted(cells.length, 'cell', 'cells').join()} in ${out}, ${words.join(', ')}: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
-      `${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each` +
+    `${counted(cells.length, 'cell')} in ${out}, ${words.join(', ')}: ${plan.halving ? 'at most' : 'about'} ${duration(1000 * total)} for the rest, ${how}; ` +
+      `${processes} at once with ${counted(threads, 'thread')} each` +
       (args.queue === undefined ? '' : ', as one worker like this machine'),
   );
 }

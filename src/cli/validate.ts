@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { counted } from '../base/text.js';
 import { UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { configNotes } from '../config/acrossKeys.js';
@@ -62,7 +63,7 @@ export async function validate(
   throw new UserError(
     problems.length === 1
       ? problems[0]
-      : `${bad} of ${files.length} ${files.length === 1 ? 'file is' : 'files are'} not valid\n${problems.join('\n')}`,
+      : `${bad} of ${counted(files.length, 'file is', 'files are')} not valid\n${problems.join('\n')}`,
   );
 }
 
@@ -79,7 +80,7 @@ async function validLines(file: string, overrides: readonly string[]): Promise<s
   }
   if (kind === 'sweep') {
     const { keys, cells } = await loadPlan(file, overrides);
-    return [`ok (sweep over ${keys.join(' and ')}, ${cells.length} cells)`];
+    return [`ok (sweep over ${keys.join(' and ')}, ${counted(cells.length, 'cell')})`];
   }
   const { config, seeds, expect } = await loadConfig(file, overrides);
   const runs = seeds ? `, seeds ${seeds.join(' ')}` : '';
@@ -102,7 +103,6 @@ export function summary(config: Config): string {
 /** A study in a few words: `noise on lenet-r0 and lenet-b1, 20 stages, 10 sigmas`. */
 function studySummary({ networks, stages, sigmas }: NoiseStudy): string {
   const { regular, bang } = networks;
-  const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
   return `noise on ${regular.name} and ${bang.name}, ${counted(stages.length, 'stage')}, ${counted(sigmas.length, 'sigma')}`;
 }
 

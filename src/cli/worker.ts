@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
+import { counted } from '../base/text.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import { temporaryFolder } from '../base/folders.js';
 import { flag, interruptible, processOptions, textOption } from './options.js';
@@ -50,12 +51,12 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
         async (signal, progress) => {
           const options = { work: folder, jobs, threads, dataDir, allowMixed, idle };
           const count = await work(address, { ...options, progress, signal });
-          if (signal.aborted) throw new Interrupted(`stopped after ${count} cells`);
+          if (signal.aborted) throw new Interrupted(`stopped after ${counted(count, 'cell')}`);
           return count;
         },
         { force: false, resumes: given !== undefined },
       );
-      print(`${computed} cells computed`);
+      print(`${counted(computed, 'cell')} computed`);
     } finally {
       if (given === undefined) rmSync(folder, { recursive: true, force: true });
     }

@@ -1,4 +1,5 @@
 import path, { sep } from 'node:path';
+import { counted } from '../base/text.js';
 import { tf } from '../base/tf.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { packageRoot } from '../base/files.js';
@@ -146,7 +147,7 @@ async function startKernels(name: EngineName, binding: Binding, threads: number)
     binding.setThreads(threads);
   } catch (error) {
     throw new UserError(
-      `the system refuses ${threads} threads (${messageOf(error)}): choose fewer with --threads or BANG_THREADS`,
+      `the system refuses ${counted(threads, 'thread')} (${messageOf(error)}): choose fewer with --threads or BANG_THREADS`,
     );
   }
   await tf.setBackend(name);

@@ -1,3 +1,4 @@
+import { counted } from '../base/text.js';
 import { sumOf } from '../base/sums.js';
 import { flipsUnderNoise } from '../attacks/flips.js';
 import { rateOf, stratifiedError } from '../metrics/sampling.js';
@@ -83,7 +84,7 @@ export async function distort(
       dispose(at);
     }
   }
-  task.finish(`${size(parts)} distortions of ${images.length} images`);
+  task.finish(`${counted(size(parts), 'distortion')} of ${counted(images.length, 'image')}`);
   const labels = images.map((n) => test.labels[n]);
   const last = parts.filter(({ stage }) => stage === stages.at(-1));
   return {

@@ -9,6 +9,7 @@ import {
   type Protocol,
   type Taker,
 } from '../attacks/attack.js';
+import { counted } from '../base/text.js';
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
 import { flipsUnderNoise, type NoiseSettings } from '../attacks/flips.js';
@@ -248,7 +249,7 @@ async function attackAtBudgets(
       const fooled = open.filter((position) => by[position] !== undefined);
       const seconds = (performance.now() - begun) / 1000;
       const left = positions.length - fooled.length;
-      task.finish(`${left} of ${positions.length} images left, ${seconds.toFixed(1)} s`);
+      task.finish(`${left} of ${counted(positions.length, 'image')} left, ${seconds.toFixed(1)} s`);
       const outcome: BudgetOutcome = { norm, budget, by, size, seconds };
       if (!keepsExamples) return outcome;
       const found = pixelsIn({ positions: unknown, images: result.adversarials }, data);
@@ -298,7 +299,9 @@ async function attackAndMeasure(
     copyRows(new Uint8Array(which.length * size), adversarials, which, size);
   const successes = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const attackSeconds = (performance.now() - begun) / 1000;
-  task.finish(`${successes.length} of ${positions.length} images, ${attackSeconds.toFixed(1)} s`);
+  task.finish(
+    `${successes.length} of ${counted(positions.length, 'image')}, ${attackSeconds.toFixed(1)} s`,
+  );
   const seconds = { attack: attackSeconds, pass: 0 };
   if (pictures) {
     const shown = firstOfEachClass(positions, data).filter((i) => !Number.isNaN(linf[i]));

@@ -8,7 +8,7 @@ import { spreadOf } from '../metrics/statistics.js';
 import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
-import { printable } from '../base/text.js';
+import { counted, printable } from '../base/text.js';
 import {
   TRANSFER_FILES,
   transferCsv,
@@ -177,7 +177,9 @@ async function tried(
   const { predicted } = await predict(other, perturbed, { signal });
   const fooled = [...linf.keys()].filter((i) => !Number.isNaN(linf[i]));
   const transferred = fooled.filter((i) => predicted[i] !== perturbed.labels[i]).length;
-  task.finish(`${fooled.length} of ${positions.length} images, ${transferred} of them fool ${to}`);
+  task.finish(
+    `${fooled.length} of ${counted(positions.length, 'image')}, ${transferred} of them fool ${to}`,
+  );
   const counts = { images: positions.length, fooled: fooled.length, transferred };
   return { ...which, ...counts, linf: spreadOf(linf) };
 }

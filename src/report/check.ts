@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { DOMImplementation, type Element, XMLSerializer } from '@xmldom/xmldom';
 import type { Outcome, Verdict } from '../check/check.js';
-import { counted, printable } from '../base/text.js';
+import { countedIfAny, printable } from '../base/text.js';
 import { escaped } from './markdown.js';
 import { numberText, telling } from './numbers.js';
 import { xmlText } from './xml.js';
@@ -76,10 +76,14 @@ export function tallyOf(outcomes: readonly Outcome[]): Tally {
 /** `2 of 9 numbers are out of band, 1 config could not be checked`; empty if all is well. */
 export function tallySentence({ bands, out, failed, unable, defects }: Tally): string {
   return [
-    ...counted(out, `of ${bands} numbers is out of band`, `of ${bands} numbers are out of band`),
-    ...counted(failed, 'experiment failed', 'experiments failed'),
-    ...counted(unable, 'config could not be checked', 'configs could not be checked'),
-    ...counted(
+    ...countedIfAny(
+      out,
+      `of ${bands} numbers is out of band`,
+      `of ${bands} numbers are out of band`,
+    ),
+    ...countedIfAny(failed, 'experiment failed', 'experiments failed'),
+    ...countedIfAny(unable, 'config could not be checked', 'configs could not be checked'),
+    ...countedIfAny(
       defects,
       'config met a defect of the program',
       'configs met a defect of the program',

@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 import { type QuantityChange, type ImageChanges, NOISE, type RunDiff } from '../check/diff.js';
-import { printable } from '../base/text.js';
+import { counted, printable } from '../base/text.js';
 import { NO_RULES } from './grid.js';
 import { numberText, telling } from './numbers.js';
 import type { OverSeeds } from '../metrics/quantities.js';
@@ -63,13 +63,15 @@ function changeTable(moved: readonly QuantityChange[], withNoise: boolean): stri
 function imageLines({ images, predicted, blank, columns }: ImageChanges): string[] {
   const { changed, toWrong, toRight } = predicted;
   const lines = [
-    `of ${images} images, the prediction of ${changed} changed: ${toWrong} are now wrong, ${toRight} are now right`,
+    `of ${counted(images, 'image')}, the prediction of ${changed} changed: ${toWrong} are now wrong, ${toRight} are now right`,
     `blank gradients: ${blank.became} more, ${blank.ceased} less`,
   ];
   for (const { column, changed, gained, lost, most } of columns) {
     if (changed === 0) continue;
     const by = changed > gained + lost ? `, by at most ${telling(most, 4)}` : '';
-    lines.push(`${column}: changed on ${changed} images, ${gained} new, ${lost} gone${by}`);
+    lines.push(
+      `${column}: changed on ${counted(changed, 'image')}, ${gained} new, ${lost} gone${by}`,
+    );
   }
   return lines;
 }

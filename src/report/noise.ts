@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { counted } from '../base/text.js';
 import { countCell, cut, type Grid, type GridCell, numberCell } from './grid.js';
 import type { PublishedNoise } from '../paper/published.js';
 import { type NoiseRow, type OfPair, PAIR } from '../metrics/noise.js';
@@ -71,7 +72,7 @@ export function noiseSentences(
   const largest = Math.max(...noise);
   const hasErrors = rows.some(({ difference }) => difference.overImages !== null);
   return [
-    `Share of random distortions that are misclassified at iteration ${iteration}: ${images} images that both networks always classified correctly (${images / classes} of each class), ${copies} ${copies === 1 ? 'copy' : 'copies'} of each with Gaussian noise of σ grey levels.`,
+    `Share of random distortions that are misclassified at iteration ${iteration}: ${counted(images, 'image')} that both networks always classified correctly (${images / classes} of each class), ${counted(copies, 'copy', 'copies')} of each with Gaussian noise of σ grey levels.`,
     hasErrors
       ? '± is the standard error over images, including the noise' +
         (copies > 1 ? `; that of the noise alone is at most ${largest.toFixed(2)}.` : '.')

@@ -1,5 +1,5 @@
 import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
-import { signed } from '../base/text.js';
+import { counted, signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
   compareStanding,
@@ -300,7 +300,7 @@ export function sweepVerdict(
   const points = pointsOf(cells).filter(({ reference, rows }) => !reference && rows.length > 0);
   const done = cells.filter(({ state }) => state === 'done').length;
   if (points.length === 0)
-    return { headline: `No point of ${cells.length} cells is done yet`, sentences: [] };
+    return { headline: `No point of ${counted(cells.length, 'cell')} is done yet`, sentences: [] };
   const names = shortKeys(keys).join(' and ');
   const trends = trendsOf(keys, cells)?.trends ?? [];
   const trend = (wanted: MeasuredQuantity) => trends.find(({ quantity }) => quantity === wanted);
@@ -310,7 +310,7 @@ export function sweepVerdict(
     one?.reference === undefined
       ? []
       : [
-          `${what} than the reference (${one.reference.value.toFixed(2)}): ${one.reference.above} of ${one.points} points`,
+          `${what} than the reference (${one.reference.value.toFixed(2)}): ${one.reference.above} of ${counted(one.points, 'point')}`,
         ];
   const compared = [
     ...above(accuracy, 'A higher accuracy'),
@@ -324,7 +324,7 @@ export function sweepVerdict(
   const explained = robustness?.explained;
   const headline =
     explained === undefined
-      ? `${done} of ${cells.length} cells are done`
+      ? `${done} of ${counted(cells.length, 'cell')} ${done === 1 ? 'is' : 'are'} done`
       : isScatter(explained)
         ? `No plane over ${names} describes ${axisText(axis)}`
         : `${names} ${keys.length > 1 ? 'decide' : 'decides'} much of ${axisText(axis)}`;

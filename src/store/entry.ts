@@ -1,6 +1,6 @@
 import { PROTOCOL, type Protocol } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
-import { printable } from '../base/text.js';
+import { counted, printable } from '../base/text.js';
 import { type Config, isBang } from '../config/experiment.js';
 import { type PublishedRow, publishedRow } from '../paper/published.js';
 import { departuresFrom } from './labels.js';
@@ -82,7 +82,7 @@ function labelsOf({ protocol, images }: Row, isOwn: boolean): string[] {
   if (name === undefined && !isUsual)
     labels.push(`${protocol.search}, channels ${protocol.channels}`);
   if (name !== undefined && name !== 'paper') labels.push(`protocol ${name}`);
-  if (images !== PUBLISHED_IMAGES) labels.push(`${images} images`);
+  if (images !== PUBLISHED_IMAGES) labels.push(counted(images, 'image'));
   return labels;
 }
 

@@ -1,4 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
+import { counted } from '../base/text.js';
 import { UserError } from '../base/errors.js';
 import { threadCount } from '../engine/engine.js';
 import type { Result } from '../store/result.js';
@@ -129,7 +130,7 @@ export async function carryOut(
     if (poorer.length > 0) {
       const lacking = [...new Set(poorer.flatMap((cell) => folder.lacking(cell)))].join(', ');
       progress.note(
-        `${poorer.length} finished ${poorer.length === 1 ? 'cell has' : 'cells have'} no ${lacking}, which was not kept then: --force computes all cells again`,
+        `${counted(poorer.length, 'finished cell has', 'finished cells have')} no ${lacking}, which was not kept then: --force computes all cells again`,
       );
     }
     if (open.length > 0 || dataDir !== undefined) {

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
+import { counted } from '../base/text.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
 import { FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
@@ -214,7 +215,7 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
   const left = found.cells.filter((cell) => !stay.has(cell)).map(({ id }) => id);
   const more = plan.cells.length - matches.size;
   const notes: string[] = [];
-  if (more > 0) notes.push(`${more} ${more === 1 ? 'cell is' : 'cells are'} new in the sweep`);
+  if (more > 0) notes.push(`${counted(more, 'cell is', 'cells are')} new in the sweep`);
   if (left.length > 0) {
     const shown = left.slice(0, 5).join(', ');
     const rest = left.length > 5 ? ` and ${left.length - 5} more` : '';
@@ -266,7 +267,7 @@ function differenceOfPlans(
   if (matches.size === 0) return 'none of its cells is in this one';
   const same = matches.size === was.cells.length && matches.size === is.cells.length;
   if (!same && (was.halving ?? is.halving)) {
-    const change = `it had ${was.cells.length} cells, now ${is.cells.length}`;
+    const change = `it had ${counted(was.cells.length, 'cell')}, now ${is.cells.length}`;
     return `${change}; with halving, cells are compared with each other, so that none can be added or left out`;
   }
   return differenceOf({ halving: was.halving ?? null }, { halving: is.halving ?? null }, []);

@@ -10,6 +10,7 @@ import {
   Worker,
   type Job,
 } from 'bullmq';
+import { counted } from '../base/text.js';
 import { sha256Of } from '../base/digest.js';
 import { startEngine } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
@@ -134,7 +135,7 @@ async function workOff(
     worker.pause(true).catch(() => undefined);
   });
   progress.note(
-    `waiting for cells from ${address.text}: ${processes} at once with ${threads === 1 ? 'one thread' : `${threads} threads`} each, ${description}`,
+    `waiting for cells from ${address.text}: ${processes} at once with ${counted(threads, 'thread')} each, ${description}`,
   );
   try {
     while (!signal.aborted) {

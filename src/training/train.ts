@@ -1,3 +1,4 @@
+import { counted } from '../base/text.js';
 import { tf } from '../base/tf.js';
 import { batchOf } from '../engine/ops/batch.js';
 import type { Dataset } from '../data/dataset.js';
@@ -185,7 +186,8 @@ export async function train(
   }
   const last = state.rows.at(-1);
   task.finish(
-    last && `${iterations} iterations, loss ${last.loss.toFixed(4)}${validationText(last)}`,
+    last &&
+      `${counted(iterations, 'iteration')}, loss ${last.loss.toFixed(4)}${validationText(last)}`,
   );
 }
 

@@ -294,6 +294,8 @@ describe('bang figure refuses', () => {
     ['examples', ['nothing'], /cannot read .*none: there is no such file/],
     ['examples', ['remote'], /remote\.csv: line 2 has "http:.* as image/],
     ['training --format svg,gif', ['run'], /--format: expected svg or png, found "gif"/],
+    ['eta --attack fgs', ['run'], /--attack is for the figure examples, eta has no use for it/],
+    ['linf --data-dir .', ['run'], /--data-dir is for the figure examples/],
     ['pie', ['run'], /name: expected .*training.*, found "pie"/],
   ])('%s of %j', async (name, what, message) => {
     const args = ['figure', ...name.split(' '), ...what.map((one) => given[one]())];

@@ -205,11 +205,12 @@ describe('what the figures show', () => {
       );
     const drawn = async (rows: SurfaceRow[]) => renderSvg(FIGURE_KINDS.surfaces.spec(rows, WIDE));
     const plane = await drawn(rowsWith((x, y) => x + 2 * y));
+    const bowl = await drawn(rowsWith((x, y) => (x - 2) ** 2 + (y - 2) ** 2));
     const noise = await drawn(rowsWith(() => random.uniform()));
     expect(textsOf(plane)).toEqual(
       expect.arrayContaining(['1.00', '1.05', '1.10', '1.15', '1.20', '0', '4']),
     );
-    expect(textsOf(plane).join()).not.toContain('scatter');
+    for (const clear of [plane, bowl]) expect(textsOf(clear).join()).not.toContain('scatter');
     expect(textsOf(noise)).toContain('mostly scatter: faint colours');
     // Of the cells, the legend aside.
     const brightness = (svg: string): number => {

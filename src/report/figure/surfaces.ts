@@ -66,8 +66,7 @@ export const surfaces: FigureKind<SurfaceRow> = {
       const unit = name === 'fgs_unmasked_linf' ? ['grey levels'] : [];
       const [{ x_key, y_key, reference }] = cells;
       const values = cells.map(({ value }) => value);
-      const explained = explainedBy(cells);
-      const quiet = explained !== undefined && isScatter(explained);
+      const quiet = areScattered(cells);
       const level = reference === null ? [] : [`regular ${reference.toFixed(digits + 1)}, ● above`];
       const scatter = quiet ? ['mostly scatter: faint colours'] : [];
       const map: HeatMap = {
@@ -91,13 +90,29 @@ export const surfaces: FigureKind<SurfaceRow> = {
   },
 };
 
-/** The share of the variance of a map that a plane over its axes explains; undefined if they are no numbers, or few. */
-function explainedBy(
-  cells: readonly { x: string; y: string; value: number }[],
-): number | undefined {
-  const points = cells.map(({ x, y, value }) => ({ x: [Number(x), Number(y)], y: value }));
-  if (points.some(({ x }) => x.some(Number.isNaN))) return undefined;
-  return planeThrough(points)?.explained;
+/**
+ * Whether the cells of a map say little one by one: no surface over its axes, plane or curved, explains half of their
+ * variance, that by chance apart. False if the axes are no numbers, or the cells too few to tell.
+ */
+function areScattered(cells: readonly { x: string; y: string; value: number }[]): boolean {
+  const [xs, ys] = [cells.map(({ x }) => Number(x)), cells.map(({ y }) => Number(y))];
+  if ([...xs, ...ys].some(Number.isNaN)) return false;
+  const [across, up] = [fromMinusToOne(xs), fromMinusToOne(ys)];
+  const plane = (x: number, y: number): number[] => [x, y];
+  const curved = (x: number, y: number): number[] => [x, y, x * x, x * y, y * y];
+  const explained = [plane, curved].flatMap((terms) => {
+    const points = cells.map(({ value }, i) => ({ x: terms(across[i], up[i]), y: value }));
+    const found = planeThrough(points)?.explained;
+    const all = points.length - 1;
+    return found === undefined ? [] : 1 - ((1 - found) * all) / (all - points[0].x.length);
+  });
+  return explained.length > 0 && explained.every(isScatter);
+}
+
+/** Numbers moved and scaled to −1 to 1. */
+function fromMinusToOne(numbers: readonly number[]): number[] {
+  const [least, greatest] = [Math.min(...numbers), Math.max(...numbers)];
+  return numbers.map((x) => (2 * x - least - greatest) / (greatest - least || 1));
 }
 
 const SYMBOLS: ReadonlyMap<string, string> = new Map([

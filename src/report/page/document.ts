@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { version } from '../../base/version.js';
 import { packageRoot } from '../../base/files.js';
-import { counted, printable } from '../../base/text.js';
+import { countedIfAny, printable } from '../../base/text.js';
 import type { Collected } from './contents.js';
 import { Html, html } from './html.js';
 import { folded } from './section.js';
@@ -128,14 +128,14 @@ function summaryOf({ folders, parts, sweeps, studies, transfers }: Collected): s
   const groups = parts.flatMap((part) => part.groups).filter((group) => group.length > 0);
   const runs = groups.flat().length;
   const what = [
-    ...counted(
+    ...countedIfAny(
       runs,
       'run',
       `runs of ${groups.length === 1 ? 'one experiment' : `${groups.length} experiments`}`,
     ),
-    ...counted(sweeps.length, 'sweep', 'sweeps'),
-    ...counted(studies.length, 'noise study', 'noise studies'),
-    ...counted(transfers.length, 'transfer', 'transfers'),
+    ...countedIfAny(sweeps.length, 'sweep', 'sweeps'),
+    ...countedIfAny(studies.length, 'noise study', 'noise studies'),
+    ...countedIfAny(transfers.length, 'transfer', 'transfers'),
   ];
   return `${what.length === 0 ? 'Nothing finished' : what.join(', ')} in ${folders.map(printable).join(', ')}.`;
 }

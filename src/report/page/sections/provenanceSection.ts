@@ -4,7 +4,7 @@ import type { Config } from '../../../config/experiment.js';
 import { FILES } from '../../../store/resultFolder.js';
 import { readRegularFile } from '../../../base/files.js';
 import { duration } from '../../../base/progress.js';
-import { printable, shellWord } from '../../../base/text.js';
+import { counted, printable, shellWord } from '../../../base/text.js';
 import { type Content, type Html, html } from '../html.js';
 import { entryKey, type Section } from '../section.js';
 import path from 'node:path';
@@ -19,8 +19,7 @@ export function provenanceSection(parts: readonly CollectedPart[]): Section | un
   return {
     id: 'provenance',
     title: 'Where the numbers come from',
-    foldedAs: html`${body.length} ${body.length === 1 ? 'run' : 'runs'}: command, engine, data and
-    configuration of each`,
+    foldedAs: html`${counted(body.length, 'run')}: command, engine, data and configuration of each`,
     body,
   };
 }
@@ -64,7 +63,7 @@ function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
   const training =
     seconds.training === null ? '' : `, of which training ${duration(1000 * seconds.training)}`;
   return [
-    ['engine', `${engine}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`],
+    ['engine', `${engine}, ${counted(threads, 'thread')}`],
     ['processor', cpu],
     ['versions', `bang ${bang}, Node ${node}, ${platform}`],
     ['finished', html`<time datetime="${finished}">${finished.replace(/\.\d+Z$/, 'Z')}</time>`],

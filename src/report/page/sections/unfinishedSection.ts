@@ -1,6 +1,6 @@
 import type { AttackName } from '../../../attacks/attack.js';
 import { ATTACKS } from '../../../attacks/attacks.js';
-import { printable } from '../../../base/text.js';
+import { counted, printable } from '../../../base/text.js';
 import type { FoundSweep, UnfinishedRun } from '../contents.js';
 import { duration } from '../../../base/progress.js';
 import { html } from '../html.js';
@@ -34,7 +34,8 @@ export function unfinishedSection(
         value="${done}"
         aria-label="Cells of ${name}"
       ></progress>
-      <b>${printable(name)}</b> sweep: ${done} of ${cells.length} cells done${leftText(left)}`;
+      <b>${printable(name)}</b> sweep: ${done} of ${counted(cells.length, 'cell')}
+      done${leftText(left)}`;
   });
   return { id: 'at-work', title: 'Not finished', body: list([...others, ...runs]) };
 }
