@@ -1,4 +1,5 @@
 import { type Norm, NORM_TITLES } from '../attacks/attack.js';
+import { counted } from '../base/text.js';
 import {
   isRobustAccuracy,
   type MeasuredQuantity,
@@ -151,7 +152,7 @@ export function axisPhrase(axis: MeasuredQuantity, value: number): string {
 export function progressText(cells: readonly Pick<SweepCell, 'state'>[]): string {
   const count = (state: SweepCell['state']): number =>
     cells.filter((cell) => cell.state === state).length;
-  const words = [`${count('done')} of ${cells.length} cells done`];
+  const words = [`${count('done')} of ${counted(cells.length, 'cell')} done`];
   if (count('failed') > 0) words.push(`${count('failed')} failed`);
   if (count('stopped') > 0) words.push(`${count('stopped')} stopped early`);
   return words.join(', ');

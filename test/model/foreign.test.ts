@@ -143,6 +143,18 @@ describe('ONNX', () => {
     expect(() => importGraph(graph, 'f')).toThrow(message);
   });
 
+  it.each(['scale', 'B', 'mean', 'var'])('is refused in words with too few of %s', (name) => {
+    const graph = decodeGraph(readFileSync(model('resnet.onnx')), 'f');
+    const node = graph.nodes.find(({ type }) => type === 'BatchNormalization')!;
+    const constant = graph.constants.get(
+      node.inputs[1 + ['scale', 'B', 'mean', 'var'].indexOf(name)],
+    )!;
+    constant.data = constant.data.slice(1);
+    expect(() => importGraph(graph, 'f')).toThrow(
+      new RegExp(`BatchNormalization\\) has \\d+ values as ${name}, for \\d+ channels$`),
+    );
+  });
+
   it('says that it drops softmax', async () => {
     const { notes } = await readWeights(model('flattened.onnx'));
     expect(notes).toEqual([

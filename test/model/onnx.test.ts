@@ -228,12 +228,16 @@ describe('other networks in ONNX Runtime', () => {
         nodes[0].inputs[0] = 'planar';
         nodes.unshift({ ...nodeOf('Transpose', [images.name], 'planar'), attributes: perm });
       }
-      nodes.unshift(
-        nodeOf('Shape', [images.name], 'shape'),
-        nodeOf('Gather', ['shape', '0'], 'batch'),
-        nodeOf('Unsqueeze', ['batch', '0'], 'first'),
-        nodeOf('Concat', ['first', '-1'], 'to'),
-      );
+      // And as newer exporters do, with a part of the shape.
+      const ends = new Map(Object.entries({ start: { integer: 0 }, end: { integer: -3 } }));
+      const first = channelsLast
+        ? [{ ...nodeOf('Shape', [images.name], 'first'), attributes: ends }]
+        : [
+            nodeOf('Shape', [images.name], 'shape'),
+            nodeOf('Gather', ['shape', '0'], 'batch'),
+            nodeOf('Unsqueeze', ['batch', '0'], 'first'),
+          ];
+      nodes.unshift(...first, nodeOf('Concat', ['first', '-1'], 'to'));
       const back = importGraph(graph, 'f');
       expect(back.network.mean).toEqual([1, 2, 3]);
       expect(back.network.layers).toEqual(spec.layers);

@@ -97,15 +97,17 @@ function byChannel(
 }
 
 function normalized(reading: Reading, node: Node): Value {
-  const [weight, bias, mean, variance] = [1, 2, 3, 4].map((i) => reading.constant(node, i).data);
   if (reading.integer(node, 'training_mode', 0) !== 0) {
     throw reading.at(node, 'is in training mode: export the model after model.eval()');
   }
   const epsilon = node.attributes.get('epsilon')?.float ?? 1e-5;
   const flow = reading.flow(node, 0);
-  if (flow.shape.at(-1) !== mean.length) {
-    throw reading.at(node, `has ${mean.length} means for ${flow.shape.at(-1)} channels`);
-  }
+  const channels = flow.shape.at(-1)!;
+  const [weight, bias, mean, variance] = ['scale', 'B', 'mean', 'var'].map((name, i) => {
+    const { data } = reading.constant(node, i + 1);
+    if (data.length === channels) return data;
+    throw reading.at(node, `has ${data.length} values as ${name}, for ${channels} channels`);
+  });
   return affine(reading, node, flow, byChannelOf({ weight, bias, mean, variance, epsilon }));
 }
 

@@ -183,7 +183,8 @@ export class Reading {
       !/^onnx|^val_|Constant|^mean$|^image$|^velocity$/.test(stem);
     const short = { conv: 'conv', innerProduct: 'ip' }[kind] ?? kind;
     for (let i = isName ? 0 : 1; ; i++) {
-      const name = isName && i === 0 ? stem : `${isName ? stem : short}${isName ? `_${i}` : i}`;
+      // Of at most 40 characters, too, with a number at the end.
+      const name = !isName ? `${short}${i}` : i === 0 ? stem : `${stem.slice(0, 36)}_${i}`;
       if (this.names.has(name) || name in {}) continue;
       this.names.add(name);
       return name;

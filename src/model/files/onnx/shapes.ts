@@ -53,7 +53,11 @@ function shapeOf(reading: Reading, node: Node): Extents {
   const [height, width, channels] = shape;
   const isVector = shape.length === 1 || (value.kind === 'flow' && value.flat);
   const image = channelsLast ? [height, width, channels] : [channels, height, width];
-  return { kind: 'extents', values: [NaN, ...(isVector ? [size] : image)] };
+  const values = [NaN, ...(isVector ? [size] : image)];
+  const [start, end] = [['start', 0] as const, ['end', values.length] as const].map(([name, all]) =>
+    reading.integer(node, name, all),
+  );
+  return { kind: 'extents', values: values.slice(start, end) };
 }
 
 function extentsOf(reading: Reading, node: Node): Value {
