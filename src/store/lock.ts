@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { codeOf, messageOf, UserError } from '../base/errors.js';
-import { parseJson, reason, replaceFile } from '../base/files.js';
+import { parseJson, reason } from '../base/files.js';
 import { isRunning, thisProcess, type ProcessId } from '../base/processes.js';
 
 /** In a folder of a run, a study, a sweep or a worker: says that a process works there. */
@@ -44,6 +44,8 @@ export interface Lock {
 const BEAT_MS = 10_000;
 /** A holder whose process cannot be asked for is gone when its lock has not been touched for this long. */
 const SILENT_MS = 120_000;
+/** How long a process that removes a dead lock has it to itself. */
+const TURN_MS = 10_000;
 
 /**
  * Makes this process the only one that works in a folder, and touches the lock every ten seconds. A lock that a
@@ -148,17 +150,8 @@ function read(file: string): { holder: Holder; touched: number } | undefined {
   }
 }
 
-/**
- * Whether a lock has this token. Where it is gone, waits a moment: a process that takes over a dead lock may have
- * moved the one that came after it, and puts it back.
- */
 function isHeldBy(token: string, file: string): boolean {
-  for (let tries = 0; tries < 50; tries++) {
-    const found = read(file);
-    if (found) return found.holder.token === token;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
-  }
-  return false;
+  return read(file)?.holder.token === token;
 }
 
 /** Creates a file unless it exists. No hard link: FAT, SMB and many shared folders have none. */
@@ -215,19 +208,24 @@ function clockOf(file: string): number {
   }
 }
 
-/** Removes the lock of a holder that is gone, and only that: another process may be faster. */
+/**
+ * Removes the lock of a holder that is gone, and only that: one process at a time, so that none removes the lock of
+ * another that was faster. Returns without it where another process is at it; the caller looks again.
+ */
 function removeDead(file: string, token: string): void {
-  const aside = `${file}.${randomUUID()}.tmp`;
-  if (read(file)?.holder.token !== token) return;
-  try {
-    replaceFile(file, aside);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return;
-    throw error;
+  const turn = `${file}.turn`;
+  if (!created(turn, '')) {
+    // It takes a millisecond, unless the process was killed in it.
+    const since = statSync(turn, { throwIfNoEntry: false })?.mtimeMs;
+    if (since !== undefined && clockOf(file) - since > TURN_MS) rmSync(turn, { force: true });
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    return;
   }
-  const found = read(aside);
-  if (found && found.holder.token !== token) created(file, readFileSync(aside, 'utf8'));
-  rmSync(aside, { force: true });
+  try {
+    if (isHeldBy(token, file)) rmSync(file, { force: true });
+  } finally {
+    rmSync(turn, { force: true });
+  }
 }
 
 function occupied(file: string, who: string, state: LockState | undefined): string {

@@ -145,36 +145,66 @@ it('that is empty or damaged is somebody’s until it is old', () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it('is had by one of many that take over the same dead lock', async () => {
+it('is had by one of many that take over the same dead lock, each time', async () => {
   const script = `
     const { takeLock } = await import(${JSON.stringify(pathToFileURL(`${packageRoot}/dist/store/lock.js`))});
-    process.stdout.write('ready');
-    process.stdin.once('data', () => {
-      try {
-        takeLock(${JSON.stringify(file)}, 'run', () => undefined);
-        process.stdout.write(' taken');
-        process.stdin.once('data', () => process.exit());
-      } catch {
-        process.stdout.write(' refused');
-        process.exit();
-      }
-    });`;
-  foreign({});
-  const longAgo = new Date(Date.now() - 5 * 60_000);
-  utimesSync(file, longAgo, longAgo);
+    let lock;
+    const orders = {
+      take() {
+        try {
+          lock = takeLock(${JSON.stringify(file)}, 'run', () => undefined);
+          return 'taken';
+        } catch {
+          return 'refused';
+        }
+      },
+      release() {
+        lock?.release();
+        lock = undefined;
+        return 'ready';
+      },
+    };
+    process.stdin.setEncoding('utf8').on('data', (order) => process.stdout.write(orders[order]()));
+    process.stdout.write('ready');`;
   const many = Array.from({ length: 6 }, () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
     const one = { child, said: '', ended: once(child, 'close') };
     child.stdout.setEncoding('utf8').on('data', (text: string) => (one.said += text));
     return one;
   });
-  const saying = (word: string): number => many.filter(({ said }) => said.endsWith(word)).length;
-  await expect.poll(() => saying('ready')).toBe(6);
-  for (const { child } of many) child.stdin.write('go');
-  await expect.poll(() => saying('taken') + saying('refused')).toBe(6);
-  expect(saying('taken')).toBe(1);
-  many.find(({ said }) => said.endsWith('taken'))!.child.stdin.end('end');
+  const saying = (...words: string[]): number =>
+    many.filter(({ said }) => words.includes(said)).length;
+  const order = async (word: string, ...answers: string[]): Promise<void> => {
+    for (const one of many) {
+      one.said = '';
+      one.child.stdin.write(word);
+    }
+    await expect.poll(() => saying(...answers), { interval: 1 }).toBe(many.length);
+  };
+  await expect.poll(() => saying('ready')).toBe(many.length);
+  const taken: number[] = [];
+  for (let round = 0; round < 100; round++) {
+    foreign({});
+    const longAgo = new Date(Date.now() - 5 * 60_000);
+    utimesSync(file, longAgo, longAgo);
+    await order('take', 'taken', 'refused');
+    taken.push(saying('taken'));
+    await order('release', 'ready');
+  }
+  expect(taken).toEqual(taken.map(() => 1));
+  expect(readdirSync(folder)).toEqual([]);
+  for (const { child } of many) child.stdin.end();
   await Promise.all(many.map(({ ended }) => ended));
+});
+
+it('is taken over where a process was killed as it removed a dead one', () => {
+  foreign({});
+  const turn = `${file}.turn`;
+  writeFileSync(turn, '');
+  const longAgo = new Date(Date.now() - 5 * 60_000);
+  for (const one of [file, turn]) utimesSync(one, longAgo, longAgo);
+  takeLock(file, 'run', never).release();
+  expect(readdirSync(folder)).toEqual([]);
 });
 
 it('is taken over from another machine only if it has not been renewed for minutes', () => {

@@ -128,7 +128,7 @@ describe('--save-images', () => {
     const args = ['eval', AUTHORS, '--attacks', 'fgs', '--set', 'evaluation.images=1'];
     const all = [...args, '--logit-scale', '1e6', '--save-images', 'npy', '--out', 'none'];
     const first = await bangInsideOk(all, { cwd: space.folder });
-    expect(first.stderr).toMatch(/^FGS: 0 of 1 images/m);
+    expect(first.stderr).toMatch(/^FGS: 0 of 1 image,/m);
     expect((await bangInsideOk(all, { cwd: space.folder })).stderr).toBe('');
   });
 
