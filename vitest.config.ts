@@ -18,6 +18,11 @@ const KERNELS = [
   'test/attacks/authors.test.ts',
 ];
 
+/** Tests of what is read, written and said. None counts what is in the memory of its process, so that they share some. */
+const SHARED = [
+  'test/{base,check,cli,config,data,experiment,package,report,store,sweep}/**/*.test.ts',
+];
+
 export default defineConfig({
   test: {
     // What takes minutes, or needs a browser or `bang setup` before, has commands of its own.
@@ -30,6 +35,16 @@ export default defineConfig({
         test: {
           name: 'bang',
           include: ['test/**/*.test.ts'],
+          exclude: SHARED,
+          env: { BANG_TEST_ENGINE: ENGINE },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'shared',
+          include: SHARED,
+          isolate: false,
           env: { BANG_TEST_ENGINE: ENGINE },
         },
       },

