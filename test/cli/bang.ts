@@ -221,6 +221,12 @@ export function tinyConfig(more = ''): string {
   return tinyLenetConfig(TINY_MODEL + more);
 }
 
+/** The same of a network with one layer, for what needs many images or iterations. */
+export function linearConfig(more = ''): string {
+  const layers = 'layers: [{ kind: innerProduct, name: ip, outputs: 10 }]\n';
+  return tinyConfig().replace(/layers:\n.*$/s, layers) + more;
+}
+
 /** The same of LeNet, for what compares with the paper; it takes twice as long. */
 export function tinyLenetConfig(more = ''): string {
   return `extends: ${path.join(packageRoot, 'configs', 'lenet-b1.yaml')}

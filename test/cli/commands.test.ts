@@ -85,7 +85,7 @@ function without(args: readonly string[], ...names: string[]): string[] {
 
 /** What makes an evaluation a matter of a moment. */
 const FEW = [
-  'images=5',
+  'images=2',
   'pass=false',
   'apgd={steps: 2, restarts: 0}',
   'square={queries: 20}',

@@ -16,6 +16,7 @@ import {
   executable,
   expectRefusal,
   tensors,
+  tinyConfig,
   tinyLenetConfig,
   workspace,
   type Workspace,
@@ -379,7 +380,9 @@ describe('help', () => {
 describe('completion', () => {
   const complete = async (...words: string[]): Promise<string[]> => {
     const args = ['--get-yargs-completions', 'bang', ...words];
-    const { stdout } = await bangOk(args, { cwd: space.folder, env: { SHELL: '/bin/bash' } });
+    vi.stubEnv('SHELL', '/bin/bash');
+    vi.stubEnv('ZSH_NAME', '');
+    const { stdout } = await bangInsideOk(args, { cwd: space.folder });
     return stdout.split('\n').filter((word) => word !== '');
   };
 
@@ -434,7 +437,8 @@ describe('files without permission', () => {
 });
 
 describe('engines', () => {
-  const args = ['run', 'tiny.yaml', '--data-dir', 'data'];
+  // Its layers are those of LeNet; the engine `cpu` is slow.
+  const args = ['run', 'small.yaml', '--data-dir', 'data'];
   const settings = ['training.iterations=3', 'training.batch=4', 'evaluation.images=4'];
   for (const one of [...settings, 'evaluation.attacks=[fgs]']) args.push('--set', one);
 
@@ -454,6 +458,7 @@ describe('engines', () => {
     'agree, and a program without native kernels runs, and bang doctor says why',
     async () => {
       const TABLES = path.join('results', 'paper-tables.json');
+      space.write('small.yaml', tinyConfig());
       // A copy of what is installed where there is no compiler.
       const program = space.file('program');
       for (const name of ['bin', 'dist', 'native', 'configs', 'package.json', TABLES]) {
@@ -466,7 +471,7 @@ describe('engines', () => {
       });
       expect(native.stderr).not.toMatch(/slower/);
       const auto = ['--out', 'auto', '--engine', 'auto', '--set', 'evaluation.images=1'];
-      space.write('cpu.yaml', 'extends: tiny.yaml\nengine: cpu\n');
+      space.write('cpu.yaml', 'extends: small.yaml\nengine: cpu\n');
       await bangInsideOk([...args.with(1, 'cpu.yaml'), ...auto], { cwd: space.folder });
       expect(space.read('auto', 'result.json')).toMatch(/"engine": "native kernels/);
       const cpu = await bangInsideOk([...args, '--out', 'cpu', '--set', 'engine=cpu'], {

@@ -168,7 +168,7 @@ describe('bang export', () => {
       { name: 'damaged', sound: await lenet(), structure: 600 },
     ];
     const ends: Finished[] = [];
-    for (let i = 0; i < 60; i++) {
+    for (let i = 0; i < 30; i++) {
       const { name, sound, structure } = sources[i % 2];
       const bytes = Uint8Array.from(sound);
       for (let k = 1 + below(3); k > 0; k--) bytes[below(structure)] = 32 + below(95);
@@ -179,6 +179,6 @@ describe('bang export', () => {
       if (finished.code !== 0) expectRefusal(finished, /^bang: .*damaged/);
       ends.push(finished);
     }
-    expect(ends.filter(({ code }) => code === 2).length).toBeGreaterThan(20);
+    expect(ends.filter(({ code }) => code === 2).length).toBeGreaterThan(10);
   });
 });

@@ -6,7 +6,14 @@ import { loadData } from '#bang/data/load.js';
 import { packageRoot } from '#bang/base/files.js';
 import { fixture, readCsv } from '../fixtures.js';
 import { idxBytes } from '../data/idx-bytes.js';
-import { bangInside, expectRefusal, workspace, type Workspace } from './bang.js';
+import {
+  bangInside,
+  expectRefusal,
+  tinyConfig,
+  workspace,
+  type Workspace,
+  writeSmallData,
+} from './bang.js';
 import path from 'node:path';
 
 let space: Workspace;
@@ -190,27 +197,21 @@ describe('bang figure', () => {
   });
 
   it('examples: a network is attacked as the run of its folder was', async () => {
-    const train = ['--set', 'training.iterations=20', '--set', 'evaluation.images=20'];
+    // On little data: where FGS fools nothing, all test images are tried.
+    const data = ['--data-dir', writeSmallData(space), '--threads', '1'];
+    const config = space.write('tiny.yaml', tinyConfig());
     const surer = ['--set', 'evaluation.attacks=[fgs]', '--set', 'evaluation.logitScale=100000'];
-    const [folder, threads] = [space.file('surer'), ['--threads', '1']];
-    const ran = await bangInside([
-      'run',
-      'lenet-b1',
-      ...train,
-      ...surer,
-      '--out',
-      folder,
-      ...threads,
-    ]);
+    const folder = space.file('surer');
+    const ran = await bangInside(['run', config, ...surer, '--out', folder, ...data]);
     expect(ran).toMatchObject({ code: 0 });
     expect(readCsv(path.join(folder, 'table.csv'))[0].fgs_rate).toBe('0');
     const draw = ['figure', 'examples', folder, '--attack', 'fgs', '--out', space.file('none')];
-    const { code, stderr } = await bangInside([...draw, ...threads]);
+    const { code, stderr } = await bangInside([...draw, ...data]);
     expect(stderr).toContain('there is no test image with which FGS fools all networks');
     expect(code).toBe(2);
     // The weights alone are as they were trained.
     const weights = path.join(folder, 'weights.safetensors');
-    await drawn('examples', [weights], '--attack', 'fgs', ...threads);
+    await drawn('examples', [weights], '--attack', 'fgs', ...data);
     expect(csvOf('examples').length).toBeGreaterThan(2);
   });
 

@@ -19,7 +19,7 @@ let space: Workspace;
 beforeAll(async () => {
   space = workspace();
   writeSmallData(space);
-  space.write('tiny.yaml', tinyConfig());
+  space.write('tiny.yaml', tinyConfig().replace('images: 60', 'images: 20, attacks: [fgs]'));
   space.write('sub/more.yaml', 'extends: ../tiny.yaml\ntraining: {from: ../first}\n');
   await run('tiny.yaml', '--out', 'first');
 });

@@ -13,7 +13,7 @@ import {
   bangInside,
   bangInsideOk,
   expectRefusal,
-  tinyLenetConfig,
+  tinyConfig,
   type Workspace,
   workspace,
   writeSmallData,
@@ -122,9 +122,9 @@ describe('a network beyond the limits of a config', () => {
 
 describe('a wrong preparation', () => {
   it('is noticed, and the right one is named', async () => {
-    space.write('tiny.yaml', tinyLenetConfig());
+    space.write('tiny.yaml', tinyConfig());
     await bangInsideOk(['run', 'tiny.yaml', '--data-dir', 'images'], { cwd: space.folder });
-    // Weights without a word on how they were made, for pixels from 0 to 1 as LeNet has them.
+    // Weights without a word on how they were made, for pixels from 0 to 1 as this one has them.
     await bangInsideOk(
       ['export', 'runs/tiny/weights.safetensors', '--to', 'onnx', '--out', 'whole.onnx'],
       { cwd: space.folder },
@@ -134,7 +134,7 @@ describe('a wrong preparation', () => {
     expect(good.stderr).not.toMatch(/warning/);
     expect(result('right').weights).toBe(result('runs/tiny').weights);
 
-    space.write('bare.yaml', LENET);
+    space.write('bare.yaml', BARE);
     const wrong = [
       'eval',
       'runs/tiny/weights.safetensors',
@@ -165,13 +165,13 @@ describe('a wrong preparation', () => {
     );
   });
 
-  const LENET = `model:
+  const BARE = `model:
   layers:
-    - {kind: conv, name: conv1, filters: 20, size: 5}
+    - {kind: conv, name: conv1, filters: 4, size: 5}
     - {kind: maxPool, size: 2, stride: 2}
-    - {kind: conv, name: conv2, filters: 50, size: 5}
+    - {kind: conv, name: conv2, filters: 8, size: 5}
     - {kind: maxPool, size: 2, stride: 2}
-    - {kind: innerProduct, name: ip1, outputs: 500}
+    - {kind: innerProduct, name: ip1, outputs: 32}
     - {kind: relu}
     - {kind: innerProduct, name: ip2, outputs: 10}
 data: mnist

@@ -249,7 +249,7 @@ describe('bang view', () => {
   });
 
   it('waits for a folder, serves it at a secret address, and goes on serving while it draws', async () => {
-    const args = ['view', 'later', '--data-dir', 'data', '--examples', '3'];
+    const args = ['view', 'later', '--data-dir', 'data', '--examples', '1'];
     const child = spawn(process.execPath, [executable(), ...args], { cwd: space.folder });
     const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
     try {
@@ -267,7 +267,7 @@ describe('bang view', () => {
       // The first page says that examples are being computed, and comes before they are there.
       const page = async () => (await fetch(url)).text();
       expect(await page()).not.toContain('data:image/png');
-      await expect.poll(page).toContain('data:image/png');
+      await expect.poll(page, { interval: 200 }).toContain('data:image/png');
       child.kill('SIGINT');
       expect(await ended).toBe(130);
       expect(stderr).not.toMatch(/defect|^ +at /m);

@@ -10,6 +10,7 @@ import {
   bangInsideOk,
   expectRefusal,
   FILES,
+  linearConfig,
   tensors,
   tinyConfig,
   workspace,
@@ -21,7 +22,7 @@ let space: Workspace;
 beforeAll(() => {
   space = workspace();
   writeSmallData(space);
-  space.write('tiny.yaml', tinyConfig());
+  space.write('tiny.yaml', tinyConfig().replace('images: 60', 'images: 60, attacks: [fgs]'));
 });
 afterAll(() => {
   space.remove();
@@ -34,11 +35,12 @@ function run(...args: string[]) {
 
 it('says how data of another size are split, and trains on all of them with 60k', async () => {
   writeSmallData(space, 'large', { train: 60_001, test: 20 });
+  space.write('linear.yaml', linearConfig());
   const [half, whole, chosen] = await Promise.all(
     ['split=first', 'trainOn=60k', 'split=random'].map((which) => {
       const few = ['iterations=1', 'split=null', which].map((one) => `training.${one}`);
       few.push('evaluation.images=5');
-      const args = ['run', 'tiny.yaml', ...few.flatMap((one) => ['--set', one])];
+      const args = ['run', 'linear.yaml', ...few.flatMap((one) => ['--set', one])];
       return bangInsideOk([...args, '--data-dir', 'large', '--out', which], { cwd: space.folder });
     }),
   );

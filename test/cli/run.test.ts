@@ -11,6 +11,7 @@ import {
   executable,
   expectRefusal,
   FILES,
+  linearConfig,
   tensors,
   tinyConfig,
   tinyLenetConfig,
@@ -161,8 +162,8 @@ describe('bang run', () => {
   });
 
   it('makes a folder for each of several configs, with --set in all', async () => {
-    space.write('more/one.yaml', tinyLenetConfig());
-    space.write('more/two.yaml', tinyLenetConfig('name: second\nseed: 7'));
+    space.write('more/one.yaml', tinyConfig());
+    space.write('more/two.yaml', tinyConfig('name: second\nseed: 7'));
     const set = ['--set', 'training.bang=null', '--set', 'evaluation.attacks=[fgs]'];
     const both = await run('more/one.yaml', 'more/two.yaml', '--out', 'deep/er', ...set);
     expect(both.stdout).toMatch(/│ one .*│ second /s);
@@ -183,7 +184,11 @@ describe('bang run', () => {
   });
 
   it('finds the same bits with any number of threads', async () => {
-    const short = ['--set', 'training.iterations=20', '--set', 'evaluation.attacks=[fgs]'];
+    const short = [
+      'training.iterations=10',
+      'evaluation.attacks=[fgs]',
+      'evaluation.images=20',
+    ].flatMap((one) => ['--set', one]);
     for (const threads of ['1', '2', '3']) {
       await run('tiny.yaml', ...short, '--threads', threads, '--out', `threads-${threads}`);
       expect(result(`threads-${threads}`).provenance.threads).toBe(Number(threads));
@@ -221,7 +226,7 @@ describe('a training that leads nowhere', () => {
     const set = ['iterations=1000', 'batch=1', 'learningRate.base=1e-9', 'bang=null'].flatMap(
       (one) => ['--set', `training.${one}`],
     );
-    space.write('chance.yaml', tinyConfig());
+    space.write('chance.yaml', linearConfig());
     const args = ['run', 'chance.yaml', ...set, '--set', 'training.logEvery=1000'];
     const { code, stderr } = await bangInside([...args, '--data-dir', 'data', '--out', 'chance'], {
       cwd: space.folder,

@@ -3,7 +3,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { Config } from '#bang/config/experiment.js';
 import type { Result } from '#bang/store/result.js';
-import { bang, bangOk, FILES, tensors, tinyConfig, workspace, writeSmallData } from './bang.js';
+import {
+  bang,
+  bangInside,
+  bangInsideOk,
+  FILES,
+  tensors,
+  tinyConfig,
+  workspace,
+  writeSmallData,
+} from './bang.js';
 import type { Finished, Workspace } from './bang.js';
 
 let space: Workspace;
@@ -17,7 +26,8 @@ afterAll(() => {
 });
 
 const command = (out: string, seed: number, ...more: string[]): string[] => {
-  const changes = ['--set', `seed=${seed}`, ...more];
+  const short = ['training.iterations=20', 'evaluation.images=20'].flatMap((one) => ['--set', one]);
+  const changes = [...short, '--set', `seed=${seed}`, ...more];
   return ['run', 'tiny.yaml', '--data-dir', 'data', '--out', out, ...changes];
 };
 
@@ -28,7 +38,9 @@ function resultOf(folder: string): Result {
 describe('two runs in one folder at once', () => {
   it('never mix: one has the folder, and the other says who has it, or that it is of another', async () => {
     const alone = [5, 6].map((seed) => `alone-${seed}`);
-    for (const seed of [5, 6]) await bangOk(command(`alone-${seed}`, seed), { cwd: space.folder });
+    for (const seed of [5, 6]) {
+      await bangInsideOk(command(`alone-${seed}`, seed), { cwd: space.folder });
+    }
     for (let trial = 0; trial < 3; trial++) {
       const out = `both-${trial}`;
       const start = async (seed: number, wait: number): Promise<Finished> => {
@@ -65,10 +77,12 @@ describe('two runs in one folder at once', () => {
 });
 
 it('a result of another experiment than the folder says is not printed', async () => {
-  await bangOk(command('other', 5), { cwd: space.folder });
+  await bangInsideOk(command('other', 5), { cwd: space.folder });
   const result = { ...resultOf('other'), config: { ...resultOf('other').config, seed: 7 } };
   writeFileSync(space.file('other', 'result.json'), JSON.stringify(result));
-  const { code, stdout, stderr } = await bang(command('other', 5), { cwd: space.folder });
+  const { code, stdout, stderr } = await bangInside(command('other', 5), {
+    cwd: space.folder,
+  });
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   expect(stderr).toMatch(
     /^bang: other.result\.json is of another experiment than other.config\.yaml \(seed was 5, is 7\): /m,
