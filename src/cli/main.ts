@@ -87,6 +87,8 @@ export async function parse(
     refuseSwitchValues(args, known().boolean);
   }, true);
   if (before) parser.middleware(before);
+  // Otherwise yargs draws the help of every command that it runs, which nobody sees and takes longer than many commands.
+  usageOf(parser).cacheHelpMessage = () => undefined;
   if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
   try {
     await parser.parseAsync();
@@ -103,6 +105,14 @@ export async function parse(
     }
     throw new UserError(usageProblem(error.message, args, { commands, options }));
   }
+}
+
+/** What yargs knows of its help: missing from the types. */
+function usageOf(parser: object): { cacheHelpMessage: () => void } {
+  const methods = parser as {
+    getInternalMethods(): { getUsageInstance(): { cacheHelpMessage: () => void } };
+  };
+  return methods.getInternalMethods().getUsageInstance();
 }
 
 /** `data pull --help` for `help data pull`; any other command line as it is. */
