@@ -163,7 +163,7 @@ function alike(random: Random, count: number, least = 0): tf.Tensor[] {
   return Array.from({ length: count }, () => tensor(random, shape));
 }
 
-/** With so many trials that each remainder below comes with the others. */
+/** So many trials that each kind of `trial`, by a remainder below, comes several times. */
 type Row = [trials: number, make: (random: Random, trial: number) => Comparison];
 
 /** For each kernel, what runs it on the native engine and tfjs's operations on the CPU engine. */

@@ -285,8 +285,9 @@ describe('npm run bench', () => {
     );
   });
 
-  it('says how to install the peer on TensorFlow.js', async () => {
-    const { status, stderr } = await benchInside('--tfjs-wasm', folder);
+  it('says how to install the peer on TensorFlow.js', () => {
+    // As a process, whose exit code is that of a refusal.
+    const { status, stderr } = bench('--tfjs-wasm', folder);
     expect(status).toBe(2);
     expect(stderr).toBe(
       `bench: --tfjs-wasm ${folder}: there is no tfjs-backend-wasm (Cannot find module '@tensorflow/tfjs-core'); npm install --prefix ${folder} @tensorflow/tfjs-backend-wasm@4.22.0 @tensorflow/tfjs-core@4.22.0\n`,
