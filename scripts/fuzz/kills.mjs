@@ -193,17 +193,25 @@ async function limiting(random, args, _ms, out, input) {
   return ended.code !== 0;
 }
 
+/** Makes, unless they are there, the larger data and the results that a command reads. */
+async function makeWhatIsReadBy(command) {
+  const isMissing = (folder) =>
+    !existsSync(folder) && command.some((arg) => arg.split('/')[0] === folder);
+  if (isMissing('large')) writeLarge('large');
+  if (isMissing('made'))
+    await must(['run', 'small.yaml', 'regular.yaml', ...DATA, '--out', 'made']);
+}
+
 /** Disturbs a command, repeats it, and compares the outcome with that of an undisturbed one. */
 function disturbing(disturb) {
   return async (folder) => {
     process.chdir(folder);
     writeMnist('data');
-    writeLarge('large');
     writeConfigs('.');
-    await must(['run', 'small.yaml', 'regular.yaml', ...DATA, '--out', 'made']);
     const undisturbed = new Map();
     const wholeOf = async (name) => {
       const out = `whole-${name}`;
+      await makeWhatIsReadBy(COMMANDS[name]);
       const begun = performance.now();
       await must(argsOf(name, out));
       return { ms: performance.now() - begun, outcome: outcomeOf(out) };

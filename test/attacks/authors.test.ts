@@ -22,7 +22,7 @@ beforeAll(async () => {
 
 // Attacked are the first images, on WebAssembly fewer; all of them are in test/long.
 const whole = ENGINE !== 'wasm';
-const IMAGES = whole ? 2000 : 200;
+const IMAGES = whole ? 500 : 200;
 
 describe("the authors' LeNet R0", () => {
   let authors: Authors;
@@ -58,9 +58,9 @@ describe("the authors' LeNet R0", () => {
   });
 
   it.runIf(whole)('has the PASS of the reference', async () => {
-    const { row } = await evaluated(authors, 'bisection', ['fgs', 'hc1'], true, 400);
+    const { row } = await evaluated(authors, 'bisection', ['fgs', 'hc1'], true, 100);
     for (const attack of ['fgs', 'hc1'] as const) {
-      const mean = meanOf(authors, `${attack}_pass`, 400);
+      const mean = meanOf(authors, `${attack}_pass`, 100);
       expect(Math.abs(row.attacks[attack]!.pass!.mean - mean)).toBeLessThan(0.002);
     }
   });
@@ -76,7 +76,7 @@ describe("the authors' LeNet R0", () => {
   });
 
   it('is attacked as in the reference, by the exhaustive scan', async () => {
-    const images = whole ? 300 : 40;
+    const images = whole ? 100 : 20;
     const { evaluation } = await evaluated(authors, 'scan', ['fgs', 'hc1'], false, images);
     const fgs = linfAgreement(authors, evaluation, 'fgs', 'fgs_linf_scan');
     expect(fgs).toBeGreaterThanOrEqual(0.998);
@@ -105,7 +105,7 @@ describe("the authors' CIFAR-10 B0", () => {
       // No kernel computes PASS.
       const withPass = whole && search === 'bisection';
       // The scan takes ten times as long.
-      const images = !whole ? 40 : search === 'scan' ? 80 : 400;
+      const images = (whole ? 100 : 40) / (search === 'scan' ? 4 : 1);
       const { evaluation, row } = await evaluated(
         authors,
         search,

@@ -140,7 +140,9 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
     const { classifier, references, originals } = subject;
     const { images, queries, fooled: theirs } = references.square;
     const some = originals(images);
-    for (const [epsilon, counts] of Object.entries(theirs)) {
+    // Of their budgets, the one within which more images are fooled, and so more could be fooled wrongly.
+    const largest = String(Math.max(...Object.keys(theirs).map(Number)));
+    for (const [epsilon, counts] of [[largest, theirs[largest]]] as const) {
       const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length / images;
       const budgets = new Float32Array(images).fill(Number(epsilon));
       // Theirs asks the stripes before it counts.
@@ -162,25 +164,25 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
   it('is attacked with integers, image by image, whatever the company and order', async () => {
     const { network, weights, test, originals, classifier } = subject;
     const effort = {
-      pgd: { steps: 4, restarts: 2 },
-      apgd: { steps: 4, restarts: 1 },
-      square: { queries: 20 },
+      pgd: { steps: 3, restarts: 2 },
+      apgd: { steps: 3, restarts: 1 },
+      square: { queries: 10 },
     };
     const settings = { search: 'bisection', channels: 'kept', ...effort } as const;
-    const { positions, size } = originals(6);
-    const mixed = [4, 1].map((i) => positions[i]);
+    const { positions, size } = originals(4);
+    const mixed = [3, 1].map((i) => positions[i]);
     for (const name of STRONGER_ATTACKS) {
       const attack = (which: Uint32Array) =>
         attackImages(ATTACKS[name], { network, weights }, test, which, settings);
       const all = await attack(positions);
       const some = await attack(Uint32Array.from(mixed));
-      [4, 1].forEach((i, j) => {
+      [3, 1].forEach((i, j) => {
         expect(some.linf[j]).toBe(all.linf[i]);
         const found = all.adversarials.subarray(i * size, (i + 1) * size);
         expect(some.adversarials.subarray(j * size, (j + 1) * size)).toEqual(found);
       });
       const logits = classifier.logits(Float32Array.from(all.adversarials));
-      const classes = tf.argMax(tf.tensor2d(logits, [6, classifier.classes]), 1).dataSync();
+      const classes = tf.argMax(tf.tensor2d(logits, [4, classifier.classes]), 1).dataSync();
       positions.forEach((position, i) => {
         const change = Array.from({ length: size }, (_, p) =>
           Math.abs(all.adversarials[i * size + p] - test.images[position * size + p]),

@@ -163,12 +163,13 @@ function alike(random: Random, count: number, least = 0): tf.Tensor[] {
   return Array.from({ length: count }, () => tensor(random, shape));
 }
 
+/** So many trials that each kind of `trial`, by a remainder below, comes several times. */
 type Row = [trials: number, make: (random: Random, trial: number) => Comparison];
 
 /** For each kernel, what runs it on the native engine and tfjs's operations on the CPU engine. */
 const COMPARISONS: Record<keyof Kernels, Row> = {
   conv2d: [
-    150,
+    60,
     (random, trial) => {
       const { inputs, attrs, tolerance } = convolution(random, trial);
       const activation = trial % 2 ? 'relu' : 'linear';
@@ -179,7 +180,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   conv2dInputGradient: [
-    150,
+    60,
     (random, trial) => {
       const { inputs, attrs, tolerance } = convolution(random, trial);
       const compute = (_x: T4, filter: T4, _bias: tf.Tensor1D, dy: T4) => [
@@ -197,7 +198,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   conv2dWeightGradient: [
-    75,
+    30,
     (random, trial) => {
       const { inputs, attrs, tolerance } = convolution(random, trial);
       const compute = (x: T4, _filter: T4, _bias: tf.Tensor1D, dy: T4) => [
@@ -218,7 +219,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   conv2dMaxPool: [
-    60,
+    40,
     (random, trial) => {
       const conv = pooledConvolution(random, trial);
       const compute = (x: T4, filter: T4, bias: tf.Tensor1D) => [
@@ -228,7 +229,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   pooledNorms: [
-    60,
+    40,
     (random, trial) => {
       const conv = pooledConvolution(random, trial);
       const compute = (x: T4, filter: T4, bias: tf.Tensor1D, kappa: T4) => {
@@ -239,7 +240,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   matMul: [
-    200,
+    60,
     (random, trial) => {
       const m = trial % 20 === 0 ? 0 : between(random, 1, 140);
       const [n, k] = [between(random, 1, 140), between(random, 1, 140)];
@@ -259,7 +260,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   columnSums: [
-    60,
+    30,
     (random) => {
       const [n, i, o] = [between(random, 1, 90), between(random, 1, 60), between(random, 1, 90)];
       const compute = (x: tf.Tensor2D, kappa: tf.Tensor2D, scale: tf.Tensor1D) => {
@@ -272,7 +273,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   maxPool: [
-    150,
+    60,
     (random, trial) => {
       const { x, size, stride, pad } = poolingOf(random, trial);
       const compute = (image: T4) => [tf.maxPool(image, size, stride, pad)];
@@ -280,7 +281,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   maxPoolGradient: [
-    150,
+    60,
     (random, trial) => {
       const { x, size, stride, pad } = poolingOf(random, trial);
       const attrs = { filterSize: [size, size], strides: [stride, stride], pad };
@@ -292,7 +293,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   avgPool: [
-    150,
+    60,
     (random, trial) => {
       const { x, size, stride, pad } = poolingOf(random, trial);
       const compute = (image: T4) => [tf.avgPool(image, size, stride, pad)];
@@ -300,7 +301,7 @@ const COMPARISONS: Record<keyof Kernels, Row> = {
     },
   ],
   avgPoolGradient: [
-    100,
+    40,
     (random) => {
       const [size, stride] = [between(random, 1, 4), between(random, 1, 3)];
       const input: [number, number, number] = [

@@ -97,13 +97,14 @@ describe('a whole forward pass at once', () => {
   it('gives those of random networks bit for bit, on every level', () => {
     const watched = vi.spyOn(binding, 'forward');
     let compared = 0;
-    for (let seed = 0; seed < 150; seed++) {
+    for (let seed = 0; seed < 60; seed++) {
+      // Seldom changed: to start threads takes longer than to compute.
+      if (seed % 20 === 0) binding.setThreads(1 + seed / 20);
       const network = makeNetwork(
         wide(randomNetwork(seed, { chain: true }), seed % 3 === 0 ? 1 : 5 + (seed % 4)),
       );
       for (const level of binding.levels()) {
         binding.setLevel(level);
-        binding.setThreads(1 + (seed % 3));
         const [whole, single] = bothWays(network, 1 + ((seed * 7) % 40), seed);
         expect(whole, `network ${seed}, ${level}`).toEqual(single);
         compared++;
@@ -153,7 +154,7 @@ describe('a whole forward pass at once', () => {
       const { spec } = network;
       if (spec.subtractMean) network.mean = tf.squeeze(pixels(spec, 1, 9), [0]);
       const { name: first, weightShape } = network.weighted[0];
-      const [weightCount, images] = [tf.util.sizeFromShape(weightShape), 3];
+      const [weightCount, images] = [tf.util.sizeFromShape(weightShape), 2];
       const imageSize = tf.util.sizeFromShape(spec.input);
       const middle = Math.floor(imageSize / 2 + spec.input[1] / 2);
       const all = new Float32Array(images * spec.classes).fill(NaN);
@@ -180,28 +181,28 @@ describe('a whole forward pass at once', () => {
         ],
       ];
       for (const [what, poison, expected] of poisoned) {
-        const logits = (way: (...all: [Network, Weights, tf.Tensor4D]) => tf.Tensor) =>
+        type Way = (...all: [Network, Weights, tf.Tensor4D]) => tf.Tensor;
+        const byLayers: Way = (...all) => trace(...all).logits;
+        const logits = (...ways: Way[]) =>
           tf.tidy(() => {
             const weights = initialWeights(network, 3);
             const values = pixels(spec, images, 3).dataSync<'float32'>().slice();
             poison(weights, values);
             const x = tf.tensor4d(values, [images, ...spec.input]);
-            const found = way(network, weights, x).dataSync<'float32'>();
+            const found = ways.map((way) => way(network, weights, x).dataSync<'float32'>());
             disposeWeights(weights);
             // What is a number does not matter here.
-            return found.map((value) => (Number.isNaN(value) ? NaN : 0));
+            return found.map((some) => some.map((value) => (Number.isNaN(value) ? NaN : 0)));
           });
         for (const level of binding.levels()) {
           binding.setLevel(level);
-          expect(logits(logitsOf), `${what}, ${level}`).toEqual(expected);
-          expect(
-            logits((...all) => trace(...all).logits),
-            `${what}, ${level}, by layers`,
-          ).toEqual(expected);
+          const [whole, single] = logits(logitsOf, byLayers);
+          expect(whole, `${what}, ${level}`).toEqual(expected);
+          expect(single, `${what}, ${level}, by layers`).toEqual(expected);
         }
         // The kernels of tfjs, with what engine/ops.ts adds.
         await startEngine({ engine: 'cpu' });
-        expect(logits(logitsOf), `${what}, tfjs`).toEqual(expected);
+        expect(logits(logitsOf), `${what}, tfjs`).toEqual([expected]);
         await startEngine({ engine: ENGINE, threads: 2 });
       }
       network.mean?.dispose();
@@ -214,12 +215,13 @@ describe('a whole forward pass at once', () => {
   it('carries NaN in any value of random networks into the logits that depend on it', () => {
     const ENORMOUS = 1e20;
     let [reached, hidden] = [0, 0];
-    for (let seed = 0; seed < 60; seed++) {
+    const wrong: string[] = [];
+    for (let seed = 0; seed < 40; seed++) {
       const network = makeNetwork(wide(randomNetwork(seed, { chain: true }), 1 + 5 * (seed % 3)));
       const { spec } = network;
       const random = makeRandom(seed, 'poisoned');
       binding.setLevel(binding.levels()[seed % binding.levels().length]);
-      binding.setThreads(1 + (seed % 3));
+      if (seed % 14 === 0) binding.setThreads(1 + seed / 14);
       const images = between(random, 1, 20);
       const size = tf.util.sizeFromShape(spec.input);
 
@@ -274,17 +276,18 @@ describe('a whole forward pass at once', () => {
         const where = `network ${seed}, ${kind} ${at} of ${layer.name}`;
         changed.forEach((value, i) => {
           const hangs = value !== untouched[i];
-          expect(Number.isNaN(whole[i]), `${where}, logit ${i}`).toBe(hangs);
+          if (Number.isNaN(whole[i]) !== hangs) wrong.push(`${where}, logit ${i}`);
           // Layer by layer a weight is multiplied with the zero border, too: NaN there is NaN.
-          if (hangs) expect(Number.isNaN(single[i]), `${where}, logit ${i}, by layers`).toBe(true);
-          if (kind === 'pixel') expect(single[i], where).toEqual(whole[i]);
+          if (hangs && !Number.isNaN(single[i])) wrong.push(`${where}, logit ${i}, by layers`);
           if (hangs) reached++;
           else hidden++;
         });
+        if (kind === 'pixel') expect(single, where).toEqual(whole);
       }
       disposeWeights(weights);
       disposeWeights(ones);
     }
+    expect(wrong).toEqual([]);
     expect(reached).toBeGreaterThan(1000);
     expect(hidden).toBeGreaterThan(1000);
   });

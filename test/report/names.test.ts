@@ -23,31 +23,34 @@ afterAll(() => {
 /** An object with an own key of any name. */
 const holding = (name: string, value: unknown): object => Object.fromEntries([[name, value]]);
 
-/** A run with that name everywhere, and one without it; a sweep of that name, half done. */
+/** Writes a result of LeNet B1, with more in its training. */
+function writeRun(at: string, name: string, config: object, seed: number): void {
+  const { config: real, ...rest } = resultWith('lenet-b1', { row: { images: IMAGES } });
+  const published = { table: 1 as const, row: 'B1' };
+  const training = { ...real.training, ...config };
+  const result = { ...rest, name, config: { ...real, ...config, training, published, seed } };
+  space.write(path.join(at, 'result.json'), JSON.stringify(result));
+  for (const file of ['training.csv', 'per-image.csv']) {
+    const real = path.join(packageRoot, 'results', 'table1', 'lenet-b1', 'seed-1', file);
+    // A hundred images tell as much as all.
+    const lines = readFileSync(real, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .slice(0, IMAGES + 1);
+    space.write(path.join(at, file), `${lines.join('\n')}\n`);
+  }
+}
+
+/** A finished run and one that is not with that name everywhere; a sweep of that name, half done. */
 async function prepare(name: string): Promise<string> {
   const folder = space.file('of', name);
-  const run = (at: string, config: object, seed: number): void => {
-    const { config: real, ...rest } = resultWith('lenet-b1', { row: { images: IMAGES } });
-    const published = { table: 1 as const, row: 'B1' };
-    const training = { ...real.training, ...config };
-    const result = { ...rest, name, config: { ...real, ...config, training, published, seed } };
-    space.write(path.join('of', name, at, 'result.json'), JSON.stringify(result));
-    for (const file of ['training.csv', 'per-image.csv']) {
-      const real = path.join(packageRoot, 'results', 'table1', 'lenet-b1', 'seed-1', file);
-      // A hundred images tell as much as all.
-      const lines = readFileSync(real, 'utf8')
-        .trimEnd()
-        .split('\n')
-        .slice(0, IMAGES + 1);
-      space.write(path.join('of', name, at, file), `${lines.join('\n')}\n`);
-    }
-  };
-  run(`runs/${name}`, { ...holding(name, { a: 1 }), name }, 1);
-  run('runs/other', {}, 2);
+  writeRun(`of/${name}/runs/${name}`, name, { ...holding(name, { a: 1 }), name }, 1);
   space.write(`of/${name}/runs/open/config.yaml`, `name: ${name}\n`);
   space.write(`of/${name}/runs/open/weights.safetensors`, '');
   space.write(`of/${name}/runs/open/stages/${name}.json`, '{}');
-  const base = `{ model: lenet, data: mnist, training: { trainOn: 50k, iterations: 20, batch: 10, learningRate: { policy: fixed, base: 0.1 }, momentum: 0, weightDecay: 0, shuffle: false } }`;
+  // Of another experiment than the others, of which one only would count.
+  const decay = NAMES.indexOf(name) / 1000;
+  const base = `{ model: lenet, data: mnist, training: { trainOn: 50k, iterations: 20, batch: 10, learningRate: { policy: fixed, base: 0.1 }, momentum: 0, weightDecay: ${decay}, shuffle: false } }`;
   space.write(
     `of/${name}/sweep/sweep.yaml`,
     `name: ${name}\nbase: ${base}\ngrid: { training.batch: [5, 6], training.momentum: [0, 0.5] }\n`,
@@ -59,44 +62,61 @@ async function prepare(name: string): Promise<string> {
   return folder;
 }
 
-describe.each(NAMES)('the name %s', (name) => {
-  let folder: string;
+describe('all these names', () => {
+  let all: string;
   beforeAll(async () => {
-    folder = await prepare(name);
+    for (const name of NAMES) await prepare(name);
+    writeRun('of/other', 'lenet-b1', {}, 2);
+    all = space.file('of');
   });
 
-  it('is that of a run in tables, pages and figures', async () => {
-    const runs = path.join(folder, 'runs');
-    const { code, stdout, stderr } = await bangInside(['table', runs, '--out', folder]);
-    expect({ code, stderr }).toEqual({
-      code: 0,
-      stderr: `note: ${path.join(runs, 'open')} is not finished: it is left out\n`,
-    });
-    expect(stdout.split('\n').filter((line) => line.includes(name)).length).toBeGreaterThan(1);
-    expect(space.read('of', name, 'table.csv')).toContain(`\n${name},1,B1,bang,`);
-
-    const page = path.join(folder, 'page.html');
-    const report = await bangInside(['report', folder, '--examples', '0', '--out', page]);
-    expect(report).toMatchObject({ code: 0, stderr: '' });
-    expect(space.read('of', name, 'page.html')).toContain(`<b>${name}</b>`);
-    expect(space.read('of', name, 'page.html')).toContain('finished attacks: none yet');
-
-    // Under their own names, not those of their row.
-    const own = resultWith('lenet-b1', { name, row: { images: IMAGES } });
-    space.write(
-      `of/${name}/runs/other/result.json`,
-      JSON.stringify({ ...own, config: { ...own.config, published: { table: 2, row: 'B1' } } }),
+  it('are those of runs in tables and pages', async () => {
+    const { code, stdout, stderr } = await bangInside(['table', all, '--out', space.file('out')]);
+    expect(code).toBe(0);
+    const open = NAMES.map((name) => path.join(all, name, 'runs', 'open'));
+    expect(stderr.trimEnd().split('\n').sort()).toEqual(
+      open.map((folder) => `note: ${folder} is not finished: it is left out`).sort(),
     );
+    const page = space.file('out', 'page.html');
+    const report = await bangInside(['report', all, '--examples', '0', '--out', page]);
+    expect(report).toMatchObject({ code: 0, stderr: '' });
+    const [csv, html] = [space.read('out', 'table.csv'), space.read('out', 'page.html')];
+    for (const name of NAMES) {
+      const lines = stdout.split('\n').filter((line) => line.includes(name));
+      expect(lines.length, name).toBeGreaterThan(1);
+      expect(csv).toContain(`\n${name},1,B1,bang,`);
+      expect(html).toContain(`<b>${name}</b>`);
+    }
+    expect(html.split('finished attacks: none yet').length - 1).toBe(NAMES.length);
+  });
+
+  it('are those of runs in figures', async () => {
+    // Two of a name and of other rows: under their own names, not those of their rows.
+    for (const name of NAMES) {
+      const at = `of/${name}/runs/second`;
+      writeRun(at, name, {}, 1);
+      const own = resultWith('lenet-b1', { name, row: { images: IMAGES } });
+      const config = { ...own.config, published: { table: 2, row: 'B1' } };
+      space.write(`${at}/result.json`, JSON.stringify({ ...own, config }));
+    }
+    const runs = NAMES.map((name) => path.join(all, name, 'runs'));
     for (const figure of ['training', 'eta', 'linf']) {
-      const args = ['figure', figure, runs, '--out', folder, '--format', 'svg'];
-      expect(await bangInside(args), figure).toMatchObject({ code: 0 });
-      expect(space.read('of', name, `${figure}.svg`)).toContain(`>${name} `);
-      expect(space.read('of', name, `${figure}.csv`)).toMatch(RegExp(`^"?${name} `, 'm'));
+      const args = ['figure', figure, ...runs, '--out', space.file('out')];
+      expect(await bangInside([...args, '--format', 'svg']), figure).toMatchObject({ code: 0 });
+      const [svg, csv] = [space.read('out', `${figure}.svg`), space.read('out', `${figure}.csv`)];
+      for (const name of NAMES) {
+        expect(svg).toContain(`>${name} `);
+        expect(csv).toMatch(RegExp(`^"?${name} `, 'm'));
+      }
     }
   });
+});
+
+describe.each(NAMES)('the name %s', (name) => {
+  const folder = (): string => space.file('of', name);
 
   it('is a difference between two configs', async () => {
-    const [a, b] = ['other', name].map((run) => path.join(folder, 'runs', run));
+    const [a, b] = [space.file('of', 'other'), path.join(folder(), 'runs', name)];
     const { code, stdout } = await bangInside(['diff', a, b]);
     expect(code).toBe(0);
     expect(stdout).toContain(`config: ${name} was absent, is {"a":1}\n`);
@@ -105,7 +125,7 @@ describe.each(NAMES)('the name %s', (name) => {
   });
 
   it('is that of a sweep', async () => {
-    const status = await bangInside(['sweep', 'status', path.join(folder, 'sweep')]);
+    const status = await bangInside(['sweep', 'status', path.join(folder(), 'sweep')]);
     expect(status).toMatchObject({ code: 0, stderr: '' });
     expect(status.stdout).toMatch(RegExp(`^${name}: 1 of 4 cells done, not running\n`));
   });
@@ -139,7 +159,7 @@ describe.each(NAMES)('the name %s', (name) => {
     const surfaces = 'accuracy,fgs_rate,hc1_pass,fgs_unmasked_linf'.split(',');
     const head = [name, 'k', 'seeds', ...surfaces, ...surfaces.map((s) => `${s}_minus_reference`)];
     space.write(`of/${name}/drawn/surfaces.csv`, `${head.join()}\n${lines.join('\n')}\n`);
-    const args = ['figure', 'surfaces', path.join(folder, 'drawn'), '--out', folder];
+    const args = ['figure', 'surfaces', path.join(folder(), 'drawn'), '--out', folder()];
     expect(await bangInside([...args, '--format', 'svg'])).toMatchObject({ code: 0, stderr: '' });
     expect(space.read('of', name, 'surfaces.svg')).toContain(`>${name}`);
   });

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { packageRoot } from '#bang/base/files.js';
 import { loadData } from '#bang/data/load.js';
@@ -50,10 +51,36 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [script, '--quick', '--runs', '1', ...args], {
-    encoding: 'utf8',
-  });
+interface Finished {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+const QUICK = ['--quick', '--runs', '1'];
+
+/** As `npm run bench` does. */
+function bench(...args: string[]): Finished {
+  return spawnSync(process.execPath, [script, ...QUICK, ...args], { encoding: 'utf8' });
+}
+
+/** The same in this process, without the second that a start takes. */
+async function benchInside(...args: string[]): Promise<Finished> {
+  const { run } = (await import(pathToFileURL(path.join(script, '..', 'run.mjs')).href)) as {
+    run: (args: string[]) => Promise<number>;
+  };
+  const written = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    vi.spyOn(process[name], 'write').mockImplementation((text) => {
+      written[name] += String(text);
+      return true;
+    }),
+  );
+  try {
+    return { status: await run([...QUICK, ...args]), ...written };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
 }
 
 function entriesOf(file: string): Entry[] {
@@ -93,35 +120,41 @@ describe('npm run bench', () => {
     expect(regular.gflops! * regular.ms * 1e6).toBeCloseTo(2 * 64 * (3 * 2_293_000 - 288_000), -6);
   });
 
-  it('times the kernels of every layer', () => {
-    const file = path.join(folder, 'kernels.json');
-    expect(bench('--kernels', '--json', file)).toMatchObject({ status: 0 });
-    const kernels = entriesOf(file).filter(({ job }) => job.startsWith('lenet.kernel.'));
-    const ofWeighted = ['forward', 'inputGradient', 'weightGradient', 'norms', 'sgd'];
-    expect(kernels.map(({ job }) => job.replace('lenet.kernel.', ''))).toEqual([
-      ...ofWeighted.map((kernel) => `conv1.${kernel}`),
-      ...ofWeighted.map((kernel) => `conv2.${kernel}`),
-      ...ofWeighted.map((kernel) => `ip1.${kernel}`),
-      ...ofWeighted.map((kernel) => `ip2.${kernel}`),
-    ]);
-    for (const { ms, gbytes } of kernels) {
-      expect(ms).toBeGreaterThan(0);
-      expect(gbytes).toBeGreaterThan(0);
-    }
+  describe('with kernels and beside another engine', () => {
+    const file = (): string => path.join(folder, 'beside.json');
+    let finished: Finished;
+    beforeAll(async () => {
+      finished = await benchInside('--kernels', '--beside', 'wasm', '--json', file());
+    });
+
+    it('times the kernels of every layer', () => {
+      expect(finished).toMatchObject({ status: 0 });
+      const kernels = entriesOf(file()).filter(({ job }) => job.startsWith('lenet.kernel.'));
+      const ofWeighted = ['forward', 'inputGradient', 'weightGradient', 'norms', 'sgd'];
+      expect(kernels.map(({ job }) => job.replace('lenet.kernel.', ''))).toEqual([
+        ...ofWeighted.map((kernel) => `conv1.${kernel}`),
+        ...ofWeighted.map((kernel) => `conv2.${kernel}`),
+        ...ofWeighted.map((kernel) => `ip1.${kernel}`),
+        ...ofWeighted.map((kernel) => `ip2.${kernel}`),
+      ]);
+      for (const { ms, gbytes } of kernels) {
+        expect(ms).toBeGreaterThan(0);
+        expect(gbytes).toBeGreaterThan(0);
+      }
+    });
+
+    it('puts the other engine beside each job', () => {
+      expect(finished.stdout).toContain('wasm /');
+      const entries = entriesOf(file()).filter(({ job }) => !job.includes('.kernel.'));
+      expect(entries.map(({ job }) => job)).toEqual(jobs);
+      for (const { ms, beside, ratioOfBeside } of entries) {
+        expect(beside?.engine).toBe('wasm');
+        expect(ratioOfBeside).toBeCloseTo(beside!.ms / ms, 2);
+      }
+    });
   });
 
-  it('puts another engine beside each job', () => {
-    const file = path.join(folder, 'beside.json');
-    const { status, stdout } = bench('--beside', 'wasm', '--json', file);
-    expect(status).toBe(0);
-    expect(stdout).toContain('wasm /');
-    for (const { ms, beside, ratioOfBeside } of entriesOf(file)) {
-      expect(beside?.engine).toBe('wasm');
-      expect(ratioOfBeside).toBeCloseTo(beside!.ms / ms, 2);
-    }
-  });
-
-  it('compares what two runs have written', () => {
+  it('compares what two runs have written', async () => {
     const entry = { job: 'lenet.step.bang', ms: 4, engine: 'native', threads: 2 };
     const files = [4, 3].map((ms, i) => {
       const file = path.join(folder, `compared-${i}.json`);
@@ -134,20 +167,22 @@ describe('npm run bench', () => {
       );
       return file;
     });
-    const { status, stdout } = bench('--compare', ...files);
+    const { status, stdout } = await benchInside('--compare', ...files);
     expect(status).toBe(0);
     expect(stdout).toMatch(/lenet\.step\.bang +│ +4\.00 │ +3\.00 │ +0\.750 │ native, 2 threads/);
     expect(stdout).not.toContain('other');
     const damaged = path.join(folder, 'damaged.json');
     writeFileSync(damaged, '{}');
-    expect(bench('--compare', files[0], damaged)).toMatchObject({
+    expect(await benchInside('--compare', files[0], damaged)).toMatchObject({
       status: 2,
       stderr: `bench: ${damaged} is not what --json writes\n`,
     });
-    expect(bench('--compare', files[0], 'none.json').stderr).toMatch(
+    expect((await benchInside('--compare', files[0], 'none.json')).stderr).toMatch(
       /^bench: cannot read none.json: /,
     );
-    expect(bench('--compare', files[0]).stderr).toMatch(/^bench: --compare takes two files, not 1/);
+    expect((await benchInside('--compare', files[0])).stderr).toMatch(
+      /^bench: --compare takes two files, not 1/,
+    );
   });
 
   /** A Python that has PyTorch and OpenVINO, whose logits are ours times `factor`. */
@@ -178,9 +213,14 @@ describe('npm run bench', () => {
     );
   }
 
-  it('puts the fastest of its peers beside each job', () => {
+  it('puts the fastest of its peers beside each job', async () => {
     const file = path.join(folder, 'peer.json');
-    const { status, stdout } = bench('--peer', pythonWith('peer.mjs', 1.00005), '--json', file);
+    const { status, stdout } = await benchInside(
+      '--peer',
+      pythonWith('peer.mjs', 1.00005),
+      '--json',
+      file,
+    );
     expect(status).toBe(0);
     expect(stdout).toContain('PyTorch 9.9, OpenVINO 8.8;');
     expect(stdout).toContain("missing ONNX Runtime (No module named 'onnxruntime')\n");
@@ -195,22 +235,22 @@ describe('npm run bench', () => {
     expect(cifar.peers).toHaveLength(1);
   });
 
-  it('refuses the times of a peer whose logits are not ours', () => {
-    const { status, stderr } = bench('--peer', pythonWith('wrong-peer.mjs', 1.001));
+  it('refuses the times of a peer whose logits are not ours', async () => {
+    const { status, stderr } = await benchInside('--peer', pythonWith('wrong-peer.mjs', 1.001));
     expect(status).toBe(1);
     expect(stderr).toMatch(
       /bench: OpenVINO failed at lenet\.forward: its logits are up to 0\.000\d+ from ours, /,
     );
   });
 
-  it('fails where the peer does, and says so', () => {
+  it('fails where the peer does, and says so', async () => {
     const python = interpreter(
       'failing-peer',
       `if (process.argv.includes('--check')) {
         console.log('{"peer":"PyTorch","version":"9.9","jobs":["step"]}');
       } else { console.error('Traceback\\nRuntimeError: out of luck'); process.exitCode = 1; }`,
     );
-    const { status, stderr } = bench('--peer', python);
+    const { status, stderr } = await benchInside('--peer', python);
     expect(status).toBe(1);
     expect(stderr).toContain('bench: PyTorch failed at lenet.step: RuntimeError: out of luck\n');
   });
@@ -224,21 +264,21 @@ describe('npm run bench', () => {
     [['--json', tmpdir()], `cannot write ${tmpdir()}: it is a folder`],
     [['--evaluate', '--weights', 'none.h5'], 'cannot read none.h5: there is no such file'],
     [['--peer', './no-python'], '--peer ./no-python: there is no such program'],
-  ])('refuses %j in one sentence', (args, message) => {
-    const { status, stdout, stderr } = bench(...args);
+  ])('refuses %j in one sentence', async (args, message) => {
+    const { status, stdout, stderr } = await benchInside(...args);
     expect(stderr).toBe(`bench: ${message}\n`);
     expect(stdout).toBe('');
     expect(status).toBe(2);
   });
 
-  it('says what a Python without any of them lacks', (context) => {
+  it('says what a Python without any of them lacks', async (context) => {
     const peer = path.join(packageRoot, 'scripts', 'bench', 'peer.py');
     // Without its packages, whatever is installed here.
     const check = ['-S', '-B', peer, '--check'];
     const { error, stdout: lines } = spawnSync('python3', check, { encoding: 'utf8' });
     if (error) return context.skip();
     const python = interpreter('bare-python', `console.log(${JSON.stringify(lines.trim())})`);
-    const { status, stderr } = bench('--peer', python);
+    const { status, stderr } = await benchInside('--peer', python);
     expect(status).toBe(2);
     expect(stderr).toBe(
       `bench: --peer ${python}: there is no PyTorch (No module named 'numpy'), OpenVINO (No module named 'openvino'), ONNX Runtime (No module named 'onnxruntime'); pip install torch openvino onnxruntime\n`,
@@ -246,6 +286,7 @@ describe('npm run bench', () => {
   });
 
   it('says how to install the peer on TensorFlow.js', () => {
+    // As a process, whose exit code is that of a refusal.
     const { status, stderr } = bench('--tfjs-wasm', folder);
     expect(status).toBe(2);
     expect(stderr).toBe(

@@ -22,7 +22,7 @@ beforeAll(async () => {
 describe('noise on training images', () => {
   it('is rounded, clipped, new at each use, and that of the reference, whatever the batch', () => {
     const random = makeRandom(8, 'augment');
-    for (let trial = 0; trial < 40; trial++) {
+    for (let trial = 0; trial < 20; trial++) {
       const shape = [between(random, 1, 9), between(random, 1, 9), between(random, 1, 3)] as const;
       const [size, count] = [shape[0] * shape[1] * shape[2], between(random, 1, 12)];
       const bytes = (n: number) => Uint8Array.from({ length: n }, () => between(random, 0, 255));
@@ -93,7 +93,7 @@ describe('adversarial training', () => {
 
   it('trains on images within ε and 0 … 255, of which several steps find worse ones', () => {
     const random = makeRandom(5, 'adversarial');
-    for (let trial = 0; trial < 5; trial++) {
+    for (let trial = 0; trial < 3; trial++) {
       const epsilon = 2 + 60 * random.uniform();
       const seed = between(random, 0, 2 ** 32 - 1);
       const odds = [0, 1, 10].map((steps) =>
@@ -138,7 +138,7 @@ describe('adversarial training', () => {
   it('makes a network that withstands FGS better', async () => {
     const loss = async (changed: Partial<TrainingSettings>) => {
       const state = initialState(network, 1);
-      const longer = { ...settings, iterations: 100, bang: undefined, ...changed };
+      const longer = { ...settings, iterations: 40, bang: undefined, ...changed };
       await train(network, longer, 1, { train: data }, state);
       return tf.tidy(() => {
         const batch = batchOf(data, positions);
