@@ -47,7 +47,10 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
     }));
   const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
   const { common, onlyFirst, onlySecond, reference, leftOut, identical, changes } = found;
-  const both = [...countedIfAny(common, 'point', 'points'), ...(reference ? ['the reference'] : [])];
+  const both = [
+    ...countedIfAny(common, 'point', 'points'),
+    ...(reference ? ['the reference'] : []),
+  ];
   if (both.length === 0) throw new UserError(`no point is done in both ${first} and ${second}`);
   const left = countedIfAny(
     leftOut,
