@@ -62,7 +62,8 @@ function plain(text: string): CsvLine[] | undefined {
   if (/["\r]/.test(text)) return undefined;
   const [first, ...rows] = text.replace(/^\ufeff/, '').split('\n');
   const names = headings(first.split(','));
-  if (names.length === 1) return undefined;
+  // Assigning to the second would not make a column of it.
+  if (names.length === 1 || names.includes('__proto__')) return undefined;
   if (rows.at(-1) === '') rows.pop();
   const lines: CsvLine[] = [];
   for (const row of rows) {
