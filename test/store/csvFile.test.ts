@@ -42,6 +42,7 @@ describe('lines of CSV', () => {
     '\na,b\n1,2\n',
     '\n\n',
     ',b\n1,2\n',
+    '__proto__,b\n1,2\n',
     'a,b\n1,2"\n',
   ])('%j are those of the parser', (text) => {
     expect(ours(text)).toEqual(byParser(text));
