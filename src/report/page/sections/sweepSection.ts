@@ -41,7 +41,6 @@ export function sweepSection(
         >
       </p>`,
       plotFigures(name, plots),
-      trends && gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
       front.length > 0 && [
         html`<h3>Pareto front</h3>
           <p>Of accuracy and ${axisText(robustnessAxis(points))}, the most accurate first.</p>`,
@@ -51,6 +50,12 @@ export function sweepSection(
         html`<h3>Failed</h3>`,
         list(failed.map(({ id: cell, error }) => html`<b>${cell}</b>: ${printable(error ?? '')}`)),
       ],
+      trends &&
+        folded(
+          `${id}-trends`,
+          html`<b>The trend over each key</b>, in a table`,
+          gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
+        ),
       folded(
         `${id}-points`,
         html`<b>All ${points.length} points</b>, in a table`,
