@@ -1,8 +1,8 @@
 // Packs into build/gpu-check, and two folders beside it, what scripts/gpu-check.sh needs on a Linux machine on x64 that
 // has an NVIDIA driver, bash, tar and gzip, and neither a network nor Node: `node scripts/gpu-check/pack.mjs`, after
-// `npm run build` and with the data sets and the package `webgpu` in the cache (`bang data pull`, `bang setup webgpu`).
-// With the argument `main` or `cifar10`, only the first folder or the others.
-import { execFileSync } from 'node:child_process';
+// `npm run build`. Fetches the package `webgpu`, and the data sets that are not in the cache. With the argument `main`
+// or `cifar10`, only the first folder or the others.
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -20,9 +20,11 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import zlib from 'node:zlib';
 import { cacheFolder } from '../../dist/base/cacheFolder.js';
+import { extractPackage } from '../../dist/base/npm.js';
 import { loadData } from '../../dist/data/load.js';
 import { meanImageOf } from '../../dist/model/mean.js';
 import { startEngine } from '../../dist/engine/engine.js';
+import { WEBGPU_PACKAGE } from '../../dist/setup/webgpu.js';
 import { first, valuesOf } from './idx.mjs';
 import { decodeImages, encodeImages } from './images.mjs';
 
@@ -36,8 +38,17 @@ const CIFAR10 = { train: 1000, test: 500 };
 const LEFT_OUT =
   /^(vega|d3|topojson|@resvg|@techstark|bullmq|ioredis|msgpackr|pacote|@npmcli|npm|@sigstore|sigstore|@tufjs|tuf-js|h5wasm|onnx|cacache|@expo-google-fonts|node-addon-api|node-api-headers|node-gyp)/;
 
+for (const name of ['mnist', 'cifar10']) bang('data', 'pull', name);
 if (process.argv[2] !== 'cifar10') await main();
 if (process.argv[2] !== 'main') cifar10();
+
+/** Runs a command of the program, which tells of what it does and of its faults. */
+function bang(...args) {
+  const run = spawnSync(process.execPath, [path.join(root, 'bin', 'bang.js'), ...args], {
+    stdio: 'inherit',
+  });
+  if (run.status !== 0) process.exit(run.status ?? 1);
+}
 
 /** The first part. */
 async function main() {
@@ -51,7 +62,7 @@ async function main() {
     writeFileSync(path.join(out, 'node.gz'), zlib.gzipSync(readFileSync(node), { level: 9 }));
     rmSync(node);
     program(path.join(work, 'bang'));
-    cache(path.join(work, 'cache'));
+    await cache(path.join(work, 'cache'));
     await references(path.join(work, 'cache', 'parts'));
     loader(path.join(work, 'lib'));
     const tar = execFileSync('tar', ['-c', '-C', work, '.'], { maxBuffer: 2 ** 31 });
@@ -108,7 +119,7 @@ function program(to) {
 }
 
 /** The cache with the data sets and the package `webgpu` for this system. */
-function cache(to) {
+async function cache(to) {
   const from = cacheFolder();
   for (const name of ['mnist', 'cifar10']) {
     const files =
@@ -127,10 +138,13 @@ function cache(to) {
       }
     }
   }
-  const inside = path.join('webgpu', 'node_modules', 'webgpu');
+  const fetched = path.join(to, 'fetched');
+  await extractPackage(WEBGPU_PACKAGE, fetched);
+  const inside = path.join(to, 'webgpu', 'node_modules', 'webgpu');
   for (const file of ['package.json', 'index.js', path.join('dist', 'linux-x64', 'dawn.node')]) {
-    cpSync(path.join(from, inside, file), path.join(to, inside, file), { recursive: true });
+    cpSync(path.join(fetched, file), path.join(inside, file), { recursive: true });
   }
+  rmSync(fetched, { recursive: true });
 }
 
 /** The authors' weights, in a format that needs no package, and what others computed with them. */
@@ -141,8 +155,7 @@ async function references(to) {
     ['cifar10-quick', 'cifar10_bang.caffemodel.h5', 'authors-cifar10-b0.per-image.csv'],
   ]) {
     const file = path.join(to, `${network}.safetensors`);
-    const args = ['export', path.join(fixtures, weights), '--to', 'safetensors', '--out', file];
-    execFileSync(process.execPath, [path.join(root, 'bin', 'bang.js'), ...args]);
+    bang('export', path.join(fixtures, weights), '--to', 'safetensors', '--out', file);
     cpSync(path.join(fixtures, table), path.join(to, table));
     const gradients = `bang-gradients-${network}.safetensors`;
     writeFileSync(
