@@ -2,6 +2,7 @@ import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
 import { counted, signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
+  commonBudgets,
   compareStanding,
   misleads,
   standingOf,
@@ -61,7 +62,7 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
         ],
   );
   const robust = known.filter(({ entry }) => entry.rows.every((row) => strengthOf(row) !== ''));
-  const chosen = alike(robust.length > 0 ? robust : withoutSubsets(known));
+  const chosen = sharingBudget(alike(robust.length > 0 ? robust : withoutSubsets(known)));
   const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
   const judged = chosen
     .map(({ entry, training }): Judged => {
@@ -102,6 +103,15 @@ function alike<T extends { entry: Entry; data: string | undefined; effort: strin
   return most;
 }
 
+/** The most that have a budget in common, if any has one. */
+function sharingBudget<T extends { entry: Entry }>(all: readonly T[]): readonly T[] {
+  const budgetsOf = ({ entry }: T): number[] => commonBudgets(entry.rows);
+  const groups = [...new Set(all.flatMap(budgetsOf))].map((budget) =>
+    all.filter((one) => budgetsOf(one).includes(budget)),
+  );
+  return groups.sort((a, b) => b.length - a.length).at(0) ?? all;
+}
+
 /** Only what was measured as in the paper, if anything was. */
 function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly T[] {
   const full = all.filter(({ entry }) => isFull(entry));
@@ -138,11 +148,7 @@ function wordsOf(
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
       ...(compared.length > 0 ? seedsSentence([...bang, ...(regular ? [regular] : [])]) : []),
       ...othersSentence(judged, budget),
-      ...(budget === null
-        ? [
-            'FGS and FGS unmasked alone do not tell how robust a network is: evaluate with stronger attacks, such as apgd or pgd and square.',
-          ]
-        : []),
+      ...(budget === null ? [weakAttacksSentence(judged)] : []),
     ],
   };
 }
@@ -244,6 +250,15 @@ function seedsSentence(compared: readonly Judged[]): string[] {
   return [
     `${which} of one training, whose scatter is not known: another seed may change the order.`,
   ];
+}
+
+/** That no attack was made in L∞ that tells how robust a network is. */
+function weakAttacksSentence(judged: readonly Judged[]): string {
+  const inL2 = judged.some(({ entry }) => entry.rows.some(({ atBudgets }) => atBudgets));
+  const alone = 'FGS and FGS unmasked alone do not tell how robust a network is';
+  return inL2
+    ? `Stronger attacks were made in L2 only; in L∞, ${alone}.`
+    : `${alone}: evaluate with stronger attacks, such as apgd or pgd and square.`;
 }
 
 /** What is left of the networks that were trained in neither way. */

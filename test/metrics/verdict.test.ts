@@ -293,6 +293,37 @@ describe('the verdict on a table', () => {
     expect(verdictOf({ ...part, entries })!.headline).not.toContain('than regular training');
   });
 
+  it('is on the most networks that share a budget, and says so where budgets are in L2 only', async () => {
+    const folders = ['lenet-r0', 'lenet-b1', 'lenet-b2'];
+    const { parts } = await collectResults(
+      folders.map((name) => results('robustness', name, 'seed-1')),
+    );
+    const [part] = parts;
+    const verdictWith = (change: (row: Row, name: string) => Row) => {
+      const entries = part.entries.map((entry) => ({
+        ...entry,
+        rows: entry.rows.map((row) => change(row, entry.name)),
+      }));
+      return verdictOf({ ...part, entries })!;
+    };
+    const other = verdictWith((row, name) =>
+      name === 'lenet-r0'
+        ? { ...row, robustness: { ...row.robustness!, budgets: [5, 6, 7, 9, 10] } }
+        : row,
+    );
+    expect(other.judged.map(({ entry: { name } }) => name)).toEqual(['lenet-b1', 'lenet-b2']);
+    expect(other.budget).toBe(32);
+    const advice = 'evaluate with stronger attacks';
+    expect(other.sentences.join(' ')).not.toContain(advice);
+    const inL2 = verdictWith(({ attacks: { fgs }, robustness: _, ...row }) => ({
+      ...row,
+      attacks: { fgs },
+    }));
+    expect(inL2.budget).toBeNull();
+    expect(inL2.sentences.join(' ')).toContain('Stronger attacks were made in L2 only');
+    expect(inL2.sentences.join(' ')).not.toContain(advice);
+  });
+
   it('takes no network whose training is not known for a regular one', async () => {
     const { parts } = await collectResults([results('robustness', 'lenet-r0', 'seed-1')]);
     const [part] = parts;
