@@ -18,7 +18,14 @@ import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { isFull } from '../paper/compare.js';
 import { publishedNoise } from '../paper/published.js';
 import { shortKeys } from '../config/points.js';
-import { axisText, bestOf, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
+import {
+  axisText,
+  bestOf,
+  pointsOf,
+  progressText,
+  robustnessAxis,
+  type SweepCell,
+} from '../sweep/summary.js';
 import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
 
 /** How a network was trained, as far as its config or its row in the paper tells: in words, if in another way. */
@@ -313,9 +320,7 @@ export function sweepVerdict(
   cells: readonly SweepCell[],
 ): { headline: string; sentences: string[] } {
   const points = pointsOf(cells).filter(({ reference, rows }) => !reference && rows.length > 0);
-  const done = cells.filter(({ state }) => state === 'done').length;
-  if (points.length === 0)
-    return { headline: `No point of ${counted(cells.length, 'cell')} is done yet`, sentences: [] };
+  if (points.length === 0) return { headline: progressText(cells), sentences: [] };
   const names = shortKeys(keys).join(' and ');
   const trends = trendsOf(keys, cells)?.trends ?? [];
   const trend = (wanted: MeasuredQuantity) => trends.find(({ quantity }) => quantity === wanted);
@@ -339,7 +344,7 @@ export function sweepVerdict(
   const explained = robustness?.explained;
   const headline =
     explained === undefined
-      ? `${done} of ${counted(cells.length, 'cell')} ${done === 1 ? 'is' : 'are'} done`
+      ? progressText(cells)
       : isScatter(explained)
         ? `No plane over ${names} describes ${axisText(axis)}`
         : `${names} ${keys.length > 1 ? 'decide' : 'decides'} much of ${axisText(axis)}`;

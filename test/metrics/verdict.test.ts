@@ -151,6 +151,17 @@ describe('the verdict on a sweep', () => {
     expect(straight.headline).toMatch(/^momentum decides much of the mean L∞/);
     expect(straight.sentences.join(' ')).toContain('explains 100 % of its variance.');
   });
+
+  it('counts as unfinished neither cells that halving stopped nor those that failed', () => {
+    const [done, ...others] = cells((x) => x);
+    const without = (state: SweepCell['state']): SweepCell[] =>
+      others.map((cell) => ({ ...cell, state, row: undefined }));
+    const headline = (all: readonly SweepCell[]) =>
+      sweepVerdict(['training.momentum'], all).headline;
+    expect(headline([done, ...without('stopped')])).toBe('1 of 9 cells done, 8 stopped early');
+    expect(headline(without('failed'))).toBe('0 of 8 cells done, 8 failed');
+    expect(headline(without('open'))).toBe('0 of 8 cells done');
+  });
 });
 
 describe('the verdict on a table', () => {
