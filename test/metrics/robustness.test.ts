@@ -135,6 +135,13 @@ describe('robust accuracy', () => {
 });
 
 describe('what is known of the smallest L∞', () => {
+  it('is nothing where no image is classified correctly, which is no robustness', () => {
+    const row = summarise(evaluationOf([1, 1], { fgs: [NaN, NaN], apgd: [NaN, NaN] }));
+    expect(row.robustness!.attacks.worst!.medianLinf).toBeUndefined();
+    const entry = { name: 'x', labels: [], beta: '', epsilon: '', seeds: [1], rows: [row] };
+    expect(robustnessTable(entry)).toMatch(/APGD .* – │\n/);
+  });
+
   const within = {
     ...five,
     budgets: { linf: [8] },
