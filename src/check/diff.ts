@@ -12,10 +12,11 @@ import {
   refuseNothing,
   type FoundRun,
 } from '../store/collect.js';
+import type { Row } from '../metrics/row.js';
 import { type Difference, differencesIn } from '../store/identity.js';
 import { FILES } from '../store/resultFolder.js';
 import type { CsvLine } from '../store/csvFile.js';
-import { readPerImage } from '../store/perImage.js';
+import { measuredHeadings, readPerImage } from '../store/perImage.js';
 import { isResult, type Result } from '../store/result.js';
 
 /** The runs of one experiment: a single run, or one for each seed. */
@@ -201,21 +202,22 @@ function imagesOf(pairs: readonly [FoundRun, FoundRun][], notes: string[]): Imag
     if (before.length !== after.length) {
       notes.push(`only the first ${images} images are in both`);
     }
-    changes ??= unchanged(before[0]);
+    changes ??= unchanged(a.result.row, b.result.row);
     changes.images += images;
     for (let i = 0; i < images; i++) compareImage(before[i], after[i], changes);
   }
   return changes;
 }
 
-/** No changes yet, of the columns that a first line has. */
-function unchanged(first: Partial<CsvLine> | undefined): ImageChanges {
+/** No changes yet, of the columns that both rows have. */
+function unchanged(a: Row, b: Row): ImageChanges {
+  const inBoth = new Set(measuredHeadings(b));
   return {
     images: 0,
     predicted: { changed: 0, toWrong: 0, toRight: 0 },
     blank: { became: 0, ceased: 0 },
-    columns: Object.keys(first ?? {})
-      .filter((column) => /_(linf|linf_scan|pass)$/.test(column))
+    columns: measuredHeadings(a)
+      .filter((column) => inBoth.has(column))
       .map((column) => ({ column, changed: 0, gained: 0, lost: 0, most: 0 })),
   };
 }

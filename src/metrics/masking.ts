@@ -78,7 +78,9 @@ export function maskingStudy({
 
 /** The attacks that show why FGS fails, in the order in which they are mentioned. */
 const WITNESSES = ['square', 'fgs-unmasked', 'apgd', 'pgd'] as const;
-type Witness = (typeof WITNESSES)[number];
+/** Those that are asked where these do not show it: they follow logits, which do not underflow. */
+const OTHER_WITNESSES = ['deepfool-linf', 'deepfool-l2', 'hc1'] as const;
+type Witness = (typeof WITNESSES | typeof OTHER_WITNESSES)[number];
 
 /** The conclusion of a study; shares are from 0 to 1. */
 export interface MaskingConclusion {
@@ -107,11 +109,16 @@ export function concludeMasking({
   attacks,
 }: MaskingCounts): MaskingConclusion | undefined {
   if (attacked === 0) return undefined;
-  const witnesses = WITNESSES.flatMap((attack) => {
-    const fooled = attacks[attack]?.fgsFails ?? 0;
-    return fgsFails > 0 && fooled > 0 ? [{ attack, share: fooled / fgsFails }] : [];
-  });
-  const isExplained = witnesses.some(({ share }) => share > 1 / 2);
+  type Witnesses = MaskingConclusion['witnesses'];
+  const among = (names: readonly Witness[]): Witnesses =>
+    names.flatMap((attack) => {
+      const fooled = attacks[attack]?.fgsFails ?? 0;
+      return fgsFails > 0 && fooled > 0 ? [{ attack, share: fooled / fgsFails }] : [];
+    });
+  const explain = (some: Witnesses): boolean => some.some(({ share }) => share > 1 / 2);
+  const first = among(WITNESSES);
+  const witnesses = explain(first) ? first : [...first, ...among(OTHER_WITNESSES)];
+  const isExplained = explain(witnesses);
   const ahead = { apgd: attacks.square?.belowApgd ?? null, pgd: attacks.square?.belowPgd ?? null };
   const than = BY_GRADIENTS.find((name) => ahead[name] !== null);
   const share = than === undefined ? 0 : ahead[than]! / attacked;
@@ -137,6 +144,9 @@ const WITNESS_WORDS: Record<Witness, string> = {
   'fgs-unmasked': 'FGS on the gradient of the log-odds, which cannot underflow, fools',
   apgd: 'Auto-PGD fools',
   pgd: 'PGD fools',
+  'deepfool-linf': 'DeepFool L∞ fools',
+  'deepfool-l2': 'DeepFool L2 fools',
+  hc1: 'HC1 fools',
 };
 
 const GRADIENT_WORDS: Record<ByGradients, string> = { apgd: 'Auto-PGD', pgd: 'PGD' };

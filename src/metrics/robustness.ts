@@ -7,6 +7,7 @@ import {
 } from '../attacks/attack.js';
 import type { Evaluation } from './evaluation.js';
 import type { Row } from './row.js';
+import { medianOf } from './statistics.js';
 
 /** An attack, `auto`, or `worst`: for each image, the attack with the smallest L∞. */
 export type Attacker = AttackName | typeof AUTO | 'worst';
@@ -22,8 +23,8 @@ export interface Robust {
   /** Percentage of all images that are classified correctly and not fooled, for each budget. */
   accuracy: number[];
   /**
-   * Median L∞ over the correctly classified images; null if at least half of them are not fooled. Absent if attacks
-   * were made within budgets only, which does not tell the smallest L∞.
+   * Median L∞ over the correctly classified images; null if at least half of them are not fooled. Absent if there are
+   * none, or if attacks were made within budgets only, which does not tell the smallest L∞.
    */
   medianLinf?: number | null;
 }
@@ -44,8 +45,10 @@ export function robustnessOf(evaluation: Evaluation, budgets: readonly number[])
   const accuracyOf = (linf: readonly number[]): number[] =>
     budgets.map((budget) => (100 * linf.filter((value) => value > budget).length) / images);
   const judge = (linf: readonly number[]): Robust => {
-    const half = linf.toSorted((a, b) => a - b).at(Math.floor(linf.length / 2)) ?? Infinity;
-    return { accuracy: accuracyOf(linf), medianLinf: half === Infinity ? null : half };
+    const accuracy = accuracyOf(linf);
+    if (linf.length === 0) return { accuracy };
+    const half = medianOf(linf);
+    return { accuracy, medianLinf: half === Infinity ? null : half };
   };
   const orInfinity = (linf: Float32Array): number[] =>
     right.map((i) => (Number.isNaN(linf[i]) ? Infinity : linf[i]));

@@ -2,6 +2,7 @@ import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
 import { counted, signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
+  commonBudgets,
   compareStanding,
   misleads,
   standingOf,
@@ -17,7 +18,14 @@ import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { isFull } from '../paper/compare.js';
 import { publishedNoise } from '../paper/published.js';
 import { shortKeys } from '../config/points.js';
-import { axisText, bestOf, pointsOf, robustnessAxis, type SweepCell } from '../sweep/summary.js';
+import {
+  axisText,
+  bestOf,
+  pointsOf,
+  progressText,
+  robustnessAxis,
+  type SweepCell,
+} from '../sweep/summary.js';
 import { isScatter, type Trend, trendsOf } from '../sweep/trends.js';
 
 /** How a network was trained, as far as its config or its row in the paper tells: in words, if in another way. */
@@ -61,7 +69,7 @@ export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdi
         ],
   );
   const robust = known.filter(({ entry }) => entry.rows.every((row) => strengthOf(row) !== ''));
-  const chosen = alike(robust.length > 0 ? robust : withoutSubsets(known));
+  const chosen = sharingBudget(alike(robust.length > 0 ? robust : withoutSubsets(known)));
   const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
   const judged = chosen
     .map(({ entry, training }): Judged => {
@@ -102,6 +110,15 @@ function alike<T extends { entry: Entry; data: string | undefined; effort: strin
   return most;
 }
 
+/** The most that have a budget in common, if any has one. */
+function sharingBudget<T extends { entry: Entry }>(all: readonly T[]): readonly T[] {
+  const budgetsOf = ({ entry }: T): number[] => commonBudgets(entry.rows);
+  const groups = [...new Set(all.flatMap(budgetsOf))].map((budget) =>
+    all.filter((one) => budgetsOf(one).includes(budget)),
+  );
+  return groups.sort((a, b) => b.length - a.length).at(0) ?? all;
+}
+
 /** Only what was measured as in the paper, if anything was. */
 function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly T[] {
   const full = all.filter(({ entry }) => isFull(entry));
@@ -138,11 +155,7 @@ function wordsOf(
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
       ...(compared.length > 0 ? seedsSentence([...bang, ...(regular ? [regular] : [])]) : []),
       ...othersSentence(judged, budget),
-      ...(budget === null
-        ? [
-            'FGS and FGS unmasked alone do not tell how robust a network is: evaluate with stronger attacks, such as apgd or pgd and square.',
-          ]
-        : []),
+      ...(budget === null ? [weakAttacksSentence(judged)] : []),
     ],
   };
 }
@@ -246,6 +259,15 @@ function seedsSentence(compared: readonly Judged[]): string[] {
   ];
 }
 
+/** That no attack was made in L∞ that tells how robust a network is. */
+function weakAttacksSentence(judged: readonly Judged[]): string {
+  const inL2 = judged.some(({ entry }) => entry.rows.some(({ atBudgets }) => atBudgets));
+  const alone = 'FGS and FGS unmasked alone do not tell how robust a network is';
+  return inL2
+    ? `Stronger attacks were made in L2 only; in L∞, ${alone}.`
+    : `${alone}: evaluate with stronger attacks, such as apgd or pgd and square.`;
+}
+
 /** What is left of the networks that were trained in neither way. */
 function othersSentence(judged: readonly Judged[], budget: number | null): string[] {
   const others = judged.filter(({ training }) => training !== 'BANG' && training !== 'regular');
@@ -298,9 +320,7 @@ export function sweepVerdict(
   cells: readonly SweepCell[],
 ): { headline: string; sentences: string[] } {
   const points = pointsOf(cells).filter(({ reference, rows }) => !reference && rows.length > 0);
-  const done = cells.filter(({ state }) => state === 'done').length;
-  if (points.length === 0)
-    return { headline: `No point of ${counted(cells.length, 'cell')} is done yet`, sentences: [] };
+  if (points.length === 0) return { headline: progressText(cells), sentences: [] };
   const names = shortKeys(keys).join(' and ');
   const trends = trendsOf(keys, cells)?.trends ?? [];
   const trend = (wanted: MeasuredQuantity) => trends.find(({ quantity }) => quantity === wanted);
@@ -324,7 +344,7 @@ export function sweepVerdict(
   const explained = robustness?.explained;
   const headline =
     explained === undefined
-      ? `${done} of ${counted(cells.length, 'cell')} ${done === 1 ? 'is' : 'are'} done`
+      ? progressText(cells)
       : isScatter(explained)
         ? `No plane over ${names} describes ${axisText(axis)}`
         : `${names} ${keys.length > 1 ? 'decide' : 'decides'} much of ${axisText(axis)}`;

@@ -130,6 +130,18 @@ export function readPerImage(folder: string, row?: Row): CsvLine[] | undefined {
   return lines;
 }
 
+/** The headings of the columns in which a row's attacks have their sizes and PASS. */
+export function measuredHeadings({ attacks, protocol }: Row): string[] {
+  return [...LINE_COLUMNS, ...STRONGER_COLUMNS]
+    .filter(({ attack, array, search = protocol.search }) => {
+      const made = attacks[attack];
+      if (!made || search !== protocol.search) return false;
+      if (array === 'pass') return made.aligned !== null;
+      return array === 'linf' || (array === 'l2' && made.l2 !== undefined);
+    })
+    .map(({ heading }) => heading);
+}
+
 /** The heading of an attack's L∞ in an evaluation with this line search. */
 export function linfHeading(attack: AttackName, search: Protocol['search']): string {
   return linfColumns(attack).find((column) => (column.search ?? search) === search)!.heading;

@@ -102,8 +102,8 @@ export function robustnessAxis(points: readonly SweepPoint[]): MeasuredQuantity 
 }
 
 /**
- * The points that no other point dominates in accuracy and robustness (`robustnessAxis`). The most accurate point is
- * first; the reference is left out.
+ * The points that no other point dominates in accuracy and robustness (`robustnessAxis`); points that are equal in both
+ * are all among them. The most accurate point is first; the reference is left out.
  */
 export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
   const axis = robustnessAxis(points);
@@ -113,11 +113,12 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
     return [{ point, accuracy: accuracy.value, robustness: robustness.value }];
   });
   measured.sort((a, b) => b.accuracy - a.accuracy || b.robustness - a.robustness);
-  let best = -Infinity;
-  return measured.flatMap(({ point, robustness }) => {
-    if (robustness <= best) return [];
-    best = robustness;
-    return [point];
+  let best = { accuracy: NaN, robustness: -Infinity };
+  return measured.flatMap((one) => {
+    const isEqual = one.robustness === best.robustness && one.accuracy === best.accuracy;
+    if (one.robustness <= best.robustness && !isEqual) return [];
+    best = one;
+    return [one.point];
   });
 }
 

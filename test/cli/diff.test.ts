@@ -1,9 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { perImageCsv } from '#bang/store/perImage.js';
 import type { Evaluation } from '#bang/metrics/evaluation.js';
 import { packageRoot } from '#bang/base/files.js';
-import { resultWith } from '../report/entries.js';
+import { attackWith, resultWith } from '../report/entries.js';
 import { bangInside, expectRefusal, workspace, type Workspace } from './bang.js';
 import path from 'node:path';
 
@@ -79,6 +79,36 @@ describe('bang diff', () => {
     expect(stdout).toMatch(/│ accuracy +│ +99\.00 % +│ +98\.50 % +│ +-0\.50 │/);
     expect(stdout).toMatch(/^\d+ numbers are the same$/m);
     expect(code).toBe(0);
+  });
+
+  it('compares no column of what only one of the runs measured', async () => {
+    const result = (searched: object, attacks: object): string => {
+      const made = resultWith('lenet-b1', { row: { images: 4, ...searched } });
+      return JSON.stringify({ ...made, row: { ...made.row, attacks } });
+    };
+    const fgs = attackWith(1);
+    const other = 'b-other';
+    space.write(path.join(other, 'result.json'), result({}, { fgs }));
+    images(other, [1, 2, 3, 9], [0, 0, 1, 0], [5, 6, NaN, NaN]);
+    for (const sides of [
+      ['@/a', `@/${other}`],
+      [`@/${other}`, '@/a'],
+    ]) {
+      const { stdout } = await diff(...sides);
+      expect(stdout).not.toMatch(/^hc1_linf: /m);
+      const { images: changes } = await json(...sides);
+      const { columns } = changes as { columns: { column: string }[] };
+      expect(columns.map(({ column }) => column)).not.toContain('hc1_linf');
+      expect(columns.map(({ column }) => column)).toContain('fgs_linf');
+    }
+    // Another line search has columns of its own.
+    const scan = { protocol: { search: 'scan', channels: 'reversed' } };
+    space.write(path.join(other, 'result.json'), result(scan, { fgs }));
+    const lines = readFileSync(space.file(other, 'per-image.csv'), 'utf8').split('\n');
+    const [first, ...rest] = lines;
+    const swapped = first.replace(/(fgs_linf)(,.*?)(fgs_linf_scan)/, '$3$2$1');
+    writeFileSync(space.file(other, 'per-image.csv'), [swapped, ...rest].join('\n'));
+    expect((await diff('@/a', `@/${other}`)).stdout).not.toMatch(/^fgs_linf/m);
   });
 
   it('finds no difference between a run and itself', async () => {

@@ -6,6 +6,7 @@ import { loadData } from '#bang/data/load.js';
 import { packageRoot } from '#bang/base/files.js';
 import { fixture, readCsv } from '../fixtures.js';
 import { idxBytes } from '../data/idx-bytes.js';
+import { resultWith } from '../report/entries.js';
 import {
   bangInside,
   expectRefusal,
@@ -272,6 +273,11 @@ describe('bang figure refuses', () => {
     regular: () => results('table1', 'lenet-r0', 'seed-1'),
     run: () => results('table1', 'lenet-b1', 'seed-1'),
     robustness: () => results('robustness', 'authors-lenet-r0'),
+    wrong: () => {
+      const result = resultWith('lenet-b1', { row: { images: 1, correct: 0, attacks: {} } });
+      space.write('wrong/per-image.csv', 'index,label,predicted,blank\n0,1,2,0\n');
+      return path.dirname(space.write('wrong/result.json', JSON.stringify(result)));
+    },
   };
   it.each<[string, (keyof typeof given)[], RegExp]>([
     ['training', ['nothing'], /cannot read .*none: there is no such folder/],
@@ -283,6 +289,7 @@ describe('bang figure refuses', () => {
     ['training', ['letters'], /letters\.csv: line 2 has "much" as loss/],
     ['eta', ['regular'], /no run was trained with BANG/],
     ['linf', ['empty'], /no finished run/],
+    ['linf', ['wrong'], /no image is classified correctly, so nothing was attacked/],
     ['surfaces', ['empty'], /empty holds no surfaces\.csv: give the folder of a sweep/],
     ['surfaces', ['empty', 'line'], /give the folder of one sweep/],
     ['surfaces', ['line'], /is not a grid over two keys \(it varies a, b\)/],

@@ -135,6 +135,13 @@ describe('robust accuracy', () => {
 });
 
 describe('what is known of the smallest L∞', () => {
+  it('is nothing where no image is classified correctly, which is no robustness', () => {
+    const row = summarise(evaluationOf([1, 1], { fgs: [NaN, NaN], apgd: [NaN, NaN] }));
+    expect(row.robustness!.attacks.worst!.medianLinf).toBeUndefined();
+    const entry = { name: 'x', labels: [], beta: '', epsilon: '', seeds: [1], rows: [row] };
+    expect(robustnessTable(entry)).toMatch(/APGD .* – │\n/);
+  });
+
   const within = {
     ...five,
     budgets: { linf: [8] },
@@ -200,6 +207,20 @@ describe('masking', () => {
     expect(conclusion).toMatch(sentence);
     expect(conclusion).not.toMatch(/Square/);
   });
+
+  it.each(['hc1', 'deepfool-l2', 'deepfool-linf'] as const)(
+    'is seen by %s where no other attack shows it',
+    (other) => {
+      const conclusionOf = (linf: Record<string, number[]>): string =>
+        maskingStudy(evaluationOf([0, 0], { fgs: [NaN, NaN], ...linf }, [1, 1]))!.conclusion;
+      const alone = conclusionOf({ [other]: [60, 70] });
+      expect(alone).toMatch(/fools 100\.0 %: these failures are masking, not robustness\./);
+      expect(conclusionOf({ square: [NaN, 90], [other]: [60, 70] })).toMatch(
+        /Square.* fools 50\.0 %, .* fools 100\.0 %: these failures are masking/,
+      );
+      expect(conclusionOf({ pgd: [50, 50], [other]: [60, 70] })).not.toMatch(/DeepFool|HC1/);
+    },
+  );
 
   it('is the cause only where at least half of what FGS leaves has a blank gradient', () => {
     const counts = { attacked: 1000, fgsFails: 500, attacks: { pgd: made(500) } };

@@ -151,6 +151,17 @@ describe('the verdict on a sweep', () => {
     expect(straight.headline).toMatch(/^momentum decides much of the mean L∞/);
     expect(straight.sentences.join(' ')).toContain('explains 100 % of its variance.');
   });
+
+  it('counts as unfinished neither cells that halving stopped nor those that failed', () => {
+    const [done, ...others] = cells((x) => x);
+    const without = (state: SweepCell['state']): SweepCell[] =>
+      others.map((cell) => ({ ...cell, state, row: undefined }));
+    const headline = (all: readonly SweepCell[]) =>
+      sweepVerdict(['training.momentum'], all).headline;
+    expect(headline([done, ...without('stopped')])).toBe('1 of 9 cells done, 8 stopped early');
+    expect(headline(without('failed'))).toBe('0 of 8 cells done, 8 failed');
+    expect(headline(without('open'))).toBe('0 of 8 cells done');
+  });
 });
 
 describe('the verdict on a table', () => {
@@ -291,6 +302,37 @@ describe('the verdict on a table', () => {
       })),
     }));
     expect(verdictOf({ ...part, entries })!.headline).not.toContain('than regular training');
+  });
+
+  it('is on the most networks that share a budget, and says so where budgets are in L2 only', async () => {
+    const folders = ['lenet-r0', 'lenet-b1', 'lenet-b2'];
+    const { parts } = await collectResults(
+      folders.map((name) => results('robustness', name, 'seed-1')),
+    );
+    const [part] = parts;
+    const verdictWith = (change: (row: Row, name: string) => Row) => {
+      const entries = part.entries.map((entry) => ({
+        ...entry,
+        rows: entry.rows.map((row) => change(row, entry.name)),
+      }));
+      return verdictOf({ ...part, entries })!;
+    };
+    const other = verdictWith((row, name) =>
+      name === 'lenet-r0'
+        ? { ...row, robustness: { ...row.robustness!, budgets: [5, 6, 7, 9, 10] } }
+        : row,
+    );
+    expect(other.judged.map(({ entry: { name } }) => name)).toEqual(['lenet-b1', 'lenet-b2']);
+    expect(other.budget).toBe(32);
+    const advice = 'evaluate with stronger attacks';
+    expect(other.sentences.join(' ')).not.toContain(advice);
+    const inL2 = verdictWith(({ attacks: { fgs }, ...row }) => ({
+      ...omit(row, 'robustness'),
+      attacks: { fgs },
+    }));
+    expect(inL2.budget).toBeNull();
+    expect(inL2.sentences.join(' ')).toContain('Stronger attacks were made in L2 only');
+    expect(inL2.sentences.join(' ')).not.toContain(advice);
   });
 
   it('takes no network whose training is not known for a regular one', async () => {

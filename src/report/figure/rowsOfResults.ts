@@ -292,9 +292,12 @@ function linfRows(results: readonly string[]): FigureRows {
   });
   if (rows.length === 0) {
     const isWithin = runs.some(({ result }) => result?.row.atBudgets);
-    const why = isWithin
-      ? 'auto finds who is fooled within budgets, and no attack was made that finds the smallest L∞'
-      : 'no attack was made';
+    const isWrong = runs.every(({ result }) => result?.row.correct === 0);
+    const why = isWrong
+      ? 'no image is classified correctly, so nothing was attacked'
+      : isWithin
+        ? 'auto finds who is fooled within budgets, and no attack was made that finds the smallest L∞'
+        : 'no attack was made';
     throw new NothingToDraw(`${inWords(results)}: ${why}`);
   }
   return { rows, notes };

@@ -3,6 +3,7 @@ import { blankSentence, maskingGrid } from '../../masking.js';
 import { NORM_TITLES } from '../../../attacks/attack.js';
 import { concludeMasking, conclusionText } from '../../../metrics/masking.js';
 import { atBudgetsGrids, robustnessGrid } from '../../robustness.js';
+import type { Grid } from '../../grid.js';
 import { comparisons, noiseComparisons } from '../../tables.js';
 import { html } from '../html.js';
 import { gridTable } from '../htmlTables.js';
@@ -65,7 +66,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     beside.map(({ title, grid }, i) =>
       gridTable(
         `compared-${i}`,
-        html`${prose(title)}. “worst” is the attack that needs the smallest change on each image.`,
+        html`${prose(title)}.${hasWorst(grid) && ' “worst” is the attack that needs the smallest change on each image.'}`,
         grid,
       ),
     ),
@@ -75,4 +76,8 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     noise,
   ];
   return { id: 'robustness', title: 'Robust accuracy and masking', body };
+}
+
+function hasWorst({ columns }: Grid): boolean {
+  return columns.some(({ title: [first] }) => first === 'worst');
 }
