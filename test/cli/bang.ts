@@ -230,9 +230,9 @@ export function tinyConfig(more = ''): string {
 }
 
 /** The same of a network with one layer, for what needs many images or iterations. */
-export function linearConfig(more = ''): string {
+export function linearConfig(): string {
   const layers = 'layers: [{ kind: innerProduct, name: ip, outputs: 10 }]\n';
-  return tinyConfig().replace(/layers:\n.*$/s, layers) + more;
+  return tinyConfig().replace(/layers:\n.*$/s, layers);
 }
 
 /** The same of LeNet, for what compares with the paper; it takes twice as long. */
