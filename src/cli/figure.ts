@@ -81,7 +81,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
     const { rows, notes } = await interruptible(
       (signal, progress) =>
         figureRows(name, results, { attack, beside, threads, dataDir, progress, signal }),
-      { force: false, resumes: false },
+      { resumes: false },
     );
     const svg = await drawFigure(name, rows, narrow ? NARROW : WIDE);
     printNotes(notes);

@@ -46,12 +46,10 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
       print(`${engine} is ${removed ? 'removed' : 'not set up'}`);
       return;
     }
-    const words = await interruptible(
-      async (signal, progress) =>
-        engine === 'webgpu'
-          ? webgpuWords(await setUpWebgpu(progress, signal))
-          : tensorflowWords(await setUpTensorFlow(gpu, progress, signal)),
-      { force: false },
+    const words = await interruptible(async (signal, progress) =>
+      engine === 'webgpu'
+        ? webgpuWords(await setUpWebgpu(progress, signal))
+        : tensorflowWords(await setUpTensorFlow(gpu, progress, signal)),
     );
     words.forEach(print);
   },
