@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import yargs from 'yargs';
 import { makeRandom } from '#bang/base/random.js';
 import { UserError } from '#bang/base/errors.js';
+import { commandLine } from '../commandLine.mjs';
 import { TARGETS } from './targets.mjs';
 
 /** Longer than any input may take, also on a busy machine: the process is then ended. */
@@ -57,28 +57,14 @@ async function parse(args) {
     coerce: whole(name),
     describe,
   });
-  return yargs(args)
-    .scriptName('npm run fuzz --')
-    .usage('$0 [options]\n\nHands damaged and random inputs to the program.')
-    .options({
-      target: { choices: Object.keys(TARGETS), array: true, describe: 'what (default: all)' },
-      count: number('count', 'how many inputs of each target (default: about a minute of each)'),
-      seed: { ...number('seed', 'of the inputs'), default: '1' },
-      index: number('index', 'only this input, with what went wrong'),
-      child: { type: 'boolean', hidden: true },
-      to: { ...number('to', ''), hidden: true },
-    })
-    .demandCommand(0, 0)
-    .strict()
-    .exitProcess(false)
-    .version(false)
-    .help()
-    .wrap(100)
-    .fail((message, error) => {
-      if (error && error.name !== 'YError') throw error;
-      throw new UserError(`${message ?? error.message} (see npm run fuzz -- --help)`);
-    })
-    .parseAsync();
+  return commandLine(args, 'npm run fuzz', 'Hands damaged and random inputs to the program.', {
+    target: { choices: Object.keys(TARGETS), array: true, describe: 'what (default: all)' },
+    count: number('count', 'how many inputs of each target (default: about a minute of each)'),
+    seed: { ...number('seed', 'of the inputs'), default: '1' },
+    index: number('index', 'only this input, with what went wrong'),
+    child: { type: 'boolean', hidden: true },
+    to: { ...number('to', ''), hidden: true },
+  }).parseAsync();
 }
 
 /** Runs a target in processes of its own, since an input may hang or kill one. */

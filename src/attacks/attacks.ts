@@ -107,7 +107,7 @@ export async function attackWithin(
   norm: Norm,
   budget: number,
   effort: GivenEffort,
-  options: Pick<SearchOptions, 'done' | 'signal'> = {},
+  options: Pick<SearchOptions, 'done' | 'signal'>,
 ): Promise<WithinResult> {
   const originals = originalsOf(data, positions);
   const classifier = classifierOf(model);

@@ -57,7 +57,7 @@ const PATIENCE = 2000;
  *
  * @throws the system's error
  */
-export function replaceFile(from: string, to: string): void {
+function replaceFile(from: string, to: string): void {
   const end = Date.now() + PATIENCE;
   for (let pause = 1; ; pause *= 2) {
     try {

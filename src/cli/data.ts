@@ -105,7 +105,6 @@ export const dataCommand: CommandModule = {
 async function pull(dataName: FetchedName): Promise<void> {
   const source = sources[dataName];
   await interruptible((signal, progress) => cachedFiles(source, { progress, signal }), {
-    force: false,
     resumes: false,
   });
   const { folder } = await readCache(source);
@@ -122,7 +121,7 @@ async function show({ name, dataDir, out, letters, force }: ShowArguments): Prom
   }
   const { train, test } = await interruptible(
     (signal, progress) => loadData(dataName, { dataDir, progress, signal }),
-    { force: false, resumes: false },
+    { resumes: false },
   );
   const names = classNames(dataName, dataDir, test.names);
   const size = shapeText([test.height, test.width, test.channels]);

@@ -199,7 +199,7 @@ async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[numbe
         ...{ on, engine, threads, dataDir, progress, signal },
         ...readingIn(given),
       }),
-    { force: false, resumes: false },
+    { resumes: false },
   );
   print(errorTable(counts));
 }

@@ -69,13 +69,11 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
     if (!force && existsSync(out)) {
       throw new UserError(`${out} exists already; --force overwrites it`);
     }
-    const { bytes, spec } = await interruptible(
-      (signal, progress) =>
-        exportWeights(weights, {
-          ...{ to, dataDir, progress, signal },
-          ...readingIn(given),
-        }),
-      { force: false },
+    const { bytes, spec } = await interruptible((signal, progress) =>
+      exportWeights(weights, {
+        ...{ to, dataDir, progress, signal },
+        ...readingIn(given),
+      }),
     );
     writeFileAtomic(out, bytes);
     const { name, input, classes } = spec;

@@ -2,13 +2,12 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
-import { drawFigure } from '../report/figure/draw.js';
 import { figureRows } from '../report/figure/rowsOfResults.js';
 import { writeFileAtomic } from '../base/files.js';
 import { quoted } from '../base/text.js';
-import { FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
+import { drawFigure, FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
-import { rowsCsv } from '../report/figure/rows.js';
+import { toCsv } from '../store/csvFile.js';
 import { NARROW, WIDE } from '../report/figure/theme.js';
 import { flag, interruptible, likeOneOf, shared, textOption } from './options.js';
 import { print, printNotes } from './print.js';
@@ -82,14 +81,14 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
     const { rows, notes } = await interruptible(
       (signal, progress) =>
         figureRows(name, results, { attack, beside, threads, dataDir, progress, signal }),
-      { force: false, resumes: false },
+      { resumes: false },
     );
     const svg = await drawFigure(name, rows, narrow ? NARROW : WIDE);
     printNotes(notes);
     const contents = {
       ...(format.includes('svg') && { svg }),
       ...(format.includes('png') && { png: await renderPng(svg) }),
-      csv: rowsCsv(rows),
+      csv: toCsv(rows),
     };
     const files = Object.entries(contents).map(([ending, content]) => {
       const file = path.join(out, `${name}.${ending}`);

@@ -14,7 +14,7 @@ import { YARGS_STRINGS } from './yargsStrings.js';
 import yargs, { type FallbackCompletionFunction } from 'yargs';
 
 /** Exit codes: an interface that scripts rely on. */
-export const EXIT = { ok: 0, failed: 1, badInput: 2, defect: 70, interrupted: 130 } as const;
+const EXIT = { ok: 0, failed: 1, badInput: 2, defect: 70, interrupted: 130 } as const;
 
 /**
  * Runs one command line and returns its exit code. Only a second Ctrl-C ends the

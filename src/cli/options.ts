@@ -83,7 +83,7 @@ const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal, progress: Progress) => Promise<T>,
-  { force, resumes = true }: { force: boolean; resumes?: boolean },
+  { force = false, resumes = true }: { force?: boolean; resumes?: boolean } = {},
 ): Promise<T> {
   const controller = new AbortController();
   const progress = consoleProgress();

@@ -51,7 +51,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
           signal,
           progress,
         }),
-      { force: false, resumes: false },
+      { resumes: false },
     );
     const plots = await plotsOf(collected);
     const page = pageOf({ collected, galleries, plots });

@@ -48,7 +48,7 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
  * The JSON Schema of a configuration file, in draft 7, which all editors read. It is looser than
  * the program: a file that extends another may lack any key, and may drop one by setting it to null.
  */
-export function configJsonSchema(kind: Kind = 'experiment'): JsonSchema {
+export function configJsonSchema(kind: Kind): JsonSchema {
   const options = { target: 'draft-07', io: 'input' } as const;
   const { schema: shape, title } = SCHEMAS[kind];
   const { $schema, ...schema } = z.toJSONSchema(shape, options) as JsonSchema;

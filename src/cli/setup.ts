@@ -1,8 +1,12 @@
 import type { CommandModule } from 'yargs';
 import { type WebgpuInstallation, webgpuFolder } from '../engine/webgpu/installation.js';
-import { removeWebgpu, setUpWebgpu } from '../setup/webgpu.js';
-import { tensorflowFolder } from '../engine/tensorflow/installation.js';
-import { removeTensorFlow, setUpTensorFlow } from '../setup/tensorflow.js';
+import { setUpWebgpu } from '../setup/webgpu.js';
+import {
+  type TensorFlowInstallation,
+  tensorflowFolder,
+} from '../engine/tensorflow/installation.js';
+import { removeFolder, type SetUp } from '../setup/installing.js';
+import { setUpTensorFlow } from '../setup/tensorflow.js';
 import { UserError } from '../base/errors.js';
 import { flag, interruptible, likeOneOf } from './options.js';
 import { print } from './print.js';
@@ -33,44 +37,44 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
         "It is installed only next to the data sets ($BANG_CACHE, or bang in the system's cache folder). A working installation is kept.",
       ) as never,
   handler: async ({ engine, gpu, uninstall }) => {
-    if (engine === 'webgpu') {
-      if (gpu) throw new UserError('--gpu is for tensorflow: webgpu uses a GPU in any case');
-      await setUpOrRemoveWebgpu(uninstall);
-      return;
+    if (engine === 'webgpu' && gpu) {
+      throw new UserError('--gpu is for tensorflow: webgpu uses a GPU in any case');
     }
     if (uninstall) {
       if (gpu) throw new UserError('--uninstall removes everything: leave out --gpu');
-      const removed = await removeTensorFlow();
-      print(removed ? 'tensorflow is removed' : 'tensorflow is not set up');
+      const removed = await removeFolder(FOLDERS[engine]());
+      print(`${engine} is ${removed ? 'removed' : 'not set up'}`);
       return;
     }
-    const { installation, already } = await interruptible(
-      (signal, progress) => setUpTensorFlow({ gpu, progress, signal }),
-      { force: false },
+    const words = await interruptible(async (signal, progress) =>
+      engine === 'webgpu'
+        ? webgpuWords(await setUpWebgpu(progress, signal))
+        : tensorflowWords(await setUpTensorFlow(gpu, progress, signal)),
     );
-    const { version, package: npmPackage } = installation;
-    const device = installation.gpu ? 'GPU' : 'CPU';
-    print(
-      `TensorFlow ${version} with ${npmPackage} on the ${device} ${already ? 'was set up already' : 'is set up'} in ${tensorflowFolder()}`,
-    );
-    print('Use it with --engine tensorflow, or engine: tensorflow in a configuration.');
+    words.forEach(print);
   },
 };
 
-async function setUpOrRemoveWebgpu(uninstall: boolean): Promise<void> {
-  if (uninstall) {
-    print((await removeWebgpu()) ? 'webgpu is removed' : 'webgpu is not set up');
-    return;
-  }
-  const { installation, already } = await interruptible(
-    (signal, progress) => setUpWebgpu({ progress, signal }),
-    { force: false },
-  );
+const FOLDERS = { webgpu: webgpuFolder, tensorflow: tensorflowFolder };
+
+function tensorflowWords({ installation, already }: SetUp<TensorFlowInstallation>): string[] {
+  const { version, gpu, package: npmPackage } = installation;
+  return [
+    `TensorFlow ${version} with ${npmPackage} on the ${gpu ? 'GPU' : 'CPU'} ${isSetUp(already)} in ${tensorflowFolder()}`,
+    'Use it with --engine tensorflow, or engine: tensorflow in a configuration.',
+  ];
+}
+
+function webgpuWords({ installation, already }: SetUp<WebgpuInstallation>): string[] {
   const { version, gpu } = installation;
-  print(
-    `webgpu ${version} on ${gpu} ${already ? 'was set up already' : 'is set up'} in ${webgpuFolder()}`,
-  );
-  print(useOf(installation));
+  return [
+    `webgpu ${version} on ${gpu} ${isSetUp(already)} in ${webgpuFolder()}`,
+    useOf(installation),
+  ];
+}
+
+function isSetUp(already: boolean): string {
+  return already ? 'was set up already' : 'is set up';
 }
 
 /** When it is used. */

@@ -8,7 +8,7 @@ import { columnOf } from '../report/lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { type Change, compareSweeps } from '../sweep/compareSweeps.js';
 import { pointText, type SweepCell } from '../sweep/summary.js';
-import { cellsOf, statesIn } from '../sweep/sweep.js';
+import { cellsIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
 import { folderArgument, textOption } from './options.js';
 import { print } from './print.js';
@@ -39,13 +39,12 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
       `${first} varies ${a.keys.join(', ')}, ${second} varies ${b.keys.join(', ')}: they have no points in common`,
     );
   }
-  const cellsIn = (folder: string, plan: Plan): SweepCell[] =>
-    cellsOf(plan, statesIn(plan, sweepFolder(folder, plan))).map((cell) => ({
+  const inOneOrder = (folder: string, plan: Plan): SweepCell[] =>
+    cellsIn(plan, sweepFolder(folder, plan)).map((cell) => ({
       ...cell,
-      // Both in the same order of keys.
       values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
     }));
-  const found = compareSweeps(keys, cellsIn(first, a), cellsIn(second, b));
+  const found = compareSweeps(keys, inOneOrder(first, a), inOneOrder(second, b));
   const { common, onlyFirst, onlySecond, reference, leftOut, identical, changes } = found;
   const both = [
     ...countedIfAny(common, 'point', 'points'),

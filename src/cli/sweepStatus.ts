@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { readLock } from '../store/lock.js';
 import { bestOf, progressText } from '../sweep/summary.js';
-import { cellsOf, statesIn } from '../sweep/sweep.js';
+import { cellsIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
 import { print, printPoints } from './print.js';
 import { folderArgument, type InFolder } from './options.js';
@@ -19,7 +19,7 @@ export const statusCommand: CommandModule<object, InFolder> = {
 async function status({ folder: out }: InFolder): Promise<void> {
   const plan = await planIn(out);
   const folder = sweepFolder(out, plan);
-  const cells = cellsOf(plan, statesIn(plan, folder));
+  const cells = cellsIn(plan, folder);
   const lock = readLock(folder.file('lock'));
   const running =
     lock?.live === true

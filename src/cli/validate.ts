@@ -43,7 +43,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
  */
 export async function validate(
   files: readonly string[],
-  overrides: readonly string[] = [],
+  overrides: readonly string[],
 ): Promise<void> {
   const lines: string[] = [];
   let bad = 0;

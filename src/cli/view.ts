@@ -43,7 +43,7 @@ export const viewCommand: CommandModule<object, ViewArguments> = {
             print(`${url} (Ctrl-C ends it)`);
           },
         }),
-      { force: false, resumes: false },
+      { resumes: false },
     );
   },
 };

@@ -54,7 +54,7 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
           if (signal.aborted) throw new Interrupted(`stopped after ${counted(count, 'cell')}`);
           return count;
         },
-        { force: false, resumes: given !== undefined },
+        { resumes: given !== undefined },
       );
       print(`${counted(computed, 'cell')} computed`);
     } finally {

@@ -19,6 +19,7 @@ import {
 import { problemOfRange, rangeValues, sizeOf } from './points.js';
 import {
   complaintsOf,
+  folderOf,
   loadConfig,
   naming,
   parseOverride,
@@ -28,7 +29,7 @@ import {
   stem,
 } from './yamlFiles.js';
 import { type KeyPath, type Problem, problemsOf } from './problems.js';
-import type { Tree } from './yamlTree.js';
+import { inner, type Tree } from './yamlTree.js';
 
 /** The model of each pair of networks in the paper. */
 const MODELS: Record<NoisePair, string> = { lenet: 'lenet', cifar10: 'cifar10-quick' };
@@ -111,7 +112,6 @@ export interface NoiseStudy {
 /** A noise study from its files and the overrides of the command line. */
 export interface LoadedNoise {
   study: NoiseStudy;
-  file: string;
   /** The study's file, the networks' files, and all files that they extend. */
   sources: string[];
 }
@@ -142,7 +142,7 @@ export async function loadNoise(
     if ('problems' in checked) throw complaintsOf(tree, checked.problems);
     return checked.study;
   });
-  return { study, file, sources: [...sources, ...networkSources] };
+  return { study, sources: [...sources, ...networkSources] };
 }
 
 async function check(
@@ -162,7 +162,7 @@ async function check(
   const load = async (key: keyof OfPair<Config>): Promise<Config | undefined> => {
     const { [key]: given } = parsed;
     try {
-      const named = configFile(given, folderOf(from, key));
+      const named = configFile(given, folderOf(inner(from.tree, key), path.dirname(from.file)));
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
       if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
@@ -211,12 +211,6 @@ async function check(
     published,
   };
   return { study };
-}
-
-/** The folder of the file that sets a key: the study's file or one that it extends. */
-function folderOf({ tree, file }: { tree: Tree; file: string }, key: string): string {
-  const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
-  return path.dirname(at && 'file' in at ? at.file : file);
 }
 
 function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {

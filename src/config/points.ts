@@ -3,7 +3,7 @@ import { configSchema } from './experimentSchema.js';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
 import { keysIn } from './yamlFiles.js';
 import { inBrief, isOneOf, type KeyPath, type Problem, schemasAt } from './problems.js';
-import { Complaints, type Place, type Tree } from './yamlTree.js';
+import { Complaints, entriesOf, inner, itemsOf, type Place, type Tree } from './yamlTree.js';
 import { makeRandom, type Random } from '../base/random.js';
 
 /** The value of a point for one key. */
@@ -171,7 +171,7 @@ export function axisOf(path: KeyPath): string | undefined {
 /** The paths of all keys of a mapping, those with null, too. */
 function keysAt(tree: Tree, path: KeyPath): KeyPath[] {
   const found = path.reduce<Tree | undefined>(
-    (outer, key) => outer && (typeof key === 'number' ? itemsOf(outer)[key] : inner(outer, key)),
+    (outer, key) => (typeof key === 'number' ? itemsOf(outer)[key] : inner(outer, key)),
     tree,
   );
   return entriesOf(found).map(([key]) => [...path, key]);
@@ -305,9 +305,7 @@ export function pointsOf(source: PointSource, tree: Tree): Point[] {
   const { grid, list, random } = source;
   if (grid) return combinations(axesOf(grid, inner(tree, 'grid')));
   if (list) {
-    return itemsOf(inner(tree, 'list')).map((point) =>
-      entriesOf(point).map(([key, value]) => ({ key, at: value.keyAt, value })),
-    );
+    return itemsOf(inner(tree, 'list')).map(pointIn);
   }
   const { cells, seed, keys } = random!;
   const drawn = inner(tree, 'random')!;
@@ -325,6 +323,11 @@ export function pointsOf(source: PointSource, tree: Tree): Point[] {
     seen.add(nameOf(point));
     return point;
   });
+}
+
+/** A mapping of keys to values as a point. */
+export function pointIn(tree: Tree | undefined): Point {
+  return entriesOf(tree).map(([key, value]) => ({ key, at: value.keyAt, value }));
 }
 
 const MOST_DRAWS = 10_000;
@@ -417,18 +420,6 @@ function drawn({ from, to, scale, whole }: Interval, random: Random): number {
 
 function scalar(at: Place, value: number): Tree {
   return { at, keyAt: at, kind: 'scalar', value };
-}
-
-function inner(tree: Tree | undefined, key: string): Tree | undefined {
-  return tree?.kind === 'mapping' ? tree.entries.get(key) : undefined;
-}
-
-export function entriesOf(tree: Tree | undefined): [string, Tree][] {
-  return tree?.kind === 'mapping' ? [...tree.entries] : [];
-}
-
-function itemsOf(tree: Tree | undefined): Tree[] {
-  return tree?.kind === 'list' ? tree.items : [];
 }
 
 /** A value as text in a configuration; empty if undefined. */

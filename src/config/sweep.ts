@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
@@ -9,6 +8,7 @@ import {
   change,
   checkTree,
   complaintsOf,
+  folderOf,
   keysIn,
   naming,
   parseOverride,
@@ -22,17 +22,17 @@ import {
 import { type KeyPath, type Problem, problemsOf } from './problems.js';
 import {
   axisOf,
-  entriesOf,
   MAX_CELLS,
   plain,
   type Point,
   pointKeys,
+  pointIn,
   pointsOf,
   problemsOfPoints,
   shortKeys,
   valueText,
 } from './points.js';
-import { type Complaint, Complaints, type Tree } from './yamlTree.js';
+import { type Complaint, Complaints, entriesOf, inner, isNull, type Tree } from './yamlTree.js';
 
 /** One experiment of a sweep: a point and a seed. */
 export interface Cell {
@@ -156,10 +156,9 @@ function withoutDropped(tree: Tree, extending: boolean, path: KeyPath = []): Tre
   if (tree.kind !== 'mapping' || !extending) return tree;
   const entries = [...tree.entries].flatMap(([key, value]): [string, Tree][] => {
     const at = [...path, key];
-    const isNull = value.kind === 'scalar' && value.value === null;
-    if (isNull && axisOf(at) !== undefined) return [];
-    const inner = ['grid', 'random'].includes(String(at[0])) && at.length < 3;
-    return [[key, inner ? withoutDropped(value, extending, at) : value]];
+    if (isNull(value) && axisOf(at) !== undefined) return [];
+    const holdsAxes = ['grid', 'random'].includes(String(at[0])) && at.length < 3;
+    return [[key, holdsAxes ? withoutDropped(value, extending, at) : value]];
   });
   return { ...tree, entries: new Map(entries) };
 }
@@ -191,12 +190,10 @@ function problemsBeside({ seeds = [], halving }: SweepConfig): Problem[] {
 
 /** The experiment that a sweep varies, from another file or from the sweep's key `base`. */
 async function baseOf(tree: Tree, sources: string[]): Promise<Tree> {
-  const base = new Map(entriesOf(tree)).get('base')!;
+  const base = inner(tree, 'base')!;
   if (base.kind !== 'scalar') return base;
-  const named = String(base.value);
-  const folder = 'file' in base.at ? path.dirname(base.at.file) : '.';
   try {
-    const file = configFile(named, folder);
+    const file = configFile(String(base.value), folderOf(base, '.'));
     const read = await readYaml(file, sources);
     refuseForeign(read, file, 'experiment');
     return read;
@@ -243,11 +240,7 @@ function refuseVaried(
 function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan {
   const points = pointsOf(config, tree);
   const keys = [...new Set(points.flatMap((point) => point.map(({ key }) => key)))];
-  const reference = entriesOf(new Map(entriesOf(tree)).get('reference')).map(([key, value]) => ({
-    key,
-    at: value.keyAt,
-    value,
-  }));
+  const reference = pointIn(inner(tree, 'reference'));
   const names = namesOf(points, keys);
   const all = [
     ...(config.reference ? [{ point: reference, name: 'reference', reference: true }] : []),
@@ -269,7 +262,7 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
   if (seeds.length * made.length > MAX_CELLS) {
     const found = `found ${seeds.length * made.length}: ${made.length} with ${seeds.length} seeds`;
     const message = `expected at most ${MAX_CELLS} cells, ${found}`;
-    throw complaintsOf(tree, [{ path: config.seeds ? ['seeds'] : ['base'], at: 'value', message }]);
+    throw wrongValue(tree, config.seeds ? ['seeds'] : ['base'], message);
   }
   const former = new Map(Object.entries(config.names));
   const cells = seeds.flatMap((seed) =>
@@ -294,8 +287,7 @@ function planOf(name: string, tree: Tree, config: SweepConfig, base: Tree): Plan
   const { value: plainBase } = plainOf(base);
   const record = { ...(plain(tree) as Record<string, unknown>), name, base: plainBase };
   if (new Set(cells.map(({ id }) => id)).size < cells.length) {
-    const message = 'two cells have the same name';
-    throw complaintsOf(tree, [{ path: ['names'], at: 'value', message }]);
+    throw wrongValue(tree, ['names'], 'two cells have the same name');
   }
   const { halving, keep } = config;
   return { name, keys, cells, halving, keep, record };
@@ -367,10 +359,7 @@ function refuseTwins(
     seen.set(key, i);
     if (twin === undefined) return;
     const text = `${cells[twin].id} and ${cell.id} of the sweep are the same experiment: leave one out`;
-    if (list) {
-      const path = ['list', reference ? i - 1 : i];
-      throw complaintsOf(tree, [{ path, at: 'value', message: text }]);
-    }
+    if (list) throw wrongValue(tree, ['list', reference ? i - 1 : i], text);
     const before = new Map(points[twin].map(({ key, value }) => [key, plain(value)]));
     const differing = points[i].find(
       ({ key, value }) => !isDeepStrictEqual(plain(value), before.get(key)),
@@ -403,7 +392,7 @@ function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tre
   const problems = cells.flatMap(({ config: { training, data } }): Problem[] => {
     const { iterations, logEvery, trainOn } = training;
     const rungs = ['halving', 'rungs'];
-    const wrong = (path: KeyOf, message: string): Problem => ({ path, at: 'value', message });
+    const wrong = (path: KeyPath, message: string): Problem => ({ path, at: 'value', message });
     const bad = halving.rungs.flatMap((rung, i) =>
       rung >= iterations || rung % logEvery !== 0
         ? [
@@ -425,8 +414,9 @@ function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tre
 /** Refuses weights to begin from, which another machine that computes a cell would not have. */
 function refuseStarts(cells: readonly Cell[], tree: Tree): void {
   if (cells.every(({ config }) => config.training.from === undefined)) return;
-  const message = 'a sweep trains from random weights: leave out training.from';
-  throw complaintsOf(tree, [{ path: ['base'], at: 'value', message }]);
+  throw wrongValue(tree, ['base'], 'a sweep trains from random weights: leave out training.from');
 }
 
-type KeyOf = Problem['path'];
+function wrongValue(tree: Tree, path: KeyPath, message: string): Complaints {
+  return complaintsOf(tree, [{ path, at: 'value', message }]);
+}

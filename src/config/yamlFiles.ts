@@ -5,7 +5,15 @@ import { readUserFile, reason } from '../base/files.js';
 import { configFile, didYouMeanConfig } from './builtIn.js';
 import { checkConfig, type Checked } from './parse.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
-import { Complaints, parseYaml, type Complaint, type Place, type Tree } from './yamlTree.js';
+import {
+  Complaints,
+  inner,
+  isNull,
+  parseYaml,
+  type Complaint,
+  type Place,
+  type Tree,
+} from './yamlTree.js';
 
 /** An experiment from its files and the overrides of the command line. */
 export interface LoadedConfig extends Checked {
@@ -153,7 +161,7 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
   placePaths(tree, file);
   const base = tree.entries.get('extends');
   tree.entries.delete('extends');
-  if (!base || (base.kind === 'scalar' && base.value === null)) return tree;
+  if (!base || isNull(base)) return tree;
 
   const fail = (text: string) => new Complaints([{ at: base.at, text: `extends: ${text}` }]);
   if (base.kind !== 'scalar' || typeof base.value !== 'string' || base.value === '') {
@@ -177,17 +185,16 @@ async function readChain(file: string, sources: string[], chain: string[]): Prom
 }
 
 /** Keys of an experiment that are paths. */
-const PATHS = [
+const PATHS: readonly (readonly string[])[] = [
   ['expect', 'baseline'],
   ['training', 'from'],
   ['training', 'from', 'weights'],
-] as const;
+];
 
 /** Makes paths relative to the file that sets them, not to a file that inherits them. */
 function placePaths(tree: Tree, file: string): void {
   for (const keys of PATHS) {
-    let at: Tree | undefined = tree;
-    for (const key of keys) at = at?.kind === 'mapping' ? at.entries.get(key) : undefined;
+    const at = keys.reduce<Tree | undefined>(inner, tree);
     if (at?.kind !== 'scalar' || typeof at.value !== 'string') continue;
     if (!path.isAbsolute(at.value) && at.value !== '') {
       at.value = path.join(path.dirname(file), at.value);
@@ -231,6 +238,11 @@ function decode(bytes: Buffer): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The folder of the file that has a value, which may be one that another extends; `other` if no file has it. */
+export function folderOf(value: Tree | undefined, other: string): string {
+  return value && 'file' in value.at ? path.dirname(value.at.file) : other;
 }
 
 /** A file's path without links, by which circles are found. */
@@ -280,8 +292,7 @@ export function replaceIn(base: Tree, over: Tree): Tree {
   if (base.kind !== 'mapping' || over.kind !== 'mapping') return over;
   const entries = new Map(base.entries);
   for (const [key, value] of over.entries) {
-    const isNull = value.kind === 'scalar' && value.value === null;
-    if (!isNull && Object.hasOwn(REPLACES, key)) entries.delete(REPLACES[key]);
+    if (!isNull(value) && Object.hasOwn(REPLACES, key)) entries.delete(REPLACES[key]);
   }
   return merge({ ...base, entries }, over);
 }
@@ -309,7 +320,7 @@ function toValue(tree: Tree, at: KeyPath, removed: KeyPath[]): unknown {
     case 'mapping': {
       const entries: [string, unknown][] = [];
       for (const [key, value] of tree.entries) {
-        if (value.kind === 'scalar' && value.value === null) removed.push([...at, key]);
+        if (isNull(value)) removed.push([...at, key]);
         else entries.push([key, toValue(value, [...at, key], removed)]);
       }
       // Unlike assignment, this makes `__proto__` an ordinary key.

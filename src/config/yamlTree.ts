@@ -138,7 +138,7 @@ export function parseYaml(
     }
     // Anchors inside an alias's target do not count: an alias means the latest anchor above it.
     if (node.anchor !== undefined && aliases === 0) anchors.set(node.anchor, node);
-    if (isMap(node)) return { at: here, keyAt, kind: 'mapping', entries: entriesOf(node, depth) };
+    if (isMap(node)) return { at: here, keyAt, kind: 'mapping', entries: mappingOf(node, depth) };
     if (isSeq(node)) {
       const items = node.items.map((item) => convert(item, at(item.range[0]), depth + 1));
       return { at: here, keyAt, kind: 'list', items };
@@ -150,7 +150,7 @@ export function parseYaml(
     throw fail(here, 'expected text, a number, true, false, null, a list or a mapping');
   }
 
-  function entriesOf(node: YAMLMap.Parsed, depth: number): Map<string, Tree> {
+  function mappingOf(node: YAMLMap.Parsed, depth: number): Map<string, Tree> {
     const entries = new Map<string, Tree>();
     const merged = new Map<string, Tree>();
     let mergeAt: Place | undefined;
@@ -191,6 +191,23 @@ export function parseYaml(
       );
     });
   }
+}
+
+/** The value of a key; undefined if there is none. */
+export function inner(tree: Tree | undefined, key: string): Tree | undefined {
+  return tree?.kind === 'mapping' ? tree.entries.get(key) : undefined;
+}
+
+export function entriesOf(tree: Tree | undefined): [string, Tree][] {
+  return tree?.kind === 'mapping' ? [...tree.entries] : [];
+}
+
+export function itemsOf(tree: Tree | undefined): Tree[] {
+  return tree?.kind === 'list' ? tree.items : [];
+}
+
+export function isNull(tree: Tree): boolean {
+  return tree.kind === 'scalar' && tree.value === null;
 }
 
 /**

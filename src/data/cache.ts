@@ -28,7 +28,7 @@ export interface FetchOptions {
  *
  * @throws UserError if they cannot be fetched or stored; Interrupted if `signal` aborts
  */
-export async function cachedFiles(source: Source, options: FetchOptions = {}): Promise<DataFiles> {
+export async function cachedFiles(source: Source, options: FetchOptions): Promise<DataFiles> {
   const { root = cacheFolder(), progress = silent, signal } = options;
   const found = await readCache(source, root);
   if (found.state === 'cached') return found.files;

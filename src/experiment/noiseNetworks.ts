@@ -5,7 +5,7 @@ import { disposeWeights, importWeights } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import { readWeights } from '../model/files/weights.js';
 import { NOISE_FILES } from '../store/noise.js';
-import { type NoiseStage, type OfPair, PAIR } from '../metrics/noise.js';
+import { type NoiseStage, type OfPair, ofPair, PAIR } from '../metrics/noise.js';
 import type { Config } from '../config/experiment.js';
 import { openFolder, type ResultFolder } from '../store/resultFolder.js';
 import type { NoiseStudy } from '../config/noise.js';
@@ -15,7 +15,6 @@ import type { DataSource } from '../store/result.js';
 import { snapshotName } from '../store/snapshots.js';
 import { networkFor, trainedWeights } from './training.js';
 import type { RunOptions } from './runOptions.js';
-import { ofPair } from '../metrics/noise.js';
 
 export type StudyFolder = ResultFolder<keyof typeof NOISE_FILES>;
 

@@ -80,7 +80,7 @@ const OF_ATTACK: Record<string, OfAttack> = {
 };
 
 /** All quantities that are measured for a network. */
-export const QUANTITIES: readonly Quantity[] = [
+const QUANTITIES: readonly Quantity[] = [
   {
     name: 'accuracy',
     ...PERCENT,

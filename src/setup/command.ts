@@ -18,7 +18,7 @@ export interface CommandOptions {
   env?: Record<string, string>;
   /** Called with the last line of each piece of output. */
   said?: (line: string) => void;
-  signal?: AbortSignal;
+  signal: AbortSignal;
   /** What is being set up, for the message if it is stopped. */
   engine?: string;
 }
@@ -32,7 +32,7 @@ export interface CommandOptions {
 export function runCommand(
   command: string,
   args: string[],
-  { env = {}, said, signal, engine = 'tensorflow' }: CommandOptions = {},
+  { env = {}, said, signal, engine = 'tensorflow' }: CommandOptions,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -40,8 +40,8 @@ export function runCommand(
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const stop = (): void => void child.kill('SIGTERM');
-    signal?.addEventListener('abort', stop, { once: true });
-    if (signal?.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
     let [output, standard] = ['', ''];
     const hear = (text: string): void => {
       output += text;
@@ -54,12 +54,12 @@ export function runCommand(
     });
     child.stderr.setEncoding('utf8').on('data', hear);
     child.on('error', (error) => {
-      signal?.removeEventListener('abort', stop);
+      signal.removeEventListener('abort', stop);
       reject(new CommandFailed(command, error.message));
     });
     child.on('close', (code, killer) => {
-      signal?.removeEventListener('abort', stop);
-      if (signal?.aborted) reject(new Interrupted(`setting up ${engine} was stopped`));
+      signal.removeEventListener('abort', stop);
+      if (signal.aborted) reject(new Interrupted(`setting up ${engine} was stopped`));
       else if (code === 0) resolve(standard);
       else reject(new CommandFailed(command, output, killer));
     });

@@ -10,6 +10,12 @@ import { CommandFailed, lastLine, runCommand } from './command.js';
 
 /** What setting up an engine has in common with setting up another. */
 
+export interface SetUp<I extends Installation> {
+  installation: I;
+  /** Whether it already existed. */
+  already: boolean;
+}
+
 /** The largest difference between float32 sums in another order, as a share of the largest value. */
 const TOLERANCE = 1e-4;
 
@@ -45,7 +51,7 @@ export async function compared<E extends keyof typeof SUBJECTS>(
   engine: E,
   folder: string,
   progress: Progress,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<E extends 'webgpu' ? CheckedWebgpu : CheckedTensorFlow> {
   const subject = SUBJECTS[engine];
   const task = progress.start('compare with the CPU kernels', 1, 'step');

@@ -26,7 +26,7 @@ print(json.dumps([platform.python_version(), bool(u.find_spec("venv") and u.find
  *
  * @throws UserError with what is missing; Interrupted if `signal` aborts
  */
-export async function findPython(signal?: AbortSignal): Promise<Python> {
+export async function findPython(signal: AbortSignal): Promise<Python> {
   const { PYTHON } = process.env;
   const versions = [13, 12, 11, 10].map((minor) => `python3.${minor}`);
   const supported = `Python 3.${SUPPORTED.first} to 3.${SUPPORTED.last}`;
@@ -58,7 +58,7 @@ export async function findPython(signal?: AbortSignal): Promise<Python> {
 
 async function probe(
   command: string,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<{ version: string; venv: boolean } | undefined> {
   try {
     const said = await runCommand(command, ['-I', '-c', PROBE], { signal });
@@ -86,7 +86,8 @@ export async function installWheel(
   { command, version }: Python,
   wheel: (typeof WHEELS)['cpu' | 'gpu'],
   folder: string,
-  { progress, signal }: { progress: Progress; signal?: AbortSignal },
+  progress: Progress,
+  signal: AbortSignal,
 ): Promise<string> {
   const environment = path.join(folder, 'venv');
   const settings = {

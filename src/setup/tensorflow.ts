@@ -2,10 +2,10 @@ import { rename, stat, writeFile } from 'node:fs/promises';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { makeFolder } from '../base/files.js';
-import { type Progress, silent } from '../base/progress.js';
+import type { Progress } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
 import { buildBinding, requireCompiler } from './tensorflowBinding.js';
-import { type CheckedTensorFlow, compared, install, removeFolder } from './installing.js';
+import { type CheckedTensorFlow, compared, install, type SetUp } from './installing.js';
 import {
   hasGpuDriver,
   INSIDE,
@@ -34,18 +34,6 @@ export const PACKAGES = {
   },
 } as const satisfies Record<string, NpmPackage>;
 
-export interface SetupOptions {
-  gpu?: boolean;
-  progress?: Progress;
-  signal?: AbortSignal;
-}
-
-export interface SetUp {
-  installation: TensorFlowInstallation;
-  /** Whether it already existed. */
-  already: boolean;
-}
-
 /**
  * Sets up the `tensorflow` engine: TensorFlow's library from its Python wheel, tfjs-node-gpu from its npm
  * package, and the package's addon, compiled here. It is built in another folder, compared with the CPU
@@ -53,11 +41,11 @@ export interface SetUp {
  *
  * @throws UserError with what is missing or wrong; Interrupted if `signal` aborts
  */
-export async function setUpTensorFlow({
-  gpu = false,
-  progress = silent,
-  signal,
-}: SetupOptions = {}): Promise<SetUp> {
+export async function setUpTensorFlow(
+  gpu: boolean,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<SetUp<TensorFlowInstallation>> {
   const folder = tensorflowFolder();
   const found = readInstallation(folder);
   if ('installation' in found && found.installation.gpu === gpu) {
@@ -81,7 +69,7 @@ export async function setUpTensorFlow({
   const made = await install(
     { folder, gigabytes: wheel.diskGB },
     async (fresh, scratch): Promise<TensorFlowInstallation> => {
-      const packages = await installWheel(python, wheel, scratch, { progress, signal });
+      const packages = await installWheel(python, wheel, scratch, progress, signal);
       await fetchPackages(fresh, signal);
       const headers = path.join(packages, 'tensorflow', 'include');
       const building = progress.start('build the binding', 1, 'step');
@@ -105,16 +93,6 @@ export async function setUpTensorFlow({
   return { installation: made, already: false };
 }
 
-/**
- * Removes the installation of `setUpTensorFlow`.
- *
- * @returns whether there was one
- * @throws UserError if it cannot be removed
- */
-export async function removeTensorFlow(): Promise<boolean> {
-  return await removeFolder(tensorflowFolder());
-}
-
 /** @throws UserError on platforms without a wheel that this Node can load */
 function requirePlatform(): void {
   const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
@@ -128,7 +106,7 @@ function requirePlatform(): void {
 }
 
 /** Fetches the npm packages, and adds stand-ins that give them this program's tfjs-core. */
-async function fetchPackages(folder: string, signal: AbortSignal | undefined): Promise<void> {
+async function fetchPackages(folder: string, signal: AbortSignal): Promise<void> {
   for (const each of Object.values(PACKAGES)) {
     await extractPackage(each, path.join(folder, 'node_modules', each.name), signal);
   }
@@ -160,7 +138,7 @@ async function checked(
   folder: string,
   gpu: boolean,
   progress: Progress,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<CheckedTensorFlow> {
   const found = await compared('tensorflow', folder, progress, signal);
   if (gpu && !found.gpu) {

@@ -36,7 +36,7 @@ const LIBRARY = 'libtensorflow_cc.so.2';
 export async function buildBinding(
   compiler: string,
   { folder, headers, scratch }: { folder: string; headers: string; scratch: string },
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<void> {
   const nodeHeaders = createRequire(import.meta.url).resolve('node-api-headers/package.json');
   const source = path.join(folder, INSIDE.package);

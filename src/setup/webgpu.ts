@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { messageOf, UserError } from '../base/errors.js';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
-import { type Progress, silent } from '../base/progress.js';
+import type { Progress } from '../base/progress.js';
 import {
   PACKAGE,
   readInstallation,
@@ -9,7 +9,7 @@ import {
   webgpuFolder,
   type WebgpuInstallation,
 } from '../engine/webgpu/installation.js';
-import { compared, install, removeFolder, writeRecord } from './installing.js';
+import { compared, install, type SetUp, writeRecord } from './installing.js';
 
 /** Dawn for Node, with a binary for each system. Its dependencies are types and what only its own build needs. */
 export const WEBGPU_PACKAGE: NpmPackage = {
@@ -29,13 +29,10 @@ const DISK_GB = 0.3;
  * @throws UserError if the package cannot be fetched, finds no GPU, or computes other values; Interrupted if
  *   `signal` aborts
  */
-export async function setUpWebgpu({
-  progress = silent,
-  signal,
-}: { progress?: Progress; signal?: AbortSignal } = {}): Promise<{
-  installation: WebgpuInstallation;
-  already: boolean;
-}> {
+export async function setUpWebgpu(
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<SetUp<WebgpuInstallation>> {
   const folder = webgpuFolder();
   if ('installation' in readInstallation(folder)) {
     try {
@@ -56,20 +53,10 @@ export async function setUpWebgpu({
   return { installation: made, already: false };
 }
 
-/**
- * Removes the installation of `setUpWebgpu`.
- *
- * @returns whether there was one
- * @throws UserError if it cannot be removed
- */
-export async function removeWebgpu(): Promise<boolean> {
-  return await removeFolder(webgpuFolder());
-}
-
 async function checked(
   folder: string,
   progress: Progress,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<WebgpuInstallation> {
   const { gpu, software, faster, difference } = await compared('webgpu', folder, progress, signal);
   return {

@@ -95,7 +95,7 @@ export async function runQueuedSweep(
       const engine = engines.at(0);
       return collectAll(cells, { plan, folder, client, prefix, engine, hooks, options });
     };
-    return await carryOut(plan, folder, compute, { ...options, force, notes });
+    return await carryOut(plan, folder, compute, notes, options);
   } catch (error) {
     throw refusalInWords(error, address.text);
   } finally {

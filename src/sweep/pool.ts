@@ -30,9 +30,9 @@ export type Ended =
 
 export interface JobHooks {
   /** @param fraction roughly the share of the job that is done, from 0 to 1 */
-  progress?: (fraction: number) => void;
-  note?: (line: string) => void;
-  signal?: AbortSignal;
+  progress: (fraction: number) => void;
+  note: (line: string) => void;
+  signal: AbortSignal;
 }
 
 const MODULE = fileURLToPath(new URL('./cellProcess.js', import.meta.url));
@@ -41,16 +41,16 @@ const MODULE = fileURLToPath(new URL('./cellProcess.js', import.meta.url));
  * Computes a job in a separate process, so that a crash affects nothing else and its memory is freed.
  * Never throws: whatever happens to the process is returned.
  */
-export async function runInProcess(job: Job, hooks: JobHooks = {}): Promise<Ended> {
+export async function runInProcess(job: Job, hooks: JobHooks): Promise<Ended> {
   const { signal } = hooks;
-  if (signal?.aborted) return { kind: 'stopped' };
+  if (signal.aborted) return { kind: 'stopped' };
   // The process gets neither this one's Node options, such as an inspector's port, nor its secrets.
   const env = { ...process.env, BANG_QUEUE: undefined, BANG_QUEUE_PASSWORD: undefined };
   const child = fork(MODULE, [], { execArgv: [], env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   const stop = (): void => {
     tell(child, 'stop');
   };
-  signal?.addEventListener('abort', stop);
+  signal.addEventListener('abort', stop);
   try {
     return await new Promise<Ended>((resolve) => {
       let ended: Ended | undefined;
@@ -59,8 +59,8 @@ export async function runInProcess(job: Job, hooks: JobHooks = {}): Promise<Ende
         complaints = (complaints + text).slice(-2000);
       });
       child.on('message', (message: FromCell) => {
-        if (message.kind === 'progress') hooks.progress?.(fractionOf(message));
-        else if (message.kind === 'note') hooks.note?.(message.line);
+        if (message.kind === 'progress') hooks.progress(fractionOf(message));
+        else if (message.kind === 'note') hooks.note(message.line);
         else ended = message;
       });
       child.on('error', (error) => {
@@ -74,7 +74,7 @@ export async function runInProcess(job: Job, hooks: JobHooks = {}): Promise<Ende
       tell(child, job);
     });
   } finally {
-    signal?.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
   }
 }
 

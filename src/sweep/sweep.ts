@@ -60,7 +60,7 @@ export function sharing(
  *   signal aborts, after everything computed has been saved
  */
 export async function runSweep(wanted: Plan, options: SweepOptions): Promise<SweepCell[]> {
-  const { force = false, signal, progress, dataDir, retries } = options;
+  const { force = false, dataDir, retries } = options;
   const { plan, notes } = await planFor(options.out, wanted, force);
   const folder = sweepFolder(options.out, plan);
   const local: Compute = async (cells, until, hooks) => {
@@ -71,7 +71,7 @@ export async function runSweep(wanted: Plan, options: SweepOptions): Promise<Swe
     await runPool(cells, jobOf, { processes, retries }, hooks);
   };
   sharing(1, options);
-  return carryOut(plan, folder, local, { ...options, force, signal, progress, notes });
+  return carryOut(plan, folder, local, notes, options);
 }
 
 /** @throws UserError if the workers of a queue cannot compute a sweep */
@@ -86,18 +86,19 @@ export function refuseUnqueueable({ halving, cells }: Plan): void {
   }
 }
 
-/** Continues a sweep to its end, wherever its cells are computed. */
+/**
+ * Continues a sweep to its end, wherever its cells are computed.
+ *
+ * @param notes what to say of the sweep once the folder is its own
+ */
 export async function carryOut(
   plan: Plan,
   folder: SweepFolder,
   compute: Compute,
-  options: Omit<SweepOptions, 'out' | 'jobs' | 'threads' | 'retries'> & {
-    force: boolean;
-    /** What to say of the sweep once the folder is its own. */
-    notes: readonly string[];
-  },
+  notes: readonly string[],
+  options: Pick<SweepOptions, 'force' | 'dataDir' | 'progress' | 'signal'>,
 ): Promise<SweepCell[]> {
-  const { force, dataDir, progress } = options;
+  const { force = false, dataDir, progress } = options;
   // Another process or `bang sweep cancel` can stop this one like Ctrl-C.
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
@@ -108,7 +109,7 @@ export async function carryOut(
       stopping.abort();
     },
   });
-  for (const note of options.notes) progress.note(note);
+  for (const note of notes) progress.note(note);
   const watch = setInterval(() => {
     if (!existsSync(folder.file('cancel')) || stopping.signal.aborted) return;
     progress.note('cancelled; stopping after saving');
@@ -275,8 +276,12 @@ export function survivors(
   );
 }
 
-/** The cells and their states, for reports. */
-export function cellsOf(plan: Plan, states: States): SweepCell[] {
+/** The cells of a sweep's folder and their states, for reports. */
+export function cellsIn(plan: Plan, folder: SweepFolder): SweepCell[] {
+  return cellsOf(plan, statesIn(plan, folder));
+}
+
+function cellsOf(plan: Plan, states: States): SweepCell[] {
   return plan.cells.map((cell): SweepCell => {
     const { id, values, seed, reference } = cell;
     const found = states.get(cell)!;

@@ -82,9 +82,9 @@ const half = (epsilon: number): number => Math.floor(epsilon / 2);
 const never = (): number => 0;
 
 /** By trying them all: the smallest budget that fools, NaN if none does. */
-function smallest(subjects: Subjects, i: number, used = whole): number {
+function smallest(subjects: Subjects, i: number): number {
   for (let epsilon = 1; epsilon <= 255; epsilon++) {
-    const found = moved(imageOf(subjects, i), subjects.classifiers[i], used(epsilon));
+    const found = moved(imageOf(subjects, i), subjects.classifiers[i], epsilon);
     if (marginOf(subjects.classifiers[i], found) < 0) return epsilon;
   }
   return NaN;

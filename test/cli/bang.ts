@@ -6,6 +6,7 @@ import { expect, vi } from 'vitest';
 import { main } from '#bang/cli/main.js';
 import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/files/safetensors.js';
+import type { Result } from '#bang/store/result.js';
 import { idxBytes, randomOf } from '../data/idx-bytes.js';
 
 /** How a command line ended. */
@@ -169,6 +170,10 @@ export interface Workspace {
   write: (name: string, content: string | Uint8Array) => string;
   /** The names in a folder, sorted. */
   list: (folder: string) => string[];
+  /** The result in a folder. */
+  result: (...folder: string[]) => Result;
+  /** `bang run` on the data in `data`, in this folder and this process; it must succeed. */
+  run: (...args: string[]) => Promise<Finished>;
   /** The files of a folder with all their bytes, to check that nothing changes. */
   contents: (folder: string) => Record<string, string>;
   remove: () => void;
@@ -178,10 +183,13 @@ export interface Workspace {
 export function workspace(): Workspace {
   const folder = mkdtempSync(path.join(tmpdir(), 'bang-cli-'));
   const file = (...parts: string[]): string => path.join(folder, ...parts);
+  const read = (...parts: string[]): string => readFileSync(file(...parts), 'utf8');
   return {
     folder,
     file,
-    read: (...parts) => readFileSync(file(...parts), 'utf8'),
+    read,
+    result: (...parts) => JSON.parse(read(...parts, 'result.json')) as Result,
+    run: (...args) => bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: folder }),
     bytes: (...parts) => readFileSync(file(...parts)),
     write(name, content) {
       mkdirSync(path.dirname(file(name)), { recursive: true });
@@ -222,9 +230,9 @@ export function tinyConfig(more = ''): string {
 }
 
 /** The same of a network with one layer, for what needs many images or iterations. */
-export function linearConfig(more = ''): string {
+export function linearConfig(): string {
   const layers = 'layers: [{ kind: innerProduct, name: ip, outputs: 10 }]\n';
-  return tinyConfig().replace(/layers:\n.*$/s, layers) + more;
+  return tinyConfig().replace(/layers:\n.*$/s, layers);
 }
 
 /** The same of LeNet, for what compares with the paper; it takes twice as long. */

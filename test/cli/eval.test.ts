@@ -35,10 +35,6 @@ afterAll(() => {
 const evaluation = (...settings: string[]) =>
   settings.flatMap((one) => ['--set', `evaluation.${one}`]);
 
-function result(folder: string): Result {
-  return JSON.parse(space.read(folder, 'result.json')) as Result;
-}
-
 /** Images on which a column of per-image.csv differs from the reference's. */
 function otherwise(folder: string, column: string): number {
   const lines = readCsv(space.file(folder, 'per-image.csv'));
@@ -62,7 +58,7 @@ describe("bang eval on the authors' weights", () => {
     const data = ['--data-dir', space.file('data'), '--out', space.file('case')];
     const { code, stderr } = await bangInside([...args, ...data, '--engine', 'Native']);
     expect(code, stderr).toBe(0);
-    expect(result('case').config).toMatchObject({
+    expect(space.result('case').config).toMatchObject({
       published: { table: 1, row: 'R0' },
       evaluation: { attacks: ['fgs', 'hc1'], protocol: 'paper' },
     });
@@ -90,7 +86,7 @@ describe("bang eval on the authors' weights", () => {
     const { stdout } = await bangInsideOk(args, { cwd: space.folder });
     expect(stdout).toContain('logits × 6.5');
     expect(otherwise('scaled', 'predicted')).toBe(0);
-    const { attacks, accuracy } = result('scaled').row;
+    const { attacks, accuracy } = space.result('scaled').row;
     expect(accuracy).toBe(99.75);
     // 90 and 40 without it; published for B1: 1.68 ± 0.13, the deviation of a share of 10 000, and 5.52.
     expect(attacks.fgs!.rate).toBeLessThan(3);
@@ -120,8 +116,8 @@ describe("bang eval on the authors' weights", () => {
       cwd: space.folder,
     });
     await bangInsideOk([...args, 'again', '--threads', '2'], { cwd: space.folder });
-    const { row } = result('noisy');
-    expect(result('again').row.noise).toEqual(row.noise);
+    const { row } = space.result('noisy');
+    expect(space.result('again').row.noise).toEqual(row.noise);
 
     const lines = readCsv(space.file('noisy', 'per-image.csv'));
     const right = lines.filter(({ label, predicted }) => label === predicted);
@@ -177,7 +173,7 @@ describe('bang eval on weights of our own', () => {
   beforeAll(async () => {
     space.write('tiny.yaml', tinyLenetConfig());
     await bangInsideOk(['run', 'tiny.yaml', '--data-dir', 'data'], { cwd: space.folder });
-    ({ row } = result('runs/tiny'));
+    ({ row } = space.result('runs/tiny'));
   });
 
   it('gives the same results as the run, and prints the chosen row next to them', async () => {
@@ -187,8 +183,8 @@ describe('bang eval on weights of our own', () => {
     expect(space.read('runs/eval-tiny', 'per-image.csv')).toBe(
       space.read('runs/tiny', 'per-image.csv'),
     );
-    expect(result('runs/eval-tiny').weights).toBe(result('runs/tiny').weights);
-    expect(result('runs/eval-tiny').row.accuracy).toBe(row.accuracy);
+    expect(space.result('runs/eval-tiny').weights).toBe(space.result('runs/tiny').weights);
+    expect(space.result('runs/eval-tiny').row.accuracy).toBe(row.accuracy);
 
     const again = await bangInsideOk([...args, ...settings, '--row', 'R1'], { cwd: space.folder });
     expect(again.stdout).toMatch(/│ tiny .*│ published R1 /s);

@@ -1,12 +1,10 @@
 import { cpSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import type { Result } from '#bang/store/result.js';
 import { fixture } from '../fixtures.js';
 import {
   bang,
   bangInside,
-  bangInsideOk,
   expectRefusal,
   tensors,
   tinyConfig,
@@ -21,28 +19,25 @@ beforeAll(async () => {
   writeSmallData(space);
   space.write('tiny.yaml', tinyConfig().replace('images: 60', 'images: 20, attacks: [fgs]'));
   space.write('sub/more.yaml', 'extends: ../tiny.yaml\ntraining: {from: ../first}\n');
-  await run('tiny.yaml', '--out', 'first');
+  await space.run('tiny.yaml', '--out', 'first');
 });
 afterAll(() => {
   space.remove();
 });
 
 const options = () => ({ cwd: space.folder });
-const run = (...args: string[]) => bangInsideOk(['run', ...args, '--data-dir', 'data'], options());
-const result = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as Result;
-
 describe('training.from', () => {
   it('begins from the weights of a run, notes their hash, and resumes bit for bit', async () => {
     // So small a rate that the weights do not move: they must be those that training began from.
     const rate = ['--set', 'training.learningRate.base=1e-60'];
     const still = [...rate, '--set', 'training.bang=null', '--set', 'training.iterations=1'];
-    await run('sub/more.yaml', ...still, '--out', 'still');
+    await space.run('sub/more.yaml', ...still, '--out', 'still');
     expect(tensors(space, 'still')).toEqual(tensors(space, 'first'));
 
-    await run('sub/more.yaml', '--out', 'more');
+    await space.run('sub/more.yaml', '--out', 'more');
     expect(tensors(space, 'more')).not.toEqual(tensors(space, 'first'));
-    const from = { weights: '../first/weights.safetensors', sha256: result('first').weights };
-    expect(result('more').config.training!.from).toEqual(from);
+    const from = { weights: '../first/weights.safetensors', sha256: space.result('first').weights };
+    expect(space.result('more').config.training!.from).toEqual(from);
     const kept = parse(space.read('more', 'config.yaml')) as { training: object };
     expect(kept.training).toMatchObject({ from });
 
@@ -53,29 +48,41 @@ describe('training.from', () => {
         space.list('stopped').includes('checkpoint.safetensors'),
     });
     expect(stopped.code).toBe(130);
-    const resumed = await run('sub/more.yaml', '--out', 'stopped');
+    const resumed = await space.run('sub/more.yaml', '--out', 'stopped');
     expect(resumed.stderr).toMatch(/training continues at iteration \d+/);
     expect(tensors(space, 'stopped')).toEqual(tensors(space, 'more'));
   });
 
   it('is the same experiment from a copy at another path, and from its own config.yaml', async () => {
     cpSync(space.file('first/weights.safetensors'), space.file('copy.safetensors'));
-    await run('tiny.yaml', '--set', 'training.from=first', '--out', 'one');
+    await space.run('tiny.yaml', '--set', 'training.from=first', '--out', 'one');
     const before = space.contents('one');
-    const again = await run('tiny.yaml', '--set', 'training.from=copy.safetensors', '--out', 'one');
+    const again = await space.run(
+      'tiny.yaml',
+      '--set',
+      'training.from=copy.safetensors',
+      '--out',
+      'one',
+    );
     expect(again.stderr).not.toMatch(/training:/);
     expect(space.contents('one')).toEqual(before);
-    await run('one/config.yaml', '--set', 'training.from.weights=copy.safetensors', '--out', 'two');
+    await space.run(
+      'one/config.yaml',
+      '--set',
+      'training.from.weights=copy.safetensors',
+      '--out',
+      'two',
+    );
     expect(tensors(space, 'two')).toEqual(tensors(space, 'one'));
     // Its path is relative to the folder, wherever that is.
-    await run('one/config.yaml', '--out', 'deep/er/three');
+    await space.run('one/config.yaml', '--out', 'deep/er/three');
     expect(tensors(space, 'deep/er/three')).toEqual(tensors(space, 'one'));
-    await run('deep/er/three/config.yaml', '--out', 'four');
+    await space.run('deep/er/three/config.yaml', '--out', 'four');
     expect(tensors(space, 'four')).toEqual(tensors(space, 'one'));
   });
 
   it('loses no weights that it begins from to --force', async () => {
-    await run('tiny.yaml', '--set', 'seed=3', '--out', 'source');
+    await space.run('tiny.yaml', '--set', 'seed=3', '--out', 'source');
     const before = space.contents('source');
     const args = ['run', 'tiny.yaml', '--data-dir', 'data', '--set', 'training.from=source'];
     expectRefusal(
@@ -87,15 +94,15 @@ describe('training.from', () => {
 
   it('refuses other weights: in a folder, at the path of a hash, of another shape', async () => {
     rmSync(space.file('other'), { recursive: true, force: true });
-    await run('tiny.yaml', '--set', 'seed=2', '--out', 'other');
-    await run('tiny.yaml', '--set', 'training.from=first', '--out', 'mine');
+    await space.run('tiny.yaml', '--set', 'seed=2', '--out', 'other');
+    await space.run('tiny.yaml', '--set', 'training.from=first', '--out', 'mine');
     const refused = (...args: string[]) =>
       bangInside(['run', 'tiny.yaml', '--data-dir', 'data', ...args], options());
     expectRefusal(
       await refused('--set', 'training.from=other', '--out', 'mine'),
       /^bang: mine holds another experiment \(training\.from\.sha256 was "[0-9a-f]+…, is "/,
     );
-    const hash = `{weights: other, sha256: ${result('first').weights}}`;
+    const hash = `{weights: other, sha256: ${space.result('first').weights}}`;
     expectRefusal(
       await refused('--set', `training.from=${hash}`, '--out', 'never'),
       /^bang: training\.from: other\/weights\.safetensors has the hash [0-9a-f]{12}…, not /,

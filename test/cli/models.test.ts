@@ -6,7 +6,6 @@ import { readWeights } from '#bang/model/files/weights.js';
 import { makeNetwork } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
 import { exportNetwork, initialWeights } from '#bang/model/parameters.js';
-import type { Result } from '#bang/store/result.js';
 import { fixture } from '../fixtures.js';
 import { idxBytes } from '../data/idx-bytes.js';
 import {
@@ -38,8 +37,6 @@ afterAll(() => {
 const few = ['evaluation.images=30', 'evaluation.pass=false', 'engine=native'];
 const quick = few.flatMap((one) => ['--set', one]);
 const effort = ['--set', 'evaluation.apgd={steps: 5, restarts: 0}'];
-const result = (folder: string) => JSON.parse(space.read(folder, 'result.json')) as Result;
-
 describe('docs/models.md', () => {
   it('has commands that do what it says, and equal results for equal weights', async () => {
     expect(commands).toHaveLength(6);
@@ -58,12 +55,12 @@ describe('docs/models.md', () => {
     await bangInsideOk(here, { cwd: space.folder });
     const perImage = (folder: string) => space.read(folder, 'per-image.csv');
     expect(perImage('runs/eval-net-here')).toBe(perImage('runs/eval-net'));
-    const { weights, config } = result('runs/eval-net');
-    expect(result('runs/eval-net-here').weights).toBe(weights);
+    const { weights, config } = space.result('runs/eval-net');
+    expect(space.result('runs/eval-net-here').weights).toBe(weights);
     expect(config.model).toMatchObject({ scale: 1 / 255, mean: [0.1307], std: [0.3081] });
-    expect(result('runs/verdict').row.attacks.apgd).toBeDefined();
+    expect(space.result('runs/verdict').row.attacks.apgd).toBeDefined();
     // safetensors and ONNX hold the same numbers, under other names.
-    const numbers = (folder: string) => result(folder).row;
+    const numbers = (folder: string) => space.result(folder).row;
     expect(numbers('runs/verdict-of-weights').accuracy).toBe(numbers('runs/verdict').accuracy);
     expect(perImage('runs/verdict-of-weights')).toBe(perImage('runs/verdict'));
   });
@@ -106,7 +103,7 @@ describe('a network beyond the limits of a config', () => {
     await bangInsideOk(['eval', 'wide.onnx', '--data', 'idx', ...on, '--out', 'graph'], from);
     await bangInsideOk(['eval', 'wide.safetensors', ...on, '--out', 'described'], from);
     expect(space.read('described/per-image.csv')).toBe(space.read('graph/per-image.csv'));
-    expect(result('described').weights).toBe(result('graph').weights);
+    expect(space.result('described').weights).toBe(space.result('graph').weights);
 
     // What is no matter of size is damage, as ever.
     const { tensors, metadata } = await readWeights(space.file('wide.safetensors'));
@@ -132,7 +129,7 @@ describe('a wrong preparation', () => {
     const right = ['eval', 'whole.onnx', '--data-dir', 'images', ...quick];
     const good = await bangInsideOk([...right, '--out', 'right'], { cwd: space.folder });
     expect(good.stderr).not.toMatch(/warning/);
-    expect(result('right').weights).toBe(result('runs/tiny').weights);
+    expect(space.result('right').weights).toBe(space.result('runs/tiny').weights);
 
     space.write('bare.yaml', BARE);
     const wrong = [

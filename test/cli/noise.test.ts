@@ -1,7 +1,6 @@
 import { cpSync, existsSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NoiseResult } from '#bang/store/noise.js';
-import type { Result } from '#bang/store/result.js';
 import { packageRoot } from '#bang/base/files.js';
 import { decodeSafetensors } from '#bang/model/files/safetensors.js';
 import { idxBytes } from '../data/idx-bytes.js';
@@ -304,9 +303,8 @@ describe('training.snapshots of bang run', () => {
     const snapshot = space.file('long', 'snapshots', names[0]);
     const more = ['--data-dir', space.file('data'), '--out', space.file('evaluated')];
     expect((await bangInside(['eval', snapshot, ...FEW, ...more])).code).toBe(0);
-    const read = (out: string) => JSON.parse(space.read(out, 'result.json')) as Result;
-    expect(read('evaluated').weights).toBe(read('short').weights);
-    expect(read('evaluated').config.training?.iterations).toBe(10);
+    expect(space.result('evaluated').weights).toBe(space.result('short').weights);
+    expect(space.result('evaluated').config.training?.iterations).toBe(10);
   });
 
   it('can be added later, and change nothing else', async () => {

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/store/result.js';
 import {
   bang,
   bangInside,
@@ -41,26 +40,22 @@ beforeAll(async () => {
   space = workspace();
   writeSmallData(space);
   space.write('own.yaml', OWN);
-  await run('own.yaml');
+  await space.run('own.yaml');
 });
 afterAll(() => {
   space.remove();
 });
 
-function run(...args: string[]) {
-  return bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
-}
-
-function result(folder: string): Result {
-  return JSON.parse(space.read(folder, 'result.json')) as Result;
-}
-
 describe('a network of your own', () => {
   it('is trained, attacked and described', () => {
     expect(space.list('runs/own')).toEqual(FILES);
     // Guessing: 10 %.
-    expect(result('runs/own').row.accuracy).toBeGreaterThan(60);
-    expect(Object.keys(result('runs/own').row.attacks)).toEqual(['fgs', 'fgs-unmasked', 'hc1']);
+    expect(space.result('runs/own').row.accuracy).toBeGreaterThan(60);
+    expect(Object.keys(space.result('runs/own').row.attacks)).toEqual([
+      'fgs',
+      'fgs-unmasked',
+      'hc1',
+    ]);
     expect(space.read('runs/own', 'training.csv')).toMatch(/,eta_mean_hidden,/);
     const shapes = [...tensors(space, 'runs/own')].map(([name, { shape }]) => [name, shape]);
     expect(Object.fromEntries(shapes)).toEqual({
@@ -84,7 +79,9 @@ describe('a network of your own', () => {
     expect(space.read('runs/eval-net', 'per-image.csv')).toBe(
       space.read('runs/own', 'per-image.csv'),
     );
-    expect(result('runs/eval-net').config.model).toEqual(result('runs/own').config.model);
+    expect(space.result('runs/eval-net').config.model).toEqual(
+      space.result('runs/own').config.model,
+    );
     expectRefusal(
       await bangInside([...args, '--row', 'B1'], { cwd: space.folder }),
       /^bang: --row B1: the paper has no row for a network of your own\n$/,
@@ -97,8 +94,8 @@ describe('a network of your own', () => {
 
   it('is recorded in its result folder: the same command, and config.yaml, find it done', async () => {
     const before = space.contents('runs/own');
-    expect((await run('own.yaml')).stderr).toBe('');
-    expect((await run('runs/own/config.yaml', '--out', 'runs/own')).stderr).toBe('');
+    expect((await space.run('own.yaml')).stderr).toBe('');
+    expect((await space.run('runs/own/config.yaml', '--out', 'runs/own')).stderr).toBe('');
     expect(space.contents('runs/own')).toEqual(before);
   });
 
@@ -144,7 +141,7 @@ describe('a network of your own', () => {
     );
     // A machine that is quick enough is done before the signal comes.
     expect([0, 130]).toContain(stopped.code);
-    const { stderr } = await run('own.yaml', ...half);
+    const { stderr } = await space.run('own.yaml', ...half);
     if (stopped.code === 130) expect(stderr).toMatch(/training continues at iteration \d+/);
     expect(tensors(space, 'stopped')).toEqual(tensors(space, 'runs/own'));
   });

@@ -1,7 +1,6 @@
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Result } from '#bang/store/result.js';
 import { readWeights } from '#bang/model/files/weights.js';
 import { randomOf } from '../data/idx-bytes.js';
 import {
@@ -27,11 +26,6 @@ beforeAll(() => {
 afterAll(() => {
   space.remove();
 });
-
-/** `bang run` on the small data, in the workspace. */
-function run(...args: string[]) {
-  return bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
-}
 
 it('says how data of another size are split, and trains on all of them with 60k', async () => {
   writeSmallData(space, 'large', { train: 60_001, test: 20 });
@@ -60,7 +54,7 @@ it('says how data of another size are split, and trains on all of them with 60k'
 
 it('refuses its own weights with a flipped bit, wherever they are read', async () => {
   const snapshots = ['--set', 'training.snapshots=20'];
-  await run('tiny.yaml', '--out', 'sound');
+  await space.run('tiny.yaml', '--out', 'sound');
   const bytes = readFileSync(space.file('sound', 'weights.safetensors'));
   const header = Number(bytes.readBigUInt64LE());
   const random = randomOf(7);
@@ -112,7 +106,7 @@ describe('an interrupted run', () => {
   }
 
   beforeAll(async () => {
-    await run(...LONG, '--out', 'whole');
+    await space.run(...LONG, '--out', 'whole');
     const stopped = await stopAt(args('stopped'), 'stopped/training.csv');
     expect(stopped).toMatchObject({ code: 130, stdout: '' });
     expect(stopped.stderr).toMatch(/^stopping after saving \(once more to stop at once\)$/m);
@@ -216,7 +210,7 @@ describe('an interrupted run', () => {
 
 describe('a damaged result folder', () => {
   beforeAll(async () => {
-    await run('tiny.yaml', '--out', 'sound');
+    await space.run('tiny.yaml', '--out', 'sound');
   });
 
   /** A copy of a sound result without some of its files, and others in their place. */
@@ -239,7 +233,7 @@ describe('a damaged result folder', () => {
       /^note: .*result\.json is damaged; making it again\ntiny: .*\nclassifying: /,
     );
     expect(code).toBe(0);
-    const { row } = JSON.parse(space.read(out, 'result.json')) as Result;
+    const { row } = space.result(out);
     expect(row.images).toBe(60);
     expect(space.read(out, 'per-image.csv')).toBe(space.read('sound', 'per-image.csv'));
   });
@@ -250,7 +244,7 @@ describe('a damaged result folder', () => {
   });
 
   it('refuses weights of another training, which another process may have left', async () => {
-    await run(
+    await space.run(
       'tiny.yaml',
       '--set',
       'seed=2',

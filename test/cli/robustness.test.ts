@@ -1,7 +1,6 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '#bang/model/files/safetensors.js';
-import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
   bang,
@@ -66,7 +65,7 @@ describe('bang eval with budget and minimisation attacks', () => {
       'pgd_linf',
       'square_linf',
     ]);
-    const { config, row } = JSON.parse(space.read('more', 'result.json')) as Result;
+    const { config, row } = space.result('more');
     expect(config.evaluation).toMatchObject({
       attacks: ['fgs', 'pgd', 'square'],
       pgd: { steps: 3, restarts: 1 },

@@ -2,11 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PATIENCE } from '../patience.js';
-import type { Result } from '#bang/store/result.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
   bangInside,
-  bangInsideOk,
   bangOk,
   executable,
   expectRefusal,
@@ -30,17 +28,8 @@ afterAll(() => {
   space.remove();
 });
 
-/** `bang run` on the small data, in the workspace. */
-function run(...args: string[]) {
-  return bangInsideOk(['run', ...args, '--data-dir', 'data'], { cwd: space.folder });
-}
-
-function result(folder: string): Result {
-  return JSON.parse(space.read(folder, 'result.json')) as Result;
-}
-
 describe('bang run', () => {
-  let first: Awaited<ReturnType<typeof run>>;
+  let first: Awaited<ReturnType<Workspace['run']>>;
   beforeAll(async () => {
     // As a shell would; the others in this process.
     const args = ['run', 'tiny.yaml', '--data-dir', 'data', '--set', 'evaluation.pass=true'];
@@ -76,7 +65,7 @@ describe('bang run', () => {
 
   it('summarises per-image.csv', () => {
     const lines = readCsv(space.file('runs', 'tiny', 'per-image.csv'));
-    const { row, data } = result('runs/tiny');
+    const { row, data } = space.result('runs/tiny');
     const correct = lines.filter((line) => line.label === line.predicted);
     expect(row.images).toBe(60);
     expect(lines).toHaveLength(60);
@@ -101,10 +90,10 @@ describe('bang run', () => {
   it('prints a finished result at once, next to the row chosen now', async () => {
     const before = space.contents('runs/tiny');
     const changed = statSync(space.file('runs', 'tiny', 'result.json')).mtimeMs;
-    const again = await run('tiny.yaml', '--set', 'evaluation.pass=true');
+    const again = await space.run('tiny.yaml', '--set', 'evaluation.pass=true');
     expect(again.stdout).toBe(first.stdout);
     expect(again.stderr).toBe('');
-    const other = await run(
+    const other = await space.run(
       ...['tiny.yaml', '--set', 'evaluation.pass=true', '--set', 'published.row=R0'],
     );
     expect(other.stdout).toContain('published R0');
@@ -148,14 +137,14 @@ describe('bang run', () => {
 
   it('starts over with --force, keeps files that are not its own, and finds the same', async () => {
     const before = space.contents('runs/tiny');
-    const { provenance, row } = result('runs/tiny');
+    const { provenance, row } = space.result('runs/tiny');
     space.write('runs/tiny/notes.txt', 'mine');
-    const again = await run('tiny.yaml', '--set', 'evaluation.pass=true', '--force');
+    const again = await space.run('tiny.yaml', '--set', 'evaluation.pass=true', '--force');
     expect(again.stderr).toMatch(/^training: 40 iterations/m);
     expect(again.stdout).toBe(first.stdout);
     expect(space.list('runs/tiny')).toEqual([...FILES, 'notes.txt'].sort());
-    expect(result('runs/tiny').provenance.finished).not.toBe(provenance.finished);
-    expect(result('runs/tiny').row.accuracy).toBe(row.accuracy);
+    expect(space.result('runs/tiny').provenance.finished).not.toBe(provenance.finished);
+    expect(space.result('runs/tiny').row.accuracy).toBe(row.accuracy);
     for (const name of ['training.csv', 'weights.safetensors', 'per-image.csv', 'table.csv']) {
       expect(space.bytes('runs/tiny', name).toString('base64')).toBe(before[name]);
     }
@@ -165,13 +154,13 @@ describe('bang run', () => {
     space.write('more/one.yaml', tinyConfig());
     space.write('more/two.yaml', tinyConfig('name: second\nseed: 7'));
     const set = ['--set', 'training.bang=null', '--set', 'evaluation.attacks=[fgs]'];
-    const both = await run('more/one.yaml', 'more/two.yaml', '--out', 'deep/er', ...set);
+    const both = await space.run('more/one.yaml', 'more/two.yaml', '--out', 'deep/er', ...set);
     expect(both.stdout).toMatch(/│ one .*│ second /s);
     expect(both.stdout).toMatch(/^Files: deep\/er$/m);
     for (const name of ['one', 'second']) {
       expect(space.list(`deep/er/${name}`)).toEqual(FILES);
-      expect(result(`deep/er/${name}`).config.training).not.toHaveProperty('bang');
-      expect(Object.keys(result(`deep/er/${name}`).row.attacks)).toEqual(['fgs']);
+      expect(space.result(`deep/er/${name}`).config.training).not.toHaveProperty('bang');
+      expect(Object.keys(space.result(`deep/er/${name}`).row.attacks)).toEqual(['fgs']);
     }
     expect(tensors(space, 'deep/er/one')).not.toEqual(tensors(space, 'deep/er/second'));
   });
@@ -190,8 +179,8 @@ describe('bang run', () => {
       'evaluation.images=20',
     ].flatMap((one) => ['--set', one]);
     for (const threads of ['1', '2', '3']) {
-      await run('tiny.yaml', ...short, '--threads', threads, '--out', `threads-${threads}`);
-      expect(result(`threads-${threads}`).provenance.threads).toBe(Number(threads));
+      await space.run('tiny.yaml', ...short, '--threads', threads, '--out', `threads-${threads}`);
+      expect(space.result(`threads-${threads}`).provenance.threads).toBe(Number(threads));
       expect(tensors(space, `threads-${threads}`)).toEqual(tensors(space, 'threads-1'));
       for (const name of ['training.csv', 'per-image.csv', 'table.csv']) {
         expect(space.read(`threads-${threads}`, name)).toBe(space.read('threads-1', name));

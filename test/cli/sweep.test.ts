@@ -3,7 +3,6 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { loadPlan } from '#bang/config/sweep.js';
-import type { Result } from '#bang/store/result.js';
 import { packageRoot } from '#bang/base/files.js';
 import { readLock } from '#bang/store/lock.js';
 import { idxBytes } from '../data/idx-bytes.js';
@@ -44,15 +43,11 @@ function inside(args: readonly string[]) {
   return bangInside(['sweep', ...placed]);
 }
 
-function result(folder: string): Result {
-  return JSON.parse(space.read(folder, 'result.json')) as Result;
-}
-
 /** All of a result that does not say how long it took or where. */
 function figures(folder: string): unknown {
   const incidental = ['provenance', 'seconds'];
   return JSON.parse(
-    JSON.stringify(result(folder), (key, value: unknown) =>
+    JSON.stringify(space.result(folder), (key, value: unknown) =>
       incidental.includes(key) ? null : value,
     ),
   ) as unknown;
@@ -467,7 +462,7 @@ describe('a sweep that grows', () => {
     grow('grid: {training.bang.beta: [1, 1.25, 1.5]}');
     const back = await inside(['@grows.yaml', ...args.slice(1, -1), '@grown', '--dry-run']);
     expect(back.stdout).toMatch(/^beta-1: done\nbeta-1\.25: done\nbeta-1\.5: done\n/);
-    const name = (id: string) => result(`grown/cells/${id}`).name;
+    const name = (id: string) => space.result(`grown/cells/${id}`).name;
     expect(expected.map(name)).toEqual(expected);
   });
 

@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PATIENCE } from '../patience.js';
-import type { Result } from '#bang/store/result.js';
 import { readCsv } from '../fixtures.js';
 import { realResult } from '../report/entries.js';
 import {
@@ -44,10 +43,6 @@ function table(...args: string[]) {
   return bangInside(['table', ...args], { cwd: space.folder });
 }
 
-function result(folder: string): Result {
-  return JSON.parse(space.read(folder, 'result.json')) as Result;
-}
-
 /** The cells of the first line of a console table that begins with a name. */
 function cells(text: string, name: string): string[] {
   const lines = text.split('\n').map((line) => line.split('│').map((cell) => cell.trim()));
@@ -66,16 +61,16 @@ describe('bang run with seeds', () => {
     for (const name of FILES) {
       if (name !== 'result.json') expect(one[name], name).toBe(other[name]);
     }
-    const { row, weights, config } = result('runs/paper/tiny/seed-2');
+    const { row, weights, config } = space.result('runs/paper/tiny/seed-2');
     expect({ weights, config }).toEqual({
-      weights: result('alone').weights,
-      config: result('alone').config,
+      weights: space.result('alone').weights,
+      config: space.result('alone').config,
     });
-    expect(row.accuracy).toBe(result('alone').row.accuracy);
+    expect(row.accuracy).toBe(space.result('alone').row.accuracy);
   });
 
   it('prints the mean, and the deviation over seeds below it', () => {
-    const accuracies = [1, 2, 3].map((n) => result(`runs/paper/tiny/seed-${n}`).row.accuracy);
+    const accuracies = [1, 2, 3].map((n) => space.result(`runs/paper/tiny/seed-${n}`).row.accuracy);
     const mean = (accuracies[0] + accuracies[1] + accuracies[2]) / 3;
     const squares = accuracies.reduce((sum, value) => sum + (value - mean) ** 2, 0);
     expect(cells(three.stdout, 'tiny')[4]).toBe(mean.toFixed(2));
@@ -173,7 +168,9 @@ describe('bang table', () => {
     const [ours, , , other] = lines.slice(5);
     expect(ours).toMatchObject({ name: 'tiny', table: '1', seeds: '1 2 3', images: '60' });
     expect(ours).toMatchObject({ search: 'bisection', beta: '1', epsilon: '0.815' });
-    const rates = [1, 2, 3].map((n) => result(`runs/paper/tiny/seed-${n}`).row.attacks.fgs!.rate);
+    const rates = [1, 2, 3].map(
+      (n) => space.result(`runs/paper/tiny/seed-${n}`).row.attacks.fgs!.rate,
+    );
     expect(Number(ours.fgs_rate)).toBeCloseTo((rates[0] + rates[1] + rates[2]) / 3, 3);
     const departs = 'training.iterations 20 instead of 10000; training.batch 16 instead of 64';
     expect(ours.label).toBe(`60 images; ${departs}`);

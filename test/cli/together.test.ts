@@ -2,7 +2,6 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { Config } from '#bang/config/experiment.js';
-import type { Result } from '#bang/store/result.js';
 import {
   bang,
   bangInside,
@@ -31,10 +30,6 @@ const command = (out: string, seed: number, ...more: string[]): string[] => {
   return ['run', 'tiny.yaml', '--data-dir', 'data', '--out', out, ...changes];
 };
 
-function resultOf(folder: string): Result {
-  return JSON.parse(space.read(folder, 'result.json')) as Result;
-}
-
 describe('two runs in one folder at once', () => {
   it('never mix: one has the folder, and the other says who has it, or that it is of another', async () => {
     const alone = [5, 6].map((seed) => `alone-${seed}`);
@@ -57,8 +52,8 @@ describe('two runs in one folder at once', () => {
       const { seed } = parse(space.read(out, 'config.yaml')) as Config;
       expect(seed).toBe(5 + winner);
       expect(space.list(out)).toEqual(FILES);
-      expect(resultOf(out).config.seed).toBe(seed);
-      expect(resultOf(out).weights).toBe(resultOf(alone[winner]).weights);
+      expect(space.result(out).config.seed).toBe(seed);
+      expect(space.result(out).weights).toBe(space.result(alone[winner]).weights);
       expect(tensors(space, out)).toEqual(tensors(space, alone[winner]));
       expect(space.read(out, 'per-image.csv')).toBe(space.read(alone[winner], 'per-image.csv'));
     }
@@ -78,7 +73,7 @@ describe('two runs in one folder at once', () => {
 
 it('a result of another experiment than the folder says is not printed', async () => {
   await bangInsideOk(command('other', 5), { cwd: space.folder });
-  const result = { ...resultOf('other'), config: { ...resultOf('other').config, seed: 7 } };
+  const result = { ...space.result('other'), config: { ...space.result('other').config, seed: 7 } };
   writeFileSync(space.file('other', 'result.json'), JSON.stringify(result));
   const { code, stdout, stderr } = await bangInside(command('other', 5), {
     cwd: space.folder,

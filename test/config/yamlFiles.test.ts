@@ -1,7 +1,10 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
+import { packageRoot } from '#bang/base/files.js';
+import { makeRandom, type Random } from '#bang/base/random.js';
 import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { configFiles, valid } from './configFiles.js';
@@ -334,92 +337,14 @@ describe('--set', () => {
 });
 
 describe('random mutations of a valid file', () => {
-  /** Seeded, so that a failure can be repeated. */
-  function random(seed: number): (below: number) => number {
-    let state = seed;
-    return (below) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * below);
-    };
-  }
-
-  const scraps = [
-    ...[
-      '\n',
-      '\t',
-      ' ',
-      '  ',
-      ':',
-      ': ',
-      '- ',
-      '[',
-      ']',
-      '{',
-      '}',
-      ',',
-      '"',
-      "'",
-      '#',
-      '&a ',
-      '*a',
-    ],
-    ...[
-      '!!set ',
-      '|',
-      '>',
-      '?',
-      '%',
-      '@',
-      '~',
-      'null',
-      '-1',
-      '1e999',
-      '0x10',
-      '.nan',
-      '---\n',
-      '...',
-    ],
-    ...[
-      '__proto__',
-      'constructor',
-      '\u0000',
-      '\ud800',
-      '\r',
-      '\u2028',
-      'é',
-      '<<',
-      '=',
-      'true',
-      '0',
-    ],
-    ...['extends: x.yaml\n', 'toString: 1\n', 'bang: null\n'],
-  ];
-
-  function mutate(text: string, next: (below: number) => number): string {
-    let result = text;
-    for (let n = 1 + next(3); n > 0; n--) {
-      const at = next(result.length + 1);
-      const to = Math.min(result.length, at + next(8));
-      const kind = next(4);
-      if (kind === 0) result = result.slice(0, at) + result.slice(to);
-      else if (kind === 1)
-        result = result.slice(0, at) + scraps[next(scraps.length)] + result.slice(at);
-      else if (kind === 2)
-        result = result.slice(0, at) + scraps[next(scraps.length)] + result.slice(to);
-      else {
-        const lines = result.split('\n');
-        const [i, j] = [next(lines.length), next(lines.length)];
-        [lines[i], lines[j]] = [lines[j], lines[i]];
-        result = lines.join('\n');
-      }
-    }
-    return result;
-  }
-
   it('result in an experiment or a UserError', async () => {
+    const program = path.join(packageRoot, 'scripts', 'fuzz', 'mutate.mjs');
+    const { mutateText } = (await import(pathToFileURL(program).href)) as {
+      mutateText: (random: Random, text: string) => string;
+    };
     let good = 0;
     for (let seed = 0; seed < 1500; seed++) {
-      const text = mutate(valid, random(seed));
+      const text = mutateText(makeRandom(seed, 'mutation'), valid);
       try {
         const config = await load(text);
         expect(JSON.stringify(parseConfig(config))).toBe(JSON.stringify(config));

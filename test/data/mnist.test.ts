@@ -107,8 +107,8 @@ describe('loadData from a folder of the user', () => {
     expect((failure as UserError).message).toContain(path.join(folder, name));
   });
 
-  const expected = async (dataDir = folder): Promise<void> => {
-    const data = await loadData('mnist', { dataDir });
+  const expected = async (): Promise<void> => {
+    const data = await loadData('mnist', { dataDir: folder });
     expect([...data.train.images]).toEqual(new Array(3 * 784).fill(5));
     expect([...data.train.labels]).toEqual([0, 9, 4]);
     expect([...data.test.images]).toEqual(new Array(2 * 784).fill(6));

@@ -25,8 +25,8 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-function save(bytes: Uint8Array | string, name = 'weights.bin'): string {
-  const file = path.join(folder, name);
+function save(bytes: Uint8Array | string): string {
+  const file = path.join(folder, 'weights.bin');
   writeFileSync(file, bytes);
   return file;
 }

@@ -4,13 +4,18 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
-import { FIGURE_KINDS, type FigureKindName } from '#bang/report/figure/figures.js';
+import {
+  drawFigure,
+  FIGURE_KINDS,
+  FIGURE_KIND_NAMES,
+  type FigureKindName,
+} from '#bang/report/figure/figures.js';
 import { fontFiles, textWidth } from '#bang/report/figure/font.js';
 import { imageUrl } from '#bang/report/imageUrl.js';
 import { linfBins } from '#bang/report/figure/linf.js';
-import { renderPng, renderSvg } from '#bang/report/figure/render.js';
-import { type FigureKind, readRows, rowsCsv } from '#bang/report/figure/rows.js';
-import { csvLines } from '#bang/store/csvFile.js';
+import { renderPng } from '#bang/report/figure/render.js';
+import { type FigureKind, readRows } from '#bang/report/figure/rows.js';
+import { csvLines, toCsv } from '#bang/store/csvFile.js';
 import type { SurfaceRow } from '#bang/report/figure/surfaces.js';
 import { logScale, NARROW, powerLabels, WIDE } from '#bang/report/figure/theme.js';
 import path from 'node:path';
@@ -92,10 +97,9 @@ const ROWS: Record<FigureKindName, object[]> = {
     ),
   ),
 };
-const NAMES = Object.keys(FIGURE_KINDS) as FigureKindName[];
 
 function draw(name: FigureKindName, layout = WIDE): Promise<string> {
-  return renderSvg((FIGURE_KINDS[name] as unknown as FigureKind<object>).spec(ROWS[name], layout));
+  return drawFigure(name, ROWS[name], layout);
 }
 
 /** What stands in a figure. */
@@ -107,14 +111,14 @@ function count(svg: string, pattern: RegExp): number {
   return [...svg.matchAll(pattern)].length;
 }
 
-describe.each(NAMES)('the figure %s', (name) => {
+describe.each(FIGURE_KIND_NAMES)('the figure %s', (name) => {
   it('is the same each time, whatever was drawn before, and from its own CSV', async () => {
     const first = await draw(name);
     await draw(name === 'linf' ? 'eta' : 'linf');
     expect(await draw(name)).toBe(first);
-    const { row, spec } = FIGURE_KINDS[name] as unknown as FigureKind<object>;
-    const lines = csvLines(rowsCsv(ROWS[name]), 'figure.csv');
-    expect(await renderSvg(spec(readRows(lines, row, 'figure.csv'), WIDE))).toBe(first);
+    const { row } = FIGURE_KINDS[name] as unknown as FigureKind<object>;
+    const lines = csvLines(toCsv(ROWS[name]), 'figure.csv');
+    expect(await drawFigure(name, readRows(lines, row, 'figure.csv'), WIDE)).toBe(first);
   });
 
   it('needs no other file, and has a description', async () => {
@@ -203,7 +207,7 @@ describe('what the figures show', () => {
           value: value(x, y),
         })),
       );
-    const drawn = async (rows: SurfaceRow[]) => renderSvg(FIGURE_KINDS.surfaces.spec(rows, WIDE));
+    const drawn = (rows: SurfaceRow[]) => drawFigure('surfaces', rows, WIDE);
     const plane = await drawn(rowsWith((x, y) => x + 2 * y));
     const bowl = await drawn(rowsWith((x, y) => (x - 2) ** 2 + (y - 2) ** 2));
     const noise = await drawn(rowsWith(() => random.uniform()));
@@ -256,7 +260,7 @@ describe('what the figures show', () => {
         linfBins(i === 0 ? [4, 5] : [NaN, 4]).map((bin) => ({ network, seed: 1, attack, ...bin })),
       ),
     );
-    const svg = await renderSvg(FIGURE_KINDS.linf.spec(rows, WIDE));
+    const svg = await drawFigure('linf', rows, WIDE);
     const texts = textsOf(svg).filter((text) => /fooled|measured/.test(text));
     // Row by row: no panel slides into the place of one that is not there.
     expect(texts).toEqual([
@@ -278,8 +282,7 @@ describe('what the figures show', () => {
   it('examples: no names for classes of a folder that names none; only files of earlier versions lack them', async () => {
     const own = { label_name: '', predicted_name: '' };
     const rows = ROWS.examples.map((row) => ({ ...row, ...own }));
-    const { spec } = FIGURE_KINDS.examples as unknown as FigureKind<object>;
-    const texts = textsOf(await renderSvg(spec(rows, WIDE)));
+    const texts = textsOf(await drawFigure('examples', rows, WIDE));
     expect(texts).not.toContain('bird');
     expect(texts.filter((text) => text === '2')).toHaveLength(1);
   });
@@ -291,9 +294,7 @@ describe('what the figures show', () => {
     const rows = (ROWS.examples as { index: number }[])
       .filter(({ index }) => index === 0)
       .map((row) => ({ ...row, image: imageUrl(image, { height: 28, width: 28, channels: 1 }) }));
-    const svg = await renderSvg(
-      (FIGURE_KINDS.examples as unknown as FigureKind<object>).spec(rows, WIDE),
-    );
+    const svg = await drawFigure('examples', rows, WIDE);
     const bare = svg.replaceAll(/<text[^>]*>[^<]*<\/text>/g, '');
     const { data, channels } = decode(await renderPng(bare));
     const greys = new Set(range(data.length / channels).map((i) => data[i * channels]));
@@ -305,12 +306,11 @@ describe('docs/figures', () => {
   const folder = path.join(packageRoot, 'docs', 'figures');
   // The others are drawn from the results by test/cli/commands.test.ts; this one needs weights.
   it.each(['examples.csv'])('%s is what is drawn', async (file) => {
-    const { row, spec } = FIGURE_KINDS[
-      path.basename(file, '.csv') as FigureKindName
-    ] as unknown as FigureKind<object>;
+    const name = path.basename(file, '.csv') as FigureKindName;
+    const { row } = FIGURE_KINDS[name] as unknown as FigureKind<object>;
     const read = (ending: string): string =>
       readFileSync(path.join(folder, file.replace(/csv$/, ending)), 'utf8');
-    const svg = await renderSvg(spec(readRows(csvLines(read('csv'), file), row, file), WIDE));
+    const svg = await drawFigure(name, readRows(csvLines(read('csv'), file), row, file), WIDE);
     expect(svg, 'npm run figures draws them anew').toBe(read('svg'));
   });
 });

@@ -104,7 +104,7 @@ function collect(of: Plan, { port = redis.port, signal = stopping.signal, force 
 }
 
 function resultOf(id: string): Result {
-  return JSON.parse(space.read(name, 'out', 'cells', id, 'result.json')) as Result;
+  return space.result(name, 'out', 'cells', id);
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {

@@ -11,7 +11,7 @@ import {
 } from './theme.js';
 
 /** η of a layer since the row before: over the images of the batches, its mean and its largest. */
-export const etaRow = z.object({
+const etaRow = z.object({
   network: z.string(),
   seed: optionalNumber,
   layer: z.string(),

@@ -8,7 +8,7 @@ import { IMAGE, number, optionalNumber, type FigureKind } from './rows.js';
 import { chunks, INK, type Layout, TEXT } from './theme.js';
 
 /** An image of the figure: a test image, or one perturbed by an attack to fool a network. */
-export const exampleRow = z.object({
+const exampleRow = z.object({
   data: z.enum(DATA_NAMES),
   attack: z.enum(ATTACK_NAMES),
   /** In the test set. */

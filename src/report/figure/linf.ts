@@ -9,7 +9,7 @@ import { chunks, EMPTY, FAINT, FILL, INK, panelWidth, TEXT, WIDER_FONT } from '.
  * How many of the correctly classified images have a smallest L∞ of `from` ≤ L∞ < `to` grey levels under an
  * attack; `from` and `to` are null for images that it does not fool.
  */
-export const linfRow = z.object({
+const linfRow = z.object({
   network: z.string(),
   seed: optionalNumber,
   attack: z.enum(ATTACK_NAMES),

@@ -11,7 +11,7 @@ import {
 import { INK, type Layout, lineScales, TEXT } from './theme.js';
 
 /** The effect of noise of one σ on both networks at a stage of their training, in percent. */
-export const noiseRow = z.object({
+const noiseRow = z.object({
   iteration: positive,
   /** In grey levels. */
   sigma: positive,

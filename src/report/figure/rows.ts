@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { z } from 'zod';
-import { fieldProblem, numberIn, toCsv } from '../../store/csvFile.js';
+import { fieldProblem, numberIn } from '../../store/csvFile.js';
 import { cut } from '../grid.js';
 import { xmlText } from '../xml.js';
 import type { Layout } from './theme.js';
@@ -59,11 +59,6 @@ export function drawable<Row extends object>(rows: readonly Row[]): Row[] {
         ]),
       ) as Row,
   );
-}
-
-/** Rows as CSV; null is an empty field. */
-export function rowsCsv(rows: readonly object[]): string {
-  return toCsv(rows);
 }
 
 /**

@@ -29,7 +29,7 @@ function arrow(surface: Surface): string {
 }
 
 /** A number of the table at a point of a sweep over two keys, as the mean over seeds. */
-export const surfaceRow = z.object({
+const surfaceRow = z.object({
   surface: z.union([
     z.enum(SURFACES),
     z.custom<RobustAccuracy>((text) => isRobustAccuracy(String(text))),

@@ -3,7 +3,7 @@ import { optionalNumber, optionalPercent, percent, positive, type FigureKind } f
 import { BESIDE, iterationAxis, legendColumns, lineScales, logScale, panelWidth } from './theme.js';
 
 /** A line of the log of a training. */
-export const trainingRow = z.object({
+const trainingRow = z.object({
   network: z.string(),
   seed: optionalNumber,
   iteration: positive,

@@ -19,7 +19,7 @@ import type { SweepCell } from '../../sweep/summary.js';
 import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/sweepFolder.js';
 import { readLock } from '../../store/lock.js';
 import { beginningIn, logTime, type Mark, timeLeft } from '../../store/timeLeft.js';
-import { cellsOf, statesIn } from '../../sweep/sweep.js';
+import { cellsIn } from '../../sweep/sweep.js';
 import { inWords } from '../../base/text.js';
 import { parsePlainYaml } from '../../config/yamlTree.js';
 import { isMapping } from '../../config/problems.js';
@@ -147,7 +147,7 @@ async function addSweep(
   try {
     const plan = await planIn(folder);
     const there = sweepFolder(folder, plan);
-    const cells = cellsOf(plan, statesIn(plan, readable(there, notes)));
+    const cells = cellsIn(plan, readable(there, notes));
     const lock = readLock(there.file('lock'));
     const running = lock?.live === true;
     const open = plan.cells

@@ -1,9 +1,8 @@
 import { UserError } from '../../base/errors.js';
-import { drawFigure } from '../figure/draw.js';
 import { figureRows, NothingToDraw } from '../figure/rowsOfResults.js';
-import type { FigureKindName } from '../figure/figures.js';
-import { rowsCsv } from '../figure/rows.js';
-import { NARROW } from '../figure/theme.js';
+import { drawFigure, type FigureKindName } from '../figure/figures.js';
+import { toCsv } from '../../store/csvFile.js';
+import { NARROW, WIDE } from '../figure/theme.js';
 import type { Collected } from './contents.js';
 import { splitEntries } from './splitEntries.js';
 
@@ -58,8 +57,8 @@ async function drawn(
   for (const name of names) {
     try {
       const { rows, notes: more } = await figureRows(name, folders);
-      const svg = await drawFigure(name, rows);
-      plots.push({ name, svg, narrow: await drawFigure(name, rows, NARROW), csv: rowsCsv(rows) });
+      const svg = await drawFigure(name, rows, WIDE);
+      plots.push({ name, svg, narrow: await drawFigure(name, rows, NARROW), csv: toCsv(rows) });
       for (const note of more) notes.add(note);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
