@@ -90,6 +90,7 @@ export function noiseRate(name) {
     .map(({ rate }) => Number(rate));
   if (rates.length === 0) return { value: NaN };
   const value = mean(rates);
+  if (rates.length === 1) return { value, seeds: 1 };
   const squares = rates.map((rate) => (rate - value) ** 2);
   const deviation = Math.sqrt((mean(squares) * rates.length) / (rates.length - 1));
   return { value, deviation, seeds: rates.length };

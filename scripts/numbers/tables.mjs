@@ -68,7 +68,7 @@ const NOISE = 'noise';
 
 /** Not of multiplied logits, which predict the same. */
 function noiseOf(folder, name) {
-  return folder === 'controls' && name === 'lenet-r0' ? { value: NaN } : noiseRate(name);
+  return folder === 'controls' && name.endsWith('-r0') ? { value: NaN } : noiseRate(name);
 }
 
 const CONTROLS = [
@@ -138,10 +138,13 @@ const LENET = [
   ['FGS images, as long', 'lenet-fgs-time'],
 ];
 
-const CIFAR10 = ['r0', 'b0', 'b1', 'b2', 'b3', 'b4', 'b5'].map((row) => [
-  `${row.toUpperCase()} ${row === 'r0' ? 'regular' : 'BANG'}`,
-  `cifar10-${row}`,
-]);
+const CIFAR10 = [
+  ...['r0', 'b0', 'b1', 'b2', 'b3', 'b4', 'b5'].map((row) => [
+    `${row.toUpperCase()} ${row === 'r0' ? 'regular' : 'BANG'}`,
+    `cifar10-${row}`,
+  ]),
+  ['FGS images, as long', 'cifar10-fgs-time'],
+];
 
 /** The planes over a grid. */
 async function grid(name, quantities) {
@@ -208,6 +211,17 @@ export const TABLES = {
         ['controls', 'lenet-fgs-time', 'FGS images, as long'],
         ['controls', 'lenet-pgd-time', 'PGD images, as long'],
         ['controls', 'lenet-adaptive', 'BANG, adaptive ε'],
+      ],
+      [...CONTROLS, ['noise, %', NOISE]],
+    ),
+  'controls-cifar10': () =>
+    beside(
+      [
+        ['table2', 'cifar10-r0', 'regular (R0)'],
+        ['table2', 'cifar10-b0', 'BANG (B0)'],
+        ['controls', 'cifar10-r0', 'R0, logits × 5'],
+        ['controls', 'cifar10-noise', 'noise of σ 20'],
+        ['controls', 'cifar10-fgs-time', 'FGS images, as long'],
       ],
       [...CONTROLS, ['noise, %', NOISE]],
     ),
