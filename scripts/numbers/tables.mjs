@@ -143,6 +143,7 @@ const CIFAR10 = [
     `${row.toUpperCase()} ${row === 'r0' ? 'regular' : 'BANG'}`,
     `cifar10-${row}`,
   ]),
+  ['noise of σ 20', 'cifar10-noise'],
   ['FGS images, as long', 'cifar10-fgs-time'],
 ];
 
