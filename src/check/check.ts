@@ -111,11 +111,22 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
   if (baseline) refuseOtherConfig(baseline, expect.baseline!, config);
   const results = await resultsOf(loaded, options);
   if (baseline) refuseOtherDataThan(baseline, expect.baseline!, results[0]);
-  return judge(
+  const verdicts = judge(
     expect,
     results.map(({ row }) => row),
     baseline,
   );
+  for (const { quantity } of verdicts.filter(holdsAll)) {
+    options.progress.note(
+      `note: ${file}: no percentage misses the band of ${quantity.name}: set min or max, fewer deviations, or a baseline of more seeds`,
+    );
+  }
+  return verdicts;
+}
+
+/** Whether a band guards against nothing, since all percentages are in it. */
+export function holdsAll({ quantity: { unit }, min, max }: Verdict): boolean {
+  return unit === '%' && (min ?? 0) <= 0 && (max ?? 100) >= 100;
 }
 
 function problemOf(error: unknown): Outcome['problem'] {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { baselineOf, readBaseline, refuseOtherConfig } from '#bang/check/baseline.js';
-import { judge, type Verdict } from '#bang/check/check.js';
+import { holdsAll, judge, type Verdict } from '#bang/check/check.js';
 import { parseConfig } from '#bang/config/parse.js';
 import type { Config } from '#bang/config/experiment.js';
 import type { Band } from '#bang/config/expect.js';
@@ -199,6 +199,16 @@ describe('a band', () => {
     expect(accuracy({ deviations: 9 }, 50, 0).holds).toBe(true);
     expect(accuracy({ deviations: 9 }, 50.1, 0).holds).toBe(false);
     expect(accuracy({ deviations: 9, margin: 0.1 }, 50.1, 0).holds).toBe(true);
+  });
+
+  it.each<[Band, number, boolean]>([
+    [{ deviations: 100 }, 0.5, true],
+    [{ deviations: 99 }, 0.5, false],
+    [{ deviations: 100, max: 99 }, 0.5, false],
+    [{ min: 0 }, 0.5, true],
+    [{ max: 99.99 }, 0.5, false],
+  ])('%j around 50 ± %d guards against nothing: %s', (band, std, nothing) => {
+    expect(holdsAll(accuracy(band, 50, std))).toBe(nothing);
   });
 
   it('does not hold for NaN', () => {
