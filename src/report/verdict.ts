@@ -274,10 +274,11 @@ function othersSentence(judged: readonly Judged[], budget: number | null): strin
   const key = budget === null ? 'unmasked' : 'worst';
   const parts = others.flatMap((one) => {
     const left = rangeOf([one], key);
-    return left === undefined ? [] : [`${left} of ${one.entry.name} (${one.training})`];
+    const how = one.training === UNKNOWN ? UNKNOWN : `trained with ${one.training}`;
+    return left === undefined ? [] : [`${left} of ${one.entry.name}, ${how}`];
   });
   if (parts.length === 0) return [];
-  return [`${budget === null ? 'FGS unmasked' : 'The worst attack'} leaves ${parts.join(', ')}.`];
+  return [`${budget === null ? 'FGS unmasked' : 'The worst attack'} leaves ${parts.join('; ')}.`];
 }
 
 /** In percentage points: a difference of so much must be visible where none is said to be there. */
