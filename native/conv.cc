@@ -156,9 +156,43 @@ void poolRows(const Filter& filter, const Geometry& pool, const float* image, fl
   }
 }
 
+/// Whether fewer lanes are idle with images in the lanes than with channels.
+bool imagesFillLanes(const Geometry& g) {
+  return (int64_t)roundUp(g.batch, LANES) * g.outC < (int64_t)roundUp(g.outC, LANES) * g.batch;
+}
+
+/// As conv2dMaxPool, with images in the lanes, of a convolution without padding and a pooling by cells.
+void poolCellsOfLanes(const Geometry& g, const float* x, const float* w, const float* bias, float* y,
+                      uint8_t* winner) {
+  const int O = g.outC, cellsH = g.outH / 2, cellsW = g.outW / 2, groups = ceilDiv(g.batch, LANES);
+  const ptrdiff_t inputs = (ptrdiff_t)g.inH * g.inW * g.inC, row = (ptrdiff_t)cellsW * O;
+  const ptrdiff_t outputs = cellsH * row;
+  const LaneWeights weights =
+      laneWeights(g, w, bias, false, false, bang::sharedScratch(0, (size_t)g.kH * g.kW * g.inC * O));
+  float* images = bang::sharedScratch(1, (size_t)inputs * groups * LANES);
+  parallel(groups, [&](int group) {
+    const int first = group * LANES;
+    const int inGroup = least(LANES, g.batch - first);
+    if (inGroup < LANES) memset(images + first * inputs, 0, (size_t)inputs * LANES * 4);
+    transposeInto(inGroup, (int)inputs, x + first * inputs, inputs, images + first * inputs, LANES);
+  });
+  parallel(groups * cellsH, [&](int i) {
+    const int group = i / cellsH, oh = i % cellsH, first = group * LANES;
+    const int inGroup = least(LANES, g.batch - first);
+    float* values = bang::scratch(0, (size_t)row * LANES);
+    uint8_t* winners = (uint8_t*)bang::scratch(1, (size_t)row * LANES / 4);
+    laneCellRow<CELL_AND_WINNER>(g, weights, images + first * inputs, oh, values, winners);
+    const ptrdiff_t at = first * outputs + oh * row;
+    transposeInto((int)row, inGroup, values, LANES, y + at, outputs);
+    transposeInto((int)row, inGroup, winners, LANES, winner + at, outputs);
+  });
+}
+
 void conv2dMaxPool(const Geometry& g, const Geometry& pool, const float* x, const float* w,
                    const float* bias, float* y, uint8_t* winner) {
   const bool cells = tilesByCells(pool);
+  if (cells && coversExactly(g) && g.outC > NARROW_COLUMNS && imagesFillLanes(g))
+    return poolCellsOfLanes(g, x, w, bias, y, winner);
   const Filter filter(g, w, bias, cells);
   const ptrdiff_t outputs = (ptrdiff_t)pool.outH * pool.outW * pool.outC;
   parallel(g.batch, [&](int n) {

@@ -146,18 +146,20 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
 
 /// dw[G rows of the window][V vectors] += sum over entries of value * x[entry.at …], in U partial sums that take
 /// the entries in turn.
-template <int U, int V, int G>
+template <class Vector, int U, int V, int G>
 inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t rowStride,
                      float* dw, ptrdiff_t dwStride) {
-  Vec sum[U][G][V] = {};
+  typedef Vector Anywhere __attribute__((aligned(4), may_alias));
+  constexpr int lanes = sizeof(Vector) / 4;
+  Vector sum[U][G][V] = {};
   const auto add = [&](int u, const Entry& entry) {
     const float* window = x + entry.at;
-    const Vec value = splat(entry.value);
+    const Vector value = entry.value - Vector{};
 #pragma GCC unroll 8
     for (int r = 0; r < G; r++)
 #pragma GCC unroll 8
       for (int v = 0; v < V; v++)
-        sum[u][r][v] = multiplyAdd(value, load(window + r * rowStride + v * LANES), sum[u][r][v]);
+        sum[u][r][v] = multiplyAdd(value, *(const Anywhere*)(window + r * rowStride + v * lanes), sum[u][r][v]);
   };
   int e = 0;
   for (; e + U <= count; e += U) {
@@ -169,8 +171,8 @@ inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t 
   for (int r = 0; r < G; r++)
 #pragma GCC unroll 8
     for (int v = 0; v < V; v++) {
-      float* to = dw + r * dwStride + v * LANES;
-      store(to, load(to) + (U == 2 ? sum[0][r][v] + sum[U - 1][r][v] : sum[0][r][v]));
+      Anywhere& to = *(Anywhere*)(dw + r * dwStride + v * lanes);
+      to = to + (U == 2 ? sum[0][r][v] + sum[U - 1][r][v] : sum[0][r][v]);
     }
 }
 
@@ -178,35 +180,37 @@ inline void addOuter(const Entry* entries, int count, const float* x, ptrdiff_t 
 /// registers of AVX-512.
 constexpr int rowsTogether(int wide) { return wide <= 3 ? 5 : wide <= 7 ? 2 : 1; }
 
-template <int U, int V>
+template <class Vector, int U, int V>
 void addOuterRows(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int rows,
                   float* dw, ptrdiff_t dwStride) {
   constexpr int G = LANES == SUM_FLOATS ? rowsTogether(V) : most(1, least(5, 12 / (U * V)));
   int r = 0;
   for (; r + G <= rows; r += G)
-    addOuter<U, V, G>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+    addOuter<Vector, U, V, G>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
   for (; G > 2 && r + 2 <= rows; r += 2)
-    addOuter<U, V, 2>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+    addOuter<Vector, U, V, 2>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
   for (; r < rows; r++)
-    addOuter<U, V, 1>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
+    addOuter<Vector, U, V, 1>(entries, count, x + r * rowStride, rowStride, dw + r * dwStride, dwStride);
 }
 
 /// dw[rows][columns] of a window, in pieces of at most 8 vectors.
 template <int U>
 void addOuterPieces(const Entry* entries, int count, const float* x, ptrdiff_t rowStride, int rows,
                     int columns, float* dw, ptrdiff_t dwStride) {
+  if (columns * 4 == sizeof(Half))
+    return addOuterRows<Half, U, 1>(entries, count, x, rowStride, rows, dw, dwStride);
   for (int c = 0; rows > 0 && c < columns; c += 8 * LANES) {
     const float* from = x + c;
     float* to = dw + c;
     switch (least(8, (columns - c) / LANES)) {
-      case 1: addOuterRows<U, 1>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 2: addOuterRows<U, 2>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 3: addOuterRows<U, 3>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 4: addOuterRows<U, 4>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 5: addOuterRows<U, 5>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 6: addOuterRows<U, 6>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 7: addOuterRows<U, 7>(entries, count, from, rowStride, rows, to, dwStride); break;
-      default: addOuterRows<U, 8>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 1: addOuterRows<Vec, U, 1>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 2: addOuterRows<Vec, U, 2>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 3: addOuterRows<Vec, U, 3>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 4: addOuterRows<Vec, U, 4>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 5: addOuterRows<Vec, U, 5>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 6: addOuterRows<Vec, U, 6>(entries, count, from, rowStride, rows, to, dwStride); break;
+      case 7: addOuterRows<Vec, U, 7>(entries, count, from, rowStride, rows, to, dwStride); break;
+      default: addOuterRows<Vec, U, 8>(entries, count, from, rowStride, rows, to, dwStride); break;
     }
   }
 }
@@ -225,6 +229,12 @@ void addOuterWindow(const Entry* entries, int count, const float* x, ptrdiff_t r
     add(0, grouped, wide * together <= 6);
     add(grouped, kH - grouped, wide <= 6);
   }
+}
+
+/// A row of `run` floats with its padding, as addOuterPieces takes it.
+inline int paddedRun(int run) {
+  constexpr int half = sizeof(Half) / 4;
+  return run <= half ? half : roundUp(run, LANES);
 }
 
 /// One batch element, as it is added to a chunk's weight gradient.
@@ -316,7 +326,7 @@ void addAlongChannels(const Element& e, float* sum) {
 /// dw[O][kH][kW*I] += kappa * window, with vectors along the rows of the window.
 void addAlongRows(const Element& e, float* sum) {
   const Geometry& g = e.g;
-  const int O = g.outC, pixels = g.outH * g.outW, runPadded = roundUp(g.kW * g.inC, LANES);
+  const int O = g.outC, pixels = g.outH * g.outW, runPadded = paddedRun(g.kW * g.inC);
   Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
   int* have = (int*)bang::scratch(2, (size_t)O);
   memset(have, 0, (size_t)O * 4);
@@ -364,7 +374,7 @@ constexpr int GRADIENT_CHUNKS = 16;
 void conv2dWeightGradient(const Geometry& g, const float* x, const Kappa& kappa, const float* scale,
                           float* dw, float* db) {
   const int O = g.outC, run = g.kW * g.inC;
-  const int columns = roundUp(O, LANES), runPadded = roundUp(run, LANES);
+  const int columns = roundUp(O, LANES), runPadded = paddedRun(run);
   const bool alongChannels = run <= 16 && !(kappa.pool && tilesByCells(*kappa.pool));
   const size_t imageFloats = (size_t)paddedHeight(g) * paddedWidth(g) * g.inC;
   const int perChunk = most(1, ceilDiv(g.batch, GRADIENT_CHUNKS));

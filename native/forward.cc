@@ -1,162 +1,10 @@
-// A whole forward pass that stores nothing for a backward pass. Up to the first inner product, the images of
-// a group are interleaved, one per lane, [row][column][channel][LANES], and processed together. So no vector
-// has idle lanes, whatever the number of channels; zero padding is not multiplied, because windows are
-// clipped to the image; and the data of a group stay in the caches. Every output is the same sum in the same
-// order as in conv.cc, so the logits are bit-identical to those of the single kernels.
+// A whole forward pass that stores nothing for a backward pass. Up to the first inner product, the images of a group lie
+// in the lanes (lanes.h) and are processed together: zero padding is not multiplied, because windows are clipped to the
+// image, and the data of a group stay in the caches. The logits are bit-identical to those of the single kernels.
 
 namespace {
 
 using bang::ForwardLayer;
-
-/// Pixels and channels of a tile: P * C sums, P inputs and a weight fit in the registers.
-constexpr int TILE_PIXELS = 4, TILE_CHANNELS = MANY_REGISTERS ? 6 : FUSED ? 3 : 2;
-/// Channels of a tile of one pixel, at the border of an image.
-constexpr int SINGLE_CHANNELS = MANY_REGISTERS ? 16 : 8;
-
-/// The terms of a sum: the window's rows of `run` terms each. Of the rows only [row0, row1) and of
-/// their terms only [j0, j1) lie in the image; the others are zero.
-struct Terms {
-  int rows, run;
-  ptrdiff_t rowStride;  // floats, from one row of x to the next
-  int row0, row1, j0, j1;
-};
-
-/// sum[turn][p][c] += x[p][j] * w[j][c] for j0 <= j < j1; the turn of a term depends only on j.
-/// This and laneTile are tileRun and tile of tile.h with images in the lanes; blocks and turns must be the
-/// same in both.
-template <int P, int C, int T>
-inline void laneRun(const float* const* x, int run, int j0, int j1, const float* w,
-                    ptrdiff_t weightStride, Vec (&sum)[T][P][C]) {
-  const auto term = [&](int turn, int j) {
-    Vec value[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++) value[p] = load(x[p] + (ptrdiff_t)(j - j0) * LANES);
-#pragma GCC unroll 16
-    for (int c = 0; c < C; c++) {
-      const Vec weight = splat(w[j * weightStride + c]);
-#pragma GCC unroll 4
-      for (int p = 0; p < P; p++)
-        sum[turn][p][c] = multiplyAdd(value[p], weight, sum[turn][p][c]);
-    }
-  };
-  if constexpr (T == 1) {
-    for (int j = j0; j < j1; j++) term(0, j);
-  } else {
-    const int inTurns = run / T * T;
-    for (int j = j0; j < j1; j++) {
-      switch (j < inTurns ? j % T : 0) {
-        case 0: term(0, j); break;
-        case 1: term(1, j); break;
-        case 2: term(2, j); break;
-        default: term(3, j); break;
-      }
-    }
-  }
-}
-
-/// y[p][c] = bias[c] + sum over the terms of x[p] * w[·][c], with the blocks and turns of `tile`.
-template <int P, int C, int T>
-inline void laneTile(const float* const* begins, const Terms& terms, const float* w,
-                     ptrdiff_t weightStride, const float* bias, Vec (&y)[P][C]) {
-  Vec sum[T][P][C] = {};
-  const float* x[P];
-#pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-    x[p] = begins[p];
-#pragma GCC unroll 16
-    for (int c = 0; c < C; c++) y[p][c] = splat(bias ? bias[c] : 0.0f);
-  }
-  const auto endBlock = [&] {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++)
-#pragma GCC unroll 16
-      for (int c = 0; c < C; c++) {
-        y[p][c] += T == 1 ? sum[0][p][c]
-                          : (sum[0][p][c] + sum[2 % T][p][c]) + (sum[1 % T][p][c] + sum[3 % T][p][c]);
-#pragma GCC unroll 4
-        for (int turn = 0; turn < T; turn++) sum[turn][p][c] = Vec{};
-      }
-  };
-  int pending = 0;
-  for (int row = 0; row < terms.rows; row++, w += terms.run * weightStride) {
-    if (pending > 0 && pending + terms.run > BLOCK_TERMS) {
-      endBlock();
-      pending = 0;
-    }
-    pending += terms.run;
-    if (row < terms.row0 || row >= terms.row1) continue;
-    laneRun<P, C, T>(x, terms.run, terms.j0, terms.j1, w, weightStride, sum);
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++) x[p] += terms.rowStride;
-  }
-  endBlock();
-}
-
-/// A convolution's weights, and the same in panels of at most TILE_CHANNELS columns, [K][columns].
-struct LaneWeights {
-  const float *weight, *bias, *panels;
-  int K, columns;
-  bool relu, reluPooled;
-
-  bool narrow() const { return columns <= NARROW_COLUMNS; }
-  int panelCount() const { return ceilDiv(columns, TILE_CHANNELS); }
-  int panelBegin(int i) const { return (int)((int64_t)i * columns / panelCount()); }
-};
-
-void packIntoPanels(const LaneWeights& layer, float* panels) {
-  for (int i = 0; i < layer.panelCount(); i++) {
-    const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
-    const float* from = layer.weight + first;
-    for (int k = 0; k < layer.K; k++, from += layer.columns)
-      for (int c = 0; c < columns; c++) *panels++ = from[c];
-  }
-}
-
-/// How a tile is pooled: not at all, or by the maximum of its pixels, which are a cell.
-enum Pooled { PIXELS, CELL };
-
-template <int P, int C, int T, Pooled POOLED = PIXELS>
-inline void laneTileInto(const float* const* x, int count, const Terms& terms,
-                         const LaneWeights& layer, const float* w, ptrdiff_t weightStride, int first,
-                         float* const* out) {
-  Vec y[P][C];
-  laneTile<P, C, T>(x, terms, w, weightStride, layer.bias ? layer.bias + first : nullptr, y);
-  if (POOLED == CELL) {
-#pragma GCC unroll 16
-    for (int c = 0; c < C; c++) {
-      Vec best = layer.relu ? reluOf(y[0][c]) : y[0][c];
-#pragma GCC unroll 4
-      for (int p = 1; p < P; p++) best = maxOf<true>(layer.relu ? reluOf(y[p][c]) : y[p][c], best);
-      store(out[0] + (ptrdiff_t)(first + c) * LANES, layer.reluPooled ? reluOf(best) : best);
-    }
-    return;
-  }
-  for (int p = 0; p < P && p < count; p++)
-    for (int c = 0; c < C; c++)
-      store(out[p] + (ptrdiff_t)(first + c) * LANES, layer.relu ? reluOf(y[p][c]) : y[p][c]);
-}
-
-/// Panel i of a layer for `count` <= TILE_PIXELS inputs; unused ones repeat the last and are not stored.
-template <Pooled POOLED = PIXELS>
-void lanePanel(const float* const* x, int count, const Terms& terms, const LaneWeights& layer, int i,
-               float* const* out) {
-  const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
-  const float* w = layer.panels + (ptrdiff_t)first * layer.K;
-  constexpr int P = TILE_PIXELS;
-  const auto tile = [&](auto c) {
-    // No panel is wider than a tile.
-    constexpr int C = least(decltype(c)::value, TILE_CHANNELS);
-    laneTileInto<P, C, 1, POOLED>(x, count, terms, layer, w, columns, first, out);
-  };
-  switch (columns) {
-    case 1: return tile(std::integral_constant<int, 1>{});
-    case 2: return tile(std::integral_constant<int, 2>{});
-    case 3: return tile(std::integral_constant<int, 3>{});
-    case 4: return tile(std::integral_constant<int, 4>{});
-    case 5: return tile(std::integral_constant<int, 5>{});
-    default: return tile(std::integral_constant<int, 6>{});
-  }
-}
 
 /// All columns of a layer for one input.
 void laneSingle(const float* x, const Terms& terms, const LaneWeights& layer, float* out) {
@@ -211,19 +59,6 @@ void laneConvRow(const Geometry& g, const LaneWeights& layer, const float* image
       to[p] = out + (ptrdiff_t)pixel * O * LANES;
     }
     for (int i = 0; i < layer.panelCount(); i++) lanePanel(x, count, terms, layer, i, to);
-  }
-}
-
-/// Row oh of a convolution without padding pooled over cells of 2×2: out[outW / 2][outC][LANES].
-void laneCellRow(const Geometry& g, const LaneWeights& layer, const float* image, int oh, float* out) {
-  static_assert(TILE_PIXELS == 4, "a tile is a cell");
-  const ptrdiff_t pixel = (ptrdiff_t)g.inC * LANES, imageRow = g.inW * pixel;
-  const Terms terms = {g.kH, g.kW * g.inC, imageRow, 0, g.kH, 0, g.kW * g.inC};
-  for (int ow = 0; ow < g.outW / 2; ow++, out += (ptrdiff_t)g.outC * LANES) {
-    const float* x[TILE_PIXELS];
-    for (int p = 0; p < TILE_PIXELS; p++)
-      x[p] = image + (2 * oh + p / 2) * g.strideH * imageRow + (2 * ow + p % 2) * g.strideW * pixel;
-    for (int i = 0; i < layer.panelCount(); i++) lanePanel<CELL>(x, 1, terms, layer, i, &out);
   }
 }
 
@@ -294,7 +129,7 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
     float* to = last + 1 == count ? out : spare;
     if (pooled && pooledByCells(g, weights[i], layers[i + 1])) {
       for (int oh = 0; oh < g.outH / 2; oh++)
-        laneCellRow(g, weights[i], x, oh, to + oh * outRow / 2);
+        laneCellRow<CELL>(g, weights[i], x, oh, to + oh * outRow / 2);
     } else if (pooled) {
       const Geometry& pool = layers[i + 1].geometry;
       const Rows kept = {bang::scratch(2, (size_t)pool.kH * outRow), outRow, pool.kH};
@@ -333,11 +168,9 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
   float* packed = bang::sharedScratch(2, packedFloats);
   for (int i = 0; i < images; i++) {
     if (layers[i].kind != ForwardLayer::CONV) continue;
-    const Geometry& g = layers[i].geometry;
-    weights[i] = {layers[i].weight, layers[i].bias, packed, g.kH * g.kW * g.inC, g.outC, layers[i].relu,
-                  layers[i + 1].relu};
-    packIntoPanels(weights[i], packed);
-    packed += (size_t)weights[i].K * g.outC;
+    const auto& [kind, relu, geometry, weight, bias] = layers[i];
+    weights[i] = laneWeights(geometry, weight, bias, relu, layers[i + 1].relu, packed);
+    packed += (size_t)weights[i].K * geometry.outC;
   }
   const int D = valuesInto(layers[0].geometry), flat = valuesInto(layers[images].geometry);
   size_t widest = (size_t)flat;

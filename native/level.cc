@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "lanes.h"
 #include "memory.h"
 #include "simd.h"
 #include "threads.h"

@@ -2,15 +2,49 @@
 
 namespace {
 
+typedef float Four __attribute__((vector_size(16)));
+typedef float FourAnywhere __attribute__((vector_size(16), aligned(4), may_alias));
+
+/// 4×4 values of a transpose.
+inline void transposeFour(const float* from, ptrdiff_t fromStride, float* to, ptrdiff_t toStride) {
+  const auto row = [&](int r) -> Four { return *(const FourAnywhere*)(from + r * fromStride); };
+  const auto put = [&](int c, Four column) { *(FourAnywhere*)(to + c * toStride) = column; };
+#if defined(__clang__) || __GNUC__ >= 12
+#define BANG_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+  typedef int32_t Picks __attribute__((vector_size(16)));
+#define BANG_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Picks{__VA_ARGS__})
+#endif
+  const Four low01 = BANG_SHUFFLE(row(0), row(1), 0, 4, 1, 5), high01 = BANG_SHUFFLE(row(0), row(1), 2, 6, 3, 7);
+  const Four low23 = BANG_SHUFFLE(row(2), row(3), 0, 4, 1, 5), high23 = BANG_SHUFFLE(row(2), row(3), 2, 6, 3, 7);
+  put(0, BANG_SHUFFLE(low01, low23, 0, 1, 4, 5));
+  put(1, BANG_SHUFFLE(low01, low23, 2, 3, 6, 7));
+  put(2, BANG_SHUFFLE(high01, high23, 0, 1, 4, 5));
+  put(3, BANG_SHUFFLE(high01, high23, 2, 3, 6, 7));
+#undef BANG_SHUFFLE
+}
+
 /// to[C,R] = from[R,C] transposed, in blocks that stay in the L1 cache.
-void transposeInto(int R, int C, const float* from, ptrdiff_t fromStride, float* to,
-                   ptrdiff_t toStride) {
+template <class T>
+void transposeInto(int R, int C, const T* from, ptrdiff_t fromStride, T* to, ptrdiff_t toStride) {
   constexpr int B = 16;
   for (int r0 = 0; r0 < R; r0 += B)
-    for (int c0 = 0; c0 < C; c0 += B)
-      for (int c = c0; c < least(c0 + B, C); c++)
-        for (int r = r0; r < least(r0 + B, R); r++)
-          to[c * toStride + r] = from[r * fromStride + c];
+    for (int c0 = 0; c0 < C; c0 += B) {
+      const int rows = least(B, R - r0), columns = least(B, C - c0);
+      const T* block = from + r0 * fromStride + c0;
+      T* turned = to + c0 * toStride + r0;
+      int done = 0;
+      if constexpr (std::is_same_v<T, float>)
+        for (; done + 4 <= columns; done += 4) {
+          int r = 0;
+          for (; r + 4 <= rows; r += 4)
+            transposeFour(block + r * fromStride + done, fromStride, turned + done * toStride + r, toStride);
+          for (; r < rows; r++)
+            for (int c = done; c < done + 4; c++) turned[c * toStride + r] = block[r * fromStride + c];
+        }
+      for (int c = done; c < columns; c++)
+        for (int r = 0; r < rows; r++) turned[c * toStride + r] = block[r * fromStride + c];
+    }
 }
 
 /// from[R,C] transposed, on all threads.
@@ -45,7 +79,7 @@ void multiplyRows(int M, int N, int K, const float* a, const float* b, bool tran
       for (int j = 0; j < columns; j++) panel[(ptrdiff_t)k * width + j] *= scale[k];
   }, 4.0 * K * N);
   parallel(panels * rowBlocks, [&](int i) {
-    const int p = i / rowBlocks, n = p * width, m0 = i % rowBlocks * rowBlock;
+    const int p = i % panels, n = p * width, m0 = i / panels * rowBlock;
     const bool direct = p < firstPacked;
     const Panel panel = {direct ? b + n : packed + panelFloats * (size_t)(p - firstPacked),
                          direct ? N : width, least(width, N - n), narrow,
@@ -65,8 +99,8 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
     float* rows = bang::sharedScratch(0, (size_t)M * K);
     transpose(K, M, a, rows);
     multiplyRows(M, N, K, rows, b, transposeB, scale, bias, relu, narrow, c);
-  } else if (transposeB && N >= 4 * M && !scale && !bias && !relu) {
-    // The transposed product, b times a transposed, has the same sums. It leaves b, the larger factor, as it is.
+  } else if (transposeB && (int64_t)N * K > (int64_t)M * (K + N) && !scale && !bias && !relu) {
+    // The transposed product, b times a transposed, has the same sums. To transpose b would cost more.
     float* turned = bang::sharedScratch(0, (size_t)N * M);
     multiplyRows(N, M, K, b, a, true, nullptr, nullptr, false, narrow, turned);
     transpose(N, M, turned, c);

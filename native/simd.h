@@ -53,6 +53,14 @@ inline Vec load(const float* p) { return *(const VecU*)p; }
 inline void store(float* p, Vec v) { *(VecU*)p = v; }
 inline Vec splat(float s) { return s - Vec{}; }
 
+/// Half a vector where whole ones are long: rows of few floats waste less of it, and fewer of its loads cross the
+/// border of a cache line.
+#if defined(__AVX512F__)
+typedef float Half __attribute__((vector_size(32)));
+#else
+typedef Vec Half;
+#endif
+
 /// Loads the first `n` lanes (0 … LANES - 1), zero in the others. Memory beyond them is not read.
 inline Vec loadPart(const float* p, int n) {
 #if defined(__AVX512F__)
@@ -93,6 +101,12 @@ inline Vec multiplyAdd(Vec a, Vec b, Vec c) {
   return a * b + c;
 #endif
 }
+
+#if defined(__AVX512F__)
+inline Half multiplyAdd(Half a, Half b, Half c) {
+  return (Half)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#endif
 
 /// Lanes as bytes: the first `n` of them (or all, if there are fewer) to memory and back. With intrinsics,
 /// because compilers would convert byte by byte.

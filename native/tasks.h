@@ -15,23 +15,26 @@ void yieldCore();
 /// Tells the core that this thread is polling.
 void relax();
 
-/// Tasks are claimed by compare-and-swap on one ticket, (epoch << 32 | next task). A worker that
-/// wakes late finds another epoch and claims nothing, so no thread ever waits for a sleeping one.
+/// Each thread has a share of the tasks, the same part of them every time, so that it works on what is in its
+/// caches from the kernel before; then it helps others with theirs. Tasks are claimed by compare-and-swap on the
+/// share's ticket, (epoch << 32 | next task). A worker that wakes late finds another epoch and claims nothing, so
+/// no thread ever waits for a sleeping one.
 class Tasks {
  public:
   using Task = void (*)(void* context, int i);
 
-  /// Runs `call(task, context, i)` for all i on this thread and the workers; true when all are done and none
-  /// has failed. `call` must not throw.
+  /// Runs `call(task, context, i)` for all i < count on this thread and the workers; true when all are done and
+  /// none has failed. `call` must not throw. `threads`: this one and the workers.
   template <class Call>
-  bool run(uint32_t count, Task task, void* context, Call call) {
-    // Close the ticket before the fields change, so that no late worker claims a task meanwhile.
+  bool run(int threads, uint32_t count, Task task, void* context, Call call) {
+    // Close the tickets before the fields change, so that no late worker claims a task meanwhile.
     close();
+    shares_ = static_cast<uint32_t>(threads < MOST_SHARES ? threads : MOST_SHARES);
     task_ = task;
     context_ = context;
     done_ = 0;
     failed_ = false;
-    drain(publish(count), call);
+    drain(publish(count), 0, call);
     waitFor(count);
     return !failed_;
   }
@@ -40,15 +43,16 @@ class Tasks {
   /// thread.
   template <class Call>
   void work(uint32_t seen, Call call) {
+    const uint32_t member = ++members_;
     for (;;) {
-      for (int spin = 0; epochOf(ticket_.load(std::memory_order_acquire)) == seen; spin++) {
+      for (int spin = 0; epoch() == seen; spin++) {
         if (spin < SPINS) relax();
         else if (spin < SPINS + YIELDS) yieldCore();
         else sleep(seen);
       }
       seen = epoch();
       if (stopping_) return;
-      drain(seen, call);
+      drain(seen, member, call);
     }
   }
 
@@ -61,18 +65,20 @@ class Tasks {
   /// Ends a `run` one of whose tasks has thrown on its own thread: no more tasks are claimed, and none runs when
   /// this returns.
   void abandon() {
-    const uint32_t claimed = close();
-    waitFor((claimed < count_ ? claimed : count_.load()) - 1);
+    waitFor(close() - 1);
   }
 
-  uint32_t epoch() const { return epochOf(ticket_.load()); }
+  uint32_t epoch() const { return signal_.load(); }
 
   /// Makes all workers return from `work`. After `restart`, new ones stay.
   void stop() {
     stopping_ = true;
     publish(0);
   }
-  void restart() { stopping_ = false; }
+  void restart() {
+    members_ = 0;
+    stopping_ = false;
+  }
 
  private:
   // How long an idle worker polls for new work before it sleeps. Kernels of one training step follow each
@@ -83,34 +89,50 @@ class Tasks {
 
   static uint32_t epochOf(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
 
-  /// Lets no more tasks be claimed, and returns how many have been, or more than there are.
+  /// The first task of share i of `shares`, or the number of tasks after the last share.
+  static uint32_t beginOf(uint32_t i, uint32_t shares, uint32_t count) {
+    return static_cast<uint32_t>(uint64_t{count} * i / shares);
+  }
+
+  /// Lets no more tasks be claimed, and returns how many have been.
   uint32_t close() {
-    uint64_t ticket = ticket_.load();
-    while (!ticket_.compare_exchange_weak(ticket, ticket | 0xffffffff)) {
+    const uint32_t shares = shares_, count = count_;
+    uint32_t claimed = 0;
+    for (uint32_t i = 0; i < shares; i++) {
+      uint64_t ticket = tickets_[i].value.load();
+      while (!tickets_[i].value.compare_exchange_weak(ticket, ticket | 0xffffffff)) {
+      }
+      const uint32_t next = static_cast<uint32_t>(ticket), end = beginOf(i + 1, shares, count);
+      claimed += (next < end ? next : end) - beginOf(i, shares, count);
     }
-    return static_cast<uint32_t>(ticket);
+    return claimed;
   }
 
   uint32_t publish(uint32_t count) {
     count_ = count;
-    const uint32_t next = epoch() + 1;
-    ticket_.store(uint64_t{next} << 32);
+    const uint32_t next = epoch() + 1, shares = shares_;
+    for (uint32_t i = 0; i < shares; i++)
+      tickets_[i].value.store(uint64_t{next} << 32 | beginOf(i, shares, count));
     signal_.store(next);
     if (sleepers_.load() > 0) wakeSleepers(signal_);
     return next;
   }
 
   template <class Call>
-  void drain(uint32_t epoch, Call call) {
+  void drain(uint32_t epoch, uint32_t member, Call call) {
     const Task task = task_.load();
     void* const context = context_.load();
-    const uint32_t count = count_.load();
-    uint64_t ticket = ticket_.load();
-    while (epochOf(ticket) == epoch && static_cast<uint32_t>(ticket) < count) {
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1)) continue;
-      if (!call(task, context, static_cast<int>(static_cast<uint32_t>(ticket)))) failed_ = true;
-      done_.fetch_add(1, std::memory_order_release);
-      ticket = ticket_.load();
+    const uint32_t count = count_.load(), shares = shares_.load();
+    for (uint32_t i = 0; i < shares; i++) {
+      const uint32_t share = (member + i) % shares, end = beginOf(share + 1, shares, count);
+      std::atomic<uint64_t>& shared = tickets_[share].value;
+      uint64_t ticket = shared.load();
+      while (epochOf(ticket) == epoch && static_cast<uint32_t>(ticket) < end) {
+        if (!shared.compare_exchange_weak(ticket, ticket + 1)) continue;
+        if (!call(task, context, static_cast<int>(static_cast<uint32_t>(ticket)))) failed_ = true;
+        done_.fetch_add(1, std::memory_order_release);
+        ticket = shared.load();
+      }
     }
   }
 
@@ -127,8 +149,18 @@ class Tasks {
     sleepers_--;
   }
 
-  std::atomic<uint64_t> ticket_{0};
-  /// The epoch again, for sleepers.
+  /// In a cache line of its own.
+  struct Ticket {
+    std::atomic<uint64_t> value{0};
+    char apart[56];
+  };
+  static constexpr int MOST_SHARES = 64;
+
+  Ticket tickets_[MOST_SHARES];
+  std::atomic<uint32_t> shares_{1};
+  /// The workers that have begun.
+  std::atomic<uint32_t> members_{0};
+  /// The epoch, which changes when all tickets have it.
   std::atomic<uint32_t> signal_{0};
   std::atomic<uint32_t> done_{0}, count_{0};
   std::atomic<int> sleepers_{0};

@@ -51,7 +51,7 @@ class Pool {
       return;
     }
     const auto each = [this](auto... one) { return call(one...); };
-    if (!tasks_.run(static_cast<uint32_t>(count), task, context, each))
+    if (!tasks_.run(size(), static_cast<uint32_t>(count), task, context, each))
       std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 

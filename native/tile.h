@@ -1,8 +1,9 @@
 // The multiply-add loop: P rows of x times a panel of V vectors of weights, in registers. Convolution and
-// matrix product differ only in the location of the rows. forward.cc has a second loop (laneRun, laneTile),
+// matrix product differ only in the location of the rows. lanes.h has a second loop (laneRun, laneTile),
 // whose sums have the same terms in the same order; blocks and turns must be the same in both.
 #pragma once
 #include "simd.h"
+#include "threads.h"
 
 namespace {
 

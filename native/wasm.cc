@@ -85,7 +85,7 @@ void parallelFor(int count, void (*task)(void*, int), void* context) {
     return;
   }
   running = true;
-  const bool done = tasks->run(static_cast<uint32_t>(count), task, context, call);
+  const bool done = tasks->run(threads(), static_cast<uint32_t>(count), task, context, call);
   running = false;
   if (done) return;
   if (trapped.exchange(false)) importedTrapped();
