@@ -56,6 +56,30 @@ void transpose(int R, int C, const float* from, float* to) {
   }, 4.0 * R * C);
 }
 
+/// panelRows for sums of one block, which need no registers but those of the block.
+template <class RowOf, class OutOf>
+void blockRows(int count, int terms, const Panel& panel, RowOf rowOf, OutOf outOf) {
+  forPanel(panel, [&](auto vectors, auto turns) {
+    constexpr int V = vectors, T = turns, P = rowsFor(V);
+    Vec start[V];
+    startOf<V>(panel, start);
+    forTiles<P>(count, rowOf, [&](const float* const* rows, int i, int have) {
+      Vec sum[T][P][V] = {};
+      tileRun<V, P, T>(rows, terms, panel.data, panel.stride, sum);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++) {
+        if (p >= have) break;
+        float* out = outOf(i + p);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) {
+          const Vec y = start[v] + totalOf<P, V, T>(sum, p, v);
+          storeUpTo(out + v * LANES, panel.relu ? reluOf(y) : y, panel.width - v * LANES);
+        }
+      }
+    });
+  });
+}
+
 /// c[M,N] = a op(b) + bias, with the rows of `a` one after the other. `narrow` as in Panel.
 void multiplyRows(int M, int N, int K, const float* a, const float* b, bool transposeB,
                   const float* scale, const float* bias, bool relu, bool narrow, float* c) {
@@ -84,10 +108,11 @@ void multiplyRows(int M, int N, int K, const float* a, const float* b, bool tran
     const Panel panel = {direct ? b + n : packed + panelFloats * (size_t)(p - firstPacked),
                          direct ? N : width, least(width, N - n), narrow,
                          bias ? bias + n : nullptr, relu};
-    panelRows(
-        least(rowBlock, M - m0), row, panel,
-        [&](int r) { return a + (ptrdiff_t)(m0 + r) * K; },
-        [&](int r) { return c + (ptrdiff_t)(m0 + r) * N + n; });
+    const int rows = least(rowBlock, M - m0);
+    const auto rowOf = [&](int r) { return a + (ptrdiff_t)(m0 + r) * K; };
+    const auto outOf = [&](int r) { return c + (ptrdiff_t)(m0 + r) * N + n; };
+    if (K <= BLOCK_TERMS) blockRows(rows, K, panel, rowOf, outOf);
+    else panelRows(rows, row, panel, rowOf, outOf);
   }, 0.1 * M * N * K);
 }
 

@@ -55,6 +55,12 @@ inline void tileRun(const float* const* rows, int run, const float* panel, ptrdi
     for (; j < run; j++) term(0, j);
 }
 
+/// The sum of the partial sums of the turns, always in the same order.
+template <int P, int V, int T>
+inline Vec totalOf(const Vec (&sum)[T][P][V], int p, int v) {
+  return T == 1 ? sum[0][p][v] : (sum[0][p][v] + sum[2 % T][p][v]) + (sum[1 % T][p][v] + sum[3 % T][p][v]);
+}
+
 /// y[p][v] = start[v] + sum over (segment, j) of rows[p][segment][j] * panel[segment * run + j][v].
 /// Every output is summed in one fixed order, which does not depend on the tile.
 template <int V, int P, int T>
@@ -74,8 +80,7 @@ inline void tile(const float* const* rows, RowShape shape, const float* panel,
     for (int p = 0; p < P; p++)
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) {
-        y[p][v] += T == 1 ? sum[0][p][v]
-                          : (sum[0][p][v] + sum[2 % T][p][v]) + (sum[1 % T][p][v] + sum[3 % T][p][v]);
+        y[p][v] += totalOf<P, V, T>(sum, p, v);
 #pragma GCC unroll 4
         for (int turn = 0; turn < T; turn++) sum[turn][p][v] = Vec{};
       }
@@ -115,41 +120,45 @@ inline void startOf(const Panel& panel, Vec* start) {
     start[v] = panel.bias ? loadUpTo(panel.bias + v * LANES, panel.width - v * LANES) : Vec{};
 }
 
-/// `count` rows of output for one panel: row i is computed from rowOf(i) and stored at outOf(i).
-template <int V, int T, class RowOf, class OutOf>
-inline void panelRowsOf(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
-  constexpr int P = rowsFor(V);
-  Vec start[V], sum[P][V];
-  startOf<V>(panel, start);
+/// Calls body(columns in vectors V, turns T) for a panel.
+template <class Body>
+inline void forPanel(const Panel& panel, Body body) {
+  const auto inTurns = [&](auto turns) {
+    switch (ceilDiv(panel.width, LANES)) {
+      case 1: return body(std::integral_constant<int, 1>{}, turns);
+      case 2: return body(std::integral_constant<int, 2>{}, turns);
+      case 3: return body(std::integral_constant<int, least(3, MAX_V)>{}, turns);
+      default: return body(std::integral_constant<int, MAX_V>{}, turns);
+    }
+  };
+  if (panel.narrow) return inTurns(std::integral_constant<int, NARROW_TURNS>{});
+  inTurns(std::integral_constant<int, 1>{});
+}
+
+/// Calls each(rows, i, how many) for the tiles of P rows of `count`. The unused rows of the last one repeat its last.
+template <int P, class RowOf, class Each>
+inline void forTiles(int count, RowOf rowOf, Each each) {
   for (int i = 0; i < count; i += P) {
-    // The last tile may be short: its unused rows repeat the last one and are not stored.
     const float* rows[P];
     for (int p = 0; p < P; p++) rows[p] = rowOf(least(i + p, count - 1));
-    tile<V, P, T>(rows, shape, panel.data, panel.stride, start, sum);
-    for (int p = 0; p < P && i + p < count; p++) {
-      float* y = outOf(i + p);
-      for (int v = 0; v < V; v++) {
-        const Vec value = panel.relu ? reluOf(sum[p][v]) : sum[p][v];
-        storeUpTo(y + v * LANES, value, panel.width - v * LANES);
-      }
-    }
+    each(rows, i, least(P, count - i));
   }
 }
 
-template <int T, class RowOf, class OutOf>
-inline void panelRowsIn(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
-  switch (ceilDiv(panel.width, LANES)) {
-    case 1: return panelRowsOf<1, T>(count, shape, panel, rowOf, outOf);
-    case 2: return panelRowsOf<2, T>(count, shape, panel, rowOf, outOf);
-    case 3: return panelRowsOf<least(3, MAX_V), T>(count, shape, panel, rowOf, outOf);
-    default: return panelRowsOf<MAX_V, T>(count, shape, panel, rowOf, outOf);
-  }
-}
-
+/// `count` rows of output for one panel: row i is computed from rowOf(i) and stored at outOf(i).
 template <class RowOf, class OutOf>
 inline void panelRows(int count, RowShape shape, const Panel& panel, RowOf rowOf, OutOf outOf) {
-  if (panel.narrow) return panelRowsIn<NARROW_TURNS>(count, shape, panel, rowOf, outOf);
-  panelRowsIn<1>(count, shape, panel, rowOf, outOf);
+  forPanel(panel, [&](auto vectors, auto turns) {
+    constexpr int V = vectors, T = turns, P = rowsFor(V);
+    Vec start[V], sum[P][V];
+    startOf<V>(panel, start);
+    forTiles<P>(count, rowOf, [&](const float* const* rows, int i, int have) {
+      tile<V, P, T>(rows, shape, panel.data, panel.stride, start, sum);
+      for (int p = 0; p < P && p < have; p++)
+        for (int v = 0; v < V; v++)
+          storeUpTo(outOf(i + p) + v * LANES, panel.relu ? reluOf(sum[p][v]) : sum[p][v], panel.width - v * LANES);
+    });
+  });
 }
 
 /// Columns per panel, chosen so that all are about equally wide: 5 vectors become 3 + 2, not 4 + 1.
