@@ -1,3 +1,4 @@
+import { stringify } from 'yaml';
 import { z } from 'zod';
 import { configSchema } from './experimentSchema.js';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
@@ -426,6 +427,13 @@ function scalar(at: Place, value: number): Tree {
 export function valueText(value: unknown): string {
   if (value === undefined) return '';
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** A value as a person reads it: those of single layers as in YAML. */
+export function readableText(value: unknown): string {
+  return typeof value === 'object' && value !== null
+    ? stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trimEnd()
+    : valueText(value);
 }
 
 /** The last part of each key, or the whole key if two have the same last part. */

@@ -8,7 +8,7 @@ import {
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
-import { valueText, shortKeys } from '../config/points.js';
+import { readableText, shortKeys } from '../config/points.js';
 import { countCell, type Grid, type GridCell, NOTHING } from './grid.js';
 import { type Column, columnsOf } from './lines.js';
 
@@ -38,7 +38,7 @@ export function pointGrid(keys: readonly string[], points: readonly SweepPoint[]
 
 function valueCell(value: unknown): GridCell {
   if (typeof value === 'number') return countCell(value);
-  return value === undefined ? NOTHING : { text: valueText(value) };
+  return value === undefined ? NOTHING : { text: readableText(value) };
 }
 
 /** The numbers of a point, a cell for each column. */

@@ -10,7 +10,7 @@ import {
   type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
-import { valueText, shortKeys } from '../config/points.js';
+import { readableText, shortKeys } from '../config/points.js';
 
 const SHADES = ['·', '░', '▒', '▓', '█'];
 
@@ -45,7 +45,7 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
   const points = all.filter(({ reference }) => !reference);
   if (points.some(({ values }) => values.includes(undefined))) return undefined;
   const distinct = keys.map((_, k) => [
-    ...new Set(points.map(({ values }) => valueText(values[k]))),
+    ...new Set(points.map(({ values }) => readableText(values[k]))),
   ]);
   const varied = keys.flatMap((_, k) => (distinct[k].length > 1 ? [k] : []));
   if (varied.length !== 2) return undefined;
@@ -70,7 +70,7 @@ function heatMap(
   const at = new Map(
     points
       .filter(({ reference }) => !reference)
-      .map((point) => [`${valueText(point.values[r])} ${valueText(point.values[c])}`, point]),
+      .map((point) => [`${readableText(point.values[r])} ${readableText(point.values[c])}`, point]),
   );
   const value = (point: SweepPoint | undefined) => point?.measures[column.quantity]?.value;
   const known = [...at.values()].flatMap((point) => value(point) ?? []);

@@ -10,7 +10,7 @@ import {
   type RobustAccuracy,
 } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { shortKeys, valueText } from '../config/points.js';
+import { readableText, shortKeys, valueText } from '../config/points.js';
 
 /** A cell of a sweep for reports. */
 export interface SweepCell {
@@ -127,7 +127,7 @@ export function pointText(keys: readonly string[], point: SweepPoint): string {
   const { values, reference } = point;
   const seeds = isPartial(point) ? [`${point.rows.length} of ${point.cells.length} seeds`] : [];
   const named = shortKeys(keys).flatMap((key, i) =>
-    values[i] === undefined ? [] : [`${key} ${valueText(values[i])}`],
+    values[i] === undefined ? [] : [`${key} ${readableText(values[i])}`],
   );
   return [...(reference ? ['reference'] : named), ...seeds].join(', ');
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bestOf, paretoFront, pointsOf, type SweepCell } from '#bang/sweep/summary.js';
+import { bestOf, paretoFront, pointsOf, pointText, type SweepCell } from '#bang/sweep/summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from '#bang/sweep/sweepCsv.js';
 import { compareSweeps } from '#bang/sweep/compareSweeps.js';
 import { sweepReport } from '#bang/report/sweep.js';
@@ -10,7 +10,7 @@ const keys = ['training.bang.beta', 'training.bang.epsilon'];
 
 /** A cell with these numbers. */
 function cell(
-  values: number[],
+  values: unknown[],
   accuracy: number,
   linf: number,
   more: Partial<SweepCell> = {},
@@ -20,7 +20,7 @@ function cell(
     accuracy,
     attacks: { fgs: attackWith(10 * accuracy), 'fgs-unmasked': unmasked },
   });
-  const id = values.join('-');
+  const id = values.map(String).join('-');
   return { id, values, seed: 1, reference: false, state: 'done', row, ...more };
 }
 
@@ -110,7 +110,7 @@ describe('accuracy within budgets', () => {
         { norm: 'l2', budget: 127.5, left: 90, accuracy: l2, taken: {}, seconds: 1 },
       ],
     });
-    const id = values.join('-');
+    const id = values.map(String).join('-');
     return { id, values, seed: 1, reference: false, state: 'done', row };
   };
   const cells = [
@@ -198,6 +198,14 @@ describe('the map', () => {
     const table = sweepReport(keys, one);
     expect(table).toMatch(/│ beta 1\.5, epsilon 0\.8 +│ +97\.00 /);
   });
+});
+
+it('shows values of single layers as in a configuration; its files have them as JSON', () => {
+  const cells = [cell([{ conv1: 1, ip1: 0.5 }], 99, 40), cell([1.5], 98, 30)];
+  const text = '{ conv1: 1, ip1: 0.5 }';
+  expect(pointText([keys[0]], pointsOf(cells)[0])).toBe(`beta ${text}`);
+  expect(sweepReport([keys[0]], cells)).toContain(text);
+  expect(sweepCsv([keys[0]], cells)).toContain('"{""conv1"":1,""ip1"":0.5}"');
 });
 
 it('marks a point of which seeds are missing', () => {
