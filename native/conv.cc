@@ -45,13 +45,13 @@ struct Filter {
         rowPixels(coversExactly(g) ? g.inW : paddedWidth(g)), exact(coversExactly(g)),
         window{g.kH, g.kW * g.inC, 0, (ptrdiff_t)rowPixels * g.inC}, bias(biasOrNull) {
     const int K = g.kH * g.kW * g.inC;
-    float* to = bang::sharedScratch(0, (size_t)K * width * panels);
+    float* to = bang::sharedScratch(0, (uint64_t)K * width * panels);
     for (int p = 0; p < panels; p++)
       packColumns(K, w + p * width, g.outC, least(width, g.outC - p * width), width, nullptr,
                   to + (size_t)K * width * p);
     packed = to;
     const int pixels = g.outH * g.outW;
-    int32_t* table = (int32_t*)bang::sharedScratch(1, (size_t)pixels);
+    int32_t* table = (int32_t*)bang::sharedScratch(1, (uint64_t)pixels);
     for (int i = 0; i < pixels; i++) {
       const int cell = i / 4, cellsW = g.outW / 2;
       const int oh = cells ? cell / cellsW * 2 + i % 4 / 2 : i / g.outW;
@@ -70,7 +70,7 @@ struct Filter {
   /// Image n with its padding: in scratch memory, unless it can be read in place.
   const float* image(const float* x, int n) const {
     if (exact) return x + (ptrdiff_t)n * g.inH * g.inW * g.inC;
-    float* padded = bang::scratch(0, (size_t)paddedHeight(g) * rowPixels * g.inC);
+    float* padded = bang::scratch(0, (uint64_t)paddedHeight(g) * rowPixels * g.inC);
     padImage(g, x, n, padded);
     return padded;
   }
@@ -137,7 +137,7 @@ void poolCells(const Filter& filter, const Panel& panel, const float* image, flo
 void poolRows(const Filter& filter, const Geometry& pool, const float* image, float* y,
               uint8_t* winner) {
   const int O = filter.g.outC, width = filter.g.outW;
-  const Rows kept = {bang::scratch(3, (size_t)pool.kH * width * O), (ptrdiff_t)width * O, pool.kH};
+  const Rows kept = {bang::scratch(3, (uint64_t)pool.kH * width * O), (ptrdiff_t)width * O, pool.kH};
   int made = 0;
   for (int oh = 0; oh < pool.outH; oh++) {
     const Clip rows = clip(pool, oh, 0);
@@ -156,9 +156,12 @@ void poolRows(const Filter& filter, const Geometry& pool, const float* image, fl
   }
 }
 
-/// Whether fewer lanes are idle with images in the lanes than with channels.
+/// Whether images are better in the lanes than channels: fewer lanes are idle, there are tasks enough for all threads to
+/// be busy alike, and the images, which are copied, are not too many.
 bool imagesFillLanes(const Geometry& g) {
-  return (int64_t)roundUp(g.batch, LANES) * g.outC < (int64_t)roundUp(g.outC, LANES) * g.batch;
+  const int64_t lanes = roundUp(g.batch, LANES);
+  return lanes * g.outC < (int64_t)roundUp(g.outC, LANES) * g.batch &&
+         lanes / LANES * (g.outH / 2) >= 4 * bang::threads() && lanes * g.inH * g.inW * g.inC <= (1 << 24);
 }
 
 /// As conv2dMaxPool, with images in the lanes, of a convolution without padding and a pooling by cells.
@@ -168,19 +171,17 @@ void poolCellsOfLanes(const Geometry& g, const float* x, const float* w, const f
   const ptrdiff_t inputs = (ptrdiff_t)g.inH * g.inW * g.inC, row = (ptrdiff_t)cellsW * O;
   const ptrdiff_t outputs = cellsH * row;
   const LaneWeights weights =
-      laneWeights(g, w, bias, false, false, bang::sharedScratch(0, (size_t)g.kH * g.kW * g.inC * O));
-  float* images = bang::sharedScratch(1, (size_t)inputs * groups * LANES);
+      laneWeights(g, w, bias, false, false, bang::sharedScratch(0, (uint64_t)g.kH * g.kW * g.inC * O));
+  float* images = bang::sharedScratch(1, (uint64_t)inputs * groups * LANES);
   parallel(groups, [&](int group) {
     const int first = group * LANES;
-    const int inGroup = least(LANES, g.batch - first);
-    if (inGroup < LANES) memset(images + first * inputs, 0, (size_t)inputs * LANES * 4);
-    transposeInto(inGroup, (int)inputs, x + first * inputs, inputs, images + first * inputs, LANES);
+    interleave(x + first * inputs, least(LANES, g.batch - first), (int)inputs, images + first * inputs);
   });
   parallel(groups * cellsH, [&](int i) {
     const int group = i / cellsH, oh = i % cellsH, first = group * LANES;
     const int inGroup = least(LANES, g.batch - first);
-    float* values = bang::scratch(0, (size_t)row * LANES);
-    uint8_t* winners = (uint8_t*)bang::scratch(1, (size_t)row * LANES / 4);
+    float* values = bang::scratch(0, (uint64_t)row * LANES);
+    uint8_t* winners = (uint8_t*)bang::scratch(1, (uint64_t)row * LANES / 4);
     laneCellRow<CELL_AND_WINNER>(g, weights, images + first * inputs, oh, values, winners);
     const ptrdiff_t at = first * outputs + oh * row;
     transposeInto((int)row, inGroup, values, LANES, y + at, outputs);

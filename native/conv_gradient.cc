@@ -54,8 +54,8 @@ struct Entries {
 /// From kappa[pixels][O].
 Entries entriesOf(const Geometry& g, const float* kappa) {
   const int O = g.outC, pixels = g.outH * g.outW;
-  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
-  int* begins = (int*)bang::scratch(2, (size_t)pixels + 1);
+  Entry* entries = (Entry*)bang::scratch(1, (uint64_t)pixels * O * 2);
+  int* begins = (int*)bang::scratch(2, (uint64_t)pixels + 1);
   int have = begins[0] = 0;
   for (int i = 0; i < pixels; i++, kappa += O) {
     for (int o = 0; o < O; o += LANES)
@@ -72,8 +72,8 @@ Entries entriesOf(const Geometry& g, const float* kappa) {
 /// From kappa[cells][O] of a 2×2 max pooling with known winners.
 Entries entriesOf(const Geometry& g, const float* kappa, const uint8_t* winner) {
   const int O = g.outC, pixels = g.outH * g.outW, cellsW = g.outW / 2;
-  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
-  int* begins = (int*)bang::scratch(2, (size_t)pixels * 2);
+  Entry* entries = (Entry*)bang::scratch(1, (uint64_t)pixels * O * 2);
+  int* begins = (int*)bang::scratch(2, (uint64_t)pixels * 2);
   int* ends = begins + pixels;
   for (int i = 0; i < pixels; i++) begins[i] = ends[i] = i * O;
   for (int cell = 0; cell < pixels / 4; cell++) {
@@ -112,14 +112,14 @@ void conv2dInputGradient(const Geometry& g, const Kappa& kappa, const float* w, 
   const int O = g.outC, C = g.inC, run = g.kW * C;
   const int runPadded = roundUp(run, LANES);
   // weights[kH][O][runPadded]
-  float* weights = bang::sharedScratch(0, (size_t)g.kH * O * runPadded);
+  float* weights = bang::sharedScratch(0, (uint64_t)g.kH * O * runPadded);
   memset(weights, 0, (size_t)g.kH * O * runPadded * 4);
   for (int kh = 0; kh < g.kH; kh++)
     transposeInto(run, O, w + (ptrdiff_t)kh * run * O, O, weights + (ptrdiff_t)kh * O * runPadded,
                   runPadded);
   const int W = paddedWidth(g), H = paddedHeight(g);
   parallel(g.batch, [&](int n) {
-    float* padded = bang::scratch(0, (size_t)H * W * C);
+    float* padded = bang::scratch(0, (uint64_t)H * W * C);
     memset(padded, 0, (size_t)H * W * C * 4);
     const Entries found = entriesOf(g, ImageKappa(kappa, g, n));
     for (int kh = 0; kh < g.kH; kh++) {
@@ -296,10 +296,10 @@ void addAlongChannels(const Element& e, float* sum) {
   const Geometry& g = e.g;
   const int run = g.kW * g.inC, O = g.outC, columns = roundUp(O, LANES);
   const int parts = ceilDiv(run, TAPS);
-  const size_t count = (size_t)g.kH * run * columns;
+  const uint64_t count = (uint64_t)g.kH * run * columns;
   const Vec factor = splat(e.factor);
   float* total = bang::scratch(1, count);
-  float* scaled = bang::scratch(2, (size_t)g.outW * columns);
+  float* scaled = bang::scratch(2, (uint64_t)g.outW * columns);
   memset(total, 0, count * 4);
   const float* kappa = e.kappa.values;
   for (int oh = 0; oh < g.outH; oh++) {
@@ -327,8 +327,8 @@ void addAlongChannels(const Element& e, float* sum) {
 void addAlongRows(const Element& e, float* sum) {
   const Geometry& g = e.g;
   const int O = g.outC, pixels = g.outH * g.outW, runPadded = paddedRun(g.kW * g.inC);
-  Entry* entries = (Entry*)bang::scratch(1, (size_t)pixels * O * 2);
-  int* have = (int*)bang::scratch(2, (size_t)O);
+  Entry* entries = (Entry*)bang::scratch(1, (uint64_t)pixels * O * 2);
+  int* have = (int*)bang::scratch(2, (uint64_t)O);
   memset(have, 0, (size_t)O * 4);
   const float* row = e.kappa.values;
   for (int cell = 0; e.kappa.winner && cell < pixels / 4; cell++, row += O) {
@@ -376,14 +376,14 @@ void conv2dWeightGradient(const Geometry& g, const float* x, const Kappa& kappa,
   const int O = g.outC, run = g.kW * g.inC;
   const int columns = roundUp(O, LANES), runPadded = paddedRun(run);
   const bool alongChannels = run <= 16 && !(kappa.pool && tilesByCells(*kappa.pool));
-  const size_t imageFloats = (size_t)paddedHeight(g) * paddedWidth(g) * g.inC;
+  const uint64_t imageFloats = (uint64_t)paddedHeight(g) * paddedWidth(g) * g.inC;
   const int perChunk = most(1, ceilDiv(g.batch, GRADIENT_CHUNKS));
   const int chunks = ceilDiv(g.batch, perChunk);
   // sums[chunk][kH*run][columns] or sums[chunk][O][kH][runPadded]; biases[chunk][columns]
-  const size_t chunkFloats =
-      alongChannels ? (size_t)g.kH * run * columns : (size_t)O * g.kH * runPadded;
+  const uint64_t chunkFloats =
+      alongChannels ? (uint64_t)g.kH * run * columns : (uint64_t)O * g.kH * runPadded;
   float* sums = bang::sharedScratch(0, chunkFloats * chunks);
-  float* biases = bang::sharedScratch(1, (size_t)chunks * columns);
+  float* biases = bang::sharedScratch(1, (uint64_t)chunks * columns);
   parallel(chunks, [&](int chunk) {
     float* sum = sums + chunkFloats * chunk;
     float* bias = biases + (ptrdiff_t)chunk * columns;

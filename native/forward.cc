@@ -104,16 +104,6 @@ void lanePoolRow(const ForwardLayer& layer, int oh, const Rows& in, float* out) 
   else lanePoolRowOf<false>(layer, oh, in, out);
 }
 
-/// to[D][LANES] = (x[n] - mean) * factor for `images` images of D values; the other lanes are zero.
-void interleave(const float* x, int images, int D, const float* mean, float factor, float* to) {
-  if (images < LANES) memset(to, 0, (size_t)D * LANES * 4);
-  constexpr int B = 16;
-  for (int d0 = 0; d0 < D; d0 += B)
-    for (int n = 0; n < images; n++)
-      for (int d = d0; d < least(d0 + B, D); d++)
-        to[(ptrdiff_t)d * LANES + n] = (x[(ptrdiff_t)n * D + d] - (mean ? mean[d] : 0)) * factor;
-}
-
 /// The layers up to the first inner product on one group: from `x` (overwritten) into `out`.
 void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int count, float* x,
                      float* spare, float* out) {
@@ -132,7 +122,7 @@ void laneImageLayers(const ForwardLayer* layers, const LaneWeights* weights, int
         laneCellRow<CELL>(g, weights[i], x, oh, to + oh * outRow / 2);
     } else if (pooled) {
       const Geometry& pool = layers[i + 1].geometry;
-      const Rows kept = {bang::scratch(2, (size_t)pool.kH * outRow), outRow, pool.kH};
+      const Rows kept = {bang::scratch(2, (uint64_t)pool.kH * outRow), outRow, pool.kH};
       int made = 0;
       for (int oh = 0; oh < pool.outH; oh++) {
         const Clip rows = clip(pool, oh, 0);
@@ -158,11 +148,11 @@ inline int valuesInto(const Geometry& g) { return g.inH * g.inW * g.inC; }
 void forward(const ForwardLayer* layers, int count, int N, const float* x, const float* mean,
              float factor, float* logits) {
   int images = 0;  // layers before the first inner product
-  size_t largest = 0, packedFloats = 0;
+  uint64_t largest = 0, packedFloats = 0;
   for (; layers[images].kind != ForwardLayer::DENSE; images++) {
     const Geometry& g = layers[images].geometry;
     largest = largest > (size_t)valuesInto(g) ? largest : (size_t)valuesInto(g);
-    packedFloats += (size_t)g.kH * g.kW * g.inC * g.outC;
+    packedFloats += (uint64_t)g.kH * g.kW * g.inC * g.outC;
   }
   LaneWeights weights[bang::MOST_FORWARD_LAYERS];
   float* packed = bang::sharedScratch(2, packedFloats);
@@ -173,20 +163,24 @@ void forward(const ForwardLayer* layers, int count, int N, const float* x, const
     packed += (size_t)weights[i].K * geometry.outC;
   }
   const int D = valuesInto(layers[0].geometry), flat = valuesInto(layers[images].geometry);
-  size_t widest = (size_t)flat;
+  uint64_t widest = (uint64_t)flat;
   for (int i = images; i < count; i++) {
-    const size_t outputs = (size_t)layers[i].geometry.outC;
+    const uint64_t outputs = (uint64_t)layers[i].geometry.outC;
     widest = widest > outputs ? widest : outputs;
   }
   // matMul uses the other slots of shared scratch memory.
-  float* have = bang::sharedScratch(3, widest * (size_t)N);
-  float* next = bang::sharedScratch(4, widest * (size_t)N);
+  float* have = bang::sharedScratch(3, widest * (uint64_t)N);
+  float* next = bang::sharedScratch(4, widest * (uint64_t)N);
   if (images == 0) normalize(N, D, x, mean, factor, have);
   parallel(images ? ceilDiv(N, LANES) : 0, [&](int group) {
     const int first = group * LANES, inGroup = least(LANES, N - first);
     float* a = bang::scratch(0, largest * LANES);
-    float* out = bang::scratch(3, (size_t)flat * LANES);
-    interleave(x + (ptrdiff_t)first * D, inGroup, D, mean, factor, a);
+    float* out = bang::scratch(3, (uint64_t)flat * LANES);
+    interleave(x + (ptrdiff_t)first * D, inGroup, D, a);
+    for (int d = 0; d < D; d++) {
+      float* pixels = a + (ptrdiff_t)d * LANES;
+      store(pixels, (load(pixels) - splat(mean ? mean[d] : 0)) * splat(factor));
+    }
     laneImageLayers(layers, weights, images, a, bang::scratch(1, largest * LANES), out);
     transposeInto(flat, inGroup, out, LANES, have + (ptrdiff_t)first * flat, flat);
   });

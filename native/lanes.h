@@ -4,6 +4,7 @@
 #include "kernels.h"
 #include "simd.h"
 #include "tile.h"
+#include "transpose.h"
 
 namespace {
 
@@ -72,8 +73,7 @@ inline void laneTile(const float* const* begins, const Terms& terms, const float
     for (int p = 0; p < P; p++)
 #pragma GCC unroll 16
       for (int c = 0; c < C; c++) {
-        y[p][c] += T == 1 ? sum[0][p][c]
-                          : (sum[0][p][c] + sum[2 % T][p][c]) + (sum[1 % T][p][c] + sum[3 % T][p][c]);
+        y[p][c] += totalOf<P, C, T>(sum, p, c);
 #pragma GCC unroll 4
         for (int turn = 0; turn < T; turn++) sum[turn][p][c] = Vec{};
       }
@@ -192,6 +192,12 @@ void laneCellRow(const Geometry& g, const LaneWeights& layer, const float* image
     out += (ptrdiff_t)g.outC * LANES;
     if (POOLED == CELL_AND_WINNER) winner += (ptrdiff_t)g.outC * LANES;
   }
+}
+
+/// to[D][LANES] = x[images][D] transposed; the other lanes are zero.
+void interleave(const float* x, int images, int D, float* to) {
+  if (images < LANES) memset(to, 0, (size_t)D * LANES * 4);
+  transposeInto(images, D, x, D, to, LANES);
 }
 
 }  // namespace

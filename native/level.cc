@@ -9,6 +9,7 @@
 #include "simd.h"
 #include "threads.h"
 #include "tile.h"
+#include "transpose.h"
 
 // In this order: later files use what earlier ones define.
 #include "matmul.cc"

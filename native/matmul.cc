@@ -2,51 +2,6 @@
 
 namespace {
 
-typedef float Four __attribute__((vector_size(16)));
-typedef float FourAnywhere __attribute__((vector_size(16), aligned(4), may_alias));
-
-/// 4×4 values of a transpose.
-inline void transposeFour(const float* from, ptrdiff_t fromStride, float* to, ptrdiff_t toStride) {
-  const auto row = [&](int r) -> Four { return *(const FourAnywhere*)(from + r * fromStride); };
-  const auto put = [&](int c, Four column) { *(FourAnywhere*)(to + c * toStride) = column; };
-#if defined(__clang__) || __GNUC__ >= 12
-#define BANG_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-  typedef int32_t Picks __attribute__((vector_size(16)));
-#define BANG_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Picks{__VA_ARGS__})
-#endif
-  const Four low01 = BANG_SHUFFLE(row(0), row(1), 0, 4, 1, 5), high01 = BANG_SHUFFLE(row(0), row(1), 2, 6, 3, 7);
-  const Four low23 = BANG_SHUFFLE(row(2), row(3), 0, 4, 1, 5), high23 = BANG_SHUFFLE(row(2), row(3), 2, 6, 3, 7);
-  put(0, BANG_SHUFFLE(low01, low23, 0, 1, 4, 5));
-  put(1, BANG_SHUFFLE(low01, low23, 2, 3, 6, 7));
-  put(2, BANG_SHUFFLE(high01, high23, 0, 1, 4, 5));
-  put(3, BANG_SHUFFLE(high01, high23, 2, 3, 6, 7));
-#undef BANG_SHUFFLE
-}
-
-/// to[C,R] = from[R,C] transposed, in blocks that stay in the L1 cache.
-template <class T>
-void transposeInto(int R, int C, const T* from, ptrdiff_t fromStride, T* to, ptrdiff_t toStride) {
-  constexpr int B = 16;
-  for (int r0 = 0; r0 < R; r0 += B)
-    for (int c0 = 0; c0 < C; c0 += B) {
-      const int rows = least(B, R - r0), columns = least(B, C - c0);
-      const T* block = from + r0 * fromStride + c0;
-      T* turned = to + c0 * toStride + r0;
-      int done = 0;
-      if constexpr (std::is_same_v<T, float>)
-        for (; done + 4 <= columns; done += 4) {
-          int r = 0;
-          for (; r + 4 <= rows; r += 4)
-            transposeFour(block + r * fromStride + done, fromStride, turned + done * toStride + r, toStride);
-          for (; r < rows; r++)
-            for (int c = done; c < done + 4; c++) turned[c * toStride + r] = block[r * fromStride + c];
-        }
-      for (int c = done; c < columns; c++)
-        for (int r = 0; r < rows; r++) turned[c * toStride + r] = block[r * fromStride + c];
-    }
-}
-
 /// from[R,C] transposed, on all threads.
 void transpose(int R, int C, const float* from, float* to) {
   const int blocks = ceilDiv(C, 64);
@@ -90,8 +45,8 @@ void multiplyRows(int M, int N, int K, const float* a, const float* b, bool tran
   // first.
   const bool packAll = transposeB || scale;
   const int firstPacked = packAll ? 0 : N / width;
-  const size_t panelFloats = (size_t)K * width;
-  float* packed = bang::sharedScratch(1, panelFloats * (size_t)(panels - firstPacked));
+  const uint64_t panelFloats = (uint64_t)K * width;
+  float* packed = bang::sharedScratch(1, panelFloats * (uint64_t)(panels - firstPacked));
   parallel(panels - firstPacked, [&](int i) {
     const int n = (firstPacked + i) * width, columns = least(width, N - n);
     float* panel = packed + panelFloats * (size_t)i;
@@ -121,12 +76,12 @@ void matMul(int M, int N, int K, const float* a, bool transposeA, const float* b
   if (M == 0 || N == 0) return;
   const bool narrow = N <= NARROW_COLUMNS;
   if (transposeA) {
-    float* rows = bang::sharedScratch(0, (size_t)M * K);
+    float* rows = bang::sharedScratch(0, (uint64_t)M * K);
     transpose(K, M, a, rows);
     multiplyRows(M, N, K, rows, b, transposeB, scale, bias, relu, narrow, c);
-  } else if (transposeB && (int64_t)N * K > (int64_t)M * (K + N) && !scale && !bias && !relu) {
+  } else if (transposeB && (int64_t)N * K > (int64_t)M * ((int64_t)K + N) && !scale && !bias && !relu) {
     // The transposed product, b times a transposed, has the same sums. To transpose b would cost more.
-    float* turned = bang::sharedScratch(0, (size_t)N * M);
+    float* turned = bang::sharedScratch(0, (uint64_t)N * M);
     multiplyRows(N, M, K, b, a, true, nullptr, nullptr, false, narrow, turned);
     transpose(N, M, turned, c);
   } else {

@@ -19,13 +19,15 @@ struct Buffer {
     data = nullptr;
     floats = 0;
   }
-  float* atLeast(size_t wanted) {
+  float* atLeast(uint64_t wanted) {
+    // Where a size has 32 bits, so many bytes could not be counted.
+    if (wanted > (SIZE_MAX - 64) / 4) outOfMemory();
 #if !defined(BANG_EXACT_SCRATCH)
     if (wanted <= floats) return data;
 #endif
     release();
-    data = static_cast<float*>(allocate(wanted * 4));
-    floats = wanted;
+    data = static_cast<float*>(allocate(static_cast<size_t>(wanted) * 4));
+    floats = static_cast<size_t>(wanted);
     heldBytes += floats * 4;
     return data;
   }
@@ -68,8 +70,8 @@ void* allocate(size_t bytes) {
 void release(void* memory) { ::operator delete(memory, std::align_val_t{ALIGNMENT}); }
 #endif
 
-float* scratch(int slot, size_t floats) { return scratchBuffers.slots[slot].atLeast(floats); }
-float* sharedScratch(int slot, size_t floats) { return sharedBuffers[slot].atLeast(floats); }
+float* scratch(int slot, uint64_t floats) { return scratchBuffers.slots[slot].atLeast(floats); }
+float* sharedScratch(int slot, uint64_t floats) { return sharedBuffers[slot].atLeast(floats); }
 size_t scratchBytes() { return heldBytes.load(); }
 void releaseScratch() { scratchBuffers.releaseAll(); }
 

@@ -1,6 +1,7 @@
 // The memory that kernels work in.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 namespace bang {
 
@@ -17,12 +18,12 @@ void release(void* memory);
 /// the same slot. It is kept and grows as needed, so that in the steady state nothing is allocated.
 /// Returns at least `floats` floats, followed by 64 bytes that may be read.
 constexpr int SCRATCH_SLOTS = 4;
-float* scratch(int slot, size_t floats);
+float* scratch(int slot, uint64_t floats);
 
 /// Memory shared by the tasks of one parallelFor, with the same guarantees. May only be called by the thread
 /// that calls parallelFor.
 constexpr int SHARED_SLOTS = 5;
-float* sharedScratch(int slot, size_t floats);
+float* sharedScratch(int slot, uint64_t floats);
 
 /// Bytes held by all scratch memory.
 size_t scratchBytes();

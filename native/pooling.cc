@@ -144,7 +144,7 @@ inline void unpoolWindow(const Geometry& g, int oh, int ow, const float* gradien
 const float* unpooled(const Kappa& kappa, int n) {
   const Geometry& g = *kappa.pool;
   const int C = g.inC;
-  const size_t pixels = (size_t)g.inH * g.inW;
+  const uint64_t pixels = (uint64_t)g.inH * g.inW;
   float* whole = bang::scratch(3, pixels * C);
   memset(whole, 0, pixels * C * 4);
   const float* values = kappa.values + (ptrdiff_t)n * g.outH * g.outW * C;

@@ -27,9 +27,8 @@ class Tasks {
   /// none has failed. `call` must not throw. `threads`: this one and the workers.
   template <class Call>
   bool run(int threads, uint32_t count, Task task, void* context, Call call) {
-    // Close the tickets before the fields change, so that no late worker claims a task meanwhile.
-    close();
-    shares_ = static_cast<uint32_t>(threads < MOST_SHARES ? threads : MOST_SHARES);
+    const uint32_t some = threads < MOST_SHARES ? static_cast<uint32_t>(threads) : MOST_SHARES;
+    shares_ = some < count ? some : count;
     task_ = task;
     context_ = context;
     done_ = 0;
@@ -65,7 +64,9 @@ class Tasks {
   /// Ends a `run` one of whose tasks has thrown on its own thread: no more tasks are claimed, and none runs when
   /// this returns.
   void abandon() {
-    waitFor(close() - 1);
+    uint32_t left = 0;
+    for (Ticket& ticket : tickets_) left += static_cast<uint32_t>(ticket.value.exchange(0));
+    waitFor(count_ - left - 1);
   }
 
   uint32_t epoch() const { return signal_.load(); }
@@ -94,25 +95,11 @@ class Tasks {
     return static_cast<uint32_t>(uint64_t{count} * i / shares);
   }
 
-  /// Lets no more tasks be claimed, and returns how many have been.
-  uint32_t close() {
-    const uint32_t shares = shares_, count = count_;
-    uint32_t claimed = 0;
-    for (uint32_t i = 0; i < shares; i++) {
-      uint64_t ticket = tickets_[i].value.load();
-      while (!tickets_[i].value.compare_exchange_weak(ticket, ticket | 0xffffffff)) {
-      }
-      const uint32_t next = static_cast<uint32_t>(ticket), end = beginOf(i + 1, shares, count);
-      claimed += (next < end ? next : end) - beginOf(i, shares, count);
-    }
-    return claimed;
-  }
-
   uint32_t publish(uint32_t count) {
     count_ = count;
     const uint32_t next = epoch() + 1, shares = shares_;
     for (uint32_t i = 0; i < shares; i++)
-      tickets_[i].value.store(uint64_t{next} << 32 | beginOf(i, shares, count));
+      tickets_[i].value.store(uint64_t{next} << 32 | (beginOf(i + 1, shares, count) - beginOf(i, shares, count)));
     signal_.store(next);
     if (sleepers_.load() > 0) wakeSleepers(signal_);
     return next;
@@ -127,9 +114,9 @@ class Tasks {
       const uint32_t share = (member + i) % shares, end = beginOf(share + 1, shares, count);
       std::atomic<uint64_t>& shared = tickets_[share].value;
       uint64_t ticket = shared.load();
-      while (epochOf(ticket) == epoch && static_cast<uint32_t>(ticket) < end) {
-        if (!shared.compare_exchange_weak(ticket, ticket + 1)) continue;
-        if (!call(task, context, static_cast<int>(static_cast<uint32_t>(ticket)))) failed_ = true;
+      while (epochOf(ticket) == epoch && static_cast<uint32_t>(ticket) > 0) {
+        if (!shared.compare_exchange_weak(ticket, ticket - 1)) continue;
+        if (!call(task, context, static_cast<int>(end - static_cast<uint32_t>(ticket)))) failed_ = true;
         done_.fetch_add(1, std::memory_order_release);
         ticket = shared.load();
       }

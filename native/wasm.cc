@@ -139,6 +139,7 @@ EXPORT("call") double callFunction(size_t i, int count) {
 EXPORT("abandon") void abandonCall() {
   if (running) tasks->abandon();
   running = false;
+  trapped = false;
 }
 
 EXPORT("allocate") void* allocateBytes(size_t bytes) { return allocate(bytes); }

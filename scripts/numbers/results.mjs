@@ -88,12 +88,26 @@ export function noiseRate(name) {
   const rates = csv('controls', 'noise.csv')
     .filter((line) => line.name === name)
     .map(({ rate }) => Number(rate));
-  if (rates.length === 0) return { value: NaN };
-  const value = mean(rates);
-  if (rates.length === 1) return { value, seeds: 1 };
-  const squares = rates.map((rate) => (rate - value) ** 2);
-  const deviation = Math.sqrt((mean(squares) * rates.length) / (rates.length - 1));
-  return { value, deviation, seeds: rates.length };
+  return overSeeds(rates);
+}
+
+/** A mean, and the deviation of several values. */
+function overSeeds(values) {
+  if (values.length === 0) return { value: NaN, seeds: 0 };
+  const value = mean(values);
+  if (values.length === 1) return { value, seeds: 1 };
+  const squares = values.map((one) => (one - value) ** 2);
+  const deviation = Math.sqrt((mean(squares) * values.length) / (values.length - 1));
+  return { value, deviation, seeds: values.length };
+}
+
+/** A column of a sweep's cells with these values, as CSV has them: over the seeds that are done. */
+export function ofPoint(name, settings, column) {
+  const lines = csv('grids', name, 'sweep.csv').filter(
+    (line) =>
+      line.state === 'done' && Object.entries(settings).every(([key, text]) => line[key] === text),
+  );
+  return overSeeds(lines.map((line) => numberIn(line, column)));
 }
 
 /** The percentage of distortions that are misclassified at the end of training, and its standard error over images. */

@@ -7,6 +7,7 @@ import {
   leftWithin,
   lineOf,
   noiseRate,
+  ofPoint,
   ofTable,
   sigmasOf,
 } from './results.mjs';
@@ -199,6 +200,30 @@ function noise(study, bang) {
   ];
 }
 
+/** The layers of LeNet that have ε = 0.815 in results/grids/lenet-layers. */
+const LAYERS = ['conv1', 'conv2', 'ip1', 'ip2'];
+
+/** ε in some layers only. */
+function layers() {
+  const only = (title, having) => {
+    const epsilon = LAYERS.map((layer) => [layer, having(layer) ? 0.815 : 0]);
+    return [title, { 'training.bang.epsilon': JSON.stringify(Object.fromEntries(epsilon)) }];
+  };
+  const points = [
+    ['none: regular', { reference: '1' }],
+    ['all: B1', { 'training.bang.epsilon': '0.815' }],
+    ...LAYERS.map((one) => only(`${one} alone`, (layer) => layer === one)),
+    ...LAYERS.map((one) => only(`all but ${one}`, (layer) => layer !== one)),
+  ];
+  const columns = CONTROLS.filter(([, column]) => column !== 'fgs_unmasked_rate');
+  const rows = points.map(([title, settings]) => {
+    const of = (column) => ofPoint('lenet-layers', settings, column);
+    const seeds = String(of('accuracy').seeds);
+    return [title, seeds, ...columns.map(([, column]) => withDeviation(of(column)))];
+  });
+  return [['BANG in', 'seeds', ...columns.map(([title]) => title)], ...rows];
+}
+
 export const TABLES = {
   controls: () =>
     beside(
@@ -236,9 +261,12 @@ export const TABLES = {
         ['table1', 'lenet-b1', 'BANG (B1)'],
         ['claims', 'lenet-b1-no-dropout', 'BANG, without dropout'],
         ['claims', 'lenet-b1-finetuned', "BANG, fine-tuning the authors' R0"],
+        ['table2', 'cifar10-b0', 'CIFAR-10 quick, BANG (B0)'],
+        ['claims', 'cifar10-b0-ratio-1', 'B0, the same ε for all'],
       ],
       CONTROLS.filter(([, column]) => column !== 'fgs_unmasked_rate'),
     ),
+  layers,
   table1: () => paperTable('table1'),
   table2: () => paperTable('table2'),
   verdict: () =>

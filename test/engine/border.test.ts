@@ -392,6 +392,25 @@ describe.runIf(ENGINE === 'wasm')('the memory of WebAssembly', () => {
     }
   });
 
+  it('is not taken for enough where the bytes that are needed overflow', () => {
+    // Sixteen sums of 2²⁶ floats: 2³² bytes.
+    const geometry = Int32Array.of(16, 1, 1, 8192, 1, 1, 8192, 1, 1, 1, 1, 0, 0);
+    const [x, kappa, dw] = [2 ** 17, 2 ** 17, 2 ** 26].map((count) => new Float32Array(count));
+    // Free memory between blocks that are in use, for what is written to the wrong place.
+    const blocks = Array.from({ length: 40 }, () => binding.allocate(2 ** 20));
+    const views = blocks.map(({ buffer, offset }) =>
+      new Uint8Array(buffer, offset, 2 ** 20).fill(7),
+    );
+    for (let i = 0; i < 40; i += 2) binding.release(blocks[i]);
+    expect(() => {
+      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, null);
+    }).toThrow('not enough memory');
+    for (let i = 1; i < 40; i += 2) {
+      expect(views[i].every((value) => value === 7)).toBe(true);
+      binding.release(blocks[i]);
+    }
+  });
+
   it('is used above 2 GiB, and grows', () => {
     const held = [0.9, 0.9].map((gigabytes) => binding.allocate(gigabytes * 2 ** 30));
     const { buffer, offset } = binding.allocate(0.1 * 2 ** 30);
