@@ -65,9 +65,12 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     ),
     gallery,
     compareSection(parts),
-    ...sweeps.map((sweep, i) =>
-      sweepSection(sweepIds[i], sweepTitles[i], sweep, plots.of.get(sweep.folder)),
-    ),
+    ...sweeps.map((sweep, i) => {
+      const drawn = plots.of.get(sweep.folder) ?? [];
+      // A finished one without a figure is not for the first reading, where there is more to read.
+      const isAside = drawn.length === 0 && !sweep.running && parts.length + sweeps.length > 1;
+      return sweepSection(sweepIds[i], sweepTitles[i], sweep, drawn, isAside);
+    }),
     ...studies.map((study, i) =>
       noiseSection(studyIds[i], studyTitles[i], study, plots.of.get(study.folder)),
     ),

@@ -1,4 +1,4 @@
-import { printable } from '../../../base/text.js';
+import { counted, printable } from '../../../base/text.js';
 import { axisText, bestOf, pointsOf, robustnessAxis } from '../../../sweep/summary.js';
 import { trendsOf } from '../../../sweep/trends.js';
 import { paretoLines, pointGrid } from '../../pointGrid.js';
@@ -16,6 +16,7 @@ export function sweepSection(
   title: string,
   { folder, name, keys, cells, running }: FoundSweep,
   plots: readonly Plot[] = [],
+  isAside = false,
 ): Section {
   const count = (state: (typeof cells)[number]['state']): number =>
     cells.filter((cell) => cell.state === state).length;
@@ -32,7 +33,8 @@ export function sweepSection(
   return {
     id,
     title,
-    isNarrow: true,
+    isNarrow: !isAside,
+    foldedAs: isAside ? states.join(', ') : undefined,
     body: [
       html`<p>
         ${states.join(', ')}.
@@ -41,15 +43,17 @@ export function sweepSection(
         >
       </p>`,
       plotFigures(name, plots),
-      front.length > 0 && [
-        html`<h3>Pareto front</h3>
-          <p>Of accuracy and ${axisText(robustnessAxis(points))}, the most accurate first.</p>`,
-        list(front.map(prose)),
-      ],
       failed.length > 0 && [
         html`<h3>Failed</h3>`,
         list(failed.map(({ id: cell, error }) => html`<b>${cell}</b>: ${printable(error ?? '')}`)),
       ],
+      front.length > 0 &&
+        folded(
+          `${id}-front`,
+          html`<b>Pareto front, ${counted(front.length, 'point')}</b>, of accuracy and
+            ${axisText(robustnessAxis(points))}`,
+          html`${list(front.map(prose))}`,
+        ),
       trends &&
         folded(
           `${id}-trends`,
