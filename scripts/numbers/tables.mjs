@@ -249,6 +249,7 @@ export const TABLES = {
         ['controls', 'cifar10-noise', 'noise of σ 20'],
         ['controls', 'cifar10-smoothing', 'label smoothing of 0.1'],
         ['controls', 'cifar10-fgs-time', 'FGS images, as long'],
+        ['controls', 'cifar10-pgd-time', 'PGD images, as long'],
         ['controls', 'cifar10-adaptive', 'BANG, adaptive ε'],
       ],
       [...CONTROLS, ['noise, %', NOISE]],
