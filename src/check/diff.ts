@@ -8,6 +8,7 @@ import { type Baseline, differenceFrom } from './baseline.js';
 import {
   findRuns,
   groupRuns,
+  leftOut,
   refuseNoFolder,
   refuseNothing,
   type FoundRun,
@@ -94,7 +95,7 @@ export function readSide(place: string): Side {
       `${place} holds ${groups.length} experiments: name the folder of one (${folders.join(', ')} …)`,
     );
   }
-  return { runs: groups[0], notes: [...found.notes, ...notes] };
+  return { runs: groups[0], notes: [...leftOut(found), ...notes] };
 }
 
 /**

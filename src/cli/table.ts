@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { messageOf, UserError } from '../base/errors.js';
-import { findRuns, groupRuns, isRunFolder, refuseNothing, tablesOf } from '../store/collect.js';
+import { findRuns, groupRuns, isRunFolder, leftOut, refuseNothing, tablesOf } from '../store/collect.js';
 import { writeFileAtomic } from '../base/files.js';
 import { noiseRatesCsv, tableCsv } from '../store/csv.js';
 import { consoleReport, markdownReport } from '../report/tables.js';
@@ -48,7 +48,7 @@ export const tableCommand: CommandModule<object, TableArguments> = {
     const { groups, notes } = groupRuns(found.runs);
     const parts = tablesOf(groups);
     printMarked(consoleReport(parts, terminalWidth()));
-    printNotes([...found.notes, ...notes, ...place.notes]);
+    printNotes([...leftOut(found), ...notes, ...place.notes]);
     if (place.folder === undefined) return;
     const entries = parts.flatMap((part) => part.entries);
     const files = {

@@ -22,7 +22,7 @@ export interface Found {
   runs: FoundRun[];
   /** Folders of runs without a result. */
   unfinished: string[];
-  /** A sentence for each unfinished folder and for each result or folder that cannot be read. */
+  /** A sentence for each result or folder that cannot be read. */
   notes: string[];
 }
 
@@ -58,9 +58,22 @@ export function isStudy(folder: string): boolean {
   return existsSync(path.join(folder, STUDY_FILE));
 }
 
-/** The note about a folder without a result. */
-export function unfinishedNote(folder: string): string {
-  return `${folder} is not finished: it is left out`;
+/** More unfinished runs than this in one folder, such as the cells that a sweep stopped early, share a note. */
+const NAMED_ALONE = 3;
+
+/** Notes about all that is left out. */
+export function leftOut({ unfinished, notes }: Found): string[] {
+  const byParent = new Map<string, string[]>();
+  for (const folder of unfinished) {
+    const parent = path.dirname(folder);
+    byParent.set(parent, [...(byParent.get(parent) ?? []), folder]);
+  }
+  const open = [...byParent].flatMap(([parent, runs]) =>
+    runs.length > NAMED_ALONE
+      ? [`${runs.length} runs in ${parent} are not finished: they are left out`]
+      : runs.map((folder) => `${folder} is not finished: it is left out`),
+  );
+  return [...notes, ...open];
 }
 
 /** @throws UserError if a folder does not exist, is not a folder or cannot be read */
@@ -80,10 +93,7 @@ export function refuseNoFolder(folder: string, kind: 'folder' | 'either' = 'fold
 function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   const file = path.join(folder, FILES.result);
   if (!existsSync(file)) {
-    if (isRunFolder(folder)) {
-      unfinished.push(folder);
-      notes.push(unfinishedNote(folder));
-    }
+    if (isRunFolder(folder)) unfinished.push(folder);
     return;
   }
   try {
@@ -276,9 +286,12 @@ function byName(a: string, b: string): number {
 }
 
 /** @throws UserError if there are no runs */
-export function refuseNothing({ runs, notes }: Found, folders: readonly string[]): void {
+export function refuseNothing(
+  { runs, unfinished, notes }: Found,
+  folders: readonly string[],
+): void {
   if (runs.length > 0) return;
-  const unfinished =
-    notes.length === 0 ? '' : ` (${notes.length} not finished, damaged or unreadable)`;
-  throw new UserError(`no finished run in ${inWords(folders)} or below${unfinished}`);
+  const others = unfinished.length + notes.length;
+  const what = others === 0 ? '' : ` (${others} not finished, damaged or unreadable)`;
+  throw new UserError(`no finished run in ${inWords(folders)} or below${what}`);
 }

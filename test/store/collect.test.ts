@@ -1,8 +1,9 @@
+import path from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { truncateSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '#bang/config/experiment.js';
-import { findRuns, groupRuns, tablesOf, type FoundRun } from '#bang/store/collect.js';
+import { findRuns, leftOut, groupRuns, tablesOf, type FoundRun } from '#bang/store/collect.js';
 import { isResult, type Result } from '#bang/store/result.js';
 import { workspace, type Workspace } from '../cli/bang.js';
 import { randomOf } from '../data/idx-bytes.js';
@@ -179,14 +180,24 @@ describe('finding runs', () => {
 
   it('finds each once, and reports damaged and unfinished ones', () => {
     const all = space.file('all');
-    const { runs, notes } = findRuns([all, space.file('all', 'b1'), all]);
+    const found = findRuns([all, space.file('all', 'b1'), all]);
+    const { runs } = found;
     const short = (text: string) => text.replaceAll(all, 'all').replaceAll('\\', '/');
     expect(runs.map(({ folder }) => short(folder))).toEqual(['all/b1/seed-2', 'all/b1/seed-10']);
-    expect(notes.map(short)).toEqual([
-      'all/b1/seed-3 is not finished: it is left out',
+    expect(leftOut(found).map(short)).toEqual([
       'all/b1/seed-4/result.json is damaged: it is left out',
       'all/b1/seed-5/result.json is damaged: it is left out',
+      'all/b1/seed-3 is not finished: it is left out',
     ]);
+  });
+
+  it('counts many unfinished runs in one folder, instead of naming each', () => {
+    const unfinished = ['a', 'b', 'c', 'd'].map((name) => path.join('cells', name));
+    expect(leftOut({ runs: [], unfinished, notes: ['other'] })).toEqual([
+      'other',
+      '4 runs in cells are not finished: they are left out',
+    ]);
+    expect(leftOut({ runs: [], unfinished: unfinished.slice(1), notes: [] })).toHaveLength(3);
   });
 
   it('refuses paths that are not folders', () => {

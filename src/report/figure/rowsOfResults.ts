@@ -20,7 +20,13 @@ import { PAIR } from '../../metrics/noise.js';
 import { csvLines, fieldProblem, LARGEST_CSV, numberIn, readCsv } from '../../store/csvFile.js';
 import { isRobustAccuracy } from '../../metrics/quantities.js';
 import { SURFACES } from '../../sweep/summary.js';
-import { experimentKey, findRuns, refuseNoFolder, refuseNothing } from '../../store/collect.js';
+import {
+  experimentKey,
+  findRuns,
+  leftOut,
+  refuseNoFolder,
+  refuseNothing,
+} from '../../store/collect.js';
 import { shortLabel, tellingApart } from '../../store/labels.js';
 import type { Result } from '../../store/result.js';
 import { type Config, isBang } from '../../config/experiment.js';
@@ -160,7 +166,7 @@ function runsWith(
       attacks: [],
     })),
   ];
-  return { runs: distinct(namedApart(named)), notes: found.notes };
+  return { runs: distinct(namedApart(named)), notes: leftOut(found) };
 }
 
 /** Gives different experiments of the same name labels that say what differs. */

@@ -1,14 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
-import {
-  type CollectedPart,
-  findRuns,
-  groupRuns,
-  isStudy,
-  tablesOf,
-  unfinishedNote,
-} from '../../store/collect.js';
+import { type CollectedPart, findRuns, groupRuns, isStudy, tablesOf } from '../../store/collect.js';
 import { FILES } from '../../store/resultFolder.js';
 import { readJson, readRegularFile } from '../../base/files.js';
 import { numberIn, readCsv } from '../../store/csvFile.js';
@@ -101,7 +94,6 @@ export async function collectResults(
     return true;
   });
   const { groups, notes } = groupRuns(found.runs);
-  const open = found.unfinished.map(unfinishedNote);
   const collected: Collected = {
     folders,
     parts: tablesOf(groups),
@@ -109,8 +101,7 @@ export async function collectResults(
     studies: [],
     transfers: [],
     unfinished: found.unfinished.map((folder) => unfinishedRun(folder, seen)),
-    // Unfinished runs are shown, not left out.
-    notes: [...found.notes.filter((note) => !open.includes(note)), ...notes],
+    notes: [...found.notes, ...notes],
   };
   for (const folder of places.sweeps) await addSweep(folder, collected, seen);
   for (const folder of places.studies) addStudy(folder, collected);
