@@ -276,7 +276,7 @@ export const TABLES = {
       [
         ['LeNet R0, regular (3 seeds)', 'lenet-r0'],
         ['LeNet B1, BANG (3 seeds)', 'lenet-b1'],
-        ['LeNet, FGS images, as long as BANG', 'lenet-fgs-time'],
+        ['LeNet, FGS images of ε 32 (1 seed)', 'lenet-fgs-time'],
       ],
       [
         ['clean', 'clean'],

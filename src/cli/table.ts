@@ -1,7 +1,14 @@
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { messageOf, UserError } from '../base/errors.js';
-import { findRuns, groupRuns, isRunFolder, leftOut, refuseNothing, tablesOf } from '../store/collect.js';
+import {
+  findRuns,
+  groupRuns,
+  isRunFolder,
+  leftOut,
+  refuseNothing,
+  tablesOf,
+} from '../store/collect.js';
 import { writeFileAtomic } from '../base/files.js';
 import { noiseRatesCsv, tableCsv } from '../store/csv.js';
 import { consoleReport, markdownReport } from '../report/tables.js';

@@ -123,7 +123,7 @@ function runnable(args: readonly string[], out: string): string[] | undefined {
       if (!existsSync(path.join(more[0], 'weights.safetensors'))) return undefined;
       return [...without(args, '--out'), ...FEW, '--attacks', 'fgs-unmasked', '--out', out];
     case 'figure':
-      if (/[A-Z…]/.test(more.join('')) || more.some((arg) => arg === 'runs/cifar10-r0'))
+      if (/[A-Z…]/.test(more.join('')) || more.some((arg) => /^runs\/.*cifar10/.test(arg)))
         return undefined;
       return [...without(args, '--out', '--format'), '--format', 'svg', '--out', out];
     case 'report':
