@@ -71,7 +71,7 @@ describe('bang view', () => {
     await page.evaluate(() => {
       scrollTo(0, 700);
     });
-    expect(await focus()).toBe('Accuracy%');
+    expect(await focus()).toBe('Accuracy %');
     const top = () => page.$eval(table, (one) => Math.round(one.getBoundingClientRect().top));
     const before = await top();
 
@@ -87,7 +87,7 @@ describe('bang view', () => {
     const accuracies = ours.map(({ cells }) => cells[2].values[0]);
     expect(accuracies).toEqual(accuracies.toSorted((a, b) => b - a));
     expect(await page.$$eval(`${table} thead th`, (all) => all[3].ariaSort)).toBe('descending');
-    expect(await focus()).toBe('Accuracy%');
+    expect(await focus()).toBe('Accuracy %');
     // What is above may have grown: what is read stays in its place.
     expect(Math.abs((await top()) - before)).toBeLessThan(3);
     const unfolded = await page.$$eval('#provenance details[open]', (all) =>

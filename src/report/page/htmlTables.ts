@@ -46,7 +46,7 @@ function tableOf(
 }
 
 function lines(title: readonly string[]): Content {
-  return title.map((line, i) => (i === 0 ? line || 'what' : html`<br />${line}`));
+  return title.map((line, i) => (i === 0 ? line || 'what' : html` <br />${line}`));
 }
 
 /** What decides comes first: FGS unmasked beside FGS. The rest is in the paper's order. */

@@ -22,9 +22,9 @@ function element<T extends Element>(root: ParentNode, selector: string): T {
   return found;
 }
 
-/** The text of a heading in one line; in a box that is folded there is no `innerText`. */
+/** The text of a heading in one line. */
 function textOf(head: HTMLElement): string {
-  return (head.innerText || head.textContent).replace(/\s+/g, ' ').trim();
+  return head.textContent.replace(/\s+/g, ' ').trim();
 }
 
 function announce(text: string): void {
@@ -132,39 +132,39 @@ function applyFilter(gallery: HTMLElement): void {
 /** The two runs that the reader compares, by the names of the choices. */
 const comparedRuns = new Map<string, string>();
 
-/** The keys and values of a configuration as YAML with an indentation of two; items of lists as their own keys. */
-function settingsIn(yaml: string): Map<string, string> {
-  const settings = new Map<string, string>();
-  const path: string[] = [];
-  yaml.split('\n').forEach((line, i) => {
-    const found = /^( *)(?:(- .*)|([^:]+):(?: (.*))?)$/.exec(line);
-    if (!found) return;
-    const [indent, item, key, value] = [1, 2, 3, 4].map((group) => found.at(group) ?? '');
-    const depth = indent.length / 2;
-    path.length = depth;
-    const isItem = item !== '';
-    path.push(isItem ? `item ${i}` : key);
-    if (isItem) {
-      const list = path.slice(0, depth).join('.');
-      settings.set(list, `${settings.get(list) ?? ''} ${item.slice(2)}`.trim());
-    } else if (value !== '') settings.set(path.join('.'), value);
-  });
-  return settings;
+/** The numbers of a run as its table shows them, by the headings of their columns: each table has its own. */
+function numbersOf(body: HTMLTableSectionElement): Map<string, HTMLDataElement> {
+  const heads = [...body.closest('table')!.tHead!.rows[0].cells];
+  return new Map(
+    heads.flatMap((head, column) => {
+      const number = body.rows[0].cells[column].querySelector('data');
+      return number ? [[textOf(head), number]] : [];
+    }),
+  );
+}
+
+/** A difference with its sign, and no sign on a rounded zero. */
+function signed(value: number, digits: number): string {
+  const text = value.toFixed(digits);
+  if (Number(text) === 0) return text.replace('-', '');
+  return value > 0 ? `+${text}` : text;
 }
 
 /** Puts the numbers of two runs side by side, as far as the page has them, and what differs in their settings. */
-function compareRuns(section: HTMLElement): void {
-  const place = element<HTMLElement>(section, '.compared');
-  const chosen = [...section.querySelectorAll('select')].map((select) => {
+function compareRuns(): void {
+  const section = document.getElementById('compare');
+  if (!section) return;
+  const [a, b] = [...section.querySelectorAll('select')].map((select) => {
     const wanted = comparedRuns.get(select.name);
     if (wanted !== undefined && [...select.options].some(({ value }) => value === wanted)) {
       select.value = wanted;
     }
-    const key = CSS.escape(select.value);
+    const entry = `[data-entry="${CSS.escape(select.value)}"]`;
+    const { settings } = element<HTMLElement>(document, `pre${entry}`).dataset;
     return {
       name: select.selectedOptions[0].text,
-      body: document.querySelector<HTMLTableSectionElement>(`tbody[data-entry="${key}"]`),
-      config: document.querySelector(`pre[data-entry="${key}"]`)?.textContent ?? '',
+      numbers: numbersOf(element(document, `tbody${entry}`)),
+      settings: new Map(settings!.split('\n').map((line) => line.split('\t') as [string, string])),
     };
   });
   const table = document.createElement('table');
@@ -180,25 +180,19 @@ function compareRuns(section: HTMLElement): void {
       row.append(cell);
     });
   };
-  const [a, b] = chosen;
   line(['what', a.name, b.name, 'B − A'], true);
-  const heads = [...(a.body?.closest('table')?.tHead?.rows[0].cells ?? [])];
-  heads.forEach((head, column) => {
-    if (column === 0) return;
-    const cells = [a, b].map(({ body }) => body?.rows[0].cells[column].querySelector('data'));
-    const texts = cells.map((cell) => cell?.textContent ?? '–');
-    if (cells.every((cell) => !cell)) return;
-    const digits = texts[0].split('.')[1]?.length ?? 0;
-    const by = cells.every(Boolean) ? Number(cells[1]!.value) - Number(cells[0]!.value) : NaN;
-    const difference = Number.isNaN(by) ? '–' : `${by > 0 ? '+' : ''}${by.toFixed(digits)}`;
-    line([textOf(head), ...texts, difference], false);
-  });
-  const settings = [a, b].map(({ config }) => settingsIn(config));
-  for (const key of new Set(settings.flatMap((one) => [...one.keys()]))) {
-    const [was, is] = settings.map((one) => one.get(key) ?? '–');
+  for (const title of new Set([...a.numbers.keys(), ...b.numbers.keys()])) {
+    const [was, is] = [a, b].map(({ numbers }) => numbers.get(title));
+    const [textA, textB] = [was, is].map((number) => number?.textContent ?? '–');
+    const digits = textA.split('.')[1]?.length ?? 0;
+    const by = was && is ? signed(Number(is.value) - Number(was.value), digits) : '–';
+    line([title, textA, textB, by], false);
+  }
+  for (const key of new Set([...a.settings.keys(), ...b.settings.keys()])) {
+    const [was, is] = [a, b].map(({ settings }) => settings.get(key) ?? '–');
     if (was !== is) line([key, was, is, ''], false);
   }
-  place.replaceChildren(table);
+  element(section, '.compared').replaceChildren(table);
 }
 
 /** Says of each table in a box whether it is wider than the box. */
@@ -214,9 +208,6 @@ function prepare(root: ParentNode): void {
     if (sortings.has(table.id)) applySorting(table);
   }
   for (const gallery of root.querySelectorAll<HTMLElement>('.gallery')) applyFilter(gallery);
-  const comparison =
-    root.querySelector<HTMLElement>('#compare') ?? document.getElementById('compare');
-  if (comparison) compareRuns(comparison);
   for (const box of root.querySelectorAll<HTMLElement>('.box:has(> table)')) boxSizes.observe(box);
   for (const details of root.querySelectorAll('details')) {
     details.open = unfolded.has(details.dataset.key ?? '');
@@ -231,10 +222,9 @@ document.addEventListener('click', ({ target }) => {
 
 document.addEventListener('change', ({ target }) => {
   if (!(target instanceof HTMLSelectElement)) return;
-  const comparison = target.closest<HTMLElement>('#compare');
-  if (comparison) {
+  if (target.closest('#compare')) {
     comparedRuns.set(target.name, target.value);
-    compareRuns(comparison);
+    compareRuns();
     return;
   }
   const gallery = target.closest<HTMLElement>('.gallery');
@@ -305,6 +295,7 @@ function take(text: string): void {
     }
     before = place;
   }
+  compareRuns();
   for (const selector of ['#contents', '.summary', 'h1']) {
     element(document, selector).replaceWith(element(fresh, selector));
   }
@@ -372,6 +363,7 @@ function follow(live: HTMLElement): void {
 
 for (const [id, section] of sectionsIn(document)) received.set(id, section.outerHTML);
 prepare(document);
+compareRuns();
 unfoldTarget();
 const live = document.getElementById('live');
 if (live) follow(live);

@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import type { CollectedPart, FoundRun } from '../../../store/collect.js';
 import type { Config } from '../../../config/experiment.js';
+import { isMapping } from '../../../config/problems.js';
 import { FILES } from '../../../store/resultFolder.js';
 import { readRegularFile } from '../../../base/files.js';
 import { duration } from '../../../base/progress.js';
@@ -12,7 +13,10 @@ import path from 'node:path';
 export function provenanceSection(parts: readonly CollectedPart[]): Section | undefined {
   const body = parts.flatMap(({ title, entries, groups }) =>
     groups.flatMap((group, i) =>
-      group.map((run) => provenanceOf(run, entries[i].labels, entryKey(title, entries[i]))),
+      group.map((run, n) =>
+        // The first of an entry's runs stands for it where two are put side by side.
+        provenanceOf(run, entries[i].labels, n === 0 && entryKey(title, entries[i])),
+      ),
     ),
   );
   if (body.length === 0) return undefined;
@@ -28,7 +32,7 @@ export function provenanceSection(parts: readonly CollectedPart[]): Section | un
 function provenanceOf(
   { folder, result }: FoundRun,
   labels: readonly string[],
-  entry: string,
+  entry: string | false,
 ): Html {
   const { name, config, weights, data } = result;
   // Results of another program may lack it.
@@ -54,8 +58,21 @@ function provenanceOf(
     <summary><b>${printable(name)}</b>${more.map((label) => `, ${label}`)}</summary>
     <dl>${rows}</dl>
     <p>Configuration, every default filled in:</p>
-    <pre tabindex="0" data-entry="${entry}">${stringify(config)}</pre>
+    <pre
+      tabindex="0"
+      ${entry !== false && html` data-entry="${entry}" data-settings="${settingsIn(config)}"`}
+    >
+${stringify(config)}</pre>
   </details> `;
+}
+
+/** A line for each value of a configuration, with its key path and, after a tab, itself; lists of mappings item by item. */
+function settingsIn(value: unknown, at: readonly string[] = []): string {
+  const isList = Array.isArray(value) && value.length > 0 && value.every(isMapping);
+  if (!isList && !isMapping(value)) return `${at.join('.')}\t${JSON.stringify(value)}`;
+  return Object.entries(value)
+    .map(([key, inner]) => settingsIn(inner, [...at, key]))
+    .join('\n');
 }
 
 function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
