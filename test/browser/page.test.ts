@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Browser } from 'puppeteer-core';
@@ -21,11 +24,15 @@ afterAll(async () => {
   space.remove();
 });
 
-/** Opens a page of a folder's results, without pictures. */
-async function openPage(folder: string, galleries = NO_GALLERIES) {
+/** A page of a folder's results, without pictures. */
+async function htmlOf(folder: string, live = false): Promise<string> {
   const collected = await collectResults([space.file(folder)]);
-  const { html } = pageOf({ collected, galleries, plots: NO_PLOTS });
-  return open(browser, pathToFileURL(space.write(`${folder}.html`, html)).href);
+  return pageOf({ collected, galleries: NO_GALLERIES, plots: NO_PLOTS }, live).html;
+}
+
+async function openPage(folder: string) {
+  const file = space.write(`${folder}.html`, await htmlOf(folder));
+  return open(browser, pathToFileURL(file).href);
 }
 
 function writeResult(folder: string, ...result: Parameters<typeof resultWith>): void {
@@ -75,4 +82,49 @@ describe('two runs side by side', () => {
     expect(offences).toEqual([]);
     await page.close();
   });
+});
+
+it('a link to where the last one led unfolds the section again', async () => {
+  writeResult('one/run', 'lenet-b1');
+  const { page, offences } = await openPage('one');
+  const link = (await page.$('#contents a[href="#terms"]'))!;
+  const details = '#terms > details';
+  for (let i = 0; i < 2; i++) {
+    await link.click();
+    await page.waitForSelector(`${details}[open]`);
+    await page.$eval(details, (one) => {
+      one.open = false;
+    });
+  }
+  expect(offences).toEqual([]);
+  await page.close();
+});
+
+it('a page that finds its server again, unchanged, says so', async () => {
+  writeResult('live/run', 'lenet-b1');
+  const html = await htmlOf('live', true);
+  let listener: ServerResponse | undefined;
+  const server = createServer((request, response) => {
+    if (request.url !== '/events') {
+      response.setHeader('Content-Type', 'text/html').end(html);
+      return;
+    }
+    listener = response.setHeader('Content-Type', 'text/event-stream');
+    response.write('retry: 100\nevent: page\ndata: same\n\n');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { page } = await open(browser, `http://127.0.0.1:${port}/`);
+  const saysLive = () =>
+    page.waitForFunction(() => document.querySelector('#live')!.textContent.startsWith('live'));
+  await saysLive();
+  await page.evaluate(() => {
+    document.querySelector('#live')!.textContent = '';
+  });
+  listener!.destroy();
+  await saysLive();
+  expect(await page.$eval('#live', (one) => (one as HTMLElement).dataset.state)).toBe('connected');
+  await page.close();
+  server.close();
+  server.closeAllConnections();
 });

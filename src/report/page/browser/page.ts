@@ -215,9 +215,12 @@ function prepare(root: ParentNode): void {
 }
 
 document.addEventListener('click', ({ target }) => {
-  const head =
-    target instanceof Element && target.closest<HTMLTableCellElement>('th:has(> button)');
+  if (!(target instanceof Element)) return;
+  const head = target.closest<HTMLTableCellElement>('th:has(> button)');
   if (head) pressHeading(head);
+  // The hash does not change if it leads where the last one did.
+  const link = target.closest('a');
+  if (link) unfold(link);
 });
 
 document.addEventListener('change', ({ target }) => {
@@ -245,13 +248,15 @@ document.addEventListener(
   true,
 );
 
-/** A link to a section that is folded unfolds it. */
-function unfoldTarget(): void {
-  const target = document.getElementById(location.hash.slice(1));
+/** Unfolds the section that a link leads to, if it is folded. */
+function unfold({ hash }: HTMLAnchorElement | Location): void {
+  const target = document.getElementById(hash.slice(1));
   const details = target?.querySelector<HTMLDetailsElement>(':scope > details:only-child');
   if (details) details.open = true;
 }
-addEventListener('hashchange', unfoldTarget);
+addEventListener('hashchange', () => {
+  unfold(location);
+});
 
 /** Sections as the server sent them, before anything was sorted or hidden in them. */
 const received = new Map<string, string>();
@@ -341,29 +346,31 @@ function follow(live: HTMLElement): void {
   document.documentElement.style.overflowAnchor = 'none';
   const events = new EventSource('events');
   let version: string | undefined;
-  events.addEventListener('page', (event: MessageEvent<string>) => {
+  const say = (what: 'connected' | 'changed'): void => {
     live.dataset.state = 'connected';
-    const isFirst = version === undefined;
-    if (event.data === version) return;
-    version = event.data;
+    live.textContent = `live, ${what} at ${new Date().toLocaleTimeString()}`;
+  };
+  events.addEventListener('page', (event: MessageEvent<string>) => {
+    if (event.data === version) {
+      say('connected');
+      return;
+    }
     void fetch('./').then(async (response) => {
       take(await response.text());
-      live.textContent = `live, ${isFirst ? 'connected' : 'changed'} at ${new Date().toLocaleTimeString()}`;
-      if (!isFirst) announce('the page has changed');
+      say(version === undefined ? 'connected' : 'changed');
+      if (version !== undefined) announce('the page has changed');
+      version = event.data;
     });
   });
   events.addEventListener('error', () => {
     live.dataset.state = 'lost';
     live.textContent = 'the server does not answer: this page may be out of date';
   });
-  events.addEventListener('open', () => {
-    live.dataset.state = 'connected';
-  });
 }
 
 for (const [id, section] of sectionsIn(document)) received.set(id, section.outerHTML);
 prepare(document);
 compareRuns();
-unfoldTarget();
+unfold(location);
 const live = document.getElementById('live');
 if (live) follow(live);
