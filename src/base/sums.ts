@@ -5,6 +5,16 @@ export function sumOf(values: readonly number[] | Uint8Array | Uint32Array): num
   return sum;
 }
 
+/** The least and the greatest of numbers, also of more than a call takes arguments. */
+export function extentOf(values: Iterable<number>): [least: number, greatest: number] {
+  let [least, greatest] = [Infinity, -Infinity];
+  for (const value of values) {
+    least = Math.min(least, value);
+    greatest = Math.max(greatest, value);
+  }
+  return [least, greatest];
+}
+
 /** The mean of at least one number. */
 export function meanOf(values: readonly number[]): number {
   return sumOf(values) / values.length;

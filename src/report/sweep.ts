@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { extentOf } from '../base/sums.js';
 import { type Column, columnsOf } from './lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { measureCells, stateText } from './pointGrid.js';
@@ -74,7 +75,7 @@ function heatMap(
   );
   const value = (point: SweepPoint | undefined) => point?.measures[column.quantity]?.value;
   const known = [...at.values()].flatMap((point) => value(point) ?? []);
-  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const [least, most] = extentOf(known);
   const shade = (x: number): string => {
     const part = most > least ? (x - least) / (most - least) : 0;
     return SHADES[Math.min(SHADES.length - 1, Math.floor(part * SHADES.length))];

@@ -1,4 +1,5 @@
 import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
+import { extentOf } from '../base/sums.js';
 import { counted, signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
@@ -217,7 +218,7 @@ function headlineOf(
 function rangeOf(judged: readonly Judged[], of: 'fgs' | 'unmasked' | 'worst'): string | undefined {
   const values = judged.flatMap(({ standing }) => standing[of] ?? []);
   if (values.length === 0) return undefined;
-  const [least, most] = [Math.min(...values), Math.max(...values)].map((x) => x.toFixed(1));
+  const [least, most] = extentOf(values).map((x) => x.toFixed(1));
   return least === most ? `${most} %` : `${least} to ${most} %`;
 }
 

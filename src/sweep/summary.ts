@@ -1,4 +1,5 @@
 import { type Norm, NORM_TITLES } from '../attacks/attack.js';
+import { extentOf } from '../base/sums.js';
 import { counted } from '../base/text.js';
 import {
   isRobustAccuracy,
@@ -170,7 +171,7 @@ export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): st
       return value === undefined ? [] : [{ point, value }];
     });
     if (found.length === 0) return [];
-    const top = Math.max(...found.map(({ value }) => sign * value));
+    const [, top] = extentOf(found.map(({ value }) => sign * value));
     const [first, ...ties] = found.filter(({ value }) => sign * value === top);
     const more =
       ties.length === 0

@@ -1,4 +1,4 @@
-import { meanOf } from '../base/sums.js';
+import { extentOf, meanOf } from '../base/sums.js';
 import {
   type MeasuredQuantity,
   robustAccuraciesOf,
@@ -54,8 +54,8 @@ export function trendsOf(keys: readonly string[], cells: readonly SweepCell[]): 
   const numbers = points.map(({ values }) => varied.map(({ k }) => values[k]));
   if (varied.length === 0 || !numbers.every(areNumbers)) return undefined;
   const ranges = varied.map(({ key }, v) => {
-    const own = numbers.map((x) => x[v]);
-    return { key, least: Math.min(...own), greatest: Math.max(...own) };
+    const [least, greatest] = extentOf(numbers.map((x) => x[v]));
+    return { key, least, greatest };
   });
   const at = (point: SweepPoint): number[] =>
     ranges.map(({ least, greatest }, v) => {

@@ -1,4 +1,4 @@
-import { sumOf } from '../base/sums.js';
+import { extentOf, sumOf } from '../base/sums.js';
 import { tf } from '../base/tf.js';
 import { times } from '../engine/ops/elementwise.js';
 import { fusedEta } from '../engine/ops/norms.js';
@@ -67,7 +67,7 @@ export function adaptiveEpsilon(
   ratio: number,
 ): number {
   const norms = Array.from(norm);
-  const m = Math.max(...norms);
+  const [, m] = extentOf(norms);
   const isWrong = norms.map((_, i) => correct[i] !== 1);
   if (!isWrong.includes(true)) isWrong[norms.indexOf(m)] = true;
   /** Of the weight of the correct elements to that of the others. */

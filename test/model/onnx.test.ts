@@ -264,6 +264,30 @@ describe('other networks in ONNX Runtime', () => {
     expect(() => importGraph(graph, 'f')).toThrow(/prepares its images in several ways/);
   });
 
+  it('are read or refused however many inputs a node has, or axes a tensor', () => {
+    const spec = networkOf(
+      [4, 4, 1],
+      [
+        { kind: 'conv', name: 'conv', filters: 2, size: 1, filler },
+        { kind: 'relu' },
+        { kind: 'innerProduct', name: 'ip', outputs: 5, filler },
+      ],
+    );
+    const network = makeNetwork(spec);
+    const weights = initialWeights(network, 1);
+    const tensors = exportNetwork({ network, weights });
+    const graph = decodeGraph(encodeOnnx(spec, tensors, { version: '' }), 'f');
+    const many = 200_000;
+    const relu = graph.nodes.find(({ type }) => type === 'Relu')!;
+    relu.inputs = relu.inputs.concat(Array<string>(many).fill('none'));
+    expect(importGraph(graph, 'f').network.layers).toEqual(spec.layers);
+    const conv = graph.nodes.find(({ type }) => type === 'Conv')!;
+    const kernel = graph.constants.get(conv.inputs[1])!;
+    kernel.shape = [...kernel.shape, ...Array<number>(many).fill(1)];
+    expect(() => importGraph(graph, 'f')).toThrow(/has filters of shape 2×1×1×1×1×1/);
+    disposeWeights(weights);
+  });
+
   it('may pad by more than a filter is wide', () => {
     const spec = networkOf(
       [4, 4, 2],

@@ -1,6 +1,7 @@
 import { Resvg } from '@resvg/resvg-js';
 import { decode } from 'fast-png';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
@@ -16,7 +17,9 @@ import { linfBins } from '#bang/report/figure/linf.js';
 import { renderPng } from '#bang/report/figure/render.js';
 import { type FigureKind, readRows } from '#bang/report/figure/rows.js';
 import { csvLines, toCsv } from '#bang/store/csvFile.js';
+import { figureRows } from '#bang/report/figure/rowsOfResults.js';
 import type { SurfaceRow } from '#bang/report/figure/surfaces.js';
+import type { TrainingRow } from '#bang/report/figure/training.js';
 import { logScale, NARROW, powerLabels, WIDE } from '#bang/report/figure/theme.js';
 import path from 'node:path';
 
@@ -110,6 +113,18 @@ function textsOf(svg: string): string[] {
 function count(svg: string, pattern: RegExp): number {
   return [...svg.matchAll(pattern)].length;
 }
+
+it('a log may have more lines than a call takes arguments', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'log-'));
+  const lines = range(150_000).map((i) => `${i},${1 + i},0,`);
+  const head = 'iteration,loss,train_accuracy,validation_accuracy';
+  writeFileSync(path.join(folder, 'training.csv'), `${[head, ...lines].join('\n')}\n`);
+  const { rows } = await figureRows('training', [folder]);
+  rmSync(folder, { recursive: true });
+  expect(rows).toHaveLength(lines.length);
+  const { ticks } = logScale((rows as TrainingRow[]).map(({ loss }) => loss));
+  expect([ticks[0], ticks.at(-1)]).toEqual([1, 1_000_000]);
+});
 
 describe.each(FIGURE_KIND_NAMES)('the figure %s', (name) => {
   it('is the same each time, whatever was drawn before, and from its own CSV', async () => {

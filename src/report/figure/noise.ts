@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { extentOf } from '../../base/sums.js';
 import { heatGrid, heatPanel, heatSize, type Panel, panelTitle } from './heatMap.js';
 import {
   number,
@@ -53,8 +54,8 @@ export const noise: FigureKind<NoiseFigureRow> = {
         value: value(row),
         marked: marked?.(row) ?? false,
       }));
-    const most = Math.max(...rows.flatMap(({ regular, bang }) => [regular, bang]));
-    const gap = Math.max(...rows.map(({ difference }) => Math.abs(difference))) || 1;
+    const [, most] = extentOf(rows.flatMap(({ regular, bang }) => [regular, bang]));
+    const gap = extentOf(rows.map(({ difference }) => Math.abs(difference)))[1] || 1;
     const [regular, bang] = NETWORKS.map(({ key, title }) =>
       heatPanel(
         {
@@ -93,7 +94,7 @@ export const noise: FigureKind<NoiseFigureRow> = {
 };
 
 function lastStage(rows: readonly NoiseFigureRow[], layout: Layout): Panel {
-  const last = Math.max(...rows.map(({ iteration }) => iteration));
+  const [, last] = extentOf(rows.map(({ iteration }) => iteration));
   const { colour, dash } = lineScales(NETWORKS.map(({ title }) => title));
   const points = rows
     .filter(({ iteration }) => iteration === last)

@@ -236,7 +236,7 @@ function rowsOfEach<Row>(
   const damaged: string[] = [];
   for (const run of runs) {
     try {
-      rows.push(...rowsOf(run));
+      for (const row of rowsOf(run)) rows.push(row);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       damaged.push(error.message);

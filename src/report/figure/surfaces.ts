@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { NORM_TITLES } from '../../attacks/attack.js';
+import { extentOf } from '../../base/sums.js';
 import { isRobustAccuracy, quantity, type RobustAccuracy } from '../../metrics/quantities.js';
 import { SURFACES } from '../../sweep/summary.js';
 import { isScatter, planeThrough } from '../../sweep/trends.js';
@@ -65,7 +66,6 @@ export const surfaces: FigureKind<SurfaceRow> = {
       const { title, digits } = panelOf(name);
       const unit = name === 'fgs_unmasked_linf' ? ['grey levels'] : [];
       const [{ x_key, y_key, reference }] = cells;
-      const values = cells.map(({ value }) => value);
       const quiet = areScattered(cells);
       const level = reference === null ? [] : [`regular ${reference.toFixed(digits + 1)}, ● above`];
       const scatter = quiet ? ['mostly scatter: faint colours'] : [];
@@ -81,7 +81,7 @@ export const surfaces: FigureKind<SurfaceRow> = {
           value,
           marked: reference !== null && value > reference,
         })),
-        domain: [Math.min(...values), Math.max(...values)],
+        domain: extentOf(cells.map(({ value }) => value)),
         digits,
       };
       return heatPanel(map, layout);
@@ -111,7 +111,7 @@ function areScattered(cells: readonly { x: string; y: string; value: number }[])
 
 /** Numbers moved and scaled to −1 to 1. */
 function fromMinusToOne(numbers: readonly number[]): number[] {
-  const [least, greatest] = [Math.min(...numbers), Math.max(...numbers)];
+  const [least, greatest] = extentOf(numbers);
   return numbers.map((x) => (2 * x - least - greatest) / (greatest - least || 1));
 }
 

@@ -1,4 +1,5 @@
 import type { Config } from 'vega-lite';
+import { extentOf } from '../../base/sums.js';
 import { FONT_FAMILY, textWidth } from './font.js';
 
 /** The look of all figures. Lengths are pixels of 1/96 inch. */
@@ -116,7 +117,8 @@ export function chunks<T>(list: readonly T[], length: number): T[][] {
 /** A logarithmic scale around positive values, from tick to tick: 1, 2, 5 of each decade, or less. */
 export function logScale(values: readonly number[]) {
   if (values.length === 0) return { scale: { type: 'log' as const }, ticks: [] };
-  const [low, high] = [Math.min(...values), Math.max(...values)].map(Math.log10);
+  const [least, greatest] = extentOf(values);
+  const [low, high] = [least, greatest].map(Math.log10);
   const digits = high - low < 3 ? [1, 2, 5] : [1];
   const step = Math.ceil((high - low) / 9) || 1;
   const all: number[] = [];
@@ -127,8 +129,8 @@ export function logScale(values: readonly number[]) {
   ) {
     all.push(...digits.map((digit) => Number(`${digit}e${decade}`)));
   }
-  const first = all.findLastIndex((tick) => tick <= Math.min(...values));
-  const last = all.findIndex((tick) => tick >= Math.max(...values));
+  const first = all.findLastIndex((tick) => tick <= least);
+  const last = all.findIndex((tick) => tick >= greatest);
   const ticks = all.slice(first, last + 1);
   return { scale: { type: 'log' as const, domain: [ticks[0], ticks.at(-1)!], nice: false }, ticks };
 }

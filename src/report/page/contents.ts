@@ -13,6 +13,7 @@ import { planIn, SWEEP_FILES, type SweepFolder, sweepFolder } from '../../sweep/
 import { readLock } from '../../store/lock.js';
 import { beginningIn, logTime, type Mark, timeLeft } from '../../store/timeLeft.js';
 import { cellsIn } from '../../sweep/sweep.js';
+import { extentOf } from '../../base/sums.js';
 import { inWords } from '../../base/text.js';
 import { parsePlainYaml } from '../../config/yamlTree.js';
 import { isMapping } from '../../config/problems.js';
@@ -166,7 +167,7 @@ function sweepTimeLeft(cells: readonly SweepCell[], since: number): number | und
   const fresh = finished.filter((at) => at > since);
   if (fresh.length === 0) return undefined;
   const open = cells.filter(({ state }) => state === 'open').length;
-  const last = { done: fresh.length, at: Math.max(...fresh) };
+  const last = { done: fresh.length, at: extentOf(fresh)[1] };
   return timeLeft({ done: 0, at: since }, last, fresh.length + open);
 }
 

@@ -81,7 +81,7 @@ function needed({ nodes, outputs }: Graph): Node[] {
     const node = makers.get(name);
     if (!node || found.has(node)) continue;
     found.add(node);
-    open.push(...node.inputs);
+    for (const input of node.inputs) open.push(input);
   }
   return nodes.filter((node) => found.has(node));
 }

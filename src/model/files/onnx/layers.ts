@@ -53,7 +53,7 @@ function convolution(reading: Reading, node: Node): Flow {
   }
   const windows = windowsOf(reading, node, flow, [height, width]);
   const channels = flow.shape.at(-1)!;
-  const isEmpty = Math.min(...kernel.shape) < 1;
+  const isEmpty = kernel.shape.some((extent) => extent < 1);
   if (kernel.shape.length !== 4 || inputs !== channels || isEmpty) {
     throw reading.at(
       node,

@@ -1,3 +1,4 @@
+import { extentOf } from '../../../base/sums.js';
 import { printable } from '../../../base/text.js';
 import { noiseVerdict, sweepVerdict, type Judged, type TableVerdict } from '../../verdict.js';
 import type { FoundStudy, FoundSweep } from '../contents.js';
@@ -99,8 +100,7 @@ function chart({ judged, budget }: TableVerdict, id: string): Html {
   const within = budget === null ? 'at any L∞' : `at L∞ ≤ ${budget} grey levels`;
   const rows = judged.map(({ entry, training, standing }) => {
     const numbers = marks.map(({ of }) => standing[of]);
-    const places = numbers.filter((value) => value !== undefined);
-    const [least, most] = [Math.min(...places), Math.max(...places)];
+    const [least, most] = extentOf(numbers.filter((value) => value !== undefined));
     return html`<tr class="${training === 'BANG' ? 'bang' : 'regular'}">
       <th scope="row">${entry.name} <small>${trainingText({ training, entry }, common)}</small></th>
       <td class="strip">
