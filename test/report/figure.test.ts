@@ -254,6 +254,18 @@ describe('what the figures show', () => {
     );
   });
 
+  it('noise: without standard errors, nothing is said of them', async () => {
+    const none = { regular_error: null, bang_error: null, difference_error: null };
+    const svg = await drawFigure(
+      'noise',
+      ROWS.noise.map((row) => ({ ...row, ...none })),
+      WIDE,
+    );
+    expect(count(svg, /<path transform="translate[^>]*d="M[^>]*A/g)).toBe(0);
+    expect(textsOf(svg)).toContain('♦ quoted in the paper');
+    expect(svg).not.toContain('standard error');
+  });
+
   it('eta: powers of ten', async () => {
     const texts = textsOf(await draw('eta'));
     expect(texts).toEqual(expect.arrayContaining(['conv1', 'ip1', 'mean η', 'largest η', '10¹⁶']));

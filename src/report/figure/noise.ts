@@ -56,6 +56,7 @@ export const noise: FigureKind<NoiseFigureRow> = {
       }));
     const [, most] = extentOf(rows.flatMap(({ regular, bang }) => [regular, bang]));
     const gap = extentOf(rows.map(({ difference }) => Math.abs(difference)))[1] || 1;
+    const hasErrors = rows.some(({ difference_error }) => difference_error !== null);
     const [regular, bang] = NETWORKS.map(({ key, title }) =>
       heatPanel(
         {
@@ -72,12 +73,13 @@ export const noise: FigureKind<NoiseFigureRow> = {
     const difference = heatPanel(
       {
         title: 'BANG minus regular (points) ↓ better',
-        subtitle: ['● BANG worse by two standard errors or more'],
+        subtitle: hasErrors ? ['● BANG worse by two standard errors or more'] : [],
         x,
         y,
         cells: map(
           (row) => row.difference,
-          (row) => row.difference > 0 && row.difference >= 2 * (row.difference_error ?? 0),
+          ({ difference: by, difference_error: error }) =>
+            error !== null && by > 0 && by >= 2 * error,
         ),
         domain: [-gap, gap],
         diverging: true,
@@ -100,19 +102,16 @@ function lastStage(rows: readonly NoiseFigureRow[], layout: Layout): Panel {
     .filter(({ iteration }) => iteration === last)
     .flatMap((row) =>
       NETWORKS.map(({ key, title }) => {
-        const [rate, error] = [row[key], row[`${key}_error`] ?? 0];
+        const [rate, error] = [row[key], row[`${key}_error`]];
+        const [low, high] = [rate - (error ?? 0), rate + (error ?? 0)];
         const quoted = row[`quoted_${key}`];
-        return {
-          network: title,
-          sigma: row.sigma,
-          rate,
-          low: rate - error,
-          high: rate + error,
-          quoted,
-        };
+        return { network: title, sigma: row.sigma, rate, error, low, high, quoted };
       }),
     );
-  const isQuoted = points.some(({ quoted }) => quoted !== null);
+  const explained = [
+    ...(points.some(({ error }) => error !== null) ? ['± standard error'] : []),
+    ...(points.some(({ quoted }) => quoted !== null) ? ['♦ quoted in the paper'] : []),
+  ];
   const x = {
     field: 'sigma',
     type: 'quantitative' as const,
@@ -126,7 +125,7 @@ function lastStage(rows: readonly NoiseFigureRow[], layout: Layout): Panel {
   return {
     title: panelTitle(
       `After ${last} iterations (% wrong) ↓ better`,
-      [isQuoted ? '± standard error; ♦ quoted in the paper' : '± standard error'],
+      explained.length === 0 ? [] : [explained.join('; ')],
       layout,
     ),
     ...heatSize(layout),
