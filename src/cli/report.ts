@@ -41,22 +41,18 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     const { plotsOf } = await import('../report/page/plots.js');
     const collected = await collectResults(results);
     refuseEmpty(collected);
-    const galleries = await interruptible(
-      (signal, progress) =>
-        galleriesOf(collected.parts, {
-          perClass,
-          engine: engine ?? 'auto',
-          threads,
-          dataDir,
-          signal,
-          progress,
-        }),
-      { resumes: false },
-    );
+    const options = { perClass, engine: engine ?? ('auto' as const), threads, dataDir };
+    const galleries =
+      perClass === 0
+        ? undefined
+        : await interruptible(
+            (signal, progress) => galleriesOf(collected.parts, { ...options, signal, progress }),
+            { resumes: false },
+          );
     const plots = await plotsOf(collected);
     const page = pageOf({ collected, galleries, plots });
     writeFileAtomic(out, page.html);
-    printNotes([...collected.notes, ...plots.notes, ...galleries.notes]);
+    printNotes([...collected.notes, ...plots.notes, ...(galleries?.notes ?? [])]);
     print(`Files: ${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
   },
 };

@@ -7,7 +7,6 @@ import type { Browser } from 'puppeteer-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { collectResults } from '#bang/report/page/contents.js';
 import { pageOf } from '#bang/report/page/document.js';
-import { NO_GALLERIES } from '#bang/report/page/galleries.js';
 import { NO_PLOTS } from '#bang/report/page/plots.js';
 import { workspace, type Workspace } from '../cli/bang.js';
 import { resultWith } from '../report/entries.js';
@@ -27,7 +26,7 @@ afterAll(async () => {
 /** A page of a folder's results, without pictures. */
 async function htmlOf(folder: string, live = false): Promise<string> {
   const collected = await collectResults([space.file(folder)]);
-  return pageOf({ collected, galleries: NO_GALLERIES, plots: NO_PLOTS }, live).html;
+  return pageOf({ collected, plots: NO_PLOTS }, live).html;
 }
 
 async function openPage(folder: string) {

@@ -146,6 +146,22 @@ describe('bang report', () => {
     expect(bare.stderr).toMatch(/^note: no examples of tiny .*weights\.safetensors/m);
     expect(space.read('bare.html')).not.toMatch(/class="gallery"/);
     expect(space.read('damaged.html')).toMatch(/Left out/);
+    expect(space.read('bare.html')).toMatch(/no examples; <a href="#left-out">Left out<\/a>/);
+  });
+
+  it('has no gallery of networks that classify nothing, nor where none is asked for', async () => {
+    cpSync(space.file('runs/tiny'), space.file('wrong/tiny'), { recursive: true });
+    rmSync(space.file('wrong/tiny/weights.safetensors'));
+    const examples = JSON.parse(space.read('wrong/tiny/examples.json')) as object;
+    space.write('wrong/tiny/examples.json', JSON.stringify({ ...examples, images: [] }));
+    const cwd = space.folder;
+    const { stderr } = await bangInsideOk(['report', 'wrong', '--out', 'wrong.html'], { cwd });
+    expect(stderr).toBe(
+      'note: no examples of tiny (30 images): no image is classified correctly\n',
+    );
+    expect(space.read('wrong.html')).not.toMatch(/class="gallery"/);
+    await bangInsideOk(['report', 'runs', '--examples', '0', '--out', 'zero.html'], { cwd });
+    expect(space.read('zero.html')).not.toMatch(/Adversarial examples</);
   });
 
   it('shows unfinished runs, and names damaged ones', async () => {

@@ -39,7 +39,7 @@ export interface Gallery {
 }
 
 export interface GalleryOptions {
-  /** Images of each class; 0 means no galleries. */
+  /** Images of each class. */
   perClass: number;
   dataDir?: string;
   engine: Config['engine'];
@@ -55,8 +55,6 @@ export interface Galleries {
   /** Whether newer ones are being computed. */
   isOld?: boolean;
 }
-
-export const NO_GALLERIES: Galleries = { galleries: [], notes: [] };
 
 /** A network with its name in the tables, and the first of its runs that hold weights or examples that they kept. */
 interface Exhibit {
@@ -82,7 +80,6 @@ export async function galleriesOf(
   options: GalleryOptions,
 ): Promise<Galleries> {
   const found: Galleries = { galleries: [], notes: [] };
-  if (options.perClass === 0) return found;
   const byData = new Map<string, { computed: Exhibit[]; kept: Shown[] }>();
   for (const exhibit of exhibitsOf(parts)) {
     const { name, kept } = exhibit;
@@ -102,7 +99,13 @@ export async function galleriesOf(
       ? kept
       : [...computed.flatMap(({ name, kept: run }) => (run ? [{ name, run }] : [])), ...kept];
     const whole = withKept(gallery, others, found.notes);
-    if (whole) found.galleries.push(whole);
+    if (!whole) continue;
+    const { originals, networks } = whole.examples;
+    if (originals.length > 0) found.galleries.push(whole);
+    else {
+      const names = networks.map(({ name }) => name).join(', ');
+      found.notes.push(`no examples of ${names}: no image is classified correctly`);
+    }
   }
   return found;
 }

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Interrupted } from '../../base/errors.js';
 import type { Progress, Task } from '../../base/progress.js';
-import { type Galleries, type GalleryOptions, NO_GALLERIES } from './galleries.js';
+import type { Galleries, GalleryOptions } from './galleries.js';
 
 export type GalleryJob = Omit<GalleryOptions, 'progress' | 'signal'> & {
   folders: readonly string[];
@@ -35,7 +35,7 @@ export async function galleriesBeside(
   try {
     const galleries = await new Promise<Galleries>((resolve) => {
       const failed = (why: string): void => {
-        resolve({ ...NO_GALLERIES, notes: [`no examples: ${why}`] });
+        resolve({ galleries: [], notes: [`no examples: ${why}`] });
       };
       child.on('message', (message: FromGallery) => {
         if (message.kind === 'done') resolve(message.galleries);

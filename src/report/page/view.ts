@@ -8,7 +8,7 @@ import type { Progress } from '../../base/progress.js';
 import { collectResults, type FirstSeen } from './contents.js';
 import { pageOf } from './document.js';
 import { galleriesBeside } from './galleriesBeside.js';
-import { galleryKey, NO_GALLERIES, type GalleryOptions } from './galleries.js';
+import { type Galleries, galleryKey, type GalleryOptions } from './galleries.js';
 import { NO_PLOTS, plotsOf, type Plots } from './plots.js';
 import { serve } from './serve.js';
 
@@ -32,7 +32,8 @@ const REST = 4;
  */
 export async function view(folders: readonly string[], options: ViewOptions): Promise<never> {
   const { port, signal, ready, progress, ...job } = options;
-  let galleries = NO_GALLERIES;
+  let galleries: Galleries | undefined =
+    options.perClass === 0 ? undefined : { galleries: [], notes: [] };
   let galleriesAreOf = galleryKey([]);
   let drawing: Promise<void> | undefined;
   let isTold = false;
@@ -50,9 +51,10 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
   const build = async (): Promise<void> => {
     const collected = await collectResults(folders, seen);
     const key = galleryKey(collected.parts);
-    const isOld = key !== galleriesAreOf && options.perClass > 0;
+    const isOld = galleries !== undefined && key !== galleriesAreOf;
     const show = (): void => {
-      server.show(pageOf({ collected, galleries: { ...galleries, isOld }, plots }, true));
+      const shown = galleries && { ...galleries, isOld };
+      server.show(pageOf({ collected, galleries: shown, plots }, true));
     };
     // Numbers do not wait for figures: those from before stay until they are drawn again.
     show();

@@ -4,7 +4,6 @@ import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { collectResults, type FirstSeen } from '#bang/report/page/contents.js';
 import { pageOf } from '#bang/report/page/document.js';
-import { NO_GALLERIES } from '#bang/report/page/galleries.js';
 import { NO_PLOTS } from '#bang/report/page/plots.js';
 import { takeLock } from '#bang/store/lock.js';
 
@@ -15,7 +14,7 @@ afterAll(() => {
 
 async function textNow(seen?: FirstSeen): Promise<string> {
   const collected = await collectResults([folder], seen);
-  const { html } = pageOf({ collected, galleries: NO_GALLERIES, plots: NO_PLOTS }, true);
+  const { html } = pageOf({ collected, plots: NO_PLOTS }, true);
   const main = /<main.*<\/main>/s.exec(html)![0];
   return main.replace(/<[^>]*>/g, ' ').replace(/&nbsp;|\s+/g, ' ');
 }

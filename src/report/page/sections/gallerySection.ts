@@ -8,20 +8,18 @@ import { magnification, perturbationOf } from '../pictures.js';
 import { prose } from '../prose.js';
 import type { Section } from '../section.js';
 
-export function gallerySection(
-  { galleries, notes, isOld = false }: Galleries,
-  hasRuns: boolean,
-): Section | undefined {
-  if (!hasRuns) return undefined;
-  const none = html`<p>
-    There are no examples: no folder of these runs holds any, or weights from which they could be
-    computed.
-    <code>bang run</code> leaves both there.
-  </p>`;
-  const isNone = galleries.length + notes.length === 0;
+export function gallerySection({ galleries, notes, isOld = false }: Galleries): Section {
+  const none =
+    notes.length > 0
+      ? html`<p>There are no examples; <a href="#left-out">Left out</a> says why.</p>`
+      : html`<p>
+          There are no examples: no folder of these runs holds any, or weights from which they could
+          be computed.
+          <code>bang run</code> leaves both there.
+        </p>`;
   const body = [
     isOld && html`<p>Examples are being computed.</p>`,
-    isNone && !isOld && none,
+    galleries.length === 0 && !isOld && none,
     galleries.map((gallery, i) => galleryBody(gallery, `gallery-${i}`)),
   ];
   return { id: 'gallery', title: 'Adversarial examples', body };

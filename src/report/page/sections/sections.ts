@@ -20,7 +20,8 @@ import { verdictSection } from './verdictSection.js';
 
 export interface PageContent {
   collected: Collected;
-  galleries: Galleries;
+  /** Undefined if none were asked for. */
+  galleries?: Galleries;
   plots: Plots;
 }
 
@@ -38,7 +39,7 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   const sweepTitles = namesApart(sweeps).map((name) => `Sweep ${name}`);
   const studyTitles = namesApart(studies.map(studyIdentity)).map((name) => `Noise study ${name}`);
   const robustness = robustnessSection(parts);
-  const gallery = gallerySection(galleries, parts.length > 0);
+  const gallery = galleries && parts.length > 0 ? gallerySection(galleries) : undefined;
   const isAside = (part: CollectedPart): boolean => !ofPaper(part) && parts.some(ofPaper);
   const verdict = verdictSection({
     tables: parts.flatMap((part) => {
@@ -76,7 +77,7 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     ),
     transferSection(transfers),
     provenanceSection(parts),
-    leftOutSection([...notes, ...plots.notes, ...galleries.notes]),
+    leftOutSection([...notes, ...plots.notes, ...(galleries?.notes ?? [])]),
   ];
   const sections = all.flatMap((section) => section ?? []);
   return sections.length === 0 ? [] : [...sections, glossarySection()];

@@ -19,9 +19,7 @@ function areFolded(...sweeps: FoundSweep[]): boolean[] {
     notes: [],
   };
   const none = { of: new Map(), ofOthers: new Map(), notes: [] };
-  const galleries = { galleries: [], notes: [] };
-  const page = { collected, galleries, plots: none } as unknown as Parameters<typeof sectionsOf>[0];
-  return sectionsOf(page)
+  return sectionsOf({ collected, plots: none })
     .filter(({ id }) => id.startsWith('sweep-'))
     .map(({ foldedAs }) => foldedAs !== undefined);
 }
