@@ -63,7 +63,7 @@ function columnsShown(entries: readonly Entry[]): Shown {
   return [...tableColumns(entries).entries()].sort(([, a], [, b]) => place(a) - place(b));
 }
 
-/** A table like Tables 1 and 2: for each experiment our lines and the published one. */
+/** A table like Tables 1 and 2: for each experiment our lines and, the first time, the published one. */
 export function entriesTable(
   id: string,
   caption: Content,
@@ -77,12 +77,14 @@ export function entriesTable(
     { title: ['ε'], kind: 'setting' },
     ...shown.map(([, { title }]) => ({ title })),
   ];
-  const bodies = entries.map(
-    (entry) =>
-      html`<tbody data-entry="${entryKey(title, entry)}">
-        ${linesOf(entry, entries).map((line) => entryLine(line, entry, shown))}
-      </tbody> `,
-  );
+  const ids = entries.map(({ published }) => published?.id);
+  const bodies = entries.map((entry, i) => {
+    const isShown = ids.indexOf(ids[i]) === i;
+    const lines = linesOf(entry, entries).filter(({ kind }) => kind !== 'published' || isShown);
+    return html`<tbody data-entry="${entryKey(title, entry)}">
+      ${lines.map((line) => entryLine(line, entry, shown))}
+    </tbody> `;
+  });
   return tableOf(id, caption, columns, bodies, true);
 }
 
@@ -92,13 +94,14 @@ function entryLine(line: Line, { rows }: Entry, shown: Shown): Html {
   const numbers = shown.map(([at, { quantity: column }]) => {
     const { text, spread, measured } = cells[at];
     const unmasked = column.startsWith('fgs_unmasked') && html` class="unmasked"`;
-    if (!measured) return html`<td${unmasked}>${text}</td>`;
-    const value = html`<data value="${csvNumber(column, measured.value)}">${text}</data>`;
-    if (spread === undefined) return html`<td${unmasked}>${value}</td>`;
-    if (measured.std === undefined)
-      return html`<td${unmasked}>${value} <span class="spread">${spread}</span></td>`;
-    const std = csvNumber(column, measured.std);
-    return html`<td${unmasked}>${value} <data class="spread" value="${std}">${spread}</data></td>`;
+    const number = measured
+      ? html`<data value="${csvNumber(column, measured.value)}">${text}</data>`
+      : text;
+    const deviation =
+      measured?.std === undefined
+        ? html` <span class="spread">${spread}</span>`
+        : html` <data class="spread" value="${csvNumber(column, measured.std)}">${spread}</data>`;
+    return html`<td${unmasked}>${number}${spread !== undefined && deviation}</td>`;
   });
   const label = labels.map((text) => html`<br /><small>${text}</small>`);
   return html`<tr class="${kind}">
@@ -122,17 +125,14 @@ export function gridTable(id: string, caption: Content, { columns, rows }: Grid)
     value === undefined
       ? text.split('\n').map((line, i) => (i === 0 ? line : html` <small>${line}</small>`))
       : html`<data value="${value}">${text}</data>`;
-  const body = rows.map(([first, ...rest]) => {
-    const others = rest.map((one, i) => {
-      const align = columns[i + 1].align === 'left' && html` class="text"`;
-      return html`<td${align}>${cell(one)}</td>`;
-    });
-    const align = columns[0].align === 'left' && html` class="text"`;
-    return html`<tr>
-      <th scope="row" ${align}>${cell(first)}</th>
-      ${others}
-    </tr> `;
-  });
+  const kinds = columns.map(({ align }) => align === 'left' && html` class="text"`);
+  const body = rows.map(
+    ([first, ...rest]) =>
+      html`<tr>
+        <th scope="row" ${kinds[0]}>${cell(first)}</th>
+        ${rest.map((one, i) => html`<td${kinds[i + 1]}>${cell(one)}</td>`)}
+      </tr> `,
+  );
   return tableOf(
     id,
     caption,

@@ -66,7 +66,7 @@ export function tableSection(
     entriesTable(
       `${id}-table`,
       'Ours, published, and the difference. Click a heading to sort.',
-      publishedOnce(main),
+      main,
       title,
     ),
     html`<div class="beside">
@@ -80,19 +80,6 @@ export function tableSection(
 
 function isCurve({ name }: Plot): boolean {
   return name === 'training' || name === 'eta';
-}
-
-/** The entries, of which only the first of each published row shows it. */
-function publishedOnce(entries: readonly Entry[]): Entry[] {
-  const seen = new Set<string>();
-  return entries.map((entry) => {
-    const id = entry.published?.id;
-    if (id === undefined || !seen.has(id)) {
-      if (id !== undefined) seen.add(id);
-      return entry;
-    }
-    return { ...entry, published: undefined };
-  });
 }
 
 function inBrief(entries: readonly Entry[]): string {
