@@ -323,8 +323,8 @@ export function sweepVerdict(
 ): { headline: string; sentences: string[] } {
   const points = pointsOf(cells).filter(({ reference, rows }) => !reference && rows.length > 0);
   if (points.length === 0) return { headline: progressText(cells), sentences: [] };
-  const names = shortKeys(keys).join(' and ');
-  const trends = trendsOf(keys, cells)?.trends ?? [];
+  const { keys: varied, trends } = trendsOf(keys, cells) ?? { keys: [], trends: [] };
+  const names = shortKeys(varied.map(({ key }) => key)).join(' and ');
   const trend = (wanted: MeasuredQuantity) => trends.find(({ quantity }) => quantity === wanted);
   const axis = robustnessAxis(points);
   const [accuracy, robustness] = [trend('accuracy'), trend(axis)];
@@ -349,7 +349,7 @@ export function sweepVerdict(
       ? progressText(cells)
       : isScatter(explained)
         ? `No plane over ${names} describes ${axisText(axis)}`
-        : `${names} ${keys.length > 1 ? 'decide' : 'decides'} much of ${axisText(axis)}`;
+        : `${names} ${varied.length > 1 ? 'decide' : 'decides'} much of ${axisText(axis)}`;
   return {
     headline,
     sentences: [
@@ -359,9 +359,9 @@ export function sweepVerdict(
         : [
             `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of its variance${isScatter(explained) ? '; the rest is curvature or scatter' : ''}.`,
           ]),
-      ...bestOf(keys, cells)
-        .map((best) => `${best[0].toUpperCase()}${best.slice(1)}.`)
-        .slice(0, explained === undefined ? 2 : 0),
+      ...(explained === undefined ? bestOf(keys, cells) : []).map(
+        (best) => `${best[0].toUpperCase()}${best.slice(1)}.`,
+      ),
     ],
   };
 }

@@ -152,6 +152,12 @@ describe('the verdict on a sweep', () => {
     expect(straight.sentences.join(' ')).toContain('explains 100 % of its variance.');
   });
 
+  it('credits no key that does not vary', () => {
+    const all = cells((x) => 60 - 2 * x).map((cell) => ({ ...cell, values: [...cell.values, 5] }));
+    const { headline } = sweepVerdict(['training.momentum', 'training.batch'], all);
+    expect(headline).toMatch(/^momentum decides much of the mean L∞/);
+  });
+
   it('counts as unfinished neither cells that halving stopped nor those that failed', () => {
     const [done, ...others] = cells((x) => x);
     const without = (state: SweepCell['state']): SweepCell[] =>
