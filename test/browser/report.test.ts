@@ -249,19 +249,17 @@ describe('the page of the committed results', () => {
     const opened = await open(browser, pages.committed);
     await closed(opened, async () => {
       const { page } = opened;
-      const compared = [
-        ...(await rowsOf(page, '#compared-0')),
-        ...(await rowsOf(page, '#compared-1')),
-      ];
+      const compared = await rowsOf(page, '[id^=compared-]');
       // As a reader unfolds them.
       for (const summary of await page.$$('#robustness summary')) await summary.click();
-      for (const [i, name] of ['authors-cifar10-b0', 'authors-lenet-r0'].entries()) {
+      for (const name of ['authors-cifar10-b0', 'authors-lenet-r0']) {
         const folder = path.join(packageRoot, 'results', 'robustness', name);
         const robust = readCsv(path.join(folder, 'robustness.csv'));
-        const captions = await textsOf(page, '[id^=robustness-][id$=caption]');
-        const at = captions.findIndex((caption) => caption.includes(robust[0].name));
-        expect(at, `robustness of ${name}, ${i}`).toBeGreaterThanOrEqual(0);
-        const rows = await rowsOf(page, `#robustness-${at}`);
+        const tables = await page.$$eval('[id^=robustness-][id$=_accuracy]', (all) =>
+          all.map(({ id, textContent }) => ({ id, text: textContent })),
+        );
+        const { id } = tables.find(({ text }) => text.includes(robust[0].name))!;
+        const rows = await rowsOf(page, `#${id}`);
         const attacks = [...new Set(robust.map(({ attack }) => attack))];
         expect(rows).toHaveLength(attacks.length);
         rows.forEach(({ cells }, n) => {
@@ -278,7 +276,7 @@ describe('the page of the committed results', () => {
           worst.map(({ robust_accuracy }) => [Number(robust_accuracy)]),
         );
         const masking = readCsv(path.join(folder, 'masking.csv'));
-        const masked = await rowsOf(page, `#masking-${at}-0`);
+        const masked = await rowsOf(page, `#${id.replace(/accuracy$/, 'masking-0')}`);
         expect(masked.map(({ cells }) => cells[0].values)).toEqual(
           masking.map(({ fooled }) => [Number(fooled)]),
         );
@@ -592,7 +590,7 @@ describe('the page of runs with weights', () => {
     await closed(opened, async () => {
       const { page } = opened;
       const sweep = readCsv(space.file('runs/sweep/sweep.csv'));
-      const points = await rowsOf(page, '#sweep-small-points');
+      const points = await rowsOf(page, '#sweep-small_points');
       expect(points).toHaveLength(5);
       const accuracies = points.map(({ cells }) => cells[2].values[0]).sort();
       expect(accuracies).toEqual(sweep.map(({ accuracy }) => Number(accuracy)).sort());
@@ -600,7 +598,7 @@ describe('the page of runs with weights', () => {
       const noise = readCsv(space.file('runs/noise/noise.csv')).filter(
         ({ stage }) => stage === '2',
       );
-      const study = await rowsOf(page, '#noise-noise-table');
+      const study = await rowsOf(page, '#noise-noise_table');
       expect(
         study.slice(0, 2).map(({ cells }) => [...cells[0].values, ...cells[1].values]),
       ).toEqual(
@@ -612,7 +610,7 @@ describe('the page of runs with weights', () => {
       );
 
       const transfer = readCsv(space.file('runs/transfer/transfer.csv'));
-      const tried = await rowsOf(page, '#transfer-0');
+      const tried = await rowsOf(page, '#transfer table');
       expect(tried.map(({ cells }) => cells[4].values[0])).toEqual(
         transfer.map(({ transferred }) => Number(transferred)),
       );

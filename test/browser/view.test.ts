@@ -93,7 +93,7 @@ describe('bang view', () => {
     const unfolded = await page.$$eval('#provenance details[open]', (all) =>
       all.map((one) => one.dataset.key),
     );
-    expect(unfolded).toEqual(['provenance', 'runs/lenet-r0/seed-2']);
+    expect(unfolded).toEqual(['provenance', 'provenance runs/lenet-r0/seed-2']);
     expect(await textsOf(page, '#live')).toEqual([expect.stringMatching(/^live, changed at /)]);
     expect(offences).toEqual([]);
 

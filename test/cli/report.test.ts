@@ -171,6 +171,8 @@ describe('bang report', () => {
       'mixed/open/training.csv',
       'iteration,learning_rate,loss,train_accuracy,validation_accuracy\n10,0.01,2.25,12.5,\n',
     );
+    space.write('mixed/cut/config.yaml', 'name: cut\ntraining: { iterations: 50 }\n');
+    space.write('mixed/cut/training.csv', 'iteration,loss\n1,0.5\n?,\n');
     space.write('mixed/damaged/result.json', '{');
     space.write('mixed/sweep/sweep.yaml', 'nonsense: [');
     space.write('mixed/study/study.yaml', 'x: 1\n');
@@ -183,6 +185,7 @@ describe('bang report', () => {
     );
     const page = space.read('mixed.html');
     expect(page).toMatch(/waiting<\/b>\s+iteration 10 of 50, loss 2\.25\s/);
+    expect(page).toMatch(/cut<\/b>\s+has begun\s/);
     expect(page).not.toMatch(/class="gallery"/);
     expect(stderr.split('\n').filter((line) => line.startsWith('note: '))).toEqual([
       'note: mixed/damaged/result.json is damaged: it is left out',
@@ -206,6 +209,9 @@ describe('bang report', () => {
     space.write('sweeps/b/sweep.yaml', text);
     space.write('sweeps/c/sweep.yaml', text.replace('Same', 'same'));
     space.write('sweeps/d/sweep.yaml', text.replace('[1, 2]', '[1, 2, 3]'));
+    // What is in a section has no section's name.
+    for (const part of ['points', 'title'])
+      space.write(`sweeps/${part}/sweep.yaml`, text.replace('Same', `same-${part}`));
     const args = ['report', space.file('sweeps'), '--out', space.file('sweeps.html')];
     expect(await bangInside(args)).toMatchObject({ code: 0 });
     const page = space.read('sweeps.html');
@@ -218,6 +224,8 @@ describe('bang report', () => {
       `Sweep Same (batch [1,2]) in ${space.file('sweeps/b')}`,
       'Sweep same',
       'Sweep Same (batch [1,2,3])',
+      'Sweep same-points',
+      'Sweep same-title',
     ]);
   });
 
@@ -227,10 +235,10 @@ describe('bang report', () => {
     };
     const { file } = space;
     const out = ['--out', file('no.html')];
-    space.write('empty/nothing.txt', '');
+    space.write('empty place/nothing.txt', '');
     await refused(
-      [file('empty'), ...out],
-      /no finished run, sweep or study in .*empty or below; bang run lenet-b1 --out .*empty\/lenet-b1 makes one in minutes\n/,
+      [file('empty place'), ...out],
+      /no finished run, sweep or study in .*empty place or below; bang run lenet-b1 --out '.*empty place\/lenet-b1' makes one in minutes\n/,
     );
     await refused([file('nowhere'), ...out], /cannot read .*nowhere: there is no such folder/);
     await refused([file('tiny.yaml'), ...out], /cannot read .*tiny\.yaml: it is not a folder/);

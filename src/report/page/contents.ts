@@ -14,7 +14,7 @@ import { readLock } from '../../store/lock.js';
 import { beginningIn, logTime, type Mark, timeLeft } from '../../store/timeLeft.js';
 import { cellsIn } from '../../sweep/sweep.js';
 import { extentOf } from '../../base/sums.js';
-import { inWords } from '../../base/text.js';
+import { inWords, shellWord } from '../../base/text.js';
 import { parsePlainYaml } from '../../config/yamlTree.js';
 import { isMapping } from '../../config/problems.js';
 import type { Plan } from '../../config/sweep.js';
@@ -63,7 +63,7 @@ export interface UnfinishedRun {
   folder: string;
   name?: string;
   iterations?: number;
-  /** The last line of the training log. */
+  /** The last line of the training log, if it can be read. */
   last?: { iteration: number; loss: number; validation: number | undefined };
   isTrained: boolean;
   /** Finished attacks. */
@@ -125,7 +125,7 @@ export function refuseEmpty({
   const why = reasons.length === 0 ? '' : `: ${reasons[0]}${more}`;
   const how = unfinished.some(({ folder }) => folder === folders[0])
     ? ''
-    : `; bang run lenet-b1 --out ${folders[0]}/lenet-b1 makes one in minutes`;
+    : `; bang run lenet-b1 --out ${shellWord(`${folders[0]}/lenet-b1`)} makes one in minutes`;
   throw new UserError(
     `no finished run, sweep or study in ${inWords(folders)} or below${why}${how}`,
   );
@@ -245,18 +245,17 @@ function unfinishedRun(folder: string, seen: FirstSeen): UnfinishedRun {
   const last = tried(() => readCsv(file('training')))?.at(-1);
   const ofLast = (column: string): number => numberIn(last?.[column] ?? '') ?? NaN;
   const parts = tried(() => readdirSync(file('parts'))) ?? [];
-  const iteration = ofLast('iteration');
+  const [iteration, loss] = [ofLast('iteration'), ofLast('loss')];
   const iterations = config.data?.training?.iterations;
   return {
     folder,
     name: config.data?.name,
     iterations,
     left: tried(() => trainingTimeLeft(folder, iteration, iterations, seen)),
-    last: last && {
-      iteration,
-      loss: ofLast('loss'),
-      validation: last.validation_accuracy ? ofLast('validation_accuracy') : undefined,
-    },
+    last:
+      Number.isNaN(iteration) || Number.isNaN(loss)
+        ? undefined
+        : { iteration, loss, validation: numberIn(last?.validation_accuracy ?? '') },
     isTrained: existsSync(file('weights')),
     attacks: parts.flatMap((name) => /^([a-z0-9-]+)\.json$/.exec(name)?.[1] ?? []),
   };

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { version } from '../../base/version.js';
 import { packageRoot } from '../../base/files.js';
-import { countedIfAny, printable } from '../../base/text.js';
+import { countedIfAny, printable, shellWord } from '../../base/text.js';
 import type { Collected } from './contents.js';
 import { Html, html } from './html.js';
 import { folded } from './section.js';
@@ -41,10 +41,10 @@ export function pageOf(content: PageContent, live = false): Page {
   const title = titleOf(collected);
   const contents = sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li> `);
   const main = sections.map(({ id, title, body, foldedAs, isNarrow = false }) => {
-    const heading = html`<h2 id="${id}-title">${title}</h2> `;
+    const heading = html`<h2 id="${id}_title">${title}</h2> `;
     return html`<section
       id="${id}"
-      aria-labelledby="${id}-title"
+      aria-labelledby="${id}_title"
       ${isNarrow && html` class="half"`}
     >
       ${foldedAs === undefined ? [heading, body] : folded(id, [heading, foldedAs], body)}
@@ -59,7 +59,7 @@ export function pageOf(content: PageContent, live = false): Page {
         beside it.
       </p>
       <pre tabindex="0">
-bang run lenet-b1 lenet-r0 --out ${printable(collected.folders[0] ?? 'runs')}</pre>
+bang run lenet-b1 lenet-r0 --out ${shellWord(printable(collected.folders[0] ?? 'runs'))}</pre>
       <p>
         A network of your own: <code>bang init</code> writes a configuration. Weights that you have:
         <code>bang eval WEIGHTS</code>.

@@ -27,6 +27,18 @@ export function slug(name: string): string {
     );
 }
 
+/**
+ * An `id` for each name, which stays when others come; if names are equal, all but the first get a number. What
+ * belongs to one is called the same with an underscore and more, which no name becomes.
+ */
+export function idsOf(kind: string, names: readonly string[]): string[] {
+  const slugs = names.map(slug);
+  return slugs.map((one, i) => {
+    const before = slugs.slice(0, i).filter((other) => other === one).length;
+    return `${kind}-${one}${before === 0 ? '' : `_${before + 1}`}`;
+  });
+}
+
 /** A box that unfolds; the key says which it is when the page changes. */
 export function folded(key: string, summary: Content, ...body: Content[]): Html {
   return html`<details data-key="${key}">

@@ -6,7 +6,7 @@ import { type Html, html } from '../html.js';
 import { imageUrl } from '../../imageUrl.js';
 import { magnification, perturbationOf } from '../pictures.js';
 import { prose } from '../prose.js';
-import type { Section } from '../section.js';
+import { idsOf, type Section } from '../section.js';
 
 export function gallerySection({ galleries, notes, isOld = false }: Galleries): Section {
   const none =
@@ -17,10 +17,14 @@ export function gallerySection({ galleries, notes, isOld = false }: Galleries): 
           be computed.
           <code>bang run</code> leaves both there.
         </p>`;
+  const ids = idsOf(
+    'gallery',
+    galleries.map(({ data }) => data),
+  );
   const body = [
     isOld && html`<p>Examples are being computed.</p>`,
     galleries.length === 0 && !isOld && none,
-    galleries.map((gallery, i) => galleryBody(gallery, `gallery-${i}`)),
+    galleries.map((gallery, i) => galleryBody(gallery, ids[i])),
   ];
   return { id: 'gallery', title: 'Adversarial examples', body };
 }

@@ -28,15 +28,15 @@ export function noiseSection(
       html`<p>${prose(noiseVerdict(result).sentence)} <small>${printable(folder)}</small></p>`,
       plots.length > 0 &&
         folded(
-          `${id}-figure`,
+          `${id}_figure`,
           html`<b>Over the training</b>, in a figure`,
           plotFigures(name, plots),
         ),
       folded(
-        `${id}-table`,
+        `${id}_table`,
         html`<b>The last stage</b>, in a table`,
         gridTable(
-          `${id}-table`,
+          `${id}_table`,
           'Random distortions that are classified wrongly, in percent.',
           noiseGrid(rows, { regular, bang }, quoted),
         ),

@@ -54,7 +54,7 @@ function provenanceOf(
       html`<dt>${term}</dt>
         <dd>${fact}</dd> `,
   );
-  return html`<details data-key="${folder}">
+  return html`<details data-key="provenance ${folder}">
     <summary><b>${printable(name)}</b>${more.map((label) => `, ${label}`)}</summary>
     <dl>${rows}</dl>
     <p>Configuration, every default filled in:</p>

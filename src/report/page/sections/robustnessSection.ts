@@ -4,11 +4,11 @@ import { NORM_TITLES } from '../../../attacks/attack.js';
 import { concludeMasking, conclusionText } from '../../../metrics/masking.js';
 import { atBudgetsGrids, robustnessGrid } from '../../robustness.js';
 import type { Grid } from '../../grid.js';
-import { comparisons, noiseComparisons } from '../../tables.js';
-import { html } from '../html.js';
+import { comparisons, noiseComparisons, type TitledGrid } from '../../tables.js';
+import { type Html, html } from '../html.js';
 import { gridTable } from '../htmlTables.js';
 import { prose } from '../prose.js';
-import { folded, type Section } from '../section.js';
+import { folded, idsOf, type Section } from '../section.js';
 
 export function robustnessSection(parts: readonly TablePart[]): Section | undefined {
   const known = parts
@@ -18,21 +18,20 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
       const within = atBudgetsGrids(entry);
       return grid || within.length > 0 ? [{ entry, grid, within }] : [];
     });
-  const noise = noiseComparisons(parts).map(({ title, grid }, i) =>
-    gridTable(`noise-rates-${i}`, html`${prose(title)}.`, grid),
-  );
+  const noise = comparisonTables('under-noise', noiseComparisons(parts));
   if (known.length === 0) {
     return noise.length === 0 ? undefined : { id: 'robustness', title: 'Noise', body: noise };
   }
+  const titles = known.map(({ entry: { name, labels } }) => [name, ...labels].join(', '));
+  const ids = idsOf('robustness', titles);
   const each = known.map(({ entry, grid, within }, i) => {
-    const title = [entry.name, ...entry.labels].join(', ');
+    const [id, title] = [ids[i], titles[i]];
     const masking = entry.rows.flatMap((row, n) => {
       if (!row.masking) return [];
-      const id = `masking-${i}-${n}`;
       const of = entry.rows.length > 1 ? `${title}, seed ${entry.seeds[n]}` : title;
       return [
         gridTable(
-          id,
+          `${id}_masking-${n}`,
           html`Masking in ${of}: ${blankSentence(row.masking)}. Numbers of images.`,
           maskingGrid(row.masking),
         ),
@@ -42,14 +41,14 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
     const tables = [
       grid &&
         gridTable(
-          `robustness-${i}`,
+          `${id}_accuracy`,
           html`Accuracy of ${title} in percent, when each pixel may change by so much (L∞ in grey
           levels).`,
           grid,
         ),
       within.map((one) =>
         gridTable(
-          `within-${i}-${one.norm}`,
+          `${id}_within-${one.norm}`,
           html`What the strongest attacks, one after the other, leave of ${title} within budgets
           (${NORM_TITLES[one.norm]} in grey levels), and the numbers of images that each fooled.`,
           one.grid,
@@ -63,19 +62,27 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
   // For a single network this would repeat the table below.
   const beside = known.length === 1 ? [] : comparisons(parts);
   const body = [
-    beside.map(({ title, grid }, i) =>
-      gridTable(
-        `compared-${i}`,
-        html`${prose(title)}.${hasWorst(grid) && ' “worst” is the attack that needs the smallest change on each image.'}`,
-        grid,
-      ),
-    ),
+    comparisonTables('compared', beside),
     known.length === 1
       ? each
       : folded('robustness', html`<b>Each network</b>: all attacks, and masking`, each),
     noise,
   ];
   return { id: 'robustness', title: 'Robust accuracy and masking', body };
+}
+
+function comparisonTables(kind: string, grids: readonly TitledGrid[]): Html[] {
+  const ids = idsOf(
+    kind,
+    grids.map(({ title }) => title),
+  );
+  return grids.map(({ title, grid }, i) =>
+    gridTable(
+      ids[i],
+      html`${prose(title)}.${hasWorst(grid) && ' “worst” is the attack that needs the smallest change on each image.'}`,
+      grid,
+    ),
+  );
 }
 
 function hasWorst({ columns }: Grid): boolean {

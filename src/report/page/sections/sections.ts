@@ -10,7 +10,7 @@ import { noiseSection } from './noiseSection.js';
 import type { Plots } from '../plots.js';
 import { provenanceSection } from './provenanceSection.js';
 import { robustnessSection } from './robustnessSection.js';
-import { list, type Section, slug } from '../section.js';
+import { idsOf, list, type Section, slug } from '../section.js';
 import { sweepSection } from './sweepSection.js';
 import { tableSection } from './tableSection.js';
 import { transferSection } from './transferSection.js';
@@ -81,15 +81,6 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
   ];
   const sections = all.flatMap((section) => section ?? []);
   return sections.length === 0 ? [] : [...sections, glossarySection()];
-}
-
-/** An `id` for each name; if names are equal, all but the first get a number. */
-function idsOf(kind: string, names: readonly string[]): string[] {
-  const slugs = names.map(slug);
-  return slugs.map((one, i) => {
-    const before = slugs.slice(0, i).filter((other) => other === one).length;
-    return `${kind}-${one}${before === 0 ? '' : `_${before + 1}`}`;
-  });
 }
 
 /** All that a study's numbers depend on. */

@@ -49,22 +49,22 @@ export function sweepSection(
       ],
       front.length > 0 &&
         folded(
-          `${id}-front`,
+          `${id}_front`,
           html`<b>Pareto front, ${counted(front.length, 'point')}</b>, of accuracy and
             ${axisText(robustnessAxis(points))}`,
           html`${list(front.map(prose))}`,
         ),
       trends &&
         folded(
-          `${id}-trends`,
+          `${id}_trends`,
           html`<b>The trend over each key</b>, in a table`,
-          gridTable(`${id}-trends`, html`${TRENDS}`, trendGrid(trends)),
+          gridTable(`${id}_trends`, html`${TRENDS}`, trendGrid(trends)),
         ),
       folded(
-        `${id}-points`,
+        `${id}_points`,
         html`<b>All ${points.length} points</b>, in a table`,
         gridTable(
-          `${id}-points`,
+          `${id}_points`,
           html`The points of ${printable(name)}, means over seeds; the line without values is the
           reference.`,
           pointGrid(keys, points),

@@ -3,13 +3,17 @@ import { transferGrid } from '../../transfer.js';
 import type { FoundTransfer } from '../contents.js';
 import { html } from '../html.js';
 import { gridTable } from '../htmlTables.js';
-import type { Section } from '../section.js';
+import { idsOf, type Section } from '../section.js';
 
 export function transferSection(transfers: readonly FoundTransfer[]): Section | undefined {
   if (transfers.length === 0) return undefined;
+  const ids = idsOf(
+    'transfer',
+    transfers.map(({ folder }) => folder),
+  );
   const body = transfers.map(({ folder, transfers: found }, i) =>
     gridTable(
-      `transfer-${i}`,
+      ids[i],
       html`Perturbations that fool the network they were made on, tried on the other.
         <small>${printable(folder)}</small>`,
       transferGrid(found),
