@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'csv-parse/sync';
+import { pointsOf } from '#bang/sweep/summary.js';
 import { cellsIn } from '#bang/sweep/sweep.js';
 import { planIn, sweepFolder } from '#bang/sweep/sweepFolder.js';
 import { trendsOf } from '#bang/sweep/trends.js';
@@ -129,7 +130,7 @@ export async function gridOf(name) {
   const out = path.join(results, 'grids', name);
   const plan = await planIn(out);
   return {
-    ...trendsOf(plan.keys, cellsIn(plan, sweepFolder(out, plan))),
+    ...trendsOf(plan.keys, pointsOf(cellsIn(plan, sweepFolder(out, plan)))),
     valuesOf: (column) =>
       csv('grids', name, 'sweep.csv')
         .filter(({ reference }) => reference !== '1')

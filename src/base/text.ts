@@ -12,6 +12,11 @@ export function signed(value: number, digits: number): string {
   return Number(text) > 0 ? `+${text}` : text;
 }
 
+/** Text as the beginning of a sentence. */
+export function capitalised(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}
+
 /** `1 image` or `3 images`. */
 export function counted(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;

@@ -13,8 +13,9 @@ import { hiddenLines } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
 import type { Plan } from '../config/sweep.js';
 import { sweepReport } from '../report/sweep.js';
-import { trendReport } from '../report/trends.js';
-import type { SweepCell } from '../sweep/summary.js';
+import { trendGrid, TRENDS } from '../report/trends.js';
+import type { SweepPoint } from '../sweep/summary.js';
+import { trendsOf } from '../sweep/trends.js';
 
 /**
  * Prints the table, how it was measured, what the FGS column hides and, if measured, robust accuracy
@@ -113,10 +114,10 @@ export function printNotes(notes: readonly string[]): void {
 }
 
 /** The maps or the table, and the trends. */
-export function printPoints({ keys }: Plan, cells: readonly SweepCell[]): void {
-  print(sweepReport(keys, cells, terminalWidth()));
-  const trends = trendReport(keys, cells);
-  if (trends !== undefined) print(`\n${trends}`);
+export function printPoints({ keys }: Plan, points: readonly SweepPoint[]): void {
+  print(sweepReport(keys, points, terminalWidth()));
+  const trends = trendsOf(keys, points);
+  if (trends) print(`\n${TRENDS}\n${drawGrid(trendGrid(trends))}`);
 }
 
 /** Columns of the terminal; unlimited for files and pipes. */

@@ -206,10 +206,11 @@ function refuseFailed(cells: readonly SweepCell[], out: string): void {
 }
 
 function report(plan: Plan, cells: readonly SweepCell[]): void {
-  printPoints(plan, cells);
-  const front = paretoLines(plan.keys, cells);
+  const points = pointsOf(cells);
+  printPoints(plan, points);
+  const front = paretoLines(plan.keys, points);
   if (front.length > 0) {
-    print(`\nPareto front of accuracy and ${axisText(robustnessAxis(pointsOf(cells)))}:`);
+    print(`\nPareto front of accuracy and ${axisText(robustnessAxis(points))}:`);
     front.forEach(print);
   }
   printNotes(mixtures(cells));

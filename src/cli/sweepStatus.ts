@@ -1,6 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { readLock } from '../store/lock.js';
-import { bestOf, progressText } from '../sweep/summary.js';
+import { bestOf, pointsOf, progressText } from '../sweep/summary.js';
 import { cellsIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
 import { print, printPoints } from './print.js';
@@ -26,9 +26,10 @@ async function status({ folder: out }: InFolder): Promise<void> {
       ? `process ${lock.holder.pid} on ${lock.holder.host} has been running since ${lock.holder.since}`
       : 'not running';
   print(`${plan.name}: ${progressText(cells)}, ${running}`);
-  bestOf(plan.keys, cells).forEach(print);
+  const points = pointsOf(cells);
+  bestOf(plan.keys, points).forEach(print);
   for (const { id, state, error } of cells) if (state === 'failed') print(`${id} failed: ${error}`);
   if (!cells.some(({ state }) => state === 'done')) return;
   print('');
-  printPoints(plan, cells);
+  printPoints(plan, points);
 }

@@ -2,10 +2,8 @@ import { csvNumber } from '../store/csv.js';
 import {
   axisPhrase,
   paretoFront,
-  pointsOf,
   pointText,
   robustnessAxis,
-  type SweepCell,
   type SweepPoint,
 } from '../sweep/summary.js';
 import { readableText, shortKeys } from '../config/points.js';
@@ -21,7 +19,7 @@ export function stateText(point: SweepPoint | undefined): string {
 
 /** All points of a sweep with a column for each key; means over seeds. */
 export function pointGrid(keys: readonly string[], points: readonly SweepPoint[]): Grid {
-  const measured = columnsOf(points.flatMap(({ rows }) => rows));
+  const measured = measuredColumns(points);
   return {
     columns: [
       ...shortKeys(keys).map((key) => ({ title: [key] })),
@@ -41,6 +39,11 @@ function valueCell(value: unknown): GridCell {
   return value === undefined ? NOTHING : { text: readableText(value) };
 }
 
+/** The columns of what is measured at points. */
+export function measuredColumns(points: readonly SweepPoint[]): Column[] {
+  return columnsOf(points.flatMap(({ rows }) => rows));
+}
+
 /** The numbers of a point, a cell for each column. */
 export function measureCells({ measures }: SweepPoint, columns: readonly Column[]): GridCell[] {
   return columns.map(({ quantity, digits }) => {
@@ -51,8 +54,7 @@ export function measureCells({ measures }: SweepPoint, columns: readonly Column[
 }
 
 /** The Pareto front as lines of text. */
-export function paretoLines(keys: readonly string[], cells: readonly SweepCell[]): string[] {
-  const points = pointsOf(cells);
+export function paretoLines(keys: readonly string[], points: readonly SweepPoint[]): string[] {
   const axis = robustnessAxis(points);
   return paretoFront(points).map((point) => {
     const { accuracy, [axis]: robustness } = point.measures;

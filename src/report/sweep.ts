@@ -1,16 +1,9 @@
 import Table from 'cli-table3';
 import { extentOf } from '../base/sums.js';
-import { type Column, columnsOf } from './lines.js';
+import type { Column } from './lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
-import { measureCells, stateText } from './pointGrid.js';
-import {
-  isPartial,
-  pointsOf,
-  pointText,
-  surfacesOf,
-  type SweepCell,
-  type SweepPoint,
-} from '../sweep/summary.js';
+import { measureCells, measuredColumns, stateText } from './pointGrid.js';
+import { isPartial, pointText, surfacesOf, type SweepPoint } from '../sweep/summary.js';
 import { readableText, shortKeys } from '../config/points.js';
 
 const SHADES = ['·', '░', '▒', '▓', '█'];
@@ -18,17 +11,16 @@ const SHADES = ['·', '░', '▒', '▓', '█'];
 /** The sweep for a console: maps if exactly two keys vary on a grid, else a table of the points. */
 export function sweepReport(
   keys: readonly string[],
-  cells: readonly SweepCell[],
+  points: readonly SweepPoint[],
   width = Infinity,
 ): string {
-  const points = pointsOf(cells);
   const axes = axesOf(keys, points);
   if (!axes) return pointTable(keys, points);
   const isMeasured = (quantity: MeasuredQuantity): boolean =>
     points.some(({ measures }) => measures[quantity]);
   // Accuracy in any case: its map shows which cells are not done.
   const shown = surfacesOf(points).filter((name) => name === 'accuracy' || isMeasured(name));
-  return columnsIn(points)
+  return measuredColumns(points)
     .filter(({ quantity }) => shown.includes(quantity))
     .map((column) => heatMap(column, keys, points, axes, width))
     .join('\n\n');
@@ -54,10 +46,6 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
   // Points drawn at random are not a grid.
   if (rows.length * columns.length !== points.length) return undefined;
   return { keys: [varied[0], varied[1]], rows, columns };
-}
-
-function columnsIn(points: readonly SweepPoint[]): Column[] {
-  return columnsOf(points.flatMap(({ rows }) => rows));
 }
 
 /** Numbers followed by shades: '·' is the least, '█' the most. */
@@ -124,7 +112,7 @@ function heatMap(
 const MOST_LINES = 40;
 
 function pointTable(keys: readonly string[], points: readonly SweepPoint[]): string {
-  const columns = columnsIn(points);
+  const columns = measuredColumns(points);
   const table = new Table({
     head: ['', ...columns.map(({ title }) => title.join('\n'))],
     style: { head: [], border: [] },

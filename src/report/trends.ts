@@ -1,8 +1,7 @@
 import { signed } from '../base/text.js';
 import { shortKeys } from '../config/points.js';
-import type { SweepCell } from '../sweep/summary.js';
-import { trendsOf, type Trends } from '../sweep/trends.js';
-import { drawGrid, NOTHING, numberCell, type Grid } from './grid.js';
+import type { Trends } from '../sweep/trends.js';
+import { NOTHING, numberCell, type Grid } from './grid.js';
 import { columnOf } from './lines.js';
 
 /** The trends as a table, a line for each quantity. */
@@ -38,12 +37,3 @@ export function trendGrid({ keys, trends }: Trends): Grid {
 /** How to read the table. */
 export const TRENDS =
   'A plane over the keys, by least squares: how far each quantity rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
-
-/** The trends for a console; undefined if there are none. */
-export function trendReport(
-  keys: readonly string[],
-  cells: readonly SweepCell[],
-): string | undefined {
-  const trends = trendsOf(keys, cells);
-  return trends && `${TRENDS}\n${drawGrid(trendGrid(trends))}`;
-}

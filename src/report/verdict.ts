@@ -1,6 +1,6 @@
 import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
 import { extentOf } from '../base/sums.js';
-import { counted, signed } from '../base/text.js';
+import { capitalised, counted, signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
 import {
   commonBudgets,
@@ -321,9 +321,10 @@ export function sweepVerdict(
   keys: readonly string[],
   cells: readonly SweepCell[],
 ): { headline: string; sentences: string[] } {
-  const points = pointsOf(cells).filter(({ reference, rows }) => !reference && rows.length > 0);
+  const all = pointsOf(cells);
+  const points = all.filter(({ reference, rows }) => !reference && rows.length > 0);
   if (points.length === 0) return { headline: progressText(cells), sentences: [] };
-  const { keys: varied, trends } = trendsOf(keys, cells) ?? { keys: [], trends: [] };
+  const { keys: varied, trends } = trendsOf(keys, all) ?? { keys: [], trends: [] };
   const names = shortKeys(varied.map(({ key }) => key)).join(' and ');
   const trend = (wanted: MeasuredQuantity) => trends.find(({ quantity }) => quantity === wanted);
   const axis = robustnessAxis(points);
@@ -359,8 +360,8 @@ export function sweepVerdict(
         : [
             `A plane over ${names} explains ${(100 * explained).toFixed(0)} % of its variance${isScatter(explained) ? '; the rest is curvature or scatter' : ''}.`,
           ]),
-      ...(explained === undefined ? bestOf(keys, cells) : []).map(
-        (best) => `${best[0].toUpperCase()}${best.slice(1)}.`,
+      ...(explained === undefined ? bestOf(keys, points) : []).map(
+        (best) => `${capitalised(best)}.`,
       ),
     ],
   };

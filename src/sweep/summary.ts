@@ -161,8 +161,8 @@ export function progressText(cells: readonly Pick<SweepCell, 'state'>[]): string
 }
 
 /** The best points so far by accuracy and by robustness (`robustnessAxis`): a phrase for each. */
-export function bestOf(keys: readonly string[], cells: readonly SweepCell[]): string[] {
-  const points = pointsOf(cells).filter(({ reference }) => !reference);
+export function bestOf(keys: readonly string[], all: readonly SweepPoint[]): string[] {
+  const points = all.filter(({ reference }) => !reference);
   const axis = robustnessAxis(points);
   const best = (name: MeasuredQuantity, say: (value: number) => string): string[] => {
     const sign = quantity(name).better === 'less' ? -1 : 1;

@@ -7,7 +7,7 @@ import { loadSource, refuseOtherData } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
 import { meanOf } from '../base/sums.js';
-import { bestOf, pointKey, progressText, type SweepCell } from './summary.js';
+import { bestOf, pointKey, pointsOf, progressText, type SweepCell } from './summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
 import { type CellState, planFor, type SweepFolder, sweepFolder } from './sweepFolder.js';
 import type { Cell, Plan } from '../config/sweep.js';
@@ -357,7 +357,7 @@ function watchCells(plan: Plan, states: States, progress: Progress) {
     },
     ended(cell: Cell, cells: readonly SweepCell[] | undefined) {
       running.delete(cell);
-      if (cells) best = bestOf(plan.keys, cells).join(' | ');
+      if (cells) best = bestOf(plan.keys, pointsOf(cells)).join(' | ');
       const line = endText(states.get(cell)!);
       if (line !== undefined) progress.note(`${cell.id}: ${line}`);
       show();

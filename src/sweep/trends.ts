@@ -4,7 +4,7 @@ import {
   robustAccuraciesOf,
   TABLE_QUANTITIES,
 } from '../metrics/quantities.js';
-import { pointsOf, type SweepCell, type SweepPoint } from './summary.js';
+import type { SweepPoint } from './summary.js';
 import { valueText } from '../config/points.js';
 
 /**
@@ -44,8 +44,7 @@ const FEWEST_LEFT = 5;
  * Planes by least squares over the points of a sweep, each the mean over its seeds. Undefined if a key with
  * values other than numbers varies, there are too few points, or the keys do not vary independently.
  */
-export function trendsOf(keys: readonly string[], cells: readonly SweepCell[]): Trends | undefined {
-  const all = pointsOf(cells);
+export function trendsOf(keys: readonly string[], all: readonly SweepPoint[]): Trends | undefined {
   const points = all.filter(({ reference, rows }) => !reference && rows.length > 0);
   const varied = keys.flatMap((key, k) => {
     const distinct = new Set(points.map(({ values }) => valueText(values[k])));

@@ -129,7 +129,7 @@ describe('accuracy within budgets', () => {
     };
     expect(records(sweepCsv(keys, cells))[0]).toMatchObject(expected);
     expect(records(surfacesCsv(keys, cells))[0]).toMatchObject(expected);
-    const titles = sweepReport(keys, cells)
+    const titles = sweepReport(keys, pointsOf(cells))
       .split('\n\n')
       .map((map) => map.split(':')[0]);
     expect(titles.slice(-4)).toEqual([
@@ -144,7 +144,9 @@ describe('accuracy within budgets', () => {
     const [only, ...others] = records(paretoCsv(keys, cells));
     expect(others).toEqual([]);
     expect(only).toMatchObject({ 'training.bang.epsilon': '0.9', robust_accuracy_linf_16: '60' });
-    expect(bestOf(keys, cells)[1]).toBe('best accuracy 60.00 % at L∞ ≤ 16 (beta 1, epsilon 0.9)');
+    expect(bestOf(keys, pointsOf(cells))[1]).toBe(
+      'best accuracy 60.00 % at L∞ ≤ 16 (beta 1, epsilon 0.9)',
+    );
   });
 
   it('is compared', () => {
@@ -164,7 +166,7 @@ describe('the map', () => {
   cells[6] = { ...cells[6], state: 'open', row: undefined };
 
   it.each([Infinity, 120, 80, 60])('fits into %s columns and has every point', (width) => {
-    const maps = sweepReport(keys, cells, width).split('\n\n');
+    const maps = sweepReport(keys, pointsOf(cells), width).split('\n\n');
     // HC1 was not measured.
     expect(maps.map((map) => map.split(':')[0])).toEqual([
       'Accuracy %',
@@ -185,7 +187,7 @@ describe('the map', () => {
   });
 
   it('shows numbers if there is room, and shades in order', () => {
-    const [accuracy] = sweepReport(keys, cells).split('\n\n');
+    const [accuracy] = sweepReport(keys, pointsOf(cells)).split('\n\n');
     expect(accuracy).toMatch(/^Accuracy %: 90\.00 ·░▒▓█ 98\.40\n/);
     const rows = accuracy.split('\n').slice(2).join('');
     const order = (rows.match(/[·░▒▓█]/g) ?? []).map((shade) => '·░▒▓█'.indexOf(shade));
@@ -195,7 +197,7 @@ describe('the map', () => {
 
   it('is a table of points unless exactly two keys vary', () => {
     const one = [1, 1.5, 2].map((beta) => cell([beta, 0.8], 97, beta));
-    const table = sweepReport(keys, one);
+    const table = sweepReport(keys, pointsOf(one));
     expect(table).toMatch(/│ beta 1\.5, epsilon 0\.8 +│ +97\.00 /);
   });
 });
@@ -204,26 +206,23 @@ it('shows values of single layers as in a configuration; its files have them as 
   const cells = [cell([{ conv1: 1, ip1: 0.5 }], 99, 40), cell([1.5], 98, 30)];
   const text = '{ conv1: 1, ip1: 0.5 }';
   expect(pointText([keys[0]], pointsOf(cells)[0])).toBe(`beta ${text}`);
-  expect(sweepReport([keys[0]], cells)).toContain(text);
+  expect(sweepReport([keys[0]], pointsOf(cells))).toContain(text);
   expect(sweepCsv([keys[0]], cells)).toContain('"{""conv1"":1,""ip1"":0.5}"');
 });
 
 it('marks a point of which seeds are missing', () => {
   const cells = [1, 2].flatMap((beta) => [1, 2].map((epsilon) => cell([beta, epsilon], 97, beta)));
   cells.push({ ...cell([2, 2], 0, 0, { seed: 2 }), state: 'open', row: undefined });
-  const [accuracy] = sweepReport(keys, cells).split('\n\n');
+  const [accuracy] = sweepReport(keys, pointsOf(cells)).split('\n\n');
   expect(accuracy.split('\n').slice(2)).toEqual([
     '1              97.00·  97.00·',
     '2              97.00·  97.00·*',
     '* seeds are missing',
   ]);
-  const best = bestOf(keys, [
-    ...cells,
-    cell([3, 3], 99, 9),
-    { ...cell([3, 3], 0, 0), row: undefined },
-  ]);
+  const more = [cell([3, 3], 99, 9), { ...cell([3, 3], 0, 0), row: undefined }];
+  const best = bestOf(keys, pointsOf([...cells, ...more]));
   expect(best[0]).toBe('best accuracy 99.00 % (beta 3, epsilon 3, 1 of 2 seeds)');
-  expect(bestOf(keys, cells)[0]).toBe(
+  expect(bestOf(keys, pointsOf(cells))[0]).toBe(
     'best accuracy 97.00 % (beta 1, epsilon 1; so have 3 others)',
   );
 });

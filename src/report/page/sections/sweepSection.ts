@@ -1,5 +1,11 @@
-import { counted, printable } from '../../../base/text.js';
-import { axisText, bestOf, pointsOf, robustnessAxis } from '../../../sweep/summary.js';
+import { capitalised, counted, printable } from '../../../base/text.js';
+import {
+  axisText,
+  bestOf,
+  pointsOf,
+  progressText,
+  robustnessAxis,
+} from '../../../sweep/summary.js';
 import { trendsOf } from '../../../sweep/trends.js';
 import { paretoLines, pointGrid } from '../../pointGrid.js';
 import { trendGrid, TRENDS } from '../../trends.js';
@@ -18,27 +24,19 @@ export function sweepSection(
   plots: readonly Plot[] = [],
   isAside = false,
 ): Section {
-  const count = (state: (typeof cells)[number]['state']): number =>
-    cells.filter((cell) => cell.state === state).length;
-  const states = [
-    `${count('done')} of ${cells.length} cells are done`,
-    ...(count('failed') > 0 ? [`${count('failed')} failed`] : []),
-    ...(count('stopped') > 0 ? [`${count('stopped')} were stopped early`] : []),
-    ...(running ? ['a process is running'] : []),
-  ];
+  const progress = `${progressText(cells)}${running ? ', a process is running' : ''}`;
   const failed = cells.filter(({ state }) => state === 'failed');
   const points = pointsOf(cells);
-  const front = paretoLines(keys, cells);
-  const trends = trendsOf(keys, cells);
+  const front = paretoLines(keys, points);
+  const trends = trendsOf(keys, points);
   return {
     id,
     title,
     isNarrow: !isAside,
-    foldedAs: isAside ? states.join(', ') : undefined,
+    foldedAs: isAside ? progress : undefined,
     body: [
       html`<p>
-        ${states.join(', ')}.
-        ${bestOf(keys, cells).map((best) => prose(`${best[0].toUpperCase()}${best.slice(1)}. `))}<small
+        ${progress}. ${bestOf(keys, points).map((best) => prose(`${capitalised(best)}. `))}<small
           >${printable(folder)}</small
         >
       </p>`,

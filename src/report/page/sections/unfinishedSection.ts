@@ -1,11 +1,12 @@
 import type { AttackName } from '../../../attacks/attack.js';
 import { ATTACKS } from '../../../attacks/attacks.js';
-import { counted, printable } from '../../../base/text.js';
+import { printable } from '../../../base/text.js';
 import type { FoundSweep, UnfinishedRun } from '../contents.js';
 import { duration } from '../../../base/progress.js';
 import { html } from '../html.js';
 import { prose } from '../prose.js';
 import { list, type Section } from '../section.js';
+import { progressText } from '../../../sweep/summary.js';
 
 /** Runs without a result, and sweeps that are running. */
 export function unfinishedSection(
@@ -34,8 +35,7 @@ export function unfinishedSection(
         value="${done}"
         aria-label="Cells of ${name}"
       ></progress>
-      <b>${printable(name)}</b> sweep: ${done} of ${counted(cells.length, 'cell')}
-      done${leftText(left)}`;
+      <b>${printable(name)}</b> sweep: ${progressText(cells)}${leftText(left)}`;
   });
   return { id: 'at-work', title: 'Not finished', body: list([...others, ...runs]) };
 }
