@@ -6,10 +6,15 @@ import { publishedRowNames } from '../paper/published.js';
 import type { Entry } from '../store/entry.js';
 import { legendOf, protocolSentences } from '../report/lines.js';
 import { counted, printable, printableText, wrapped } from '../base/text.js';
-import { maskingSentence, maskingTable } from '../report/masking.js';
-import { atBudgetsGrids, noiseGrids, NOISE_TITLE, robustnessTable } from '../report/robustness.js';
+import { blankSentence, maskingGrid, maskingSentence } from '../report/masking.js';
+import {
+  atBudgetsGrids,
+  NOISE_TITLE,
+  noisyCopiesGrid,
+  robustnessGrid,
+} from '../report/robustness.js';
 import { drawGrid } from '../report/grid.js';
-import { hiddenLines } from '../report/tables.js';
+import { HIDDEN_TITLE, hiddenLines } from '../report/tables.js';
 import { consoleTable } from '../report/consoleTable.js';
 import type { Plan } from '../config/sweep.js';
 import { sweepReport } from '../report/sweep.js';
@@ -27,19 +32,19 @@ export function printEntries(unordered: readonly Entry[]): void {
   if (entries.some(({ rows }) => rows.length > 1)) legendOf(entries).forEach(print);
   protocolSentences(entries).forEach(print);
   if (entries.length > 1) {
-    for (const lines of hiddenLines(entries)) print(`\n${lines.join('\n')}`);
+    const hidden = hiddenLines(entries);
+    if (hidden.length > 0) print(['', HIDDEN_TITLE, ...hidden].join('\n'));
   } else {
     const [{ name, rows }] = entries;
     const sentence = maskingSentence(rows);
     if (sentence !== undefined) print(`${name}: ${sentence}`);
   }
-  for (const grid of noiseGrids(entries)) {
-    print(`\n${NOISE_TITLE}\n${drawGrid(grid)}`);
-  }
+  const noisy = noisyCopiesGrid(entries);
+  if (noisy) print(`\n${NOISE_TITLE}\n${drawGrid(noisy)}`);
   for (const entry of entries) {
-    const table = robustnessTable(entry);
-    if (table !== undefined)
-      print(`\nRobust accuracy of ${entry.name}, by L∞ in grey levels\n${table}`);
+    const robust = robustnessGrid(entry);
+    if (robust)
+      print(`\nRobust accuracy of ${entry.name}, by L∞ in grey levels\n${drawGrid(robust)}`);
     for (const { norm, grid } of atBudgetsGrids(entry)) {
       print(
         `\nWhat the strongest attacks leave of ${entry.name}, by ${NORM_TITLES[norm]} in grey levels\n${drawGrid(grid)}`,
@@ -48,7 +53,7 @@ export function printEntries(unordered: readonly Entry[]): void {
     for (const { masking } of entry.rows) {
       if (!masking) continue;
       print(
-        `\nMasking in ${entry.name}: ${maskingTable(masking)}\n${conclusionText(concludeMasking(masking))}`,
+        `\nMasking in ${entry.name}: ${blankSentence(masking)}\n${drawGrid(maskingGrid(masking))}\n${conclusionText(concludeMasking(masking))}`,
       );
     }
   }

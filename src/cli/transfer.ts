@@ -2,7 +2,8 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { transfer } from '../experiment/transfer.js';
-import { transferTable } from '../report/transfer.js';
+import { drawGrid } from '../report/grid.js';
+import { transferGrid } from '../report/transfer.js';
 import {
   engineOption,
   engineSetting,
@@ -84,7 +85,7 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
         }),
       { force },
     );
-    print(transferTable(transfers));
+    print(drawGrid(transferGrid(transfers)));
     print(
       '"fooled, too": perturbations that fool the network they were made on and the one they were tried on.',
     );

@@ -8,14 +8,7 @@ import { xmlText } from './xml.js';
 import { jsonText } from '../base/files.js';
 
 /** One band in a sentence: the value, the band, and the distance from its edge. */
-export function verdictSentence({
-  quantity,
-  value,
-  margin,
-  baseline,
-  holds,
-  ...band
-}: Verdict): string {
+function verdictSentence({ quantity, value, margin, baseline, holds, ...band }: Verdict): string {
   const around = baseline
     ? ` (baseline ${telling(baseline.mean, quantity.digits)} ± ${telling(baseline.std, quantity.digits)} over ${baseline.n} seeds)`
     : '';
@@ -104,11 +97,11 @@ export function verdictJson(outcomes: readonly Outcome[], version: string): stri
       problem: problem ?? null,
       checks: verdicts.map(({ quantity, value, min, max, margin, holds, baseline }) => ({
         figure: quantity.name,
-        // JSON has no NaN.
-        value: Number.isNaN(value) ? null : value,
+        // JSON has no NaN: it becomes null.
+        value,
         min,
         max,
-        margin: Number.isNaN(margin) ? null : margin,
+        margin,
         holds,
         baseline: baseline ?? null,
       })),
@@ -132,20 +125,16 @@ export function junitXml(outcomes: readonly Outcome[]): string {
     parent.appendChild(element);
     return element;
   };
-  const all = { tests: 0, failures: 0, errors: 0 };
   const problemIn = (one: Element, tag: 'failure' | 'error', message: string): void => {
     // Some services show the attribute, others the text.
     add(one, tag, { message, type: tag }).appendChild(document.createTextNode(xmlText(message)));
   };
   for (const outcome of outcomes) {
     const { file, name, verdicts, problem, seconds } = outcome;
-    const { bands, out, failed, unable, defects } = tallyOf([outcome]);
-    const tests = bands + failed + unable + defects;
-    const numbers = { tests, failures: out + failed, errors: unable + defects };
-    for (const key of ['tests', 'failures', 'errors'] as const) all[key] += numbers[key];
+    const numbers = numbersOf([outcome]);
     const suite = add(root, 'testsuite', { name, file, ...numbers, time: seconds.toFixed(3) });
     // One run measures all numbers: the times of the cases add up to that of the suite.
-    const time = (seconds / Math.max(1, tests)).toFixed(3);
+    const time = (seconds / Math.max(1, numbers.tests)).toFixed(3);
     const testCase = (title: string): Element =>
       add(suite, 'testcase', { classname: `bang.${name}`, name: title, file, time });
     if (problem) {
@@ -158,11 +147,24 @@ export function junitXml(outcomes: readonly Outcome[]): string {
     }
   }
   const time = outcomes.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(3);
-  for (const [name, value] of Object.entries({ name: 'bang check', ...all, time })) {
+  for (const [name, value] of Object.entries({
+    name: 'bang check',
+    ...numbersOf(outcomes),
+    time,
+  })) {
     root.setAttribute(name, xmlText(value));
   }
   const text = new XMLSerializer().serializeToString(document);
   return `<?xml version="1.0" encoding="UTF-8"?>\n${text}\n`;
+}
+
+function numbersOf(outcomes: readonly Outcome[]): Record<'tests' | 'failures' | 'errors', number> {
+  const { bands, out, failed, unable, defects } = tallyOf(outcomes);
+  return {
+    tests: bands + failed + unable + defects,
+    failures: out + failed,
+    errors: unable + defects,
+  };
 }
 
 /**

@@ -1,7 +1,6 @@
-import Table from 'cli-table3';
 import { type QuantityChange, type ImageChanges, NOISE, type RunDiff } from '../check/diff.js';
 import { counted, printable } from '../base/text.js';
-import { NO_RULES } from './grid.js';
+import { drawGrid, type Grid } from './grid.js';
 import { numberText, telling } from './numbers.js';
 import type { OverSeeds } from '../metrics/quantities.js';
 import { jsonText } from '../base/files.js';
@@ -23,7 +22,7 @@ export function diffText(a: string, b: string, diff: RunDiff): string {
       : [sameWeights ? 'weights: the same, bit for bit' : 'weights: different']),
   ];
   const rest = [
-    ...(same === 0 ? [] : [`${same} ${same === 1 ? 'number is' : 'numbers are'} the same`]),
+    ...(same === 0 ? [] : [`${counted(same, 'number is', 'numbers are')} the same`]),
     ...(noise === null || moved.length === 0
       ? []
       : [`what is within noise (${NOISE} standard deviations) is judged by ${noise}`]),
@@ -32,32 +31,32 @@ export function diffText(a: string, b: string, diff: RunDiff): string {
   ];
   return [
     ...head,
-    ...(moved.length === 0 ? [] : [changeTable(moved, noise !== null)]),
+    ...(moved.length === 0 ? [] : [drawGrid(changeGrid(moved, noise !== null))]),
     ...rest,
   ].join('\n');
 }
 
-function changeTable(moved: readonly QuantityChange[], withNoise: boolean): string {
-  const table = new Table({
-    head: ['', 'A', 'B', 'B − A', ...(withNoise ? ['in deviations', ''] : [])],
-    // A line for each number: half as high as with rules between them.
-    chars: NO_RULES,
-    style: { head: [], border: [] },
-    colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
-  });
-  for (const { quantity, a, b, difference, deviations } of moved) {
-    const text = (value: OverSeeds | null): string =>
-      value ? numberText(value.mean, quantity) : '–';
-    const by = difference === null ? '–' : signed(difference, quantity.digits);
-    const noise =
-      deviations === null
-        ? ['–', '']
-        : Number.isFinite(deviations)
-          ? [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved']
-          : ['–', 'moved (no scatter over seeds)'];
-    table.push([quantity.name, text(a), text(b), by, ...(withNoise ? noise : [])]);
-  }
-  return table.toString();
+function changeGrid(moved: readonly QuantityChange[], withNoise: boolean): Grid {
+  return {
+    columns: [
+      { title: [''], align: 'left' },
+      ...['A', 'B', 'B − A'].map((title) => ({ title: [title] })),
+      ...(withNoise ? [{ title: ['in deviations'] }, { title: [''], align: 'left' as const }] : []),
+    ],
+    rows: moved.map(({ quantity, a, b, difference, deviations }) => {
+      const text = (value: OverSeeds | null): string =>
+        value ? numberText(value.mean, quantity) : '–';
+      const by = difference === null ? '–' : signed(difference, quantity.digits);
+      const noise =
+        deviations === null
+          ? ['–', '']
+          : Number.isFinite(deviations)
+            ? [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved']
+            : ['–', 'moved (no scatter over seeds)'];
+      const texts = [quantity.name, text(a), text(b), by, ...(withNoise ? noise : [])];
+      return texts.map((one) => ({ text: one }));
+    }),
+  };
 }
 
 function imageLines({ images, predicted, blank, columns }: ImageChanges): string[] {

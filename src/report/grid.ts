@@ -23,8 +23,8 @@ export interface GridCell {
 /** Not measured, or nothing to measure. */
 export const NOTHING: GridCell = { text: '–' };
 
-/** For cli-table3: no lines between rows. */
-export const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
+/** For cli-table3: no rules between rows, so that the table is half as high. */
+const NO_RULES = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' };
 
 /** The table for a console. */
 export function drawGrid({ columns, rows }: Grid): string {

@@ -9,18 +9,13 @@ import {
 } from '../metrics/masking.js';
 import { printable } from '../base/text.js';
 import type { Row } from '../metrics/row.js';
-import { countCell, drawGrid, NOTHING, type Grid } from './grid.js';
-
-/** The section for a console. */
-export function maskingTable(study: MaskingStudy): string {
-  return `${blankSentence(study)}\n${drawGrid(maskingGrid(study))}`;
-}
+import { countCell, NOTHING, type Grid } from './grid.js';
 
 export function blankSentence({ attacked, blank }: MaskingStudy): string {
   return `${blank} of ${attacked} gradients are blank in float32`;
 }
 
-/** The table before it is drawn. */
+/** How many images each attack fools, and with how small a change, beside FGS. */
 export function maskingGrid({ fgsFails, attacks }: MaskingStudy): Grid {
   // Studies with PGD only are of earlier versions, or of older configurations.
   const ofPgd = attacks.pgd !== undefined && attacks.apgd === undefined;

@@ -12,15 +12,12 @@ import type { AtBudget, Row } from '../metrics/row.js';
 import { attackersOf, type Attacker, medianLinf, type Robustness } from '../metrics/robustness.js';
 import { meanOf } from '../base/sums.js';
 import type { Entry } from '../store/entry.js';
-import { countCell, drawGrid, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
+import { countCell, NOTHING, numberCell, type Grid, type GridCell } from './grid.js';
 
-/** Accuracy by attack and budget, means over seeds, for a console; undefined if nothing was measured. */
-export function robustnessTable(entry: Entry): string | undefined {
-  const grid = robustnessGrid(entry);
-  return grid && drawGrid(grid);
-}
-
-/** The same before it is drawn; undefined, too, if attacks were made within budgets only: `atBudgetsGrids` tells all. */
+/**
+ * Accuracy by attack and budget, means over seeds. Undefined if nothing was measured, or within budgets only, of which
+ * `atBudgetsGrids` tells all.
+ */
 export function robustnessGrid({ rows }: Entry): Grid | undefined {
   const known = rows.flatMap(({ robustness }) => robustness ?? []);
   if (known.length === 0) return undefined;
@@ -210,19 +207,19 @@ export function robustnessComparisons(entries: readonly Entry[]): Grid[] {
   });
 }
 
-/** What `noiseGrids` are of. */
+/** What `noisyCopiesGrid` is of. */
 export const NOISE_TITLE =
   'Gaussian noise on correctly classified images: copies that are misclassified';
 
-/** How many noisy copies are misclassified, means over seeds: a table, or none if nothing was measured. */
-export function noiseGrids(entries: readonly Entry[]): Grid[] {
+/** How many noisy copies are misclassified, means over seeds; undefined if nothing was measured. */
+export function noisyCopiesGrid(entries: readonly Entry[]): Grid | undefined {
   const known = entries.flatMap(({ name, labels, rows }) => {
     const of = rows.flatMap(({ noise }) => noise ?? []);
     const title = [name, ...labels, ...seedsText(of)].join('\n');
     return of.length > 0 ? [{ title, of }] : [];
   });
-  if (known.length === 0) return [];
-  const grid: Grid = {
+  if (known.length === 0) return undefined;
+  return {
     columns: [
       { title: ['network'], align: 'left' },
       { title: ['σ'] },
@@ -243,7 +240,6 @@ export function noiseGrids(entries: readonly Entry[]): Grid[] {
       ];
     }),
   };
-  return [grid];
 }
 
 /** The mean over seeds; ∞ if any seed has ∞, nothing if one has not measured it. */

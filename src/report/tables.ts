@@ -3,17 +3,23 @@ import { legendOf, protocolSentences } from './lines.js';
 import { drawGrid, type Grid } from './grid.js';
 import { escaped, markdownGrid, markdownTable } from './markdown.js';
 import { maskingInBrief } from './masking.js';
-import { l2Comparisons, noiseGrids, NOISE_TITLE, robustnessComparisons } from './robustness.js';
+import {
+  l2Comparisons,
+  NOISE_TITLE,
+  noisyCopiesGrid,
+  robustnessComparisons,
+} from './robustness.js';
 import { consoleTable } from './consoleTable.js';
 import type { TablePart } from '../store/collect.js';
 
 /** Tables for a console, followed by the legend, what FGS-Rate hides, and comparisons. */
 export function consoleReport(parts: readonly TablePart[], width = Infinity): string {
   const entries = parts.flatMap((part) => part.entries);
+  const hidden = hiddenLines(entries);
   return [
     ...parts.map((part) => `${part.title}\n${consoleTable(part.entries, width)}`),
     [...legendOf(entries), ...protocolSentences(entries)].join('\n'),
-    ...hiddenLines(entries).map((lines) => lines.join('\n')),
+    ...(hidden.length > 0 ? [[HIDDEN_TITLE, ...hidden].join('\n')] : []),
     ...allComparisons(parts).map(({ title, grid }) => `${title}\n${drawGrid(grid)}`),
   ].join('\n\n');
 }
@@ -22,10 +28,11 @@ export function consoleReport(parts: readonly TablePart[], width = Infinity): st
 export function markdownReport(parts: readonly TablePart[]): string {
   const entries = parts.flatMap((part) => part.entries);
   const list = (lines: readonly string[]) => lines.map((line) => `- ${escaped(line)}`).join('\n');
+  const hidden = hiddenLines(entries);
   const blocks = [
     ...parts.flatMap((part) => [`# ${escaped(part.title)}`, markdownTable(part.entries)]),
     list([...legendOf(entries), ...protocolSentences(entries)]),
-    ...hiddenLines(entries).map(([title, ...lines]) => `${escaped(title)}\n\n${list(lines)}`),
+    ...(hidden.length > 0 ? [escaped(HIDDEN_TITLE), list(hidden)] : []),
   ];
   const compared = allComparisons(parts).flatMap(({ title, grid }) => [
     `# ${escaped(title)}`,
@@ -46,9 +53,10 @@ function allComparisons(parts: readonly TablePart[]): TitledGrid[] {
 
 /** The networks of each table under noise, if it was measured. */
 export function noiseComparisons(parts: readonly TablePart[]): TitledGrid[] {
-  return parts.flatMap(({ title, entries }) =>
-    noiseGrids(entries).map((grid) => ({ title: `${title}: ${NOISE_TITLE}`, grid })),
-  );
+  return parts.flatMap(({ title, entries }) => {
+    const grid = noisyCopiesGrid(entries);
+    return grid ? [{ title: `${title}: ${NOISE_TITLE}`, grid }] : [];
+  });
 }
 
 /** The networks of each table under the worst of all attacks, if stronger ones were made. */
@@ -65,13 +73,13 @@ export function comparisons(parts: readonly TablePart[]): TitledGrid[] {
   ]);
 }
 
-/** What the FGS column hides: a title, and a line for each experiment for which this is known. */
-export function hiddenLines(entries: readonly Entry[]): string[][] {
-  const lines = entries.flatMap(({ name, labels, rows }) => {
+export const HIDDEN_TITLE = 'What FGS-Rate hides, in percent of the correctly classified images:';
+
+/** What the FGS column hides: a line for each experiment for which this is known. */
+export function hiddenLines(entries: readonly Entry[]): string[] {
+  return entries.flatMap(({ name, labels, rows }) => {
     const brief = maskingInBrief(rows);
     if (brief === undefined) return [];
     return [`${name}${labels.length === 0 ? '' : ` (${labels.join(', ')})`}: ${brief}`];
   });
-  if (lines.length === 0) return [];
-  return [['What FGS-Rate hides, in percent of the correctly classified images:', ...lines]];
 }

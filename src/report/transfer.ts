@@ -1,13 +1,8 @@
 import { ATTACKS } from '../attacks/attacks.js';
 import { deviationOf, type Transfer, transferRate } from '../metrics/transfer.js';
-import { countCell, drawGrid, type Grid, type GridCell, NOTHING, numberCell } from './grid.js';
+import { countCell, type Grid, type GridCell, NOTHING, numberCell } from './grid.js';
 
-/** The table for a console. */
-export function transferTable(transfers: readonly Transfer[]): string {
-  return drawGrid(transferGrid(transfers));
-}
-
-/** The table before it is drawn. */
+/** A line for each attack and direction. */
 export function transferGrid(transfers: readonly Transfer[]): Grid {
   return {
     columns: [

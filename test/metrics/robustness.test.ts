@@ -5,9 +5,10 @@ import { makeRandom } from '#bang/base/random.js';
 import { robustnessCsv } from '#bang/store/csv.js';
 import { perImageCsv } from '#bang/store/perImage.js';
 import { concludeMasking, maskingStudy, readingOf } from '#bang/metrics/masking.js';
-import { maskingTable } from '#bang/report/masking.js';
+import { blankSentence } from '#bang/report/masking.js';
 import { summarise } from '#bang/metrics/row.js';
-import { robustnessComparisons, robustnessTable } from '#bang/report/robustness.js';
+import { drawGrid } from '#bang/report/grid.js';
+import { robustnessComparisons, robustnessGrid } from '#bang/report/robustness.js';
 import { medianLinf, robustnessOf } from '#bang/metrics/robustness.js';
 
 /** Of images that are all labelled 0; those predicted as 1 are not attacked. */
@@ -89,14 +90,14 @@ describe('robust accuracy', () => {
       ...{ name: 'five', labels: [], beta: '', epsilon: '' },
       ...{ rows: [row], seeds: [7] },
     };
-    const table = robustnessTable(entry)!;
+    const table = drawGrid(robustnessGrid(entry)!);
     expect(table).toMatch(/L∞ 0 │ +≤ 1 │ +≤ 2 │ +≤ 4 │ +≤ 8 │ +≤ 16 │ median L∞/);
     expect(table).toMatch(/│ FGS +│ +80\.00 │ +80\.00 .* 60\.00 │ +∞ │/);
     expect(table).toMatch(/│ worst of all, per image .* 40\.00 │ +18 │/);
     const lines = robustnessCsv([entry]).trim().split('\n');
     expect(lines).toHaveLength(1 + 4 * 5);
     expect(lines).toContain('five,,,7,5,80,pgd,20,8,60');
-    expect(robustnessTable({ ...entry, rows: [] })).toBeUndefined();
+    expect(robustnessGrid({ ...entry, rows: [] })).toBeUndefined();
   });
 
   it('is compared between networks, means over seeds, by what their data are measured at', () => {
@@ -139,7 +140,7 @@ describe('what is known of the smallest L∞', () => {
     const row = summarise(evaluationOf([1, 1], { fgs: [NaN, NaN], apgd: [NaN, NaN] }));
     expect(row.robustness!.attacks.worst!.medianLinf).toBeUndefined();
     const entry = { name: 'x', labels: [], beta: '', epsilon: '', seeds: [1], rows: [row] };
-    expect(robustnessTable(entry)).toMatch(/APGD .* – │\n/);
+    expect(drawGrid(robustnessGrid(entry)!)).toMatch(/APGD .* – │\n/);
   });
 
   const within = {
@@ -178,7 +179,7 @@ describe('masking', () => {
     expect(study).toMatchObject({ attacked: 4, blank: 2, fgsFails: 2 });
     expect(study.attacks.pgd).toEqual({ fooled: 3, fgsFails: 1, belowFgs: 3, belowPgd: 0 });
     expect(study.attacks.square).toEqual({ fooled: 3, fgsFails: 1, belowFgs: 2, belowPgd: 1 });
-    expect(maskingTable(study)).toMatch(/^2 of 4 gradients are blank in float32\n/);
+    expect(blankSentence(study)).toBe('2 of 4 gradients are blank in float32');
   });
 
   it.each([

@@ -11,7 +11,6 @@ import {
   tallyOf,
   tallySentence,
   verdictJson,
-  verdictSentence,
 } from '#bang/report/check.js';
 
 const verdict = (name: string, more: Partial<Verdict> = {}): Verdict => ({
@@ -67,7 +66,8 @@ describe('a sentence', () => {
       'fgs_pass_mean has no value, as there was nothing to measure; expected at most 5.0000',
     ],
   ])('%#', (one, text) => {
-    expect(verdictSentence(one)).toBe(text);
+    const mark = one.holds ? 'ok  ' : 'FAIL';
+    expect(outcomeLines(outcome({ verdicts: [one] }))).toEqual([`${mark} a: ${text}`]);
   });
 
   it('summarises the problems', () => {

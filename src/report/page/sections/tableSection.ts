@@ -93,7 +93,6 @@ function inBrief(entries: readonly Entry[]): string {
 function truth(entries: readonly Entry[]): Content {
   const sentences = entries.flatMap(({ rows }) => maskingSentence(rows) ?? []);
   if (sentences.length === 0) return undefined;
-  const lines = hiddenLines(entries)[0].slice(1);
   const body =
     sentences.length === 1
       ? html`<p>${prose(sentences[0])}</p>`
@@ -103,7 +102,7 @@ function truth(entries: readonly Entry[]): Content {
             loss is exactly 0; unmasked FGS follows the gradient of the log-odds, which cannot
             underflow.
           </p>`,
-          list(lines.map(prose)),
+          list(hiddenLines(entries).map(prose)),
         ];
   return html`<div class="truth">
     <h3>What FGS-Rate hides</h3>
