@@ -6,7 +6,7 @@ import { runNoise } from '../experiment/noise.js';
 import { loadNoise } from '../config/noise.js';
 import { printable } from '../base/text.js';
 import { noiseSentences, noiseTable } from '../report/noise.js';
-import { PAIR } from '../metrics/noise.js';
+import { ofPair } from '../metrics/noise.js';
 import { publishedNoise } from '../paper/published.js';
 import {
   engineOption,
@@ -76,9 +76,9 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
       { force },
     );
     const { networks, published } = study;
-    const [regular, bang] = PAIR.map((key) => printable(networks[key].name));
+    const titles = ofPair((key) => printable(networks[key].name));
     const quoted = published && publishedNoise(published);
-    print(noiseTable(result.rows, { regular, bang }, quoted));
+    print(noiseTable(result.rows, titles, quoted));
     noiseSentences(result.rows, result).forEach(print);
     print(`Files: ${folder}`);
   },

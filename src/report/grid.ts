@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { fixed } from '../base/text.js';
 
 /** A table that can be drawn on a console or on a page; it has the exact numbers for the latter. */
 export interface Grid {
@@ -52,5 +53,5 @@ export function countCell(value: number): GridCell {
 
 /** A number, rounded as in the tables and as in their CSV files. */
 export function numberCell(value: number, digits: number): GridCell {
-  return { text: value.toFixed(digits), value: Number(value.toFixed(4)) };
+  return { text: fixed(value, digits), value: Number(value.toFixed(4)) };
 }

@@ -57,9 +57,8 @@ export function noiseGrid(
 }
 
 function withError(value: number, error: number | null): GridCell {
-  const cell = numberCell(value, 2);
-  const text = cell.text.replace(/^-(0\.00)$/, '$1');
-  return { ...cell, text: error === null ? text : `${text} ± ${error.toFixed(2)}` };
+  const { text, value: number } = numberCell(value, 2);
+  return { text: error === null ? text : `${text} ± ${error.toFixed(2)}`, value: number };
 }
 
 /** How the table was measured, in sentences. */

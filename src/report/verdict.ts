@@ -57,18 +57,19 @@ export interface TableVerdict {
  * were attacked; of these, on the most that were attacked alike on the same images. Undefined if none was.
  */
 export function verdictOf({ title, entries, groups }: CollectedPart): TableVerdict | undefined {
-  const known = entries.flatMap((entry, i) =>
-    entry.rows.length === 0
-      ? []
-      : [
-          {
-            entry,
-            training: trainingOfEntry(entry, groups[i][0]?.result.config),
-            data: groups[i][0]?.result.data.sha256,
-            effort: effortIn(entry, groups[i][0]?.result.config.evaluation ?? {}),
-          },
-        ],
-  );
+  const known = entries.flatMap((entry, i) => {
+    if (entry.rows.length === 0) return [];
+    const [{ result }] = groups[i];
+    const { config, data } = result;
+    return [
+      {
+        entry,
+        training: trainingOfEntry(entry, config),
+        data: data.sha256,
+        effort: effortIn(entry, config.evaluation ?? {}),
+      },
+    ];
+  });
   const robust = known.filter(({ entry }) => entry.rows.every((row) => strengthOf(row) !== ''));
   const chosen = sharingBudget(alike(robust.length > 0 ? robust : withoutSubsets(known)));
   const budget = tellingBudget(chosen.flatMap(({ entry }) => entry.rows));
@@ -95,7 +96,7 @@ function effortIn({ rows }: Entry, evaluation: GivenEffort): string {
 }
 
 /** The largest group on the same images against the same attacks; one with `auto`, if there is any. */
-function alike<T extends { entry: Entry; data: string | undefined; effort: string }>(
+function alike<T extends { entry: Entry; data: string; effort: string }>(
   all: readonly T[],
 ): readonly T[] {
   const groups = new Map<string, T[]>();
@@ -126,14 +127,10 @@ function withoutSubsets<T extends { entry: Entry }>(all: readonly T[]): readonly
   return full.length > 0 ? full : all;
 }
 
-function trainingOfEntry(
-  { beta, published }: Entry,
-  config: Partial<Config> | undefined,
-): Training {
-  const training = config?.training;
+function trainingOfEntry({ published }: Entry, { training }: Partial<Config>): Training {
   if (training) return trainingInWords(training);
   if (!published) return UNKNOWN;
-  return beta !== '' || published.beta !== null ? 'BANG' : 'regular';
+  return published.beta === null ? 'regular' : 'BANG';
 }
 
 function wordsOf(

@@ -38,9 +38,8 @@ export async function renderSvg(spec: TopLevelSpec): Promise<string> {
   });
   try {
     const svg = compact(rounded(await view.toSVG()));
-    const label = escaped(spec.description ?? '');
-    const named = svg.replace('<svg ', `<svg role="img" aria-label="${label}" `);
-    // After the first tag, which ends where no attribute can: labels are escaped.
+    const named = svg.replace('<svg ', `<svg role="img" aria-label="${spec.description ?? ''}" `);
+    // After the first tag.
     const style = `<style>text{font-family:${FONT_FAMILY}}@media (prefers-color-scheme: dark){${DARK_STYLE}}</style>`;
     return `${named.replace('>', `>${style}`)}\n`;
   } finally {
@@ -82,10 +81,6 @@ function rounded(svg: string): string {
   return svg.replace(/<[^>]*>/g, (tag) =>
     tag.replace(/\d+\.\d{3,}/g, (number) => String(Number(Number(number).toFixed(2)))),
   );
-}
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`);
 }
 
 /** It is compiled for each system, and not available on all. */

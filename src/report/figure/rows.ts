@@ -22,14 +22,10 @@ export const positive = z.preprocess(measured, z.number().min(0));
 /** The same from 0 to 100. */
 export const percent = z.preprocess(measured, z.number().min(0).max(100));
 /** The same, or an empty field. */
-export const optionalNumber = z.preprocess(
-  (value) => (isEmpty(value) ? null : measured(value)),
-  z.number().nullable(),
-);
-export const optionalPercent = z.preprocess(
-  (value) => (isEmpty(value) ? null : measured(value)),
-  z.number().min(0).max(100).nullable(),
-);
+const optional = (schema: z.ZodNumber) =>
+  z.preprocess((value) => (isEmpty(value) ? null : measured(value)), schema.nullable());
+export const optionalNumber = optional(z.number());
+export const optionalPercent = optional(z.number().min(0).max(100));
 
 /** The address of an image, which may be long and is no name. */
 export const IMAGE = /^data:image\/png;base64,[A-Za-z0-9+/]+=*$/;

@@ -100,8 +100,7 @@ export function panelWidth({ width }: Layout, panels: number, space = BESIDE, be
 }
 
 /** How many columns of a legend with these names fit the width. */
-export function legendColumns({ width }: Layout, all: readonly string[]): number {
-  const names = [...new Set(all)];
+export function legendColumns({ width }: Layout, names: readonly string[]): number {
   const widest = Math.max(...names.map((name) => textWidth(name, TEXT.title)));
   const column = KEY.length + KEY.gap + widest + KEY.padding;
   return Math.max(1, Math.min(names.length, Math.floor((width + KEY.padding) / column)));

@@ -3,6 +3,7 @@ import { figureRows, NothingToDraw } from '../figure/rowsOfResults.js';
 import { drawFigure, type FigureKindName } from '../figure/figures.js';
 import { toCsv } from '../../store/csvFile.js';
 import { NARROW, WIDE } from '../figure/theme.js';
+import type { Entry } from '../../store/entry.js';
 import type { Collected } from './contents.js';
 import { splitEntries } from './splitEntries.js';
 
@@ -37,9 +38,9 @@ export async function plotsOf({ parts, sweeps, studies }: Collected): Promise<Pl
   const ofOthers = new Map<string, readonly Plot[]>();
   const notes = new Set<string>();
   for (const { title, entries, groups } of parts) {
-    const { main, others } = splitEntries([...entries.keys()], (i) => entries[i]);
-    const foldersOf = (which: readonly number[]): string[] =>
-      which.flatMap((i) => groups[i].slice(0, 1).map(({ folder }) => folder));
+    const { main, others } = splitEntries(entries);
+    const foldersOf = (which: readonly Entry[]): string[] =>
+      which.map((entry) => groups[entries.indexOf(entry)][0].folder);
     of.set(title, await drawn(OF_RUNS, foldersOf(main), notes));
     if (others.length > 0) ofOthers.set(title, await drawn(['linf'], foldersOf(others), notes));
   }

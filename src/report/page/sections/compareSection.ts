@@ -31,7 +31,7 @@ export function compareSection(parts: readonly CollectedPart[]): Section | undef
     title: 'Two runs side by side',
     foldedAs: html`choose two of the ${options.length}: their numbers, and what differs in their
     configurations`,
-    body: html`<form class="filter compare" aria-label="Which runs are compared">
+    body: html`<form class="filter" aria-label="Which runs are compared">
         ${choice('a', 0)}${choice('b', 1)}
       </form>
       <div class="box compared" tabindex="0" role="group" aria-label="The two runs"></div>

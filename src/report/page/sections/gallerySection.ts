@@ -4,7 +4,6 @@ import type { Example, NetworkExamples, Original } from '../../../experiment/gal
 import type { Galleries, Gallery } from '../galleries.js';
 import { type Html, html } from '../html.js';
 import { imageUrl } from '../../imageUrl.js';
-import { magnification, perturbationOf } from '../pictures.js';
 import { prose } from '../prose.js';
 import { idsOf, type Section } from '../section.js';
 
@@ -168,4 +167,18 @@ function flatteryOf(
   if (others.length === 0) return undefined;
   const least = others.reduce((a, b) => (b.linf < a.linf ? b : a));
   return prose(`${ATTACKS[least.attack].title} needs L∞ ${least.linf}`);
+}
+
+/** Grey: no perturbation. */
+const MIDDLE = 128;
+
+/** How far a perturbation is magnified to reach black or white somewhere: 127 / L∞. */
+function magnification(linf: number): number {
+  return (MIDDLE - 1) / linf;
+}
+
+/** The perturbation of an image, magnified, on grey. */
+function perturbationOf(original: Uint8Array, perturbed: Uint8Array, linf: number): Uint8Array {
+  const factor = magnification(linf);
+  return original.map((value, i) => Math.round(MIDDLE + factor * (perturbed[i] - value)));
 }

@@ -1,5 +1,5 @@
 import { printable } from '../../../base/text.js';
-import { PAIR } from '../../../metrics/noise.js';
+import { ofPair } from '../../../metrics/noise.js';
 import { publishedNoise } from '../../../paper/published.js';
 import { noiseGrid, noiseSentences } from '../../noise.js';
 import type { FoundStudy } from '../contents.js';
@@ -18,7 +18,7 @@ export function noiseSection(
   plots: readonly Plot[] = [],
 ): Section {
   const { name, config, rows } = result;
-  const [regular, bang] = PAIR.map((key) => printable(config.networks[key].name));
+  const titles = ofPair((key) => printable(config.networks[key].name));
   const quoted = config.published && publishedNoise(config.published);
   return {
     id,
@@ -38,7 +38,7 @@ export function noiseSection(
         gridTable(
           `${id}_table`,
           'Random distortions that are classified wrongly, in percent.',
-          noiseGrid(rows, { regular, bang }, quoted),
+          noiseGrid(rows, titles, quoted),
         ),
         html`<div class="notes">
           ${noiseSentences(rows, result).map((line) => html`<p>${prose(line)}</p> `)}

@@ -57,10 +57,8 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     ...parts.map((part) =>
       tableSection(
         part,
-        {
-          plots: plots.of.get(part.title) ?? [],
-          others: plots.ofOthers.get(part.title) ?? [],
-        },
+        plots.of.get(part.title) ?? [],
+        plots.ofOthers.get(part.title) ?? [],
         isAside(part),
       ),
     ),

@@ -11,20 +11,19 @@ import { prose } from '../prose.js';
 import { folded, list, type Section, slug } from '../section.js';
 import { splitEntries } from '../splitEntries.js';
 
-/** The figures of a table: of the runs in it, and of those on subsets or with other settings. */
-export interface TablePlots {
-  plots: readonly Plot[];
-  others: readonly Plot[];
-}
-
-/** @param isAside whether it is not what the page is about, and therefore folded */
+/**
+ * @param plots the figures of the runs in it
+ * @param otherPlots those of runs on subsets or with other settings
+ * @param isAside whether it is not what the page is about, and therefore folded
+ */
 export function tableSection(
   { title, entries }: TablePart,
-  { plots, others: more }: TablePlots,
+  plots: readonly Plot[],
+  otherPlots: readonly Plot[],
   isAside: boolean,
 ): Section {
   const id = slug(title);
-  const { main, others, missing } = splitEntries(entries, (entry) => entry);
+  const { main, others, missing } = splitEntries(entries);
   const [curves, shown] = [plots.filter(isCurve), plots.filter((plot) => !isCurve(plot))];
   const boxes = [
     others.length > 0 &&
@@ -39,7 +38,7 @@ export function tableSection(
           title,
         ),
         truth(others),
-        plotFigures(`${title}, trained otherwise, on subsets or with other settings`, more),
+        plotFigures(`${title}, trained otherwise, on subsets or with other settings`, otherPlots),
       ),
     curves.length > 0 &&
       folded(

@@ -84,9 +84,9 @@ const MARKS = [
 function chart({ judged, budget }: TableVerdict, id: string): Html {
   const marks = MARKS.filter(({ of }) => judged.some(({ standing }) => standing[of] !== undefined));
   // A phone has room for two numbers: what FGS says, and what decides.
-  const kindOf = (of: (typeof MARKS)[number]['of']): string => {
-    if (of === marks.at(-1)!.of) return 'decisive';
-    return of === 'fgs' ? 'first' : 'beside-strip';
+  const kindOf = (of: (typeof MARKS)[number]['of']): Content => {
+    if (of === marks.at(-1)!.of) return html` class="decisive"`;
+    return of !== 'fgs' && html` class="beside-strip"`;
   };
   const common = judged[0].entry.labels.filter((label) =>
     judged.every(({ entry }) => entry.labels.includes(label)),
@@ -101,7 +101,7 @@ function chart({ judged, budget }: TableVerdict, id: string): Html {
   const rows = judged.map(({ entry, training, standing }) => {
     const numbers = marks.map(({ of }) => standing[of]);
     const [least, most] = extentOf(numbers.filter((value) => value !== undefined));
-    return html`<tr class="${training === 'BANG' ? 'bang' : 'regular'}">
+    return html`<tr ${training === 'BANG' && html` class="bang"`}>
       <th scope="row">${entry.name} <small>${trainingText({ training, entry }, common)}</small></th>
       <td class="strip">
         <svg aria-hidden="true">
@@ -119,7 +119,7 @@ function chart({ judged, budget }: TableVerdict, id: string): Html {
           })}
         </svg>
       </td>
-      ${marks.map(({ of }) => html`<td class="${kindOf(of)}">${numberOf(standing[of])}</td>`)}
+      ${marks.map(({ of }) => html`<td${kindOf(of)}>${numberOf(standing[of])}</td>`)}
     </tr> `;
   });
   return html`<table class="chart" aria-labelledby="${id}-chart-caption">
@@ -131,7 +131,7 @@ function chart({ judged, budget }: TableVerdict, id: string): Html {
       <tr>
         <th scope="col">Network</th>
         <th scope="col" class="strip"><span>0</span><span>50</span><span>100&nbsp;%</span></th>
-        ${marks.map(({ of, title }) => html`<th scope="col" class="${kindOf(of)}">${title}</th>`)}
+        ${marks.map(({ of, title }) => html`<th scope="col" ${kindOf(of)}>${title}</th>`)}
       </tr>
     </thead>
     <tbody>

@@ -15,7 +15,7 @@ it('marks as many values as the legend counts, also of a row that was evaluated 
     })),
   );
   const [part] = tablesOf(groupRuns(runs).groups);
-  const { text } = html`${tableSection(part, { plots: [], others: [] }, false).body}`;
+  const { text } = html`${tableSection(part, [], [], false).body}`;
   const [, counted] = /(\d+) of \d+ values are/.exec(text)!;
   expect(text.match(/>\* [+-]/g)).toHaveLength(Number(counted));
   expect(text.match(/<tr class="published"/g)).toHaveLength(8);
