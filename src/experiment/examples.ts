@@ -9,6 +9,7 @@ import { loadData } from '../data/load.js';
 import { classNames, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
+import { groupedBy } from '../base/groups.js';
 import { meanOf } from '../base/sums.js';
 import { createPassMeter } from '../metrics/pass.js';
 import type { Model } from '../model/network.js';
@@ -245,15 +246,16 @@ async function keptOn(
 function keptBeside(kept: readonly Kept[], options: FigureOptions): AttackName | undefined {
   const wanted = besideOf(options);
   if (!wanted) return undefined;
-  const linf = new Map<AttackName, number[]>();
-  for (const { attacks } of kept.flatMap(({ groups }) => groups)) {
-    for (const { attack, found } of attacks) {
-      if (found) linf.set(attack, [...(linf.get(attack) ?? []), found.linf]);
-    }
-  }
-  if (linf.has(wanted)) return wanted;
-  const others = [...linf].filter(([attack]) => attack !== options.attack);
-  return others.sort(([, a], [, b]) => meanOf(a) - meanOf(b)).at(0)?.[0];
+  const made = kept
+    .flatMap(({ groups }) => groups.flatMap(({ attacks }) => attacks))
+    .flatMap(({ attack, found }) => (found ? [{ attack, linf: found.linf }] : []));
+  const byAttack = groupedBy(made, ({ attack }) => attack);
+  if (byAttack.has(wanted)) return wanted;
+  const means = [...byAttack].map(([attack, alike]) => {
+    return { attack, mean: meanOf(alike.map(({ linf }) => linf)) };
+  });
+  const others = means.filter(({ attack }) => attack !== options.attack);
+  return others.sort((a, b) => a.mean - b.mean).at(0)?.attack;
 }
 
 /** What an attack found, and what a network takes it for. */

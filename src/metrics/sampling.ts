@@ -1,3 +1,4 @@
+import { groupedBy } from '../base/groups.js';
 import { meanOf } from '../base/sums.js';
 import { sampleVariance } from './statistics.js';
 
@@ -43,10 +44,7 @@ export function stratifiedError(
   values: readonly number[],
   labels: ArrayLike<number>,
 ): number | null {
-  const classes = new Map<number, number[]>();
-  values.forEach((value, i) => {
-    classes.set(labels[i], [...(classes.get(labels[i]) ?? []), value]);
-  });
+  const classes = groupedBy(values, (_, i) => labels[i]);
   let sum = 0;
   for (const members of classes.values()) {
     const variance = sampleVariance(members);

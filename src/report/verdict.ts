@@ -1,4 +1,5 @@
 import { AUTO, effortOf, type GivenEffort } from '../attacks/attack.js';
+import { groupedBy } from '../base/groups.js';
 import { extentOf } from '../base/sums.js';
 import { capitalised, counted, signed } from '../base/text.js';
 import { type Config, trainingInWords } from '../config/experiment.js';
@@ -99,12 +100,10 @@ function effortIn({ rows }: Entry, evaluation: GivenEffort): string {
 function alike<T extends { entry: Entry; data: string; effort: string }>(
   all: readonly T[],
 ): readonly T[] {
-  const groups = new Map<string, T[]>();
-  for (const one of all) {
-    const strengths = new Set(one.entry.rows.map(strengthOf));
-    const key = JSON.stringify([[...strengths].sort().join(), one.data, one.effort]);
-    groups.set(key, [...(groups.get(key) ?? []), one]);
-  }
+  const groups = groupedBy(all, ({ entry, data, effort }) => {
+    const strengths = new Set(entry.rows.map(strengthOf));
+    return JSON.stringify([[...strengths].sort().join(), data, effort]);
+  });
   const hasAuto = ([{ entry }]: readonly T[]): number => +(strengthOf(entry.rows[0]) === AUTO);
   const [most = []] = [...groups.values()].sort(
     (a, b) => hasAuto(b) - hasAuto(a) || b.length - a.length,

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { codeOf, UserError } from '../base/errors.js';
 import { readJson, reason } from '../base/files.js';
+import { groupedBy } from '../base/groups.js';
 import { didYouMean } from '../base/nearFile.js';
 import { inWords, printable } from '../base/text.js';
 import { publishedTable } from '../paper/published.js';
@@ -63,15 +64,11 @@ const NAMED_ALONE = 3;
 
 /** Notes about all that is left out. */
 export function leftOut({ unfinished, notes }: Found): string[] {
-  const byParent = new Map<string, string[]>();
-  for (const folder of unfinished) {
-    const parent = path.dirname(folder);
-    byParent.set(parent, [...(byParent.get(parent) ?? []), folder]);
-  }
-  const open = [...byParent].flatMap(([parent, runs]) =>
-    runs.length > NAMED_ALONE
-      ? [`${runs.length} runs in ${parent} are not finished: they are left out`]
-      : runs.map((folder) => `${folder} is not finished: it is left out`),
+  const open = [...groupedBy(unfinished, (folder) => path.dirname(folder))].flatMap(
+    ([parent, runs]) =>
+      runs.length > NAMED_ALONE
+        ? [`${runs.length} runs in ${parent} are not finished: they are left out`]
+        : runs.map((folder) => `${folder} is not finished: it is left out`),
   );
   return [...notes, ...open];
 }
@@ -240,11 +237,7 @@ function labelled(
   all: readonly Named[],
   labelsOf: (alike: readonly Group[]) => string[][],
 ): Named[] {
-  const byLook = new Map<string, Named[]>();
-  for (const one of all) {
-    const look = JSON.stringify([one.entry.name, one.entry.labels]);
-    byLook.set(look, [...(byLook.get(look) ?? []), one]);
-  }
+  const byLook = groupedBy(all, ({ entry: { name, labels } }) => JSON.stringify([name, labels]));
   const more = new Map<Named, string[]>();
   for (const alike of byLook.values()) {
     if (alike.length === 1) continue;

@@ -1,4 +1,5 @@
 import { type Norm, NORM_TITLES } from '../attacks/attack.js';
+import { groupedBy } from '../base/groups.js';
 import { extentOf } from '../base/sums.js';
 import { counted } from '../base/text.js';
 import {
@@ -58,12 +59,7 @@ export function pointKey({ reference, values }: Pick<SweepCell, 'reference' | 'v
 
 /** The points of a sweep in the order of its cells. */
 export function pointsOf(cells: readonly SweepCell[]): SweepPoint[] {
-  const points = new Map<string, SweepCell[]>();
-  for (const cell of cells) {
-    const key = pointKey(cell);
-    points.set(key, [...(points.get(key) ?? []), cell]);
-  }
-  return [...points.values()].map((alike): SweepPoint => {
+  return [...groupedBy(cells, pointKey).values()].map((alike): SweepPoint => {
     const rows = alike.flatMap(({ row }) => row ?? []);
     const [{ values, reference }] = alike;
     return { values, reference, cells: alike, rows, measures: measuresOf(rows) };

@@ -6,6 +6,7 @@ import type { Result } from '../store/result.js';
 import { loadSource, refuseOtherData } from '../store/provenance.js';
 import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
+import { groupedBy } from '../base/groups.js';
 import { meanOf } from '../base/sums.js';
 import { bestOf, pointKey, pointsOf, progressText, type SweepCell } from './summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
@@ -259,16 +260,16 @@ export function survivors(
   accuracyOf: (cell: Cell) => number | undefined,
   keep: number,
 ): Cell[] {
-  const points = new Map<string, number[]>();
-  for (const cell of cells) {
+  const measured = cells.flatMap((cell) => {
     const accuracy = accuracyOf(cell);
-    if (cell.reference || accuracy === undefined) continue;
-    const key = pointKey(cell);
-    points.set(key, [...(points.get(key) ?? []), accuracy]);
-  }
+    return cell.reference || accuracy === undefined ? [] : [{ key: pointKey(cell), accuracy }];
+  });
+  const points = groupedBy(measured, ({ key }) => key);
   // A share such as 0.07 of 100 is a rounding above 7.
   const count = Math.max(1, Math.ceil(points.size * keep - 1e-9));
-  const means = [...points].map(([key, accuracies]) => ({ key, mean: meanOf(accuracies) }));
+  const means = [...points].map(([key, alike]) => {
+    return { key, mean: meanOf(alike.map(({ accuracy }) => accuracy)) };
+  });
   const best = means.sort((a, b) => b.mean - a.mean).slice(0, count);
   const going = new Set(best.map(({ key }) => key));
   return cells.filter(
