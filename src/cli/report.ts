@@ -36,7 +36,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
       throw new UserError(`--out ${out} is a folder: give the name of a file`);
     }
     const { collectResults, refuseEmpty } = await import('../report/page/contents.js');
-    const { galleriesOf } = await import('../report/page/galleries.js');
+    const { galleriesOf } = await import('../experiment/galleries.js');
     const { pageOf } = await import('../report/page/document.js');
     const { plotsOf } = await import('../report/page/plots.js');
     const collected = await collectResults(results);

@@ -1,4 +1,5 @@
 import { AUTO, type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
+import type { NoiseRow } from './noise.js';
 import type { Row } from './row.js';
 import { meanOf } from '../base/sums.js';
 import { sampleVariance } from './statistics.js';
@@ -92,7 +93,7 @@ export function strengthOf({ attacks, robustness }: Row): string {
   return STRONGER_ATTACKS.filter((name) => attacks[name]).join(' ');
 }
 
-/** How much the worst attack leaves of a network, beside another one; `unclear`: there are too few images to tell. */
+/** How much is left or misled of a network, beside another one; `unclear`: there are too few images to tell. */
 export type Comparison = 'more' | 'less' | 'as much' | 'unclear';
 
 /** Differences of up to this many standard errors are as good as none. */
@@ -119,8 +120,22 @@ export function compareStanding(one: Standing, other: Standing): Comparison | un
   const [ours, theirs] = shares;
   const error = 100 * Math.sqrt(ours.variance + theirs.variance);
   const difference = 100 * (ours.share - theirs.share);
+  return comparisonOf(difference, error, VISIBLE);
+}
+
+function comparisonOf(difference: number, error: number, visible: number): Comparison {
   if (Math.abs(difference) <= WITHIN * error) {
-    return WITHIN * error <= VISIBLE ? 'as much' : 'unclear';
+    return WITHIN * error <= visible ? 'as much' : 'unclear';
   }
   return difference > 0 ? 'more' : 'less';
+}
+
+/** The same for what noise misleads, of which there are many copies. */
+const VISIBLE_NOISE = 1;
+
+/** Compares how often noise misleads BANG's network and the regular one; undefined if it misleads neither. */
+export function compareUnderNoise({ networks, difference }: NoiseRow): Comparison | undefined {
+  if (networks.regular.rate === 0 && networks.bang.rate === 0) return undefined;
+  const { value, overImages } = difference;
+  return overImages === null ? 'unclear' : comparisonOf(value, overImages, VISIBLE_NOISE);
 }

@@ -1,4 +1,4 @@
-import type { Entry } from '../store/entry.js';
+import { type Entry, entryTitle } from '../store/entry.js';
 import { legendOf, protocolSentences } from './lines.js';
 import { drawGrid, type Grid } from './grid.js';
 import { escaped, markdownGrid, markdownTable } from './markdown.js';
@@ -77,9 +77,8 @@ export const HIDDEN_TITLE = 'What FGS-Rate hides, in percent of the correctly cl
 
 /** What the FGS column hides: a line for each experiment for which this is known. */
 export function hiddenLines(entries: readonly Entry[]): string[] {
-  return entries.flatMap(({ name, labels, rows }) => {
-    const brief = maskingInBrief(rows);
-    if (brief === undefined) return [];
-    return [`${name}${labels.length === 0 ? '' : ` (${labels.join(', ')})`}: ${brief}`];
+  return entries.flatMap((entry) => {
+    const brief = maskingInBrief(entry.rows);
+    return brief === undefined ? [] : [`${entryTitle(entry)}: ${brief}`];
   });
 }

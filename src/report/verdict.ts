@@ -6,6 +6,7 @@ import { type Config, trainingInWords } from '../config/experiment.js';
 import {
   commonBudgets,
   compareStanding,
+  compareUnderNoise,
   misleads,
   standingOf,
   strengthOf,
@@ -278,8 +279,12 @@ function othersSentence(judged: readonly Judged[], budget: number | null): strin
   return [`${budget === null ? 'FGS unmasked' : 'The worst attack'} leaves ${parts.join('; ')}.`];
 }
 
-/** In percentage points: a difference of so much must be visible where none is said to be there. */
-const NOISE_VISIBLE = 1;
+const UNDER_NOISE: Record<Comparison, string> = {
+  less: 'BANG withstands random noise better than regular training',
+  more: 'BANG withstands random noise less well than regular training',
+  'as much': 'BANG withstands random noise as well as regular training',
+  unclear: 'Too few images to tell which training withstands random noise better',
+};
 
 /** A noise study in a few words, and in a sentence: at the σ that the paper quotes, else at the largest. */
 export function noiseVerdict({ rows, config }: NoiseResult): {
@@ -291,23 +296,16 @@ export function noiseVerdict({ rows, config }: NoiseResult): {
   const row = rows.find(({ sigma }) => sigma === quoted?.sigma) ?? largest;
   const { regular, bang } = row.networks;
   const { value, overImages } = row.difference;
-  const misleadsNone = regular.rate === 0 && bang.rate === 0;
-  const within = overImages !== null && Math.abs(value) <= 2 * overImages;
-  const isVisible = overImages !== null && 2 * overImages <= NOISE_VISIBLE;
-  const headline = misleadsNone
-    ? 'This noise is too weak to tell which training withstands it better'
-    : within && isVisible
-      ? 'BANG withstands random noise as well as regular training'
-      : within || overImages === null
-        ? 'Too few images to tell which training withstands random noise better'
-        : `BANG withstands random noise ${value < 0 ? 'better' : 'less well'} than regular training`;
+  const found = compareUnderNoise(row);
   const error = overImages === null ? '' : ` ± ${overImages.toFixed(1)}`;
   const paper =
     quoted?.sigma === row.sigma
       ? `; the paper has ${quoted.regularPercent} % and ${quoted.bangPercent} %`
       : '';
   return {
-    headline,
+    headline: found
+      ? UNDER_NOISE[found]
+      : 'This noise is too weak to tell which training withstands it better',
     sentence: `Noise of σ ${row.sigma} grey levels misleads regular training on ${regular.rate.toFixed(1)} % of the distorted images and BANG on ${bang.rate.toFixed(1)} %, a difference of ${signed(value, 1)}${error} points${paper}.`,
   };
 }

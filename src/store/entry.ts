@@ -30,6 +30,11 @@ export interface Entry {
   published?: PublishedRow;
 }
 
+/** The name of an entry with what tells it from others. */
+export function entryTitle({ name, labels }: Pick<Entry, 'name' | 'labels'>): string {
+  return labels.length === 0 ? name : `${name} (${labels.join(', ')})`;
+}
+
 /** The number of test images in the published rows. */
 const PUBLISHED_IMAGES = 10_000;
 

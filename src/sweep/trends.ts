@@ -93,7 +93,7 @@ function areNumbers(values: readonly unknown[]): values is number[] {
  * Fits y = a + rise · x by least squares, x from 0 to 1; undefined if there are too few points, or the x do not vary
  * independently.
  */
-export function planeThrough(
+function planeThrough(
   points: readonly { x: number[]; y: number }[],
 ): Pick<Trend, 'rise' | 'explained' | 'scatter'> | undefined {
   const count = points[0]?.x.length ?? 0;
@@ -116,6 +116,31 @@ export function planeThrough(
     explained: whole > 0 ? 1 - left / whole : undefined,
     scatter: Math.sqrt(left / free),
   };
+}
+
+/**
+ * Whether the points of a grid say little one by one: no surface over its two keys, plane or curved, explains half of
+ * their variance, that by chance apart. False if the values of the keys are no numbers, or the points too few to tell.
+ */
+export function areScattered(points: readonly { x: number; y: number; value: number }[]): boolean {
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
+  if ([...xs, ...ys].some(Number.isNaN)) return false;
+  const [across, up] = [fromMinusToOne(xs), fromMinusToOne(ys)];
+  const plane = (x: number, y: number): number[] => [x, y];
+  const curved = (x: number, y: number): number[] => [x, y, x * x, x * y, y * y];
+  const explained = [plane, curved].flatMap((terms) => {
+    const own = points.map(({ value }, i) => ({ x: terms(across[i], up[i]), y: value }));
+    const found = planeThrough(own)?.explained;
+    const all = own.length - 1;
+    return found === undefined ? [] : 1 - ((1 - found) * all) / (all - own[0].x.length);
+  });
+  return explained.length > 0 && explained.every(isScatter);
+}
+
+/** Numbers moved and scaled to −1 to 1. */
+function fromMinusToOne(numbers: readonly number[]): number[] {
+  const [least, greatest] = extentOf(numbers);
+  return numbers.map((x) => (2 * x - least - greatest) / (greatest - least || 1));
 }
 
 /** Gaussian elimination with pivots; undefined if the matrix is singular up to rounding. */

@@ -3,7 +3,7 @@ import { NORM_TITLES } from '../../attacks/attack.js';
 import { extentOf } from '../../base/sums.js';
 import { isRobustAccuracy, quantity, type RobustAccuracy } from '../../metrics/quantities.js';
 import { SURFACES } from '../../sweep/summary.js';
-import { isScatter, planeThrough } from '../../sweep/trends.js';
+import { areScattered } from '../../sweep/trends.js';
 import { heatGrid, type HeatMap, heatPanel } from './heatMap.js';
 import { number, optionalNumber, type FigureKind } from './rows.js';
 
@@ -66,7 +66,9 @@ export const surfaces: FigureKind<SurfaceRow> = {
       const { title, digits } = panelOf(name);
       const unit = name === 'fgs_unmasked_linf' ? ['grey levels'] : [];
       const [{ x_key, y_key, reference }] = cells;
-      const quiet = areScattered(cells);
+      const quiet = areScattered(
+        cells.map(({ x, y, value }) => ({ x: Number(x), y: Number(y), value })),
+      );
       const level = reference === null ? [] : [`regular ${reference.toFixed(digits + 1)}, ● above`];
       const scatter = quiet ? ['mostly scatter: faint colours'] : [];
       const map: HeatMap = {
@@ -89,31 +91,6 @@ export const surfaces: FigureKind<SurfaceRow> = {
     return heatGrid('Heat maps of a sweep over two keys', panels, layout);
   },
 };
-
-/**
- * Whether the cells of a map say little one by one: no surface over its axes, plane or curved, explains half of their
- * variance, that by chance apart. False if the axes are no numbers, or the cells too few to tell.
- */
-function areScattered(cells: readonly { x: string; y: string; value: number }[]): boolean {
-  const [xs, ys] = [cells.map(({ x }) => Number(x)), cells.map(({ y }) => Number(y))];
-  if ([...xs, ...ys].some(Number.isNaN)) return false;
-  const [across, up] = [fromMinusToOne(xs), fromMinusToOne(ys)];
-  const plane = (x: number, y: number): number[] => [x, y];
-  const curved = (x: number, y: number): number[] => [x, y, x * x, x * y, y * y];
-  const explained = [plane, curved].flatMap((terms) => {
-    const points = cells.map(({ value }, i) => ({ x: terms(across[i], up[i]), y: value }));
-    const found = planeThrough(points)?.explained;
-    const all = points.length - 1;
-    return found === undefined ? [] : 1 - ((1 - found) * all) / (all - points[0].x.length);
-  });
-  return explained.length > 0 && explained.every(isScatter);
-}
-
-/** Numbers moved and scaled to −1 to 1. */
-function fromMinusToOne(numbers: readonly number[]): number[] {
-  const [least, greatest] = extentOf(numbers);
-  return numbers.map((x) => (2 * x - least - greatest) / (greatest - least || 1));
-}
 
 const SYMBOLS: ReadonlyMap<string, string> = new Map([
   ['training.bang.beta', 'β'],

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Interrupted } from '../../base/errors.js';
 import type { Progress, Task } from '../../base/progress.js';
-import type { Galleries, GalleryOptions } from './galleries.js';
+import type { Galleries, GalleryOptions } from '../../experiment/galleries.js';
 
 export type GalleryJob = Omit<GalleryOptions, 'progress' | 'signal'> & {
   folders: readonly string[];

@@ -3,7 +3,7 @@ import os from 'node:os';
 import { messageOf } from '../../base/errors.js';
 import type { Progress } from '../../base/progress.js';
 import { collectResults } from './contents.js';
-import { galleriesOf } from './galleries.js';
+import { galleriesOf } from '../../experiment/galleries.js';
 import type { FromGallery, GalleryJob } from './galleriesBeside.js';
 
 // The runs that are watched come first.

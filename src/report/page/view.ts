@@ -8,7 +8,7 @@ import type { Progress } from '../../base/progress.js';
 import { collectResults, type FirstSeen } from './contents.js';
 import { pageOf } from './document.js';
 import { galleriesBeside } from './galleriesBeside.js';
-import { type Galleries, galleryKey, type GalleryOptions } from './galleries.js';
+import { type Galleries, galleryKey, type GalleryOptions } from '../../experiment/galleries.js';
 import { NO_PLOTS, plotsOf, type Plots } from './plots.js';
 import { serve } from './serve.js';
 

@@ -1,4 +1,5 @@
 import type { CollectedPart } from '../../../store/collect.js';
+import { entryTitle } from '../../../store/entry.js';
 import { html } from '../html.js';
 import { entryKey, type Section } from '../section.js';
 
@@ -12,7 +13,7 @@ export function compareSection(parts: readonly CollectedPart[]): Section | undef
       .filter(({ rows }) => rows.length > 0)
       .map((entry) => ({
         key: entryKey(title, entry),
-        text: [entry.name, ...entry.labels].join(', '),
+        text: entryTitle(entry),
       })),
   );
   if (options.length < 2) return undefined;

@@ -1,7 +1,7 @@
 import { ATTACKS } from '../../../attacks/attacks.js';
 import { DATA_TITLES } from '../../../data/shapes.js';
 import type { Example, NetworkExamples, Original } from '../../../experiment/gallery.js';
-import type { Galleries, Gallery } from '../galleries.js';
+import type { Galleries, Gallery } from '../../../experiment/galleries.js';
 import { type Html, html } from '../html.js';
 import { imageUrl } from '../../imageUrl.js';
 import { prose } from '../prose.js';

@@ -1,4 +1,5 @@
 import type { TablePart } from '../../../store/collect.js';
+import { entryTitle } from '../../../store/entry.js';
 import { blankSentence, maskingGrid } from '../../masking.js';
 import { NORM_TITLES } from '../../../attacks/attack.js';
 import { concludeMasking, conclusionText } from '../../../metrics/masking.js';
@@ -22,7 +23,7 @@ export function robustnessSection(parts: readonly TablePart[]): Section | undefi
   if (known.length === 0) {
     return noise.length === 0 ? undefined : { id: 'robustness', title: 'Noise', body: noise };
   }
-  const titles = known.map(({ entry: { name, labels } }) => [name, ...labels].join(', '));
+  const titles = known.map(({ entry }) => entryTitle(entry));
   const ids = idsOf('robustness', titles);
   const each = known.map(({ entry, grid, within }, i) => {
     const [id, title] = [ids[i], titles[i]];

@@ -2,7 +2,7 @@ import { printable } from '../../../base/text.js';
 import { type Namesake, namesApart } from '../../../store/labels.js';
 import type { CollectedPart } from '../../../store/collect.js';
 import type { Collected, FoundStudy } from '../contents.js';
-import type { Galleries } from '../galleries.js';
+import type { Galleries } from '../../../experiment/galleries.js';
 import { compareSection } from './compareSection.js';
 import { glossarySection } from './glossarySection.js';
 import { gallerySection } from './gallerySection.js';

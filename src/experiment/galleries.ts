@@ -1,28 +1,24 @@
 import { existsSync } from 'node:fs';
-import { ATTACK_NAMES, type AttackName } from '../../attacks/attack.js';
-import { loadData } from '../../data/load.js';
-import type { DataName } from '../../data/sources.js';
-import { classNames, type ImageSize, shapeOf } from '../../data/shapes.js';
-import { threadCount } from '../../engine/engine.js';
-import { UserError } from '../../base/errors.js';
-import type { Config } from '../../config/experiment.js';
-import type { CollectedPart, FoundRun } from '../../store/collect.js';
-import {
-  type Examples,
-  examplesOf,
-  type ExampleSource,
-  type NetworkExamples,
-} from '../../experiment/gallery.js';
-import { readPictures } from '../../store/pictures.js';
-import { evaluatedAs } from '../../experiment/examples.js';
-import { openModel } from '../../experiment/models.js';
-import { FILES } from '../../store/resultFolder.js';
-import type { CsvLine } from '../../store/csvFile.js';
-import type { Result } from '../../store/result.js';
-import { linfHeading, readPerImage } from '../../store/perImage.js';
-import { digestOfTensors, sourceOf } from '../../store/provenance.js';
-import { announceEngine } from '../../experiment/runOptions.js';
-import type { Progress } from '../../base/progress.js';
+import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
+import { loadData } from '../data/load.js';
+import type { DataName } from '../data/sources.js';
+import { classNames, type ImageSize, shapeOf } from '../data/shapes.js';
+import { threadCount } from '../engine/engine.js';
+import { UserError } from '../base/errors.js';
+import type { Config } from '../config/experiment.js';
+import type { CollectedPart, FoundRun } from '../store/collect.js';
+import { type Examples, examplesOf, type ExampleSource, type NetworkExamples } from './gallery.js';
+import { entryTitle } from '../store/entry.js';
+import { readPictures } from '../store/pictures.js';
+import { evaluatedAs } from './examples.js';
+import { openModel } from './models.js';
+import { FILES } from '../store/resultFolder.js';
+import type { CsvLine } from '../store/csvFile.js';
+import type { Result } from '../store/result.js';
+import { linfHeading, readPerImage } from '../store/perImage.js';
+import { digestOfTensors, sourceOf } from '../store/provenance.js';
+import { announceEngine } from './runOptions.js';
+import type { Progress } from '../base/progress.js';
 import path from 'node:path';
 
 /** Adversarial examples of all networks on one data set. */
@@ -215,13 +211,12 @@ export function galleryKey(parts: readonly CollectedPart[]): string {
 
 function exhibitsOf(parts: readonly CollectedPart[]): Exhibit[] {
   return parts.flatMap(({ entries, groups }) =>
-    entries.flatMap(({ name, labels }, i) => {
+    entries.flatMap((entry, i) => {
       const withFile = (file: keyof typeof FILES): FoundRun | undefined =>
         groups[i].find(({ folder }) => existsSync(path.join(folder, FILES[file])));
       const [trained, kept] = [withFile('weights'), withFile('examples')];
       if (!trained && !kept) return [];
-      const label = labels.length === 0 ? '' : ` (${labels.join(', ')})`;
-      return [{ name: `${name}${label}`, trained, kept }];
+      return [{ name: entryTitle(entry), trained, kept }];
     }),
   );
 }
