@@ -278,7 +278,7 @@ function attacksOf(attacks: Partial<Record<AttackName, unknown>>): AttackName[] 
   return ATTACK_NAMES.filter((name) => attacks[name]);
 }
 
-function linesOf(folder: string, { row }: Result, notes: string[]): CsvLine[] | undefined {
+function perImageOf(folder: string, { row }: Result, notes: string[]): CsvLine[] | undefined {
   try {
     return readPerImage(folder, row);
   } catch (error) {
@@ -296,7 +296,7 @@ function agreement(
 ): Pick<Gallery, 'differing' | 'compared'> {
   let [differing, compared] = [0, 0];
   exhibits.forEach(({ run: { folder, result } }, i) => {
-    const lines = linesOf(folder, result, notes);
+    const lines = perImageOf(folder, result, notes);
     for (const { original, attack, found } of networks[i].examples) {
       const heading = linfHeading(attack, result.row.protocol.search);
       const known = lines?.[originals[original].position]?.[heading];

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { DOMImplementation, type Element, XMLSerializer } from '@xmldom/xmldom';
 import type { Outcome, Verdict } from '../check/check.js';
 import { countedIfAny, printable } from '../base/text.js';
-import { escaped } from './markdown.js';
+import { inMarkdown } from './markdown.js';
 import { numberText, telling } from './numbers.js';
 import { xmlText } from './xml.js';
 import { jsonText } from '../base/files.js';
@@ -212,9 +212,9 @@ export function markdownSummary(outcomes: readonly Outcome[]): string {
       holds ? 'ok' : `out by ${margin === null ? '–' : telling(-margin, quantity.digits)}`,
     ]),
   ]);
-  const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join(' | ')} |`;
+  const row = (cells: readonly string[]): string => `| ${cells.map(inMarkdown).join(' | ')} |`;
   return [
-    `### bang check: ${sentence === '' ? 'all numbers are in their bands' : escaped(sentence)}`,
+    `### bang check: ${sentence === '' ? 'all numbers are in their bands' : inMarkdown(sentence)}`,
     '',
     row(['config', 'quantity', 'value', 'band', '']),
     '| --- | --- | ---: | ---: | --- |',

@@ -3,7 +3,7 @@ import { cut } from './grid.js';
 import { type Line, linesOf, tableColumns } from './lines.js';
 import type { Entry } from '../store/entry.js';
 
-interface Column {
+interface TextColumn {
   title: readonly string[];
   of: (line: Line) => string[];
 }
@@ -11,7 +11,7 @@ interface Column {
 const NAME_WIDTH = { least: 12, most: 40 };
 const MOST_LINES = 40;
 
-const NUMBERS: readonly Column[] = [
+const NUMBERS: readonly TextColumn[] = [
   // A number for each layer, one below the other.
   { title: ['β'], of: ({ beta }) => beta.split(' ') },
   { title: ['ε'], of: ({ epsilon }) => epsilon.split(' ') },
@@ -28,7 +28,7 @@ const FIRST_HALF: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_pass', 'fgs_
 export function consoleTable(entries: readonly Entry[], width = Infinity): string {
   const all = entries.map((entry) => linesOf(entry, entries));
   const shown = tableColumns(entries);
-  const results = shown.map(({ title }, i): Column => {
+  const results = shown.map(({ title }, i): TextColumn => {
     const of = ({ cells }: Line): string[] => {
       const { text, spread } = cells[i];
       return spread === undefined ? [text] : [text, spread];
@@ -43,7 +43,7 @@ export function consoleTable(entries: readonly Entry[], width = Infinity): strin
 }
 
 /** Breaks names if that makes the table fit. */
-function draw(entries: readonly Line[][], columns: readonly Column[], width: number): string {
+function draw(entries: readonly Line[][], columns: readonly TextColumn[], width: number): string {
   const { least, most } = NAME_WIDTH;
   const drawn = drawWith(entries, columns, most);
   const excess = widthOf(drawn) - width;
@@ -55,7 +55,7 @@ function draw(entries: readonly Line[][], columns: readonly Column[], width: num
 
 function drawWith(
   entries: readonly Line[][],
-  columns: readonly Column[],
+  columns: readonly TextColumn[],
   nameWidth: number,
 ): string {
   const table = new Table({

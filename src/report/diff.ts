@@ -10,13 +10,13 @@ export function diffText(a: string, b: string, diff: RunDiff): string {
   const { config, provenance, sameWeights, changes, noise, images, notes } = diff;
   const moved = changes.filter((change) => change.difference !== 0);
   const same = changes.length - moved.length;
-  const linesOf = (title: string, list: RunDiff['config']): string[] =>
+  const changed = (title: string, list: RunDiff['config']): string[] =>
     list.map(({ key, was, is }) => printable(`${title} ${key} was ${was}, is ${is}`));
   const head = [
     `A ${a}`,
     `B ${b}`,
-    ...(config.length === 0 ? ['config: the same'] : linesOf('config:', config)),
-    ...linesOf('provenance:', provenance),
+    ...(config.length === 0 ? ['config: the same'] : changed('config:', config)),
+    ...changed('provenance:', provenance),
     ...(sameWeights === null
       ? []
       : [sameWeights ? 'weights: the same, bit for bit' : 'weights: different']),
@@ -46,12 +46,15 @@ function changeGrid(moved: readonly QuantityChange[], withNoise: boolean): Grid 
     rows: moved.map(({ quantity, a, b, difference, deviations }) => {
       const text = (value: OverSeeds | null): string =>
         value ? numberText(value.mean, quantity) : '–';
-      const by = difference === null ? '–' : signed(difference, quantity.digits);
+      const by = difference === null ? '–' : tellingSigned(difference, quantity.digits);
       const noise =
         deviations === null
           ? ['–', '']
           : Number.isFinite(deviations)
-            ? [signed(deviations, 1), Math.abs(deviations) <= NOISE ? 'within noise' : 'moved']
+            ? [
+                tellingSigned(deviations, 1),
+                Math.abs(deviations) <= NOISE ? 'within noise' : 'moved',
+              ]
             : ['–', 'moved (no scatter over seeds)'];
       const texts = [quantity.name, text(a), text(b), by, ...(withNoise ? noise : [])];
       return texts.map((one) => ({ text: one }));
@@ -75,7 +78,7 @@ function imageLines({ images, predicted, blank, columns }: ImageChanges): string
   return lines;
 }
 
-function signed(value: number, digits: number): string {
+function tellingSigned(value: number, digits: number): string {
   const text = telling(value, digits);
   return value > 0 ? `+${text}` : text;
 }

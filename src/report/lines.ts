@@ -33,14 +33,14 @@ export interface NumberCell {
 }
 
 /** A column of a table. */
-export interface Column<Name = MeasuredQuantity> {
+export interface QuantityColumn<Name = MeasuredQuantity> {
   quantity: Name;
   title: string[];
   digits: number;
 }
 
 /** The columns of the tables: those of the paper and, after them, FGS unmasked. */
-export const COLUMNS: readonly Column<TableQuantity>[] = (
+export const COLUMNS: readonly QuantityColumn<TableQuantity>[] = (
   [
     ['accuracy', 'Accuracy'],
     ['fgs_rate', 'FGS-Rate'],
@@ -54,13 +54,13 @@ export const COLUMNS: readonly Column<TableQuantity>[] = (
   ] as const
 ).map(([name, ...title]) => column(name, title));
 
-function column<Name extends MeasuredQuantity>(name: Name, title: string[]): Column<Name> {
+function column<Name extends MeasuredQuantity>(name: Name, title: string[]): QuantityColumn<Name> {
   const { unit, digits } = quantity(name);
   return { quantity: name, title: [...title, ...unit.split(' ').filter(Boolean)], digits };
 }
 
 /** The columns of a table of experiments: what was measured in any run; all if there is no run yet. */
-export function tableColumns(entries: readonly Entry[]): Column<TableQuantity>[] {
+export function tableColumns(entries: readonly Entry[]): QuantityColumn<TableQuantity>[] {
   const rows = entries.flatMap((entry) => entry.rows);
   if (rows.length === 0) return [...COLUMNS];
   return COLUMNS.filter((column) => {
@@ -74,12 +74,12 @@ export function tableColumns(entries: readonly Entry[]): Column<TableQuantity>[]
 }
 
 /** COLUMNS, and a column for each accuracy within a budget that the rows have. */
-export function columnsOf(rows: readonly Row[]): Column[] {
+export function columnsOf(rows: readonly Row[]): QuantityColumn[] {
   return [...COLUMNS, ...robustAccuraciesOf(rows).map(columnOf)];
 }
 
 /** The column of one quantity. */
-export function columnOf(name: MeasuredQuantity): Column {
+export function columnOf(name: MeasuredQuantity): QuantityColumn {
   const { within } = quantity(name);
   return within
     ? column(name, ['accuracy', `${NORM_TITLES[within.norm]} ≤ ${within.budget}`])
@@ -140,7 +140,7 @@ export function linesOf(entry: Entry, among: readonly Entry[]): Line[] {
   return lines;
 }
 
-function cellsOf(measures: Measures, columns: readonly Column[]): NumberCell[] {
+function cellsOf(measures: Measures, columns: readonly QuantityColumn[]): NumberCell[] {
   return columns.map(({ quantity: name, digits }) => {
     const [found, of] = [measures[name], quantity(name)];
     if (!found) return { text: '–' };

@@ -7,12 +7,12 @@ export function markdownTable(entries: readonly Entry[]): string {
   const titles = ['', 'β', 'ε', ...tableColumns(entries).map(({ title }) => title.join(' '))];
   const rows = entries.flatMap((entry) =>
     linesOf(entry, entries).map(({ kind, name, labels, beta, epsilon, cells }) => {
-      const title = kind === 'ours' && entry.rows.length > 0 ? bold(name) : escaped(name);
-      const label = labels.length === 0 ? '' : ` (${escaped(labels.join(', '))})`;
+      const title = kind === 'ours' && entry.rows.length > 0 ? bold(name) : inMarkdown(name);
+      const label = labels.length === 0 ? '' : ` (${inMarkdown(labels.join(', '))})`;
       const numbers = cells.map(({ text, spread }) =>
-        escaped(spread === undefined ? text : `${text} ${spread}`),
+        inMarkdown(spread === undefined ? text : `${text} ${spread}`),
       );
-      return [`${title}${label}`, escaped(beta), escaped(epsilon), ...numbers];
+      return [`${title}${label}`, inMarkdown(beta), inMarkdown(epsilon), ...numbers];
     }),
   );
   return markdownOf(titles, rows);
@@ -21,8 +21,8 @@ export function markdownTable(entries: readonly Entry[]): string {
 /** Any other table. */
 export function markdownGrid({ columns, rows }: Grid): string {
   return markdownOf(
-    columns.map(({ title }) => escaped(title.join(' '))),
-    rows.map((row) => row.map(({ text }) => escaped(text.replaceAll('\n', ', ')))),
+    columns.map(({ title }) => inMarkdown(title.join(' '))),
+    rows.map((row) => row.map(({ text }) => inMarkdown(text.replaceAll('\n', ', ')))),
   );
 }
 
@@ -39,10 +39,10 @@ function markdownOf(titles: readonly string[], rows: readonly (readonly string[]
 }
 
 function bold(text: string): string {
-  return `**${escaped(text)}**`;
+  return `**${inMarkdown(text)}**`;
 }
 
 /** Text with Markdown's special characters escaped. */
-export function escaped(text: string): string {
+export function inMarkdown(text: string): string {
   return text.replace(/[\\`*_~[\]<>|&$]/g, '\\$&').replace(/\s+/g, ' ');
 }

@@ -8,7 +8,7 @@ import {
 } from '../sweep/summary.js';
 import { readableText, shortKeys } from '../config/points.js';
 import { countCell, type Grid, type GridCell, NOTHING } from './grid.js';
-import { type Column, columnsOf } from './lines.js';
+import { type QuantityColumn, columnsOf } from './lines.js';
 
 /** The state of a point, shown where nothing was measured. */
 export function stateText(point: SweepPoint | undefined): string {
@@ -40,12 +40,15 @@ function valueCell(value: unknown): GridCell {
 }
 
 /** The columns of what is measured at points. */
-export function measuredColumns(points: readonly SweepPoint[]): Column[] {
+export function measuredColumns(points: readonly SweepPoint[]): QuantityColumn[] {
   return columnsOf(points.flatMap(({ rows }) => rows));
 }
 
 /** The numbers of a point, a cell for each column. */
-export function measureCells({ measures }: SweepPoint, columns: readonly Column[]): GridCell[] {
+export function measureCells(
+  { measures }: SweepPoint,
+  columns: readonly QuantityColumn[],
+): GridCell[] {
   return columns.map(({ quantity, digits }) => {
     const value = measures[quantity]?.value;
     if (value === undefined) return NOTHING;

@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 import { extentOf } from '../base/sums.js';
-import type { Column } from './lines.js';
+import type { QuantityColumn } from './lines.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { measureCells, measuredColumns, stateText } from './pointGrid.js';
 import { isPartial, pointText, surfacesOf, type SweepPoint } from '../sweep/summary.js';
@@ -50,7 +50,7 @@ function axesOf(keys: readonly string[], all: readonly SweepPoint[]): MapAxes | 
 
 /** Numbers followed by shades: '·' is the least, '█' the most. */
 function heatMap(
-  column: Column,
+  column: QuantityColumn,
   keys: readonly string[],
   points: readonly SweepPoint[],
   { keys: [r, c], rows, columns }: MapAxes,

@@ -1,7 +1,7 @@
 import { type Entry, entryTitle } from '../store/entry.js';
 import { legendOf, protocolSentences } from './lines.js';
 import { drawGrid, type Grid } from './grid.js';
-import { escaped, markdownGrid, markdownTable } from './markdown.js';
+import { inMarkdown, markdownGrid, markdownTable } from './markdown.js';
 import { maskingInBrief } from './masking.js';
 import {
   l2Comparisons,
@@ -27,15 +27,16 @@ export function consoleReport(parts: readonly TablePart[], width = Infinity): st
 /** The same as a Markdown document. */
 export function markdownReport(parts: readonly TablePart[]): string {
   const entries = parts.flatMap((part) => part.entries);
-  const list = (lines: readonly string[]) => lines.map((line) => `- ${escaped(line)}`).join('\n');
+  const list = (lines: readonly string[]) =>
+    lines.map((line) => `- ${inMarkdown(line)}`).join('\n');
   const hidden = hiddenLines(entries);
   const blocks = [
-    ...parts.flatMap((part) => [`# ${escaped(part.title)}`, markdownTable(part.entries)]),
+    ...parts.flatMap((part) => [`# ${inMarkdown(part.title)}`, markdownTable(part.entries)]),
     list([...legendOf(entries), ...protocolSentences(entries)]),
-    ...(hidden.length > 0 ? [escaped(HIDDEN_TITLE), list(hidden)] : []),
+    ...(hidden.length > 0 ? [inMarkdown(HIDDEN_TITLE), list(hidden)] : []),
   ];
   const compared = allComparisons(parts).flatMap(({ title, grid }) => [
-    `# ${escaped(title)}`,
+    `# ${inMarkdown(title)}`,
     markdownGrid(grid),
   ]);
   return `${[...blocks, ...compared].join('\n\n')}\n`;

@@ -149,7 +149,7 @@ function wordsOf(
   return {
     headline: headlineOf(subject, compared, bang.length > 0 ? 'BANG' : undefined),
     sentences: [
-      ...leftSentence(subject, bang.length > 0 ? 'BANG' : inBrief(judged), budget),
+      ...leftSentence(subject, bang.length > 0 ? 'BANG' : networksInWords(judged), budget),
       ...(regular && bang.length > 0 ? besideSentence(bang, regular, budget) : []),
       ...(compared.length > 0 ? seedsSentence([...bang, ...(regular ? [regular] : [])]) : []),
       ...othersSentence(judged, budget),
@@ -159,7 +159,7 @@ function wordsOf(
 }
 
 /** Networks none of which is trained with BANG. */
-function inBrief(judged: readonly Judged[]): string {
+function networksInWords(judged: readonly Judged[]): string {
   const [{ training }] = judged;
   const isOne = training !== UNKNOWN && judged.every((one) => one.training === training);
   if (isOne) return 'this training';

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
 import { type Entry, entryOf } from '#bang/store/entry.js';
 import { legendOf, linesOf, protocolSentences, tableColumns } from '#bang/report/lines.js';
-import { escaped, markdownTable } from '#bang/report/markdown.js';
+import { inMarkdown, markdownTable } from '#bang/report/markdown.js';
 import { maskingInBrief, maskingSentence } from '#bang/report/masking.js';
 import { consoleReport, markdownReport } from '#bang/report/tables.js';
 import { transferGrid } from '#bang/report/transfer.js';
@@ -234,8 +234,8 @@ describe('the Markdown table', () => {
     const cells = lines(table).map((line) => line.split(/(?<!\\)(?:\\\\)*\|/).length);
     expect(new Set(cells)).toEqual(new Set([12]));
     // Taking away backslashes gives the name back, and no sign is left alone.
-    expect(escaped(text).replace(/\\([_\W])/g, '$1')).toBe(text);
-    expect(escaped(text).replace(/\\[_\W]/g, '')).not.toMatch(/[\\`*_~[\]<>|&$]/);
+    expect(inMarkdown(text).replace(/\\([_\W])/g, '$1')).toBe(text);
+    expect(inMarkdown(text).replace(/\\[_\W]/g, '')).not.toMatch(/[\\`*_~[\]<>|&$]/);
   });
 
   it('has all of the console table, each number with its deviation', () => {

@@ -63,7 +63,7 @@ interface Line {
   names: string[];
 }
 
-function linesOf(rows: readonly ExampleRow[]): Line[] {
+function imageLines(rows: readonly ExampleRow[]): Line[] {
   const networks = [...new Set(rows.map(({ network }) => network))];
   return networks.flatMap((network) => {
     const own = rows.filter((row) => row.network === network);
@@ -80,7 +80,7 @@ function linesOf(rows: readonly ExampleRow[]): Line[] {
 
 /** As many images beside each other as there is room for. */
 function blocksOf(rows: readonly ExampleRow[], layout: Layout) {
-  const lines = linesOf(rows);
+  const lines = imageLines(rows);
   const indices = [...new Set(rows.map(({ index }) => index))];
   // Whole, as everything else in this figure is, so that the images' pixels are.
   const before = Math.ceil(

@@ -64,7 +64,7 @@ export const linf: FigureKind<LinfRow> = {
     const lower = layout.isNarrow ? NAME : 0;
     const space = STRIP.space + lower;
     const at = STRIP.at + lower;
-    const summed = overSeeds(rows);
+    const summed = summedOverSeeds(rows);
     const panels = summed.map((row) => {
       const all = summed.filter(
         (other) => other.attack === row.attack && runOf(other) === runOf(row),
@@ -227,7 +227,7 @@ function namesOf(rows: readonly LinfRow[]): (row: LinfRow) => string {
 }
 
 /** Rows of one network and attack with the bins of all seeds added up. */
-function overSeeds(rows: readonly LinfRow[]): LinfRow[] {
+function summedOverSeeds(rows: readonly LinfRow[]): LinfRow[] {
   const sums = new Map<string, LinfRow>();
   for (const row of rows) {
     const { network, attack, from, to } = row;

@@ -1,5 +1,5 @@
 import { csvNumber } from '../../store/csv.js';
-import { type Column as TableColumn, type Line, linesOf, tableColumns } from '../lines.js';
+import { type Line, linesOf, type QuantityColumn, tableColumns } from '../lines.js';
 import type { Entry } from '../../store/entry.js';
 import type { Column, Grid, GridCell } from '../grid.js';
 import { type Content, html, type Html } from './html.js';
@@ -53,10 +53,10 @@ function lines(title: readonly string[]): Content {
 const FIRST: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_unmasked_rate', 'fgs_unmasked_linf'];
 
 /** The columns of a table in the order in which the page shows them, with their places in its lines. */
-type Shown = readonly [at: number, column: TableColumn][];
+type Shown = readonly [at: number, column: QuantityColumn][];
 
 function columnsShown(entries: readonly Entry[]): Shown {
-  const place = ({ quantity }: TableColumn): number => {
+  const place = ({ quantity }: QuantityColumn): number => {
     const first = FIRST.indexOf(quantity);
     return first < 0 ? FIRST.length : first;
   };

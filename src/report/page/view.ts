@@ -46,10 +46,10 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
     drawing = undefined;
     fresh.galleries = true;
   };
-  const seen: FirstSeen = new Map();
+  const firstSeen: FirstSeen = new Map();
   let plots: Plots = NO_PLOTS;
   const build = async (): Promise<void> => {
-    const collected = await collectResults(folders, seen);
+    const collected = await collectResults(folders, firstSeen);
     const key = galleryKey(collected.parts);
     const isOld = galleries !== undefined && key !== galleriesAreOf;
     const show = (): void => {
@@ -73,14 +73,14 @@ export async function view(folders: readonly string[], options: ViewOptions): Pr
   await collectResults(folders);
   const server = await serve(port);
   try {
-    let seen: string | undefined;
+    let shown: string | undefined;
     for (;;) {
       const now = stateOf(folders);
       const begun = performance.now();
-      if (now !== seen || fresh.galleries) {
+      if (now !== shown || fresh.galleries) {
         fresh.galleries = false;
         await triedAgainLater(build, !isTold);
-        seen = now;
+        shown = now;
       }
       const rest = REST * (performance.now() - begun);
       const { least, most } = LOOK_EVERY_MS;

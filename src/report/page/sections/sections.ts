@@ -67,8 +67,8 @@ export function sectionsOf({ collected, galleries, plots }: PageContent): Sectio
     ...sweeps.map((sweep, i) => {
       const drawn = plots.of.get(sweep.folder) ?? [];
       // A finished one without a figure is not for the first reading, where there is more to read.
-      const isAside = drawn.length === 0 && !sweep.running && parts.length + sweeps.length > 1;
-      return sweepSection(sweepIds[i], sweepTitles[i], sweep, drawn, isAside);
+      const isFolded = drawn.length === 0 && !sweep.running && parts.length + sweeps.length > 1;
+      return sweepSection(sweepIds[i], sweepTitles[i], sweep, drawn, isFolded);
     }),
     ...studies.map((study, i) =>
       noiseSection(studyIds[i], studyTitles[i], study, plots.of.get(study.folder)),

@@ -30,7 +30,7 @@ export function tableSection(
       folded(
         `${id}-others`,
         html`<b>Trained otherwise, on subsets of the images, or with other settings</b>:
-          ${inBrief(others)}`,
+          ${namesInBrief(others)}`,
         entriesTable(
           `${id}-others-table`,
           'Runs of rows are labelled with what differs from the paper; the published rows are above.',
@@ -81,7 +81,7 @@ function isCurve({ name }: Plot): boolean {
   return name === 'training' || name === 'eta';
 }
 
-function inBrief(entries: readonly Entry[]): string {
+function namesInBrief(entries: readonly Entry[]): string {
   const names = entries.map(({ name }) => name);
   return names.length <= 4
     ? names.join(', ')
