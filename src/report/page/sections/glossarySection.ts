@@ -16,10 +16,10 @@ export function glossarySection(): Section {
   return { id: 'terms', title: 'Terms', foldedAs, body: html`<dl>${rows}</dl>` };
 }
 
-/** Markdown's bold text and code; nothing else stands in the glossary's table. */
+/** Markdown's bold text and code, also one in the other; nothing else stands in the glossary's table. */
 function inline(markdown: string): Content[] {
   return markdown.split(/(\*\*.+?\*\*|`.+?`)/).map((part) => {
-    if (part.startsWith('**')) return html`<b>${part.slice(2, -2)}</b>`;
+    if (part.startsWith('**')) return html`<b>${inline(part.slice(2, -2))}</b>`;
     return part.startsWith('`') ? html`<code>${part.slice(1, -1)}</code>` : part;
   });
 }
