@@ -84,5 +84,6 @@ export function describedNetwork(value: unknown): Described {
 function isOfLimit(issue: z.core.$ZodIssue): boolean {
   // Padding is a number or a list.
   if (issue.code === 'invalid_union') return issue.errors.some((one) => one.every(isOfLimit));
-  return issue.code === 'too_big';
+  // Of the classes it does: predictions are bytes.
+  return issue.code === 'too_big' && issue.path.join() !== 'model,classes';
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { shapeText } from '../base/text.js';
-import { type ImageShape, shapeOf } from '../data/shapes.js';
+import { type ImageShape, MOST_CLASSES, shapeOf } from '../data/shapes.js';
 import type { DataName } from '../data/sources.js';
 import {
   countParameters,
@@ -229,7 +229,7 @@ export const ownNetworkSchema = mapping({
     })
     .optional()
     .describe('Height, width and channels of an image; needed only with data: idx.'),
-  classes: integer(2, 256)
+  classes: integer(2, MOST_CLASSES)
     .optional()
     .describe('How many classes there are; needed only with data: idx.'),
   layers: z

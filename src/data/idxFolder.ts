@@ -5,6 +5,7 @@ import type { DataSplits } from './dataset.js';
 import { described, descriptionIn } from './describe.js';
 import { LABELS_RANK, type NamedIdx, pair } from './labelled.js';
 import { readIdxFile } from './mnist.js';
+import { MOST_CLASSES } from './shapes.js';
 import { namesIn } from './userFiles.js';
 
 /** A file of IDX data by the name that it is distributed under, such as emnist-balanced-train-images-idx3-ubyte.gz. */
@@ -54,7 +55,7 @@ export async function readIdxFolder(folder: string): Promise<DataSplits> {
     const [count, height, width, channels = 1] = images.shape;
     // An axis of one channel says no more than none.
     const shape = channels === 1 ? [count, height, width] : images.shape;
-    const size = { height, width, channels, classes: 256 };
+    const size = { height, width, channels, classes: MOST_CLASSES };
     const dataset = pair({ ...images, shape }, await read(split, 'labels'), size);
     if (channels !== 1 && channels !== 3) {
       throw new UserError(`${images.file} has ${channels} channels: give grey images or RGB`);

@@ -12,6 +12,9 @@ export interface ImageShape extends ImageSize {
   classes: number;
 }
 
+/** Labels and predicted classes are bytes. */
+export const MOST_CLASSES = 256;
+
 /** What is known of a data set by its name; nothing of `idx`. */
 export const SHAPES = {
   mnist: { height: 28, width: 28, channels: 1, classes: 10 },

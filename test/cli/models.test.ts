@@ -107,13 +107,17 @@ describe('a network beyond the limits of a config', () => {
 
     // What is no matter of size is damage, as ever.
     const { tensors, metadata } = await readWeights(space.file('wide.safetensors'));
-    const damaged = metadata.network!.replace('"scale"', '"scales"');
-    const own = sealed(tensors, { ...metadata, network: damaged });
-    space.write('damaged.safetensors', encodeSafetensors(tensors, own));
-    expectRefusal(
-      await bangInside(['eval', 'damaged.safetensors', ...on, '--out', 'never'], from),
-      /^bang: damaged\.safetensors: its description of the network is damaged: export it again$/m,
-    );
+    for (const damaged of [
+      metadata.network!.replace('"scale"', '"scales"'),
+      metadata.network!.replace('"classes":10', '"classes":257'),
+    ]) {
+      const own = sealed(tensors, { ...metadata, network: damaged });
+      space.write('damaged.safetensors', encodeSafetensors(tensors, own));
+      expectRefusal(
+        await bangInside(['eval', 'damaged.safetensors', ...on, '--out', 'never'], from),
+        /^bang: damaged\.safetensors: its description of the network is damaged: export it again$/m,
+      );
+    }
   });
 });
 

@@ -155,6 +155,23 @@ describe('ONNX', () => {
     );
   });
 
+  it('is refused in words with more classes than a byte can tell', () => {
+    const graph = decodeGraph(readFileSync(model('small.onnx')), 'f');
+    const last = graph.nodes.at(-1)!;
+    const [weight, bias] = last.inputs.slice(1).map((name) => graph.constants.get(name)!);
+    const inputs = weight.data.length / bias.data.length;
+    for (const classes of [256, 257]) {
+      Object.assign(weight, { shape: [classes, inputs], data: new Float64Array(classes * inputs) });
+      Object.assign(bias, { shape: [classes], data: new Float64Array(classes) });
+      if (classes === 256) expect(importGraph(graph, 'f').network.classes).toBe(classes);
+      else {
+        expect(() => importGraph(graph, 'f')).toThrow(
+          /^f: the graph tells 257 classes apart, expected at most 256$/,
+        );
+      }
+    }
+  });
+
   it('says that it drops softmax', async () => {
     const { notes } = await readWeights(model('flattened.onnx'));
     expect(notes).toEqual([

@@ -1,4 +1,5 @@
 import { shapeText } from '../../../base/text.js';
+import { MOST_CLASSES } from '../../../data/shapes.js';
 import { ShapeError } from '../../layers.js';
 import { connected } from '../../network.js';
 import type { NetworkSpec } from '../../networks.js';
@@ -96,6 +97,9 @@ function finished(reading: Reading, output: Value | undefined): Imported {
     throw reading.problem(
       `gives an image of ${shapeText(shape)}, expected one value for each class`,
     );
+  }
+  if (classes > MOST_CLASSES) {
+    throw reading.problem(`tells ${classes} classes apart, expected at most ${MOST_CLASSES}`);
   }
   const last = reading.layers.length - 1;
   if (output.position !== last) throw reading.problem('has layers whose outputs nothing takes');
