@@ -11,6 +11,22 @@ import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
 import { decodeGraph } from '#bang/model/files/onnx/graph.js';
 import { importGraph } from '#bang/model/files/onnx/import.js';
 import {
+  bytes,
+  fieldsIn,
+  integer,
+  message,
+  messageIn,
+  text,
+} from '#bang/model/files/onnx/protobuf.js';
+import {
+  ATTRIBUTE,
+  ATTRIBUTE_TYPE,
+  GRAPH,
+  MODEL,
+  NODE,
+  OPERATOR_SET,
+} from '#bang/model/files/onnx/schema.js';
+import {
   disposeWeights,
   exportNetwork,
   importWeights,
@@ -35,8 +51,17 @@ async function bothLogits(
   weights: Weights,
   pixels: Float32Array,
 ): Promise<{ theirs: Float32Array; ours: Float32Array }> {
+  const file = encodeOnnx(network.spec, exportNetwork({ network, weights }), { version: '0.0.0' });
+  return bothLogitsOf(file, network, weights, pixels);
+}
+
+async function bothLogitsOf(
+  file: Uint8Array,
+  network: Network,
+  weights: Weights,
+  pixels: Float32Array,
+): Promise<{ theirs: Float32Array; ours: Float32Array }> {
   const { spec } = network;
-  const file = encodeOnnx(spec, exportNetwork({ network, weights }), { version: '0.0.0' });
   const [height, width, channels] = spec.input;
   const batch = pixels.length / (height * width * channels);
   const images = tf.tensor4d(pixels, [batch, height, width, channels]);
@@ -59,6 +84,9 @@ async function bothLogits(
  */
 async function difference(network: Network, weights: Weights, pixels: Float32Array) {
   const { theirs, ours } = await bothLogits(network, weights, pixels);
+  return largestDifference(theirs, ours);
+}
+function largestDifference(theirs: Float32Array, ours: Float32Array): number {
   const largest = ours.reduce((most, one) => Math.max(most, Math.abs(one)), 0);
   expect(largest).toBeGreaterThan(0);
   return ours.reduce((most, one, i) => Math.max(most, Math.abs(one - theirs[i])), 0) / largest;
@@ -315,6 +343,65 @@ describe('other networks in ONNX Runtime', () => {
     disposeWeights(own);
   });
 
+  it.each(['SAME_UPPER', 'SAME_LOWER'])(
+    'may pad before a convolution that pads %s',
+    async (mode) => {
+      const layers: LayerSpec[] = [
+        { kind: 'conv', name: 'conv', filters: 4, size: 3, stride: 2, filler },
+        { kind: 'globalAvgPool' },
+      ];
+      const bare = makeNetwork({ ...networkOf([6, 6, 1], []), scale: 1, layers });
+      const weights = exportNetwork({ network: bare, weights: initialWeights(bare, 1) });
+      const [, ...others] = fieldsIn(
+        messageIn(encodeOnnx(bare.spec, weights, { version: '' }))!.get(MODEL.graph)![0].bytes,
+      )!;
+      const ints = (name: string, values: number[]): Uint8Array =>
+        message(
+          NODE.attribute,
+          text(ATTRIBUTE.name, name),
+          ...values.map((value) => integer(ATTRIBUTE.ints, value)),
+          integer(ATTRIBUTE.type, ATTRIBUTE_TYPE.ints),
+        );
+      const STRING = 3;
+      const file = Buffer.concat([
+        integer(MODEL.irVersion, 8),
+        // The last set with the paddings of Pad as an attribute.
+        message(MODEL.opsetImport, integer(OPERATOR_SET.version, 10)),
+        message(
+          MODEL.graph,
+          message(
+            GRAPH.node,
+            text(NODE.input, 'pixels'),
+            text(NODE.output, 'padded'),
+            text(NODE.opType, 'Pad'),
+            ints('pads', [0, 0, 1, 0, 0, 0, 0, 3]),
+          ),
+          message(
+            GRAPH.node,
+            ...['padded', 'conv.weight', 'conv.bias'].map((name) => text(NODE.input, name)),
+            text(NODE.output, '0_conv'),
+            text(NODE.opType, 'Conv'),
+            ints('strides', [2, 2]),
+            message(
+              NODE.attribute,
+              text(ATTRIBUTE.name, 'auto_pad'),
+              text(ATTRIBUTE.s, mode),
+              integer(ATTRIBUTE.type, STRING),
+            ),
+          ),
+          ...others.map((field) => bytes(field.number, field.bytes)),
+        ),
+      ]);
+      const { network: padded, tensors } = importGraph(decodeGraph(file, 'f'), 'f');
+      const network = makeNetwork({ ...padded, name: 'padded' });
+      const own = importWeights(network, { tensors }, 'f');
+      const pixels = randomPixels(makeRandom(1, 'pixels'), 2 * 36);
+      const { theirs, ours } = await bothLogitsOf(file, network, own, pixels);
+      expect(largestDifference(theirs, ours)).toBeLessThan(ROUNDING);
+      disposeWeights(own);
+    },
+  );
+
   it('may not round what it computes, but cast it to floats and doubles', () => {
     const network = makeNetwork(
       networkOf([4, 4, 1], [{ kind: 'innerProduct', name: 'ip', outputs: 5, filler }]),
@@ -375,9 +462,9 @@ describe('other networks in ONNX Runtime', () => {
     const network = makeNetwork(networkOf([6, 5, 3], []));
     const tensors = exportNetwork({ network, weights: initialWeights(network, 1) });
     const metadata = { config: '{"ü": 1}', bang: '9.8.7' };
-    const text = Buffer.from(encodeOnnx(network.spec, tensors, { version: '0.1.0', metadata }));
+    const file = Buffer.from(encodeOnnx(network.spec, tensors, { version: '0.1.0', metadata }));
     for (const part of ['bang', '0.1.0', 'config', '{"ü": 1}', '9.8.7', 'own', 'RGB']) {
-      expect(text.includes(part), part).toBe(true);
+      expect(file.includes(part), part).toBe(true);
     }
     tensors.delete('out.bias');
     expect(() => encodeOnnx(network.spec, tensors, { version: '' })).toThrow(/no tensor out\.bias/);

@@ -191,13 +191,14 @@ function windowsOf(
   if (own.length !== 4 || !own.every((side) => Number.isInteger(side) && side >= 0)) {
     throw reading.at(node, `has pads ${own.join(', ')}, expected four integers, 0 or more`);
   }
+  const before = flow.pad ?? [0, 0, 0, 0];
   let pads: [number, number][] = [
     [own[0], own[2]],
     [own[1], own[3]],
   ];
   if (mode === 'SAME_UPPER' || mode === 'SAME_LOWER') {
     pads = [0, 1].map((axis) => {
-      const extent = flow.shape[axis];
+      const extent = flow.shape[axis] + before[axis] + before[axis + 2];
       const whole = Math.max(0, (Math.ceil(extent / stride) - 1) * stride + size[axis] - extent);
       const half = Math.floor(whole / 2);
       return mode === 'SAME_UPPER' ? [half, whole - half] : [whole - half, half];
@@ -209,7 +210,6 @@ function windowsOf(
     ];
   }
   const [[top, bottom], [left, right]] = pads;
-  const before = flow.pad ?? [0, 0, 0, 0];
   const pad = [top, left, bottom, right].map((side, i) => side + before[i]);
   return { stride, pad: pad as Sides };
 }
