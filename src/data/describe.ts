@@ -3,8 +3,9 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { messageOf, UserError } from '../base/errors.js';
 import { readUserFile } from '../base/files.js';
-import { inWords } from '../base/text.js';
+import { inWords, quoted } from '../base/text.js';
 import type { Dataset, DataSplits } from './dataset.js';
+import { MOST_CLASSES } from './shapes.js';
 
 /** The file in a data folder that says what its other files do not. */
 const DESCRIPTION = 'data.yaml';
@@ -26,24 +27,25 @@ const schema = z.strictObject({
   firstLabel: z.int().min(0).max(255).default(0),
   classes: z
     .union([
-      z.int().min(1).max(256),
+      z.int().min(1).max(MOST_CLASSES),
       z
         .array(z.union([z.string(), z.number()]).transform(String))
         .min(1)
-        .max(256),
+        .max(MOST_CLASSES),
     ])
     .optional(),
 });
 
 /** Files of class names that data sets come with: of CIFAR-100, and one of the user's. */
 const NAME_FILES = ['classes.txt', 'fine_label_names.txt'];
-/** EMNIST's: a label and the code of a character on each line. */
+/** EMNIST's: on each line a label, one more than on the line before, and codes of characters, of which the first is used. */
 const MAPPING = /^emnist-.*mapping\.txt$/;
+const MAPPING_LINE = /^\d+(\s+\d+)+$/;
 
 /**
  * The folder's description: what its data.yaml says, and the names of the classes in a file beside it.
  *
- * @throws UserError if data.yaml is no description
+ * @throws UserError if data.yaml is no description, or the file of EMNIST's characters does not list them in order
  */
 export async function descriptionIn(
   folder: string,
@@ -63,9 +65,16 @@ export async function descriptionIn(
   };
   if (listed !== undefined) return { ...description, classes: await lines(listed) };
   if (mapping.length !== 1) return description;
-  const characters = (await lines(mapping[0])).map((line) => line.split(/\s+/).map(Number));
-  const names = characters.map(([, ...codes]) => String.fromCharCode(...codes.slice(0, 1)));
-  return { ...description, firstLabel: characters[0]?.[0] ?? 0, classes: names };
+  const listing = await lines(mapping[0]);
+  const firstLabel = Number.parseInt(listing[0]) || 0;
+  const names = listing.map((line, i) => {
+    const [label, code] = MAPPING_LINE.test(line) ? line.split(/\s+/).map(Number) : [];
+    if (label === firstLabel + i) return String.fromCharCode(code);
+    throw new UserError(
+      `${path.join(folder, mapping[0])}: expected ${firstLabel + i} and the code of a character, found ${quoted(line)}`,
+    );
+  });
+  return { ...description, firstLabel, classes: names };
 }
 
 async function readDescription(folder: string): Promise<z.output<typeof schema>> {
