@@ -27,7 +27,7 @@ async function tabled(text, differs) {
     if (JSON.stringify(lines.toSpliced(1, 1)) === JSON.stringify([heading, ...rows])) return all;
     differs(`the table ${name} differs`);
     // Numbers are to the right.
-    const rule = heading.map((_, i) => (/^\d/.test(rows[0][i]) ? '--:' : '---'));
+    const rule = heading.map((_, i) => (/^[+-]?\d/.test(rows[0][i]) ? '--:' : '---'));
     const made = [heading, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
     return mark + made + (table === '' ? '\n' : '');
   });

@@ -36,4 +36,4 @@ export function trendGrid({ keys, trends }: Trends): Grid {
 
 /** How to read the table. */
 export const TRENDS =
-  'A plane over the keys, by least squares: how far each quantity rises over the range of a key, the share of its variance that the plane explains, and the scatter of single points about it (standard deviation).';
+  'A plane over the keys, by least squares: how far each quantity rises over the range of a key, the share of its variance that the plane explains beyond chance (adjusted R²), and the scatter of single points about it (standard deviation).';

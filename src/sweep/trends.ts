@@ -20,7 +20,10 @@ export interface Trend {
   reference?: { value: number; above: number };
   /** For each key that varies: the rise of the plane from the key's least value to its greatest. */
   rise: number[];
-  /** The share of the variance that the plane explains, from 0 to 1; undefined if the variance is 0. */
+  /**
+   * The share of the variance that the plane explains beyond chance, from 0 to 1 (adjusted R²); undefined if the
+   * variance is 0 up to rounding.
+   */
   explained: number | undefined;
   /** The standard deviation about the plane. */
   scatter: number;
@@ -111,16 +114,17 @@ function planeThrough(
   if (rise === undefined) return undefined;
   const whole = sum(({ y }) => y * y);
   const left = sum(({ x, y }) => (y - x.reduce((own, v, i) => own + v * rise[i], 0)) ** 2);
+  const share = 1 - left / free / (whole / (points.length - 1));
   return {
     rise,
-    explained: whole > 0 ? 1 - left / whole : undefined,
+    explained: whole > points.length * (1e-12 * height) ** 2 ? Math.max(0, share) : undefined,
     scatter: Math.sqrt(left / free),
   };
 }
 
 /**
  * Whether the points of a grid say little one by one: no surface over its two keys, plane or curved, explains half of
- * their variance, that by chance apart. False if the values of the keys are no numbers, or the points too few to tell.
+ * their variance. False if the values of the keys are no numbers, or the points too few to tell.
  */
 export function areScattered(points: readonly { x: number; y: number; value: number }[]): boolean {
   const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
@@ -130,9 +134,7 @@ export function areScattered(points: readonly { x: number; y: number; value: num
   const curved = (x: number, y: number): number[] => [x, y, x * x, x * y, y * y];
   const explained = [plane, curved].flatMap((terms) => {
     const own = points.map(({ value }, i) => ({ x: terms(across[i], up[i]), y: value }));
-    const found = planeThrough(own)?.explained;
-    const all = own.length - 1;
-    return found === undefined ? [] : 1 - ((1 - found) * all) / (all - own[0].x.length);
+    return planeThrough(own)?.explained ?? [];
   });
   return explained.length > 0 && explained.every(isScatter);
 }

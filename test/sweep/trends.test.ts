@@ -68,7 +68,9 @@ it('leaves residuals that are uncorrelated with the keys, and reports their size
     }
     const squares = (values: number[]): number => values.reduce((sum, v) => sum + v * v, 0);
     expect(scatter).toBeCloseTo(Math.sqrt(squares(left) / 17), 9);
-    expect(explained).toBeCloseTo(1 - squares(left) / squares(y.map((v) => v - mean)), 9);
+    // The variances of the residuals and of the values, both without bias.
+    const [free, whole] = [squares(left) / 17, squares(y.map((v) => v - mean)) / 19];
+    expect(explained).toBeCloseTo(Math.max(0, 1 - free / whole), 9);
   }
 });
 
@@ -76,16 +78,28 @@ function accuracyOf({ row }: SweepCell): number {
   return row!.accuracy;
 }
 
-it('explains as much of mere noise as expected: the number of keys divided by points − 1', () => {
+it('explains as little of mere noise as expected', () => {
   const random = evenly(3);
-  const shares = Array.from({ length: 400 }, () => {
+  const shares = Array.from({ length: 2000 }, () => {
     const cells = Array.from({ length: 21 }, (_, i) =>
       cell([i % 5, Math.floor(i / 5)], 100 * random()),
     );
     return accuracyTrend(keys.slice(0, 2), cells)!.explained!;
   });
-  expect(shares.reduce((sum, share) => sum + share, 0) / 400).toBeCloseTo(2 / 20, 1);
-  expect(Math.min(...shares)).toBeGreaterThanOrEqual(0);
+  // What is left of the variance has a beta distribution, of 9 and 1; without the adjustment, a tenth would be explained.
+  expect(shares.reduce((sum, share) => sum + share, 0) / 2000).toBeCloseTo(0.9 ** 9 / 10, 2);
+  expect(Math.min(...shares)).toBe(0);
+});
+
+it('explains nothing where all points are equal, up to rounding', () => {
+  for (let value = 90; value < 91; value += 1 / 7) {
+    expect(
+      accuracyTrend(
+        keys,
+        grid(() => value),
+      ),
+    ).toMatchObject({ explained: undefined });
+  }
 });
 
 const grid = (accuracy: (beta: number, epsilon: number) => number): SweepCell[] =>
