@@ -2,7 +2,7 @@ import { AUTO, type AttackName, STRONGER_ATTACKS } from '../attacks/attack.js';
 import type { NoiseRow } from './noise.js';
 import type { Row } from './row.js';
 import { meanOf } from '../base/sums.js';
-import { sampleVariance } from './statistics.js';
+import { sampleVariance, studentChance } from './statistics.js';
 import { explains } from './masking.js';
 
 /** How much of a network is left: percentages of all test images that are still classified correctly, means over seeds. */
@@ -18,9 +18,9 @@ export interface Standing {
   unmasked?: number;
   /** Under the attack that needs the smallest L∞, image by image; only with a budget. */
   worst?: number;
-  /** Trainings, and the variance of `worst` over them: 0 if there is one, whose scatter is not known. */
+  /** Trainings of which `worst` is known, and its sample variance over them; null with fewer than two. */
   seeds: number;
-  worstOverSeeds: number;
+  worstOverSeeds: number | null;
   /** Percentage of all test images whose loss gradient is exactly zero, so that FGS has no direction. */
   blank: number;
 }
@@ -66,8 +66,8 @@ export function standingOf(rows: readonly Row[], budget: number | null): Standin
     fgs: left('fgs'),
     unmasked: left('fgs-unmasked'),
     worst: left('worst'),
-    seeds: rows.length,
-    worstOverSeeds: sampleVariance(eachLeft('worst')) ?? 0,
+    seeds: eachLeft('worst').length,
+    worstOverSeeds: sampleVariance(eachLeft('worst')),
     blank: meanOf(rows.map(({ blank, images }) => (100 * blank) / images)),
   };
 }
@@ -96,46 +96,64 @@ export function strengthOf({ attacks, robustness }: Row): string {
 /** How much is left or misled of a network, beside another one; `unclear`: there are too few images to tell. */
 export type Comparison = 'more' | 'less' | 'as much' | 'unclear';
 
-/** Differences of up to this many standard errors are as good as none. */
-const WITHIN = 2;
+/** A difference counts as one if it is less likely by chance than this. */
+const UNLIKELY = 0.05;
 
 /** In percentage points: a difference of so much must be visible where none is said to be there. */
 const VISIBLE = 5;
 
+/** As good as any number of degrees of freedom. */
+const MANY = 1000;
+
 /**
- * Compares what the worst attack leaves of two networks. The standard error is that of other images, for two shares
- * of independent ones (Agresti, Caffo, 2000; both networks see the same images, so it is rather too large), and of
- * other seeds, where there are several.
+ * Compares what the worst attack leaves of two networks, by Student's t. The standard error is that of other images, for
+ * two shares of independent ones (Agresti, Caffo, 2000; both networks see the same images, so it is rather too large), and
+ * of other seeds (Welch, Satterthwaite). Of a network of one seed, the scatter over seeds is taken to be the other's.
  *
  * @returns undefined if it is not known of one of them
  */
 export function compareStanding(one: Standing, other: Standing): Comparison | undefined {
   if (one.worst === undefined || other.worst === undefined) return undefined;
   // With one success and one failure more, so that a few images or 0 and 100 % do not pass for certain.
-  const shares = [one, other].map(({ worst = 0, images, seeds, worstOverSeeds }) => {
+  const shares = [one, other].map(({ worst = 0, images }) => {
     const share = ((worst / 100) * images + 1) / (images + 2);
-    const overImages = (share * (1 - share)) / (images + 2);
-    return { share, variance: overImages + worstOverSeeds / 100 ** 2 / seeds };
+    return { share, variance: (share * (1 - share)) / (images + 2) };
   });
   const [ours, theirs] = shares;
-  const error = 100 * Math.sqrt(ours.variance + theirs.variance);
-  const difference = 100 * (ours.share - theirs.share);
-  return comparisonOf(difference, error, VISIBLE);
+  const overSeeds = [one, other].flatMap(({ seeds, worstOverSeeds }, i) => {
+    if (worstOverSeeds === null) return [];
+    const isBorrowed = [other, one][i].worstOverSeeds === null;
+    const means = 1 / seeds + (isBorrowed ? 1 : 0);
+    return { variance: (worstOverSeeds / 100 ** 2) * means, free: seeds - 1 };
+  });
+  const variance = [...shares, ...overSeeds].reduce((sum, part) => sum + part.variance, 0);
+  const uncertain = overSeeds.reduce((sum, part) => sum + part.variance ** 2 / part.free, 0);
+  const degrees = Math.max(1, Math.floor(Math.min(MANY, variance ** 2 / uncertain)));
+  const error = 100 * Math.sqrt(variance);
+  return comparisonOf(100 * (ours.share - theirs.share), VISIBLE, (difference) => {
+    return studentChance(Math.abs(difference) / error, degrees) < UNLIKELY;
+  });
 }
 
-function comparisonOf(difference: number, error: number, visible: number): Comparison {
-  if (Math.abs(difference) <= WITHIN * error) {
-    return WITHIN * error <= visible ? 'as much' : 'unclear';
-  }
+/** @param isSeen whether a difference is beyond what chance gives */
+function comparisonOf(
+  difference: number,
+  visible: number,
+  isSeen: (difference: number) => boolean,
+): Comparison {
+  if (!isSeen(difference)) return isSeen(visible) ? 'as much' : 'unclear';
   return difference > 0 ? 'more' : 'less';
 }
 
 /** The same for what noise misleads, of which there are many copies. */
 const VISIBLE_NOISE = 1;
+/** Up to this many standard errors over images, a difference under noise is as good as none. */
+const WITHIN = 2;
 
 /** Compares how often noise misleads BANG's network and the regular one; undefined if it misleads neither. */
 export function compareUnderNoise({ networks, difference }: NoiseRow): Comparison | undefined {
   if (networks.regular.rate === 0 && networks.bang.rate === 0) return undefined;
   const { value, overImages } = difference;
-  return overImages === null ? 'unclear' : comparisonOf(value, overImages, VISIBLE_NOISE);
+  if (overImages === null) return 'unclear';
+  return comparisonOf(value, VISIBLE_NOISE, (found) => Math.abs(found) > WITHIN * overImages);
 }
