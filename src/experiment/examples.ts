@@ -313,13 +313,14 @@ async function examplesOn(
         );
         candidates = candidates.filter((i) => !tried.includes(i) && !found.has(chunk.labels[i]));
         if (tried.length === 0) break;
-        const attacked = await attackAll(models, chunk, tried, attack, signal);
-        for (const [i, position] of tried.entries()) {
-          const label = chunk.labels[position];
+        // Positions in the whole test set, which random numbers depend on.
+        const where = tried.map((position) => begin + position);
+        const attacked = await attackAll(models, test, where, attack, signal);
+        for (const [i, index] of where.entries()) {
+          const label = test.labels[index];
           if (found.has(label) || attacked.some(({ linf }) => Number.isNaN(linf[i]))) continue;
-          const original = imageAt(chunk, position);
+          const original = imageAt(test, index);
           const adversarials = examplesAt(i, attacked, attack, original);
-          const index = begin + position;
           found.set(label, { data, size, classes, index, label, original, adversarials });
           task.update(found.size);
         }

@@ -10,6 +10,7 @@ import { resultWith } from '../report/entries.js';
 import {
   bangInside,
   expectRefusal,
+  linearConfig,
   tinyConfig,
   workspace,
   type Workspace,
@@ -214,6 +215,37 @@ describe('bang figure', () => {
     const weights = path.join(folder, 'weights.safetensors');
     await drawn('examples', [weights], '--attack', 'fgs', ...data);
     expect(csvOf('examples').length).toBeGreaterThan(2);
+  });
+
+  it('examples: random starts are those of the run, wherever an image stands in the test set', async () => {
+    // So many images of one class first that the others stand beyond those that are classified at once.
+    writeSmallData(space, 'long');
+    const [images, labels] = ['images-idx3', 'labels-idx1'].map((what) =>
+      space.bytes('long', `t10k-${what}-ubyte`),
+    );
+    const at = labels.indexOf(0, 8) - 8;
+    const first = images.subarray(16 + at * 784, 16 + (at + 1) * 784);
+    const pixels = Buffer.concat([
+      ...Array.from({ length: 500 }, () => first),
+      images.subarray(16),
+    ]);
+    const classes = Buffer.concat([Buffer.alloc(500), labels.subarray(8)]);
+    space.write('long/t10k-images-idx3-ubyte', idxBytes([580, 28, 28], pixels));
+    space.write('long/t10k-labels-idx1-ubyte', idxBytes([580], classes));
+    const data = ['--data-dir', space.file('long'), '--threads', '1'];
+    const config = space.write('linear.yaml', linearConfig());
+    const square = ['evaluation.attacks=[square]', 'evaluation.square={queries: 20}'];
+    const set = [...square, 'evaluation.images=all'].flatMap((one) => ['--set', one]);
+    const folder = space.file('square');
+    const ran = await bangInside(['run', config, ...set, '--out', folder, ...data]);
+    expect(ran).toMatchObject({ code: 0 });
+    await drawn('examples', [folder], '--attack', 'square', ...data);
+    const perImage = readCsv(path.join(folder, 'per-image.csv'));
+    const rows = csvOf('examples').filter(({ linf }) => linf !== '');
+    expect(rows.length).toBeGreaterThan(5);
+    expect(rows.map(({ linf }) => linf)).toEqual(
+      rows.map(({ index }) => perImage[Number(index)].square_linf),
+    );
   });
 
   it("examples: the authors' LeNet, of each class the first image, as in their reference", async () => {
