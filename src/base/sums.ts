@@ -19,3 +19,8 @@ export function extentOf(values: Iterable<number>): [least: number, greatest: nu
 export function meanOf(values: readonly number[]): number {
   return sumOf(values) / values.length;
 }
+
+/** The product, as of a shape's extents: how many values it has. */
+export function productOf(values: readonly number[]): number {
+  return values.reduce((product, value) => product * value, 1);
+}

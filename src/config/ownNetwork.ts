@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { productOf } from '../base/sums.js';
 import { shapeText } from '../base/text.js';
 import { type ImageShape, MOST_CLASSES, shapeOf } from '../data/shapes.js';
 import type { DataName } from '../data/sources.js';
@@ -335,14 +336,14 @@ function problemsOfShapes(
   batch: number | undefined,
 ): Problem[] {
   let shape: Shape = [height, width, channels];
-  let [parameters, values] = [0, sizeOf(shape)];
+  let [parameters, values] = [0, productOf(shape)];
   const taken = new Set<number>();
   let i = 0;
   try {
     for (const { layer, inputs } of connected(layers, shape)) {
       shape = layer.output;
       for (const input of inputs) taken.add(input!);
-      values += sizeOf(shape);
+      values += productOf(shape);
       if (isWeighted(layer)) parameters += countParameters(layer);
       const grown =
         parameters > MAX_PARAMETERS
@@ -390,8 +391,4 @@ export function imagesOf(
   if (known || !image || classes === undefined) return known;
   const [height, width, channels] = image;
   return { height, width, channels, classes };
-}
-
-function sizeOf(shape: Shape): number {
-  return shape.reduce((product, extent) => product * extent, 1);
 }

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.js';
+import { productOf } from '../base/sums.js';
 import { shapeText } from '../base/text.js';
 
 /**
@@ -85,7 +86,7 @@ export function emptyIdx(shape: number[]): { file: Uint8Array; data: Uint8Array 
 
 /** The length in bytes of an IDX file of this shape, including its header. */
 export function idxLength(shape: number[]): number {
-  return headerLength(shape.length) + shape.reduce((product, size) => product * size, 1);
+  return headerLength(shape.length) + productOf(shape);
 }
 
 function headerLength(rank: number): number {

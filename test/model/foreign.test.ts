@@ -6,7 +6,12 @@ import { startEngine } from '#bang/engine/engine.js';
 import { softmaxCrossEntropy } from '#bang/engine/ops/loss.js';
 import { UserError } from '#bang/base/errors.js';
 import { adaptWeights } from '#bang/model/files/adapt.js';
-import { decodeGraph, externalFiles } from '#bang/model/files/onnx/graph.js';
+import {
+  type Attribute,
+  decodeGraph,
+  externalFiles,
+  type Graph,
+} from '#bang/model/files/onnx/graph.js';
 import { importGraph } from '#bang/model/files/onnx/import.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { logitsOf, makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
@@ -153,6 +158,110 @@ describe('ONNX', () => {
     expect(() => importGraph(graph, 'f')).toThrow(
       new RegExp(`BatchNormalization\\) has \\d+ values as ${name}, for \\d+ channels$`),
     );
+  });
+
+  describe('that is small and asks for much memory or time', () => {
+    /** A graph of nodes over an image of 1×28×28 and a constant `w` of 10×1×3×3. */
+    const graphOf = (
+      nodes: [string, string[], Record<string, Attribute>?][],
+      channels = 1,
+    ): Graph => ({
+      nodes: nodes.map(([type, inputs, attributes = {}], i) => {
+        const outputs = [`y${i}`];
+        return {
+          type,
+          name: type,
+          inputs,
+          outputs,
+          attributes: new Map(Object.entries(attributes)),
+        };
+      }),
+      constants: new Map([
+        ['w', { shape: [10, 1, 3, 3], data: new Float64Array(90) }],
+        ['to', { shape: [4], data: Float64Array.of(10, 1, 20_000, 20_000) }],
+        ['half', { shape: [], data: Float64Array.of(0.5) }],
+        ['none', { shape: [2 ** 50, 0], data: new Float64Array() }],
+        ['fraction', { shape: [8], data: Float64Array.of(0, 0, 0.5, 0, 0, 0, 0, 0) }],
+      ]),
+      inputs: [{ name: 'x', shape: [null, channels, 28, 28] }],
+      outputs: [`y${nodes.length - 1}`],
+      metadata: {},
+    });
+    const square = (size: number): Attribute => ({ numbers: [size, size] });
+    const pads = (side: number): Attribute => ({ numbers: [side, side, side, side] });
+
+    it.each<[string, Graph, RegExp]>([
+      [
+        'a Conv',
+        graphOf([['Conv', ['x', 'w'], { pads: pads(4e4), strides: square(8e4) }]]),
+        /^f: node "Conv" \(Conv\) needs 6399\d{7} values, expected at most 67108864$/,
+      ],
+      [
+        'an AveragePool',
+        graphOf([
+          [
+            'AveragePool',
+            ['x'],
+            { kernel_shape: square(4e4), pads: pads(4e4 - 1), count_include_pad: { integer: 1 } },
+          ],
+        ]),
+        /\(AveragePool\) needs \d+ values/,
+      ],
+      [
+        'a Mul',
+        graphOf(
+          [
+            ['Relu', ['x']],
+            ['Mul', ['y0', 'half']],
+          ],
+          20_000,
+        ),
+        /\(Mul\) needs 400000000 values/,
+      ],
+      [
+        'a Reshape',
+        graphOf([
+          ['Reshape', ['w', 'to']],
+          ['Conv', ['x', 'y0']],
+        ]),
+        /\(Reshape\) gives 90 values a shape of 4000000000: export/,
+      ],
+      [
+        'a Concat',
+        graphOf([
+          ['Shape', ['x']],
+          ...Array.from({ length: 40 }, (_, i): [string, string[]] => [
+            'Concat',
+            [`y${i}`, `y${i}`],
+          ]),
+        ]),
+        /\(Concat\) computes a shape of 128 axes$/,
+      ],
+      [
+        'a MatMul',
+        graphOf([
+          ['Flatten', ['x']],
+          ['MatMul', ['y0', 'none']],
+        ]),
+        /\(MatMul\) has weights of shape 1125899906842624×0,/,
+      ],
+      [
+        'an image',
+        graphOf([['Relu', ['x']]], 2 ** 40),
+        /the graph takes images of 1099511627776×28×28, expected at most/,
+      ],
+      [
+        'a Pad',
+        graphOf([
+          ['Pad', ['x', 'fraction']],
+          ['Conv', ['y0', 'w']],
+        ]),
+        /\(Pad\) has pads 0, 0, 0\.5, .*, expected integers$/,
+      ],
+    ])('is refused in words: %s', (_, graph, message) => {
+      expect(() => importGraph(graph, 'f')).toThrow(UserError);
+      expect(() => importGraph(graph, 'f')).toThrow(message);
+    });
   });
 
   it('is refused in words with more classes than a byte can tell', () => {

@@ -1,5 +1,6 @@
 import { sha256Of } from '../../base/digest.js';
 import { UserError } from '../../base/errors.js';
+import { productOf } from '../../base/sums.js';
 import { quoted } from '../../base/text.js';
 import type { NamedArray } from '../tensors.js';
 
@@ -97,7 +98,7 @@ export function encodeSafetensors(
   let end = 0;
   for (const name of names) {
     const { shape, data } = tensors.get(name)!;
-    if (name === METADATA || shape.reduce((a, b) => a * b, 1) !== data.length) {
+    if (name === METADATA || productOf(shape) !== data.length) {
       throw new RangeError(`tensor ${name} of ${data.length} values with shape [${shape.join()}]`);
     }
     const begin = end;
@@ -243,7 +244,7 @@ function isDtype(dtype: string): dtype is Dtype {
 
 /** The number of elements of a shape; 0 if any extent is 0, even if the product of the others overflows. */
 function elements(shape: number[]): number {
-  return shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, 1);
+  return shape.includes(0) ? 0 : productOf(shape);
 }
 
 /** The value of an IEEE half: sign, 5 exponent bits, 10 fraction bits. */

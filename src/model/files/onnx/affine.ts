@@ -122,6 +122,7 @@ function affine(reading: Reading, node: Node, flow: Flow, by: ByChannel): Flow {
   }
   const isImage = shape.length === 3;
   if (isImage && flat) throw reading.at(node, 'follows a Flatten of an image');
+  reading.refuseLarge(node, by.factor.length ** 2);
   const kind = isImage ? 'conv' : 'innerProduct';
   const { spec, weight, bias } = layerOf(by, kind, reading.nameFor('', kind));
   return reading.weighted(node, spec, flow, shape, { weight, bias });

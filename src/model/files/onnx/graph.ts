@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { UserError } from '../../../base/errors.js';
+import { productOf } from '../../../base/sums.js';
 import { quoted } from '../../../base/text.js';
 import {
   ATTRIBUTE,
@@ -191,7 +192,7 @@ function constantOf(
 ): Constant {
   const shape = integersIn(all(tensor, TENSOR.dims))?.map(Number) ?? [];
   const type = Number(all(tensor, TENSOR.dataType).at(-1)?.integer ?? 0n);
-  const count = shape.reduce((product, extent) => product * extent, 1);
+  const count = productOf(shape);
   const data = rawValues(rawOf(tensor, external), type) ?? listedValues(tensor, type);
   const fail = (problem: string): never => {
     throw new UserError(`${file}: tensor ${quoted(name)} ${problem}`);

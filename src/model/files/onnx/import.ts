@@ -7,7 +7,7 @@ import { MEAN, type NamedArray } from '../../tensors.js';
 import { AFFINE_NODES } from './affine.js';
 import type { Graph, Node } from './graph.js';
 import { LAYER_NODES } from './layers.js';
-import { type NodeReaders, type Pixels, Reading, type Value } from './reading.js';
+import { MOST_VALUES, type NodeReaders, type Pixels, Reading, type Value } from './reading.js';
 import { SHAPE_NODES } from './shapes.js';
 
 const READERS: NodeReaders = { ...SHAPE_NODES, ...AFFINE_NODES, ...LAYER_NODES };
@@ -65,6 +65,11 @@ function images(reading: Reading, given: (number | null)[]): Pixels {
   if (a === null || b === null || c === null || Math.min(a, b, c) < 1) {
     throw reading.problem(
       'does not say how large its images are: export it with a fixed height and width',
+    );
+  }
+  if (a * b * c > MOST_VALUES) {
+    throw reading.problem(
+      `takes images of ${shapeText([a, b, c])}, expected at most ${MOST_VALUES} values`,
     );
   }
   // Images have few channels.

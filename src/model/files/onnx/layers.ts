@@ -1,3 +1,4 @@
+import { productOf } from '../../../base/sums.js';
 import { shapeText } from '../../../base/text.js';
 import { clipping, type LayerSpec, type Pad } from '../../layers.js';
 import type { NamedArray } from '../../tensors.js';
@@ -40,6 +41,9 @@ function padded(reading: Reading, node: Node): Flow {
   if (pads.length !== 8 || [n0, c0, n1, c1].some((one) => one !== 0) || flow.pad) {
     throw reading.at(node, 'pads other axes than height and width');
   }
+  if (![top, left, bottom, right].every(Number.isInteger)) {
+    throw reading.at(node, `has pads ${pads.join(', ')}, expected integers`);
+  }
   if (Math.min(top, left, bottom, right) < 0) throw reading.at(node, 'cuts an image');
   return { ...flow, pad: [top, left, bottom, right] };
 }
@@ -67,6 +71,7 @@ function convolution(reading: Reading, node: Node): Flow {
   // Zeros on all sides make it wider than the padding, so that no window lies outside the image.
   const more = Math.max(0, Math.max(top, left, below, beside) - square + 1);
   const size = square + 2 * more;
+  if (size ** 2 > height * width) reading.refuseLarge(node, filters * inputs * size ** 2);
   const pad: Sides = [top + more, left + more, below + more, beside + more];
   const spec: LayerSpec = {
     kind: 'conv',
@@ -104,13 +109,13 @@ function innerProduct(reading: Reading, node: Node): Flow {
   const isGemm = node.type === 'Gemm';
   if (reading.integer(node, 'transA', 0) !== 0) throw reading.at(node, 'transposes its images');
   const given = reading.constant(node, 1);
-  if (given.shape.length !== 2) {
+  if (given.shape.length !== 2 || Math.min(...given.shape) < 1) {
     throw reading.at(node, `has weights of shape ${shapeText(given.shape)}, expected two axes`);
   }
   const kernel =
     isGemm && reading.integer(node, 'transB', 0) === 1 ? given : transposedMatrix(given);
   const [outputs, inputs] = kernel.shape;
-  const size = flow.shape.reduce((product, extent) => product * extent, 1);
+  const size = productOf(flow.shape);
   if (flow.shape.length === 3 && !flow.flat && flow.shape[0] * flow.shape[1] > 1) {
     throw reading.at(node, 'takes images that are not flattened');
   }

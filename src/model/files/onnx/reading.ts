@@ -1,4 +1,5 @@
 import { UserError } from '../../../base/errors.js';
+import { productOf } from '../../../base/sums.js';
 import { quoted } from '../../../base/text.js';
 import type { LayerSpec } from '../../layers.js';
 import type { Preparation } from '../../preparation.js';
@@ -38,6 +39,9 @@ export interface Extents {
   values: number[];
 }
 
+/** In an image, the output of a layer, or a tensor that is made of a smaller one: 256 MiB of float32. */
+export const MOST_VALUES = 2 ** 26;
+
 export type Value = Pixels | Flow | Extents | { kind: 'constant'; constant: Constant };
 
 /** By the type of a node: what it gives. */
@@ -75,6 +79,13 @@ export class Reading {
   /** What is wrong with a node, as a message. */
   at(node: Node, text: string): UserError {
     return new UserError(`${this.file}: node ${quoted(node.name)} (${node.type}) ${text}`);
+  }
+
+  /** @throws UserError if a node makes so many values, of however few in the file, that memory may not suffice */
+  refuseLarge(node: Node, count: number): void {
+    if (count > MOST_VALUES) {
+      throw this.at(node, `needs ${count} values, expected at most ${MOST_VALUES}`);
+    }
   }
 
   /** The value of an input; a layer's output is marked if others take it, too. */
@@ -161,6 +172,7 @@ export class Reading {
     { flat, channelsLast }: Pick<Flow, 'flat' | 'channelsLast'>,
   ): Flow {
     if (from.some(({ pad }) => pad)) throw this.at(node, 'follows a Pad, which only Conv may');
+    this.refuseLarge(node, productOf(shape));
     const position = this.layers.length;
     const isNext = from[0].position === position - 1;
     this.layers.push(isNext ? spec : { ...spec, from: this.named(from[0].position) });

@@ -1,3 +1,4 @@
+import { productOf, sumOf } from '../../../base/sums.js';
 import type { Constant, Node } from './graph.js';
 import type { Extents, NodeReaders, Reading, Value } from './reading.js';
 
@@ -49,7 +50,7 @@ function constantOf(reading: Reading, node: Node): Value {
 function shapeOf(reading: Reading, node: Node): Extents {
   const value = reading.taken(node, 0);
   const { shape, channelsLast } = value.kind === 'pixels' ? value : reading.flow(node, 0);
-  const size = shape.reduce((product, extent) => product * extent, 1);
+  const size = productOf(shape);
   const [height, width, channels] = shape;
   const isVector = shape.length === 1 || (value.kind === 'flow' && value.flat);
   const image = channelsLast ? [height, width, channels] : [channels, height, width];
@@ -60,6 +61,9 @@ function shapeOf(reading: Reading, node: Node): Extents {
   return { kind: 'extents', values: values.slice(start, end) };
 }
 
+/** Ample for a shape. */
+const MOST_AXES = 100;
+
 function extentsOf(reading: Reading, node: Node): Value {
   const length = { Gather: 2, Unsqueeze: 1 }[node.type] ?? node.inputs.length;
   const lists = Array.from({ length }, (_, i) => reading.taken(node, i));
@@ -68,7 +72,12 @@ function extentsOf(reading: Reading, node: Node): Value {
     if (value.kind === 'constant') return [...value.constant.data];
     throw reading.at(node, 'is read only where it computes the shape of a Reshape');
   });
-  if (node.type === 'Concat') return { kind: 'extents', values: numbers.flat() };
+  if (node.type === 'Concat') {
+    const axes = sumOf(numbers.map((list) => list.length));
+    // Each may double the one before it.
+    if (axes > MOST_AXES) throw reading.at(node, `computes a shape of ${axes} axes`);
+    return { kind: 'extents', values: numbers.flat() };
+  }
   if (node.type === 'Unsqueeze') return { kind: 'extents', values: numbers[0] };
   return { kind: 'extents', values: numbers[1].map((i) => numbers[0].at(i) ?? NaN) };
 }
@@ -84,7 +93,8 @@ function transposed(reading: Reading, node: Node): Value {
     if (order === toLast && !value.channelsLast) return { ...value, channelsLast: true };
     if (order === toFirst && value.channelsLast) return { ...value, channelsLast: false };
   }
-  if (value.kind === 'constant' && (order === '1,0' || order === undefined)) {
+  const isMatrix = value.kind === 'constant' && value.constant.shape.length === 2;
+  if (isMatrix && (order === '1,0' || order === undefined)) {
     return { kind: 'constant', constant: transposedMatrix(value.constant) };
   }
   throw reading.at(node, 'moves axes in a way that is not read: expected N×H×W×C to N×C×H×W');
@@ -103,7 +113,7 @@ function flattened(reading: Reading, node: Node): Value {
   }
   const flow = reading.flow(node, 0);
   if (flow.pad) throw reading.at(node, 'flattens a padded image, which is not read');
-  const size = flow.shape.reduce((product, extent) => product * extent, 1);
+  const size = productOf(flow.shape);
   const isFlat = { ...flow, flat: flow.shape.length === 3 };
   if (node.type === 'Flatten') {
     if ([1, -3].includes(reading.integer(node, 'axis', 1))) return isFlat;
@@ -132,13 +142,18 @@ function reshapedConstant(reading: Reading, node: Node, constant: Constant): Val
   );
   const known = shape.reduce((product, extent) => (extent < 0 ? product : product * extent), 1);
   const whole = shape.map((extent) => (extent < 0 ? constant.data.length / known : extent));
+  const size = productOf(whole);
+  if (size !== constant.data.length) {
+    throw reading.at(
+      node,
+      `gives ${constant.data.length} values a shape of ${size}: export the model again`,
+    );
+  }
   return { kind: 'constant', constant: { shape: whole, data: constant.data } };
 }
 
 export function transposedMatrix({ shape, data }: Constant): Constant {
   const [rows, columns] = shape;
-  const values = new Float64Array(data.length);
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < columns; c++) values[c * rows + r] = data[r * columns + c];
+  const values = data.map((_, i) => data[(i % rows) * columns + Math.floor(i / rows)]);
   return { shape: [columns, rows], data: values };
 }
