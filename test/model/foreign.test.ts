@@ -13,6 +13,14 @@ import {
   type Graph,
 } from '#bang/model/files/onnx/graph.js';
 import { importGraph } from '#bang/model/files/onnx/import.js';
+import {
+  bytes,
+  fieldsIn,
+  integer,
+  integersIn,
+  MOST_FIELDS,
+} from '#bang/model/files/onnx/protobuf.js';
+import { MODEL } from '#bang/model/files/onnx/schema.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { logitsOf, makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
@@ -262,6 +270,20 @@ describe('ONNX', () => {
       expect(() => importGraph(graph, 'f')).toThrow(UserError);
       expect(() => importGraph(graph, 'f')).toThrow(message);
     });
+  });
+
+  it('is refused in words with more fields than memory has room for', () => {
+    const fields = Buffer.alloc(2 * (MOST_FIELDS + 1), integer(1, 0));
+    expect(fieldsIn(fields.subarray(2))).toHaveLength(MOST_FIELDS);
+    expect(() => decodeGraph(bytes(MODEL.graph, fields), 'f')).toThrow(
+      /^f: not a sound ONNX model: it is damaged, or has more than 1048576 fields in a message$/,
+    );
+    // An integer has ten bytes at most; each one more took longer.
+    const long = Buffer.alloc(1e6, 0x80);
+    long[long.length - 1] = 1;
+    expect(integersIn(fieldsIn(bytes(1, long)))).toBeUndefined();
+    const least = Buffer.from('80808080808080808001', 'hex');
+    expect(integersIn(fieldsIn(bytes(1, least)))).toEqual([-(2 ** 63)]);
   });
 
   it('is refused in words with more classes than a byte can tell', () => {

@@ -16,7 +16,14 @@ import {
   TYPE,
   VALUE,
 } from './schema.js';
-import { fieldsIn, integersIn, type Field, type Message, messageIn } from './protobuf.js';
+import {
+  fieldsIn,
+  integersIn,
+  type Field,
+  type Message,
+  messageIn,
+  MOST_FIELDS,
+} from './protobuf.js';
 
 /** A tensor whose values are known; integers are numbers, too. */
 export interface Constant {
@@ -83,7 +90,11 @@ export function decodeGraph(
 ): Graph {
   const model = messageIn(bytes);
   const graph = one(model, MODEL.graph);
-  if (!model || !graph) throw new UserError(`${file}: not a sound ONNX model: it is damaged`);
+  if (!model || !graph) {
+    throw new UserError(
+      `${file}: not a sound ONNX model: it is damaged, or has more than ${MOST_FIELDS} fields in a message`,
+    );
+  }
   const constants = new Map<string, Constant>();
   for (const { bytes: tensor } of all(graph, GRAPH.initializer)) {
     const name = textOf(messageIn(tensor), TENSOR.name);
@@ -156,7 +167,7 @@ function attributeOf(message: Message | undefined, node: string, file: string): 
     integer: integer && Number(integer.integer),
     text: textsOf(message, ATTRIBUTE.s).at(-1),
     tensor: tensor && constantOf(tensor, node, file, new Map()),
-    numbers: floats.length > 0 ? floats : integers.map(Number),
+    numbers: floats.length > 0 ? floats : integers,
   };
 }
 
@@ -190,7 +201,7 @@ function constantOf(
   file: string,
   external: ReadonlyMap<string, Uint8Array>,
 ): Constant {
-  const shape = integersIn(all(tensor, TENSOR.dims))?.map(Number) ?? [];
+  const shape = integersIn(all(tensor, TENSOR.dims)) ?? [];
   const type = Number(all(tensor, TENSOR.dataType).at(-1)?.integer ?? 0n);
   const count = productOf(shape);
   const data = rawValues(rawOf(tensor, external), type) ?? listedValues(tensor, type);
@@ -245,10 +256,10 @@ function listedValues(tensor: Message | undefined, type: number): Float64Array |
         ]),
       );
     case DATA_TYPE.int64:
-      return Float64Array.from(integersIn(all(tensor, TENSOR.int64Data)) ?? [], Number);
+      return Float64Array.from(integersIn(all(tensor, TENSOR.int64Data)) ?? []);
     case DATA_TYPE.int32:
     case DATA_TYPE.uint8:
-      return Float64Array.from(integersIn(all(tensor, TENSOR.int32Data)) ?? [], Number);
+      return Float64Array.from(integersIn(all(tensor, TENSOR.int32Data)) ?? []);
     default:
       return undefined;
   }

@@ -49,12 +49,16 @@ export interface Field {
 /** A message by the numbers of its fields, each a list in the order of the file. */
 export type Message = ReadonlyMap<number, readonly Field[]>;
 
+/** In a message: ample for graphs, whose numbers are packed, and small beside the memory for as many objects. */
+export const MOST_FIELDS = 2 ** 20;
+const NOTHING = new Uint8Array();
+
 /**
  * The fields of a message; undefined if the bytes are none, or have more than `most` fields.
  *
  * @param most bounds the time that bytes of another kind can take
  */
-export function fieldsIn(bytes: Uint8Array, most = 2 ** 24): Field[] | undefined {
+export function fieldsIn(bytes: Uint8Array, most = MOST_FIELDS): Field[] | undefined {
   const fields: Field[] = [];
   let at = 0;
   /** −1n where the bytes end, or after ten of them. */
@@ -82,7 +86,7 @@ export function fieldsIn(bytes: Uint8Array, most = 2 ** 24): Field[] | undefined
       number,
       type,
       integer: BigInt.asIntN(64, integer),
-      bytes: bytes.subarray(at, at + length),
+      bytes: length === 0 ? NOTHING : bytes.subarray(at, at + length),
     });
     at += length;
   }
@@ -103,20 +107,22 @@ export function messageIn(bytes: Uint8Array): Message | undefined {
 }
 
 /** The integers of a repeated field, packed or not; undefined if they are damaged. */
-export function integersIn(fields: readonly Field[] = []): bigint[] | undefined {
-  const found: bigint[] = [];
+export function integersIn(fields: readonly Field[] = []): number[] | undefined {
+  const found: number[] = [];
+  const push = (value: bigint): number => found.push(Number(BigInt.asIntN(64, value)));
   for (const { type, integer, bytes } of fields) {
     if (type === INTEGER) {
-      found.push(integer);
+      push(integer);
       continue;
     }
     if (type !== BYTES) return undefined;
     let [value, shift] = [0n, 0n];
     for (const byte of bytes) {
+      if (shift >= 70n) return undefined;
       value |= BigInt(byte & 0x7f) << shift;
       shift += 7n;
       if (byte >= 0x80) continue;
-      found.push(BigInt.asIntN(64, value));
+      push(value);
       [value, shift] = [0n, 0n];
     }
     if (shift > 0n) return undefined;
