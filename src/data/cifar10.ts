@@ -70,17 +70,40 @@ async function readSplit(files: string[], imagesPerFile: number): Promise<Datase
   const images = new Uint8Array(count * 3 * PIXELS);
   const labels = new Uint8Array(count);
   for (const [i, file] of files.entries()) {
-    const expected = imagesPerFile * RECORD_BYTES;
-    refuseOtherLength(await lengthOf(file, 'the original CIFAR-10 file'), expected, file);
-    const bytes = await readUserFile(file, expected);
-    // The file may have changed in between.
-    refuseOtherLength(bytes.length, expected, file);
-    const own = labels.subarray(i * imagesPerFile, (i + 1) * imagesPerFile);
-    for (let image = 0; image < imagesPerFile; image++) own[image] = bytes[image * RECORD_BYTES];
-    refuseWrongLabel(own, SHAPE.classes, file);
-    interleave(bytes, images.subarray(i * imagesPerFile * 3 * PIXELS));
+    refuseOtherLength(
+      await lengthOf(file, 'the original CIFAR-10 file'),
+      imagesPerFile * RECORD_BYTES,
+      file,
+    );
+    const [begin, end] = [i * imagesPerFile, (i + 1) * imagesPerFile];
+    await readRecords(file, 1, {
+      ...SHAPE,
+      images: images.subarray(begin * 3 * PIXELS, end * 3 * PIXELS),
+      labels: labels.subarray(begin, end),
+    });
   }
   return { ...SHAPE, count, images, labels };
+}
+
+/**
+ * Reads images and labels from records of `labelBytes` label bytes, of which the last counts, and three colour planes.
+ *
+ * @param into filled; says how many images there are
+ * @throws UserError if the file is of another length, or a label is not of a class
+ */
+export async function readRecords(
+  file: string,
+  labelBytes: number,
+  { images, labels, classes }: Pick<Dataset, 'images' | 'labels' | 'classes'>,
+): Promise<void> {
+  const record = labelBytes + 3 * PIXELS;
+  const expected = labels.length * record;
+  const bytes = await readUserFile(file, expected);
+  // The file may have changed since its length was looked up.
+  refuseOtherLength(bytes.length, expected, file);
+  for (let i = 0; i < labels.length; i++) labels[i] = bytes[i * record + labelBytes - 1];
+  refuseWrongLabel(labels, classes, file);
+  interleave(bytes, images, labelBytes);
 }
 
 function refuseOtherLength(bytes: number, expected: number, file: string): void {
@@ -92,7 +115,7 @@ function refuseOtherLength(bytes: number, expected: number, file: string): void 
 }
 
 /** Converts records of `labels` bytes and three colour planes to images [N,H,W,3]. */
-export function interleave(records: Uint8Array, images: Uint8Array, labels = 1): void {
+function interleave(records: Uint8Array, images: Uint8Array, labels: number): void {
   let to = 0;
   const bytes = labels + 3 * PIXELS;
   for (let record = 0; record + bytes <= records.length; record += bytes) {

@@ -1,15 +1,14 @@
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
-import { readUserFile } from '../base/files.js';
-import { interleave, PIXELS } from './cifar10.js';
+import { PIXELS, readRecords } from './cifar10.js';
 import type { Dataset, DataSplits } from './dataset.js';
 import { described, descriptionIn } from './describe.js';
-import { refuseWrongLabel } from './labelled.js';
 import { SHAPES } from './shapes.js';
 import { lengthOf, placeWith } from './userFiles.js';
 
 /** An image of the binary version: its coarse and fine label, then its red, green and blue planes. */
-const RECORD_BYTES = 2 + 3 * PIXELS;
+const LABEL_BYTES = 2;
+const RECORD_BYTES = LABEL_BYTES + 3 * PIXELS;
 /** The folder in the archive of the binary version. */
 const ARCHIVE_FOLDER = 'cifar-100-binary';
 const MOST_IMAGES = 100_000;
@@ -47,10 +46,8 @@ async function readSplit(file: string): Promise<Dataset> {
       `${file} has ${length} bytes, which are no whole images of ${RECORD_BYTES}: download it again`,
     );
   }
-  const bytes = await readUserFile(file, length);
   const images = new Uint8Array(count * 3 * PIXELS);
-  const labels = Uint8Array.from({ length: count }, (_, i) => bytes[i * RECORD_BYTES + 1]);
-  refuseWrongLabel(labels, SHAPES.cifar100.classes, file);
-  interleave(bytes, images, 2);
-  return { ...SHAPES.cifar100, count, images, labels };
+  const dataset = { ...SHAPES.cifar100, count, images, labels: new Uint8Array(count) };
+  await readRecords(file, LABEL_BYTES, dataset);
+  return dataset;
 }

@@ -49,9 +49,7 @@ export function parseIdx(bytes: Uint8Array, ranks: readonly number[], name: stri
  */
 export function idxShape(head: Uint8Array, ranks: readonly number[], name: string): number[] {
   if (head.length < 4 || head[0] !== 0 || head[1] !== 0) {
-    throw new UserError(
-      `${name} is not an IDX file: give the original MNIST file, gzipped or not, under this name`,
-    );
+    throw new UserError(`${name} is not an IDX file: give one, gzipped or not, under this name`);
   }
   if (head[2] !== UNSIGNED_BYTE) {
     throw new UserError(

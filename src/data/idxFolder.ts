@@ -56,6 +56,9 @@ export async function readIdxFolder(folder: string): Promise<DataSplits> {
     // An axis of one channel says no more than none.
     const shape = channels === 1 ? [count, height, width] : images.shape;
     const size = { height, width, channels, classes: MOST_CLASSES };
+    if (height * width === 0) {
+      throw new UserError(`${images.file} has images of ${height}×${width}: give larger ones`);
+    }
     const dataset = pair({ ...images, shape }, await read(split, 'labels'), size);
     if (channels !== 1 && channels !== 3) {
       throw new UserError(`${images.file} has ${channels} channels: give grey images or RGB`);

@@ -106,7 +106,7 @@ async function fileOf(
 
 /** Reads an IDX file with one of these numbers of dimensions; whether it is gzipped is detected from its content. */
 export async function readIdxFile(file: string, ranks: readonly number[]): Promise<Idx> {
-  refuseTooLong(await lengthOf(file, 'the original MNIST file'), file);
+  refuseTooLong(await lengthOf(file, 'an IDX file'), file);
   const bytes = await readUserFile(file, MAX_FILE_BYTES);
   const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
   return parseIdx(gzipped ? await gunzipIdx(bytes, ranks, file) : bytes, ranks, file);
@@ -147,7 +147,6 @@ async function gunzipIdx(
 function refuseTooLong(bytes: number, file: string): void {
   if (bytes <= MAX_FILE_BYTES) return;
   throw new UserError(
-    `${file} claims ${bytes} bytes, more than the ${MAX_FILE_BYTES} that are read: ` +
-      'give the original MNIST file',
+    `${file} claims ${bytes} bytes, more than the ${MAX_FILE_BYTES} that are read: give a smaller file`,
   );
 }

@@ -37,7 +37,7 @@ export async function placeWith(
 /**
  * The length in bytes of a user's file, to be checked before it is read.
  *
- * @param original what should be there, such as `the original MNIST file`
+ * @param original what should be there, such as `an IDX file`
  * @throws UserError if it is not a file or cannot be accessed
  */
 export async function lengthOf(file: string, original: string): Promise<number> {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readCifar10Folder } from '#bang/data/cifar10.js';
+import { readCifar10Folder, readRecords } from '#bang/data/cifar10.js';
+import { readCifar100Folder } from '#bang/data/cifar100.js';
 import { loadData } from '#bang/data/load.js';
 import type { Dataset } from '#bang/data/dataset.js';
 import { UserError } from '#bang/base/errors.js';
@@ -236,6 +237,30 @@ describe('readCifar10Folder', () => {
   it('does not take files of another number of images', async () => {
     await expect(loadData('cifar10', { dataDir: folder })).rejects.toThrow(
       /data_batch_1.bin is truncated: it has 9219 bytes instead of 30730000;/,
+    );
+  });
+});
+
+describe('CIFAR-100', () => {
+  // Two images of 32×32: coarse and fine label, then planes of one value each.
+  const [red, green, blue] = [10, 20, 30].map((value) => new Array<number>(1024).fill(value));
+  const files = [2, 99].map((fine) => [19, fine, ...red, ...green, ...blue]);
+
+  it('has its fine labels, and its planes as pixels', async () => {
+    writeFileSync(path.join(folder, 'train.bin'), Uint8Array.from(files.flat()));
+    writeFileSync(path.join(folder, 'test.bin'), Uint8Array.from(files[1]));
+    const { train, test } = await readCifar100Folder(folder);
+    expect(train).toMatchObject({ count: 2, classes: 100, labels: Uint8Array.of(2, 99) });
+    expect([...train.images]).toEqual(Array.from({ length: 2048 }, () => [10, 20, 30]).flat());
+    expect([...test.labels]).toEqual([99]);
+  });
+
+  it('is refused if a file changed while it was read', async () => {
+    const file = path.join(folder, 'train.bin');
+    writeFileSync(file, Uint8Array.from(files[0]));
+    const two = { classes: 100, images: new Uint8Array(2 * 3072), labels: new Uint8Array(2) };
+    await expect(readRecords(file, 2, two)).rejects.toThrow(
+      /train\.bin is truncated: it has 3074 bytes instead of 6148;/,
     );
   });
 });

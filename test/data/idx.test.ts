@@ -1,7 +1,11 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { idxLength, parseIdx } from '#bang/data/idx.js';
+import { readIdxFolder } from '#bang/data/idxFolder.js';
 import { UserError } from '#bang/base/errors.js';
 import { idxBytes, randomOf } from './idx-bytes.js';
+import { temporaryFolder } from './registry.js';
 
 describe('parseIdx', () => {
   it('returns the shape and a view on the elements', () => {
@@ -23,7 +27,12 @@ describe('parseIdx', () => {
 
   it.each<[string, Uint8Array, number, RegExp]>([
     ['nothing', new Uint8Array(0), 1, /is not an IDX file/],
-    ['text', Buffer.from('<html>not found</html>'), 1, /is not an IDX file/],
+    [
+      'text',
+      Buffer.from('<html>not found</html>'),
+      1,
+      /is not an IDX file: give one, gzipped or not, under/,
+    ],
     ['floats', new Uint8Array([0, 0, 13, 1, 0, 0, 0, 0]), 1, /type 13, not unsigned bytes/],
     ['labels for images', idxBytes([2], [1, 2]), 3, /has 1 dimensions where images have 3/],
     ['images for labels', idxBytes([1, 1, 1], [1]), 1, /has 3 dimensions where labels have 1/],
@@ -63,6 +72,18 @@ describe('parseIdx', () => {
     }
     expect(refused).toBeGreaterThan(1000);
     expect(refused).toBeLessThan(5000);
+  });
+});
+
+describe('readIdxFolder', () => {
+  it('refuses images without a pixel', async () => {
+    const { folder, remove } = temporaryFolder();
+    for (const prefix of ['train', 't10k']) {
+      writeFileSync(path.join(folder, `${prefix}-images-idx3-ubyte`), idxBytes([2, 0, 8], []));
+      writeFileSync(path.join(folder, `${prefix}-labels-idx1-ubyte`), idxBytes([2], [0, 1]));
+    }
+    await expect(readIdxFolder(folder)).rejects.toThrow(/-ubyte has images of 0×8: give larger/);
+    remove();
   });
 });
 
