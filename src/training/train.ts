@@ -120,6 +120,10 @@ export async function train(
       if (!Number.isFinite(loss)) throw new ExperimentError(divergence('the loss', t, settings));
     }
   };
+  const save = (): void => {
+    refuseNotFinite(state, settings);
+    hooks.checkpoint?.(state);
+  };
   try {
     while (state.iteration < end) {
       const t = state.iteration;
@@ -159,8 +163,7 @@ export async function train(
         hooks.snapshot?.(state);
       }
       if (state.iteration % settings.checkpointEvery === 0 && state.iteration < iterations) {
-        refuseNotFinite(state, settings);
-        hooks.checkpoint?.(state);
+        save();
       }
       const seconds = (performance.now() - begun.at) / 1000;
       const speed = ((state.iteration - begun.iteration) * batch) / seconds;
@@ -170,7 +173,7 @@ export async function train(
       } catch (error) {
         if (error instanceof Interrupted) {
           settle(0);
-          hooks.checkpoint?.(state);
+          save();
         }
         task.finish(`stopped at iteration ${state.iteration}`);
         throw error;
@@ -180,7 +183,7 @@ export async function train(
     disposeWeights(gradients);
   }
   if (state.iteration < iterations) {
-    hooks.checkpoint?.(state);
+    save();
     task.finish(`stopped at iteration ${state.iteration}`);
     return;
   }

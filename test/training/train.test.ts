@@ -136,11 +136,16 @@ describe('training', () => {
     poke(state.velocities.layers.get('ip2')!.bias, 9, NaN);
     const one = train(network, { ...settings, iterations: 1 }, 1, { train: data }, state);
     await expect(one).rejects.toThrow(/^a weight is no longer finite at iteration 1: lower/);
-    // A snapshot or checkpoint between two lines of the log is not written with such weights.
-    for (const early of [{ snapshots: 1 }, { checkpointEvery: 1 }]) {
+    // A snapshot or checkpoint between two lines of the log is not written with such weights, nor when training stops.
+    for (const [early, stop] of [
+      [{ snapshots: 1 }],
+      [{ checkpointEvery: 1 }],
+      [{}, { until: 1 }],
+      [{}, { signal: AbortSignal.abort() }],
+    ] as const) {
       const begun = initialState(network, 1);
       poke(begun.velocities.layers.get('ip2')!.bias, 9, NaN);
-      const hooks = { snapshot: vi.fn(), checkpoint: vi.fn() };
+      const hooks = { snapshot: vi.fn(), checkpoint: vi.fn(), ...stop };
       const two = { ...settings, iterations: 2, logEvery: 2, ...early };
       await expect(train(network, two, 1, { train: data }, begun, hooks)).rejects.toThrow(
         /^a weight is no longer finite at iteration 1: lower/,
