@@ -124,5 +124,11 @@ async function subjectOf(config: Config, options: RunOptions): Promise<Subject> 
   refuseOtherImages(network.spec, data.train, dataDir);
   refuseOtherImages(network.spec, data.test, dataDir);
   refuseTooFew(config, data.train);
+  const [outputs, { classes }] = [network.spec.classes, data.train];
+  if (classes < outputs) {
+    progress.note(
+      `note: ${dataDir ?? 'the data set'} has ${classes} classes, but ${config.name} tells ${outputs} apart`,
+    );
+  }
   return { engine, network, data, source };
 }

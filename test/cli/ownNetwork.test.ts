@@ -130,6 +130,17 @@ describe('a network of your own', () => {
     expect(space.list('.')).not.toContain('refused');
   });
 
+  it('may have more outputs than the images have classes, which it says', async () => {
+    const more = OWN.replace('outputs: 10', 'outputs: 12').replace(
+      'iterations: 60',
+      'iterations: 1',
+    );
+    const images = '  image: [28, 28, 1]\n  classes: 12\n  scale:';
+    space.write('more.yaml', more.replace('  scale:', images).replace('data: mnist', 'data: idx'));
+    const { stderr } = await space.run('more.yaml', '--set', 'evaluation.images=1');
+    expect(stderr).toMatch(/^note: data has 10 classes, but more tells 12 apart$/m);
+  });
+
   it('continues from its checkpoint', async () => {
     const half = ['--set', 'training.iterations=60', '--out', 'stopped'];
     const stopped = await bang(
