@@ -13,7 +13,6 @@ import { type Progress, silent } from './base/progress.js';
 import { type AnyEvaluation, type Config, networkOf } from './config/experiment.js';
 import { loadConfig } from './config/yamlFiles.js';
 import type { Dataset, DataSplits } from './data/dataset.js';
-import { loadData } from './data/load.js';
 import { splitImages } from './data/split.js';
 import { startEngine, threadCount } from './engine/engine.js';
 import {
@@ -22,7 +21,7 @@ import {
   withLogitScale,
 } from './experiment/evaluate.js';
 import { evaluateWeights as evaluateFile } from './experiment/evaluateWeights.js';
-import { loadModel, openModel } from './experiment/models.js';
+import { loadWholeModel, openModel } from './experiment/models.js';
 import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
 import { pinned, startOf } from './experiment/firstWeights.js';
@@ -34,7 +33,6 @@ import {
   exportNetwork,
   initialWeights,
 } from './model/parameters.js';
-import { MEAN } from './model/tensors.js';
 import type { Model } from './model/network.js';
 import { predict as predictImages, type Predictions } from './model/predict.js';
 import { encodeSafetensors, sealed } from './model/files/safetensors.js';
@@ -149,11 +147,8 @@ export async function readModel(
   }: WorkOptions & Reading & { dataDir?: string } = {},
 ): Promise<Model> {
   const opened = await openModel(file, reading);
-  const { subject } = opened;
-  const needsMean = networkOf(subject).subtractMean && !opened.file.tensors.has(MEAN);
-  const data = needsMean ? await loadData(subject.data, { dataDir, progress, signal }) : undefined;
   await startEngine({ threads });
-  return loadModel(opened, data);
+  return loadWholeModel(opened, { dataDir, progress, signal });
 }
 
 /** Frees the memory of a network, which must not be used afterwards. */

@@ -3,8 +3,7 @@ import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
-import { makeNetwork, type Model } from '../model/network.js';
-import { disposeNetwork, importMean, importWeights, logitsLayer } from '../model/parameters.js';
+import { disposeNetwork, logitsLayer } from '../model/parameters.js';
 import type { Row } from '../metrics/row.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import {
@@ -20,6 +19,7 @@ import { digestOfTensors, provenance, sourceOf } from '../store/provenance.js';
 import { differenceOf } from '../store/identity.js';
 import { type Result } from '../store/result.js';
 import { refuseSeeds } from '../store/seeds.js';
+import { loadModel } from './models.js';
 import { withMean } from './training.js';
 import { announceEngine, type RunOptions } from './runOptions.js';
 import { evaluateInto, finish, finishedResult } from './resultIn.js';
@@ -54,9 +54,9 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   const trainedBy = configIn(given);
   const { file: weightFile, subject } = await understood(given, file, options);
   const { name, model, data: dataName } = subject;
-  const bare = makeNetwork(networkOf(subject));
+  const spec = networkOf(subject);
   const evaluation = evaluationOf(options.evaluation, model);
-  if (evaluation.logitScale !== undefined) logitsLayer(bare.spec.layers);
+  if (evaluation.logitScale !== undefined) logitsLayer(spec.layers);
   const config: Partial<Config> = {
     ...trainedBy,
     model,
@@ -96,17 +96,13 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
   const begun = performance.now();
   const engine = await announceEngine(options.engine ?? 'auto', options);
   options.begins?.(engine);
-  const weights = importWeights(bare, weightFile, file);
-  const trained: Model = {
-    network: { ...bare, mean: importMean(bare, weightFile, file) },
-    weights,
-  };
+  const trained = loadModel({ name: file, file: weightFile, subject }, undefined);
   try {
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
-    refuseOtherImages(bare.spec, data.test, options.dataDir);
+    refuseOtherImages(spec, data.test, options.dataDir);
     refuseMoreImages(data.test, dataName, evaluation.images);
-    trained.network = withMean(bare, trained.network.mean, data.train);
+    trained.network = withMean(trained.network, trained.network.mean, data.train);
     return await folder.hold(async () => {
       // Another process may have finished it since.
       const meanwhile = await known({ progress: silent });

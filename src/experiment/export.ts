@@ -1,17 +1,13 @@
-import { loadData } from '../data/load.js';
 import { startEngine } from '../engine/engine.js';
 import { encodeCaffeHdf5 } from '../model/files/caffe.js';
-import { meanImageOf } from '../model/mean.js';
-import { makeNetwork } from '../model/network.js';
 import type { NetworkSpec } from '../model/networks.js';
 import { encodeOnnx } from '../model/files/onnx/encode.js';
-import { disposeNetwork, exportNetwork, importMean, importWeights } from '../model/parameters.js';
+import { disposeNetwork, exportNetwork } from '../model/parameters.js';
 import { encodeSafetensors, sealed } from '../model/files/safetensors.js';
 import type { NamedArray, WeightFile } from '../model/tensors.js';
 import type { Progress } from '../base/progress.js';
-import { networkOf } from '../config/experiment.js';
 import { version } from '../base/version.js';
-import { openModel } from './models.js';
+import { loadWholeModel, openModel } from './models.js';
 import { NETWORK, networkMetadata, type Reading, type ReadWeights } from './weightFile.js';
 
 export const EXPORT_FORMATS = ['onnx', 'safetensors', 'caffe-hdf5'] as const;
@@ -32,33 +28,24 @@ export interface Exported {
 }
 
 /**
- * Converts a file of weights, or those in the folder of a run. If the network subtracts a mean image that the file lacks, as Caffe's files
- * do, it is computed from the training images.
+ * Converts a file of weights, or those in the folder of a run, with the mean image that the network subtracts.
  *
  * @throws UserError if the file has no weights of the network, or the data cannot be loaded;
  *   Interrupted if `signal` aborts
  */
 export async function exportWeights(given: string, options: ExportOptions): Promise<Exported> {
   const { to, dataDir, progress, signal } = options;
-  const { name: file, file: weightFile, subject } = await openModel(given, options);
-  for (const note of weightFile.notes ?? []) progress.note(`note: ${note}`);
-  const bare = makeNetwork(networkOf(subject));
+  const opened = await openModel(given, options);
+  const { file, subject } = opened;
+  for (const note of file.notes ?? []) progress.note(`note: ${note}`);
   // Any engine will do: the values are only reordered.
   await startEngine({ engine: 'cpu' });
-  const weights = importWeights(bare, weightFile, file);
-  let mean = importMean(bare, weightFile, file);
+  const model = await loadWholeModel(opened, { dataDir, progress, signal });
   try {
-    if (bare.spec.subtractMean && !mean) {
-      const { train } = await loadData(subject.data, { dataDir, progress, signal });
-      mean = meanImageOf(train);
-    }
-    const tensors = exportNetwork({ network: { ...bare, mean }, weights });
-    return {
-      bytes: await encode(to, bare.spec, tensors, metadataOf(weightFile, subject)),
-      spec: bare.spec,
-    };
+    const { spec } = model.network;
+    return { bytes: await encode(to, spec, exportNetwork(model), metadataOf(file, subject)), spec };
   } finally {
-    disposeNetwork({ network: { ...bare, mean }, weights });
+    disposeNetwork(model);
   }
 }
 

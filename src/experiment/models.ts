@@ -1,7 +1,9 @@
 import { UserError } from '../base/errors.js';
 import type { DataSplits } from '../data/dataset.js';
+import { loadData, type LoadOptions } from '../data/load.js';
 import { makeNetwork, type Model } from '../model/network.js';
 import {
+  disposeNetwork,
   disposeWeights,
   importMean,
   importWeights,
@@ -54,4 +56,22 @@ export function loadModel(
   const scaled = withScaledLogits({ network, weights }, logitScale);
   disposeWeights(weights);
   return scaled;
+}
+
+/**
+ * The same, with the mean image that the network subtracts: if the file lacks it, as Caffe's files do, it is computed
+ * from the training images, which are loaded then.
+ *
+ * @throws UserError also if the data cannot be loaded; Interrupted if the signal aborts
+ */
+export async function loadWholeModel(opened: OpenedModel, options: LoadOptions): Promise<Model> {
+  const model = loadModel(opened, undefined);
+  if (!model.network.spec.subtractMean || model.network.mean) return model;
+  try {
+    const { train } = await loadData(opened.subject.data, options);
+    return { ...model, network: withMean(model.network, undefined, train) };
+  } catch (error) {
+    disposeNetwork(model);
+    throw error;
+  }
 }
