@@ -7,9 +7,9 @@ import { startEngine } from '../engine/engine.js';
 import { type Config, isBang, networkOf } from '../config/experiment.js';
 import { logitsOf, makeNetwork } from '../model/network.js';
 import { disposeWeights, zeroWeights } from '../model/parameters.js';
-import { adversarialBatch } from '../training/adversarial.js';
-import { applyGradients, computeGradients, dropoutMasks } from '../training/step.js';
-import { initialState } from '../training/train.js';
+import { trainingSettings } from '../experiment/training.js';
+import { augmentation } from '../training/augment.js';
+import { initialState, trainingStep } from '../training/train.js';
 
 /** Rough seconds for a pair of images on one thread; their size matters little. */
 const PASS_SECONDS = 0.001;
@@ -35,8 +35,9 @@ export async function estimateSeconds(
   const seconds: number[] = [];
   for (const config of configs) {
     const { model, data, engine, training, evaluation } = config;
-    const steps = training.adversarial?.steps;
-    const key = JSON.stringify([model, data, engine, training.batch, isBang(config), steps]);
+    const { batch, adversarial, augment, labelSmoothing } = training;
+    const also = [adversarial?.steps, augment !== undefined, labelSmoothing !== undefined];
+    const key = JSON.stringify([model, data, engine, batch, isBang(config), ...also]);
     if (!measured.has(key)) measured.set(key, measure(config, threads));
     const { step, forward } = await measured.get(key)!;
     const images = evaluation.images === 'all' ? TEST_IMAGES : evaluation.images;
@@ -78,29 +79,29 @@ interface Unit {
 
 async function measure(config: Config, threads: number): Promise<Unit> {
   await startEngine({ engine: config.engine, threads });
-  const { training, seed } = config;
+  const { seed } = config;
   const spec = networkOf(config);
   const { classes } = spec;
   const [height, width, channels] = spec.input;
   const mean = tf.zeros<tf.Rank.R3>([height, width, channels]);
   const network = { ...makeNetwork(spec), mean };
-  const { weights, velocities } = initialState(network, seed);
+  const state = initialState(network, seed);
+  const { weights, velocities } = state;
   const gradients = zeroWeights(network);
-  const { batch, adversarial } = training;
+  const settings = trainingSettings(config);
+  const { batch } = settings;
+  const augment = augmentation(settings.augment, seed);
+  const positions = Uint32Array.from({ length: batch }, (_, i) => i);
   const pixels = tf.randomUniform<tf.Rank.R4>([batch, height, width, channels], 0, 255);
   const labels = tf.tensor1d(
     Array.from({ length: batch }, (_, i) => i % classes),
     'int32',
   );
-  const bang = isBang(config) ? training.bang : undefined;
   const step = await time(() => {
-    const masks = dropoutMasks(network, batch, seed, 0);
-    let images = { pixels, labels };
-    if (adversarial) images = adversarialBatch(adversarial, network, weights, images, seed, 0);
-    const { loss } = computeGradients(network, weights, gradients, images, { bang, masks });
+    const images = augment({ pixels, labels }, positions, 0);
     // Rate 0: training on noise would soon make the weights infinite.
-    applyGradients(weights, velocities, gradients, { rate: 0, momentum: 0, weightDecay: 0 });
-    loss.dataSync();
+    const how = { rate: 0, gradients };
+    trainingStep(network, settings, seed, images, state, how).loss.dataSync();
   });
   const forward = await time(() => logitsOf(network, weights, pixels).dataSync());
   for (const some of [weights, velocities, gradients]) disposeWeights(some);

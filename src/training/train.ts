@@ -1,6 +1,6 @@
 import { counted } from '../base/text.js';
 import { tf } from '../base/tf.js';
-import { batchOf } from '../engine/ops/batch.js';
+import { type Batch, batchOf } from '../engine/ops/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { allFinite } from '../engine/block.js';
 import { stepsAhead } from '../engine/ops/read.js';
@@ -24,7 +24,7 @@ import {
 } from './log.js';
 import { type Shuffle, trainingOrder } from './order.js';
 import { type LearningRate, learningRateAt } from './schedule.js';
-import { applyGradients, computeGradients, dropoutMasks } from './step.js';
+import { applyGradients, type BatchMetrics, computeGradients, dropoutMasks } from './step.js';
 
 /** The `training` block of a configuration. */
 export interface TrainingSettings {
@@ -83,6 +83,32 @@ export function initialState(
 }
 
 /**
+ * One iteration on a batch, of which adversarial images may be made first; changes weights and velocities in place. The
+ * caller disposes of the tensors with a tidy.
+ *
+ * @param rate the learning rate
+ * @param gradients room for the gradient
+ */
+export function trainingStep(
+  network: Network,
+  settings: TrainingSettings,
+  seed: number,
+  batch: Batch,
+  { iteration: t, weights, velocities }: Omit<TrainingState, 'interval' | 'rows'>,
+  { rate, gradients }: { rate: number; gradients: Weights },
+): BatchMetrics {
+  const { bang, adversarial, labelSmoothing, momentum, weightDecay } = settings;
+  const masks = dropoutMasks(network, settings.batch, seed, t);
+  const images = adversarial
+    ? adversarialBatch(adversarial, network, weights, batch, seed, t)
+    : batch;
+  const options = { bang, masks, labelSmoothing };
+  const metrics = computeGradients(network, weights, gradients, images, options);
+  applyGradients(weights, velocities, gradients, { rate, momentum, weightDecay });
+  return metrics;
+}
+
+/**
  * Trains according to section 1 of the protocol, starting from `state`, which is updated in place. On
  * one machine, the same settings, seed and data give bit-identical weights, regardless of the number of
  * threads and of interruptions.
@@ -99,7 +125,7 @@ export async function train(
   state: TrainingState,
   hooks: TrainingHooks = {},
 ): Promise<void> {
-  const { iterations, batch, bang, adversarial, labelSmoothing } = settings;
+  const { iterations, batch } = settings;
   const order = trainingOrder(data.train.count, batch, settings.shuffle, seed);
   const augment = augmentation(settings.augment, seed);
   const task = (hooks.progress ?? silent).start('training', iterations, 'iterations');
@@ -129,17 +155,9 @@ export async function train(
       const t = state.iteration;
       const rate = learningRateAt(settings.learningRate, t);
       tf.tidy(() => {
-        const masks = dropoutMasks(network, batch, seed, t);
         const positions = order(t);
-        const { weights, velocities } = state;
-        let images = augment(batchOf(data.train, positions), positions, t);
-        if (adversarial) {
-          images = adversarialBatch(adversarial, network, weights, images, seed, t);
-        }
-        const options = { bang, masks, labelSmoothing };
-        const metrics = computeGradients(network, weights, gradients, images, options);
-        const { momentum, weightDecay } = settings;
-        applyGradients(weights, velocities, gradients, { rate, momentum, weightDecay });
+        const images = augment(batchOf(data.train, positions), positions, t);
+        const metrics = trainingStep(network, settings, seed, images, state, { rate, gradients });
         begunSteps.push({ t, values: valuesOf(metrics) });
       });
       state.iteration = t + 1;
