@@ -26,7 +26,7 @@ import { runExperiment as runInFolder } from './experiment/run.js';
 import type { RunOptions } from './experiment/runOptions.js';
 import { pinned, startOf } from './experiment/firstWeights.js';
 import { networkFor, refuseTooFew, trainingSettings } from './experiment/training.js';
-import type { Evaluation } from './metrics/evaluation.js';
+import { type Evaluation, rightOf } from './metrics/evaluation.js';
 import {
   disposeNetwork,
   disposeWeights,
@@ -234,8 +234,7 @@ export async function attack(
   refuseOtherImages(model.network.spec, images, undefined);
   return withLogitScale(model, settings, async (scaled) => {
     const { predicted } = await predictImages(scaled, images, { signal });
-    const all = Uint32Array.from({ length: images.count }, (_, i) => i);
-    const positions = all.filter((i) => predicted[i] === images.labels[i]);
+    const positions = rightOf({ labels: images.labels, predicted });
     const attacked = ATTACKS[name];
     const found = await attackImages(attacked, scaled, images, positions, settings, { signal });
     return { positions, ...found };

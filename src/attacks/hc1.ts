@@ -1,4 +1,5 @@
 import { tf } from '../base/tf.js';
+import { otherLogits } from '../engine/ops/loss.js';
 import { overLargest } from '../engine/ops/perturbation.js';
 import { WHOLE_SCALES, type LineAttack } from './attack.js';
 
@@ -12,10 +13,8 @@ export const hc1: LineAttack = {
   name: 'hc1',
   title: 'HC1',
   logitsGradient(logits, labels) {
-    const classes = logits.shape[1];
-    const label = tf.oneHot(labels, classes, 1, 0, 'float32');
-    const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
-    const closest = tf.oneHot(tf.argMax(others, 1), classes, 1, 0, 'float32');
+    const { label, others } = otherLogits(logits, labels);
+    const closest = tf.oneHot(tf.argMax(others, 1), logits.shape[1], 1, 0, 'float32');
     return tf.sub(tf.mul(tf.abs(logits), closest), tf.mul(logits, label));
   },
   direction: overLargest,

@@ -5,7 +5,7 @@ import { makeRandom, type Random } from '../base/random.js';
 import { floatRows } from '../base/rows.js';
 import type { BudgetAttack, WithinBudgets } from './attack.js';
 import { BALLS } from './ball.js';
-import { logOddsGradient } from '../engine/ops/loss.js';
+import { logOddsGradient, otherLogits } from '../engine/ops/loss.js';
 import type { Classifier, Originals } from './classifier.js';
 import { classOf } from '../model/predict.js';
 
@@ -176,8 +176,7 @@ export function ratioGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tens
   const classes = logits.shape[1];
   const hot = (which: tf.Tensor1D): tf.Tensor2D =>
     tf.reshape<tf.Rank.R2>(tf.oneHot(which, classes, 1, 0, 'float32'), logits.shape);
-  const label = hot(labels);
-  const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+  const { label, others } = otherLogits(logits, labels);
   const best = hot(tf.argMax<tf.Tensor1D>(others, 1));
   const towards = tf.sub<tf.Tensor2D>(best, label);
   if (classes < 3) return towards;

@@ -21,11 +21,12 @@ import type { Model } from '../model/network.js';
 import { disposeWeights, withScaledLogits } from '../model/parameters.js';
 import { predict } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
-import type {
-  AdversarialExamples,
-  AttackOutcome,
-  BudgetOutcome,
-  Evaluation,
+import {
+  type AdversarialExamples,
+  type AttackOutcome,
+  type BudgetOutcome,
+  type Evaluation,
+  rightOf,
 } from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
 import type { PictureStore } from '../store/pictures.js';
@@ -107,9 +108,7 @@ async function measured(
   });
   task.finish(`accuracy ${((100 * correct) / data.count).toFixed(2)} %`);
 
-  const positions = Uint32Array.from({ length: data.count }, (_, i) => i).filter(
-    (i) => predicted[i] === data.labels[i],
-  );
+  const positions = rightOf({ labels: data.labels, predicted });
   const attacks = new Map<AttackName, AttackOutcome>();
   for (const name of attacksIn(settings.attacks)) {
     let outcome = options.store?.read(name);

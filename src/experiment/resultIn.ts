@@ -6,7 +6,7 @@ import { budgetsCsv, maskingCsv, noiseRatesCsv, robustnessCsv, tableCsv } from '
 import { perImageCsv } from '../store/perImage.js';
 import { summarise } from '../metrics/row.js';
 import { type Config } from '../config/experiment.js';
-import type { Evaluation } from '../metrics/evaluation.js';
+import { type Evaluation, rightOf } from '../metrics/evaluation.js';
 import { evaluate, firstOfEachClass } from './evaluate.js';
 import {
   type PictureGroup,
@@ -84,11 +84,12 @@ export async function evaluateInto(
   { progress, signal, threads, saveImages }: RunOptions,
 ): Promise<Pick<Result, 'row' | 'weights' | 'data'>> {
   const key = { weights: of.weights, data: of.data.sha256, ...settings, attacks: [] };
-  const pictures = picturesIn(folder.parts(key));
+  const parts = folder.parts(key);
+  const pictures = picturesIn(parts);
   const evaluation = await evaluate(model, test, settings, {
     threads: threadCount(threads),
     progress,
-    store: outcomesIn(folder.parts(key)),
+    store: outcomesIn(parts),
     keepsExamples: saveImages !== undefined,
     pictures,
     signal,
@@ -104,11 +105,12 @@ export async function evaluateInto(
 
 /** Of the first image of each class that is classified correctly, what each attack made of it. */
 function pictureGroups(
-  { labels, predicted, blank, attacks }: Evaluation,
+  evaluation: Evaluation,
   test: Dataset,
   pictures: PictureStore,
 ): PictureGroup[] {
-  const right = Uint32Array.from(labels.keys()).filter((i) => predicted[i] === labels[i]);
+  const { labels, blank, attacks } = evaluation;
+  const right = rightOf(evaluation);
   // Of an attack that an earlier version finished there are none.
   const known = [...attacks].flatMap(([attack, outcome]) => {
     const list = pictures.read(attack);

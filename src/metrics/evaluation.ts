@@ -1,6 +1,19 @@
 import type { NoiseSettings } from '../attacks/flips.js';
 import type { AttackName, Budgets, Norm, Protocol, Taker } from '../attacks/attack.js';
 
+/** The positions of the images that are classified correctly. */
+export function rightOf({
+  labels,
+  predicted,
+}: Pick<Evaluation, 'labels' | 'predicted'>): Uint32Array {
+  return Uint32Array.from(labels.keys()).filter((i) => predicted[i] === labels[i]);
+}
+
+/** The L∞ that an attack needs for each image, infinite where it failed or was not tried. */
+export function linfOrInfinity(linf: Float32Array): Float32Array {
+  return linf.map((value) => (Number.isNaN(value) ? Infinity : value));
+}
+
 /** The results of one attack for each image; norms are NaN where it failed or was not tried. */
 export interface AttackOutcome {
   /** Largest change of a pixel, in grey levels. */

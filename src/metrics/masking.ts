@@ -1,6 +1,6 @@
 import type { AttackName } from '../attacks/attack.js';
 import { meanOf } from '../base/sums.js';
-import type { Evaluation } from './evaluation.js';
+import { type Evaluation, linfOrInfinity, rightOf } from './evaluation.js';
 import type { Row } from './row.js';
 
 /** Whether FGS fails because its gradient is masked; only for evaluations with a stronger attack. */
@@ -39,19 +39,14 @@ type ByGradients = (typeof BY_GRADIENTS)[number];
 const MISLED = 0.1;
 
 /** The masking study of an evaluation; undefined without FGS. */
-export function maskingStudy({
-  images,
-  labels,
-  predicted,
-  blank,
-  attacks,
-}: Evaluation): MaskingStudy | undefined {
-  const right = Array.from({ length: images }, (_, i) => i).filter(
-    (i) => predicted[i] === labels[i],
-  );
+export function maskingStudy(evaluation: Evaluation): MaskingStudy | undefined {
+  const { blank, attacks } = evaluation;
+  const right = rightOf(evaluation);
   const linfOf = (name: AttackName): ((image: number) => number) | undefined => {
-    const linf = attacks.get(name)?.linf;
-    return linf && ((image) => (Number.isNaN(linf[image]) ? Infinity : linf[image]));
+    const outcome = attacks.get(name);
+    if (!outcome) return undefined;
+    const linf = linfOrInfinity(outcome.linf);
+    return (image) => linf[image];
   };
   const [fgs, pgd, apgd] = [linfOf('fgs'), linfOf('pgd'), linfOf('apgd')];
   if (!fgs) return undefined;

@@ -5,7 +5,7 @@ import {
   type AttackName,
   type Norm,
 } from '../attacks/attack.js';
-import type { Evaluation } from './evaluation.js';
+import { type Evaluation, linfOrInfinity, rightOf } from './evaluation.js';
 import type { Row } from './row.js';
 import { medianOf } from './statistics.js';
 
@@ -40,8 +40,8 @@ export function tellsRobustness({ attacks }: Evaluation): boolean {
  * @param budgets in L∞, in grey levels, ascending
  */
 export function robustnessOf(evaluation: Evaluation, budgets: readonly number[]): Robustness {
-  const { images, labels, predicted, attacks, atBudgets = [] } = evaluation;
-  const right = [...predicted.keys()].filter((i) => predicted[i] === labels[i]);
+  const { images, attacks, atBudgets = [] } = evaluation;
+  const right = [...rightOf(evaluation)];
   const accuracyOf = (linf: readonly number[]): number[] =>
     budgets.map((budget) => (100 * linf.filter((value) => value > budget).length) / images);
   const judge = (linf: readonly number[]): Robust => {
@@ -50,15 +50,15 @@ export function robustnessOf(evaluation: Evaluation, budgets: readonly number[])
     const half = medianOf(linf);
     return { accuracy, medianLinf: half === Infinity ? null : half };
   };
-  const orInfinity = (linf: Float32Array): number[] =>
-    right.map((i) => (Number.isNaN(linf[i]) ? Infinity : linf[i]));
+  const ofRight = (linf: Float32Array): number[] => {
+    const all = linfOrInfinity(linf);
+    return right.map((i) => all[i]);
+  };
   const smallest = (each: readonly number[][]): number[] =>
     right.map((_, i) => Math.min(...each.map((linf) => linf[i])));
-  const each = [...attacks].map(([name, { linf }]) => [name, orInfinity(linf)] as const);
+  const each = [...attacks].map(([name, { linf }]) => [name, ofRight(linf)] as const);
   // What attacks within budgets found includes what the attacks before them found.
-  const within = atBudgets
-    .filter(({ norm }) => norm === 'linf')
-    .map(({ size }) => orInfinity(size));
+  const within = atBudgets.filter(({ norm }) => norm === 'linf').map(({ size }) => ofRight(size));
   const auto = within.length === 0 ? undefined : smallest(within);
   const worst = smallest([...each.map(([, linf]) => linf), ...(auto ? [auto] : [])]);
   return {

@@ -7,7 +7,7 @@ import {
   TAKERS,
 } from '../attacks/attack.js';
 import type { NoiseSettings } from '../attacks/flips.js';
-import type { BudgetOutcome, Evaluation } from './evaluation.js';
+import { type BudgetOutcome, type Evaluation, rightOf } from './evaluation.js';
 import { meanOf, sumOf } from '../base/sums.js';
 import { sampleVariance, type Spread, spreadOf } from './statistics.js';
 import { maskingStudy, type MaskingStudy } from './masking.js';
@@ -77,14 +77,10 @@ export interface Row {
 
 /** The numbers of an evaluation, in the units that `Row` and its parts name. */
 export function summarise(evaluation: Evaluation): Row {
-  const { images, labels, predicted, blank, protocol } = evaluation;
-  let correct = 0;
-  let blanks = 0;
-  for (let i = 0; i < images; i++) {
-    if (predicted[i] !== labels[i]) continue;
-    correct++;
-    blanks += blank[i];
-  }
+  const { images, protocol } = evaluation;
+  const right = rightOf(evaluation);
+  const correct = right.length;
+  const blank = sumOf(right.map((i) => evaluation.blank[i]));
   const attacks: Row['attacks'] = {};
   for (const [name, { linf, l2, pass, aligned, seconds }] of evaluation.attacks) {
     const succeeded = linf.reduce((count, value) => count + +!Number.isNaN(value), 0);
@@ -100,7 +96,7 @@ export function summarise(evaluation: Evaluation): Row {
     };
   }
   const accuracy = (100 * correct) / images;
-  const row: Row = { images, accuracy, correct, blank: blanks, protocol, attacks };
+  const row: Row = { images, accuracy, correct, blank, protocol, attacks };
   if (evaluation.noise) row.noise = noiseRate(evaluation.noise);
   if (evaluation.atBudgets) {
     row.atBudgets = evaluation.atBudgets.map((outcome) => atBudget(outcome, images, correct));

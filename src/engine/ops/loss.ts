@@ -48,9 +48,22 @@ export function softmaxCrossEntropy(
  * @param labels y, int32 [N], each below C
  */
 export function logOddsGradient(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor2D {
-  const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32');
-  const others = tf.where(tf.cast(label, 'bool'), tf.fill(logits.shape, -Infinity), logits);
+  const { label, others } = otherLogits(logits, labels);
   return tf.sub(tf.softmax(others), label);
+}
+
+/** The labels one-hot [N,C], and the logits [N,C] of the other classes, with −∞ at the labels. */
+export function otherLogits(
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+): { label: tf.Tensor2D; others: tf.Tensor2D } {
+  const label = tf.oneHot(labels, logits.shape[1], 1, 0, 'float32') as tf.Tensor2D;
+  const others = tf.where(
+    tf.cast(label, 'bool'),
+    tf.fill<tf.Rank.R2>(logits.shape, -Infinity),
+    logits,
+  );
+  return { label, others };
 }
 
 /**
