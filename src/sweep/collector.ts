@@ -130,7 +130,8 @@ interface Wanted {
 async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void> {
   const { plan, folder, client, prefix, engine, hooks, options } = wanted;
   const { signal } = hooks;
-  const jobs = await jobsOf(cells, plan, options);
+  const all = await jobsOf(plan, options);
+  const jobs = all.filter(({ cell }) => cells.includes(cell));
   const { sweep } = jobs[0].data;
   if (engine !== undefined) await claimEngine(client, prefix, sweep, engine);
   const opened = openQueue(client, prefix);
@@ -145,7 +146,10 @@ async function collectAll(cells: readonly Cell[], wanted: Wanted): Promise<void>
   const looking = lookInTurn(collecting);
   const unfollow = followEvents(collecting, looking.ask);
   try {
-    await removeCollected(opened, plan, cells, options);
+    await removeCollected(
+      opened,
+      all.filter((job) => !jobs.includes(job)),
+    );
     for (const { id, cell } of jobs) {
       if (await removeFailed(opened, id)) hooks.note(cell, DAMAGED);
     }

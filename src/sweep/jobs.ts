@@ -49,12 +49,11 @@ export interface CellToDo {
 }
 
 /**
- * The jobs of some cells of a sweep. The same sweep, version of bang, data and kept files give the same ids.
+ * The jobs of the cells of a sweep. The same sweep, version of bang, data and kept files give the same ids.
  *
  * @throws UserError if the data cannot be loaded; Interrupted if the signal aborts
  */
 export async function jobsOf(
-  cells: readonly Cell[],
   plan: Plan,
   { dataDir, progress, signal }: SweepOptions,
 ): Promise<CellToDo[]> {
@@ -70,7 +69,7 @@ export async function jobsOf(
   const keep = [...plan.keep];
   const sweep = sha256Of(JSON.stringify([bang, hashes, configsOf(plan), keep]));
   const idOf = jobNames(plan);
-  return cells.map((cell) => ({
+  return plan.cells.map((cell) => ({
     id: sweep.slice(0, 24) + idOf(cell),
     cell,
     data: {
@@ -143,15 +142,8 @@ export async function removeDamaged(
 }
 
 /** Removes jobs whose results are in the folder, left when this process was killed. */
-export async function removeCollected(
-  opened: OpenQueue,
-  plan: Plan,
-  open: readonly Cell[],
-  options: SweepOptions,
-): Promise<void> {
-  const done = plan.cells.filter((cell) => !open.includes(cell));
-  if (done.length === 0) return;
-  for (const { id } of await jobsOf(done, plan, options)) {
+export async function removeCollected(opened: OpenQueue, done: readonly CellToDo[]): Promise<void> {
+  for (const { id } of done) {
     const job = await readJob(opened, id);
     if (job === 'damaged') await removeDamaged(opened, id);
     else if (job) await forget(job, opened);

@@ -146,19 +146,20 @@ export async function carryOut(
         }
       }
     }
-    if (open.length > 0) {
-      for (const cell of open) {
-        // Others continue from what they have.
-        if (states.get(cell)!.state === 'failed') folder.reopen(cell);
-        states.set(cell, { state: 'open' });
-      }
-      try {
-        await computeAll(plan, folder, compute, states, sparingly(tables), progress, signal);
-      } finally {
-        tables();
-      }
+    for (const cell of open) {
+      // Others continue from what they have.
+      if (states.get(cell)!.state === 'failed') folder.reopen(cell);
+      states.set(cell, { state: 'open' });
     }
-    return tables();
+    let cells: SweepCell[] = [];
+    try {
+      if (open.length > 0) {
+        await computeAll(plan, folder, compute, states, sparingly(tables), progress, signal);
+      }
+    } finally {
+      cells = tables();
+    }
+    return cells;
   } finally {
     clearInterval(watch);
     rmSync(folder.file('cancel'), { force: true });
