@@ -1,10 +1,10 @@
 import { tf } from '../base/tf.js';
 import { breathe } from '../base/interrupt.js';
-import { makeRandom, type Random } from '../base/random.js';
+import { makeRandom } from '../base/random.js';
 import { floatRows } from '../base/rows.js';
 import { classOf } from '../model/predict.js';
 import type { BudgetAttack, Effort, Norm, Taker, WithinBudgets } from './attack.js';
-import { type Ball, BALLS } from './ball.js';
+import { type Ball, BALLS, type Generator } from './ball.js';
 import type { Classifier, Originals } from './classifier.js';
 
 /**
@@ -39,8 +39,6 @@ export interface ApgdRun {
    */
   random?: (image: number, budget: number, climb: number) => Generator;
 }
-
-type Generator = Pick<Random, 'uniform' | 'gaussian'>;
 
 /**
  * Auto-PGD in L∞ (Croce, Hein, 2020, arXiv 2003.01690): steps along the sign of the gradient, with momentum,

@@ -28,7 +28,8 @@ export interface Ball {
   round(point: Float32Array, image: Uint8Array, budget: number): void;
 }
 
-type Generator = Pick<Random, 'uniform' | 'gaussian'>;
+/** What random starts are drawn from. */
+export type Generator = Pick<Random, 'uniform' | 'gaussian'>;
 
 const linf: Ball = {
   draw(point, image, budget, random) {

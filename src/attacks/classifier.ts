@@ -55,8 +55,7 @@ export function classifierOf({ network, weights }: Model): Classifier {
   return {
     classes,
     batch: evaluationBatch(network),
-    logits: (pixels) =>
-      tf.tidy(() => readLogits(logitsOf(network, weights, tensorOf(pixels))).slice()),
+    logits: (pixels) => tf.tidy(() => readLogits(logitsOf(network, weights, tensorOf(pixels)))),
     predict: (pixels) => tf.tidy(() => readClasses(logitsOf(network, weights, pixels()))),
     gradients(pixels, fromLogits, each) {
       let values: Float32Array = new Float32Array();

@@ -4,7 +4,7 @@ import { roundedNormal } from '../engine/noise.js';
 import { addNoise } from '../engine/ops/perturbation.js';
 import { breathe } from '../base/interrupt.js';
 import { logitsOf, type Model } from '../model/network.js';
-import { classesOf, evaluationBatch, readLogits } from '../model/predict.js';
+import { evaluationBatch, readClasses } from '../model/predict.js';
 
 export interface NoiseSettings {
   /** The noise's standard deviation, in grey levels. */
@@ -46,8 +46,7 @@ export async function flipsUnderNoise(
         const x = tf.tensor3d(Float32Array.from(bytes), [height, width, channels]);
         const noisy = addNoise(x, count, { seed, image, firstCopy: first }, distribution);
         networks.forEach(({ network, weights }, k) => {
-          const logits = readLogits(logitsOf(network, weights, noisy));
-          const predicted = classesOf(logits, network.spec.classes);
+          const predicted = readClasses(logitsOf(network, weights, noisy));
           for (const label of predicted) flips[k][i] += +(label !== data.labels[image]);
         });
       });

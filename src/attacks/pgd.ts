@@ -12,11 +12,12 @@ import { classOf } from '../model/predict.js';
 /** The gradient [N,C] with respect to the logits of the loss that a run maximises; labels int32 [N]. */
 export type LossGradient = (logits: tf.Tensor2D, labels: tf.Tensor1D) => tf.Tensor2D;
 
+/** The steps of a run cover this many times the budget, so that they can cross the box and correct themselves. */
+const REACH = 2.5;
+
 /** One run of PGD. */
 export interface PgdRun {
   loss: LossGradient;
-  /** Step length, relative to the budget. */
-  rate: number;
   steps: number;
   /** The generator for a start drawn uniformly from the budget's box; without it, the image itself. */
   random?: (image: number, epsilon: number) => Random;
@@ -58,7 +59,7 @@ function runsOf(steps: number, restarts: number, { positions }: Originals): PgdR
   const starts = Array.from({ length: restarts }, (_, start) => start);
   return starts.flatMap((start) =>
     Object.entries(losses).map(([name, loss]): PgdRun => {
-      const run = { loss, rate: 2.5 / steps, steps };
+      const run = { loss, steps };
       if (start === 0) return run;
       const random = (image: number, epsilon: number) =>
         makeRandom(start, `pgd ${name} ${epsilon}`, positions[image]);
@@ -109,7 +110,7 @@ async function runOnce(
   { images: originals, labels, size }: Originals,
   images: Uint32Array,
   budgets: Float32Array,
-  { loss, rate, steps, random }: PgdRun,
+  { loss, steps, random }: PgdRun,
   left: number[],
   adversarials: Uint8Array,
   signal: AbortSignal | undefined,
@@ -153,7 +154,7 @@ async function runOnce(
         const pixel = originals[images[j] * size + p];
         const low = Math.max(0, pixel - epsilon);
         const high = Math.min(255, pixel + epsilon);
-        const stepped = rate * epsilon * Math.sign(gradient[row * size + p]);
+        const stepped = (REACH / steps) * epsilon * Math.sign(gradient[row * size + p]);
         iterates[j * size + p] = clip(iterates[j * size + p] + stepped, low, high);
       }
       return true;

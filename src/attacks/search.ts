@@ -73,26 +73,20 @@ export async function bisection(
   return wrong;
 }
 
-/**
- * For each image, the smallest scale that fools when going down from `start` in steps of 1 until the first
- * that does not; `start` itself, which is not probed, if no smaller one fools.
- */
+/** Probes each image below `start` in steps of 1, down to the first scale that does not fool, or to 1. */
 export async function descent(
   count: number,
   start: Float32Array,
   probe: Probe,
   options: SearchOptions,
-): Promise<Float32Array> {
-  const found = start.slice();
+): Promise<void> {
   const trial = start.map((scale) => scale - 1);
   // The number of trials is unknown: each may be the last.
   await searchRounds(count, trial, 1, probe, options, (image, fooled) => {
     if (!fooled) return 0;
-    found[image] = trial[image];
     trial[image]--;
     return trial[image] < 1 ? 0 : 1;
   });
-  return found;
 }
 
 /** Probes each image once, at its own scale. */

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import type { NetworkName } from '../model/networks.js';
 import { UserError } from '../base/errors.js';
-import type { LayerSpec } from '../model/layers.js';
+import { type LayerSpec, withoutBatchNorm } from '../model/layers.js';
 import { modelNames } from './experimentSchema.js';
 import { mapping, oneOf, text } from './fields.js';
 import { type OwnNetwork, ownNetworkSchema, problemsOfNetwork } from './ownNetwork.js';
@@ -51,8 +51,8 @@ export async function loadModelFile(file: string): Promise<ModelFile> {
 export function refuseMisfit(file: string, given: OwnNetwork, data: DataName): void {
   // These two mean something here.
   const layers = given.layers.map((layer): LayerSpec => {
-    if (layer.kind === 'batchNorm') return { kind: 'dropout', rate: 0, name: layer.name };
-    return 'weights' in layer ? { ...layer, weights: undefined } : layer;
+    const plain = withoutBatchNorm(layer);
+    return 'weights' in plain ? { ...plain, weights: undefined } : plain;
   });
   const network = { ...given, layers } as OwnNetwork;
   const problems = problemsOfNetwork(network, { data, batch: undefined });

@@ -64,6 +64,11 @@ export type LayerSpec = (
   weights?: string;
 };
 
+/** Batch normalization of weights from elsewhere as a layer that changes nothing, which has the same shapes. */
+export function withoutBatchNorm(layer: LayerSpec): LayerSpec {
+  return layer.kind === 'batchNorm' ? { kind: 'dropout', rate: 0, name: layer.name } : layer;
+}
+
 /** Why a network with batch normalisation is not trained, as what follows its place. */
 const NO_BATCH_NORM =
   'a network with batch normalization is not trained here: in a batch, the gradient of each image would depend on all the others, but BANG balances the gradients of single images; leave it out, and begin the last layer of each residual branch with filler: {kind: zero}, the others with {kind: he}';

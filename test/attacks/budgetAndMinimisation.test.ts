@@ -114,7 +114,6 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
       const adversarials = some.images.slice();
       const run = {
         loss: loss === 'dlr' ? ratioGradient : logOddsGradient,
-        rate: 2.5 / steps,
         steps,
       };
       const budgets = new Float32Array(some.count).fill(epsilon);

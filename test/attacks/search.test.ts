@@ -109,8 +109,13 @@ describe('descent', () => {
   it('goes down by 1 as long as it fools, and never to 0', async () => {
     // From 9: 8 and 7 fool, 6 does not. From 3: 2 does not. From 4: 3, 2, 1 do. From 1: nothing below.
     const { probe, sizes } = images([[[6.5, 20]], [[2.5, 20]], [[0, 20]], [[0, 20]]]);
-    const found = await descent(4, Float32Array.of(9, 3, 4, 1), probe, { batch: 8 });
-    expect([...found]).toEqual([7, 3, 1, 1]);
+    const tried: number[][] = [[], [], [], []];
+    const seen: Probe = (which, scales) => {
+      which.forEach((image, j) => tried[image].push(scales[j]));
+      return probe(which, scales);
+    };
+    await descent(4, Float32Array.of(9, 3, 4, 1), seen, { batch: 8 });
+    expect(tried).toEqual([[8, 7, 6], [2], [3, 2, 1], []]);
     expect(sizes).toEqual([3, 2, 2]);
   });
 });

@@ -2,7 +2,7 @@ import { omit } from '../../base/omit.js';
 import { UserError } from '../../base/errors.js';
 import { inWords, quoted } from '../../base/text.js';
 import { byChannelOf, foldedInto, layerOf } from './fold.js';
-import { isWeighted, type LayerSpec, type Shape } from '../layers.js';
+import { isWeighted, type LayerSpec, type Shape, withoutBatchNorm } from '../layers.js';
 import { connected } from '../network.js';
 import type { NetworkSpec } from '../networks.js';
 import { caffeShape } from '../parameters.js';
@@ -72,12 +72,8 @@ function groupsOf(tensors: ReadonlyMap<string, NamedArray>): {
 /** The layers of a network that have tensors, in order. */
 function wantedBy(spec: Omit<NetworkSpec, 'name'>): Wanted[] {
   const wanted: Wanted[] = [];
-  // To find shapes, batch normalisation is an identity here.
-  const plain = spec.layers.map((layer): LayerSpec =>
-    layer.kind === 'batchNorm' ? { kind: 'dropout', rate: 0, name: layer.name } : layer,
-  );
   let i = 0;
-  for (const { layer } of connected(plain, spec.input)) {
+  for (const { layer } of connected(spec.layers.map(withoutBatchNorm), spec.input)) {
     const own = spec.layers[i++];
     if (own.kind === 'batchNorm') {
       wanted.push({ name: own.name, kind: own.kind, shape: [layer.output.at(-1)!], ...at(own) });
