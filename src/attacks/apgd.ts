@@ -3,9 +3,16 @@ import { breathe } from '../base/interrupt.js';
 import { makeRandom } from '../base/random.js';
 import { floatRows } from '../base/rows.js';
 import { classOf } from '../model/predict.js';
-import type { BudgetAttack, Effort, Norm, Taker, WithinBudgets } from './attack.js';
+import type {
+  BudgetAttack,
+  Effort,
+  Norm,
+  AttackPart,
+  Target,
+  Trial,
+  WithinBudgets,
+} from './attack.js';
 import { type Ball, BALLS, type Generator } from './ball.js';
-import type { Classifier, Originals } from './classifier.js';
 
 /**
  * A loss that a run increases, of the logits z of one image with label y. Writes its gradient with respect
@@ -23,7 +30,7 @@ export type LossOf = (
 /** One run of Auto-PGD. */
 export interface ApgdRun {
   /** What tables and files call it. */
-  name: Taker;
+  name: AttackPart;
   loss: LossOf;
   steps: number;
   /**
@@ -64,12 +71,12 @@ export const apgd: BudgetAttack = {
   published: false,
   // Half of about nine trials fail and take all steps; then each run fails once.
   passes: ({ apgd: { steps, restarts } }) => 3 * steps * (6 + STEPS_OF_RESTART * restarts),
-  attempts(classifier, originals, effort, signal) {
-    const [first, ...others] = apgdRuns(classifier, originals, effort.apgd);
+  attempts(target, effort, signal) {
+    const [first, ...others] = apgdRuns(target, effort.apgd);
     const by =
       (runs: readonly ApgdRun[]): WithinBudgets =>
-      (images, budgets, adversarials) =>
-        apgdAt(classifier, originals, images, budgets, runs, adversarials, { signal });
+      (trial) =>
+        apgdAt(target, trial, runs, { signal });
     return { quick: by([first]), thorough: by([first, ...others]), lowersBudget: false };
   },
 };
@@ -81,8 +88,7 @@ const LEADING = [0, 0, 0, 1, 1, 1, 2, 2, 2];
 
 /** The runs of Auto-PGD, in the order in which they attack what the ones before left. */
 export function apgdRuns(
-  { classes }: Classifier,
-  { positions }: Originals,
+  { classifier: { classes }, originals: { positions } }: Target,
   { steps, restarts }: Effort['apgd'],
 ): ApgdRun[] {
   const all = Array.from({ length: Math.min(MOST_TARGETS, classes - 1) }, (_, rank) => rank);
@@ -110,43 +116,31 @@ export function apgdRuns(
 }
 
 /**
- * Runs Auto-PGD on the originals with the indices `images`, each within its budget in grey levels, until
- * one of the runs fools.
+ * Runs Auto-PGD until one of the runs fools.
  *
- * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
  * @param norm in which the budgets are: L∞ by default
- * @returns for each of `images`, 1 if it was fooled, else 0
+ * @returns for each of the images, 1 if it was fooled, else 0
  * @throws Interrupted if the signal aborts
  */
 export async function apgdAt(
-  classifier: Classifier,
-  originals: Originals,
-  images: Uint32Array,
-  budgets: Float32Array,
+  target: Target,
+  { images, budgets, adversarials }: Trial,
   runs: readonly ApgdRun[],
-  adversarials: Uint8Array,
   { norm = 'linf', signal }: { norm?: Norm; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint8Array> {
   const fooled = new Uint8Array(images.length);
   for (const run of runs) {
     // So many that the climbs of a batch are as many as the engine likes.
-    const most = Math.max(1, Math.floor(classifier.batch / (run.ranks?.length ?? 1)));
+    const most = Math.max(1, Math.floor(target.classifier.batch / (run.ranks?.length ?? 1)));
     const left = [...images.keys()].filter((j) => !fooled[j]);
     for (let start = 0; start < left.length; start += most) {
       const some = left.slice(start, start + most);
-      const which = Uint32Array.from(some, (j) => images[j]);
-      const within = Float32Array.from(some, (j) => budgets[j]);
-      const ball = BALLS[norm];
-      const found = await runOnce(
-        classifier,
-        originals,
-        which,
-        within,
-        run,
+      const trial = {
+        images: Uint32Array.from(some, (j) => images[j]),
+        budgets: Float32Array.from(some, (j) => budgets[j]),
         adversarials,
-        ball,
-        signal,
-      );
+      };
+      const found = await runOnce(target, trial, run, BALLS[norm], signal);
       some.forEach((j, i) => (fooled[j] = found[i]));
     }
   }
@@ -195,22 +189,20 @@ const RACE = [Infinity, 3, 1];
 /** How many times the steps of a run all climbs of a restart take, 9 until 41 % and 3 until 57 %, and the log-odds. */
 export const STEPS_OF_RESTART = 5.6;
 
-/** One run on `images`, each within its budget; returns 1 for those that it fools. */
+/** One run; returns 1 for the images that it fools. */
 async function runOnce(
-  classifier: Classifier,
-  originals: Originals,
-  images: Uint32Array,
-  budgets: Float32Array,
+  attacked: Target,
+  { images, budgets, adversarials }: Trial,
   run: ApgdRun,
-  adversarials: Uint8Array,
   ball: Ball,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
+  const { classifier, originals } = attacked;
   const { size, labels, images: pixels } = originals;
   const { classes } = classifier;
   const { loss, steps, ranks = [0] } = run;
   const fooled = new Uint8Array(images.length);
-  const targets = run.ranks && targetsOf(classifier, originals, images);
+  const targets = run.ranks && targetsOf(attacked, images);
   const climbs = [...images.keys()].flatMap((image) =>
     ranks.map((rank): Climb => {
       const label = labels[images[image]];
@@ -341,8 +333,7 @@ function isStuck(climb: Climb, steps: number): boolean {
 
 /** For each image, the classes other than the label by their logits at the image, the largest first. */
 function targetsOf(
-  classifier: Classifier,
-  { images: originals, labels, size }: Originals,
+  { classifier, originals: { images: originals, labels, size } }: Target,
   images: Uint32Array,
 ): number[][] {
   const { classes } = classifier;

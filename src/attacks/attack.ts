@@ -62,12 +62,23 @@ export interface BudgetAttack {
    * Prepares to attack correctly classified images. The result for an image depends on its budget, but
    * not on the other images.
    */
-  attempts(
-    classifier: Classifier,
-    originals: Originals,
-    effort: Effort,
-    signal: AbortSignal | undefined,
-  ): Attempts;
+  attempts(target: Target, effort: Effort, signal: AbortSignal | undefined): Attempts;
+}
+
+/** What is attacked. */
+export interface Target {
+  classifier: Classifier;
+  originals: Originals;
+}
+
+/** Some of the originals, each to be attacked within a budget of its own. */
+export interface Trial {
+  /** The indices of the originals. */
+  images: Uint32Array;
+  /** In grey levels, for each of `images`. */
+  budgets: Float32Array;
+  /** N×H×W×C, for all originals; receives the perturbed images that fool. */
+  adversarials: Uint8Array;
 }
 
 /** How a budget attack tries budgets: first quickly, to come close to the smallest, then thoroughly. */
@@ -84,16 +95,11 @@ export interface Attempts {
 }
 
 /**
- * Attacks the originals with the indices `images`, each within an integer budget in grey levels.
+ * Attacks within budgets, which are integers in L∞.
  *
- * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
  * @returns for each of `images`, 1 if it was fooled, else 0
  */
-export type WithinBudgets = (
-  images: Uint32Array,
-  budgets: Float32Array,
-  adversarials: Uint8Array,
-) => Promise<Uint8Array>;
+export type WithinBudgets = (trial: Trial) => Promise<Uint8Array>;
 
 /** Integer images N×H×W×C, and for each 1 if it fools or 0 if the attack failed and it is unchanged. */
 export interface Adversarials {
@@ -112,7 +118,7 @@ export type Budgets = Partial<Record<Norm, number[]>>;
 
 /** One of the attacks that are made within a budget one after the other, and what results call it. */
 export interface Stage {
-  name: Taker;
+  name: AttackPart;
   attempt: WithinBudgets;
 }
 
@@ -136,8 +142,8 @@ export function attacksIn(choices: readonly AttackChoice[]): AttackName[] {
 }
 
 /** Who fooled an image within a budget: an attack, or a part of Auto-PGD. */
-export const TAKERS = [...ATTACK_NAMES, 'apgd-log-odds', 'apgd-targeted'] as const;
-export type Taker = (typeof TAKERS)[number];
+export const ATTACK_PARTS = [...ATTACK_NAMES, 'apgd-log-odds', 'apgd-targeted'] as const;
+export type AttackPart = (typeof ATTACK_PARTS)[number];
 
 /** How hard the stronger attacks try. */
 export interface Effort {

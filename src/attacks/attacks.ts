@@ -1,7 +1,7 @@
 import type { Dataset } from '../data/dataset.js';
 import type { Model } from '../model/network.js';
 import { effortOf, type Adversarials, type Attack, type AttackName } from './attack.js';
-import type { GivenEffort, Norm, Protocol, Taker } from './attack.js';
+import type { GivenEffort, Norm, Protocol, AttackPart } from './attack.js';
 import { apgd } from './apgd.js';
 import { strongest } from './auto.js';
 import { classifierOf, originalsOf } from './classifier.js';
@@ -76,7 +76,7 @@ export async function attackImages(
       case 'minimisation':
         return attack.minimise(classifier, originals, options);
       case 'budget': {
-        const attempts = attack.attempts(classifier, originals, effort, signal);
+        const attempts = attack.attempts({ classifier, originals }, effort, signal);
         return minimiseBudget(attempts, originals, { batch, ...options });
       }
     }
@@ -86,7 +86,7 @@ export async function attackImages(
 /** The results of attacks within a budget, for each image. */
 export interface WithinResult {
   /** Who fooled it; undefined if none did. */
-  by: (Taker | undefined)[];
+  by: (AttackPart | undefined)[];
   /** The change in the norm of the budget, in grey levels; NaN if none fooled it. */
   size: Float32Array;
   /** The perturbed images, N×H×W×C, integers; unchanged if none fooled it. */
@@ -104,14 +104,13 @@ export async function attackWithin(
   model: Model,
   data: Dataset,
   positions: Uint32Array,
-  norm: Norm,
-  budget: number,
-  effort: GivenEffort,
+  { norm, budget, effort }: { norm: Norm; budget: number; effort: GivenEffort },
   options: Pick<SearchOptions, 'done' | 'signal'>,
 ): Promise<WithinResult> {
   const originals = originalsOf(data, positions);
   const classifier = classifierOf(model);
-  const stages = strongest(classifier, originals, norm, effortOf(effort), options.signal);
+  const target = { classifier, originals };
+  const stages = strongest(target, norm, effortOf(effort), options.signal);
   const how = { batch: classifier.batch, ...options };
   const found = await withinBudget(stages, originals, budget, how);
   return {

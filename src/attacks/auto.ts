@@ -1,6 +1,5 @@
 import { apgdAt, apgdRuns, STEPS_OF_RESTART } from './apgd.js';
-import type { Budgets, Effort, Norm, Stage } from './attack.js';
-import type { Classifier, Originals } from './classifier.js';
+import type { Budgets, Effort, Norm, Stage, Target } from './attack.js';
 import { squareAt } from './square.js';
 
 /**
@@ -9,22 +8,19 @@ import { squareAt } from './square.js';
  * gradients.
  */
 export function strongest(
-  classifier: Classifier,
-  originals: Originals,
+  target: Target,
   norm: Norm,
   { apgd, square: { queries } }: Pick<Effort, 'apgd' | 'square'>,
   signal: AbortSignal | undefined,
 ): Stage[] {
-  const stages = apgdRuns(classifier, originals, apgd).map((run): Stage => ({
+  const stages = apgdRuns(target, apgd).map((run): Stage => ({
     name: run.name,
-    attempt: (images, budgets, adversarials) =>
-      apgdAt(classifier, originals, images, budgets, [run], adversarials, { norm, signal }),
+    attempt: (trial) => apgdAt(target, trial, [run], { norm, signal }),
   }));
   if (norm === 'l2') return stages;
   const blind: Stage = {
     name: 'square',
-    attempt: (images, budgets, adversarials) =>
-      squareAt(classifier, originals, images, budgets, queries, adversarials, { signal }),
+    attempt: (trial) => squareAt(target, trial, { queries, signal }),
   };
   return [...stages, blind];
 }

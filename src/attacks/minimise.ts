@@ -1,5 +1,5 @@
 import { breathe } from '../base/interrupt.js';
-import type { Adversarials, Attempts, Stage, Taker } from './attack.js';
+import type { Adversarials, Attempts, Stage, AttackPart } from './attack.js';
 import type { Originals } from './classifier.js';
 import { bisection, descent, halfOf, once, type Probe, type SearchOptions } from './search.js';
 
@@ -22,9 +22,9 @@ export async function minimiseBudget(
   // Each success is with a smaller budget than the one before, so the last is the smallest.
   const probeOf =
     (attempt: Attempts['quick']): Probe =>
-    async (which, budgets) => {
-      const fooled = await attempt(which, budgets, found.images);
-      which.forEach((image, j) => {
+    async (images, budgets) => {
+      const fooled = await attempt({ images, budgets, adversarials: found.images });
+      images.forEach((image, j) => {
         if (fooled[j]) found.fooled[image] = 1;
       });
       return fooled;
@@ -32,10 +32,10 @@ export async function minimiseBudget(
   const enough = await bisection(count, BUDGETS, probeOf(quick), halfOf(options, 0));
   const rest = halfOf(options, count);
   if (lowersBudget) {
-    const budgets = enough.map((epsilon) => Math.min(LARGEST, epsilon || LARGEST));
+    const budgets = enough.map((budget) => Math.min(LARGEST, budget || LARGEST));
     await once(count, budgets, probeOf(thorough), rest);
   } else {
-    const above = enough.map((epsilon) => (Number.isNaN(epsilon) ? LARGEST + 1 : epsilon));
+    const above = enough.map((budget) => (Number.isNaN(budget) ? LARGEST + 1 : budget));
     await descent(count, above, probeOf(thorough), rest);
   }
   return found;
@@ -44,7 +44,7 @@ export async function minimiseBudget(
 /** What attacks within one budget found. */
 export interface FoundWithin extends Adversarials {
   /** For each image, the stage that fooled it; undefined for those that are left. */
-  by: (Taker | undefined)[];
+  by: (AttackPart | undefined)[];
 }
 
 /**
@@ -60,12 +60,13 @@ export async function withinBudget(
   { batch, done, signal }: SearchOptions,
 ): Promise<FoundWithin> {
   const found = images.slice();
-  const by = Array<Taker | undefined>(count).fill(undefined);
+  const by = Array<AttackPart | undefined>(count).fill(undefined);
   let left = Uint32Array.from({ length: count }, (_, i) => i);
   for (const [at, { name, attempt }] of stages.entries()) {
     for (let start = 0; start < left.length; start += batch) {
       const some = left.subarray(start, start + batch);
-      const fooled = await attempt(some, new Float32Array(some.length).fill(budget), found);
+      const budgets = new Float32Array(some.length).fill(budget);
+      const fooled = await attempt({ images: some, budgets, adversarials: found });
       some.forEach((image, j) => {
         if (fooled[j]) by[image] = name;
       });

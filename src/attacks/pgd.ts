@@ -3,10 +3,10 @@ import { clip } from '../base/clip.js';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
 import { floatRows } from '../base/rows.js';
-import type { BudgetAttack, WithinBudgets } from './attack.js';
+import type { BudgetAttack, Target, Trial, WithinBudgets } from './attack.js';
 import { BALLS } from './ball.js';
 import { logOddsGradient, otherLogits } from '../engine/ops/loss.js';
-import type { Classifier, Originals } from './classifier.js';
+import type { Originals } from './classifier.js';
 import { classOf } from '../model/predict.js';
 
 /** The gradient [N,C] with respect to the logits of the loss that a run maximises; labels int32 [N]. */
@@ -20,7 +20,7 @@ export interface PgdRun {
   loss: LossGradient;
   steps: number;
   /** The generator for a start drawn uniformly from the budget's box; without it, the image itself. */
-  random?: (image: number, epsilon: number) => Random;
+  random?: (image: number, budget: number) => Random;
 }
 
 /**
@@ -44,12 +44,12 @@ export const pgd: BudgetAttack = {
   published: false,
   // Half of about nine trials fail and take all steps; then each further run fails once.
   passes: ({ pgd: { steps, restarts } }) => 3 * steps * (4 + 2 * restarts),
-  attempts(classifier, originals, { pgd: { steps, restarts } }, signal) {
+  attempts(target, { pgd: { steps, restarts } }, signal) {
     const by =
       (runs: readonly PgdRun[]): WithinBudgets =>
-      (images, budgets, adversarials) =>
-        pgdAt(classifier, originals, images, budgets, runs, adversarials, signal);
-    const [first, ...further] = runsOf(steps, restarts, originals);
+      (trial) =>
+        pgdAt(target, trial, runs, signal);
+    const [first, ...further] = runsOf(steps, restarts, target.originals);
     return { quick: by([first]), thorough: by(further), lowersBudget: false };
   },
 };
@@ -61,58 +61,42 @@ function runsOf(steps: number, restarts: number, { positions }: Originals): PgdR
     Object.entries(losses).map(([name, loss]): PgdRun => {
       const run = { loss, steps };
       if (start === 0) return run;
-      const random = (image: number, epsilon: number) =>
-        makeRandom(start, `pgd ${name} ${epsilon}`, positions[image]);
+      const random = (image: number, budget: number) =>
+        makeRandom(start, `pgd ${name} ${budget}`, positions[image]);
       return { ...run, random };
     }),
   );
 }
 
 /**
- * Runs PGD on the originals with the indices `images`, each within its budget in grey levels, until one of
- * the runs fools.
+ * Runs PGD until one of the runs fools.
  *
- * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
- * @returns for each of `images`, 1 if it was fooled, else 0
+ * @returns for each of the images, 1 if it was fooled, else 0
  * @throws Interrupted if the signal aborts
  */
 export async function pgdAt(
-  classifier: Classifier,
-  originals: Originals,
-  images: Uint32Array,
-  budgets: Float32Array,
+  target: Target,
+  trial: Trial,
   runs: readonly PgdRun[],
-  adversarials: Uint8Array,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
+  const { images } = trial;
   const fooled = new Uint8Array(images.length);
   for (const run of runs) {
     const left = [...images.keys()].filter((j) => !fooled[j]);
     if (left.length === 0) break;
-    const done = await runOnce(
-      classifier,
-      originals,
-      images,
-      budgets,
-      run,
-      left,
-      adversarials,
-      signal,
-    );
+    const done = await runOnce(target, trial, run, left, signal);
     for (const j of done) fooled[j] = 1;
   }
   return fooled;
 }
 
-/** One run on `left`, positions in `images`; returns those that it fools. */
+/** One run on `left`, positions in the images of the trial; returns those that it fools. */
 async function runOnce(
-  classifier: Classifier,
-  { images: originals, labels, size }: Originals,
-  images: Uint32Array,
-  budgets: Float32Array,
+  { classifier, originals: { images: originals, labels, size } }: Target,
+  { images, budgets, adversarials }: Trial,
   { loss, steps, random }: PgdRun,
   left: number[],
-  adversarials: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<Set<number>> {
   // The iterate of images[j] begins at j · size.
@@ -149,12 +133,12 @@ async function runOnce(
     }
     active = active.filter((j, row) => {
       if (step === steps || done.has(j)) return false;
-      const epsilon = budgets[j];
+      const budget = budgets[j];
       for (let p = 0; p < size; p++) {
         const pixel = originals[images[j] * size + p];
-        const low = Math.max(0, pixel - epsilon);
-        const high = Math.min(255, pixel + epsilon);
-        const stepped = (REACH / steps) * epsilon * Math.sign(gradient[row * size + p]);
+        const low = Math.max(0, pixel - budget);
+        const high = Math.min(255, pixel + budget);
+        const stepped = (REACH / steps) * budget * Math.sign(gradient[row * size + p]);
         iterates[j * size + p] = clip(iterates[j * size + p] + stepped, low, high);
       }
       return true;

@@ -1,8 +1,8 @@
 import { clip } from '../base/clip.js';
 import { breathe } from '../base/interrupt.js';
 import { makeRandom, type Random } from '../base/random.js';
-import type { BudgetAttack, WithinBudgets } from './attack.js';
-import type { Classifier, Originals } from './classifier.js';
+import type { BudgetAttack, Target, Trial } from './attack.js';
+import type { Originals } from './classifier.js';
 import { classOf } from '../model/predict.js';
 
 /**
@@ -22,14 +22,10 @@ export const square: BudgetAttack = {
   title: 'Square',
   published: false,
   passes: ({ square: { queries } }) => 1.3 * queries,
-  attempts(classifier, originals, { square: { queries } }, signal) {
-    const by =
-      (count: number, shrink: boolean): WithinBudgets =>
-      (images, budgets, adversarials) =>
-        squareAt(classifier, originals, images, budgets, count, adversarials, { shrink, signal });
+  attempts(target, { square: { queries } }, signal) {
     return {
-      quick: by(Math.ceil(queries / 20), false),
-      thorough: by(queries, true),
+      quick: (trial) => squareAt(target, trial, { queries: Math.ceil(queries / 20), signal }),
+      thorough: (trial) => squareAt(target, trial, { queries, shrink: true, signal }),
       lowersBudget: true,
     };
   },
@@ -47,22 +43,21 @@ export function sideAt(query: number, queries: number, places: number): number {
 }
 
 /**
- * Runs the attack on the originals with the indices `images`, each within its budget in grey levels.
+ * Runs the attack.
  *
  * @param queries maximum number of forward passes per image
- * @param adversarials N×H×W×C, for all originals; receives the perturbed images that fool
  * @param shrink whether a successful search continues with a budget smaller by 1
- * @returns for each of `images`, 1 if it was fooled, else 0
+ * @returns for each of the images, 1 if it was fooled, else 0
  * @throws Interrupted if the signal aborts
  */
 export async function squareAt(
-  classifier: Classifier,
-  { images: originals, labels, size, shape, positions }: Originals,
-  images: Uint32Array,
-  budgets: Float32Array,
-  queries: number,
-  adversarials: Uint8Array,
-  { shrink = false, signal }: { shrink?: boolean; signal?: AbortSignal | undefined } = {},
+  { classifier, originals: { images: originals, labels, size, shape, positions } }: Target,
+  { images, budgets, adversarials }: Trial,
+  {
+    queries,
+    shrink = false,
+    signal,
+  }: { queries: number; shrink?: boolean; signal?: AbortSignal | undefined },
 ): Promise<Uint8Array> {
   const { classes } = classifier;
   const [height, width, channels] = shape;
@@ -71,13 +66,13 @@ export async function squareAt(
     const random = makeRandom(0, `square ${budgets[j]}`, positions[image]);
     const stripes = Int8Array.from({ length: width * channels }, () => signFrom(random));
     const signs = Int8Array.from({ length: size }, (_, p) => stripes[p % stripes.length]);
-    return { random, signs, epsilon: budgets[j], margin: Infinity };
+    return { random, signs, budget: budgets[j], margin: Infinity };
   });
   // The next queries of the active images, stored contiguously.
   const asked = new Float32Array(images.length * size);
   const put = (row: number, j: number, p: number): void => {
-    const { signs, epsilon } = searches[j];
-    const pixel = originals[images[j] * size + p] + epsilon * signs[p];
+    const { signs, budget } = searches[j];
+    const pixel = originals[images[j] * size + p] + budget * signs[p];
     asked[row * size + p] = clip(pixel, 0, 255);
   };
   const putAll = (row: number, j: number): void => {
@@ -108,9 +103,9 @@ export async function squareAt(
       if (classOf(logits, row * classes, classes) !== labels[image]) {
         fooled[j] = 1;
         adversarials.set(asked.subarray(begin, end), image * size);
-        search.epsilon--;
+        search.budget--;
         search.margin = Infinity;
-        if (!shrink || search.epsilon === 0) return;
+        if (!shrink || search.budget === 0) return;
         putAll(row, j);
       } else {
         const margin = marginOf(logits, row * classes, classes, labels[image]);
@@ -138,9 +133,9 @@ export async function squareAt(
 /** The state of the search on one image. */
 interface Search {
   random: Random;
-  /** The perturbation is these signs times ε. */
+  /** The perturbation is these signs times the budget. */
   signs: Int8Array;
-  epsilon: number;
+  budget: number;
   /** Infinity if the signs have not been queried with this budget. */
   margin: number;
   patch?: Patch;

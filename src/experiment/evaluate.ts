@@ -7,7 +7,7 @@ import {
   type GivenEffort,
   NORMS,
   type Protocol,
-  type Taker,
+  type AttackPart,
 } from '../attacks/attack.js';
 import { counted } from '../base/text.js';
 import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
@@ -173,7 +173,7 @@ async function distorted(
 
 /** Who has fooled an image with the smallest change so far, in one norm. */
 interface Fooled {
-  by: Taker;
+  by: AttackPart;
   size: number;
   /** If examples are kept: the perturbed image. */
   pixels: Uint8Array | undefined;
@@ -232,9 +232,9 @@ async function attackAtBudgets(
       const done = (images: number) => {
         task.update(before + images);
       };
-      const how = { done, signal };
-      const result = await attackWithin(model, data, unknown, norm, budget, effort, how);
-      const by = Array<Taker | undefined>(data.count).fill(undefined);
+      const how = { norm, budget, effort };
+      const result = await attackWithin(model, data, unknown, how, { done, signal });
+      const by = Array<AttackPart | undefined>(data.count).fill(undefined);
       const size = new Float32Array(data.count).fill(NaN);
       for (const position of open.filter(isKnown)) {
         const change = known.get(position)!;

@@ -1,5 +1,5 @@
 import type { NoiseSettings } from '../attacks/flips.js';
-import type { AttackName, Budgets, Norm, Protocol, Taker } from '../attacks/attack.js';
+import type { AttackName, Budgets, Norm, Protocol, AttackPart } from '../attacks/attack.js';
 
 /** The positions of the images that are classified correctly. */
 export function rightOf({
@@ -40,7 +40,7 @@ export interface BudgetOutcome {
   /** In grey levels. */
   budget: number;
   /** For each image who fooled it; undefined for one that is left, or that is misclassified without an attack. */
-  by: (Taker | undefined)[];
+  by: (AttackPart | undefined)[];
   /** For each image the change, in the norm, in grey levels; NaN where none was found. */
   size: Float32Array;
   examples?: AdversarialExamples;

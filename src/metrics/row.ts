@@ -3,8 +3,8 @@ import {
   type AttackName,
   type Norm,
   type Protocol,
-  type Taker,
-  TAKERS,
+  type AttackPart,
+  ATTACK_PARTS,
 } from '../attacks/attack.js';
 import type { NoiseSettings } from '../attacks/flips.js';
 import { type BudgetOutcome, type Evaluation, rightOf } from './evaluation.js';
@@ -41,7 +41,7 @@ export interface AtBudget {
   /** Percentage of all images that are left. */
   accuracy: number;
   /** Number of images that each attack fooled: the one with the smallest change of those made before, else the first. */
-  taken: Partial<Record<Taker, number>>;
+  taken: Partial<Record<AttackPart, number>>;
   seconds: number;
 }
 
@@ -130,7 +130,7 @@ function atBudget(
   correct: number,
 ): AtBudget {
   const taken: AtBudget['taken'] = {};
-  for (const name of TAKERS) {
+  for (const name of ATTACK_PARTS) {
     const count = by.filter((one) => one === name).length;
     if (count > 0) taken[name] = count;
   }

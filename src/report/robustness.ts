@@ -4,8 +4,8 @@ import {
   type Norm,
   NORM_TITLES,
   NORMS,
-  TAKERS,
-  type Taker,
+  ATTACK_PARTS,
+  type AttackPart,
 } from '../attacks/attack.js';
 import { ATTACKS } from '../attacks/attacks.js';
 import type { AtBudget, Row } from '../metrics/row.js';
@@ -69,7 +69,7 @@ export function atBudgetsGrids({ rows }: Entry): AtBudgetsGrid[] {
     const cells = (of: (one: AtBudget) => number): number[] =>
       budgets.map((_, b) => meanOf(known.map(({ of: all }) => of(all[b]))));
     const clean = known.map(({ row }) => row);
-    const takers = TAKERS.filter((name) =>
+    const takers = ATTACK_PARTS.filter((name) =>
       known.some(({ of }) => of.some(({ taken }) => taken[name])),
     );
     const grid = {
@@ -105,12 +105,12 @@ function budgetText(budget: number): string {
   return String(Number(budget.toFixed(2)));
 }
 
-const PARTS_OF_APGD: Record<Exclude<Taker, AttackName>, string> = {
+const PARTS_OF_APGD: Record<Exclude<AttackPart, AttackName>, string> = {
   'apgd-log-odds': 'APGD, log-odds',
   'apgd-targeted': 'APGD, targeted',
 };
 
-function takerTitle(name: Taker): string {
+function takerTitle(name: AttackPart): string {
   return name in PARTS_OF_APGD
     ? PARTS_OF_APGD[name as keyof typeof PARTS_OF_APGD]
     : ATTACKS[name as AttackName].title;

@@ -1,5 +1,5 @@
 import { toCsv } from './csvFile.js';
-import { type AttackName, TAKERS } from '../attacks/attack.js';
+import { type AttackName, ATTACK_PARTS } from '../attacks/attack.js';
 import type { MaskingOfAttack, MaskingStudy } from '../metrics/masking.js';
 import { attackersOf, medianLinf } from '../metrics/robustness.js';
 import type { LogRow } from '../training/log.js';
@@ -195,7 +195,7 @@ export function budgetsCsv(entries: readonly Entry[]): string {
           attack,
           count,
         });
-        const takers = TAKERS.filter((attack) => taken[attack]);
+        const takers = ATTACK_PARTS.filter((attack) => taken[attack]);
         return [...takers.map((attack) => line(attack, taken[attack]!)), line('left', left)];
       }),
     ),

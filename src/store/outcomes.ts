@@ -1,4 +1,4 @@
-import type { AttackName, Norm, Taker } from '../attacks/attack.js';
+import type { AttackName, Norm, AttackPart } from '../attacks/attack.js';
 import type { AdversarialExamples, AttackOutcome, BudgetOutcome } from '../metrics/evaluation.js';
 import type { Parts } from './parts.js';
 
@@ -55,7 +55,7 @@ function partOf({ norm, budget }: Pick<BudgetOutcome, 'norm' | 'budget'>): strin
 }
 
 interface StoredBudget {
-  by: (Taker | null)[];
+  by: (AttackPart | null)[];
   size: string;
   examples?: StoredExamples | undefined;
   seconds: number;

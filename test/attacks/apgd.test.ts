@@ -91,7 +91,8 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
       const some = originalsOf(test, Uint32Array.from(positions));
       const epsilon = Number(budget);
       // Square fools none of them.
-      const stages = strongest(classifier, some, 'linf', EFFORT, undefined).filter(
+      const target = { classifier, originals: some };
+      const stages = strongest(target, 'linf', EFFORT, undefined).filter(
         ({ name }) => name !== 'square',
       );
       const { images: found, fooled } = await withinBudget(stages, some, epsilon, { batch: 512 });
@@ -127,9 +128,12 @@ describe.each(['lenet', 'cifar10-quick'] as const)("Auto-PGD on the authors' %s"
       return { gaussian, uniform: () => (gaussian() + 1) / 2 };
     };
     const runs = [{ ...run, loss: watched, random }];
-    const budget = Float32Array.of(epsilon);
-    const found = image.images.slice();
-    await apgdAt(classifier, image, Uint32Array.of(0), budget, runs, found, { norm });
+    const trial = {
+      images: Uint32Array.of(0),
+      budgets: Float32Array.of(epsilon),
+      adversarials: image.images.slice(),
+    };
+    await apgdAt({ classifier, originals: image }, trial, runs, { norm });
     return losses;
   }
 });

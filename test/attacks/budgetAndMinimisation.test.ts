@@ -117,7 +117,8 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
         steps,
       };
       const budgets = new Float32Array(some.count).fill(epsilon);
-      const fooled = await pgdAt(classifier, some, range(some.count), budgets, [run], adversarials);
+      const trial = { images: range(some.count), budgets, adversarials };
+      const fooled = await pgdAt({ classifier, originals: some }, trial, [run]);
       let [outcomes, pixels, moved] = [0, 0, 0];
       step.forEach((at, i) => {
         if (at >= 0 === (fooled[i] === 1)) outcomes++;
@@ -145,14 +146,9 @@ describe.each(['lenet', 'cifar10-quick'] as const)("the authors' %s", (model) =>
       const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length / images;
       const budgets = new Float32Array(images).fill(Number(epsilon));
       // Theirs asks the stripes before it counts.
-      const fooled = await squareAt(
-        classifier,
-        some,
-        range(images),
-        budgets,
-        queries + 1,
-        some.images.slice(),
-      );
+      const trial = { images: range(images), budgets, adversarials: some.images.slice() };
+      const target = { classifier, originals: some };
+      const fooled = await squareAt(target, trial, { queries: queries + 1 });
       const ours = fooled.reduce((sum, one) => sum + one, 0) / images;
       expect(Math.abs(ours - mean), `ε ${epsilon}: ours ${ours}, theirs ${mean}`).toBeLessThan(
         0.15,

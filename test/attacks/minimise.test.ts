@@ -63,7 +63,7 @@ interface Call {
 /** An attack that uses of each budget what `used` leaves of it; its calls. */
 function attackBy(subjects: Subjects, used: (epsilon: number) => number) {
   const calls: Call[] = [];
-  const attempt: WithinBudgets = (images, budgets, adversarials) => {
+  const attempt: WithinBudgets = ({ images, budgets, adversarials }) => {
     calls.push({ images: [...images], budgets: [...budgets] });
     const fooled = Uint8Array.from(images, (i, j) => {
       const classifier = subjects.classifiers[i];
@@ -173,7 +173,7 @@ describe('the smallest budget', () => {
     const subjects = subjectsOf(makeRandom(3, 'lowered'), 200, 12, ANYWHERE);
     const quick = attackBy(subjects, half);
     const asked = new Map<number, number>();
-    const thorough: WithinBudgets = (images, budgets, adversarials) => {
+    const thorough: WithinBudgets = ({ images, budgets, adversarials }) => {
       const fooled = Uint8Array.from(images, (i, j) => {
         expect(asked.has(i)).toBe(false);
         asked.set(i, budgets[j]);
