@@ -10,9 +10,10 @@ import {
   type AttackPart,
 } from '../attacks/attack.js';
 import { counted } from '../base/text.js';
-import { attackImages, ATTACKS, attackWithin } from '../attacks/attacks.js';
+import { attackImages, type AttackResult, ATTACKS, attackWithin } from '../attacks/attacks.js';
 import { usualBudgets } from '../attacks/auto.js';
 import { flipsUnderNoise, type NoiseSettings } from '../attacks/flips.js';
+import type { SearchOptions } from '../attacks/search.js';
 import { copyRows, joined } from '../base/rows.js';
 import { sumOf } from '../base/sums.js';
 import { type Dataset, firstImages, imageAt, imagesAt, withImages } from '../data/dataset.js';
@@ -30,6 +31,7 @@ import {
 } from '../metrics/evaluation.js';
 import type { OutcomeStore } from '../store/outcomes.js';
 import type { PictureStore } from '../store/pictures.js';
+import type { Result } from '../store/result.js';
 
 /** What to measure: the `evaluation` block of a config. */
 export interface EvaluationSettings extends Protocol, GivenEffort {
@@ -357,4 +359,39 @@ function scattered(values: Float32Array, positions: Uint32Array, count: number):
     all[position] = values[i]!;
   });
   return all;
+}
+
+/** What an attack found, and what a network takes it for. */
+export type Attacked = AttackResult & { predicted: Uint8Array };
+
+/**
+ * Attacks images that a network classifies correctly, and classifies the adversarial images.
+ *
+ * @throws Interrupted if the signal aborts
+ */
+export async function attackAndClassify(
+  attack: AttackName,
+  model: Model,
+  data: Dataset,
+  positions: Uint32Array,
+  settings: Protocol & GivenEffort,
+  options: Pick<SearchOptions, 'done' | 'signal'>,
+): Promise<Attacked> {
+  const found = await attackImages(ATTACKS[attack], model, data, positions, settings, options);
+  const perturbed = withImages(data, positions, found.adversarials);
+  const { signal } = options;
+  const { predicted } = await predict(model, perturbed, { signal });
+  return { ...found, predicted };
+}
+
+/** How a network was evaluated, as far as adversarial examples depend on it. */
+export interface EvaluatedAs {
+  /** What its logits were multiplied by; left out: 1. */
+  logitScale?: number | undefined;
+  settings: Protocol & GivenEffort;
+}
+
+export function evaluatedAs({ row, config }: Pick<Result, 'row' | 'config'>): EvaluatedAs {
+  const { pgd, apgd, square, logitScale } = config.evaluation ?? {};
+  return { logitScale, settings: { ...row.protocol, pgd, apgd, square } };
 }

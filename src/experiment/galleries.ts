@@ -10,7 +10,7 @@ import type { CollectedPart, FoundRun } from '../store/collect.js';
 import { type Examples, examplesOf, type ExampleSource, type NetworkExamples } from './gallery.js';
 import { entryTitle } from '../store/entry.js';
 import { readPictures } from '../store/pictures.js';
-import { evaluatedAs } from './examples.js';
+import { evaluatedAs } from './evaluate.js';
 import { openModel } from './models.js';
 import { FILES } from '../store/resultFolder.js';
 import type { CsvLine } from '../store/csvFile.js';

@@ -7,7 +7,7 @@ import type { Model } from '../model/network.js';
 import { disposeNetwork } from '../model/parameters.js';
 import { predict, type Predictions } from '../model/predict.js';
 import type { Progress } from '../base/progress.js';
-import { attackAndClassify, type EvaluatedAs } from './examples.js';
+import { attackAndClassify, type EvaluatedAs } from './evaluate.js';
 import { loadModel, openModel } from './models.js';
 
 /** A network to make adversarial examples for. */

@@ -30,7 +30,8 @@ import {
 import { shortLabel, tellingApart } from '../../store/labels.js';
 import type { Result } from '../../store/result.js';
 import { type Config, isBang } from '../../config/experiment.js';
-import { adversarialExamples, type FigureOptions } from '../../experiment/examples.js';
+import { adversarialExamples } from '../../experiment/examples.js';
+import type { FigureOptions } from '../../experiment/figureExample.js';
 import { FILES, SURFACES_FILE } from '../../store/resultFolder.js';
 import { NOISE_FILES } from '../../store/noise.js';
 import { linfValues, readPerImage } from '../../store/perImage.js';
