@@ -273,7 +273,7 @@ export async function evaluateWeights(
 }
 
 /**
- * BANG's factors on the batch elements in one layer's weight gradient, equations 3, 4 and 6 of the paper: for a
+ * BANG's factors on the batch elements in one layer's weight gradient, equations 3 to 6 of the paper: for a
  * training loop of your own. See `training/bang.ts`.
  *
  * @param norms ‖κᵢ‖ of each batch element: the norm of the gradient of the loss with respect to the layer's output

@@ -60,13 +60,13 @@ export function classifierOf({ network, weights }: Model): Classifier {
     gradients(pixels, fromLogits, each) {
       let values: Float32Array = new Float32Array();
       tf.tidy(() => {
-        const pass = trace(network, weights, tensorOf(pixels));
-        values = readLogits(pass.logits);
+        const forward = trace(network, weights, tensorOf(pixels));
+        values = readLogits(forward.logits);
         let index = 0;
-        for (const vector of fromLogits(pass.logits)) {
+        for (const vector of fromLogits(forward.logits)) {
           // `pixelGradient` omits this factor, on which the length of a step may depend.
           const gradient = floats(() =>
-            pixelGradient(network, weights, pass, tf.mul<tf.Tensor2D>(vector, scale)),
+            pixelGradient(network, weights, forward, tf.mul<tf.Tensor2D>(vector, scale)),
           );
           refuseNotFinite(gradient);
           each(gradient, index++);

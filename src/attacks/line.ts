@@ -75,10 +75,10 @@ export async function directionsOf(
     const values = read(() => {
       const chosen = Float32Array.from(images.subarray(start * size, end * size));
       const pixels = tf.tensor4d(chosen, [end - start, ...shape]);
-      const pass = trace(network, weights, pixels);
+      const forward = trace(network, weights, pixels);
       const y = tf.tensor1d(Int32Array.from(labels.subarray(start, end)), 'int32');
-      const fromLogits = attack.logitsGradient(pass.logits, y);
-      return attack.direction(pixelGradient(network, weights, pass, fromLogits));
+      const fromLogits = attack.logitsGradient(forward.logits, y);
+      return attack.direction(pixelGradient(network, weights, forward, fromLogits));
     });
     refuseNotFinite(values as Float32Array);
     directions.set(values, start * size);

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { EXPORT_FORMATS, exportWeights, type ExportFormat } from '../experiment/export.js';
+import { EXPORT_FORMATS, convertWeights, type ExportFormat } from '../experiment/export.js';
 import { writeFileAtomic } from '../base/files.js';
 import { INPUT, OUTPUT } from '../model/files/onnx/encode.js';
 import { FILES } from '../store/resultFolder.js';
@@ -70,7 +70,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
       throw new UserError(`${out} exists already; --force overwrites it`);
     }
     const { bytes, spec } = await interruptible((signal, progress) =>
-      exportWeights(weights, {
+      convertWeights(weights, {
         ...{ to, dataDir, progress, signal },
         ...readingIn(given),
       }),

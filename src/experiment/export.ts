@@ -33,7 +33,7 @@ export interface Exported {
  * @throws UserError if the file has no weights of the network, or the data cannot be loaded;
  *   Interrupted if `signal` aborts
  */
-export async function exportWeights(given: string, options: ExportOptions): Promise<Exported> {
+export async function convertWeights(given: string, options: ExportOptions): Promise<Exported> {
   const { to, dataDir, progress, signal } = options;
   const opened = await openModel(given, options);
   const { file, subject } = opened;

@@ -43,7 +43,7 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
   threadCount(options.threads);
   const folder = openFolder(options.out, identityOf(study), { force, inputs }, NOISE_FILES);
   const runs = ofPair((key) => openRun(study.networks[key], path.join(options.out, key), options));
-  const finished = force ? undefined : finishedResult(folder, study);
+  const finished = force ? undefined : finishedStudy(folder, study);
   const known = finished && { ...finished, name: study.name, config: study };
   const { dataDir } = options;
   if (known && dataDir === undefined && known.data.folder === null) return known;
@@ -63,7 +63,7 @@ export async function runNoise(study: NoiseStudy, options: RunOptions): Promise<
     runs.regular.hold(() =>
       runs.bang.hold(async () => {
         // Another process may have finished it since.
-        const meanwhile = force ? undefined : finishedResult(folder, study);
+        const meanwhile = force ? undefined : finishedStudy(folder, study);
         if (!meanwhile) {
           return runInto(folder, runs, study, { engine, data, source }, begun, options);
         }
@@ -138,7 +138,7 @@ function identityOf({ seed, stages, networks }: NoiseStudy): Identity {
 }
 
 /** The result in a folder, unless it is of another number of images or copies or other values of σ. */
-function finishedResult(folder: StudyFolder, study: NoiseStudy): NoiseResult | undefined {
+function finishedStudy(folder: StudyFolder, study: NoiseStudy): NoiseResult | undefined {
   const result = folder.result();
   if (!isNoiseResult(result)) return undefined;
   refuseOtherResult(folder, differenceOf(identityOf(study), identityOf(result.config), []));

@@ -2,7 +2,7 @@ import { shapeText } from '../../../base/text.js';
 import { byChannelOf, type ByChannel, foldedInto, layerOf } from '../fold.js';
 import { thenAffine } from '../../preparation.js';
 import type { Constant, Node } from './graph.js';
-import type { Flow, NodeReaders, Reading, Value } from './reading.js';
+import type { Flow, NodeReaders, GraphReading, Value } from './reading.js';
 
 /** Sums of layers, and factors and summands by channel: of pixels, their preparation; else folded into a layer. */
 export const AFFINE_NODES: NodeReaders = {
@@ -13,7 +13,7 @@ export const AFFINE_NODES: NodeReaders = {
   BatchNormalization: normalized,
 };
 
-function arithmetic(reading: Reading, node: Node): Value {
+function arithmetic(reading: GraphReading, node: Node): Value {
   const [a, b] = [reading.taken(node, 0), reading.taken(node, 1)];
   if (a.kind === 'constant' && b.kind === 'constant') {
     throw reading.at(node, 'computes with constants alone: simplify the model with onnxsim');
@@ -39,7 +39,7 @@ function arithmetic(reading: Reading, node: Node): Value {
   return reading.append(node, { kind: 'add', with: reading.named(position) }, both, x.shape, x);
 }
 
-function withConstant(reading: Reading, node: Node, constant: Constant, index: number): Value {
+function withConstant(reading: GraphReading, node: Node, constant: Constant, index: number): Value {
   const value = reading.taken(node, index);
   const isFirst = index === 1;
   if (isFirst && node.type === 'Div') {
@@ -79,7 +79,7 @@ function withConstant(reading: Reading, node: Node, constant: Constant, index: n
 
 /** A constant as a number for each channel. */
 function byChannel(
-  reading: Reading,
+  reading: GraphReading,
   node: Node,
   { shape, data }: Constant,
   channels: number,
@@ -96,7 +96,7 @@ function byChannel(
   );
 }
 
-function normalized(reading: Reading, node: Node): Value {
+function normalized(reading: GraphReading, node: Node): Value {
   if (reading.integer(node, 'training_mode', 0) !== 0) {
     throw reading.at(node, 'is in training mode: export the model after model.eval()');
   }
@@ -112,7 +112,7 @@ function normalized(reading: Reading, node: Node): Value {
 }
 
 /** Folds factors and summands by channel into the layer before; if there is none, they are a layer of their own. */
-function affine(reading: Reading, node: Node, flow: Flow, by: ByChannel): Flow {
+function affine(reading: GraphReading, node: Node, flow: Flow, by: ByChannel): Flow {
   const { position, flat, shape } = flow;
   if (flow.channelsLast || flow.pad) throw reading.at(node, 'follows a Transpose or a Pad');
   const before = reading.parameters.get(position);

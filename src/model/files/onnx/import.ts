@@ -7,7 +7,7 @@ import { MEAN, type NamedArray } from '../../tensors.js';
 import { AFFINE_NODES } from './affine.js';
 import type { Graph, Node } from './graph.js';
 import { LAYER_NODES } from './layers.js';
-import { MOST_VALUES, type NodeReaders, type Pixels, Reading, type Value } from './reading.js';
+import { MOST_VALUES, type NodeReaders, type Pixels, GraphReading, type Value } from './reading.js';
 import { SHAPE_NODES } from './shapes.js';
 
 const READERS: NodeReaders = { ...SHAPE_NODES, ...AFFINE_NODES, ...LAYER_NODES };
@@ -29,7 +29,7 @@ export interface Imported {
  */
 export function importGraph(graph: Graph, file: string): Imported {
   const { inputs, outputs, constants } = graph;
-  const reading = new Reading(file, outputs[0]);
+  const reading = new GraphReading(file, outputs[0]);
   if (inputs.length !== 1 || outputs.length !== 1) {
     throw reading.problem(
       `has ${inputs.length} inputs and ${outputs.length} outputs, expected one of each: images and logits`,
@@ -55,7 +55,7 @@ export function importGraph(graph: Graph, file: string): Imported {
   return finished(reading, reading.values.get(outputs[0]));
 }
 
-function images(reading: Reading, given: (number | null)[]): Pixels {
+function images(reading: GraphReading, given: (number | null)[]): Pixels {
   if (given.length !== 4) {
     throw reading.problem(
       `takes an input of ${given.length} axes, expected images: N×C×H×W, or N×H×W×C and a Transpose`,
@@ -92,7 +92,7 @@ function needed({ nodes, outputs }: Graph): Node[] {
   return nodes.filter((node) => found.has(node));
 }
 
-function finished(reading: Reading, output: Value | undefined): Imported {
+function finished(reading: GraphReading, output: Value | undefined): Imported {
   if (output?.kind !== 'flow' || output.position < 0 || output.pad) {
     throw reading.problem('computes no logits from its images');
   }

@@ -3,7 +3,7 @@ import { shapeText } from '../../../base/text.js';
 import { clipping, type LayerSpec, type Pad } from '../../layers.js';
 import type { NamedArray } from '../../tensors.js';
 import type { Constant, Node } from './graph.js';
-import type { Flow, NodeReaders, Reading, Value } from './reading.js';
+import type { Flow, NodeReaders, GraphReading, Value } from './reading.js';
 import { transposedMatrix } from './shapes.js';
 
 /** Layers: windows over images, inner products, and what follows them. */
@@ -21,12 +21,12 @@ export const LAYER_NODES: NodeReaders = {
   LogSoftmax: withoutSoftmax,
 };
 
-function rectified(reading: Reading, node: Node): Flow {
+function rectified(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
   return reading.append(node, { kind: 'relu' }, [flow], flow.shape, flow);
 }
 
-function padded(reading: Reading, node: Node): Flow {
+function padded(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
   const pads = reading.list(node, 'pads') ?? [...reading.constant(node, 1).data];
   const mode = node.attributes.get('mode')?.text ?? 'constant';
@@ -48,7 +48,7 @@ function padded(reading: Reading, node: Node): Flow {
   return { ...flow, pad: [top, left, bottom, right] };
 }
 
-function convolution(reading: Reading, node: Node): Flow {
+function convolution(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
   const kernel = reading.constant(node, 1);
   const [filters, inputs, height, width] = kernel.shape;
@@ -95,7 +95,7 @@ function convolution(reading: Reading, node: Node): Flow {
   return reading.weighted(node, spec, { ...flow, pad: undefined }, shape, { weight, bias });
 }
 
-function biasOf(reading: Reading, node: Node, outputs: number, factor: number): NamedArray {
+function biasOf(reading: GraphReading, node: Node, outputs: number, factor: number): NamedArray {
   const given = reading.optional(node, 2);
   if (given && given.data.length !== outputs && given.data.length !== 1) {
     throw reading.at(node, `has ${given.data.length} biases, expected ${outputs}`);
@@ -104,7 +104,7 @@ function biasOf(reading: Reading, node: Node, outputs: number, factor: number): 
   return { shape: [outputs], data: Float32Array.from({ length: outputs }, (_, i) => value(i)) };
 }
 
-function innerProduct(reading: Reading, node: Node): Flow {
+function innerProduct(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
   const isGemm = node.type === 'Gemm';
   if (reading.integer(node, 'transA', 0) !== 0) throw reading.at(node, 'transposes its images');
@@ -135,7 +135,7 @@ function innerProduct(reading: Reading, node: Node): Flow {
   );
 }
 
-function pooling(reading: Reading, node: Node): Flow {
+function pooling(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
   const size = reading.list(node, 'kernel_shape');
   if (size?.length !== 2 || size[0] !== size[1]) {
@@ -172,7 +172,7 @@ type Sides = [number, number, number, number];
 
 /** Stride and padding of a convolution or pooling, with what a Pad before it adds. */
 function windowsOf(
-  reading: Reading,
+  reading: GraphReading,
   node: Node,
   flow: Flow,
   size: number[],
@@ -219,7 +219,7 @@ function windowsOf(
   return { stride, pad: pad as Sides };
 }
 
-function globalAverage(reading: Reading, node: Node): Flow {
+function globalAverage(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
   let keeps = true;
   if (node.type === 'ReduceMean') {
@@ -237,7 +237,7 @@ function globalAverage(reading: Reading, node: Node): Flow {
   return keeps ? average : { ...average, flat: true };
 }
 
-function withoutSoftmax(reading: Reading, node: Node): Value {
+function withoutSoftmax(reading: GraphReading, node: Node): Value {
   const flow = reading.flow(node, 0);
   if (node.outputs[0] !== reading.output) {
     throw reading.at(node, 'is not at the end, where alone it is read');

@@ -45,10 +45,10 @@ export const MOST_VALUES = 2 ** 26;
 export type Value = Pixels | Flow | Extents | { kind: 'constant'; constant: Constant };
 
 /** By the type of a node: what it gives. */
-export type NodeReaders = Readonly<Record<string, (reading: Reading, node: Node) => Value>>;
+export type NodeReaders = Readonly<Record<string, (reading: GraphReading, node: Node) => Value>>;
 
 /** A graph on its way to a network: what its nodes gave so far, and the layers that came of it. */
-export class Reading {
+export class GraphReading {
   readonly layers: LayerSpec[] = [];
   /** Weights and biases by the position of their layer. */
   readonly parameters = new Map<number, { weight: NamedArray; bias: NamedArray }>();

@@ -1,6 +1,6 @@
 import { productOf, sumOf } from '../../../base/sums.js';
 import type { Constant, Node } from './graph.js';
-import type { Extents, NodeReaders, Reading, Value } from './reading.js';
+import type { Extents, NodeReaders, GraphReading, Value } from './reading.js';
 
 /** Constants, axes and shapes, as exporters write them to flatten images whose number they do not know. */
 export const SHAPE_NODES: NodeReaders = {
@@ -18,7 +18,7 @@ export const SHAPE_NODES: NodeReaders = {
   Squeeze: flattened,
 };
 
-function asItIs(reading: Reading, node: Node): Value {
+function asItIs(reading: GraphReading, node: Node): Value {
   return reading.taken(node, 0);
 }
 
@@ -26,7 +26,7 @@ function asItIs(reading: Reading, node: Node): Value {
 const KEEPING = [1, 11];
 
 /** Of images and activations, only what keeps their values: a defence may round them, and be broken by what follows. */
-function cast(reading: Reading, node: Node): Value {
+function cast(reading: GraphReading, node: Node): Value {
   const value = reading.taken(node, 0);
   const to = node.attributes.get('to')?.integer ?? NaN;
   const isNumbers = value.kind === 'constant' || value.kind === 'extents';
@@ -34,7 +34,7 @@ function cast(reading: Reading, node: Node): Value {
   throw reading.at(node, 'rounds what it is given; only casts to float and double are read');
 }
 
-function constantOf(reading: Reading, node: Node): Value {
+function constantOf(reading: GraphReading, node: Node): Value {
   const { attributes } = node;
   const held = (constant: Constant): Value => ({ kind: 'constant', constant });
   const whole = attributes.get('value')?.tensor;
@@ -47,7 +47,7 @@ function constantOf(reading: Reading, node: Node): Value {
 }
 
 /** Of images, too, whose preparation it does not end: exporters read the size of a batch from the input. */
-function shapeOf(reading: Reading, node: Node): Extents {
+function shapeOf(reading: GraphReading, node: Node): Extents {
   const value = reading.taken(node, 0);
   const { shape, channelsLast } = value.kind === 'pixels' ? value : reading.flow(node, 0);
   const size = productOf(shape);
@@ -64,7 +64,7 @@ function shapeOf(reading: Reading, node: Node): Extents {
 /** Ample for a shape. */
 const MOST_AXES = 100;
 
-function extentsOf(reading: Reading, node: Node): Value {
+function extentsOf(reading: GraphReading, node: Node): Value {
   const length = { Gather: 2, Unsqueeze: 1 }[node.type] ?? node.inputs.length;
   const lists = Array.from({ length }, (_, i) => reading.taken(node, i));
   const numbers = lists.map((value): number[] => {
@@ -82,7 +82,7 @@ function extentsOf(reading: Reading, node: Node): Value {
   return { kind: 'extents', values: numbers[1].map((i) => numbers[0].at(i) ?? NaN) };
 }
 
-function transposed(reading: Reading, node: Node): Value {
+function transposed(reading: GraphReading, node: Node): Value {
   const order = reading.list(node, 'perm')?.join();
   const value = reading.taken(node, 0);
   const [toFirst, toLast] = ['0,3,1,2', '0,2,3,1'];
@@ -100,7 +100,7 @@ function transposed(reading: Reading, node: Node): Value {
   throw reading.at(node, 'moves axes in a way that is not read: expected N×H×W×C to N×C×H×W');
 }
 
-function flattened(reading: Reading, node: Node): Value {
+function flattened(reading: GraphReading, node: Node): Value {
   const value = reading.taken(node, 0);
   if (value.kind === 'constant') return reshapedConstant(reading, node, value.constant);
   if (value.kind === 'extents') return value;
@@ -128,14 +128,14 @@ function flattened(reading: Reading, node: Node): Value {
 }
 
 /** The shape that a Reshape gives. */
-function targetOf(reading: Reading, node: Node): number[] | undefined {
+function targetOf(reading: GraphReading, node: Node): number[] | undefined {
   if (node.inputs.length < 2) return undefined;
   const to = reading.taken(node, 1);
   if (to.kind === 'extents') return to.values;
   return to.kind === 'constant' ? [...to.constant.data] : undefined;
 }
 
-function reshapedConstant(reading: Reading, node: Node, constant: Constant): Value {
+function reshapedConstant(reading: GraphReading, node: Node, constant: Constant): Value {
   if (node.type !== 'Reshape') throw reading.at(node, 'reshapes a constant, which is not read');
   const shape = [...reading.constant(node, 1).data].map((extent, i) =>
     extent === 0 ? constant.shape[i] : extent,
