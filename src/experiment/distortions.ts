@@ -2,7 +2,6 @@ import { counted } from '../base/text.js';
 import { sumOf } from '../base/sums.js';
 import { flipsUnderNoise } from '../attacks/flips.js';
 import { rateOf, stratifiedError } from '../metrics/sampling.js';
-import type { Network } from '../model/network.js';
 import {
   type NoiseFlips,
   type NoiseRow,
@@ -11,9 +10,7 @@ import {
   ofPair,
   PAIR,
 } from '../metrics/noise.js';
-import type { NoiseStudy } from '../config/noise.js';
-import { dispose, type RunFolders, stageOf, type StudyFolder } from './noiseNetworks.js';
-import { type Chosen } from './noiseImages.js';
+import { dispose, stageOf, type StudyInProgress } from './noiseNetworks.js';
 import type { RunOptions } from './runOptions.js';
 
 /** The part that is kept for a stage and a σ: the number of flipped copies of each image. */
@@ -32,14 +29,12 @@ export interface Distorted {
  * @throws Interrupted if the signal aborts
  */
 export async function distort(
-  study: NoiseStudy,
+  inProgress: StudyInProgress,
   stages: readonly NoiseStage[],
-  networks: OfPair<Network>,
-  runs: RunFolders,
-  folder: StudyFolder,
-  { test, positions, source }: Chosen,
+  positions: Uint32Array,
   { progress, signal }: RunOptions,
 ): Promise<Distorted> {
+  const { study, folder, test, source } = inProgress;
   const { seed, sigmas } = study;
   const images = [...positions];
   const copiesAt = ({ stage }: NoiseStage) =>
@@ -61,7 +56,7 @@ export async function distort(
   for (const stage of stages) {
     const open = parts.filter((part) => part.stage === stage && !part.flips);
     if (open.length === 0) continue;
-    const at = await stageOf(study, stage.iteration, networks, runs);
+    const at = await stageOf(inProgress, stage.iteration);
     try {
       for (const part of open) {
         const { sigma, copies } = part;

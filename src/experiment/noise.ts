@@ -27,7 +27,7 @@ import {
   type StudyFolder,
   trainPair,
 } from './noiseNetworks.js';
-import { choose, type Chosen, refuseEmptyClasses } from './noiseImages.js';
+import { choose, refuseEmptyClasses } from './noiseImages.js';
 import { distort } from './distortions.js';
 import { jsonText } from '../base/files.js';
 
@@ -94,17 +94,10 @@ async function runInto(
 
   async function measured(): Promise<NoiseResult> {
     const { test } = data;
-    const { stages, both } = await classifyAll(
-      study,
-      networks,
-      runs,
-      folder,
-      test,
-      source,
-      options,
-    );
-    const chosen: Chosen = { test, positions: choose(study, test, both, options.progress), source };
-    const { rows, flips } = await distort(study, stages, networks, runs, folder, chosen, options);
+    const inProgress = { study, networks, runs, folder, test, source };
+    const { stages, both } = await classifyAll(inProgress, options);
+    const positions = choose(study, test, both, options.progress);
+    const { rows, flips } = await distort(inProgress, stages, positions, options);
 
     const result: NoiseResult = {
       format: 1,
@@ -120,7 +113,7 @@ async function runInto(
     folder.write('noise', noiseCsv(rows));
     folder.write('surfaces', noiseSurfacesCsv(rows));
     folder.write('accuracy', stagesCsv(stages));
-    const images = [...chosen.positions];
+    const images = [...positions];
     folder.write('images', imagesCsv(images, test.labels));
     folder.write('flips', flipsCsv(flips, images));
     folder.write('result', jsonText(result));

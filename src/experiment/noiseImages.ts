@@ -4,7 +4,6 @@ import type { Progress } from '../base/progress.js';
 import { makeRandom, permutation } from '../base/random.js';
 import { printable } from '../base/text.js';
 import type { NoiseStudy } from '../config/noise.js';
-import { type DataSource } from '../store/result.js';
 
 /**
  * Before the networks are trained in vain: no stage could find images of a class that the data lack.
@@ -55,10 +54,4 @@ export function choose(
     return [...order.subarray(0, Math.min(images, least))].map((n) => positions[n]);
   });
   return Uint32Array.from(chosen).sort();
-}
-
-export interface Chosen {
-  test: Dataset;
-  positions: Uint32Array;
-  source: DataSource;
 }

@@ -20,6 +20,16 @@ export type StudyFolder = ResultFolder<keyof typeof NOISE_FILES>;
 
 export type RunFolders = OfPair<ResultFolder>;
 
+/** A study whose networks are trained. */
+export interface StudyInProgress {
+  study: NoiseStudy;
+  networks: OfPair<Network>;
+  runs: RunFolders;
+  folder: StudyFolder;
+  test: Dataset;
+  source: DataSource;
+}
+
 export function openRun(
   config: Config,
   folder: string,
@@ -54,10 +64,8 @@ export async function trainPair(
 
 /** The networks as they were at one stage. The caller disposes of the weights. */
 export async function stageOf(
-  study: NoiseStudy,
+  { study, networks, runs }: StudyInProgress,
   iteration: number,
-  networks: OfPair<Network>,
-  runs: RunFolders,
 ): Promise<OfPair<Model>> {
   const load = async (key: keyof RunFolders): Promise<Model> => {
     const file =
@@ -83,41 +91,40 @@ interface Classified {
 
 /** The accuracy at each stage, and the images that both networks classify correctly at all stages. */
 export async function classifyAll(
-  study: NoiseStudy,
-  networks: OfPair<Network>,
-  runs: RunFolders,
-  folder: StudyFolder,
-  test: Dataset,
-  source: DataSource,
+  inProgress: StudyInProgress,
   { progress, signal }: RunOptions,
 ): Promise<{ stages: NoiseStage[]; both: Uint8Array }> {
+  const { study, folder, test, source } = inProgress;
   const always = new Uint8Array(test.count).fill(1);
   const stages: NoiseStage[] = [];
   const each = PAIR.length * test.count;
   const task = progress.start('classifying', each * study.stages.length, 'images');
   for (const [i, iteration] of study.stages.entries()) {
-    const at = await stageOf(study, iteration, networks, runs);
+    const at = await stageOf(inProgress, iteration);
     const weights = ofPair((key) => digestOfWeights(at[key]));
     const parts = folder.parts({ weights, data: source.sha256 });
     const name = `iteration-${iteration}`;
     let known = parts.read(name) as Classified | undefined;
-    if (!known) {
-      const correct = { regular: 0, bang: 0 };
-      const both = new Uint8Array(test.count).fill(1);
-      for (const [k, key] of PAIR.entries()) {
-        const found = await predict(at[key], test, {
-          done: (count) => {
-            task.update(i * each + k * test.count + count);
-          },
-          signal,
-        });
-        correct[key] = found.correct;
-        for (let n = 0; n < test.count; n++) both[n] &= +(found.predicted[n] === test.labels[n]);
+    try {
+      if (!known) {
+        const correct = { regular: 0, bang: 0 };
+        const both = new Uint8Array(test.count).fill(1);
+        for (const [k, key] of PAIR.entries()) {
+          const found = await predict(at[key], test, {
+            done: (count) => {
+              task.update(i * each + k * test.count + count);
+            },
+            signal,
+          });
+          correct[key] = found.correct;
+          for (let n = 0; n < test.count; n++) both[n] &= +(found.predicted[n] === test.labels[n]);
+        }
+        known = { correct, both: Buffer.from(both).toString('base64') };
+        parts.write(name, known);
       }
-      known = { correct, both: Buffer.from(both).toString('base64') };
-      parts.write(name, known);
+    } finally {
+      dispose(at);
     }
-    dispose(at);
     const { correct, both } = known;
     Buffer.from(both, 'base64').forEach((right, n) => (always[n] &= right));
     const accuracy = ofPair((key) => (100 * correct[key]) / test.count);
