@@ -1,11 +1,13 @@
 import {
   closeSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   fsyncSync,
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -25,11 +27,22 @@ export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
  * Writes a file atomically: readers see the old content or the new, never a part, even after a crash. What processes
- * left that were killed while they wrote it is removed.
+ * left that were killed while they wrote it is removed. A symbolic link stays: the file that it leads to is replaced.
+ * A device or pipe stays as well, and is written to.
  *
  * @throws UserError if it cannot be written
  */
 export function writeFileAtomic(file: string, content: string | Uint8Array): void {
+  try {
+    const found = statOf(file);
+    if (found && !found.isFile() && !found.isDirectory()) writeFileSync(file, content);
+    else replace(found && lstatSync(file).isSymbolicLink() ? realpathSync(file) : file, content);
+  } catch (error) {
+    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+function replace(file: string, content: string | Uint8Array): void {
   const temporary = `${file}.${process.pid}-${spaceMark()}.tmp`;
   try {
     makeFolder(path.dirname(file));
@@ -40,12 +53,31 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
     } finally {
       closeSync(descriptor);
     }
-    replaceFile(temporary, file);
+    rename(temporary, file);
   } catch (error) {
     removeIfThere(temporary);
-    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+    throw error;
   }
   removeParts(file);
+}
+
+/** What a path leads to; undefined if that is nothing that can be reached. */
+function statOf(file: string): Stats | undefined {
+  try {
+    return statSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a path leads to a folder. Unlike statSync's `throwIfNoEntry: false`, this never throws. */
+export function isFolder(file: string): boolean {
+  return statOf(file)?.isDirectory() === true;
+}
+
+/** Whether a path leads to something other than a folder: a file, a device, a pipe. */
+export function isFile(file: string): boolean {
+  return statOf(file)?.isDirectory() === false;
 }
 
 /** For how long, in ms, the rename of a file is tried again while others have it open. */
@@ -57,7 +89,7 @@ const PATIENCE = 2000;
  *
  * @throws the system's error
  */
-function replaceFile(from: string, to: string): void {
+function rename(from: string, to: string): void {
   const end = Date.now() + PATIENCE;
   for (let pause = 1; ; pause *= 2) {
     try {

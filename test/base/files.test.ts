@@ -1,5 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -56,3 +68,20 @@ it('parts of other files, of processes that run, and of other machines stay', ()
   writeFileAtomic(file, 'all of it');
   expect(readdirSync(folder).sort()).toEqual([...others, 'table.csv'].sort());
 });
+
+it.skipIf(process.platform === 'win32')(
+  'a symbolic link and a pipe stay, and get the content',
+  () => {
+    const [link, file, pipe] = ['link', 'file', 'pipe'].map((name) => path.join(folder, name));
+    writeFileSync(file, 'old');
+    symlinkSync('file', link);
+    spawnSync('mkfifo', [pipe]);
+    const reader = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+    for (const one of [link, pipe]) writeFileAtomic(one, 'new');
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(readFileSync(file, 'utf8')).toBe('new');
+    expect(lstatSync(pipe).isFIFO()).toBe(true);
+    expect(readSync(reader, Buffer.alloc(10))).toBe(3);
+    closeSync(reader);
+  },
+);
