@@ -1,7 +1,7 @@
-import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { codeOf, UserError } from './errors.js';
-import { makeFolder, partOf, reason } from './files.js';
+import { isFolder, makeFolder, partOf, reason } from './files.js';
 import path from 'node:path';
 
 /**
@@ -54,9 +54,7 @@ export function temporaryFolder(prefix: string): string {
  */
 export function removeLeftovers(folder: string, names: readonly string[]): void {
   const isOurs = (name: string): boolean => names.includes(name.split(path.sep)[0]);
-  const folders = names.filter((name) =>
-    statSync(path.join(folder, name), { throwIfNoEntry: false })?.isDirectory(),
-  );
+  const folders = names.filter((name) => isFolder(path.join(folder, name)));
   const inside = folders.flatMap((name) =>
     readdirSync(path.join(folder, name)).map((entry) => path.join(name, entry)),
   );

@@ -1,7 +1,6 @@
-import { statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
-import { readJson } from '../base/files.js';
+import { isFile, readJson } from '../base/files.js';
 import { overSeeds, type Scalar, scalarsIn, type OverSeeds } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { type Baseline, differenceFrom } from './baseline.js';
@@ -80,7 +79,7 @@ export const NOISE = 2;
  * @throws UserError if there is no result, or if there is more than one experiment
  */
 export function readSide(place: string): Side {
-  if (statSync(place, { throwIfNoEntry: false })?.isFile()) {
+  if (isFile(place)) {
     const result = readJson(place);
     if (!isResult(result)) throw new UserError(`${place} is not the ${FILES.result} of a run`);
     return { runs: [{ folder: path.dirname(place), result }], notes: [] };

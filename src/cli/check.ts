@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { DefectFound, ExperimentError, UserError } from '../base/errors.js';
 import {
@@ -12,7 +12,7 @@ import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { makeWritable, temporaryFolder } from '../base/folders.js';
 import { version } from '../base/version.js';
-import { reason, writeFileAtomic } from '../base/files.js';
+import { isFolder, reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {
   githubAnnotations,
@@ -144,7 +144,7 @@ function refuseOutputs(
       throw new UserError(`${option} ${file} would overwrite ${other}: name another file`);
     }
     makeWritable(path.dirname(place));
-    if (statSync(place, { throwIfNoEntry: false })?.isDirectory()) {
+    if (isFolder(place)) {
       throw new UserError(`${option} ${file} is a folder: name a file`);
     }
     places.set(place, `what ${option} writes`);

@@ -1,9 +1,9 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { EXPORT_FORMATS, exportWeights, type ExportFormat } from '../experiment/export.js';
-import { writeFileAtomic } from '../base/files.js';
+import { isFolder, writeFileAtomic } from '../base/files.js';
 import { INPUT, OUTPUT } from '../model/files/onnx/encode.js';
 import { FILES } from '../store/resultFolder.js';
 import {
@@ -85,8 +85,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 
 /** Next to the weights, named after them. */
 function defaultOut(given: string, to: ExportFormat): string {
-  const isFolder = statSync(given, { throwIfNoEntry: false })?.isDirectory();
-  const weights = isFolder ? path.join(given, FILES.weights) : given;
+  const weights = isFolder(given) ? path.join(given, FILES.weights) : given;
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
 }

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { writeFileAtomic } from '../base/files.js';
+import { isFolder, writeFileAtomic } from '../base/files.js';
 import { nearest, shellWord } from '../base/text.js';
 import { builtInFile, builtInNames, builtInText } from '../config/builtIn.js';
 import { commandOf } from './configs.js';
@@ -46,7 +46,7 @@ export const initCommand: CommandModule<object, InitArguments> = {
     const files = new Map([[file, text]]);
     for (const [other, content] of beside) files.set(path.join(path.dirname(file), other), content);
     for (const one of files.keys()) {
-      if (/[\\/]$/.test(one) || statSync(one, { throwIfNoEntry: false })?.isDirectory()) {
+      if (/[\\/]$/.test(one) || isFolder(one)) {
         const inside = path.join(one, name);
         throw new UserError(`${one} is a folder: name a file, such as ${inside}`);
       }

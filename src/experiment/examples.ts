@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { type AttackName, type GivenEffort, PROTOCOL, type Protocol } from '../attacks/attack.js';
 import { attackImages, type AttackResult, ATTACKS } from '../attacks/attacks.js';
@@ -10,6 +10,7 @@ import { classNames, type ImageSize, shapeOf } from '../data/shapes.js';
 import { threadCount } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
 import { groupedBy } from '../base/groups.js';
+import { isFolder } from '../base/files.js';
 import { meanOf } from '../base/sums.js';
 import { createPassMeter } from '../metrics/pass.js';
 import type { Model } from '../model/network.js';
@@ -156,9 +157,7 @@ function whereFlattered(
 /** The runs in folders of which none has weights, and that kept examples; undefined if there are none. */
 function keptIn(given: readonly string[]): FoundRun[] | undefined {
   const hasWeights = (name: string): boolean =>
-    !existsSync(name) ||
-    !statSync(name).isDirectory() ||
-    existsSync(path.join(name, FILES.weights));
+    !isFolder(name) || existsSync(path.join(name, FILES.weights));
   if (given.some(hasWeights)) return undefined;
   const { runs } = findRuns(given);
   const kept = runs.filter(({ folder }) => existsSync(path.join(folder, FILES.examples)));

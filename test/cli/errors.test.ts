@@ -144,6 +144,7 @@ describe('a wrong value', () => {
     space.write('same/tiny.yaml', tinyLenetConfig());
     space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.batch: [1, 2]}\n');
     space.write('file', 'not a folder');
+    symlinkSync('loop', space.file('loop'));
     space.write('stopped/checkpoint.safetensors', '');
     space.write('lacks/train-images-idx3-ubyte', 'no');
     cpSync(space.file('data'), space.file('garbage'), { recursive: true });
@@ -279,6 +280,21 @@ describe('a wrong value', () => {
     const { code, stderr } = await bangInside(args);
     expect(stderr).toMatch(message);
     expect(code).toBe(2);
+  });
+
+  it.each([
+    'diff @ x',
+    'export @ --to onnx',
+    'init @',
+    'eval @',
+    'check @none.yaml --json @',
+    'sweep @sweep.yaml --data-dir @data --out @',
+  ])('bang %s on a path that leads nowhere', async (line) => {
+    for (const nowhere of ['loop/below', 'x'.repeat(300), 'file/below']) {
+      const args = line.replace(/@(?= |$)/, `@${nowhere}`).split(' ');
+      const place = args.map((word) => word.replace('@', `${space.folder}/`));
+      expect(await bangInside(place)).toMatchObject({ code: 2 });
+    }
   });
 
   it('BANG_THREADS=abc', async () => {
