@@ -23,7 +23,7 @@ import {
   tallySentence,
   verdictJson,
 } from '../report/check.js';
-import { flag, interruptible, once, shared, textOption } from './options.js';
+import { flag, interruptible, shared, textOption } from './options.js';
 import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
@@ -160,9 +160,7 @@ function refuseBuiltIn(configs: readonly string[]): void {
   );
 }
 
-function seedList(text: string | string[] | undefined): number[] | undefined {
-  const list = once('seeds')(text);
-  if (list === undefined) return undefined;
+function seedList(list: string): number[] {
   const seeds = list.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : NaN));
   const distinct = new Set(seeds).size === seeds.length;
   if (

@@ -9,7 +9,7 @@ import { FILES } from '../store/resultFolder.js';
 import {
   flag,
   interruptible,
-  named,
+  likeOneOf,
   type ReadingArguments,
   readingIn,
   readingOptions,
@@ -43,7 +43,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         choices: EXPORT_FORMATS,
         demandOption: true,
         requiresArg: true,
-        coerce: named('to', EXPORT_FORMATS),
+        coerce: likeOneOf(EXPORT_FORMATS),
         describe: 'onnx: the network, from pixels to logits; the others: its weights',
       })
       .options(

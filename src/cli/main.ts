@@ -81,11 +81,13 @@ export async function parse(
     });
   skipUnreadHelp(parser);
   // Public, but missing from the types.
-  const known = () =>
-    (parser as unknown as { getOptions(): { key: object; boolean: string[] } }).getOptions();
+  const known = () => (parser as unknown as { getOptions(): KnownOptions }).getOptions();
   const optionsOf = (): string[] => Object.keys(known().key);
-  parser.middleware(() => {
+  // Before what is given is checked and coerced.
+  parser.middleware((given) => {
     refuseSwitchValues(args, known().boolean);
+    const wrong = valueProblem(given, known());
+    if (wrong !== undefined) throw new WrongUsage(wrong, optionsOf());
   }, true);
   if (before) parser.middleware(before);
   if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
@@ -148,7 +150,7 @@ function demandFolder(): void {
 
 /**
  * yargs loses words that begin like an option and are none, and empty ones: a list of files would lack them, and
- * the rest count as all. The value of an option may be empty: what that means is the option's.
+ * the rest count as all. Empty values of options are `valueProblem`'s.
  *
  * @throws UserError if there is one
  */
@@ -175,6 +177,32 @@ function refuseSwitchValues(args: readonly string[], switches: readonly string[]
   });
   if (wrong === undefined) return;
   throw new UserError(`${wrong.split('=')[0]} takes no value: found ${wrong}`);
+}
+
+/** The options that a command has. */
+interface KnownOptions {
+  key: Record<string, unknown>;
+  boolean: string[];
+  string: string[];
+  array: string[];
+}
+
+/** These may be given more than once, though they are no lists, which would also take the file names that follow. */
+const REPEATABLE = ['set', 'keep', 'format'];
+
+/** What is wrong with an option that has no value, or of which yargs made a list since it is given more than once. */
+function valueProblem(
+  given: Record<string, unknown>,
+  { key, string, array }: KnownOptions,
+): string | undefined {
+  for (const name of Object.keys(key)) {
+    if (array.includes(name)) continue;
+    if (Array.isArray(given[name]) && !REPEATABLE.includes(name)) {
+      return `--${name} is given more than once`;
+    }
+    if (given[name] === '' && string.includes(name)) return `--${name} is empty`;
+  }
+  return undefined;
 }
 
 function report(error: unknown): number {
