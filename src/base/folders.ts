@@ -33,11 +33,28 @@ export function makeWritable(folder: string): void {
 }
 
 /**
- * Creates an empty folder for temporary files, which the caller removes.
+ * Works in a folder for temporary files, which is removed when that ends, and also if the process exits before.
  *
  * @throws UserError if it cannot be created
  */
-export function temporaryFolder(prefix: string): string {
+export async function inTemporaryFolder<T>(
+  prefix: string,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = temporaryFolder(prefix);
+  const removeIt = (): void => {
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', removeIt);
+  try {
+    return await work(folder);
+  } finally {
+    process.off('exit', removeIt);
+    removeIt();
+  }
+}
+
+function temporaryFolder(prefix: string): string {
   const parent = path.resolve(tmpdir());
   try {
     return mkdtempSync(path.join(parent, prefix));

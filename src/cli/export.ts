@@ -69,11 +69,10 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
     if (!force && existsSync(out)) {
       throw new UserError(`${out} exists already; --force overwrites it`);
     }
-    const { bytes, spec } = await interruptible((signal, progress) =>
-      exportWeights(weights, {
-        ...{ to, dataDir, progress, signal },
-        ...readingIn(given),
-      }),
+    const { bytes, spec } = await interruptible(
+      (signal, progress) =>
+        exportWeights(weights, { ...{ to, dataDir, progress, signal }, ...readingIn(given) }),
+      { resumes: false },
     );
     writeFileAtomic(out, bytes);
     const { name, input, classes } = spec;

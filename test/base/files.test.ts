@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   constants,
+  existsSync,
   lstatSync,
   mkdtempSync,
   openSync,
@@ -26,17 +27,25 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
+/** Runs a script that imports a module of `base/` in a process of its own. */
+function runScript(script: string) {
+  return spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+}
+
+function moduleInBase(name: string): string {
+  return JSON.stringify(pathToFileURL(path.join(packageRoot, 'dist', 'base', name)).href);
+}
+
 /** Has another process killed when it has written a file in part. */
 function writeInPart(file: string): void {
-  const files = pathToFileURL(path.join(packageRoot, 'dist', 'base', 'files.js')).href;
   const script = `
     import { syncBuiltinESMExports } from 'node:module';
     import fs from 'node:fs';
     fs.renameSync = () => process.kill(process.pid, 'SIGKILL');
     syncBuiltinESMExports();
-    const { writeFileAtomic } = await import(${JSON.stringify(files)});
+    const { writeFileAtomic } = await import(${moduleInBase('files.js')});
     writeFileAtomic(${JSON.stringify(file)}, 'half of');`;
-  const { signal, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+  const { signal, status } = runScript(script);
   // Windows has no signals.
   expect(signal ?? status).toBe(process.platform === 'win32' ? 1 : 'SIGKILL');
 }
@@ -85,3 +94,14 @@ it.skipIf(process.platform === 'win32')(
     closeSync(reader);
   },
 );
+
+it('a temporary folder goes with a process that exits while it works there', () => {
+  const { stdout } = runScript(`
+    import { inTemporaryFolder } from ${moduleInBase('folders.js')};
+    await inTemporaryFolder('bang-test-', async (folder) => {
+      console.log(folder);
+      process.exit();
+    });`);
+  expect(stdout).toMatch(/bang-test-/);
+  expect(existsSync(stdout.trim())).toBe(false);
+});
