@@ -27,7 +27,7 @@ export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
  * Writes a file atomically: readers see the old content or the new, never a part, even after a crash. What processes
- * left that were killed while they wrote it is removed. A symbolic link stays: the file that it leads to is replaced.
+ * left there that were killed while they wrote is removed. A symbolic link stays: the file that it leads to is replaced.
  * A device or pipe stays as well, and is written to.
  *
  * @throws UserError if it cannot be written
@@ -58,7 +58,7 @@ function replace(file: string, content: string | Uint8Array): void {
     removeIfThere(temporary);
     throw error;
   }
-  removeParts(file);
+  removeParts(path.dirname(file));
 }
 
 /** What a path leads to; undefined if that is nothing that can be reached. */
@@ -118,15 +118,21 @@ export function spaceMark(): string {
   return sha256Of(space).slice(0, 8);
 }
 
-/** Removes the parts of a file whose processes are known to have ended. */
-function removeParts(file: string): void {
-  const folder = path.dirname(file);
-  const space = processSpace();
+/** Folders without parts that were there when this process first wrote into them. */
+const cleaned = new Set<string>();
+
+/** Removes the parts in a folder whose processes are known to have ended. */
+function removeParts(folder: string): void {
+  const place = path.resolve(folder);
+  // Listing it for each of thousands of files takes longer than writing them.
+  if (cleaned.has(place)) return;
+  cleaned.add(place);
+  const [space, mark] = [processSpace(), spaceMark()];
   try {
-    for (const name of readdirSync(folder)) {
+    for (const name of readdirSync(place)) {
       const part = name.endsWith('.tmp') ? partOf(name) : undefined;
-      if (part?.of !== path.basename(file) || part.mark !== spaceMark()) continue;
-      if (isRunning({ pid: part.pid, space }) === false) removeIfThere(path.join(folder, name));
+      if (part?.mark !== mark) continue;
+      if (isRunning({ pid: part.pid, space }) === false) removeIfThere(path.join(place, name));
     }
   } catch {
     // The file itself is written; a folder may be written to and yet not be listed.
