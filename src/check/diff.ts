@@ -17,7 +17,7 @@ import { type Difference, differencesIn } from '../store/identity.js';
 import { FILES } from '../store/resultFolder.js';
 import type { CsvLine } from '../store/csvFile.js';
 import { measuredHeadings, readPerImage } from '../store/perImage.js';
-import { isResult, type Result } from '../store/result.js';
+import { isResult } from '../store/result.js';
 
 /** The runs of one experiment: a single run, or one for each seed. */
 export interface Side {
@@ -145,8 +145,7 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
 }
 
 function provenanceOf({ runs: [{ result }] }: Side): Record<string, unknown> {
-  // Provenance is optional in results that are read.
-  const { bang, node, platform, cpu, engine } = (result as Partial<Result>).provenance ?? {};
+  const { bang, node, platform, cpu, engine } = result.provenance ?? {};
   return { bang, node, platform, cpu, engine, data: result.data.sha256 };
 }
 
