@@ -62,8 +62,10 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         'foolbox.PyTorchModel(…, bounds=(0, 255))',
         'and in Foolbox: see docs/export.md',
       ) as never,
-  handler: async ({ weights, to, out = defaultOut(weights, to), dataDir, force, ...given }) => {
-    if (path.resolve(out) === path.resolve(weights)) {
+  handler: async ({ weights, to, out: given, dataDir, force, ...reading }) => {
+    const source = isFolder(weights) ? path.join(weights, FILES.weights) : weights;
+    const out = given ?? outBeside(source, to);
+    if (path.resolve(out) === path.resolve(source)) {
       throw new UserError(`${out} is the file to read: choose another to write with --out`);
     }
     if (!force && existsSync(out)) {
@@ -71,7 +73,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
     }
     const { bytes, spec } = await interruptible(
       (signal, progress) =>
-        exportWeights(weights, { ...{ to, dataDir, progress, signal }, ...readingIn(given) }),
+        exportWeights(weights, { ...{ to, dataDir, progress, signal }, ...readingIn(reading) }),
       { resumes: false },
     );
     writeFileAtomic(out, bytes);
@@ -83,8 +85,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 };
 
 /** Next to the weights, named after them. */
-function defaultOut(given: string, to: ExportFormat): string {
-  const weights = isFolder(given) ? path.join(given, FILES.weights) : given;
+function outBeside(weights: string, to: ExportFormat): string {
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
 }
