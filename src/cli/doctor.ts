@@ -28,7 +28,10 @@ interface DoctorArguments {
 export const doctorCommand: CommandModule<object, DoctorArguments> = {
   builder: (yargs) =>
     yargs
-      .option('engine', engineOption)
+      .option('engine', {
+        ...engineOption,
+        describe: 'the engine; auto: the best available (default: auto)',
+      })
       .option('threads', shared.threads)
       .example('$0 doctor', 'the engine of this machine')
       .example('$0 doctor --threads 1', 'the same with one thread') as never,

@@ -69,7 +69,6 @@ export async function parse(
     .parserConfiguration({ 'boolean-negation': false })
     .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
-    .completion('completion', COMPLETION, complete)
     .version(version())
     .alias('v', 'version')
     .help()
@@ -79,9 +78,12 @@ export async function parse(
       if (error && error.name !== 'YError') throw error;
       throw new WrongUsage(message ?? 'the arguments do not fit', optionsOf());
     });
-  skipUnreadHelp(parser);
+  // With --help, yargs would print the script all the same.
+  if (args[0] === 'completion' && args.length > 1) parser.command('completion', COMPLETION);
+  else parser.completion('completion', COMPLETION, complete);
   // Public, but missing from the types.
   const known = () => (parser as unknown as { getOptions(): KnownOptions }).getOptions();
+  adaptHelp(parser, known);
   const optionsOf = (): string[] => Object.keys(known().key);
   // Before what is given is checked and coerced.
   parser.middleware((given) => {
@@ -110,15 +112,27 @@ export async function parse(
 
 /**
  * yargs lays out the help of each command that it runs, in case it is asked for once that has begun. Nothing here asks,
- * and it takes 60 ms.
+ * and it takes 60 ms. And it says of each switch and list that it is `[default: false]` or `[default: []]`.
  */
-function skipUnreadHelp(parser: object): void {
+function adaptHelp(parser: object, known: () => KnownOptions): void {
   interface Internals {
-    getInternalMethods(): { getUsageInstance(): { cacheHelpMessage: () => void } };
+    getInternalMethods(): {
+      getUsageInstance(): { cacheHelpMessage: () => void; help: () => string };
+    };
   }
   // Missing from the types.
   const usage = (parser as Internals).getInternalMethods().getUsageInstance();
   usage.cacheHelpMessage = () => undefined;
+  const { help } = usage;
+  usage.help = () => {
+    const { default: defaults } = known();
+    for (const [name, value] of Object.entries(defaults)) {
+      if (value === false || (Array.isArray(value) && value.length === 0)) {
+        Reflect.deleteProperty(defaults, name);
+      }
+    }
+    return help();
+  };
 }
 
 /** `data pull --help` for `help data pull`; any other command line as it is. */
@@ -185,6 +199,7 @@ interface KnownOptions {
   boolean: string[];
   string: string[];
   array: string[];
+  default: Record<string, unknown>;
 }
 
 /** These may be given more than once, though they are no lists, which would also take the file names that follow. */

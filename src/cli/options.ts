@@ -50,7 +50,7 @@ export const processOptions = {
   },
   threads: {
     describe:
-      'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
+      'computing threads of all processes together (default: $BANG_THREADS, else all cores, or the CPU quota)',
     requiresArg: true,
   },
   'data-dir': shared['data-dir'],
@@ -249,7 +249,6 @@ export function setOptionSuchAs(example: string) {
     // Not yargs' array type, which would also take the file names that follow.
     coerce: (value: string | string[]) => [value].flat(),
     default: [] as string[],
-    defaultDescription: 'nothing',
   } as const;
 }
 

@@ -346,11 +346,13 @@ describe('help', () => {
     const run = await bangInsideOk(['run', '--help'], { cwd: space.folder });
     expect(run.stdout).toMatch(/^Examples:\n +bang run lenet-b1 /m);
     expect(run.stdout).toMatch(/--data-dir.*folder/);
+    expect(run.stdout).not.toMatch(/\[default: (false|nothing|\[\])\]/);
     expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
   });
 
   it('is also shown by -h, and for subcommands', async () => {
     for (const command of [
+      'completion',
       'data pull <name>',
       'data list',
       'data verify [name]',
