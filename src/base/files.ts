@@ -14,6 +14,7 @@ import {
   type Stats,
   writeFileSync,
 } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { sha256Of } from './digest.js';
 import { codeOf, messageOf, UserError } from './errors.js';
 import { didYouMean } from './nearFile.js';
@@ -43,7 +44,7 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
 }
 
 function replace(file: string, content: string | Uint8Array): void {
-  const temporary = `${file}.${process.pid}-${spaceMark()}.tmp`;
+  const temporary = partName(file);
   try {
     makeFolder(path.dirname(file));
     const descriptor = openSync(temporary, 'w');
@@ -116,6 +117,28 @@ export function partOf(name: string): { of: string; pid: number; mark?: string }
 export function spaceMark(): string {
   const space = processSpace() ?? 'unknown';
   return sha256Of(space).slice(0, 8);
+}
+
+/** The name of a part of a file for this process. */
+function partName(file: string): string {
+  return `${file}.${process.pid}-${spaceMark()}.tmp`;
+}
+
+/**
+ * The time (ms) that a file written now in a folder gets, which another machine's clock may tell; undefined where none
+ * can be written.
+ */
+export function fileClock(folder: string): number | undefined {
+  // Named like a part, so that one that is left by a kill is removed.
+  const probe = partName(path.join(folder, `.${randomUUID()}`));
+  try {
+    writeFileSync(probe, '', { flag: 'wx' });
+    return statSync(probe).mtimeMs;
+  } catch {
+    return undefined;
+  } finally {
+    removeIfThere(probe);
+  }
 }
 
 /** Folders without parts that were there when this process first wrote into them. */
