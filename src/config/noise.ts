@@ -22,10 +22,8 @@ import {
   folderOf,
   loadConfig,
   naming,
-  parseOverride,
   plainOf,
   readYaml,
-  replaceIn,
   stem,
 } from './yamlFiles.js';
 import { type KeyPath, type Problem, problemsOf } from './problems.js';
@@ -112,6 +110,8 @@ export interface NoiseStudy {
 /** A noise study from its files and the overrides of the command line. */
 export interface LoadedNoise {
   study: NoiseStudy;
+  /** The study as a file that can lie anywhere: it has all defaults, and absolute paths. */
+  written: z.output<typeof noiseSchema>;
   /** The study's file, the networks' files, and all files that they extend. */
   sources: string[];
 }
@@ -130,9 +130,8 @@ export async function loadNoise(
   const file = configFile(given);
   const sources: string[] = [];
   const networkSources: string[] = [];
-  const study = await naming(sources, async () => {
-    let tree = await readYaml(file, sources);
-    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+  const read = await naming(sources, async () => {
+    const tree = await readYaml(file, sources, overrides);
     const { value, removed } = plainOf(tree);
     if (!Object.hasOwn(value, 'study')) {
       throw new UserError(`${given} is not a noise study, which has the line study: noise`);
@@ -140,9 +139,9 @@ export async function loadNoise(
     if (!Object.hasOwn(value, 'name')) value.name = stem(file);
     const checked = await check(value, removed, { tree, file }, networkSources);
     if ('problems' in checked) throw complaintsOf(tree, checked.problems);
-    return checked.study;
+    return checked;
   });
-  return { study, sources: [...sources, ...networkSources] };
+  return { ...read, sources: [...sources, ...networkSources] };
 }
 
 async function check(
@@ -150,12 +149,13 @@ async function check(
   removed: readonly KeyPath[],
   from: { tree: Tree; file: string },
   sources: string[],
-): Promise<{ study: NoiseStudy } | { problems: Problem[] }> {
+): Promise<Omit<LoadedNoise, 'sources'> | { problems: Problem[] }> {
   const shape = problemsOf(noiseSchema, value, removed);
   if (shape.length > 0) return { problems: shape };
   const parsed = noiseSchema.parse(value);
   const { sigmas, problem } = sigmasOf(parsed.sigmas);
   const problems: Problem[] = problem ? [problem] : [];
+  const written = { ...parsed };
   const wrong = (key: string, message: string) =>
     problems.push({ path: [key], at: 'value', message });
 
@@ -163,6 +163,7 @@ async function check(
     const { [key]: given } = parsed;
     try {
       const named = configFile(given, folderOf(inner(from.tree, key), path.dirname(from.file)));
+      written[key] = path.resolve(named);
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
       if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
@@ -210,7 +211,7 @@ async function check(
     copies,
     published,
   };
-  return { study };
+  return { study, written };
 }
 
 function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {

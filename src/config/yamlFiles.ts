@@ -50,8 +50,7 @@ export async function loadConfig(
   const file = configFile(given);
   const sources: string[] = [];
   return naming(sources, async () => {
-    let tree = await readYaml(file, sources);
-    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+    const tree = await readYaml(file, sources, overrides);
     refuseOtherKind('model', tree, given);
     return { ...checkTree(tree, stem(file)), file, sources };
   });
@@ -124,13 +123,19 @@ export async function naming<T>(sources: readonly string[], work: () => Promise<
 }
 
 /**
- * Reads a YAML file of keys and values with all files that it extends. Adds their paths to `sources`.
+ * Reads a YAML file of keys and values with all files that it extends, and with the overrides of the command line. Adds
+ * the paths of the files to `sources`.
  *
  * @throws Complaints; UserError if the file cannot be read
  */
-export async function readYaml(file: string, sources: string[]): Promise<Tree> {
+export async function readYaml(
+  file: string,
+  sources: string[],
+  overrides: readonly string[] = [],
+): Promise<Tree> {
   sources.push(file);
-  return readChain(file, sources, [await identity(file)]);
+  const tree = await readChain(file, sources, [await identity(file)]);
+  return overrides.reduce((read, override) => replaceIn(read, parseOverride(override)), tree);
 }
 
 /**
