@@ -26,7 +26,7 @@ import {
   readYaml,
   stem,
 } from './yamlFiles.js';
-import { type KeyPath, type Problem, problemsOf } from './problems.js';
+import { type KeyPath, type Problem, problemsOf, wrong } from './problems.js';
 import { inner, type Tree } from './yamlTree.js';
 
 /** The model of each pair of networks in the paper. */
@@ -156,8 +156,7 @@ async function check(
   const { sigmas, problem } = sigmasOf(parsed.sigmas);
   const problems: Problem[] = problem ? [problem] : [];
   const written = { ...parsed };
-  const wrong = (key: string, message: string) =>
-    problems.push({ path: [key], at: 'value', message });
+  const refuse = (key: string, message: string) => problems.push(wrong([key], message));
 
   const load = async (key: keyof OfPair<Config>): Promise<Config | undefined> => {
     const { [key]: given } = parsed;
@@ -166,35 +165,35 @@ async function check(
       written[key] = path.resolve(named);
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
-      if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
+      if (seeds) refuse(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
       if (config.training.from !== undefined) {
-        wrong(key, 'expected a training that begins with random weights, found training.from');
+        refuse(key, 'expected a training that begins with random weights, found training.from');
       }
       const training = { ...config.training, snapshots: parsed.every };
       return { ...config, training };
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      wrong(key, error.message);
+      refuse(key, error.message);
       return undefined;
     }
   };
   const [regular, bang] = [await load('regular'), await load('bang')];
-  if (regular && isBang(regular)) wrong('regular', 'expected regular training, found BANG');
-  if (bang && !isBang(bang)) wrong('bang', 'expected training with BANG, found regular training');
+  if (regular && isBang(regular)) refuse('regular', 'expected regular training, found BANG');
+  if (bang && !isBang(bang)) refuse('bang', 'expected training with BANG, found regular training');
   if (!regular || !bang) return { problems };
   if (bang.data !== regular.data) {
-    wrong('bang', `expected ${regular.data}, the data of regular, found ${bang.data}`);
+    refuse('bang', `expected ${regular.data}, the data of regular, found ${bang.data}`);
   }
   const { iterations } = regular.training;
   if (bang.training.iterations !== iterations) {
-    wrong(
+    refuse(
       'bang',
       `expected ${iterations} iterations, as for regular, found ${bang.training.iterations}`,
     );
   }
   const { published } = parsed;
   if (published !== undefined && regular.model !== MODELS[published]) {
-    wrong('published', `the paper's numbers for ${published} are for ${MODELS[published]}`);
+    refuse('published', `the paper's numbers for ${published} are for ${MODELS[published]}`);
   }
   if (problems.length > 0) return { problems };
   const { name, description, seed, engine, images, copies } = parsed;
@@ -218,17 +217,17 @@ function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {
   sigmas: number[];
   problem?: Problem;
 } {
-  const wrong = (message: string, inner: string[] = []) => ({
+  const refused = (message: string, inner: string[] = []) => ({
     sigmas: [],
-    problem: { path: ['sigmas', ...inner], at: 'value' as const, message },
+    problem: wrong(['sigmas', ...inner], message),
   });
   if (Array.isArray(given)) {
     const twice = given.find((sigma, i) => given.indexOf(sigma) < i);
-    return twice === undefined ? { sigmas: given } : wrong(`${twice} is in the list twice`);
+    return twice === undefined ? { sigmas: given } : refused(`${twice} is in the list twice`);
   }
   const problem = problemOfRange('sigmas', given);
-  if (problem) return wrong(problem.message, [problem.key]);
+  if (problem) return refused(problem.message, [problem.key]);
   const count = sizeOf(given);
-  if (count > MAX_SIGMAS) return wrong(`expected at most ${MAX_SIGMAS} values, found ${count}`);
+  if (count > MAX_SIGMAS) return refused(`expected at most ${MAX_SIGMAS} values, found ${count}`);
   return { sigmas: rangeValues(given) };
 }

@@ -19,7 +19,7 @@ import {
   replaceIn,
   stem,
 } from './yamlFiles.js';
-import { type KeyPath, type Problem, problemsOf } from './problems.js';
+import { type KeyPath, type Problem, problemsOf, repeats, wrong } from './problems.js';
 import {
   axisOf,
   MAX_CELLS,
@@ -165,8 +165,8 @@ function withoutDropped(tree: Tree, extending: boolean, path: KeyPath = []): Tre
 
 function checkSweep(tree: Tree): SweepConfig {
   const { value, removed } = plainOf(tree);
-  const wrong = problemsOf(sweepSchema, value, removed);
-  if (wrong.length > 0) throw complaintsOf(tree, wrong);
+  const problems = problemsOf(sweepSchema, value, removed);
+  if (problems.length > 0) throw complaintsOf(tree, problems);
   const config = sweepSchema.parse(value);
   const across = [...problemsOfPoints(config, tree, removed), ...problemsBeside(config)];
   if (across.length > 0) throw complaintsOf(tree, across);
@@ -174,16 +174,12 @@ function checkSweep(tree: Tree): SweepConfig {
 }
 
 function problemsBeside({ seeds = [], halving }: SweepConfig): Problem[] {
-  const problems: Problem[] = [];
-  seeds.forEach((seed, i) => {
-    if (seeds.indexOf(seed) === i) return;
-    problems.push({ path: ['seeds', i], at: 'value', message: `${seed} is in the list twice` });
-  });
+  const problems = repeats(seeds, ['seeds']);
   const rungs = halving?.rungs ?? [];
   rungs.forEach((rung, i) => {
     if (i === 0 || rung > rungs[i - 1]) return;
     const message = `expected more than ${rungs[i - 1]}, the rung before, found ${rung}`;
-    problems.push({ path: ['halving', 'rungs', i], at: 'value', message });
+    problems.push(wrong(['halving', 'rungs', i], message));
   });
   return problems;
 }
@@ -392,7 +388,6 @@ function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tre
   const problems = cells.flatMap(({ config: { training, data } }): Problem[] => {
     const { iterations, logEvery, trainOn } = training;
     const rungs = ['halving', 'rungs'];
-    const wrong = (path: KeyPath, message: string): Problem => ({ path, at: 'value', message });
     const bad = halving.rungs.flatMap((rung, i) =>
       rung >= iterations || rung % logEvery !== 0
         ? [
@@ -418,5 +413,5 @@ function refuseStarts(cells: readonly Cell[], tree: Tree): void {
 }
 
 function wrongValue(tree: Tree, path: KeyPath, message: string): Complaints {
-  return complaintsOf(tree, [{ path, at: 'value', message }]);
+  return complaintsOf(tree, [wrong(path, message)]);
 }
