@@ -4,7 +4,16 @@ import { configSchema } from './experimentSchema.js';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
 import { keysIn } from './yamlFiles.js';
 import { isOneOf, type KeyPath, type Problem, repeats, schemasAt, wrong } from './problems.js';
-import { Complaints, entriesOf, inner, itemsOf, type Place, type Tree } from './yamlTree.js';
+import {
+  Complaints,
+  entriesOf,
+  inner,
+  itemsOf,
+  type Place,
+  plain,
+  type Tree,
+  treeAt,
+} from './yamlTree.js';
 import { makeRandom, type Random } from '../base/random.js';
 
 /** The value of a point for one key. */
@@ -169,11 +178,7 @@ export function axisOf(path: KeyPath): string | undefined {
 
 /** The paths of all keys of a mapping, those with null, too. */
 function keysAt(tree: Tree, path: KeyPath): KeyPath[] {
-  const found = path.reduce<Tree | undefined>(
-    (outer, key) => (typeof key === 'number' ? itemsOf(outer)[key] : inner(outer, key)),
-    tree,
-  );
-  return entriesOf(found).map(([key]) => [...path, key]);
+  return entriesOf(treeAt(tree, path)).map(([key]) => [...path, key]);
 }
 
 /** How many points there are to draw. */
@@ -352,18 +357,6 @@ function drawnPoint(axes: readonly AxisValues[], draw: Random): Point {
 
 function nameOf(point: Point): string {
   return JSON.stringify(point.map(({ value }) => plain(value)));
-}
-
-/** A tree as plain data, including nulls. */
-export function plain(tree: Tree): unknown {
-  switch (tree.kind) {
-    case 'scalar':
-      return tree.value;
-    case 'list':
-      return tree.items.map(plain);
-    case 'mapping':
-      return Object.fromEntries(entriesOf(tree).map(([key, value]) => [key, plain(value)]));
-  }
 }
 
 interface AxisValues {

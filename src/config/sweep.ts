@@ -23,7 +23,6 @@ import { type KeyPath, type Problem, problemsOf, repeats, wrong } from './proble
 import {
   axisOf,
   MAX_CELLS,
-  plain,
   type Point,
   pointKeys,
   pointIn,
@@ -32,7 +31,15 @@ import {
   shortKeys,
   valueText,
 } from './points.js';
-import { type Complaint, Complaints, entriesOf, inner, isNull, type Tree } from './yamlTree.js';
+import {
+  type Complaint,
+  Complaints,
+  entriesOf,
+  inner,
+  isNull,
+  plain,
+  type Tree,
+} from './yamlTree.js';
 
 /** One experiment of a sweep: a point and a seed. */
 export interface Cell {
