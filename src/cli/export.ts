@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
@@ -13,6 +12,7 @@ import {
   type ReadingArguments,
   readingIn,
   readingOptions,
+  refuseExisting,
   shared,
   textOption,
 } from './options.js';
@@ -68,9 +68,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
     if (path.resolve(out) === path.resolve(source)) {
       throw new UserError(`${out} is the file to read: choose another to write with --out`);
     }
-    if (!force && existsSync(out)) {
-      throw new UserError(`${out} exists already; --force overwrites it`);
-    }
+    refuseExisting(out, force);
     const { bytes, spec } = await interruptible(
       (signal, progress) =>
         exportWeights(weights, { ...{ to, dataDir, progress, signal }, ...readingIn(reading) }),

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
@@ -6,7 +6,7 @@ import { isFolder, writeFileAtomic } from '../base/files.js';
 import { nearest, shellWord } from '../base/text.js';
 import { builtInFile, builtInNames, builtInText } from '../config/builtIn.js';
 import { commandOf } from './configs.js';
-import { flag, textOption } from './options.js';
+import { flag, refuseExisting, textOption } from './options.js';
 
 interface InitArguments {
   file?: string;
@@ -53,8 +53,7 @@ export const initCommand: CommandModule<object, InitArguments> = {
         const inside = path.join(one, name);
         throw new UserError(`${one} is a folder: name a file, such as ${inside}`);
       }
-      if (force || !existsSync(one)) continue;
-      throw new UserError(`${one} exists already; --force overwrites it`);
+      refuseExisting(one, force);
     }
     if (!['', '.yaml', '.yml'].includes(path.extname(file))) {
       throw new UserError(

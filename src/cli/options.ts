@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Options } from 'yargs';
 import { ATTACK_CHOICES, ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
@@ -5,7 +6,8 @@ import { NETWORKS } from '../model/networks.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
-import { nearest, quoted } from '../base/text.js';
+import { inWords, nearest, quoted } from '../base/text.js';
+import { isOneOf } from '../config/problems.js';
 import { IMAGE_FORMATS } from '../store/savedImages.js';
 import { consoleProgress } from './consoleProgress.js';
 
@@ -29,6 +31,26 @@ export function likeOneOf(names: readonly string[]) {
 function namedIn(names: readonly string[], value: string): string | undefined {
   const plain = (name: string): string => name.toLowerCase().replaceAll('_', '-');
   return names.find((name) => plain(name) === plain(value));
+}
+
+/** For `coerce`: names with commas between them. */
+export function namesIn<Name extends string>(option: string, names: readonly Name[]) {
+  return (given: string | string[]): Name[] => {
+    const words = [given].flat().flatMap((text) => text.split(','));
+    return words.map((word) => {
+      const name = namedIn(names, word.trim()) ?? word.trim();
+      if (isOneOf(name, names)) return name;
+      const near = nearest(name, names);
+      const hint = near === undefined ? '' : `, did you mean ${near}?`;
+      throw new UserError(`--${option}: expected ${inWords(names)}, found ${quoted(name)}${hint}`);
+    });
+  };
+}
+
+/** @throws UserError if there is a file, unless `--force` says to overwrite it */
+export function refuseExisting(file: string, force: boolean): void {
+  if (force || !existsSync(file)) return;
+  throw new UserError(`${file} exists already; --force overwrites it`);
 }
 
 /** Options that several commands share. */
@@ -218,20 +240,9 @@ export function protocolSettings({ attacks, ...chosen }: ProtocolArguments): str
   return attacks === undefined ? settings : [`evaluation.attacks=[${attacks}]`, ...settings];
 }
 
-/** For `coerce`: comma-separated names of attacks. */
+/** For `coerce`: names of attacks, none of them twice. */
 function attackList(list: string): string {
-  const names = list
-    .split(',')
-    .map((name) => name.trim())
-    .map((name) => namedIn(ATTACK_CHOICES, name) ?? name);
-  const unknown = names.find((name) => !ATTACK_CHOICES.some((known) => known === name));
-  if (unknown !== undefined) {
-    const near = nearest(unknown, ATTACK_CHOICES);
-    const hint = near === undefined ? '' : `, did you mean ${near}?`;
-    throw new UserError(
-      `--attacks: expected some of ${ATTACK_CHOICES.join(', ')}, found ${quoted(unknown)}${hint}`,
-    );
-  }
+  const names = namesIn('attacks', ATTACK_CHOICES)(list);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new UserError(`--attacks: ${twice} is in the list twice`);
   return names.join(',');

@@ -222,7 +222,7 @@ describe('a wrong value', () => {
     [tiny.with(3, '@/dta'), /dta: there is no such file, did you mean .*data\?\n$/],
     [
       ['eval', weights, '--attacks', 'fsg'],
-      /^bang: --attacks: expected some of fgs, .*, found "fsg", did you mean fgs\? /,
+      /^bang: --attacks: expected fgs, .*, found "fsg", did you mean fgs\? /,
     ],
     ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
       [...tiny, `--threads=${count}`],

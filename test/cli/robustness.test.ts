@@ -83,7 +83,7 @@ describe('bang eval with budget and minimisation attacks', () => {
   });
 
   it.each([
-    ['fgs,nope', /^bang: --attacks: expected some of fgs, .*, square, auto, found "nope" .*\n$/],
+    ['fgs,nope', /^bang: --attacks: expected fgs, .*, square or auto, found "nope" .*\n$/],
     ['fgs,fgs', /^bang: --attacks: fgs is in the list twice .*\n$/],
     ['', /^bang: --attacks is empty .*\n$/],
   ])('refuses --attacks %s', async (list, message) => {
