@@ -293,9 +293,8 @@ async function startAfresh(
   // The mark is removed first, so that it never stands beside results of another program.
   rmSync(mark, { force: true });
   const emptied = openFolder(folder, config, { force: true, inputs });
-  await emptied.hold(async () => {
+  await emptied.hold(() => {
     writeFileAtomic(mark, program);
-    await Promise.resolve();
   });
 }
 

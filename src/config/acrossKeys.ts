@@ -2,7 +2,7 @@ import { ATTACK_CHOICES, AUTO } from '../attacks/attack.js';
 import { problemsOfBudgets } from './budgets.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { UserError } from '../base/errors.js';
-import { NETWORKS } from '../model/networks.js';
+import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { logitsLayer } from '../model/parameters.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import {
@@ -14,7 +14,7 @@ import {
 import { inBrief, isMapping, isOneOf, type Problem, valueAt, wrong } from './problems.js';
 import { inWords, nearest, shapeText } from '../base/text.js';
 import { TRAIN_ON } from '../data/split.js';
-import { type ModelName, modelNames } from './experimentSchema.js';
+import { modelNames } from './experimentSchema.js';
 import { type Config, fits, isOwn, layersOf, tableOf } from './experiment.js';
 
 interface ImageCounts {
@@ -228,7 +228,7 @@ function rowLike(row: string, names: readonly string[]): string | undefined {
   return names.find((name) => name === plain.replace(/^(ROW|TABLE[12]|LENET|CIFAR10)+/, ''));
 }
 
-function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNetwork): Problem[] {
+function problemsOfLayers(value: unknown, key: string, model: NetworkName | OwnNetwork): Problem[] {
   if (!isMapping(value)) return [];
   const path = ['training', 'bang', key];
   const layers = weightedLayersOf(layersOf(model));

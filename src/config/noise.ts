@@ -21,7 +21,7 @@ import {
   complaintsOf,
   folderOf,
   loadConfig,
-  naming,
+  complaintsAsErrors,
   plainOf,
   readYaml,
   stem,
@@ -130,7 +130,7 @@ export async function loadNoise(
   const file = configFile(given);
   const sources: string[] = [];
   const networkSources: string[] = [];
-  const read = await naming(sources, async () => {
+  const read = await complaintsAsErrors(sources, async () => {
     const tree = await readYaml(file, sources, overrides);
     const { value, removed } = plainOf(tree);
     if (!Object.hasOwn(value, 'study')) {

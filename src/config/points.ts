@@ -14,6 +14,7 @@ import {
   type Tree,
   treeAt,
 } from './yamlTree.js';
+import { clip } from '../base/clip.js';
 import { makeRandom, type Random } from '../base/random.js';
 
 /** The value of a point for one key. */
@@ -396,7 +397,7 @@ function drawn({ from, to, scale, whole }: Interval, random: Random): number {
   const end = whole ? to + 1 : to;
   const value = scale === 'log' ? from * (end / from) ** u : from + (end - from) * u;
   const rounded = whole ? Math.floor(value) : Number(value.toPrecision(6));
-  return Math.min(to, Math.max(from, rounded));
+  return clip(rounded, from, to);
 }
 
 function scalar(at: Place, value: number): Tree {

@@ -10,7 +10,7 @@ import {
   complaintsOf,
   folderOf,
   keysIn,
-  naming,
+  complaintsAsErrors,
   parseOverride,
   plainOf,
   readYaml,
@@ -78,12 +78,8 @@ export interface Plan {
   record: Record<string, unknown>;
 }
 
-const name = 'a name of letters, digits, ".", "_" and "-" that begins with a letter or digit';
-
 export const sweepSchema = mapping({
-  name: z
-    .string({ error: name })
-    .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: name })
+  name: runName
     .optional()
     .describe("Names the sweep and its folder; left out: the file's name without its extension."),
   description: text.optional().describe('A sentence for readers, which the program only repeats.'),
@@ -141,7 +137,7 @@ type SweepConfig = z.output<typeof sweepSchema>;
 export async function loadPlan(given: string, overrides: readonly string[] = []): Promise<Plan> {
   const file = configFile(given);
   const sources: string[] = [];
-  return naming(sources, async () => {
+  return complaintsAsErrors(sources, async () => {
     const tree = withoutDropped(await readYaml(file, sources), sources.length > 1);
     refuseOtherKind('base', tree, given);
     const config = checkSweep(tree);

@@ -50,7 +50,7 @@ export async function loadConfig(
 ): Promise<LoadedConfig> {
   const file = configFile(given);
   const sources: string[] = [];
-  return naming(sources, async () => {
+  return complaintsAsErrors(sources, async () => {
     const tree = await readYaml(file, sources, overrides);
     refuseOtherKind('model', tree, given);
     return { ...checkTree(tree, stem(file)), file, sources };
@@ -114,7 +114,10 @@ export function refuseForeign(tree: Tree, file: string, wanted: Kind): void {
 }
 
 /** Turns `Complaints` that work throws into a `ConfigError`, in the order of the sources. */
-export async function naming<T>(sources: readonly string[], work: () => Promise<T>): Promise<T> {
+export async function complaintsAsErrors<T>(
+  sources: readonly string[],
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
