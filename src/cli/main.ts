@@ -88,7 +88,7 @@ export async function parse(
   // Before what is given is checked and coerced.
   parser.middleware((given) => {
     refuseSwitchValues(args, known().boolean);
-    const wrong = valueProblem(given, known());
+    const wrong = valueProblem(args, given, known());
     if (wrong !== undefined) throw new WrongUsage(wrong, optionsOf());
   }, true);
   if (before) parser.middleware(before);
@@ -207,12 +207,15 @@ const REPEATABLE = ['set', 'keep', 'format'];
 
 /** What is wrong with an option that has no value, or of which yargs made a list since it is given more than once. */
 function valueProblem(
+  args: readonly string[],
   given: Record<string, unknown>,
-  { key, string, array }: KnownOptions,
+  { key, boolean, string, array }: KnownOptions,
 ): string | undefined {
   for (const name of Object.keys(key)) {
-    if (array.includes(name)) continue;
-    if (Array.isArray(given[name]) && !REPEATABLE.includes(name)) {
+    if (array.includes(name) || boolean.includes(name)) continue;
+    // Of `--retries 1 --retries 1`, yargs makes 2.
+    const times = args.filter((arg) => arg.split('=')[0] === `--${name}`).length;
+    if ((times > 1 || Array.isArray(given[name])) && !REPEATABLE.includes(name)) {
       return `--${name} is given more than once`;
     }
     if (given[name] === '' && string.includes(name)) return `--${name} is empty`;

@@ -110,7 +110,7 @@ describe('a wrong command line', () => {
     [['run', '@/tiny.yaml', '--out='], /^bang: --out is empty/m],
     [['run', '@/tiny.yaml', '--out', 'a', '--out', 'b'], /^bang: --out is given more than once/m],
     [['eval', 'a', '--on', 'test', '--on', 'train'], /^bang: --on is given more than once \(see/],
-    [['run', '@/tiny.yaml', '--threads', '1', '--threads', '2'], /^bang: --threads is given more/],
+    [['run', '@/tiny.yaml', '--threads', '1', '--threads', '1'], /^bang: --threads is given more/],
     [['run', '@/tiny.yaml', '--no-out'], /^bang: unknown option --no-out, did you mean --out\?/m],
     [['table', '@/data', '--no-write', '--out', 'a'], /^bang: --no-write writes nothing to --out/m],
     [['sweep', '@/tiny.yaml', '--no-retries'], /^bang: unknown option --no-retries, did you mean/m],
