@@ -289,6 +289,9 @@ describe('a wrong value', () => {
     'export @ --to onnx',
     'init @',
     'eval @',
+    'figure linf @',
+    'figure examples @',
+    'report @data --out @',
     'check @none.yaml --json @',
     'sweep @sweep.yaml --data-dir @data --out @',
   ])('bang %s on a path that leads nowhere', async (line) => {
