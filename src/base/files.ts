@@ -248,7 +248,17 @@ function unreadable(file: string, error: unknown): UserError {
 
 /** The reason for an error that says that a limit of the system is reached, which any file and any module may meet. */
 export function shortageIn(error: unknown): string | undefined {
-  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(error) ?? '') ? reason(error) : undefined;
+  const met = isThere(error) ? { code: 'EMFILE' } : error;
+  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(met) ?? '') ? reason(met) : undefined;
+}
+
+/** Whether a module that Node did not find is there: it could not open another file, and took it for missing. */
+function isThere(error: unknown): boolean {
+  if (codeOf(error) !== 'ERR_MODULE_NOT_FOUND') return false;
+  const [, name = ''] = /^Cannot find (?:package|module) '([^']+)'/.exec(messageOf(error)) ?? [];
+  // Of a package, the name of the file may be one that Node has guessed.
+  const [place] = /^.*[\\/]node_modules[\\/](@[^\\/]+[\\/])?[^\\/]+/.exec(name) ?? [name];
+  return existsSync(path.resolve(packageRoot, 'node_modules', place));
 }
 
 /** The reason for a system error, in words; for other errors, their message. */
