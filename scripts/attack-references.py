@@ -21,6 +21,7 @@ import base64
 import gzip
 import json
 import os
+import sys
 from functools import partial
 
 import eagerpy as ep
@@ -32,6 +33,8 @@ import torchattacks
 from torch import nn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "bench"))
+from peers import pytorch  # noqa: E402
 
 
 class DirectConv2d(nn.Conv2d):
@@ -47,42 +50,9 @@ class DirectConv2d(nn.Conv2d):
         return total.unflatten(2, (x.shape[2] - 4, x.shape[3] - 4))
 
 
-def lenet():
-    return nn.Sequential(
-        DirectConv2d(1, 20, 5),
-        nn.MaxPool2d(2),
-        DirectConv2d(20, 50, 5),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(800, 500),
-        nn.ReLU(),
-        nn.Linear(500, 10),
-    )
-
-
-def cifar10_quick():
-    def average():
-        return nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
-
-    return nn.Sequential(
-        nn.Conv2d(3, 32, 5, padding=2),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.ReLU(),
-        nn.Conv2d(32, 32, 5, padding=2),
-        nn.ReLU(),
-        average(),
-        nn.Conv2d(32, 64, 5, padding=2),
-        nn.ReLU(),
-        average(),
-        nn.Flatten(),
-        nn.Linear(1024, 64),
-        nn.Linear(64, 10),
-    )
-
-
 JOBS = {
     "lenet": {
-        "layers": lenet,
+        "layers": partial(pytorch.lenet, DirectConv2d, nn.Linear),
         "weights": "lenet.caffemodel.h5",
         "data": "mnist",
         "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -94,7 +64,7 @@ JOBS = {
         "square": {"images": 150, "epsilons": [28, 40], "queries": 100},
     },
     "cifar10-quick": {
-        "layers": cifar10_quick,
+        "layers": partial(pytorch.cifar10_quick, nn.Conv2d, nn.Linear),
         "weights": "cifar10_bang.caffemodel.h5",
         "data": "cifar10",
         "test": ("test-images-idx4-ubyte", "test-labels-idx1-ubyte"),

@@ -3,17 +3,16 @@
 //
 //   build-wasm.mjs           makes it
 //   build-wasm.mjs --check   makes it elsewhere; fails if the bytes differ
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileWasm, findZig, run, wasmFile } from '../native/build.mjs';
+import { inScratch } from './scratch.mjs';
 
 const REQUIREMENTS = fileURLToPath(new URL('../native/zig.txt', import.meta.url));
 const [, VERSION] = /^ziglang==(\S+)/m.exec(readFileSync(REQUIREMENTS, 'utf8'));
 
-const folder = mkdtempSync(path.join(tmpdir(), 'bang-wasm-'));
-try {
+await inScratch('build-wasm', async (folder) => {
   const zig = await findZig();
   const found = zig && (await run([...zig.slice(0, -1), 'version'])).trim();
   if (found !== VERSION) {
@@ -27,9 +26,4 @@ try {
   if (check && !readFileSync(target).equals(readFileSync(wasmFile))) {
     throw new Error(`${wasmFile} is not what its sources make: npm run build:wasm`);
   }
-} catch (error) {
-  process.stderr.write(`build-wasm: ${error.message}\n`);
-  process.exitCode = 1;
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});

@@ -1,10 +1,9 @@
 // Compiles the kernels for 64-bit Arm and runs test/native/kernels.cc on them: on such a machine as it is, elsewhere
 // with Debian's cross compiler and QEMU (g++-aarch64-linux-gnu, qemu-user-static).
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileProgram, findCompiler, firstCommand, run } from '../native/build.mjs';
+import { inScratch } from './scratch.mjs';
 
 const TRIALS = 20;
 const test = fileURLToPath(new URL('../test/native/kernels.cc', import.meta.url));
@@ -15,8 +14,7 @@ async function found(command, packageName) {
   throw new Error(`${command} was not found; install the package ${packageName}`);
 }
 
-const folder = mkdtempSync(path.join(tmpdir(), 'bang-arm64-'));
-try {
+await inScratch('test:arm64', async (folder) => {
   const compiler = emulated
     ? [await found('aarch64-linux-gnu-g++', 'g++-aarch64-linux-gnu')]
     : await findCompiler();
@@ -24,9 +22,4 @@ try {
   const program = path.join(folder, 'kernels');
   await compileProgram(compiler, test, program, ['-O2', '-static'], 'arm64');
   process.stdout.write(`arm64\n${await run([...machine, program, String(TRIALS)])}`);
-} catch (error) {
-  process.stderr.write(`test:arm64: ${error.message}\n`);
-  process.exitCode = 1;
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});

@@ -1,10 +1,9 @@
 // Compiles the kernels with the compilers' sanitizers, for addresses and undefined behaviour and for
 // threads, and runs test/native/kernels.cc on them. A finding ends the program with an error.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileProgram, findCompiler, run } from '../native/build.mjs';
+import { inScratch } from './scratch.mjs';
 
 const test = fileURLToPath(new URL('../test/native/kernels.cc', import.meta.url));
 const SANITIZERS = [
@@ -12,8 +11,7 @@ const SANITIZERS = [
   { name: 'thread', trials: 10 },
 ];
 
-const folder = mkdtempSync(path.join(tmpdir(), 'bang-sanitizers-'));
-try {
+await inScratch('test:sanitizers', async (folder) => {
   const compiler = await findCompiler();
   for (const { name, trials } of SANITIZERS) {
     const program = path.join(folder, name);
@@ -28,9 +26,4 @@ try {
     const env = { ...process.env, UBSAN_OPTIONS: 'print_stacktrace=1' };
     process.stdout.write(`${name}\n${await run([program, String(trials)], { env })}`);
   }
-} catch (error) {
-  process.stderr.write(`test:sanitizers: ${error.message}\n`);
-  process.exitCode = 1;
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder } from '#bang/base/cacheFolder.js';
 import { messageOf, UserError } from '#bang/base/errors.js';
-import { temporaryFolder } from '#bang/base/folders.js';
+import { inTemporaryFolder } from '#bang/base/folders.js';
 import { omit } from '#bang/base/omit.js';
 import { QUICK, rounded } from './timing.mjs';
 
@@ -87,10 +87,7 @@ async function peersOf(option, program, args, { script, hint }) {
 export async function runPeers(peers, job, write) {
   const able = peers.filter(({ jobs }) => jobs.includes(job.split('.').at(-1)));
   if (able.length === 0) return [];
-  const folder = temporaryFolder('bang-peers-');
-  const remove = () => rmSync(folder, { recursive: true, force: true });
-  process.on('exit', remove);
-  try {
+  return inTemporaryFolder('bang-peers-', async (folder) => {
     const args = write?.(folder) ?? [];
     const results = [];
     for (const { name, version, run } of able) {
@@ -103,10 +100,7 @@ export async function runPeers(peers, job, write) {
       }
     }
     return results;
-  } finally {
-    remove();
-    process.off('exit', remove);
-  }
+  });
 }
 
 /** Whether the logits that a peer has left, if it has, are those of `forwardFiles`. */

@@ -1,6 +1,6 @@
 // Targets: command lines, in this process and, fewer of them, in processes of their own.
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { packageRoot } from '#bang/base/files.js';
 import { allUsages } from '#bang/cli/commands.js';
@@ -24,93 +24,16 @@ const SLOW = [
   'figure',
 ];
 
+// prettier-ignore
 const WORDS = [
-  ...[
-    'small.yaml',
-    'regular.yaml',
-    'seeds.yaml',
-    'sweep.yaml',
-    'halving.yaml',
-    'noise.yaml',
-    'check.yaml',
-  ],
-  ...[
-    'runs',
-    'runs/small',
-    'runs/regular',
-    'runs/seeds',
-    'sweep',
-    'study',
-    'transfer',
-    'data',
-    '.',
-    '..',
-    '/',
-  ],
-  ...[
-    'runs/small/weights.safetensors',
-    'runs/small/result.json',
-    'runs/small/per-image.csv',
-    'new',
-    'new/x.json',
-  ],
-  ...[
-    'small',
-    'smal.yaml',
-    'training',
-    'linf',
-    'surfaces',
-    'mnist',
-    'cifar10',
-    'sweep',
-    'noise',
-    'onnx',
-    'lenet',
-  ],
-  ...[
-    '0',
-    '1',
-    '2',
-    '-1',
-    '1.5',
-    '1e3',
-    '99999999999',
-    'x',
-    '',
-    ' ',
-    '-',
-    '--',
-    '---',
-    '=',
-    'a=b',
-    'é',
-    '\u0000',
-  ],
-  ...[
-    '1,2',
-    '1,2,3',
-    'fgs,hc1',
-    'pgd',
-    'svg',
-    'png',
-    'paper',
-    'auto',
-    'cpu',
-    'native',
-    'seed=2',
-    'training.bang=null',
-  ],
-  ...[
-    'redis://127.0.0.1:1',
-    'redis://x y',
-    'http://x',
-    '__proto__',
-    'constructor',
-    '%s',
-    '$(x)',
-    '/dev/null',
-    '/proc/x',
-  ],
+  'small.yaml', 'regular.yaml', 'seeds.yaml', 'sweep.yaml', 'halving.yaml', 'noise.yaml', 'check.yaml',
+  'runs', 'runs/small', 'runs/regular', 'runs/seeds', 'sweep', 'study', 'transfer', 'data', '.', '..', '/',
+  'runs/small/weights.safetensors', 'runs/small/result.json', 'runs/small/per-image.csv', 'new', 'new/x.json',
+  'small', 'smal.yaml', 'training', 'linf', 'surfaces', 'mnist', 'cifar10', 'sweep', 'noise', 'onnx', 'lenet',
+  '0', '1', '2', '-1', '1.5', '1e3', '99999999999', 'x', '', ' ', '-', '--', '---', '=', 'a=b', 'é', '\u0000',
+  '1,2', '1,2,3', 'fgs,hc1', 'pgd', 'svg', 'png', 'paper', 'auto', 'cpu', 'native', 'seed=2', 'training.bang=null',
+  'redis://127.0.0.1:1', 'redis://x y', 'http://x', '__proto__', 'constructor', '%s', '$(x)', '/dev/null', '/proc/x',
+  'loop', 'loop/x', 'small.yaml/x', 'x'.repeat(300),
 ];
 
 /** Each command with the options that its help names. */
@@ -197,13 +120,16 @@ async function prepare(folder) {
   const sound = path.join(folder, 'sound');
   cpSync(space, sound, { recursive: true });
   const content = contentsOf(space);
+  const addLoop = () => symlinkSync('loop', path.join(space, 'loop'));
   const restore = () => {
     process.chdir(folder);
     for (const name of readdirSync(space))
       rmSync(path.join(space, name), { recursive: true, force: true });
     cpSync(sound, space, { recursive: true });
+    addLoop();
     process.chdir(space);
   };
+  addLoop();
   return { space, content, restore };
 }
 

@@ -100,20 +100,11 @@ async function samePlan(plan, file, text) {
 async function overriding(folder) {
   const file = path.join(folder, 'x.yaml');
   writeFileSync(file, `extends: ${configs}/lenet-b1.yaml\n`);
+  // prettier-ignore
   const good = [
-    ...[
-      'training.bang.beta=1.2',
-      'seed=7',
-      'seeds=[1,2]',
-      'training.bang=null',
-      'evaluation.attacks=[pgd]',
-    ],
-    ...['training.learningRate={policy: fixed, base: 0.1}', 'evaluation.images=all', 'name=x'],
-    ...[
-      'training.bang.beta={conv1: 1, conv2: 1, ip1: 1, ip2: 1}',
-      'expect.accuracy.min=3',
-      'model=lenet',
-    ],
+    'training.bang.beta=1.2', 'seed=7', 'seeds=[1,2]', 'training.bang=null', 'evaluation.attacks=[pgd]',
+    'training.learningRate={policy: fixed, base: 0.1}', 'evaluation.images=all', 'name=x',
+    'training.bang.beta={conv1: 1, conv2: 1, ip1: 1, ip2: 1}', 'expect.accuracy.min=3', 'model=lenet',
   ];
   return async (random) => {
     const text = mutateText(random, oneOf(random, good));

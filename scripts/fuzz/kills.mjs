@@ -22,6 +22,7 @@ import { runOutside } from './commands.mjs';
 import { writeConfigs, writeMnist } from './space.mjs';
 
 const DATA = ['--data-dir', 'data'];
+const TWO = ['--jobs', '2', '--threads', '2'];
 const WEIGHTS = 'made/small/weights.safetensors';
 
 /** Commands that write into a folder `OUT`; each continues or repeats what a killed one began. */
@@ -32,31 +33,8 @@ const COMMANDS = {
   eval: ['eval', WEIGHTS, ...DATA, '--attacks', 'fgs,hc1,pgd,deepfool-l2', '--out', 'OUT'],
   noise: ['noise', 'noise.yaml', ...DATA, '--out', 'OUT'],
   check: ['check', 'check.yaml', ...DATA, '--out', 'OUT', '--junit', 'OUT/junit.xml'],
-  sweep: [
-    'sweep',
-    'sweep.yaml',
-    ...DATA,
-    '--jobs',
-    '2',
-    '--threads',
-    '2',
-    '--out',
-    'OUT',
-    '--keep',
-    'weights,training',
-  ],
-  halving: [
-    'sweep',
-    'halving.yaml',
-    '--data-dir',
-    'large',
-    '--jobs',
-    '2',
-    '--threads',
-    '2',
-    '--out',
-    'OUT',
-  ],
+  sweep: ['sweep', 'sweep.yaml', ...DATA, ...TWO, '--out', 'OUT', '--keep', 'weights,training'],
+  halving: ['sweep', 'halving.yaml', '--data-dir', 'large', ...TWO, '--out', 'OUT'],
   transfer: ['transfer', WEIGHTS, 'made/regular/weights.safetensors', ...DATA, '--out', 'OUT'],
   table: ['table', 'made', '--out', 'OUT'],
   report: ['report', 'made', ...DATA, '--examples', '1', '--out', 'OUT/report.html'],

@@ -21,15 +21,9 @@ export const OWN_CONFIG = {
   },
   data: 'mnist',
   seed: 1,
+  // prettier-ignore
   training: {
-    ...{
-      iterations: 60,
-      batch: 16,
-      momentum: 0.9,
-      weightDecay: 0.0005,
-      logEvery: 10,
-      checkpointEvery: 10,
-    },
+    iterations: 60, batch: 16, momentum: 0.9, weightDecay: 0.0005, logEvery: 10, checkpointEvery: 10,
     learningRate: { policy: 'fixed', base: 0.01 },
     bang: { beta: 1, epsilon: 0.8 },
   },

@@ -38,9 +38,11 @@ const CIFAR10 = { train: 1000, test: 500 };
 const LEFT_OUT =
   /^(vega|d3|topojson|@resvg|@techstark|bullmq|ioredis|msgpackr|pacote|@npmcli|npm|@sigstore|sigstore|@tufjs|tuf-js|h5wasm|onnx|cacache|@expo-google-fonts|node-addon-api|node-api-headers|node-gyp)/;
 
-for (const name of ['mnist', 'cifar10']) bang('data', 'pull', name);
-if (process.argv[2] !== 'cifar10') await main();
-if (process.argv[2] !== 'main') cifar10();
+const only = process.argv[2];
+if (only !== 'cifar10') bang('data', 'pull', 'mnist');
+bang('data', 'pull', 'cifar10');
+if (only !== 'cifar10') await main();
+if (only !== 'main') cifar10();
 
 /** Runs a command of the program, which tells of what it does and of its faults. */
 function bang(...args) {

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'csv-parse/sync';
 import { pointsOf } from '#bang/sweep/summary.js';
+import { meanOf } from '#bang/base/sums.js';
+import { sampleDeviation } from '#bang/metrics/statistics.js';
 import { cellsIn } from '#bang/sweep/sweep.js';
 import { planIn, sweepFolder } from '#bang/sweep/sweepFolder.js';
 import { trendsOf } from '#bang/sweep/trends.js';
@@ -77,11 +79,7 @@ export function leftWithin(name, seed, attack, budget) {
     if (!line) throw new Error(`${at.join('/')} has nothing of ${attack} within ${budget}`);
     return Number(line.robust_accuracy);
   });
-  return { value: mean(values), seeds: values.length };
-}
-
-function mean(values) {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+  return { value: meanOf(values), seeds: values.length };
 }
 
 /** The percentage of noisy copies that a training of results/controls misclassifies: its mean, and its deviation over seeds. */
@@ -95,11 +93,8 @@ export function noiseRate(name) {
 /** A mean, and the deviation of several values. */
 function overSeeds(values) {
   if (values.length === 0) return { value: NaN, seeds: 0 };
-  const value = mean(values);
-  if (values.length === 1) return { value, seeds: 1 };
-  const squares = values.map((one) => (one - value) ** 2);
-  const deviation = Math.sqrt((mean(squares) * values.length) / (values.length - 1));
-  return { value, deviation, seeds: values.length };
+  const deviation = sampleDeviation(values) ?? undefined;
+  return { value: meanOf(values), deviation, seeds: values.length };
 }
 
 /** A column of a sweep's cells with these values, as CSV has them: over the seeds that are done. */

@@ -1,9 +1,8 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { homedir, userInfo } from 'node:os';
 import path from 'node:path';
 import { codeOf, UserError } from './errors.js';
-import { makeFolder, reason, spaceMark } from './files.js';
+import { fileClock, makeFolder, reason, spaceMark } from './files.js';
 import { isRunning, processSpace } from './processes.js';
 
 /** The cache of downloaded files, and how its folders are written without exposing partial contents. */
@@ -92,15 +91,9 @@ async function removeDeadFetches(parent: string): Promise<void> {
   }
 }
 
-/** In milliseconds, by the clock of the file system: this machine's may differ. */
+/** In milliseconds; 0 where it cannot be known. */
 async function ageOf(folder: string, parent: string): Promise<number> {
-  const probe = path.join(parent, `.${randomUUID()}.tmp`);
-  try {
-    await writeFile(probe, '', { flag: 'wx' });
-    return (await stat(probe)).mtimeMs - (await stat(folder)).mtimeMs;
-  } catch {
-    return 0;
-  } finally {
-    await rm(probe, { force: true });
-  }
+  const now = fileClock(parent);
+  const found = await stat(folder).catch(() => undefined);
+  return now === undefined || found === undefined ? 0 : now - found.mtimeMs;
 }

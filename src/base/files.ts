@@ -1,17 +1,20 @@
 import {
   closeSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   fsyncSync,
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
   type Stats,
   writeFileSync,
 } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { sha256Of } from './digest.js';
 import { codeOf, messageOf, UserError } from './errors.js';
 import { didYouMean } from './nearFile.js';
@@ -25,12 +28,23 @@ export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
  * Writes a file atomically: readers see the old content or the new, never a part, even after a crash. What processes
- * left that were killed while they wrote it is removed.
+ * left there that were killed while they wrote is removed. A symbolic link stays: the file that it leads to is replaced.
+ * A device or pipe stays as well, and is written to.
  *
  * @throws UserError if it cannot be written
  */
 export function writeFileAtomic(file: string, content: string | Uint8Array): void {
-  const temporary = `${file}.${process.pid}-${spaceMark()}.tmp`;
+  try {
+    const found = statOf(file);
+    if (found && !found.isFile() && !found.isDirectory()) writeFileSync(file, content);
+    else replace(found && lstatSync(file).isSymbolicLink() ? realpathSync(file) : file, content);
+  } catch (error) {
+    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+function replace(file: string, content: string | Uint8Array): void {
+  const temporary = partName(file);
   try {
     makeFolder(path.dirname(file));
     const descriptor = openSync(temporary, 'w');
@@ -40,12 +54,31 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
     } finally {
       closeSync(descriptor);
     }
-    replaceFile(temporary, file);
+    rename(temporary, file);
   } catch (error) {
     removeIfThere(temporary);
-    throw new UserError(`cannot write ${file}: ${reason(error)}`);
+    throw error;
   }
-  removeParts(file);
+  removeParts(path.dirname(file));
+}
+
+/** What a path leads to; undefined if that is nothing that can be reached. */
+function statOf(file: string): Stats | undefined {
+  try {
+    return statSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a path leads to a folder. Unlike statSync's `throwIfNoEntry: false`, this never throws. */
+export function isFolder(file: string): boolean {
+  return statOf(file)?.isDirectory() === true;
+}
+
+/** Whether a path leads to something other than a folder: a file, a device, a pipe. */
+export function isFile(file: string): boolean {
+  return statOf(file)?.isDirectory() === false;
 }
 
 /** For how long, in ms, the rename of a file is tried again while others have it open. */
@@ -57,7 +90,7 @@ const PATIENCE = 2000;
  *
  * @throws the system's error
  */
-function replaceFile(from: string, to: string): void {
+function rename(from: string, to: string): void {
   const end = Date.now() + PATIENCE;
   for (let pause = 1; ; pause *= 2) {
     try {
@@ -86,15 +119,43 @@ export function spaceMark(): string {
   return sha256Of(space).slice(0, 8);
 }
 
-/** Removes the parts of a file whose processes are known to have ended. */
-function removeParts(file: string): void {
-  const folder = path.dirname(file);
-  const space = processSpace();
+/** The name of a part of a file for this process. */
+function partName(file: string): string {
+  return `${file}.${process.pid}-${spaceMark()}.tmp`;
+}
+
+/**
+ * The time (ms) that a file written now in a folder gets, which another machine's clock may tell; undefined where none
+ * can be written.
+ */
+export function fileClock(folder: string): number | undefined {
+  // Named like a part, so that one that is left by a kill is removed.
+  const probe = partName(path.join(folder, `.${randomUUID()}`));
   try {
-    for (const name of readdirSync(folder)) {
+    writeFileSync(probe, '', { flag: 'wx' });
+    return statSync(probe).mtimeMs;
+  } catch {
+    return undefined;
+  } finally {
+    removeIfThere(probe);
+  }
+}
+
+/** Folders without parts that were there when this process first wrote into them. */
+const cleaned = new Set<string>();
+
+/** Removes the parts in a folder whose processes are known to have ended. */
+function removeParts(folder: string): void {
+  const place = path.resolve(folder);
+  // Listing it for each of thousands of files takes longer than writing them.
+  if (cleaned.has(place)) return;
+  cleaned.add(place);
+  const [space, mark] = [processSpace(), spaceMark()];
+  try {
+    for (const name of readdirSync(place)) {
       const part = name.endsWith('.tmp') ? partOf(name) : undefined;
-      if (part?.of !== path.basename(file) || part.mark !== spaceMark()) continue;
-      if (isRunning({ pid: part.pid, space }) === false) removeIfThere(path.join(folder, name));
+      if (part?.mark !== mark) continue;
+      if (isRunning({ pid: part.pid, space }) === false) removeIfThere(path.join(place, name));
     }
   } catch {
     // The file itself is written; a folder may be written to and yet not be listed.
@@ -187,7 +248,17 @@ function unreadable(file: string, error: unknown): UserError {
 
 /** The reason for an error that says that a limit of the system is reached, which any file and any module may meet. */
 export function shortageIn(error: unknown): string | undefined {
-  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(error) ?? '') ? reason(error) : undefined;
+  const met = isThere(error) ? { code: 'EMFILE' } : error;
+  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(met) ?? '') ? reason(met) : undefined;
+}
+
+/** Whether a module that Node did not find is there: it could not open another file, and took it for missing. */
+function isThere(error: unknown): boolean {
+  if (codeOf(error) !== 'ERR_MODULE_NOT_FOUND') return false;
+  const [, name = ''] = /^Cannot find (?:package|module) '([^']+)'/.exec(messageOf(error)) ?? [];
+  // Of a package, the name of the file may be one that Node has guessed.
+  const [place] = /^.*[\\/]node_modules[\\/](@[^\\/]+[\\/])?[^\\/]+/.exec(name) ?? [name];
+  return existsSync(path.resolve(packageRoot, 'node_modules', place));
 }
 
 /** The reason for a system error, in words; for other errors, their message. */

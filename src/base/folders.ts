@@ -1,7 +1,7 @@
-import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { codeOf, UserError } from './errors.js';
-import { makeFolder, partOf, reason } from './files.js';
+import { isFolder, makeFolder, partOf, reason } from './files.js';
 import path from 'node:path';
 
 /**
@@ -33,11 +33,28 @@ export function makeWritable(folder: string): void {
 }
 
 /**
- * Creates an empty folder for temporary files, which the caller removes.
+ * Works in a folder for temporary files, which is removed when that ends, and also if the process exits before.
  *
  * @throws UserError if it cannot be created
  */
-export function temporaryFolder(prefix: string): string {
+export async function inTemporaryFolder<T>(
+  prefix: string,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = temporaryFolder(prefix);
+  const removeIt = (): void => {
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', removeIt);
+  try {
+    return await work(folder);
+  } finally {
+    process.off('exit', removeIt);
+    removeIt();
+  }
+}
+
+function temporaryFolder(prefix: string): string {
   const parent = path.resolve(tmpdir());
   try {
     return mkdtempSync(path.join(parent, prefix));
@@ -54,9 +71,7 @@ export function temporaryFolder(prefix: string): string {
  */
 export function removeLeftovers(folder: string, names: readonly string[]): void {
   const isOurs = (name: string): boolean => names.includes(name.split(path.sep)[0]);
-  const folders = names.filter((name) =>
-    statSync(path.join(folder, name), { throwIfNoEntry: false })?.isDirectory(),
-  );
+  const folders = names.filter((name) => isFolder(path.join(folder, name)));
   const inside = folders.flatMap((name) =>
     readdirSync(path.join(folder, name)).map((entry) => path.join(name, entry)),
   );

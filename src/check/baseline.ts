@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.js';
 import { parseJson, readUserFile } from '../base/files.js';
+import { omit } from '../base/omit.js';
 import { OLD_NAMES, type OverSeeds, overSeeds, scalarsIn } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { BESIDE, differenceOf, without } from '../store/identity.js';
@@ -39,7 +40,7 @@ export interface Baseline {
   data: { name: string; sha256: string };
   /** All that the numbers depend on, except for the seed. */
   config: Record<string, unknown>;
-  provenance: Omit<Provenance, 'seconds'>;
+  provenance?: Omit<Provenance, 'seconds'>;
 }
 
 /** @param results one for each of at least two seeds */
@@ -52,7 +53,6 @@ export function baselineOf(results: readonly Result[]): Baseline {
     if (found?.std == null || found.n < rows.length) return [];
     return [[one.name, { ...found, std: found.std }] as const];
   });
-  const { bang, node, platform, cpu, engine, threads, finished } = provenance;
   return {
     format: 1,
     name,
@@ -60,7 +60,7 @@ export function baselineOf(results: readonly Result[]): Baseline {
     figures: Object.fromEntries(figures),
     data: { name: data.name, sha256: data.sha256 },
     config: without(config, BESIDE),
-    provenance: { bang, node, platform, cpu, engine, threads, finished },
+    provenance: provenance && omit(provenance, 'seconds'),
   };
 }
 

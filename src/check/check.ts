@@ -6,7 +6,8 @@ import { jsonText, packageRoot, shortageIn, writeFileAtomic } from '../base/file
 import { makeWritable } from '../base/folders.js';
 import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
-import { readInstallation } from '../engine/tensorflow/installation.js';
+import { readInstallation as readTensorFlow } from '../engine/tensorflow/installation.js';
+import { readInstallation as readWebgpu } from '../engine/webgpu/installation.js';
 import {
   type Baseline,
   type BaselineNumber,
@@ -292,9 +293,8 @@ async function startAfresh(
   // The mark is removed first, so that it never stands beside results of another program.
   rmSync(mark, { force: true });
   const emptied = openFolder(folder, config, { force: true, inputs });
-  await emptied.hold(async () => {
+  await emptied.hold(() => {
     writeFileAtomic(mark, program);
-    await Promise.resolve();
   });
 }
 
@@ -304,7 +304,7 @@ let digest: string | undefined;
 function programDigest(): string {
   if (digest !== undefined) return digest;
   const hash = createHash('sha256').update(process.version);
-  hash.update(JSON.stringify(readInstallation()));
+  hash.update(JSON.stringify([readTensorFlow(), readWebgpu()]));
   const parts = [
     'package.json',
     'node_modules/.package-lock.json',

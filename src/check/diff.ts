@@ -1,7 +1,6 @@
-import { statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
-import { readJson } from '../base/files.js';
+import { isFile, readJson } from '../base/files.js';
 import { overSeeds, type Scalar, scalarsIn, type OverSeeds } from '../metrics/quantities.js';
 import type { Config } from '../config/experiment.js';
 import { type Baseline, differenceFrom } from './baseline.js';
@@ -18,7 +17,7 @@ import { type Difference, differencesIn } from '../store/identity.js';
 import { FILES } from '../store/resultFolder.js';
 import type { CsvLine } from '../store/csvFile.js';
 import { measuredHeadings, readPerImage } from '../store/perImage.js';
-import { isResult, type Result } from '../store/result.js';
+import { isResult } from '../store/result.js';
 
 /** The runs of one experiment: a single run, or one for each seed. */
 export interface Side {
@@ -80,7 +79,7 @@ export const NOISE = 2;
  * @throws UserError if there is no result, or if there is more than one experiment
  */
 export function readSide(place: string): Side {
-  if (statSync(place, { throwIfNoEntry: false })?.isFile()) {
+  if (isFile(place)) {
     const result = readJson(place);
     if (!isResult(result)) throw new UserError(`${place} is not the ${FILES.result} of a run`);
     return { runs: [{ folder: path.dirname(place), result }], notes: [] };
@@ -146,8 +145,7 @@ export function diffRuns(a: Side, b: Side, baseline?: Baseline): RunDiff {
 }
 
 function provenanceOf({ runs: [{ result }] }: Side): Record<string, unknown> {
-  // Provenance is optional in results that are read.
-  const { bang, node, platform, cpu, engine } = (result as Partial<Result>).provenance ?? {};
+  const { bang, node, platform, cpu, engine } = result.provenance ?? {};
   return { bang, node, platform, cpu, engine, data: result.data.sha256 };
 }
 

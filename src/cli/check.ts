@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { DefectFound, ExperimentError, UserError } from '../base/errors.js';
 import {
@@ -10,9 +10,9 @@ import {
 } from '../check/check.js';
 import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
-import { makeWritable, temporaryFolder } from '../base/folders.js';
+import { inTemporaryFolder, makeWritable } from '../base/folders.js';
 import { version } from '../base/version.js';
-import { reason, writeFileAtomic } from '../base/files.js';
+import { isFolder, reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {
   githubAnnotations,
@@ -23,7 +23,7 @@ import {
   tallySentence,
   verdictJson,
 } from '../report/check.js';
-import { flag, interruptible, once, shared, textOption } from './options.js';
+import { flag, interruptible, shared, textOption } from './options.js';
 import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
@@ -111,11 +111,13 @@ async function handle({
   refuseOutputs({ '--json': json, '--junit': junit }, configs);
   if (out !== undefined) makeWritable(out);
   const within = <T>(work: (options: CheckOptions) => Promise<T>): Promise<T> =>
-    inFolder(out, (folder) =>
-      interruptible(
-        (signal, progress) => work({ out: folder, force, dataDir, threads, progress, signal }),
-        { force, resumes: out !== undefined },
-      ),
+    interruptible(
+      (signal, progress) => {
+        const inside = (folder: string) =>
+          work({ out: folder, force, dataDir, threads, progress, signal });
+        return out === undefined ? inTemporaryFolder('bang-check-', inside) : inside(out);
+      },
+      { force, resumes: out !== undefined },
     );
   if (chosen.updateBaseline) {
     refuseBuiltIn(configs);
@@ -144,7 +146,7 @@ function refuseOutputs(
       throw new UserError(`${option} ${file} would overwrite ${other}: name another file`);
     }
     makeWritable(path.dirname(place));
-    if (statSync(place, { throwIfNoEntry: false })?.isDirectory()) {
+    if (isFolder(place)) {
       throw new UserError(`${option} ${file} is a folder: name a file`);
     }
     places.set(place, `what ${option} writes`);
@@ -160,9 +162,7 @@ function refuseBuiltIn(configs: readonly string[]): void {
   );
 }
 
-function seedList(text: string | string[] | undefined): number[] | undefined {
-  const list = once('seeds')(text);
-  if (list === undefined) return undefined;
+function seedList(list: string): number[] {
   const seeds = list.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : NaN));
   const distinct = new Set(seeds).size === seeds.length;
   if (
@@ -175,25 +175,6 @@ function seedList(text: string | string[] | undefined): number[] | undefined {
     );
   }
   return seeds;
-}
-
-/** Works in the given folder, or in a temporary one that is removed even if the process exits. */
-async function inFolder<T>(
-  out: string | undefined,
-  work: (folder: string) => Promise<T>,
-): Promise<T> {
-  if (out !== undefined) return work(out);
-  const folder = temporaryFolder('bang-check-');
-  const remove = (): void => {
-    rmSync(folder, { recursive: true, force: true });
-  };
-  process.once('exit', remove);
-  try {
-    return await work(folder);
-  } finally {
-    process.off('exit', remove);
-    remove();
-  }
 }
 
 /**

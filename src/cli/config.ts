@@ -3,17 +3,9 @@ import { stringify } from 'yaml';
 import type { CommandModule } from 'yargs';
 import { configFile } from '../config/builtIn.js';
 import { type Config, fullTraining } from '../config/experiment.js';
-import { loadNoise, noiseSchema } from '../config/noise.js';
+import { loadNoise } from '../config/noise.js';
 import { loadPlan } from '../config/sweep.js';
-import {
-  kindOfFile,
-  loadConfig,
-  parseOverride,
-  plainOf,
-  readYaml,
-  replaceIn,
-  type LoadedConfig,
-} from '../config/yamlFiles.js';
+import { kindOfFile, loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import { setOption } from './options.js';
 
 interface ConfigArguments {
@@ -51,7 +43,7 @@ export const configCommand: CommandModule<object, ConfigArguments> = {
  */
 export async function fullText(file: string, overrides: readonly string[] = []): Promise<string> {
   const kind = await kindOfFile(file);
-  if (kind === 'study') return stringify(await fullNoise(file, overrides));
+  if (kind === 'study') return stringify((await loadNoise(file, overrides)).written);
   if (kind === 'sweep') return stringify((await loadPlan(file, overrides)).record);
   return stringify(fullConfig(await loadConfig(file, overrides)));
 }
@@ -84,19 +76,4 @@ function placed(training: Config['training']): Config['training'] {
       ? path.resolve(from)
       : { ...from, weights: path.resolve(from.weights) };
   return { ...training, from: absolute };
-}
-
-async function fullNoise(
-  file: string,
-  overrides: readonly string[],
-): Promise<Record<string, unknown>> {
-  const { study } = await loadNoise(file, overrides);
-  let tree = await readYaml(file, []);
-  for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
-  const given = noiseSchema.parse(plainOf(tree).value);
-  const absolute = (key: 'regular' | 'bang'): string => {
-    const at = tree.kind === 'mapping' ? tree.entries.get(key)?.at : undefined;
-    return path.resolve(configFile(given[key], path.dirname(at && 'file' in at ? at.file : file)));
-  };
-  return { ...given, name: study.name, regular: absolute('regular'), bang: absolute('bang') };
 }

@@ -2,6 +2,7 @@ import { MultiBar, type SingleBar } from 'cli-progress';
 import { barLine, type BarState } from './barLine.js';
 import { printableText } from '../base/text.js';
 import { duration, type Progress, type Task } from '../base/progress.js';
+import { type Mark, timeLeft } from '../store/timeLeft.js';
 
 /** Interval between lines where bars cannot be drawn (a log file, a CI job). */
 const LINE_EVERY_MS = 15_000;
@@ -94,13 +95,12 @@ function lines(stream: NodeJS.WriteStream): ConsoleProgress {
 
 /** The time that is left, at the speed since the first call; to be called at every update. */
 function remainingTime(total: number): (done: number) => string {
-  let first: { done: number; at: number } | undefined;
+  let first: Mark | undefined;
   return (done) => {
-    const at = performance.now();
+    const now = { done, at: performance.now() };
     // Work done before this process began (a resumed run) says nothing about its speed.
-    first ??= { done, at };
-    const fresh = done - first.done;
-    if (fresh <= 0) return '…';
-    return duration(((at - first.at) / fresh) * (total - done));
+    first ??= now;
+    const left = timeLeft(first, now, total);
+    return left === undefined ? '…' : duration(left);
   };
 }

@@ -10,14 +10,13 @@ import {
   type Source,
   sources,
 } from '../data/sources.js';
-import { existsSync } from 'node:fs';
-import { ExperimentError, UserError } from '../base/errors.js';
+import { ExperimentError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.js';
 import { printable, shapeText } from '../base/text.js';
 import { loadData } from '../data/load.js';
 import { classCounts, inLetters, samplePicture } from '../data/samples.js';
 import { classNames } from '../data/shapes.js';
-import { flag, interruptible, likeOneOf, shared, textOption } from './options.js';
+import { flag, interruptible, likeOneOf, refuseExisting, shared, textOption } from './options.js';
 import { print } from './print.js';
 
 const name = {
@@ -116,9 +115,7 @@ const PER_CLASS = 10;
 
 async function show({ name, dataDir, out, letters, force }: ShowArguments): Promise<void> {
   const dataName = name ?? (dataDir === undefined ? 'mnist' : 'idx');
-  if (out !== undefined && !force && existsSync(out)) {
-    throw new UserError(`${out} exists already; --force overwrites it`);
-  }
+  if (out !== undefined) refuseExisting(out, force);
   const { train, test } = await interruptible(
     (signal, progress) => loadData(dataName, { dataDir, progress, signal }),
     { resumes: false },

@@ -28,7 +28,10 @@ interface DoctorArguments {
 export const doctorCommand: CommandModule<object, DoctorArguments> = {
   builder: (yargs) =>
     yargs
-      .option('engine', engineOption)
+      .option('engine', {
+        ...engineOption,
+        describe: 'the engine; auto: the best available (default: auto)',
+      })
       .option('threads', shared.threads)
       .example('$0 doctor', 'the engine of this machine')
       .example('$0 doctor --threads 1', 'the same with one thread') as never,
@@ -74,32 +77,35 @@ async function dataState(name: FetchedName): Promise<string> {
 }
 
 /** Whether WebGPU is set up, on what, why it is or is not chosen, and, if another engine is in use, how fast it is. */
-async function webgpuState({ name }: Engine, options: { threads?: number }): Promise<string> {
+function webgpuState(used: Engine, options: { threads?: number }): string | Promise<string> {
   const installed = webgpuInstalled();
   if ('problem' in installed) return `${installed.problem} (${SETUP_WEBGPU})`;
   const { version, gpu, software, faster } = installed.installation;
-  const what = `${version} for ${gpu}, in ${webgpuFolder()}`;
   const choice = software
     ? 'not chosen by itself, because this driver computes on the CPU'
     : `a training step was ${faster.toFixed(1)} times as fast as on the CPU, so it is ${faster > 1 ? '' : 'not '}chosen by itself`;
-  if (name === 'webgpu') return `${what}; ${choice}`;
-  try {
-    await startEngine({ ...options, engine: 'webgpu' });
-    return `${what}; ${choice}: LeNet forward ${gigaflops(await forwardSpeed())}`;
-  } catch (error) {
-    return messageOf(error);
-  }
+  const what = `${version} for ${gpu}, in ${webgpuFolder()}; ${choice}`;
+  return withSpeed('webgpu', what, used, options);
 }
 
 /** Whether TensorFlow is set up, and, if another engine is in use, how fast it is. */
-async function tensorFlowState({ name }: Engine, options: { threads?: number }): Promise<string> {
+function tensorFlowState(used: Engine, options: { threads?: number }): string | Promise<string> {
   const installed = tensorFlowInstalled();
   if ('problem' in installed) return `${installed.problem} (${SETUP_COMMAND})`;
   const { version, gpu, package: npmPackage } = installed.installation;
   const what = `${version} for the ${gpu ? 'GPU' : 'CPU'} with ${npmPackage}, in ${tensorflowFolder()}`;
-  if (name === 'tensorflow') return what;
+  return withSpeed('tensorflow', what, used, options);
+}
+
+async function withSpeed(
+  engine: 'webgpu' | 'tensorflow',
+  what: string,
+  used: Engine,
+  options: { threads?: number },
+): Promise<string> {
+  if (used.name === engine) return what;
   try {
-    await startEngine({ ...options, engine: 'tensorflow' });
+    await startEngine({ ...options, engine });
     return `${what}: LeNet forward ${gigaflops(await forwardSpeed())}`;
   } catch (error) {
     return messageOf(error);

@@ -13,8 +13,6 @@ import {
   engineSetting,
   interruptible,
   likeOneOf,
-  named,
-  once,
   type ProtocolArguments,
   protocolOptions,
   protocolSettings,
@@ -70,7 +68,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       .option('row', {
         type: 'string',
         requiresArg: true,
-        coerce: named('row', [...publishedRowNames(1), ...publishedRowNames(2)]),
+        coerce: likeOneOf([...publishedRowNames(1), ...publishedRowNames(2)]),
         describe: 'the published row to compare with: R0, R1, B0 … B5',
       })
       .option('logit-scale', {
@@ -205,17 +203,14 @@ async function printErrors(given: EvalArguments, on: (typeof OTHER_IMAGES)[numbe
 }
 
 /** For `coerce`: what logits may be multiplied by, as it was written. */
-function logitScale(value: string | string[] | undefined): string | undefined {
-  const text = once('logit-scale')(value);
+function logitScale(text: string): string {
   const { from, to, inWords } = LOGIT_SCALES;
-  if (text === undefined || (Number(text) >= from && Number(text) <= to)) return text;
+  if (Number(text) >= from && Number(text) <= to) return text;
   throw new UserError(`--logit-scale: expected ${inWords}, found ${text}`);
 }
 
 /** For `coerce`: a percentage. */
-function percentage(value: string | string[] | undefined): number | undefined {
-  const text = once('accuracy')(value);
-  if (text === undefined) return undefined;
+function percentage(text: string): number {
   const number = Number(text.replace(/%$/, ''));
   if (number > 0 && number <= 1) {
     const meant = Number((100 * number).toFixed(6));

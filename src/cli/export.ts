@@ -1,18 +1,18 @@
-import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
 import { EXPORT_FORMATS, convertWeights, type ExportFormat } from '../experiment/export.js';
-import { writeFileAtomic } from '../base/files.js';
+import { isFolder, writeFileAtomic } from '../base/files.js';
 import { INPUT, OUTPUT } from '../model/files/onnx/encode.js';
 import { FILES } from '../store/resultFolder.js';
 import {
   flag,
   interruptible,
-  named,
+  likeOneOf,
   type ReadingArguments,
   readingIn,
   readingOptions,
+  refuseExisting,
   shared,
   textOption,
 } from './options.js';
@@ -43,7 +43,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         choices: EXPORT_FORMATS,
         demandOption: true,
         requiresArg: true,
-        coerce: named('to', EXPORT_FORMATS),
+        coerce: likeOneOf(EXPORT_FORMATS),
         describe: 'onnx: the network, from pixels to logits; the others: its weights',
       })
       .options(
@@ -62,18 +62,17 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
         'foolbox.PyTorchModel(…, bounds=(0, 255))',
         'and in Foolbox: see docs/export.md',
       ) as never,
-  handler: async ({ weights, to, out = defaultOut(weights, to), dataDir, force, ...given }) => {
-    if (path.resolve(out) === path.resolve(weights)) {
+  handler: async ({ weights, to, out: given, dataDir, force, ...reading }) => {
+    const source = isFolder(weights) ? path.join(weights, FILES.weights) : weights;
+    const out = given ?? outBeside(source, to);
+    if (path.resolve(out) === path.resolve(source)) {
       throw new UserError(`${out} is the file to read: choose another to write with --out`);
     }
-    if (!force && existsSync(out)) {
-      throw new UserError(`${out} exists already; --force overwrites it`);
-    }
-    const { bytes, spec } = await interruptible((signal, progress) =>
-      convertWeights(weights, {
-        ...{ to, dataDir, progress, signal },
-        ...readingIn(given),
-      }),
+    refuseExisting(out, force);
+    const { bytes, spec } = await interruptible(
+      (signal, progress) =>
+        convertWeights(weights, { ...{ to, dataDir, progress, signal }, ...readingIn(reading) }),
+      { resumes: false },
     );
     writeFileAtomic(out, bytes);
     const { name, input, classes } = spec;
@@ -84,9 +83,7 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
 };
 
 /** Next to the weights, named after them. */
-function defaultOut(given: string, to: ExportFormat): string {
-  const isFolder = statSync(given, { throwIfNoEntry: false })?.isDirectory();
-  const weights = isFolder ? path.join(given, FILES.weights) : given;
+function outBeside(weights: string, to: ExportFormat): string {
   const stem = path.basename(weights).replace(/(\.caffemodel)?\.(h5|safetensors|onnx)$/, '');
   return path.join(path.dirname(weights), `${stem}${ENDINGS[to]}`);
 }

@@ -4,12 +4,11 @@ import { ATTACK_NAMES, type AttackName } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
 import { figureRows } from '../report/figure/rowsOfResults.js';
 import { writeFileAtomic } from '../base/files.js';
-import { quoted } from '../base/text.js';
 import { drawFigure, FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
 import { toCsv } from '../store/csvFile.js';
 import { NARROW, WIDE } from '../report/figure/theme.js';
-import { flag, interruptible, likeOneOf, shared, textOption } from './options.js';
+import { flag, interruptible, likeOneOf, namesIn, shared, textOption } from './options.js';
 import { print, printNotes } from './print.js';
 
 const FORMATS = ['svg', 'png'] as const;
@@ -47,7 +46,7 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       .option('format', {
         type: 'string',
         requiresArg: true,
-        coerce: formatList,
+        coerce: namesIn('format', FORMATS),
         default: FORMATS.join(','),
         describe: 'svg, png, or both',
       })
@@ -98,12 +97,3 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
     print(`Files: ${files.join(', ')}`);
   },
 };
-
-function formatList(text: string | string[]): Format[] {
-  const names = String(text).split(',');
-  const wrong = names.find((name) => !FORMATS.some((format) => format === name));
-  if (wrong !== undefined) {
-    throw new UserError(`--format: expected ${FORMATS.join(' or ')}, found ${quoted(wrong)}`);
-  }
-  return names as Format[];
-}

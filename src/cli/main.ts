@@ -69,7 +69,6 @@ export async function parse(
     .parserConfiguration({ 'boolean-negation': false })
     .updateStrings(YARGS_STRINGS as never)
     .exitProcess(false)
-    .completion('completion', COMPLETION, complete)
     .version(version())
     .alias('v', 'version')
     .help()
@@ -79,13 +78,18 @@ export async function parse(
       if (error && error.name !== 'YError') throw error;
       throw new WrongUsage(message ?? 'the arguments do not fit', optionsOf());
     });
-  skipUnreadHelp(parser);
+  // With --help, yargs would print the script all the same.
+  if (args[0] === 'completion' && args.length > 1) parser.command('completion', COMPLETION);
+  else parser.completion('completion', COMPLETION, complete);
   // Public, but missing from the types.
-  const known = () =>
-    (parser as unknown as { getOptions(): { key: object; boolean: string[] } }).getOptions();
+  const known = () => (parser as unknown as { getOptions(): KnownOptions }).getOptions();
+  adaptHelp(parser, known);
   const optionsOf = (): string[] => Object.keys(known().key);
-  parser.middleware(() => {
+  // Before what is given is checked and coerced.
+  parser.middleware((given) => {
     refuseSwitchValues(args, known().boolean);
+    const wrong = valueProblem(args, given, known());
+    if (wrong !== undefined) throw new WrongUsage(wrong, optionsOf());
   }, true);
   if (before) parser.middleware(before);
   if (args.length === 0) process.stderr.write(`${await parser.getHelp()}\n\n`);
@@ -108,15 +112,27 @@ export async function parse(
 
 /**
  * yargs lays out the help of each command that it runs, in case it is asked for once that has begun. Nothing here asks,
- * and it takes 60 ms.
+ * and it takes 60 ms. And it says of each switch and list that it is `[default: false]` or `[default: []]`.
  */
-function skipUnreadHelp(parser: object): void {
+function adaptHelp(parser: object, known: () => KnownOptions): void {
   interface Internals {
-    getInternalMethods(): { getUsageInstance(): { cacheHelpMessage: () => void } };
+    getInternalMethods(): {
+      getUsageInstance(): { cacheHelpMessage: () => void; help: () => string };
+    };
   }
   // Missing from the types.
   const usage = (parser as Internals).getInternalMethods().getUsageInstance();
   usage.cacheHelpMessage = () => undefined;
+  const { help } = usage;
+  usage.help = () => {
+    const { default: defaults } = known();
+    for (const [name, value] of Object.entries(defaults)) {
+      if (value === false || (Array.isArray(value) && value.length === 0)) {
+        Reflect.deleteProperty(defaults, name);
+      }
+    }
+    return help();
+  };
 }
 
 /** `data pull --help` for `help data pull`; any other command line as it is. */
@@ -148,7 +164,7 @@ function demandFolder(): void {
 
 /**
  * yargs loses words that begin like an option and are none, and empty ones: a list of files would lack them, and
- * the rest count as all. The value of an option may be empty: what that means is the option's.
+ * the rest count as all. Empty values of options are `valueProblem`'s.
  *
  * @throws UserError if there is one
  */
@@ -175,6 +191,36 @@ function refuseSwitchValues(args: readonly string[], switches: readonly string[]
   });
   if (wrong === undefined) return;
   throw new UserError(`${wrong.split('=')[0]} takes no value: found ${wrong}`);
+}
+
+/** The options that a command has. */
+interface KnownOptions {
+  key: Record<string, unknown>;
+  boolean: string[];
+  string: string[];
+  array: string[];
+  default: Record<string, unknown>;
+}
+
+/** These may be given more than once, though they are no lists, which would also take the file names that follow. */
+const REPEATABLE = ['set', 'keep', 'format'];
+
+/** What is wrong with an option that has no value, or of which yargs made a list since it is given more than once. */
+function valueProblem(
+  args: readonly string[],
+  given: Record<string, unknown>,
+  { key, boolean, string, array }: KnownOptions,
+): string | undefined {
+  for (const name of Object.keys(key)) {
+    if (array.includes(name) || boolean.includes(name)) continue;
+    // Of `--retries 1 --retries 1`, yargs makes 2.
+    const times = args.filter((arg) => arg.split('=')[0] === `--${name}`).length;
+    if ((times > 1 || Array.isArray(given[name])) && !REPEATABLE.includes(name)) {
+      return `--${name} is given more than once`;
+    }
+    if (given[name] === '' && string.includes(name)) return `--${name} is empty`;
+  }
+  return undefined;
 }
 
 function report(error: unknown): number {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Options } from 'yargs';
 import { ATTACK_CHOICES, ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
@@ -5,22 +6,14 @@ import { NETWORKS } from '../model/networks.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
 import type { Progress } from '../base/progress.js';
-import { nearest, quoted } from '../base/text.js';
+import { inWords, nearest, quoted } from '../base/text.js';
+import { isOneOf } from '../config/problems.js';
 import { IMAGE_FORMATS } from '../store/savedImages.js';
 import { consoleProgress } from './consoleProgress.js';
 
-/** For `coerce`: yargs makes a list of an option that is given twice, whatever its type. */
-export function once(name: string): (value: string | string[] | undefined) => string | undefined {
-  return (value) => {
-    if (Array.isArray(value)) throw new UserError(`--${name} is given more than once`);
-    if (value === '') throw new UserError(`--${name} is empty`);
-    return value;
-  };
-}
-
-/** An option with a text, which is not empty and given once. */
+/** An option with a text. */
 export function textOption<Name extends string>(name: Name, describe: string) {
-  const option = { type: 'string', requiresArg: true, coerce: once(name), describe } as const;
+  const option = { type: 'string', requiresArg: true, describe } as const;
   return { [name]: option } as Record<Name, typeof option>;
 }
 
@@ -35,15 +28,29 @@ export function likeOneOf(names: readonly string[]) {
     typeof value === 'string' ? (namedIn(names, value) ?? value) : value;
 }
 
-/** For `coerce`: the same for an option that is given once, with a text that is not empty. */
-export function named(option: string, names: readonly string[]) {
-  return (value: string | string[] | undefined): string | undefined =>
-    likeOneOf(names)(once(option)(value));
-}
-
 function namedIn(names: readonly string[], value: string): string | undefined {
   const plain = (name: string): string => name.toLowerCase().replaceAll('_', '-');
   return names.find((name) => plain(name) === plain(value));
+}
+
+/** For `coerce`: names with commas between them. */
+export function namesIn<Name extends string>(option: string, names: readonly Name[]) {
+  return (given: string | string[]): Name[] => {
+    const words = [given].flat().flatMap((text) => text.split(','));
+    return words.map((word) => {
+      const name = namedIn(names, word.trim()) ?? word.trim();
+      if (isOneOf(name, names)) return name;
+      const near = nearest(name, names);
+      const hint = near === undefined ? '' : `, did you mean ${near}?`;
+      throw new UserError(`--${option}: expected ${inWords(names)}, found ${quoted(name)}${hint}`);
+    });
+  };
+}
+
+/** @throws UserError if there is a file, unless `--force` says to overwrite it */
+export function refuseExisting(file: string, force: boolean): void {
+  if (force || !existsSync(file)) return;
+  throw new UserError(`${file} exists already; --force overwrites it`);
 }
 
 /** Options that several commands share. */
@@ -65,7 +72,7 @@ export const processOptions = {
   },
   threads: {
     describe:
-      'computing threads of all processes together (default: $BANG_THREADS, else all cores)',
+      'computing threads of all processes together (default: $BANG_THREADS, else all cores, or the CPU quota)',
     requiresArg: true,
   },
   'data-dir': shared['data-dir'],
@@ -113,7 +120,7 @@ export const readingOptions = {
   model: {
     type: 'string',
     requiresArg: true,
-    coerce: named('model', Object.keys(NETWORKS)),
+    coerce: likeOneOf(Object.keys(NETWORKS)),
     describe: `${Object.keys(NETWORKS).join(', ')}, or a YAML file that describes the network (default: the one that the file describes or fits)`,
   },
   data: {
@@ -125,19 +132,19 @@ export const readingOptions = {
   scale: {
     type: 'string',
     requiresArg: true,
-    coerce: (value: string | string[] | undefined) => one('scale', value),
+    coerce: scaleIn,
     describe: 'a factor on pixels, which are 0 to 255, such as 1/255',
   },
   mean: {
     type: 'string',
     requiresArg: true,
-    coerce: (value: string | string[] | undefined) => numberList('mean', value),
+    coerce: (value: string) => numberList('mean', value),
     describe: 'by channel, subtracted from scaled pixels, such as 0.49,0.48,0.45',
   },
   std: {
     type: 'string',
     requiresArg: true,
-    coerce: (value: string | string[] | undefined) => numberList('std', value),
+    coerce: (value: string) => numberList('std', value),
     describe: 'by channel, what the result is divided by, such as 0.25,0.24,0.26',
   },
 } as const satisfies Record<string, Options>;
@@ -156,18 +163,15 @@ export function readingIn({ model, data, scale, mean, std }: ReadingArguments): 
 }
 
 /** For `coerce`: a number such as 0.5 or 1/255. */
-function one(name: string, value: string | string[] | undefined): number | undefined {
-  const list = numberList(name, value);
-  if (list && (list.length !== 1 || list[0] <= 0)) {
-    throw new UserError(`--${name}: expected a number above 0, such as 1/255`);
-  }
-  return list?.[0];
+function scaleIn(value: string): number {
+  const list = numberList('scale', value);
+  if (list.length === 1 && list[0] > 0) return list[0];
+  throw new UserError('--scale: expected a number above 0, such as 1/255');
 }
 
 /** For `coerce`: numbers with commas between them. */
-function numberList(name: string, value: string | string[] | undefined): number[] | undefined {
-  const given = once(name)(value);
-  return given?.split(',').map((text) => {
+function numberList(name: string, value: string): number[] {
+  return value.split(',').map((text) => {
     const [above, below = '1', ...rest] = text.split('/').map((part) => part.trim());
     const number = Number(above) / Number(below);
     const isWrong = above === '' || below === '' || rest.length > 0 || !Number.isFinite(number);
@@ -236,24 +240,12 @@ export function protocolSettings({ attacks, ...chosen }: ProtocolArguments): str
   return attacks === undefined ? settings : [`evaluation.attacks=[${attacks}]`, ...settings];
 }
 
-/** For `coerce`: comma-separated names of attacks. */
-function attackList(value: string | string[] | undefined): string | undefined {
-  const list = once('attacks')(value);
-  const names = list
-    ?.split(',')
-    .map((name) => name.trim())
-    .map((name) => namedIn(ATTACK_CHOICES, name) ?? name);
-  const unknown = names?.find((name) => !ATTACK_CHOICES.some((known) => known === name));
-  if (unknown !== undefined) {
-    const near = nearest(unknown, ATTACK_CHOICES);
-    const hint = near === undefined ? '' : `, did you mean ${near}?`;
-    throw new UserError(
-      `--attacks: expected some of ${ATTACK_CHOICES.join(', ')}, found ${quoted(unknown)}${hint}`,
-    );
-  }
-  const twice = names?.find((name, i) => names.indexOf(name) !== i);
+/** For `coerce`: names of attacks, none of them twice. */
+function attackList(list: string): string {
+  const names = namesIn('attacks', ATTACK_CHOICES)(list);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new UserError(`--attacks: ${twice} is in the list twice`);
-  return names?.join(',');
+  return names.join(',');
 }
 
 /** `--set key=value`, any number of times, for every command that reads a configuration. */
@@ -266,9 +258,8 @@ export function setOptionSuchAs(example: string) {
     requiresArg: true,
     describe: `change a key, such as ${example}; null removes it; may be repeated`,
     // Not yargs' array type, which would also take the file names that follow.
-    coerce: (value: string | string[] | undefined) => [value ?? []].flat(),
+    coerce: (value: string | string[]) => [value].flat(),
     default: [] as string[],
-    defaultDescription: 'nothing',
   } as const;
 }
 

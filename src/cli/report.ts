@@ -1,7 +1,6 @@
-import { existsSync, statSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { UserError } from '../base/errors.js';
-import { writeFileAtomic } from '../base/files.js';
+import { isFolder, writeFileAtomic } from '../base/files.js';
 import {
   type GalleryArguments,
   galleryOptions,
@@ -32,7 +31,7 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
       ) as never,
   handler: async ({ results, out, examples, engine, threads, dataDir }) => {
     const perClass = perClassIn(examples);
-    if (existsSync(out) && statSync(out).isDirectory()) {
+    if (isFolder(out)) {
       throw new UserError(`--out ${out} is a folder: give the name of a file`);
     }
     const { collectResults, refuseEmpty } = await import('../report/page/contents.js');

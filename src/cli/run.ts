@@ -104,7 +104,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
       async (signal, progress) => {
         // Better to fail before hours of computing than between them.
         for (const name of planned.length > 1
-          ? dataOf(
+          ? dataToLoad(
               planned.flatMap(({ runs }) => runs),
               force,
             )
@@ -132,7 +132,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
 };
 
 /** The data sets of the runs that have not been finished. */
-function dataOf(runs: readonly SeedRun[], force: boolean): Set<DataName> {
+function dataToLoad(runs: readonly SeedRun[], force: boolean): Set<DataName> {
   const left = runs.filter(({ folder }) => force || !existsSync(path.join(folder, FILES.result)));
   return new Set(left.map(({ config }) => config.data));
 }

@@ -46,10 +46,12 @@ export const setupCommand: CommandModule<object, SetupArguments> = {
       print(`${engine} is ${removed ? 'removed' : 'not set up'}`);
       return;
     }
-    const words = await interruptible(async (signal, progress) =>
-      engine === 'webgpu'
-        ? webgpuWords(await setUpWebgpu(progress, signal))
-        : tensorflowWords(await setUpTensorFlow(gpu, progress, signal)),
+    const words = await interruptible(
+      async (signal, progress) =>
+        engine === 'webgpu'
+          ? webgpuWords(await setUpWebgpu(progress, signal))
+          : tensorflowWords(await setUpTensorFlow(gpu, progress, signal)),
+      { resumes: false },
     );
     words.forEach(print);
   },

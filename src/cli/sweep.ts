@@ -2,8 +2,7 @@ import path from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { EngineChoice } from '../engine/engine.js';
 import { ExperimentError, UserError } from '../base/errors.js';
-import { counted, quoted, shellWord } from '../base/text.js';
-import { isOneOf } from '../config/problems.js';
+import { counted, shellWord } from '../base/text.js';
 import { type Keepable, KEEPABLE, keeping, loadPlan, type Plan } from '../config/sweep.js';
 import { paretoLines } from '../report/pointGrid.js';
 import type { QueueAddress } from '../sweep/address.js';
@@ -17,6 +16,7 @@ import {
   folderArgument,
   type InFolder,
   interruptible,
+  namesIn,
   processOptions,
   setOption,
   shared,
@@ -40,6 +40,7 @@ const computing = {
   keep: {
     type: 'string',
     requiresArg: true,
+    coerce: namesIn('keep', KEEPABLE),
     describe: `files of each cell to keep besides config, result and table row, such as weights,per-image (${KEEPABLE.join(', ')})`,
   },
 } as const;
@@ -49,7 +50,7 @@ interface Computing {
   threads?: number;
   dataDir?: string;
   retries: number;
-  keep?: string | string[];
+  keep?: Keepable[];
 }
 
 interface SweepArguments extends Computing, QueueArguments {
@@ -125,7 +126,7 @@ function options(args: Argv): Argv {
 async function run(args: SweepArguments): Promise<void> {
   const { config, out, set, engine, dryRun, force } = args;
   const all = await loadPlan(config, [...engineSetting(engine), ...set]);
-  const plan = keeping(all, keepIn(args.keep));
+  const plan = keeping(all, args.keep ?? []);
   const folder = out ?? path.join('runs', plan.name);
   const options = computingIn(args);
   if (dryRun) await listSweep(plan, folder, { ...args, ...options });
@@ -133,7 +134,7 @@ async function run(args: SweepArguments): Promise<void> {
 }
 
 async function retry({ folder, ...args }: RetryArguments): Promise<void> {
-  const plan = keeping(await planIn(folder), keepIn(args.keep));
+  const plan = keeping(await planIn(folder), args.keep ?? []);
   await carryOn(plan, folder, computingIn(args), false);
 }
 
@@ -182,13 +183,6 @@ async function carryOn(
 function retriesIn(retries: number): number {
   if (Number.isInteger(retries) && retries >= 0 && retries <= 100) return retries;
   throw new UserError(`--retries must be a whole number from 0 to 100, not ${retries}`);
-}
-
-function keepIn(keep: string | string[] = []): Keepable[] {
-  const names = [keep].flat().flatMap((text) => text.split(',').map((name) => name.trim()));
-  const unknown = names.find((name) => !isOneOf(name, KEEPABLE));
-  if (unknown === undefined) return names as Keepable[];
-  throw new UserError(`--keep: expected ${KEEPABLE.join(', ')}, found ${quoted(unknown)}`);
 }
 
 /** @throws ExperimentError if cells failed, so that a script notices */

@@ -9,7 +9,7 @@ import { planIn, sweepFolder, type SweepFolder } from '../sweep/sweepFolder.js';
 import { consoleProgress } from './consoleProgress.js';
 import { print } from './print.js';
 import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
-import { folderArgument, type InFolder } from './options.js';
+import { folderArgument, type InFolder, textOption } from './options.js';
 
 export const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
   command: 'cancel <folder>',
@@ -18,6 +18,9 @@ export const cancelCommand: CommandModule<object, InFolder & QueueArguments> = {
     yargs
       .positional('folder', folderArgument)
       .options(queueOptions)
+      .options(
+        textOption('queue', 'the Redis server of its queue: redis://HOST:PORT, or rediss://'),
+      )
       .example('$0 sweep cancel runs/lenet', 'like Ctrl-C where it runs')
       .example(
         '$0 sweep cancel runs/lenet --queue redis://host:6379',

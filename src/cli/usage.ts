@@ -1,4 +1,4 @@
-import { configKeys } from '../config/experimentSchema.js';
+import { configSchema } from '../config/experimentSchema.js';
 import { noiseSchema } from '../config/noise.js';
 import { keysOf } from '../config/problems.js';
 import { UserError } from '../base/errors.js';
@@ -132,5 +132,5 @@ function inDashes(name: string): string {
 function keysToSet(command: string | undefined): string[] {
   if (command === 'noise') return keysOf(noiseSchema);
   const weightsExist = command === 'eval' || command === 'transfer';
-  return configKeys().filter((key) => !weightsExist || key.startsWith('evaluation.'));
+  return keysOf(configSchema).filter((key) => !weightsExist || key.startsWith('evaluation.'));
 }

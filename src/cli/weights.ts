@@ -27,6 +27,7 @@ export async function settingsOf(
   const any =
     'model={image: [1, 1, 1], classes: 2, layers: [{kind: innerProduct, name: out, outputs: 2}]}';
   const { engine, evaluation } = (await loadConfig(base, [...set, any, 'data=idx'])).config;
-  const isGiven = set.some((one) => one.startsWith('evaluation.channels='));
+  const last = set.findLast((one) => one.startsWith('evaluation.channels='));
+  const isGiven = last !== undefined && !/=\s*(null|~)\s*$/i.test(last);
   return { engine, evaluation: isGiven ? evaluation : { ...evaluation, channels: undefined } };
 }

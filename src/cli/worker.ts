@@ -1,8 +1,7 @@
-import { rmSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { counted } from '../base/text.js';
 import { Interrupted, UserError } from '../base/errors.js';
-import { temporaryFolder } from '../base/folders.js';
+import { inTemporaryFolder } from '../base/folders.js';
 import { flag, interruptible, processOptions, textOption } from './options.js';
 import { print } from './print.js';
 import { queueOptions, requiredAddress, type QueueArguments } from './queueOptions.js';
@@ -45,21 +44,19 @@ export const workerCommand: CommandModule<object, WorkerArguments> = {
     const address = requiredAddress(args);
     const idle = secondsIn(args.idle);
     const { work } = await import('../sweep/worker.js');
-    const folder = given ?? temporaryFolder('bang-worker-');
-    try {
-      const computed = await interruptible(
-        async (signal, progress) => {
-          const options = { work: folder, jobs, threads, dataDir, allowMixed, idle };
-          const count = await work(address, { ...options, progress, signal });
-          if (signal.aborted) throw new Interrupted(`stopped after ${counted(count, 'cell')}`);
-          return count;
-        },
-        { resumes: given !== undefined },
-      );
-      print(`${counted(computed, 'cell')} computed`);
-    } finally {
-      if (given === undefined) rmSync(folder, { recursive: true, force: true });
-    }
+    const computed = await interruptible(
+      async (signal, progress) => {
+        const options = { jobs, threads, dataDir, allowMixed, idle, progress, signal };
+        const inside = (folder: string) => work(address, { ...options, work: folder });
+        const count = await (given === undefined
+          ? inTemporaryFolder('bang-worker-', inside)
+          : inside(given));
+        if (signal.aborted) throw new Interrupted(`stopped after ${counted(count, 'cell')}`);
+        return count;
+      },
+      { resumes: given !== undefined },
+    );
+    print(`${counted(computed, 'cell')} computed`);
   },
 };
 

@@ -2,7 +2,7 @@ import { ATTACK_CHOICES, AUTO } from '../attacks/attack.js';
 import { problemsOfBudgets } from './budgets.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { UserError } from '../base/errors.js';
-import { NETWORKS } from '../model/networks.js';
+import { type NetworkName, NETWORKS } from '../model/networks.js';
 import { logitsLayer } from '../model/parameters.js';
 import { publishedRow, publishedRowNames } from '../paper/published.js';
 import {
@@ -11,10 +11,10 @@ import {
   problemsOfNetwork,
   weightedLayersOf,
 } from './ownNetwork.js';
-import { inBrief, isMapping, isOneOf, type KeyPath, type Problem, valueAt } from './problems.js';
+import { inBrief, isMapping, isOneOf, type Problem, valueAt, wrong } from './problems.js';
 import { inWords, nearest, shapeText } from '../base/text.js';
 import { TRAIN_ON } from '../data/split.js';
-import { type ModelName, modelNames } from './experimentSchema.js';
+import { modelNames } from './experimentSchema.js';
 import { type Config, fits, isOwn, layersOf, tableOf } from './experiment.js';
 
 interface ImageCounts {
@@ -69,10 +69,6 @@ export function problemsAcross(root: unknown): Problem[] {
     ...problemsOfModel(value),
     ...problemsOfNamed(value),
   ];
-}
-
-function wrong(path: KeyPath, message: string): Problem {
-  return { path, at: 'value', message };
 }
 
 /** More images than the data have. */
@@ -155,7 +151,7 @@ function problemsOfLists(value: ValueAt): Problem[] {
   const inL2 = isMapping(budgets) && budgets.l2 !== undefined;
   if (inL2 && !(Array.isArray(attacks) && attacks.includes(AUTO))) {
     const message = 'only auto attacks within budgets in L2: add it to evaluation.attacks';
-    problems.push({ path: ['evaluation', 'budgets', 'l2'], at: 'key', message });
+    problems.push(wrong(['evaluation', 'budgets', 'l2'], message, 'key'));
   }
   return problems;
 }
@@ -178,7 +174,7 @@ function problemsOfModel(value: ValueAt): Problem[] {
     if (value('published') !== undefined) {
       const message =
         'the paper has no row for a network of your own; if it is inherited, drop it with published: null';
-      problems.push({ path: ['published'], at: 'key', message });
+      problems.push(wrong(['published'], message, 'key'));
     }
   }
   const named = isOneOf(model, modelNames) ? model : own;
@@ -196,7 +192,7 @@ function problemsOfScaling({ layers }: OwnNetwork): Problem[] {
     return [];
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    return [{ path: ['evaluation', 'logitScale'], at: 'key', message: error.message }];
+    return [wrong(['evaluation', 'logitScale'], error.message, 'key')];
   }
 }
 
@@ -232,7 +228,7 @@ function rowLike(row: string, names: readonly string[]): string | undefined {
   return names.find((name) => name === plain.replace(/^(ROW|TABLE[12]|LENET|CIFAR10)+/, ''));
 }
 
-function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNetwork): Problem[] {
+function problemsOfLayers(value: unknown, key: string, model: NetworkName | OwnNetwork): Problem[] {
   if (!isMapping(value)) return [];
   const path = ['training', 'bang', key];
   const layers = weightedLayersOf(layersOf(model));
@@ -240,14 +236,14 @@ function problemsOfLayers(value: unknown, key: string, model: ModelName | OwnNet
   const unknown = Object.keys(value).filter((name) => !isOneOf(name, layers));
   const missing = layers.filter((name) => !Object.hasOwn(value, name));
   return [
-    ...unknown.map((name): Problem => {
+    ...unknown.map((name) => {
       const near = nearest(name, layers);
       const hint = near ? `did you mean ${near}?` : `expected ${inWords(layers)}`;
-      return { path: [...path, name], at: 'key', message: `${title} has no such layer, ${hint}` };
+      return wrong([...path, name], `${title} has no such layer, ${hint}`, 'key');
     }),
-    ...missing.map((name): Problem => {
+    ...missing.map((name) => {
       const message = `missing, expected a number for each layer of ${title}: ${layers.join(', ')}`;
-      return { path: [...path, name], at: 'missing', message };
+      return wrong([...path, name], message, 'missing');
     }),
   ];
 }

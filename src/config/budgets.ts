@@ -1,5 +1,5 @@
 import { type Budgets, type Norm, NORMS } from '../attacks/attack.js';
-import { inBrief, isMapping, type KeyPath, type Problem } from './problems.js';
+import { inBrief, isMapping, type KeyPath, type Problem, wrong } from './problems.js';
 
 /** How budgets are written, in the words of the schema and of messages. */
 export const BUDGET_RULE =
@@ -43,7 +43,7 @@ export function budgetsOf(given: WrittenBudgets): Budgets {
 export function problemsOfBudgets(given: unknown, path: KeyPath): Problem[] {
   if (isMapping(given)) {
     if (NORMS.every((norm) => given[norm] === undefined)) {
-      return [{ path, at: 'value', message: 'expected linf, l2 or both, found an empty mapping' }];
+      return [wrong(path, 'expected linf, l2 or both, found an empty mapping')];
     }
     return NORMS.flatMap((norm) => problemsOfList(given[norm], norm, [...path, norm]));
   }
@@ -55,18 +55,20 @@ function problemsOfList(list: unknown, norm: Norm, path: KeyPath): Problem[] {
   const all = list.map((one: unknown) => greyLevels(one, norm));
   const most = norm === 'linf' ? LARGEST : LARGEST_L2;
   return all.flatMap((levels, i): Problem[] => {
-    const wrong = (message: string): Problem[] => [{ path: [...path, i], at: 'value', message }];
+    const wrongOne = (message: string): Problem[] => [wrong([...path, i], message)];
     const written = inBrief(list[i]);
     if (Number.isNaN(levels)) {
       // What is not written as a budget is told elsewhere.
-      return FRACTION.test(String(list[i])) ? wrong(`${written} is no number`) : [];
+      return FRACTION.test(String(list[i])) ? wrongOne(`${written} is no number`) : [];
     }
     if (levels < 1) {
-      return wrong(`expected 1 grey level (1/255) or more, as pixels are whole, found ${written}`);
+      return wrongOne(
+        `expected 1 grey level (1/255) or more, as pixels are whole, found ${written}`,
+      );
     }
-    if (levels > most) return wrong(`expected at most ${most} grey levels, found ${written}`);
+    if (levels > most) return wrongOne(`expected at most ${most} grey levels, found ${written}`);
     if (all.indexOf(levels) < i) {
-      return wrong(`${written} is in the list twice: it is ${levels} grey levels`);
+      return wrongOne(`${written} is in the list twice: it is ${levels} grey levels`);
     }
     return [];
   });

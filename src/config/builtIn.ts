@@ -1,7 +1,7 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf } from '../base/errors.js';
-import { packageRoot } from '../base/files.js';
+import { isFile, packageRoot } from '../base/files.js';
 import { didYouMean } from '../base/nearFile.js';
 import { nearest } from '../base/text.js';
 
@@ -73,12 +73,4 @@ export function didYouMeanConfig(file: string, error: unknown): string {
   const bare = given.replace(/^(\.\/)?configs\//, '').replace(/\.ya?ml$/, '');
   const name = bare === given ? nearest(given, builtInNames()) : builtInFile(bare) && bare;
   return name === undefined ? '' : `, did you mean ${name}, which comes with the program?`;
-}
-
-function isFile(file: string): boolean {
-  try {
-    return !statSync(file).isDirectory();
-  } catch {
-    return false;
-  }
 }

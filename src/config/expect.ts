@@ -10,7 +10,7 @@ import {
 } from '../metrics/quantities.js';
 import { budgetsOf, problemsOfBudgets, type WrittenBudgets } from './budgets.js';
 import { mapping, positive, text } from './fields.js';
-import { isMapping, type KeyPath, type Problem, valueAt } from './problems.js';
+import { isMapping, type KeyPath, type Problem, valueAt, wrong } from './problems.js';
 import { nearest } from '../base/text.js';
 
 const limit = z.number({ error: 'a number' });
@@ -125,7 +125,7 @@ export function problemsOfExpect(root: unknown, removed: readonly KeyPath[]): Pr
   const paths = [...Object.keys(block).map((name) => ['expect', name]), ...removed];
   const problems = paths
     .filter(isOfUnknownNumber)
-    .map((path): Problem => ({ path, at: 'key', message: unknownFigure(String(path[1])) }));
+    .map((path) => wrong(path, unknownNumber(String(path[1])), 'key'));
   for (const [name, band] of Object.entries(block)) {
     const found = scalarAt(name);
     if (!found || !isMapping(band)) continue;
@@ -184,7 +184,7 @@ function budgetsIn(root: unknown, norm: Norm): readonly number[] {
 }
 
 /** The message for an unknown key in `expect`, with the closest name and all names. */
-function unknownFigure(name: string): string {
+function unknownNumber(name: string): string {
   const near =
     nearest(name, NAMES) ??
     NAMES.find((one) => one.startsWith(`${name}_`) || one.split('_').includes(name));

@@ -3,12 +3,12 @@ import { type Budgets, PROTOCOL, type Protocol } from '../attacks/attack.js';
 import { shapeOf } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import type { LayerSpec } from '../model/layers.js';
-import { NETWORKS, type NetworkSpec } from '../model/networks.js';
+import { type NetworkName, NETWORKS, type NetworkSpec } from '../model/networks.js';
 import { imagesOf, type OwnNetwork } from './ownNetwork.js';
-import type { ModelName, Parsed } from './experimentSchema.js';
+import type { Parsed } from './experimentSchema.js';
 
 /** The table of the paper with each model's rows. */
-export const tableOf: Record<ModelName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 };
+export const tableOf: Record<NetworkName, 1 | 2> = { lenet: 1, 'cifar10-quick': 2 };
 
 /** A checked experiment: plain data, keys in a fixed order, all defaults filled in. */
 export type Config = Omit<Parsed, 'evaluation' | 'seeds' | 'expect'> & {
@@ -74,7 +74,7 @@ export function snapshotIterations({
 }
 
 /** Whether a network has the image shape and the number of classes of a data set. */
-export function fits(model: ModelName, data: DataName): boolean {
+export function fits(model: NetworkName, data: DataName): boolean {
   const { input, classes } = NETWORKS[model];
   const shape = shapeOf(data);
   if (!shape) return false;
@@ -128,6 +128,6 @@ export function layersOf(model: Config['model']): LayerSpec[] {
 }
 
 /** The data set that a network is made for. */
-export function dataOf(model: ModelName): DataName {
+export function dataOf(model: NetworkName): DataName {
   return DATA_NAMES.find((name) => fits(model, name))!;
 }

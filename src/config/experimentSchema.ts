@@ -29,12 +29,9 @@ import {
   trueOrFalse,
 } from './fields.js';
 import { ownNetworkSchema } from './ownNetwork.js';
-import { keysOf } from './problems.js';
 import { inWords } from '../base/text.js';
 
-export type ModelName = NetworkName;
-
-export const modelNames = Object.keys(NETWORKS) as [ModelName, ...ModelName[]];
+export const modelNames = Object.keys(NETWORKS) as [NetworkName, ...NetworkName[]];
 
 const PER_LAYER = 'a number, 0 or more, or a mapping with one for each weighted layer';
 
@@ -323,8 +320,3 @@ export const configSchema = mapping({
 });
 
 export type Parsed = z.output<typeof configSchema>;
-
-/** All keys, such as `training.bang.beta`, parents before children. */
-export function configKeys(): string[] {
-  return keysOf(configSchema);
-}

@@ -7,7 +7,7 @@ import { modelNames } from './experimentSchema.js';
 import { mapping, oneOf, text } from './fields.js';
 import { type OwnNetwork, ownNetworkSchema, problemsOfNetwork } from './ownNetwork.js';
 import { pathText, problemsOf } from './problems.js';
-import { complaintsOf, naming, plainOf, readYaml } from './yamlFiles.js';
+import { complaintsOf, complaintsAsErrors, plainOf, readYaml } from './yamlFiles.js';
 
 /** What a YAML file says about weights: their network, and perhaps the data that it is for. */
 export interface ModelFile {
@@ -26,7 +26,7 @@ const modelFileSchema = mapping({ model, data: oneOf(DATA_NAMES).optional() });
  */
 export async function loadModelFile(file: string): Promise<ModelFile> {
   const sources: string[] = [];
-  return naming(sources, async () => {
+  return complaintsAsErrors(sources, async () => {
     const tree = await readYaml(file, sources);
     const { value, removed } = plainOf(tree);
     if (Object.hasOwn(value, 'layers')) {

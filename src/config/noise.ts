@@ -21,14 +21,12 @@ import {
   complaintsOf,
   folderOf,
   loadConfig,
-  naming,
-  parseOverride,
+  complaintsAsErrors,
   plainOf,
   readYaml,
-  replaceIn,
   stem,
 } from './yamlFiles.js';
-import { type KeyPath, type Problem, problemsOf } from './problems.js';
+import { type KeyPath, type Problem, problemsOf, wrong } from './problems.js';
 import { inner, type Tree } from './yamlTree.js';
 
 /** The model of each pair of networks in the paper. */
@@ -112,6 +110,8 @@ export interface NoiseStudy {
 /** A noise study from its files and the overrides of the command line. */
 export interface LoadedNoise {
   study: NoiseStudy;
+  /** The study as a file that can lie anywhere: it has all defaults, and absolute paths. */
+  written: z.output<typeof noiseSchema>;
   /** The study's file, the networks' files, and all files that they extend. */
   sources: string[];
 }
@@ -130,9 +130,8 @@ export async function loadNoise(
   const file = configFile(given);
   const sources: string[] = [];
   const networkSources: string[] = [];
-  const study = await naming(sources, async () => {
-    let tree = await readYaml(file, sources);
-    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+  const read = await complaintsAsErrors(sources, async () => {
+    const tree = await readYaml(file, sources, overrides);
     const { value, removed } = plainOf(tree);
     if (!Object.hasOwn(value, 'study')) {
       throw new UserError(`${given} is not a noise study, which has the line study: noise`);
@@ -140,9 +139,9 @@ export async function loadNoise(
     if (!Object.hasOwn(value, 'name')) value.name = stem(file);
     const checked = await check(value, removed, { tree, file }, networkSources);
     if ('problems' in checked) throw complaintsOf(tree, checked.problems);
-    return checked.study;
+    return checked;
   });
-  return { study, sources: [...sources, ...networkSources] };
+  return { ...read, sources: [...sources, ...networkSources] };
 }
 
 async function check(
@@ -150,50 +149,51 @@ async function check(
   removed: readonly KeyPath[],
   from: { tree: Tree; file: string },
   sources: string[],
-): Promise<{ study: NoiseStudy } | { problems: Problem[] }> {
+): Promise<Omit<LoadedNoise, 'sources'> | { problems: Problem[] }> {
   const shape = problemsOf(noiseSchema, value, removed);
   if (shape.length > 0) return { problems: shape };
   const parsed = noiseSchema.parse(value);
   const { sigmas, problem } = sigmasOf(parsed.sigmas);
   const problems: Problem[] = problem ? [problem] : [];
-  const wrong = (key: string, message: string) =>
-    problems.push({ path: [key], at: 'value', message });
+  const written = { ...parsed };
+  const refuse = (key: string, message: string) => problems.push(wrong([key], message));
 
   const load = async (key: keyof OfPair<Config>): Promise<Config | undefined> => {
     const { [key]: given } = parsed;
     try {
       const named = configFile(given, folderOf(inner(from.tree, key), path.dirname(from.file)));
+      written[key] = path.resolve(named);
       const { config, seeds, sources: read } = await loadConfig(named);
       sources.push(...read);
-      if (seeds) wrong(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
+      if (seeds) refuse(key, `expected a configuration with one seed, found ${seeds.length} seeds`);
       if (config.training.from !== undefined) {
-        wrong(key, 'expected a training that begins with random weights, found training.from');
+        refuse(key, 'expected a training that begins with random weights, found training.from');
       }
       const training = { ...config.training, snapshots: parsed.every };
       return { ...config, training };
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      wrong(key, error.message);
+      refuse(key, error.message);
       return undefined;
     }
   };
   const [regular, bang] = [await load('regular'), await load('bang')];
-  if (regular && isBang(regular)) wrong('regular', 'expected regular training, found BANG');
-  if (bang && !isBang(bang)) wrong('bang', 'expected training with BANG, found regular training');
+  if (regular && isBang(regular)) refuse('regular', 'expected regular training, found BANG');
+  if (bang && !isBang(bang)) refuse('bang', 'expected training with BANG, found regular training');
   if (!regular || !bang) return { problems };
   if (bang.data !== regular.data) {
-    wrong('bang', `expected ${regular.data}, the data of regular, found ${bang.data}`);
+    refuse('bang', `expected ${regular.data}, the data of regular, found ${bang.data}`);
   }
   const { iterations } = regular.training;
   if (bang.training.iterations !== iterations) {
-    wrong(
+    refuse(
       'bang',
       `expected ${iterations} iterations, as for regular, found ${bang.training.iterations}`,
     );
   }
   const { published } = parsed;
   if (published !== undefined && regular.model !== MODELS[published]) {
-    wrong('published', `the paper's numbers for ${published} are for ${MODELS[published]}`);
+    refuse('published', `the paper's numbers for ${published} are for ${MODELS[published]}`);
   }
   if (problems.length > 0) return { problems };
   const { name, description, seed, engine, images, copies } = parsed;
@@ -210,24 +210,24 @@ async function check(
     copies,
     published,
   };
-  return { study };
+  return { study, written };
 }
 
 function sigmasOf(given: z.output<typeof noiseSchema>['sigmas']): {
   sigmas: number[];
   problem?: Problem;
 } {
-  const wrong = (message: string, inner: string[] = []) => ({
+  const refused = (message: string, inner: string[] = []) => ({
     sigmas: [],
-    problem: { path: ['sigmas', ...inner], at: 'value' as const, message },
+    problem: wrong(['sigmas', ...inner], message),
   });
   if (Array.isArray(given)) {
     const twice = given.find((sigma, i) => given.indexOf(sigma) < i);
-    return twice === undefined ? { sigmas: given } : wrong(`${twice} is in the list twice`);
+    return twice === undefined ? { sigmas: given } : refused(`${twice} is in the list twice`);
   }
   const problem = problemOfRange('sigmas', given);
-  if (problem) return wrong(problem.message, [problem.key]);
+  if (problem) return refused(problem.message, [problem.key]);
   const count = sizeOf(given);
-  if (count > MAX_SIGMAS) return wrong(`expected at most ${MAX_SIGMAS} values, found ${count}`);
+  if (count > MAX_SIGMAS) return refused(`expected at most ${MAX_SIGMAS} values, found ${count}`);
   return { sigmas: rangeValues(given) };
 }

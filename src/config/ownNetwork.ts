@@ -14,7 +14,7 @@ import {
 import { connected } from '../model/network.js';
 import { FRACTION } from './budgets.js';
 import { fromZeroToBelowOne, integer, mapping, oneOf, positive, trueOrFalse } from './fields.js';
-import type { KeyPath, Problem } from './problems.js';
+import { type KeyPath, type Problem, wrong } from './problems.js';
 
 /** Bounds that are ample for these images and safe for any machine. */
 const MAX_LAYERS = 200;
@@ -266,7 +266,7 @@ export function problemsOfNetwork(
   if (images === undefined) {
     const path = ['model', network.image === undefined ? 'image' : 'classes'];
     const message = 'missing, expected what the images of data: idx are like';
-    return [...problems, { path, at: 'missing', message }];
+    return [...problems, wrong(path, message, 'missing')];
   }
   return [
     ...problems,
@@ -276,7 +276,7 @@ export function problemsOfNetwork(
 }
 
 function wrongLayer(path: KeyPath, message: string): Problem {
-  return { path: ['model', 'layers', ...path], at: 'value', message };
+  return wrong(['model', 'layers', ...path], message);
 }
 
 function problemsOfNames(layers: OwnNetwork['layers']): Problem[] {
@@ -303,27 +303,22 @@ function problemsOfImages(
   for (const key of ['mean', 'std'] as const) {
     const found = network[key];
     if (found === undefined) continue;
-    const message =
-      key === 'mean' && network.subtractMean
-        ? 'subtractMean is given too: leave out one of them'
-        : found.length !== channels
-          ? `expected ${channels} numbers, one for each channel, found ${found.length}`
-          : undefined;
-    if (message !== undefined) problems.push({ path: ['model', key], at: 'value', message });
-  }
-  if (network.std !== undefined && network.subtractMean) {
-    const message = 'subtractMean is given too: leave out one of them';
-    problems.push({ path: ['model', 'std'], at: 'value', message });
+    if (network.subtractMean) {
+      problems.push(wrong(['model', key], 'subtractMean is given too: leave out one of them'));
+    } else if (found.length !== channels) {
+      const message = `expected ${channels} numbers, one for each channel, found ${found.length}`;
+      problems.push(wrong(['model', key], message));
+    }
   }
   const known = shapeOf(data);
   const image = [height, width, channels];
   if (known && network.image && network.image.join() !== image.join()) {
     const message = `expected ${shapeText(image)}, the images of ${data}, found ${shapeText(network.image)}`;
-    problems.push({ path: ['model', 'image'], at: 'value', message });
+    problems.push(wrong(['model', 'image'], message));
   }
   if (known && network.classes !== undefined && network.classes !== classes) {
     const message = `expected ${classes}, those of ${data}, found ${network.classes}`;
-    problems.push({ path: ['model', 'classes'], at: 'value', message });
+    problems.push(wrong(['model', 'classes'], message));
   }
   return problems;
 }
@@ -377,7 +372,7 @@ function problemsOfShapes(
   if (batch !== undefined && batch * values > MAX_BATCH_VALUES) {
     const most = Math.floor(MAX_BATCH_VALUES / values);
     const message = `expected at most ${most}, as the network has ${values} values for each image, found ${batch}`;
-    problems.push({ path: ['training', 'batch'], at: 'value', message });
+    problems.push(wrong(['training', 'batch'], message));
   }
   return problems;
 }

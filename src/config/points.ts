@@ -3,8 +3,18 @@ import { z } from 'zod';
 import { configSchema } from './experimentSchema.js';
 import { integer, mapping, oneOf, positive, text } from './fields.js';
 import { keysIn } from './yamlFiles.js';
-import { inBrief, isOneOf, type KeyPath, type Problem, schemasAt } from './problems.js';
-import { Complaints, entriesOf, inner, itemsOf, type Place, type Tree } from './yamlTree.js';
+import { isOneOf, type KeyPath, type Problem, repeats, schemasAt, wrong } from './problems.js';
+import {
+  Complaints,
+  entriesOf,
+  inner,
+  itemsOf,
+  type Place,
+  plain,
+  type Tree,
+  treeAt,
+} from './yamlTree.js';
+import { clip } from '../base/clip.js';
 import { makeRandom, type Random } from '../base/random.js';
 
 /** The value of a point for one key. */
@@ -95,8 +105,7 @@ export function problemsOfPoints(
   removed: readonly KeyPath[],
 ): Problem[] {
   const problems: Problem[] = [];
-  const wrong = (path: KeyPath, message: string, at: Problem['at'] = 'value') =>
-    problems.push({ path, at, message });
+  const refuse = (...problem: Parameters<typeof wrong>) => problems.push(wrong(...problem));
   const { grid, random } = source;
   const kinds = KINDS.filter((kind) => source[kind]);
   if (kinds.length !== 1) {
@@ -104,12 +113,12 @@ export function problemsOfPoints(
       removed.find(([kind, ...inner]) => inner.length === 0 && isOneOf(kind, KINDS)) ?? [];
     const found = kinds.length === 0 ? 'none' : kinds.join(' and ');
     const place = kinds.length === 0 ? empty : kinds.slice(1, 2);
-    wrong(place, `expected one of grid, list and random, found ${found}`, 'key');
+    refuse(place, `expected one of grid, list and random, found ${found}`, 'key');
   }
   const empty = removed.filter((path) => axisOf(path) !== undefined);
   for (const path of empty) {
     const expected = path[0] === 'grid' ? RANGE : INTERVAL;
-    wrong(path, `no value, expected ${expected}; leave the key out if the sweep does not vary it`);
+    refuse(path, `no value, expected ${expected}; leave the key out if the sweep does not vary it`);
   }
   const keys: KeyPath[] = [
     ...keysAt(tree, ['grid']),
@@ -119,7 +128,7 @@ export function problemsOfPoints(
   ];
   for (const path of keys) {
     const problem = problemOfKey(String(path.at(-1)));
-    if (problem !== undefined) wrong(path, problem, 'key');
+    if (problem !== undefined) refuse(path, problem, 'key');
   }
   const axes = [
     ...Object.entries(grid ?? {}).map(([key, axis]) => [['grid', key], axis] as const),
@@ -129,32 +138,31 @@ export function problemsOfPoints(
   ];
   for (const [path, axis] of axes) {
     if (Array.isArray(axis)) {
-      for (const i of repeated(axis))
-        wrong([...path, i], `${inBrief(axis[i])} is in the list twice`);
+      problems.push(...repeats(axis, path));
       continue;
     }
     const problem = problemOfRange(path.at(-1)!, axis);
-    if (problem !== undefined) wrong([...path, problem.key], problem.message);
+    if (problem !== undefined) refuse([...path, problem.key], problem.message);
     else if (isRange(axis) && sizeOf(axis) > MAX_CELLS) {
       const found = `found ${sizeOf(axis)}`;
-      wrong([...path, 'step'], `expected at most ${MAX_CELLS} values, ${found}`);
+      refuse([...path, 'step'], `expected at most ${MAX_CELLS} values, ${found}`);
     }
   }
   if (problems.length > 0) return problems;
   for (const path of [...(grid ? [['grid']] : []), ...(random ? [['random', 'keys']] : [])]) {
-    if (axes.length === 0) wrong(path, 'expected at least one key, found none');
+    if (axes.length === 0) refuse(path, 'expected at least one key, found none');
   }
   if (grid) {
     const count = Object.values(grid).reduce((all, axis) => all * sizeOf(axis), 1);
     if (count > MAX_CELLS) {
-      wrong(['grid'], `expected at most ${MAX_CELLS} combinations, found ${count}`);
+      refuse(['grid'], `expected at most ${MAX_CELLS} combinations, found ${count}`);
     }
   }
   if (random && axes.length > 0) {
     const count = combinationsOf(random.keys);
     if (count < random.cells) {
       const expected = `expected at most ${count}, as many as there are combinations of the values`;
-      wrong(['random', 'cells'], `${expected}, found ${random.cells}`);
+      refuse(['random', 'cells'], `${expected}, found ${random.cells}`);
     }
   }
   return problems;
@@ -171,22 +179,7 @@ export function axisOf(path: KeyPath): string | undefined {
 
 /** The paths of all keys of a mapping, those with null, too. */
 function keysAt(tree: Tree, path: KeyPath): KeyPath[] {
-  const found = path.reduce<Tree | undefined>(
-    (outer, key) => (typeof key === 'number' ? itemsOf(outer)[key] : inner(outer, key)),
-    tree,
-  );
-  return entriesOf(found).map(([key]) => [...path, key]);
-}
-
-/** The indices of values that are in a list before. */
-function repeated(list: readonly unknown[]): number[] {
-  const seen = new Set<string>();
-  return list.flatMap((value, i) => {
-    const text = JSON.stringify(value);
-    if (seen.has(text)) return [i];
-    seen.add(text);
-    return [];
-  });
+  return entriesOf(treeAt(tree, path)).map(([key]) => [...path, key]);
 }
 
 /** How many points there are to draw. */
@@ -367,18 +360,6 @@ function nameOf(point: Point): string {
   return JSON.stringify(point.map(({ value }) => plain(value)));
 }
 
-/** A tree as plain data, including nulls. */
-export function plain(tree: Tree): unknown {
-  switch (tree.kind) {
-    case 'scalar':
-      return tree.value;
-    case 'list':
-      return tree.items.map(plain);
-    case 'mapping':
-      return Object.fromEntries(entriesOf(tree).map(([key, value]) => [key, plain(value)]));
-  }
-}
-
 interface AxisValues {
   key: string;
   at: Place;
@@ -416,7 +397,7 @@ function drawn({ from, to, scale, whole }: Interval, random: Random): number {
   const end = whole ? to + 1 : to;
   const value = scale === 'log' ? from * (end / from) ** u : from + (end - from) * u;
   const rounded = whole ? Math.floor(value) : Number(value.toPrecision(6));
-  return Math.min(to, Math.max(from, rounded));
+  return clip(rounded, from, to);
 }
 
 function scalar(at: Place, value: number): Tree {

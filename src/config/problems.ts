@@ -15,6 +15,21 @@ export interface Problem {
   meant?: string[];
 }
 
+export function wrong(path: KeyPath, message: string, at: Problem['at'] = 'value'): Problem {
+  return { path, at, message };
+}
+
+/** A problem for each value of a list that is in it before. */
+export function repeats(list: readonly unknown[], path: KeyPath): Problem[] {
+  const seen = new Set<string>();
+  return list.flatMap((value, i) => {
+    const text = JSON.stringify(value);
+    if (seen.has(text)) return [wrong([...path, i], `${inBrief(value)} is in the list twice`)];
+    seen.add(text);
+    return [];
+  });
+}
+
 /**
  * The problems of a value according to a schema, whose `error` messages are the part after "expected".
  *
@@ -63,10 +78,10 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
   const shapes = shapesAt(schema, parent);
   const chosen = chosenOf(shapes, valueAt(root, parent));
   const keys = [...new Set((chosen ? [chosen.shape] : shapes).flatMap((one) => Object.keys(one)))];
-  const wrong = (message: string): Problem => ({ path, at: 'key', message });
+  const wrongKey = (message: string): Problem => wrong(path, message, 'key');
   if (parent.length === 0) {
     // Resolved before the schema is checked, where a file has it.
-    if (key === 'extends') return wrong('only a file extends another: name a file here instead');
+    if (key === 'extends') return wrongKey('only a file extends another: name a file here instead');
     keys.push('extends');
   }
   if (chosen && mayBeKey(schema, path)) {
@@ -75,9 +90,9 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
     // Lists are replaced as a whole, so this key cannot be inherited.
     if (parent.some((part) => typeof part === 'number')) {
       const own = keys.filter((one) => one !== chosen.by);
-      return wrong(own.length > 0 ? `${foreign}, which has ${inWords(own)}` : foreign);
+      return wrongKey(own.length > 0 ? `${foreign}, which has ${inWords(own)}` : foreign);
     }
-    return wrong(`${foreign}; if it is inherited, drop it with ${key}: null`);
+    return wrongKey(`${foreign}; if it is inherited, drop it with ${key}: null`);
   }
   const elsewhere = nearestPlaces(
     keysOf(schema).filter((other) => other.split('.').at(-1) === key),
@@ -89,7 +104,7 @@ function unknownKey(schema: z.ZodType, root: unknown, path: KeyPath): Problem {
     meant[0] === key ? 'it belongs at the top level' : `did you mean ${inWords(meant)}?`;
   const hint = meant.length > 0 ? place : `expected ${inWords(keys)}`;
   const whole = elsewhere.length > 0 ? elsewhere : meant.map((one) => [...parent, one].join('.'));
-  return { ...wrong(`unknown key, ${hint}`), meant: whole };
+  return { ...wrongKey(`unknown key, ${hint}`), meant: whole };
 }
 
 const MANY = 3;

@@ -10,7 +10,7 @@ import {
   complaintsOf,
   folderOf,
   keysIn,
-  naming,
+  complaintsAsErrors,
   parseOverride,
   plainOf,
   readYaml,
@@ -19,11 +19,10 @@ import {
   replaceIn,
   stem,
 } from './yamlFiles.js';
-import { type KeyPath, type Problem, problemsOf } from './problems.js';
+import { type KeyPath, type Problem, problemsOf, repeats, wrong } from './problems.js';
 import {
   axisOf,
   MAX_CELLS,
-  plain,
   type Point,
   pointKeys,
   pointIn,
@@ -32,7 +31,15 @@ import {
   shortKeys,
   valueText,
 } from './points.js';
-import { type Complaint, Complaints, entriesOf, inner, isNull, type Tree } from './yamlTree.js';
+import {
+  type Complaint,
+  Complaints,
+  entriesOf,
+  inner,
+  isNull,
+  plain,
+  type Tree,
+} from './yamlTree.js';
 
 /** One experiment of a sweep: a point and a seed. */
 export interface Cell {
@@ -71,12 +78,8 @@ export interface Plan {
   record: Record<string, unknown>;
 }
 
-const name = 'a name of letters, digits, ".", "_" and "-" that begins with a letter or digit';
-
 export const sweepSchema = mapping({
-  name: z
-    .string({ error: name })
-    .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, { error: name })
+  name: runName
     .optional()
     .describe("Names the sweep and its folder; left out: the file's name without its extension."),
   description: text.optional().describe('A sentence for readers, which the program only repeats.'),
@@ -134,7 +137,7 @@ type SweepConfig = z.output<typeof sweepSchema>;
 export async function loadPlan(given: string, overrides: readonly string[] = []): Promise<Plan> {
   const file = configFile(given);
   const sources: string[] = [];
-  return naming(sources, async () => {
+  return complaintsAsErrors(sources, async () => {
     const tree = withoutDropped(await readYaml(file, sources), sources.length > 1);
     refuseOtherKind('base', tree, given);
     const config = checkSweep(tree);
@@ -165,8 +168,8 @@ function withoutDropped(tree: Tree, extending: boolean, path: KeyPath = []): Tre
 
 function checkSweep(tree: Tree): SweepConfig {
   const { value, removed } = plainOf(tree);
-  const wrong = problemsOf(sweepSchema, value, removed);
-  if (wrong.length > 0) throw complaintsOf(tree, wrong);
+  const problems = problemsOf(sweepSchema, value, removed);
+  if (problems.length > 0) throw complaintsOf(tree, problems);
   const config = sweepSchema.parse(value);
   const across = [...problemsOfPoints(config, tree, removed), ...problemsBeside(config)];
   if (across.length > 0) throw complaintsOf(tree, across);
@@ -174,16 +177,12 @@ function checkSweep(tree: Tree): SweepConfig {
 }
 
 function problemsBeside({ seeds = [], halving }: SweepConfig): Problem[] {
-  const problems: Problem[] = [];
-  seeds.forEach((seed, i) => {
-    if (seeds.indexOf(seed) === i) return;
-    problems.push({ path: ['seeds', i], at: 'value', message: `${seed} is in the list twice` });
-  });
+  const problems = repeats(seeds, ['seeds']);
   const rungs = halving?.rungs ?? [];
   rungs.forEach((rung, i) => {
     if (i === 0 || rung > rungs[i - 1]) return;
     const message = `expected more than ${rungs[i - 1]}, the rung before, found ${rung}`;
-    problems.push({ path: ['halving', 'rungs', i], at: 'value', message });
+    problems.push(wrong(['halving', 'rungs', i], message));
   });
   return problems;
 }
@@ -392,7 +391,6 @@ function refuseRungs(cells: readonly Cell[], { halving }: SweepConfig, tree: Tre
   const problems = cells.flatMap(({ config: { training, data } }): Problem[] => {
     const { iterations, logEvery, trainOn } = training;
     const rungs = ['halving', 'rungs'];
-    const wrong = (path: KeyPath, message: string): Problem => ({ path, at: 'value', message });
     const bad = halving.rungs.flatMap((rung, i) =>
       rung >= iterations || rung % logEvery !== 0
         ? [
@@ -418,5 +416,5 @@ function refuseStarts(cells: readonly Cell[], tree: Tree): void {
 }
 
 function wrongValue(tree: Tree, path: KeyPath, message: string): Complaints {
-  return complaintsOf(tree, [{ path, at: 'value', message }]);
+  return complaintsOf(tree, [wrong(path, message)]);
 }

@@ -7,9 +7,10 @@ import { checkConfig, type Checked } from './parse.js';
 import { pathText, type KeyPath, type Problem } from './problems.js';
 import {
   Complaints,
-  inner,
   isNull,
   parseYaml,
+  plain,
+  treeAt,
   type Complaint,
   type Place,
   type Tree,
@@ -49,9 +50,8 @@ export async function loadConfig(
 ): Promise<LoadedConfig> {
   const file = configFile(given);
   const sources: string[] = [];
-  return naming(sources, async () => {
-    let tree = await readYaml(file, sources);
-    for (const override of overrides) tree = replaceIn(tree, parseOverride(override));
+  return complaintsAsErrors(sources, async () => {
+    const tree = await readYaml(file, sources, overrides);
     refuseOtherKind('model', tree, given);
     return { ...checkTree(tree, stem(file)), file, sources };
   });
@@ -114,7 +114,10 @@ export function refuseForeign(tree: Tree, file: string, wanted: Kind): void {
 }
 
 /** Turns `Complaints` that work throws into a `ConfigError`, in the order of the sources. */
-export async function naming<T>(sources: readonly string[], work: () => Promise<T>): Promise<T> {
+export async function complaintsAsErrors<T>(
+  sources: readonly string[],
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -124,13 +127,19 @@ export async function naming<T>(sources: readonly string[], work: () => Promise<
 }
 
 /**
- * Reads a YAML file of keys and values with all files that it extends. Adds their paths to `sources`.
+ * Reads a YAML file of keys and values with all files that it extends, and with the overrides of the command line. Adds
+ * the paths of the files to `sources`.
  *
  * @throws Complaints; UserError if the file cannot be read
  */
-export async function readYaml(file: string, sources: string[]): Promise<Tree> {
+export async function readYaml(
+  file: string,
+  sources: string[],
+  overrides: readonly string[] = [],
+): Promise<Tree> {
   sources.push(file);
-  return readChain(file, sources, [await identity(file)]);
+  const tree = await readChain(file, sources, [await identity(file)]);
+  return overrides.reduce((read, override) => replaceIn(read, parseOverride(override)), tree);
 }
 
 /**
@@ -148,7 +157,7 @@ export function checkTree(tree: Tree, name: string): Checked {
 /** A mapping as plain data, without the keys that are set to null: their paths are `removed`. */
 export function plainOf(tree: Tree): { value: Record<string, unknown>; removed: KeyPath[] } {
   const removed: KeyPath[] = [];
-  return { value: toValue(tree, [], removed) as Record<string, unknown>, removed };
+  return { value: plain(tree, removed) as Record<string, unknown>, removed };
 }
 
 export function complaintsOf(tree: Tree, problems: readonly Problem[]): Complaints {
@@ -194,7 +203,7 @@ const PATHS: readonly (readonly string[])[] = [
 /** Makes paths relative to the file that sets them, not to a file that inherits them. */
 function placePaths(tree: Tree, file: string): void {
   for (const keys of PATHS) {
-    const at = keys.reduce<Tree | undefined>(inner, tree);
+    const at = treeAt(tree, keys);
     if (at?.kind !== 'scalar' || typeof at.value !== 'string') continue;
     if (!path.isAbsolute(at.value) && at.value !== '') {
       at.value = path.join(path.dirname(file), at.value);
@@ -308,25 +317,6 @@ function merge(base: Tree, over: Tree): Tree {
   // A missing key is reported where the mapping is written, not where a part of it is changed.
   const changes = 'set' in over.at || over.partial === true;
   return { ...(changes ? base : over), kind: 'mapping', entries };
-}
-
-/** A tree as plain data, without the keys that are set to null: their paths go to `removed`. */
-function toValue(tree: Tree, at: KeyPath, removed: KeyPath[]): unknown {
-  switch (tree.kind) {
-    case 'scalar':
-      return tree.value;
-    case 'list':
-      return tree.items.map((item, i) => toValue(item, [...at, i], removed));
-    case 'mapping': {
-      const entries: [string, unknown][] = [];
-      for (const [key, value] of tree.entries) {
-        if (isNull(value)) removed.push([...at, key]);
-        else entries.push([key, toValue(value, [...at, key], removed)]);
-      }
-      // Unlike assignment, this makes `__proto__` an ordinary key.
-      return Object.fromEntries(entries);
-    }
-  }
 }
 
 function locate(tree: Tree, { path: keys, at, message, wantsText }: Problem): Complaint {

@@ -13,7 +13,7 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { messageOf } from '../base/errors.js';
-import { pathText } from './problems.js';
+import { type KeyPath, pathText } from './problems.js';
 
 /** A place in a file, with line and column from 1, or on the command line. */
 export type Place = { file: string; line: number; column: number } | { set: string };
@@ -204,6 +204,37 @@ export function entriesOf(tree: Tree | undefined): [string, Tree][] {
 
 export function itemsOf(tree: Tree | undefined): Tree[] {
   return tree?.kind === 'list' ? tree.items : [];
+}
+
+/** The tree at a path, if there is one. */
+export function treeAt(tree: Tree, path: KeyPath): Tree | undefined {
+  return path.reduce<Tree | undefined>(
+    (outer, key) => (typeof key === 'number' ? itemsOf(outer)[key] : inner(outer, key)),
+    tree,
+  );
+}
+
+/**
+ * A tree as plain data.
+ *
+ * @param removed receives the paths of keys that are set to null, which are left out then
+ */
+export function plain(tree: Tree, removed?: KeyPath[], at: KeyPath = []): unknown {
+  switch (tree.kind) {
+    case 'scalar':
+      return tree.value;
+    case 'list':
+      return tree.items.map((item, i) => plain(item, removed, [...at, i]));
+    case 'mapping': {
+      const entries: [string, unknown][] = [];
+      for (const [key, value] of tree.entries) {
+        if (removed && isNull(value)) removed.push([...at, key]);
+        else entries.push([key, plain(value, removed, [...at, key])]);
+      }
+      // Unlike assignment, this makes `__proto__` an ordinary key.
+      return Object.fromEntries(entries);
+    }
+  }
 }
 
 export function isNull(tree: Tree): boolean {

@@ -1,7 +1,8 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { AttackName } from '../attacks/attack.js';
 import { UserError } from '../base/errors.js';
+import { isFolder } from '../base/files.js';
 import { groupedBy } from '../base/groups.js';
 import { meanOf } from '../base/sums.js';
 import { trainingInWords } from '../config/experiment.js';
@@ -24,9 +25,7 @@ import {
 /** The runs in folders of which none has weights, and that kept examples; undefined if there are none. */
 export function keptIn(given: readonly string[]): FoundRun[] | undefined {
   const hasWeights = (name: string): boolean =>
-    !existsSync(name) ||
-    !statSync(name).isDirectory() ||
-    existsSync(path.join(name, FILES.weights));
+    !isFolder(name) || existsSync(path.join(name, FILES.weights));
   if (given.some(hasWeights)) return undefined;
   const { runs } = findRuns(given);
   const kept = runs.filter(({ folder }) => existsSync(path.join(folder, FILES.examples)));

@@ -1,8 +1,8 @@
 import { omit } from '../base/omit.js';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
-import { parseJson } from '../base/files.js';
+import { isFolder, parseJson } from '../base/files.js';
 import { inWords, shapeText } from '../base/text.js';
 import type { Dataset } from '../data/dataset.js';
 import { shapeOf } from '../data/shapes.js';
@@ -48,9 +48,9 @@ export interface ReadWeights {
  * @throws UserError if the folder has no weights or the file cannot be read
  */
 export async function readWeightsIn(given: string): Promise<{ name: string; file: WeightFile }> {
-  const isFolder = existsSync(given) && statSync(given).isDirectory();
-  const name = isFolder ? path.join(given, FILES.weights) : given;
-  if (isFolder && !existsSync(name)) {
+  const ofRun = isFolder(given);
+  const name = ofRun ? path.join(given, FILES.weights) : given;
+  if (ofRun && !existsSync(name)) {
     if (existsSync(path.join(given, FILES.checkpoint))) {
       throw new UserError(
         `${given} holds no ${FILES.weights} yet: its training was stopped, and the command that began it continues`,

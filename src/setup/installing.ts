@@ -47,15 +47,15 @@ const SUBJECTS = { tensorflow: 'tfjs-node-gpu', webgpu: 'the package webgpu' };
  *
  * @throws UserError if the engine cannot be loaded, or computes other values
  */
-export async function compared<E extends keyof typeof SUBJECTS>(
-  engine: E,
+export async function compared<C extends Checked>(
+  engine: keyof typeof SUBJECTS,
   folder: string,
   progress: Progress,
   signal: AbortSignal,
-): Promise<E extends 'webgpu' ? CheckedWebgpu : CheckedTensorFlow> {
+): Promise<C> {
   const subject = SUBJECTS[engine];
   const task = progress.start('compare with the CPU kernels', 1, 'step');
-  let found: Checked;
+  let found: C;
   let summary: string | undefined;
   try {
     const program = fileURLToPath(new URL('verify.js', import.meta.url));
@@ -63,7 +63,7 @@ export async function compared<E extends keyof typeof SUBJECTS>(
       signal,
       engine,
     });
-    found = JSON.parse(lastLine(output)) as Checked;
+    found = JSON.parse(lastLine(output)) as C;
     summary = `they differ by ${found.difference.toExponential(1)} of the largest value`;
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error;
@@ -77,7 +77,7 @@ export async function compared<E extends keyof typeof SUBJECTS>(
       `${subject} does not agree with the CPU kernels: they differ by ${found.difference.toExponential(1)} of the largest value`,
     );
   }
-  return found as Awaited<ReturnType<typeof compared<E>>>;
+  return found;
 }
 
 function complaint({ output, signal }: CommandFailed): string {
@@ -102,6 +102,20 @@ export async function removeFolder(folder: string): Promise<boolean> {
     return removed;
   } catch (error) {
     throw cacheError(error, root);
+  }
+}
+
+/** What `check` returns; undefined, and a note that it is set up again, if what is there does not work. */
+export async function keptIf<T>(
+  progress: Progress,
+  check: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await check();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    progress.note(`${error.message}; setting it up again`);
+    return undefined;
   }
 }
 

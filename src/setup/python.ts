@@ -13,7 +13,7 @@ export interface Python {
 }
 
 /** The minor versions of Python 3 for which this TensorFlow has wheels. */
-const SUPPORTED = { first: 10, last: 13 };
+const SUPPORTED = [13, 12, 11, 10];
 
 /** Prints Python's version, and whether it has venv and pip. */
 const PROBE = `
@@ -28,15 +28,15 @@ print(json.dumps([platform.python_version(), bool(u.find_spec("venv") and u.find
  */
 export async function findPython(signal: AbortSignal): Promise<Python> {
   const { PYTHON } = process.env;
-  const versions = [13, 12, 11, 10].map((minor) => `python3.${minor}`);
-  const supported = `Python 3.${SUPPORTED.first} to 3.${SUPPORTED.last}`;
+  const versions = SUPPORTED.map((minor) => `python3.${minor}`);
+  const supported = `Python 3.${Math.min(...SUPPORTED)} to 3.${Math.max(...SUPPORTED)}`;
   const unfit: string[] = [];
   for (const command of PYTHON ? [PYTHON] : ['python3', ...versions, 'python']) {
     const found = await probe(command, signal);
     if (found === undefined) continue;
     const { version, venv } = found;
     const [major, minor] = version.split('.').map(Number) as [number, number];
-    if (major !== 3 || minor < SUPPORTED.first || minor > SUPPORTED.last) {
+    if (major !== 3 || !SUPPORTED.includes(minor)) {
       unfit.push(
         `${command} is ${version}, for which there is no TensorFlow ${TENSORFLOW_VERSION}`,
       );

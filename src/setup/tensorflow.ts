@@ -1,11 +1,11 @@
 import { rename, stat, writeFile } from 'node:fs/promises';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
-import { messageOf, UserError } from '../base/errors.js';
+import { UserError } from '../base/errors.js';
 import { makeFolder } from '../base/files.js';
 import type { Progress } from '../base/progress.js';
 import { SHARED_CORE } from '../engine/tensorflow/backend.js';
-import { buildBinding, requireCompiler } from './tensorflowBinding.js';
-import { type CheckedTensorFlow, compared, install, type SetUp } from './installing.js';
+import { buildBinding, LIBRARY, requireCompiler } from './tensorflowBinding.js';
+import { type CheckedTensorFlow, compared, install, keptIf, type SetUp } from './installing.js';
 import {
   hasGpuDriver,
   INSIDE,
@@ -49,13 +49,8 @@ export async function setUpTensorFlow(
   const folder = tensorflowFolder();
   const found = readInstallation(folder);
   if ('installation' in found && found.installation.gpu === gpu) {
-    try {
-      await checked(folder, gpu, progress, signal);
-      return { installation: found.installation, already: true };
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      progress.note(`${messageOf(error)}; setting it up again`);
-    }
+    const works = await keptIf(progress, () => checked(folder, gpu, progress, signal));
+    if (works) return { installation: found.installation, already: true };
   }
   requirePlatform();
   if (gpu && !hasGpuDriver()) {
@@ -122,7 +117,7 @@ async function fetchPackages(folder: string, signal: AbortSignal): Promise<void>
 async function moveLibraries(packages: string, folder: string): Promise<void> {
   const libraries = path.join(folder, INSIDE.libraries);
   makeFolder(libraries);
-  for (const name of ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2']) {
+  for (const name of [LIBRARY, 'libtensorflow_framework.so.2']) {
     await rename(path.join(packages, 'tensorflow', name), path.join(libraries, name));
   }
   const cuda = path.join(packages, 'nvidia');
@@ -140,7 +135,7 @@ async function checked(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<CheckedTensorFlow> {
-  const found = await compared('tensorflow', folder, progress, signal);
+  const found = await compared<CheckedTensorFlow>('tensorflow', folder, progress, signal);
   if (gpu && !found.gpu) {
     throw new UserError(
       'TensorFlow sees no GPU that it can use: its CUDA 12 needs a driver of version 525 or newer (nvidia-smi shows it)',

@@ -23,7 +23,7 @@ export async function requireCompiler(): Promise<string> {
 }
 
 /** The library with TensorFlow's C interface. */
-const LIBRARY = 'libtensorflow_cc.so.2';
+export const LIBRARY = 'libtensorflow_cc.so.2';
 
 /**
  * Builds tfjs-node's addon, which uses Node-API and so does not need node-gyp.

@@ -1,5 +1,4 @@
 import path from 'node:path';
-import { messageOf, UserError } from '../base/errors.js';
 import { extractPackage, type NpmPackage } from '../base/npm.js';
 import type { Progress } from '../base/progress.js';
 import {
@@ -9,7 +8,14 @@ import {
   webgpuFolder,
   type WebgpuInstallation,
 } from '../engine/webgpu/installation.js';
-import { compared, install, type SetUp, writeRecord } from './installing.js';
+import {
+  type CheckedWebgpu,
+  compared,
+  install,
+  keptIf,
+  type SetUp,
+  writeRecord,
+} from './installing.js';
 
 /** Dawn for Node, with a binary for each system. Its dependencies are types and what only its own build needs. */
 export const WEBGPU_PACKAGE: NpmPackage = {
@@ -35,13 +41,10 @@ export async function setUpWebgpu(
 ): Promise<SetUp<WebgpuInstallation>> {
   const folder = webgpuFolder();
   if ('installation' in readInstallation(folder)) {
-    try {
-      const installation = await checked(folder, progress, signal);
+    const installation = await keptIf(progress, () => checked(folder, progress, signal));
+    if (installation) {
       await writeRecord(folder, installation);
       return { installation, already: true };
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      progress.note(`${messageOf(error)}; setting it up again`);
     }
   }
   const made = await install({ folder, gigabytes: DISK_GB }, async (fresh) => {
@@ -58,13 +61,6 @@ async function checked(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<WebgpuInstallation> {
-  const { gpu, software, faster, difference } = await compared('webgpu', folder, progress, signal);
-  return {
-    version: WEBGPU_VERSION,
-    gpu,
-    software,
-    faster,
-    difference,
-    made: new Date().toISOString(),
-  };
+  const found = await compared<CheckedWebgpu>('webgpu', folder, progress, signal);
+  return { version: WEBGPU_VERSION, ...found, made: new Date().toISOString() };
 }

@@ -40,7 +40,14 @@ export function findRuns(
   const found: Found = { runs: [], unfinished: [], notes: [] };
   const visited = new Set<string>();
   const visit = (folder: string): void => {
-    const identity = realpathSync(folder);
+    let identity: string;
+    try {
+      identity = realpathSync(folder);
+    } catch (error) {
+      // It was there when it was listed.
+      found.notes.push(unreadable(folder, error));
+      return;
+    }
     if (visited.has(identity)) return;
     visited.add(identity);
     if (isOther(folder)) return;
@@ -116,9 +123,13 @@ function subfoldersOf(folder: string, { notes }: Found): string[] {
       .map(({ name }) => name)
       .sort(byName);
   } catch (error) {
-    notes.push(`${folder} cannot be read (${reason(error)})`);
+    notes.push(unreadable(folder, error));
     return [];
   }
+}
+
+function unreadable(folder: string, error: unknown): string {
+  return `${folder} cannot be read (${reason(error)})`;
 }
 
 /** Runs of one experiment, which differ only in the seed. */

@@ -86,7 +86,7 @@ export function differencesIn(
   ignored: readonly string[] = [],
 ): Difference[] {
   const plain = JSON.parse(JSON.stringify(is)) as Identity;
-  return differing(was, plain)
+  return differingKeys(was, plain)
     .filter((key) => !ignored.some((one) => key === one || key.startsWith(`${one}.`)))
     .map((key) => ({ key, was: textAt(was, key), is: textAt(plain, key) }));
 }
@@ -105,15 +105,15 @@ export function differenceOf(
 }
 
 /** The key paths at which two values differ; lists of mappings are compared one by one. */
-function differing(a: unknown, b: unknown, at = ''): string[] {
+function differingKeys(a: unknown, b: unknown, at = ''): string[] {
   // 0 and −0 are not deeply equal, and are the same in JSON.
   if (a === b || isDeepStrictEqual(a, b)) return [];
   if (isListOfMappings(a) && isListOfMappings(b) && a.length === b.length)
-    return a.flatMap((one, i) => differing(one, b[i], `${at}.${i}`));
+    return a.flatMap((one, i) => differingKeys(one, b[i], `${at}.${i}`));
   if (!isMapping(a) || !isMapping(b)) return [at];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].flatMap((key) =>
-    differing(valueAt(a, [key]), valueAt(b, [key]), at === '' ? key : `${at}.${key}`),
+    differingKeys(valueAt(a, [key]), valueAt(b, [key]), at === '' ? key : `${at}.${key}`),
   );
 }
 

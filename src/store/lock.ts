@@ -10,8 +10,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
+import path from 'node:path';
 import { codeOf, messageOf, UserError } from '../base/errors.js';
-import { parseJson, reason } from '../base/files.js';
+import { fileClock, parseJson, reason } from '../base/files.js';
 import { isRunning, thisProcess, type ProcessId } from '../base/processes.js';
 
 /** In a folder of a run, a study, a sweep or a worker: says that a process works there. */
@@ -195,17 +196,9 @@ function touch(file: string, token: string, content: string): boolean {
   }
 }
 
-/** The time (ms) that a file written now beside this one gets; ours where none can be written. */
+/** By the clock of the file system, which this machine's may differ from; ours where it cannot be asked. */
 function clockOf(file: string): number {
-  const probe = `${file}.${randomUUID()}.tmp`;
-  try {
-    closeSync(openSync(probe, 'wx'));
-    return statSync(probe).mtimeMs;
-  } catch {
-    return Date.now();
-  } finally {
-    rmSync(probe, { force: true });
-  }
+  return fileClock(path.dirname(file)) ?? Date.now();
 }
 
 /**

@@ -13,7 +13,8 @@ export interface Result {
   /** The sha256 of the weights as a safetensors file without metadata. */
   weights: string;
   data: DataSource;
-  provenance: Provenance;
+  /** Results of another program may lack it. */
+  provenance?: Provenance;
 }
 
 /** A data set: the published package, or a folder of the user's; with a hash of its contents. */

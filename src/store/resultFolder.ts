@@ -58,7 +58,7 @@ export interface ResultFolder<Name extends string = keyof typeof FILES> {
    * @throws UserError if it cannot be written, another process works there, or has begun another experiment there;
    *   what `work` throws
    */
-  hold<T>(work: () => Promise<T>): Promise<T>;
+  hold<T>(work: () => T | Promise<T>): Promise<T>;
   /** The path of a file, or, where that is a folder, of one in it. */
   file(name: Name, inner?: string): string;
   has(name: Name): boolean;
@@ -169,7 +169,6 @@ export async function discardLeft(
   try {
     await folder.hold(() => {
       folder.discard();
-      return Promise.resolve();
     });
   } catch {
     // The result is there all the same.

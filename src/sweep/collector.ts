@@ -89,7 +89,7 @@ export async function runQueuedSweep(
       // If the folder already has results, the other cells must use the same engine.
       const engines = plan.cells.flatMap((cell) => {
         const found = folder.state(cell);
-        return found.state === 'done' ? [found.result.provenance.engine] : [];
+        return found.state === 'done' ? (found.result.provenance?.engine ?? []) : [];
       });
       const { prefix } = address;
       const engine = engines.at(0);

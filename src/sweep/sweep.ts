@@ -301,14 +301,12 @@ function cellsOf(plan: Plan, states: States): SweepCell[] {
   });
 }
 
-/** How long it took; results of another program may not say. */
+/** How long it took, if the result says so. */
 export function secondsTaken({ provenance }: Partial<Result>): number | undefined {
   return provenance?.seconds.total;
 }
 
-function originOf({ weights, ...rest }: Result): SweepCell['origin'] {
-  // Results of another program may lack it.
-  const { provenance } = rest as Partial<Result>;
+function originOf({ weights, provenance }: Result): SweepCell['origin'] {
   if (!provenance) return undefined;
   const { bang, engine, cpu, threads, seconds, finished } = provenance;
   return { weights, bang, engine, cpu, threads, seconds, finished };

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { counted } from '../base/text.js';
@@ -14,7 +14,7 @@ import {
   without,
 } from '../store/identity.js';
 import { makeWritable, remove, removeLeftovers } from '../base/folders.js';
-import { jsonText, readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
+import { isFile, jsonText, readJson, readRegularFile, writeFileAtomic } from '../base/files.js';
 import { isResult, type Result } from '../store/result.js';
 import { LOCK_FILE, takeLock, type Lock } from '../store/lock.js';
 import {
@@ -184,7 +184,7 @@ export interface Continued {
  */
 export async function planFor(folder: string, plan: Plan, force: boolean): Promise<Continued> {
   const record = path.join(folder, SWEEP_FILES.record);
-  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) {
+  if (isFile(folder)) {
     throw new UserError(`cannot write to the folder ${folder}: a file has that name`);
   }
   if (!existsSync(record)) {

@@ -138,22 +138,11 @@ describe('expect', () => {
   });
 });
 
-const provenance = {
-  bang: '0',
-  node: 'v',
-  platform: 'p',
-  cpu: 'c',
-  engine: 'e',
-  threads: 1,
-  finished: 'now',
-  seconds: { training: 1, total: 2 },
-};
-
 /** The verdict with a baseline of 50 ± `std` for the number. */
 const verdict = (name: string, band: Band, rows: Row[], std = 0.5): Verdict => {
   const around = { mean: 50, std, n: 5, min: 49, max: 51 };
   const baseline = {
-    ...baselineOf([resultWith('lenet-r0', { provenance })]),
+    ...baselineOf([realResult('lenet-r0')]),
     figures: { [name]: around },
   };
   return judge({ baseline: 'b.json', bands: new Map([[name, band]]) }, rows, baseline)[0];
@@ -261,7 +250,7 @@ describe('the numbers', () => {
 describe('a baseline', () => {
   const config = (): Config => realResult('lenet-b1').config as Config;
   const baseline = () =>
-    baselineOf([1, 2].map((seed) => resultWith('lenet-b1', { config: { seed }, provenance })));
+    baselineOf([1, 2].map((seed) => resultWith('lenet-b1', { config: { seed } })));
 
   it('is read as it was written', async () => {
     const written = baseline();

@@ -1,9 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Baseline } from '#bang/check/baseline.js';
+import { WEBGPU_VERSION } from '#bang/engine/webgpu/installation.js';
 import {
   bang,
   bangInside,
+  bangOk,
   expectRefusal,
   tinyConfig,
   workspace,
@@ -130,6 +132,15 @@ describe('bang check', () => {
       expect(anew.stderr).toMatch(/^training: 8 iterations/m);
       expect(anew.stdout).toBe(first.stdout);
     }
+  });
+
+  it('computes again once another engine is set up', async () => {
+    config('engines', '{accuracy: {min: 0}}');
+    const args = ['check', 'engines.yaml', '--data-dir', 'data', '--out', 'engines'];
+    const options = { cwd: space.folder, env: { BANG_CACHE: space.file('cache') } };
+    await bangOk(args, options);
+    space.write('cache/webgpu/setup.json', JSON.stringify({ version: WEBGPU_VERSION }));
+    expect((await bangOk(args, options)).stderr).toMatch(/^training: 8 iterations/m);
   });
 
   it('stops on Ctrl-C and leaves nothing behind', async () => {

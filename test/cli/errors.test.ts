@@ -109,6 +109,8 @@ describe('a wrong command line', () => {
     [['run', '@/tiny.yaml', '--out'], /^bang: --out needs a value \(see bang run --help\)$/m],
     [['run', '@/tiny.yaml', '--out='], /^bang: --out is empty/m],
     [['run', '@/tiny.yaml', '--out', 'a', '--out', 'b'], /^bang: --out is given more than once/m],
+    [['eval', 'a', '--on', 'test', '--on', 'train'], /^bang: --on is given more than once \(see/],
+    [['run', '@/tiny.yaml', '--threads', '1', '--threads', '1'], /^bang: --threads is given more/],
     [['run', '@/tiny.yaml', '--no-out'], /^bang: unknown option --no-out, did you mean --out\?/m],
     [['table', '@/data', '--no-write', '--out', 'a'], /^bang: --no-write writes nothing to --out/m],
     [['sweep', '@/tiny.yaml', '--no-retries'], /^bang: unknown option --no-retries, did you mean/m],
@@ -144,6 +146,7 @@ describe('a wrong value', () => {
     space.write('same/tiny.yaml', tinyLenetConfig());
     space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.batch: [1, 2]}\n');
     space.write('file', 'not a folder');
+    symlinkSync('loop', space.file('loop'));
     space.write('stopped/checkpoint.safetensors', '');
     space.write('lacks/train-images-idx3-ubyte', 'no');
     cpSync(space.file('data'), space.file('garbage'), { recursive: true });
@@ -219,7 +222,7 @@ describe('a wrong value', () => {
     [tiny.with(3, '@/dta'), /dta: there is no such file, did you mean .*data\?\n$/],
     [
       ['eval', weights, '--attacks', 'fsg'],
-      /^bang: --attacks: expected some of fgs, .*, found "fsg", did you mean fgs\? /,
+      /^bang: --attacks: expected fgs, .*, found "fsg", did you mean fgs\? /,
     ],
     ...['0', '-1', '1.5', '1000', 'abc'].map((count): [string[], RegExp] => [
       [...tiny, `--threads=${count}`],
@@ -281,6 +284,24 @@ describe('a wrong value', () => {
     expect(code).toBe(2);
   });
 
+  it.each([
+    'diff @ x',
+    'export @ --to onnx',
+    'init @',
+    'eval @',
+    'figure linf @',
+    'figure examples @',
+    'report @data --out @',
+    'check @none.yaml --json @',
+    'sweep @sweep.yaml --data-dir @data --out @',
+  ])('bang %s on a path that leads nowhere', async (line) => {
+    for (const nowhere of ['loop/below', 'x'.repeat(300), 'file/below']) {
+      const args = line.replace(/@(?= |$)/, `@${nowhere}`).split(' ');
+      const place = args.map((word) => word.replace('@', `${space.folder}/`));
+      expect(await bangInside(place)).toMatchObject({ code: 2 });
+    }
+  });
+
   it('BANG_THREADS=abc', async () => {
     vi.stubEnv('BANG_THREADS', 'abc');
     const message = /^bang: BANG_THREADS must be a whole number from 1 to 256, not abc\n$/;
@@ -328,11 +349,13 @@ describe('help', () => {
     const run = await bangInsideOk(['run', '--help'], { cwd: space.folder });
     expect(run.stdout).toMatch(/^Examples:\n +bang run lenet-b1 /m);
     expect(run.stdout).toMatch(/--data-dir.*folder/);
+    expect(run.stdout).not.toMatch(/\[default: (false|nothing|\[\])\]/);
     expect(`${help.stdout}${run.stdout}`).not.toMatch(/.{101}/);
   });
 
   it('is also shown by -h, and for subcommands', async () => {
     for (const command of [
+      'completion',
       'data pull <name>',
       'data list',
       'data verify [name]',

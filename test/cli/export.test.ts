@@ -112,6 +112,7 @@ describe('bang export', () => {
       ),
     );
     mkdirSync(space.file('folder'));
+    space.write('run/weights.safetensors', await lenet());
     const to = (format: string, ...more: string[]) => ['export', weights, '--to', format, ...more];
     const onnx = ['--to', 'onnx', '--out', space.file('never.onnx')];
     const cases: [string[], RegExp][] = [
@@ -125,6 +126,10 @@ describe('bang export', () => {
       ],
       [to('safetensors'), /w\.safetensors is the file to read: choose another/],
       [to('onnx', '--out', weights, '--force'), /is the file to read/],
+      [
+        ['export', space.file('run'), '--to', 'safetensors', '--force'],
+        /weights\.safetensors is the file to read/,
+      ],
       [to('onnx', '--out', space.file('folder')), /folder exists already/],
       [
         to('onnx', '--out', space.file('folder'), '--force'),

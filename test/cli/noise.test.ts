@@ -160,7 +160,7 @@ describe('bang noise', () => {
   });
 
   it('is determined by its seed, bit for bit', async () => {
-    await noiseInside('again', '--threads', '1');
+    await noiseInside('again');
     expect(contents('again')).toEqual(contents('whole'));
     await noiseInside('seed', '--set', 'seed=2');
     expect(space.read('seed', 'images.csv')).not.toBe(space.read('whole', 'images.csv'));

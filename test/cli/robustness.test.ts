@@ -83,7 +83,7 @@ describe('bang eval with budget and minimisation attacks', () => {
   });
 
   it.each([
-    ['fgs,nope', /^bang: --attacks: expected some of fgs, .*, square, auto, found "nope" .*\n$/],
+    ['fgs,nope', /^bang: --attacks: expected fgs, .*, square or auto, found "nope" .*\n$/],
     ['fgs,fgs', /^bang: --attacks: fgs is in the list twice .*\n$/],
     ['', /^bang: --attacks is empty .*\n$/],
   ])('refuses --attacks %s', async (list, message) => {
@@ -136,7 +136,7 @@ describe('bang transfer', () => {
     const run = (...args: string[]) => bangInsideOk([...args, ...quick], { cwd: space.folder });
     await run('transfer', cifar, cifar, '--out', 'pair');
     expect(channelsIn('pair/study.yaml')).toBe('reversed');
-    await run('eval', cifar, '--protocol', 'paper', '--out', 'paper');
+    await run('eval', cifar, '--set', 'evaluation.channels=null', '--out', 'paper');
     expect(channelsIn('paper/config.yaml')).toBe('reversed');
     await run('eval', cifar, '--channels', 'kept', '--out', 'kept');
     expect(channelsIn('kept/config.yaml')).toBe('kept');

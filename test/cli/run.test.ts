@@ -143,7 +143,7 @@ describe('bang run', () => {
     expect(again.stderr).toMatch(/^training: 40 iterations/m);
     expect(again.stdout).toBe(first.stdout);
     expect(space.list('runs/tiny')).toEqual([...FILES, 'notes.txt'].sort());
-    expect(space.result('runs/tiny').provenance.finished).not.toBe(provenance.finished);
+    expect(space.result('runs/tiny').provenance!.finished).not.toBe(provenance!.finished);
     expect(space.result('runs/tiny').row.accuracy).toBe(row.accuracy);
     for (const name of ['training.csv', 'weights.safetensors', 'per-image.csv', 'table.csv']) {
       expect(space.bytes('runs/tiny', name).toString('base64')).toBe(before[name]);
@@ -180,7 +180,7 @@ describe('bang run', () => {
     ].flatMap((one) => ['--set', one]);
     for (const threads of ['1', '2', '3']) {
       await space.run('tiny.yaml', ...short, '--threads', threads, '--out', `threads-${threads}`);
-      expect(space.result(`threads-${threads}`).provenance.threads).toBe(Number(threads));
+      expect(space.result(`threads-${threads}`).provenance!.threads).toBe(Number(threads));
       expect(tensors(space, `threads-${threads}`)).toEqual(tensors(space, 'threads-1'));
       for (const name of ['training.csv', 'per-image.csv', 'table.csv']) {
         expect(space.read(`threads-${threads}`, name)).toBe(space.read('threads-1', name));

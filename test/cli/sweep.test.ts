@@ -234,7 +234,7 @@ list:
     [['@sweep.yaml', '--jobs', '0'], /--jobs must be a whole number from 1 to 1024, not 0/],
     [
       ['@sweep.yaml', '--keep', 'wieghts'],
-      /--keep: expected weights, per-image, training, found "wieghts"/,
+      /--keep: expected weights, per-image or training, found "wieghts", did you mean weights\?/,
     ],
     [['@sweep.yaml', '--set', 'name=foo'], /--set name: cells are named after their values: --out/],
     [

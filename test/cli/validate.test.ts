@@ -4,13 +4,13 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import yargs from 'yargs';
 import { COMMANDS, whenUsed } from '#bang/cli/commands.js';
-import { startingConfig } from '#bang/cli/init.js';
 import { configJsonSchema } from '#bang/cli/schema.js';
 import { summary, validateCommand } from '#bang/cli/validate.js';
 import { UserError } from '#bang/base/errors.js';
-import { configKeys, configSchema } from '#bang/config/experimentSchema.js';
+import { configSchema } from '#bang/config/experimentSchema.js';
 import { readBaseline } from '#bang/check/baseline.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
+import { builtInText } from '#bang/config/builtIn.js';
 import { noiseSchema } from '#bang/config/noise.js';
 import { sweepSchema } from '#bang/config/sweep.js';
 import { keysOf } from '#bang/config/problems.js';
@@ -139,6 +139,8 @@ describe('bang validate', () => {
 });
 
 describe('bang init', () => {
+  const startingText = builtInText('examples/start');
+
   it('writes a valid file: row B1, attacked as the published row was', async () => {
     const file = path.join(folder, 'deep', 'lenet-b1.yaml');
     expect(await bang('init', file)).toContain(`bang run ${file}`);
@@ -157,7 +159,13 @@ describe('bang init', () => {
     );
     expect(readFileSync(file, 'utf8')).toBe('mine');
     await bang('init', file, '--force');
-    expect(readFileSync(file, 'utf8')).toBe(startingConfig);
+    expect(readFileSync(file, 'utf8')).toBe(startingText);
+  });
+
+  it('refuses a name that is not that of a YAML file', async () => {
+    await expect(bang('init', path.join(folder, 'x.json'))).rejects.toThrow(
+      /x\.json: a configuration is YAML, so name it x\.yaml$/,
+    );
   });
 
   it('names a file where a folder is given, and the command that takes it', async () => {
@@ -186,29 +194,29 @@ describe('bang init', () => {
   });
 
   it('prints it', async () => {
-    expect(await bang('init', '--stdout')).toBe(startingConfig);
+    expect(await bang('init', '--stdout')).toBe(startingText);
   });
 
   it('explains every key', () => {
-    const own = configKeys().filter((key) => !key.startsWith('expect.'));
+    const own = keysOf(configSchema).filter((key) => !key.startsWith('expect.'));
     for (const key of ['extends', ...own.map((key) => key.split('.').at(-1)!)]) {
-      expect(startingConfig).toMatch(new RegExp(`\\b${key}:\\s`));
+      expect(startingText).toMatch(new RegExp(`\\b${key}:\\s`));
     }
     // Of the numbers that can be expected, each kind once.
     for (const { name, quantity } of SCALARS) {
       const kind = name.slice(quantity.attack?.length ?? 0);
-      expect(startingConfig).toMatch(new RegExp(`${kind}:\\s`));
+      expect(startingText).toMatch(new RegExp(`${kind}:\\s`));
     }
   });
 
   it('explains learning rates that are valid', async () => {
-    const rates = startingConfig.match(/\{policy: .*?\}/g)!;
+    const rates = startingText.match(/\{policy: .*?\}/g)!;
     expect(rates).toHaveLength(4);
     for (const rate of rates) {
       const file = path.join(folder, 'rate.yaml');
       writeFileSync(
         file,
-        startingConfig.replace(/^ {2}learningRate: .*$/m, `  learningRate: ${rate}`),
+        startingText.replace(/^ {2}learningRate: .*$/m, `  learningRate: ${rate}`),
       );
       await loadConfig(file);
     }

@@ -1,9 +1,10 @@
 import { readdirSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
-import { configKeys } from '#bang/config/experimentSchema.js';
+import { configSchema } from '#bang/config/experimentSchema.js';
 import { configNotes } from '#bang/config/acrossKeys.js';
 import { evaluationOf, isBang } from '#bang/config/experiment.js';
+import { keysOf } from '#bang/config/problems.js';
 import { parseConfig } from '#bang/config/parse.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { nearest } from '#bang/base/text.js';
@@ -439,8 +440,8 @@ it('channels are those of the protocol for the named networks, else kept, unless
   }
 });
 
-it('configKeys lists nested keys', () => {
-  expect(configKeys()).toEqual(
+it('keysOf lists nested keys', () => {
+  expect(keysOf(configSchema)).toEqual(
     expect.arrayContaining(['name', 'training', 'training.bang.beta', 'training.learningRate.at']),
   );
 });

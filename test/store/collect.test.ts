@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { execFileSync } from 'node:child_process';
-import { truncateSync } from 'node:fs';
+import { rmSync, truncateSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '#bang/config/experiment.js';
 import { findRuns, leftOut, groupRuns, tablesOf, type FoundRun } from '#bang/store/collect.js';
@@ -235,6 +235,20 @@ describe('a result', () => {
     }
     for (const other of [undefined, null, 1, 'x', [], {}]) expect(isResult(other)).toBe(false);
   });
+});
+
+it('notes a folder that is removed meanwhile', () => {
+  const space = workspace();
+  try {
+    for (const name of ['a', 'b']) space.write(`${name}/x`, '');
+    const { notes } = findRuns([space.folder], (folder) => {
+      if (folder === space.file('a')) rmSync(space.file('b'), { recursive: true });
+      return false;
+    });
+    expect(notes).toEqual([`${space.file('b')} cannot be read (there is no such file)`]);
+  } finally {
+    space.remove();
+  }
 });
 
 // Windows has no pipes in folders.

@@ -190,7 +190,7 @@ it('counts the result of the worker that has the cell when it ends, and tells th
   expect(state).toBe('done');
   // The two results differ in the number of threads.
   const before = space.contents(path.join(name, 'out', 'cells', id));
-  expect(resultOf(id).provenance.threads).toBe(2);
+  expect(resultOf(id).provenance!.threads).toBe(2);
   await until(cut.computed);
   proxy.heal();
   await until(() => cut.said.some((line) => line.includes('too late to count')));

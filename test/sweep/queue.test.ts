@@ -123,7 +123,7 @@ describe('workers of a queue', () => {
         expect(space.read(far, name)).toBe(space.read(near, name));
       }
       const result = JSON.parse(space.read(far, 'result.json')) as Result;
-      expect(result.provenance.bang).toBe(version());
+      expect(result.provenance!.bang).toBe(version());
     }
     // Nothing of the sweep is left in the queue.
     const client = new Redis({ port: redis.port, password });

@@ -1,9 +1,9 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { ATTACK_NAMES } from '../../attacks/attack.js';
 import { DATA_NAMES } from '../../data/sources.js';
 import { UserError } from '../../base/errors.js';
-import { readJson, readRegularFile } from '../../base/files.js';
+import { isFolder, readJson, readRegularFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
 import { inWords, printable } from '../../base/text.js';
 import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
@@ -76,8 +76,7 @@ export async function figureRows(
 /** The rows of a figure's CSV file; undefined if `results` is not such a file. */
 function ownRows(name: FigureKindName, results: readonly string[]): FigureRows | undefined {
   const [file] = results;
-  const isFolder = statSync(file, { throwIfNoEntry: false })?.isDirectory();
-  if (results.length !== 1 || !file.endsWith('.csv') || isFolder) return undefined;
+  if (results.length !== 1 || !file.endsWith('.csv') || isFolder(file)) return undefined;
   const { row } = FIGURE_KINDS[name];
   return {
     rows: readRows<object>(

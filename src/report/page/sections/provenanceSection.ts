@@ -35,8 +35,7 @@ function provenanceOf(
   entry: string | false,
 ): Html {
   const { name, config, weights, data } = result;
-  // Results of another program may lack it.
-  const made = result.provenance as typeof result.provenance | undefined;
+  const made = result.provenance;
   const more = [...labels, ...(config.seed === undefined ? [] : [`seed ${config.seed}`])];
   const facts: [string, Content][] = [
     ['folder', html`<code>${printable(folder)}</code>`],
@@ -75,7 +74,7 @@ function settingsIn(value: unknown, at: readonly string[] = []): string {
     .join('\n');
 }
 
-function factsOf(made: FoundRun['result']['provenance']): [string, Content][] {
+function factsOf(made: NonNullable<FoundRun['result']['provenance']>): [string, Content][] {
   const { bang, node, platform, cpu, engine, threads, finished, seconds } = made;
   const training =
     seconds.training === null ? '' : `, of which training ${duration(1000 * seconds.training)}`;
