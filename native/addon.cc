@@ -49,7 +49,8 @@ void read(napi_env env, napi_value value, Argument& argument) {
   bool isArray = false;
   napi_is_typedarray(env, value, &isArray);
   if (isArray) {
-    napi_typedarray_type type;
+    // Node leaves it as it is for a type that it has no name for, as version 24.0 for Float16Array.
+    napi_typedarray_type type = napi_uint8_clamped_array;
     napi_value buffer;
     size_t offset;
     napi_get_typedarray_info(env, value, &type, &argument.length, &argument.data, &buffer, &offset);

@@ -106,6 +106,9 @@ describe('the border to native code', () => {
     expect(binding.kernelNames().sort()).toEqual([...names].sort());
   });
 
+  /** What newer versions of Node have. */
+  const { Float16Array } = globalThis as { Float16Array?: Float32ArrayConstructor };
+
   /** Values like this one that do not fit. */
   function misfits(arg: unknown): unknown[] {
     if (typeof arg === 'number') {
@@ -115,7 +118,8 @@ describe('the border to native code', () => {
     const array = arg as Float32Array;
     const longer = new (array.constructor as Float32ArrayConstructor)(array.length + 1);
     longer.set(array);
-    return ['x', [...array], array.slice(1), longer, Float64Array.from(array)];
+    const halves = Float16Array ? [Float16Array.from(array)] : [];
+    return ['x', [...array], array.slice(1), longer, Float64Array.from(array), ...halves];
   }
 
   it.each(names)('refuses wrong types, lengths and sizes: %s', (name) => {
