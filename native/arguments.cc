@@ -11,8 +11,8 @@ Argument& Arguments::next() {
 int Arguments::size(const char* name) {
   const Argument& value = next();
   const double number = value.kind == Argument::NUMBER ? value.number : -1;
-  if (!(number >= 0 && number < 2147483648.0) || number != std::floor(number))
-    fail(name, " must be a whole number from 0 to 2^31-1");
+  if (!(number >= 0 && number <= MOST_SIZE) || number != std::floor(number))
+    fail(name, " must be a whole number from 0 to 2^31-2^16");
   return static_cast<int>(number);
 }
 
@@ -114,6 +114,7 @@ Geometry Arguments::geometryIn(const int32_t* v, bool pooling) const {
                         g.outW > 0 && g.outC > 0 && g.kH > 0 && g.kW > 0 && g.strideH > 0 &&
                         g.strideW > 0 && g.padTop >= 0 && g.padLeft >= 0;
   if (!positive) fail("geometry: every extent must be positive");
+  if (g.batch > MOST_SIZE) fail("geometry: more than 2^31-2^16 images");
   const double limit = 1 << 28;
   const double paddedH = (g.outH - 1.0) * g.strideH + g.kH;
   const double paddedW = (g.outW - 1.0) * g.strideW + g.kW;

@@ -305,7 +305,7 @@ void addAlongChannels(const Element& e, float* sum) {
   for (int oh = 0; oh < g.outH; oh++) {
     for (int ow = 0; ow < g.outW; ow++, kappa += O)
       for (int o = 0; o < O; o += LANES)
-        store(scaled + ow * columns + o, factor * loadUpTo(kappa + o, O - o));
+        store(scaled + (ptrdiff_t)ow * columns + o, factor * loadUpTo(kappa + o, O - o));
     for (int kh = 0; kh < g.kH; kh++) {
       const float* x = e.image + e.windowAt(oh, 0) + kh * e.rowStride;
       for (int part = 0; part < parts; part++) {

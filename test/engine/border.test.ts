@@ -308,6 +308,35 @@ describe('the border to native code', () => {
     expect([status, stderr, stdout]).toEqual([0, '', '[ 0, 0, 0 ]\n0\n']);
   });
 
+  it('refuses sizes that no step could be added to', () => {
+    const none = new Float32Array(0);
+    expect(() => {
+      binding.overLargest(2 ** 31 - 1, 0, none, none);
+    }).toThrow('batch must be a whole number from 0 to 2^31-2^16');
+  });
+
+  // Where 2^27 terms of 16 lanes are 2^31 floats. It takes a gigabyte.
+  it.skipIf(ENGINE !== 'native')('finds the last term of the longest windows', () => {
+    const script = `
+      import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+      await startEngine({ engine: '${ENGINE}', threads: 1 });
+      const width = 2 ** 27 + 8;
+      const conv = [0, 0, 1, 1, 8, 1, 1, 1, 1, 1, width, 1, 1, 0, width - 1];
+      const dense = [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0];
+      const [weight, logits] = [new Float32Array(width), new Float32Array(1)];
+      weight[width - 1] = 2;
+      const [pixels, one, zero] = [new Float32Array(8).fill(3), Float32Array.of(1), new Float32Array(1)];
+      const program = Int32Array.from([...conv, ...dense]);
+      kernelBinding().forward(2, program, pixels, null, 1, logits, weight, zero, one, zero);
+      console.log(logits[0]);`;
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '-e', script],
+      { cwd: packageRoot, encoding: 'utf8' },
+    );
+    expect([status, stderr, stdout]).toEqual([0, '', '6\n']);
+  });
+
   it('refuses labels that are not a class', () => {
     const call = (label: number) => () => {
       binding.softmaxCrossEntropy(
