@@ -133,7 +133,10 @@ export class Device {
       reason: new Uint8Array(new SharedArrayBuffer(4096)),
       timed,
     };
-    const worker = new Worker(new URL('worker.js', import.meta.url), { workerData: start });
+    const worker = new Worker(new URL('worker.js', import.meta.url), {
+      workerData: start,
+      execArgv: [],
+    });
     const started = await new Promise<Started>((resolve) => {
       worker.once('message', resolve);
       worker.once('error', (error: Error) => {
