@@ -19,6 +19,7 @@ import { applyGradients, computeGradients } from '#bang/training/step.js';
 import { initialState } from '#bang/training/train.js';
 import { valuesOf } from '#bang/training/log.js';
 import path from 'node:path';
+import { workspace } from '../cli/bang.js';
 import { HAS_NATIVE } from '../engine.js';
 import { values } from '../engine/tensors.js';
 import { between } from '../random.js';
@@ -442,6 +443,29 @@ describe('what a device does not do', () => {
     expect(() => device.take(2 ** 40)).toThrow(
       /^the GPU gives no more than \d+ MiB at once, and \d+ are needed: /,
     );
+  });
+
+  it('lose count of bytes above 2 GiB, which the driver of these tests does not give', async () => {
+    const space = workspace();
+    space.write(
+      'index.js',
+      `exports.globals = { GPUBufferUsage: {} };
+      const device = {
+        ...{ features: new Set(), lost: new Promise(() => {}), addEventListener() {}, pushErrorScope() {} },
+        createCommandEncoder() {},
+        createBuffer({ size }) {
+          if (Math.abs(size) > 2 ** 30) throw new Error('asked for ' + size + ' bytes');
+        },
+      };
+      const limits = { maxBufferSize: 2 ** 32, maxStorageBufferBindingSize: 2 ** 32 };
+      const adapter = { limits, info: {}, features: new Set(), requestDevice: () => device };
+      exports.create = () => ({ requestAdapter: () => adapter });`,
+    );
+    const other = await Device.open(space.folder);
+    space.remove();
+    if (typeof other === 'string') throw new Error(other);
+    const array = other.take(2 ** 29);
+    expect(() => other.read([array.subarray(0, 1)])()).toThrow(`asked for ${2 ** 31} bytes`);
   });
 
   it('denormals: a product that underflows is zero or exact', () => {

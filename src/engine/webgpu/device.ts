@@ -381,7 +381,7 @@ export class Device {
     const work: Work = {
       isNew: this.#isNew,
       programs: this.#programs,
-      commands: Int32Array.from(this.#commands),
+      commands: Float64Array.from(this.#commands),
       parameters: new Uint8Array(this.#words.buffer.slice(0, this.#dispatches * PARAMETER_STRIDE)),
       payloads: this.#payloads,
       targets: this.#targets,
