@@ -521,4 +521,21 @@ describe('pooled memory', () => {
     expect([...new Set(view.dataSync())]).toEqual([1]);
     tf.dispose([a, part, view, ...overwriting]);
   });
+
+  // The last test, since the pool keeps for a while what was in use at once.
+  it.runIf(ENGINE === 'wasm')(
+    'is refused only where free blocks of other sizes are not enough',
+    () => {
+      const takeAndGive = (count: number, floats: number): void => {
+        const taken = Array.from({ length: count }, () => backend().output([floats]).info);
+        for (const { dataId } of taken) backend().disposeData(dataId);
+      };
+      takeAndGive(7, 100 * 2 ** 20);
+      takeAndGive(4, 127 * 2 ** 20);
+      expect(() => {
+        takeAndGive(1, 2 ** 30);
+      }).toThrow('not enough memory');
+      expect(backend().poolSize().free).toBe(0);
+    },
+  );
 });

@@ -130,26 +130,34 @@ export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
     const floats = sizeClass(count);
     let free = this.#free.get(floats);
     if (!free) this.#free.set(floats, (free = []));
-    const block = free.pop();
-    this.#used += floats;
-    this.#most = Math.max(this.#most, this.#used);
-    if (++this.#requests % WINDOW === 0) {
+    let block = free.pop();
+    if (block) this.#unused -= floats;
+    const used = this.#used + floats;
+    this.#most = Math.max(this.#most, used);
+    const ends = ++this.#requests % WINDOW === 0;
+    if (ends) {
       this.#mostBefore = this.#most;
-      this.#most = this.#used;
-      this.#giveBack();
+      this.#most = used;
     }
-    if (block) {
-      this.#unused -= floats;
-      return block;
-    }
-    this.#giveBack();
-    return { ...this.binding.allocate(floats * 4), floats, freed: 0 };
+    if (ends || !block) this.#giveBack(KEPT * Math.max(this.#most, this.#mostBefore) - used);
+    block ??= { ...this.#allocate(floats * 4), floats, freed: 0 };
+    this.#used = used;
+    return block;
   }
 
-  /** Gives back free blocks, those first that have been free for longest. */
-  #giveBack(): void {
-    const limit = KEPT * Math.max(this.#most, this.#mostBefore);
-    while (this.#used + this.#unused > limit) {
+  /** New memory. Where there is not enough, that of all free blocks is given back first. */
+  #allocate(bytes: number): Memory {
+    try {
+      return this.binding.allocate(bytes);
+    } catch {
+      this.#giveBack(0);
+      return this.binding.allocate(bytes);
+    }
+  }
+
+  /** Gives back free blocks until they have at most so many floats, those first that have been free for longest. */
+  #giveBack(most: number): void {
+    while (this.#unused > most) {
       let oldest: Block[] | undefined;
       for (const blocks of this.#free.values()) {
         if (blocks.length > 0 && blocks[0].freed < (oldest?.[0].freed ?? Infinity)) oldest = blocks;
