@@ -3,6 +3,10 @@ export interface Values {
   readonly length: number;
 }
 
+/** The kinds of layers in the program of `forward`, where each is its number in this list. */
+export const LAYER_KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'] as const;
+export type LayerKind = (typeof LAYER_KINDS)[number];
+
 /**
  * The kernels, which `native/kernels.def` documents. `native/border_*.cc` checks the arguments and throws
  * a TypeError for an invalid one. Outputs come last and are written in place.
@@ -114,9 +118,8 @@ export interface Kernels<
     y: Floats,
   ): void;
   /**
-   * `program`: for each layer its kind (0 convolution, 1 inner product, 2 max and 3 average pooling),
-   * 1 if ReLU follows (else 0), and its geometry. The weights and biases of all layers follow as
-   * `parameters`.
+   * `program`: for each layer the number of its kind in `LAYER_KINDS`, 1 if ReLU follows (else 0), and its
+   * geometry. The weights and biases of all layers follow as `parameters`.
    */
   forward(
     layers: number,
