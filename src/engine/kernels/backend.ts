@@ -5,7 +5,7 @@ import type { Binding, Memory } from './binding.js';
 type DataId = tf.DataId;
 
 /** Memory for a tensor of up to `floats` values, aligned to a cache line. */
-interface Block extends Memory {
+interface PoolBlock extends Memory {
   floats: number;
   /** The number of the last request before it was released. */
   freed: number;
@@ -23,8 +23,8 @@ const KEPT = 1.5;
  * never much larger than what was lately in use at once.
  */
 export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
-  readonly #free = new Map<number, Block[]>();
-  readonly #blocks = new Map<DataId, Block>();
+  readonly #free = new Map<number, PoolBlock[]>();
+  readonly #blocks = new Map<DataId, PoolBlock>();
   /** Sizes in floats, of the blocks in use and the free ones. */
   #used = 0;
   #unused = 0;
@@ -126,7 +126,7 @@ export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
     return { used: this.#blocks.size, free, floats };
   }
 
-  #take(count: number): Block {
+  #take(count: number): PoolBlock {
     const floats = sizeClass(count);
     let free = this.#free.get(floats);
     if (!free) this.#free.set(floats, (free = []));
@@ -158,7 +158,7 @@ export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
   /** Gives back free blocks until they have at most so many floats, those first that have been free for longest. */
   #giveBack(most: number): void {
     while (this.#unused > most) {
-      let oldest: Block[] | undefined;
+      let oldest: PoolBlock[] | undefined;
       for (const blocks of this.#free.values()) {
         if (blocks.length > 0 && blocks[0].freed < (oldest?.[0].freed ?? Infinity)) oldest = blocks;
       }

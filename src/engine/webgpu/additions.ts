@@ -23,7 +23,7 @@ export const DEVICE_ADDITIONS: Record<string, Kernel> = {
         device,
         'images',
         y.length,
-        { reads: { bytes, rows }, writes: { y }, whole: { values } },
+        { reads: { bytes, rows }, writes: { y }, integers: { values } },
         () => ({
           body: `
   let at = rows[i / p.values] * p.values + i % p.values;
@@ -65,7 +65,7 @@ export const DEVICE_ADDITIONS: Record<string, Kernel> = {
     const own = backendOf(call);
     const [batch, count] = logits.shape;
     const { info, values: y } = own.output([batch]);
-    const given = { reads: { x: own.values(logits) }, writes: { y }, whole: { classes: count } };
+    const given = { reads: { x: own.values(logits) }, writes: { y }, integers: { classes: count } };
     each(own.device, 'classes', batch, given, () => ({
       body: `
   var best = 0u;

@@ -61,7 +61,13 @@ export function copy(
   begin = 0,
 ): void {
   const x = backend.values(tensor);
-  each(backend.device, 'copy', x.length, { reads: { x }, writes: { y }, whole: { begin } }, () => ({
-    body: 'y[p.begin + i] = x[i];',
-  }));
+  each(
+    backend.device,
+    'copy',
+    x.length,
+    { reads: { x }, writes: { y }, integers: { begin } },
+    () => ({
+      body: 'y[p.begin + i] = x[i];',
+    }),
+  );
 }

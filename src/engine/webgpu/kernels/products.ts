@@ -13,7 +13,7 @@ import {
   tilesByCells,
   WINDOWS,
 } from './geometry.js';
-import { type Factors, images, multiply, pieces, scratch, whole } from './launch.js';
+import { type Factors, images, multiply, multiplyInOne, pieces, scratch } from './launch.js';
 import { maxPool, unpool } from './pooling.js';
 
 /** Kernels that are matrix products, those of convolutions without ever writing down their matrices. */
@@ -116,7 +116,7 @@ export function convolveAndPool(
     y[r / 4u * outC + c] = ${afterRelu('(v + bias[c])', relu)};
     ${winners ? 'winners[r / 4u * outC + c] = winner;' : ''}`,
     });
-    whole(device, `conv2dMaxPool ${nameOf(shape)} ${relu}`, given, make, true);
+    multiplyInOne(device, `conv2dMaxPool ${nameOf(shape)} ${relu}`, given, make, true);
     return;
   }
   pieces(batch, outSize(shape), (first, count) => {
