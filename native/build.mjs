@@ -16,14 +16,21 @@ export const PREBUILDS = path.join(root, 'prebuilds');
 /** The kernels as WebAssembly, for any machine. */
 export const wasmFile = path.join(native, 'kernels.wasm');
 
-/** One object per instruction set level; the best that the processor supports is chosen at run time. */
+/** What x86-64-v3 has beside AVX2; older compilers do not know that name. */
+const V3_FLAGS = '-mfma -mbmi -mbmi2 -mlzcnt -mpopcnt -mmovbe -mf16c -mcx16 -msahf'.split(' ');
+/** One object per instruction set level, with these flags; the best that the processor supports is chosen at run time. */
 const LEVELS = {
   x64: {
-    avx512: { cpu: 'x86-64-v4', flags: ['-mprefer-vector-width=512'] },
-    avx2: { cpu: 'x86-64-v3' },
-    baseline: { cpu: 'x86-64' },
+    avx512: [
+      ...V3_FLAGS,
+      ...['f', 'bw', 'cd', 'dq', 'vl'].map((part) => `-mavx512${part}`),
+      '-mprefer-vector-width=512',
+    ],
+    avx2: [...V3_FLAGS, '-mavx2'],
+    // Where a compiler takes a newer processor for granted.
+    baseline: ['-mno-avx'],
   },
-  others: { baseline: {} },
+  others: { baseline: [] },
 };
 
 /** What checks the arguments of JavaScript. */
@@ -178,12 +185,11 @@ export async function findCompiler() {
   throw new Error(`no C++ compiler was found (${tried})`);
 }
 
-/** The units of all levels of an architecture, and their flags. Zig, whose command has several words, names processors differently: x86_64_v3. */
-function levelUnits(compiler, arch = process.arch) {
-  const march = (cpu) => `-march=${compiler.length > 1 ? cpu.replaceAll('-', '_') : cpu}`;
-  return Object.entries(LEVELS[arch] ?? LEVELS.others).map(([level, { cpu, flags = [] }]) => [
+/** The units of all levels of an architecture, and their flags. */
+function levelUnits(arch = process.arch) {
+  return Object.entries(LEVELS[arch] ?? LEVELS.others).map(([level, flags]) => [
     'level.cc',
-    [...(cpu ? [march(cpu)] : []), ...flags, `-DBANG_LEVEL=${level}`],
+    [...flags, `-DBANG_LEVEL=${level}`],
   ]);
 }
 
@@ -263,7 +269,7 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
   };
   await compile(compiler, {
     units: [
-      ...levelUnits(compiler, arch),
+      ...levelUnits(arch),
       ...others.map((source) => [
         source,
         source === 'addon.cc' ? [...include, '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8'] : [],
@@ -279,7 +285,7 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
 export async function compileProgram(compiler, source, target, flags, arch = process.arch) {
   await compile(compiler, {
     units: [
-      ...levelUnits(compiler, arch),
+      ...levelUnits(arch),
       ...['levels.cc', 'threads.cc', 'memory.cc', path.relative(native, source)].map((name) => [
         name,
         [],
