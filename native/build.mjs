@@ -13,6 +13,7 @@ const root = path.dirname(native);
 /** Folders of kernels compiled on this machine, and of prebuilt ones. */
 export const BUILD = path.join(root, 'build');
 export const PREBUILDS = path.join(root, 'prebuilds');
+const SYSTEM = `${process.platform}-${process.arch}`;
 /** The kernels as WebAssembly, for any machine. */
 export const wasmFile = path.join(native, 'kernels.wasm');
 
@@ -88,17 +89,17 @@ const WASM_LINK = [
 const ADDON_UNITS = ['level.cc', 'levels.cc', 'threads.cc', 'memory.cc', 'addon.cc', ...BORDER];
 const WASM_UNITS = ['level.cc', 'memory.cc', 'heap.cc', 'wasm.cc', ...BORDER];
 
-/** The files that determine the kernels: the sources, what they include, and this one. */
+/** The files that determine the kernels, by name, with their contents: the sources, what they include, and this one. */
 function sources(units) {
-  const found = new Set(['build.mjs']);
+  const found = new Map();
   const visit = (name) => {
     if (found.has(name)) return;
-    found.add(name);
-    const text = readFileSync(path.join(native, name), 'utf8');
-    for (const [, included] of text.matchAll(/^#include "(.+)"$/gm)) visit(included);
+    const content = readFileSync(path.join(native, name));
+    found.set(name, content);
+    for (const [, included] of content.toString().matchAll(/^#include "(.+)"$/gm)) visit(included);
   };
-  units.forEach(visit);
-  return [...found].sort();
+  ['build.mjs', ...units].forEach(visit);
+  return found;
 }
 
 /**
@@ -107,16 +108,15 @@ function sources(units) {
  */
 function stamp(units) {
   const hash = createHash('sha256');
-  for (const name of sources(units)) {
-    const content = readFileSync(path.join(native, name));
+  for (const [name, content] of sources(units)) {
     hash.update(`${name}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex').slice(0, 16);
 }
 
 /** The file name of the kernels for a system: platform, architecture and, with musl, C library. */
-export function kernelFile(system = `${process.platform}-${process.arch}`) {
-  return `bang-${system}-${stamp(ADDON_UNITS)}.node`;
+export function kernelFile(system = SYSTEM, version = stamp(ADDON_UNITS)) {
+  return `bang-${system}-${version}.node`;
 }
 
 /** What `wasmFile` says of the sources that it is made of. */
@@ -129,11 +129,11 @@ export function wasmStamp() {
  * kernels for another one cannot be loaded.
  */
 export function kernelFiles() {
-  const system = `${process.platform}-${process.arch}`;
+  const version = stamp(ADDON_UNITS);
   return [
-    path.join(BUILD, kernelFile(system)),
-    path.join(PREBUILDS, kernelFile(system)),
-    path.join(PREBUILDS, kernelFile(`${system}-musl`)),
+    path.join(BUILD, kernelFile(SYSTEM, version)),
+    path.join(PREBUILDS, kernelFile(SYSTEM, version)),
+    path.join(PREBUILDS, kernelFile(`${SYSTEM}-musl`, version)),
   ].filter((file) => existsSync(file));
 }
 
