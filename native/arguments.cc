@@ -68,10 +68,6 @@ float* Arguments::output(const char* name, std::initializer_list<int> shape, boo
   return array<float>(name, Argument::FLOATS, "a Float32Array", shape, true, inPlace);
 }
 
-float* Arguments::outputOrNull(const char* name, std::initializer_list<int> shape) {
-  return skipNull() ? nullptr : output(name, shape);
-}
-
 uint8_t* Arguments::outputBytes(const char* name, std::initializer_list<int> shape) {
   return array<uint8_t>(name, Argument::BYTES, "a Uint8Array", shape, true);
 }

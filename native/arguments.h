@@ -82,7 +82,6 @@ class Arguments {
   /// Arrays that the kernel writes. They share no memory with another argument, except that with `inPlace` one
   /// may be an input itself.
   float* output(const char* name, std::initializer_list<int> shape, bool inPlace = false);
-  float* outputOrNull(const char* name, std::initializer_list<int> shape);
   uint8_t* outputBytes(const char* name, std::initializer_list<int> shape);
   float* floatsOrNull(const char* name, std::initializer_list<int> shape);
   uint8_t* bytes(const char* name, std::initializer_list<int> shape);

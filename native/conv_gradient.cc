@@ -393,7 +393,7 @@ void conv2dWeightGradient(const Geometry& g, const float* x, const Kappa& kappa,
           dw[(ptrdiff_t)(kh * run + j + lane) * O + o] = values[lane];
       }
   });
-  for (int o = 0; db && o < O; o++) {
+  for (int o = 0; o < O; o++) {
     float sum = 0;
     for (int chunk = 0; chunk < chunks; chunk++) sum += biases[(ptrdiff_t)chunk * columns + o];
     db[o] = sum;

@@ -54,7 +54,7 @@ function fittingCalls(conv: number[], pool: number[]): Calls {
     conv2dWeightGradient: [
       [g, x, null, null, whole, each, dw, db],
       [g, x, p, winner, pooled, each, dw, db],
-      [g, x, p, winner, pooled, null, dw, null],
+      [g, x, p, winner, pooled, null, dw, db],
     ],
     pooledNorms: [[p, winner, pooled, each]],
     matMul: [
@@ -428,7 +428,9 @@ describe.runIf(ENGINE === 'wasm')('the memory of WebAssembly', () => {
   it('is not taken for enough where the bytes that are needed overflow', () => {
     // Sixteen sums of 2²⁶ floats: 2³² bytes.
     const geometry = Int32Array.of(16, 1, 1, 8192, 1, 1, 8192, 1, 1, 1, 1, 0, 0);
-    const [x, kappa, dw] = [2 ** 17, 2 ** 17, 2 ** 26].map((count) => new Float32Array(count));
+    const [x, kappa, dw, db] = [2 ** 17, 2 ** 17, 2 ** 26, 8192].map(
+      (count) => new Float32Array(count),
+    );
     // Free memory between blocks that are in use, for what is written to the wrong place.
     const blocks = Array.from({ length: 40 }, () => binding.allocate(2 ** 20));
     const views = blocks.map(({ buffer, offset }) =>
@@ -436,7 +438,7 @@ describe.runIf(ENGINE === 'wasm')('the memory of WebAssembly', () => {
     );
     for (let i = 0; i < 40; i += 2) binding.release(blocks[i]);
     expect(() => {
-      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, null);
+      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, db);
     }).toThrow('not enough memory');
     for (let i = 1; i < 40; i += 2) {
       expect(views[i].every((value) => value === 7)).toBe(true);

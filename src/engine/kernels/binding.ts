@@ -52,7 +52,7 @@ export interface Kernels<
     kappa: Floats,
     scale: Floats | null,
     dw: Floats,
-    db: Floats | null,
+    db: Floats,
   ): void;
   pooledNorms(pool: Int32Array, winner: Bytes, kappa: Floats, norm: Floats): void;
   matMul(
