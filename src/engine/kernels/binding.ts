@@ -154,7 +154,6 @@ export interface Memory {
 
 /** The kernels of `native/`, compiled for this processor or to WebAssembly. */
 export interface Binding extends Kernels {
-  kernelNames(): string[];
   setThreads(count: number): void;
   /** Multiply-adds per second of all threads together, on values in registers. */
   peak(seconds: number): number;
