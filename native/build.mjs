@@ -265,7 +265,8 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
       return ['-shared', ...(await importsOf(compiler, lists, temporary))];
     },
     // Node unloads an addon with the last thread that uses it, but the thread pool lives on in its code.
-    linux: () => ['-shared', '-Wl,-z,nodelete'],
+    // And its own C++ library, if it has one, must not be mixed with that of Node, whose exceptions differ.
+    linux: () => ['-shared', '-Wl,-z,nodelete', '-Wl,-Bsymbolic'],
   };
   await compile(compiler, {
     units: [
