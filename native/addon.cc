@@ -49,7 +49,8 @@ void read(napi_env env, napi_value value, Argument& argument) {
   bool isArray = false;
   napi_is_typedarray(env, value, &isArray);
   if (isArray) {
-    napi_typedarray_type type;
+    // Node leaves it as it is for a type that it has no name for, as version 24.0 for Float16Array.
+    napi_typedarray_type type = napi_uint8_clamped_array;
     napi_value buffer;
     size_t offset;
     napi_get_typedarray_info(env, value, &type, &argument.length, &argument.data, &buffer, &offset);
@@ -158,14 +159,6 @@ Napi::Value setLevel(const Napi::CallbackInfo& info) {
   bang::fail("this processor does not run the level ", wanted.c_str());
 }
 
-/// The names of all kernels, from which the tests know whether each is tested.
-Napi::Value kernelNames(const Napi::CallbackInfo& info) {
-  auto names = Napi::Array::New(info.Env());
-#define KERNEL(name, ...) names[names.Length()] = Napi::String::New(info.Env(), #name);
-#include "kernels.def"
-  return names;
-}
-
 template <auto FUNCTION>
 Napi::Value control(const Napi::CallbackInfo& info) {
   return guarded(info, [&] { return FUNCTION(info); });
@@ -198,7 +191,6 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 #include "kernels.def"
   define("setThreads", border<bang::border::setThreads>);
   define("peak", border<bang::border::peak>);
-  define("kernelNames", control<kernelNames>);
   define("alignment", control<alignment>);
   define("scratchBytes", control<scratchBytes>);
   define("level", control<level>);

@@ -11,8 +11,8 @@ Argument& Arguments::next() {
 int Arguments::size(const char* name) {
   const Argument& value = next();
   const double number = value.kind == Argument::NUMBER ? value.number : -1;
-  if (!(number >= 0 && number < 2147483648.0) || number != std::floor(number))
-    fail(name, " must be a whole number from 0 to 2^31-1");
+  if (!(number >= 0 && number <= MOST_SIZE) || number != std::floor(number))
+    fail(name, " must be a whole number from 0 to 2^31-2^16");
   return static_cast<int>(number);
 }
 
@@ -68,10 +68,6 @@ float* Arguments::output(const char* name, std::initializer_list<int> shape, boo
   return array<float>(name, Argument::FLOATS, "a Float32Array", shape, true, inPlace);
 }
 
-float* Arguments::outputOrNull(const char* name, std::initializer_list<int> shape) {
-  return skipNull() ? nullptr : output(name, shape);
-}
-
 uint8_t* Arguments::outputBytes(const char* name, std::initializer_list<int> shape) {
   return array<uint8_t>(name, Argument::BYTES, "a Uint8Array", shape, true);
 }
@@ -114,6 +110,7 @@ Geometry Arguments::geometryIn(const int32_t* v, bool pooling) const {
                         g.outW > 0 && g.outC > 0 && g.kH > 0 && g.kW > 0 && g.strideH > 0 &&
                         g.strideW > 0 && g.padTop >= 0 && g.padLeft >= 0;
   if (!positive) fail("geometry: every extent must be positive");
+  if (g.batch > MOST_SIZE) fail("geometry: more than 2^31-2^16 images");
   const double limit = 1 << 28;
   const double paddedH = (g.outH - 1.0) * g.strideH + g.kH;
   const double paddedW = (g.outW - 1.0) * g.strideW + g.kW;

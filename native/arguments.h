@@ -28,6 +28,9 @@ struct Argument {
 /// forward takes the most: 6 arguments, and two for each layer.
 constexpr int MOST_ARGUMENTS = 6 + 2 * MOST_FORWARD_LAYERS;
 
+/// So that a size that is rounded up, or a step further, is still an int, and the product of two fits in 64 bits.
+constexpr int MOST_SIZE = 0x7fff0000;
+
 /// A short text, without the C++ library: a module of WebAssembly would have to compile all of it.
 class Text {
  public:
@@ -70,7 +73,7 @@ class Arguments {
   /// `count` is at most MOST_ARGUMENTS; the ones after them are NONE.
   Arguments(Argument* given, int count) : given_(given), count_(count) {}
 
-  /// From 0 to 2^31 - 1, so that the product of two fits in 64 bits.
+  /// From 0 to MOST_SIZE.
   int size(const char* name);
   float number(const char* name);
   bool flag();
@@ -79,7 +82,6 @@ class Arguments {
   /// Arrays that the kernel writes. They share no memory with another argument, except that with `inPlace` one
   /// may be an input itself.
   float* output(const char* name, std::initializer_list<int> shape, bool inPlace = false);
-  float* outputOrNull(const char* name, std::initializer_list<int> shape);
   uint8_t* outputBytes(const char* name, std::initializer_list<int> shape);
   float* floatsOrNull(const char* name, std::initializer_list<int> shape);
   uint8_t* bytes(const char* name, std::initializer_list<int> shape);

@@ -76,8 +76,7 @@ void conv2dWeightGradient(Arguments& in) {
   const Kappa kappa = kappaOf(g, in, pool);
   const float* scale = in.floatsOrNull("scale", {g.batch});
   float* dw = in.output("dw", {g.kH, g.kW, g.inC, g.outC});
-  float* db = in.outputOrNull("db", {g.outC});
-  kernels->conv2dWeightGradient(g, x, kappa, scale, dw, db);
+  kernels->conv2dWeightGradient(g, x, kappa, scale, dw, in.output("db", {g.outC}));
 }
 
 void pooledNorms(Arguments& in) {

@@ -13,17 +13,25 @@ const root = path.dirname(native);
 /** Folders of kernels compiled on this machine, and of prebuilt ones. */
 export const BUILD = path.join(root, 'build');
 export const PREBUILDS = path.join(root, 'prebuilds');
+const SYSTEM = `${process.platform}-${process.arch}`;
 /** The kernels as WebAssembly, for any machine. */
 export const wasmFile = path.join(native, 'kernels.wasm');
 
-/** One object per instruction set level; the best that the processor supports is chosen at run time. */
+/** What x86-64-v3 has beside AVX2; older compilers do not know that name. */
+const V3_FLAGS = '-mfma -mbmi -mbmi2 -mlzcnt -mpopcnt -mmovbe -mf16c -mcx16 -msahf'.split(' ');
+/** One object per instruction set level, with these flags; the best that the processor supports is chosen at run time. */
 const LEVELS = {
   x64: {
-    avx512: { cpu: 'x86-64-v4', flags: ['-mprefer-vector-width=512'] },
-    avx2: { cpu: 'x86-64-v3' },
-    baseline: { cpu: 'x86-64' },
+    avx512: [
+      ...V3_FLAGS,
+      ...['f', 'bw', 'cd', 'dq', 'vl'].map((part) => `-mavx512${part}`),
+      '-mprefer-vector-width=512',
+    ],
+    avx2: [...V3_FLAGS, '-mavx2'],
+    // Where a compiler takes a newer processor for granted.
+    baseline: ['-mno-avx'],
   },
-  others: { baseline: {} },
+  others: { baseline: [] },
 };
 
 /** What checks the arguments of JavaScript. */
@@ -81,17 +89,17 @@ const WASM_LINK = [
 const ADDON_UNITS = ['level.cc', 'levels.cc', 'threads.cc', 'memory.cc', 'addon.cc', ...BORDER];
 const WASM_UNITS = ['level.cc', 'memory.cc', 'heap.cc', 'wasm.cc', ...BORDER];
 
-/** The files that determine the kernels: the sources, what they include, and this one. */
+/** The files that determine the kernels, by name, with their contents: the sources, what they include, and this one. */
 function sources(units) {
-  const found = new Set(['build.mjs']);
+  const found = new Map();
   const visit = (name) => {
     if (found.has(name)) return;
-    found.add(name);
-    const text = readFileSync(path.join(native, name), 'utf8');
-    for (const [, included] of text.matchAll(/^#include "(.+)"$/gm)) visit(included);
+    const content = readFileSync(path.join(native, name));
+    found.set(name, content);
+    for (const [, included] of content.toString().matchAll(/^#include "(.+)"$/gm)) visit(included);
   };
-  units.forEach(visit);
-  return [...found].sort();
+  ['build.mjs', ...units].forEach(visit);
+  return found;
 }
 
 /**
@@ -100,16 +108,15 @@ function sources(units) {
  */
 function stamp(units) {
   const hash = createHash('sha256');
-  for (const name of sources(units)) {
-    const content = readFileSync(path.join(native, name));
+  for (const [name, content] of sources(units)) {
     hash.update(`${name}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex').slice(0, 16);
 }
 
 /** The file name of the kernels for a system: platform, architecture and, with musl, C library. */
-export function kernelFile(system = `${process.platform}-${process.arch}`) {
-  return `bang-${system}-${stamp(ADDON_UNITS)}.node`;
+export function kernelFile(system = SYSTEM, version = stamp(ADDON_UNITS)) {
+  return `bang-${system}-${version}.node`;
 }
 
 /** What `wasmFile` says of the sources that it is made of. */
@@ -122,11 +129,11 @@ export function wasmStamp() {
  * kernels for another one cannot be loaded.
  */
 export function kernelFiles() {
-  const system = `${process.platform}-${process.arch}`;
+  const version = stamp(ADDON_UNITS);
   return [
-    path.join(BUILD, kernelFile(system)),
-    path.join(PREBUILDS, kernelFile(system)),
-    path.join(PREBUILDS, kernelFile(`${system}-musl`)),
+    path.join(BUILD, kernelFile(SYSTEM, version)),
+    path.join(PREBUILDS, kernelFile(SYSTEM, version)),
+    path.join(PREBUILDS, kernelFile(`${SYSTEM}-musl`, version)),
   ].filter((file) => existsSync(file));
 }
 
@@ -178,12 +185,11 @@ export async function findCompiler() {
   throw new Error(`no C++ compiler was found (${tried})`);
 }
 
-/** The units of all levels of an architecture, and their flags. Zig, whose command has several words, names processors differently: x86_64_v3. */
-function levelUnits(compiler, arch = process.arch) {
-  const march = (cpu) => `-march=${compiler.length > 1 ? cpu.replaceAll('-', '_') : cpu}`;
-  return Object.entries(LEVELS[arch] ?? LEVELS.others).map(([level, { cpu, flags = [] }]) => [
+/** The units of all levels of an architecture, and their flags. */
+function levelUnits(arch = process.arch) {
+  return Object.entries(LEVELS[arch] ?? LEVELS.others).map(([level, flags]) => [
     'level.cc',
-    [...(cpu ? [march(cpu)] : []), ...flags, `-DBANG_LEVEL=${level}`],
+    [...flags, `-DBANG_LEVEL=${level}`],
   ]);
 }
 
@@ -259,11 +265,12 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
       return ['-shared', ...(await importsOf(compiler, lists, temporary))];
     },
     // Node unloads an addon with the last thread that uses it, but the thread pool lives on in its code.
-    linux: () => ['-shared', '-Wl,-z,nodelete'],
+    // And its own C++ library, if it has one, must not be mixed with that of Node, whose exceptions differ.
+    linux: () => ['-shared', '-Wl,-z,nodelete', '-Wl,-Bsymbolic'],
   };
   await compile(compiler, {
     units: [
-      ...levelUnits(compiler, arch),
+      ...levelUnits(arch),
       ...others.map((source) => [
         source,
         source === 'addon.cc' ? [...include, '-DNAPI_CPP_EXCEPTIONS', '-DNAPI_VERSION=8'] : [],
@@ -279,7 +286,7 @@ export async function compileAddon(compiler, target, { platform, arch, flags = [
 export async function compileProgram(compiler, source, target, flags, arch = process.arch) {
   await compile(compiler, {
     units: [
-      ...levelUnits(compiler, arch),
+      ...levelUnits(arch),
       ...['levels.cc', 'threads.cc', 'memory.cc', path.relative(native, source)].map((name) => [
         name,
         [],

@@ -31,16 +31,7 @@ inline void addWeighted(const Entry* entries, int count, const float* weights, p
 void addWeightedRun(const Entry* entries, int count, const float* weights, ptrdiff_t stride,
                     int run, float* y) {
   for (; run > 0; run -= 8 * LANES, weights += 8 * LANES, y += 8 * LANES) {
-    switch (least(8, ceilDiv(run, LANES))) {
-      case 1: addWeighted<1>(entries, count, weights, stride, run, y); break;
-      case 2: addWeighted<2>(entries, count, weights, stride, run, y); break;
-      case 3: addWeighted<3>(entries, count, weights, stride, run, y); break;
-      case 4: addWeighted<4>(entries, count, weights, stride, run, y); break;
-      case 5: addWeighted<5>(entries, count, weights, stride, run, y); break;
-      case 6: addWeighted<6>(entries, count, weights, stride, run, y); break;
-      case 7: addWeighted<7>(entries, count, weights, stride, run, y); break;
-      default: addWeighted<8>(entries, count, weights, stride, run, y); break;
-    }
+    withConstant<8>(ceilDiv(run, LANES), [&](auto v) { addWeighted<v>(entries, count, weights, stride, run, y); });
   }
 }
 
@@ -202,16 +193,9 @@ void addOuterPieces(const Entry* entries, int count, const float* x, ptrdiff_t r
   for (int c = 0; rows > 0 && c < columns; c += 8 * LANES) {
     const float* from = x + c;
     float* to = dw + c;
-    switch (least(8, (columns - c) / LANES)) {
-      case 1: addOuterRows<Vec, U, 1>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 2: addOuterRows<Vec, U, 2>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 3: addOuterRows<Vec, U, 3>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 4: addOuterRows<Vec, U, 4>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 5: addOuterRows<Vec, U, 5>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 6: addOuterRows<Vec, U, 6>(entries, count, from, rowStride, rows, to, dwStride); break;
-      case 7: addOuterRows<Vec, U, 7>(entries, count, from, rowStride, rows, to, dwStride); break;
-      default: addOuterRows<Vec, U, 8>(entries, count, from, rowStride, rows, to, dwStride); break;
-    }
+    withConstant<8>((columns - c) / LANES, [&](auto v) {
+      addOuterRows<Vec, U, v>(entries, count, from, rowStride, rows, to, dwStride);
+    });
   }
 }
 
@@ -277,16 +261,7 @@ inline void addTaps(int width, const float* x, int step, const float* kappa, int
 template <int V>
 void addTapsOf(int taps, int width, const float* x, int step, const float* kappa, int columns,
                float* total) {
-  switch (taps) {
-    case 1: return addTaps<V, 1>(width, x, step, kappa, columns, total);
-    case 2: return addTaps<V, 2>(width, x, step, kappa, columns, total);
-    case 3: return addTaps<V, 3>(width, x, step, kappa, columns, total);
-    case 4: return addTaps<V, 4>(width, x, step, kappa, columns, total);
-    case 5: return addTaps<V, 5>(width, x, step, kappa, columns, total);
-    case 6: return addTaps<V, 6>(width, x, step, kappa, columns, total);
-    case 7: return addTaps<V, 7>(width, x, step, kappa, columns, total);
-    default: return addTaps<V, 8>(width, x, step, kappa, columns, total);
-  }
+  withConstant<8>(taps, [&](auto t) { addTaps<V, t>(width, x, step, kappa, columns, total); });
 }
 
 /// For windows with short rows (grey or colour images): dw[kH*kW*I][O] += x * kappa, with vectors along the
@@ -305,7 +280,7 @@ void addAlongChannels(const Element& e, float* sum) {
   for (int oh = 0; oh < g.outH; oh++) {
     for (int ow = 0; ow < g.outW; ow++, kappa += O)
       for (int o = 0; o < O; o += LANES)
-        store(scaled + ow * columns + o, factor * loadUpTo(kappa + o, O - o));
+        store(scaled + (ptrdiff_t)ow * columns + o, factor * loadUpTo(kappa + o, O - o));
     for (int kh = 0; kh < g.kH; kh++) {
       const float* x = e.image + e.windowAt(oh, 0) + kh * e.rowStride;
       for (int part = 0; part < parts; part++) {
@@ -418,7 +393,7 @@ void conv2dWeightGradient(const Geometry& g, const float* x, const Kappa& kappa,
           dw[(ptrdiff_t)(kh * run + j + lane) * O + o] = values[lane];
       }
   });
-  for (int o = 0; db && o < O; o++) {
+  for (int o = 0; o < O; o++) {
     float sum = 0;
     for (int chunk = 0; chunk < chunks; chunk++) sum += biases[(ptrdiff_t)chunk * columns + o];
     db[o] = sum;

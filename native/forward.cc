@@ -44,7 +44,7 @@ void laneConvRow(const Geometry& g, const LaneWeights& layer, const float* image
     const int left = ow * g.strideW - g.padLeft;
     terms.j0 = most(0, -left) * I;
     terms.j1 = least(g.kW, g.inW - left) * I;
-    laneSingle(begin(ow) + terms.j0 * LANES, terms, layer, out + (ptrdiff_t)ow * O * LANES);
+    laneSingle(begin(ow) + (ptrdiff_t)terms.j0 * LANES, terms, layer, out + (ptrdiff_t)ow * O * LANES);
   }
   if (!tiles) return;
   terms.j0 = 0;

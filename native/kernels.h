@@ -27,7 +27,7 @@ constexpr int MOST_POOL_PIXELS = 256;
 /// A layer of a forward pass; relu: max(0, ·) follows. An inner product maps all values of its input,
 /// [inH, inW, inC], to outC. Poolings have no weights; the bias may be null.
 struct ForwardLayer {
-  enum Kind { CONV, DENSE, MAX_POOL, AVG_POOL } kind;
+  enum Kind : int32_t { CONV, DENSE, MAX_POOL, AVG_POOL } kind;
   bool relu;
   Geometry geometry;
   const float *weight, *bias;

@@ -162,19 +162,10 @@ void lanePanel(const float* const* x, int count, const Terms& terms, const LaneW
   const int first = layer.panelBegin(i), columns = layer.panelBegin(i + 1) - first;
   const float* w = layer.panels + (ptrdiff_t)first * layer.K;
   constexpr int P = TILE_PIXELS;
-  const auto tile = [&](auto c) {
-    // No panel is wider than a tile.
-    constexpr int C = least(decltype(c)::value, TILE_CHANNELS);
-    laneTileInto<P, C, 1, POOLED>(x, count, terms, layer, w, columns, first, out, winner);
-  };
-  switch (columns) {
-    case 1: return tile(std::integral_constant<int, 1>{});
-    case 2: return tile(std::integral_constant<int, 2>{});
-    case 3: return tile(std::integral_constant<int, 3>{});
-    case 4: return tile(std::integral_constant<int, 4>{});
-    case 5: return tile(std::integral_constant<int, 5>{});
-    default: return tile(std::integral_constant<int, 6>{});
-  }
+  // No panel is wider than a tile.
+  withConstant<TILE_CHANNELS>(columns, [&](auto c) {
+    laneTileInto<P, c, 1, POOLED>(x, count, terms, layer, w, columns, first, out, winner);
+  });
 }
 
 /// Row oh of a convolution without padding pooled over cells of 2×2: out[outW / 2][outC][LANES], and the winners.

@@ -225,4 +225,13 @@ constexpr int roundUp(int a, int b) { return ceilDiv(a, b) * b; }
 constexpr int least(int a, int b) { return a < b ? a : b; }
 constexpr int most(int a, int b) { return a > b ? a : b; }
 
+/// Calls body(std::integral_constant<int, n>{}) for n from 1 to MOST; larger numbers count as MOST.
+template <int MOST, int N = 1, class Body>
+inline void withConstant(int n, const Body& body) {
+  if constexpr (N < MOST) {
+    if (n > N) return withConstant<MOST, N + 1>(n, body);
+  }
+  body(std::integral_constant<int, N>{});
+}
+
 }  // namespace

@@ -101,6 +101,9 @@ void yieldCore() { std::this_thread::yield(); }
 void relax() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  // The instruction `yield` does nothing on most processors, and `sched_yield` calls the system.
+  __asm__ volatile("isb");
 #else
   std::this_thread::yield();
 #endif

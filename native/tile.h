@@ -124,12 +124,7 @@ inline void startOf(const Panel& panel, Vec* start) {
 template <class Body>
 inline void forPanel(const Panel& panel, Body body) {
   const auto inTurns = [&](auto turns) {
-    switch (ceilDiv(panel.width, LANES)) {
-      case 1: return body(std::integral_constant<int, 1>{}, turns);
-      case 2: return body(std::integral_constant<int, 2>{}, turns);
-      case 3: return body(std::integral_constant<int, least(3, MAX_V)>{}, turns);
-      default: return body(std::integral_constant<int, MAX_V>{}, turns);
-    }
+    withConstant<MAX_V>(ceilDiv(panel.width, LANES), [&](auto vectors) { body(vectors, turns); });
   };
   if (panel.narrow) return inTurns(std::integral_constant<int, NARROW_TURNS>{});
   inTurns(std::integral_constant<int, 1>{});

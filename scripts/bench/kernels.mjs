@@ -37,21 +37,22 @@ export async function kernelsOf(spec, binding, options) {
 function arraysFor(binding) {
   const random = makeRandom(1, 'bench kernels');
   const value = () => random.uniform() - 0.5;
-  const floats = (count, next = value) => {
-    const { buffer, offset } = binding.allocate(4 * count);
-    const values = new Float32Array(buffer, offset, count);
-    for (let i = 0; i < count; i++) values[i] = next(values[i], i);
+  const filled = (Values, count, next) => {
+    const { buffer, offset } = binding.allocate(Values.BYTES_PER_ELEMENT * count);
+    const values = new Values(buffer, offset, count);
+    for (let i = 0; i < count; i++) values[i] = next();
     return values;
   };
+  const floats = (count, next = value) => filled(Float32Array, count, next);
   return {
     floats,
     sparse: (count) => floats(count, () => (random.uniform() < KAPPA_NONZERO ? value() : 0)),
     /** Numbers below `limit`. */
-    bytes: (count, limit) => new Uint8Array(count).map(() => random.bits() % limit),
+    bytes: (count, limit) => filled(Uint8Array, count, () => random.bits() % limit),
   };
 }
 
-/** How large what a layer takes and returns is, and the `geometry` of `engine/native/binding.ts`. */
+/** How large what a layer takes and returns is, and the `geometry` of `engine/kernels/binding.ts`. */
 function shapesOf({ spec, input, output, windows }, specs, batch) {
   const inputs = input.reduce((product, extent) => product * extent, batch);
   const outputs = output.reduce((product, extent) => product * extent, batch);
@@ -109,13 +110,14 @@ function weightedCalls(layer, { batch, inputs, outputs, geometry, pool }, arrays
   // Kappa of a pooled output is dense, and which pixel of each window it belongs to is known.
   const kappa = pool ? floats(outputs) : sparse(outputs);
   const winner = pool ? bytes(outputs, pool.window) : null;
+  const newWinner = pool ? bytes(outputs, 1) : null;
   const poolGeometry = pool?.geometry ?? null;
   const products =
     layer.spec.kind === 'conv'
       ? {
           forward: () =>
             pool
-              ? binding.conv2dMaxPool(geometry, poolGeometry, x, w, bias, y, winner.slice())
+              ? binding.conv2dMaxPool(geometry, poolGeometry, x, w, bias, y, newWinner)
               : binding.conv2d(geometry, x, w, bias, false, y),
           inputGradient: () =>
             binding.conv2dInputGradient(geometry, poolGeometry, winner, kappa, w, dx),

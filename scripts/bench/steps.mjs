@@ -5,6 +5,7 @@ import { packageRoot } from '#bang/base/files.js';
 import { consoleProgress } from '#bang/cli/consoleProgress.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { batchOf } from '#bang/engine/ops/batch.js';
+import { stepsAhead } from '#bang/engine/ops/read.js';
 import { loadData } from '#bang/data/load.js';
 import { networkFor } from '#bang/experiment/training.js';
 import { disposeWeights, zeroWeights } from '#bang/model/parameters.js';
@@ -35,20 +36,26 @@ export async function steps(name, options) {
   await train(network, settings, seed, data, state, { until });
   const gradients = zeroWeights(network);
   const order = trainingOrder(data.train.count, settings.batch, settings.shuffle, seed);
-  // What an iteration of `training/train.ts` does.
+  const begun = [];
+  const settle = (most) => {
+    while (begun.length > most) addBatch(state.interval, begun.shift()());
+  };
+  // What an iteration of `training/train.ts` does. On a GPU it waits for a step an even number before, of its own kind.
   const stepWith = (bang) => () => {
     tf.tidy(() => {
-      const { iteration, weights, velocities, interval } = state;
+      const { iteration, weights, velocities } = state;
       const masks = dropoutMasks(network, settings.batch, seed, iteration);
       const images = batchOf(data.train, order(iteration));
       const metrics = computeGradients(network, weights, gradients, images, { bang, masks });
       const rate = learningRateAt(settings.learningRate, iteration);
       applyGradients(weights, velocities, gradients, { ...settings, rate });
-      addBatch(interval, valuesOf(metrics)());
+      begun.push(valuesOf(metrics));
     });
+    settle(stepsAhead());
     state.iteration++;
   };
   const times = await timed([stepWith(undefined), stepWith(settings.bang)], options);
+  settle(0);
   for (const some of [state.weights, state.velocities, gradients]) disposeWeights(some);
   network.mean?.dispose();
   const { batch } = settings;

@@ -21,70 +21,45 @@ export interface Block {
 export function makeBlock(
   groups: readonly (readonly { shape: number[]; data: Float32Array }[])[],
 ): Block {
-  const device = tf.backend();
-  if (device instanceof WebgpuBackend) return onDevice(device, groups);
-  if (!cpuBackend()) {
+  const backend = tf.backend();
+  if (!(backend instanceof tfCpu.MathBackendCPU)) {
     const views = groups.map((group) =>
       group.map(({ shape, data }) => variableOf(tf.tensor(data, shape))),
     );
     return { views, runs: views };
   }
-  const count = groups.flat().reduce((sum, { data }) => sum + data.length, 0);
-  const backend = tf.backend();
-  const block: Block = { views: [], runs: [] };
-  let memory: Float32Array;
-  if (backend instanceof KernelBackend) {
-    const { binding } = backend;
-    const own = binding.allocate(4 * count);
-    memory = new Float32Array(own.buffer, own.offset, count);
-    block.release = () => {
-      binding.release(own);
-    };
-  } else {
-    memory = new Float32Array(count);
-  }
+  const webgpu = backend instanceof WebgpuBackend ? backend : undefined;
+  // Parts begin where the device lets them, so there are zeros between them, which SGD keeps zero.
+  const alignment = webgpu ? ALIGNMENT : 1;
   let end = 0;
-  for (const group of groups) {
+  const placed = groups.map((group) => {
     const begin = end;
-    const views = group.map(({ shape, data }) => {
-      memory.set(data, end);
-      return variableOf(tf.tensor(memory.subarray(end, (end += data.length)), shape));
+    const parts = group.map(({ shape, data }) => {
+      const at = end;
+      end += alignment * Math.ceil(data.length / alignment);
+      return { at, shape, data };
     });
-    block.views.push(views);
-    block.runs.push([variableOf(tf.tensor(memory.subarray(begin, end), [end - begin]))]);
-  }
-  return block;
-}
-
-/** Views begin where the device lets them, so there are zeros between them, which SGD keeps zero. */
-function onDevice(
-  backend: WebgpuBackend,
-  groups: readonly (readonly { shape: number[]; data: Float32Array }[])[],
-): Block {
-  const { device } = backend;
-  const room = (count: number) => ALIGNMENT * Math.ceil(count / ALIGNMENT);
-  const count = groups.flat().reduce((sum, { data }) => sum + room(data.length), 0);
-  const values = new Float32Array(count);
-  let end = 0;
-  const begins = groups.map((group) =>
-    group.map(({ data }) => {
-      const begin = end;
-      values.set(data, begin);
-      end += room(data.length);
-      return begin;
-    }),
-  );
-  const memory = device.upload(values);
-  const view = (begin: number, length: number, shape: number[]) =>
-    variableOf(backend.partOf(memory.subarray(begin, begin + length), shape));
-  const ends = begins.map((_, i) => begins[i + 1]?.[0] ?? count);
+    return { begin, length: end - begin, parts };
+  });
+  const binding = backend instanceof KernelBackend ? backend.binding : undefined;
+  const own = binding?.allocate(4 * end);
+  const memory = own ? new Float32Array(own.buffer, own.offset, end) : new Float32Array(end);
+  for (const { at, data } of placed.flatMap(({ parts }) => parts)) memory.set(data, at);
+  const there = webgpu?.device.upload(memory);
+  const view = (at: number, length: number, shape: number[]): tf.Variable =>
+    variableOf(
+      webgpu && there
+        ? webgpu.partOf(there.subarray(at, at + length), shape)
+        : tf.tensor(memory.subarray(at, at + length), shape),
+    );
   return {
-    views: groups.map((group, i) =>
-      group.map(({ shape, data }, j) => view(begins[i][j], data.length, shape)),
+    views: placed.map(({ parts }) =>
+      parts.map(({ at, shape, data }) => view(at, data.length, shape)),
     ),
-    runs: begins.map(([begin = 0], i) => [view(begin, ends[i] - begin, [ends[i] - begin])]),
+    runs: placed.map(({ begin, length }) => [view(begin, length, [length])]),
     release: () => {
-      device.release(memory);
+      if (own) binding?.release(own);
+      if (there) webgpu?.device.release(there);
     },
   };
 }
@@ -107,10 +82,13 @@ export function assign(tensor: tf.Tensor, values: tf.Tensor): void {
     copy(backend, values, to);
     return;
   }
-  const memory = cpuBackend()?.data.get(tensor.dataId).values as Float32Array | undefined;
-  if (memory) memory.set(values.dataSync());
-  else if (tensor instanceof tf.Variable) tensor.assign(values);
-  else throw new TypeError('this tensor is of no block');
+  if (backend instanceof tfCpu.MathBackendCPU) {
+    (backend.data.get(tensor.dataId).values as Float32Array).set(values.dataSync());
+  } else if (tensor instanceof tf.Variable) {
+    tensor.assign(values);
+  } else {
+    throw new TypeError('this tensor is of no block');
+  }
 }
 
 /** Whether all values are finite numbers. */
@@ -121,12 +99,6 @@ export function allFinite({ runs }: Block): boolean {
     for (const value of run.dataSync()) sum += 0 * value;
     return sum === 0;
   });
-}
-
-/** The backend in use, if its tensors are arrays and can therefore be views of a larger array. */
-function cpuBackend(): tfCpu.MathBackendCPU | undefined {
-  const backend = tf.backend();
-  return backend instanceof tfCpu.MathBackendCPU ? backend : undefined;
 }
 
 /**

@@ -79,22 +79,16 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   silenceGreeting();
   if (wanted === 'tensorflow') return await startTensorFlow(threads);
   if (wanted === 'webgpu') return await startWebgpu(threads);
-  if (wanted === 'auto' && webgpuIsFaster()) {
-    try {
-      const engine = await startWebgpu(threads);
-      if (usesGpu()) return engine;
-      throw new UserError(
-        `WebGPU is set up for a GPU but finds only ${engine.description}; see: bang doctor`,
-      );
-    } catch (error) {
-      return { ...(await startOwn('auto', threads)), warning: messageOf(error) };
-    }
-  }
-  if (wanted !== 'auto' || !tensorFlowHasGpu()) return await startOwn(wanted, threads);
+  const onWebgpu = wanted === 'auto' && webgpuIsFaster();
+  const onTensorFlow = wanted === 'auto' && !onWebgpu && tensorFlowHasGpu();
+  if (!onWebgpu && !onTensorFlow) return await startOwn(wanted, threads);
   try {
-    const engine = await startTensorFlow(threads);
+    const engine = await (onWebgpu ? startWebgpu : startTensorFlow)(threads);
     if (usesGpu()) return engine;
-    throw new UserError(`TensorFlow is set up for the GPU but sees none; see: bang doctor`);
+    const found = onWebgpu
+      ? `WebGPU is set up for a GPU but finds only ${engine.description}`
+      : 'TensorFlow is set up for the GPU but sees none';
+    throw new UserError(`${found}; see: bang doctor`);
   } catch (error) {
     return { ...(await startOwn('auto', threads)), warning: messageOf(error) };
   }

@@ -9,6 +9,7 @@ import { packageRoot } from '#bang/base/files.js';
 import { makeRandom } from '#bang/base/random.js';
 import { between } from '../random.js';
 import { ENGINE, HAS_NATIVE } from '../engine.js';
+import { kernelNames } from './kernelNames.js';
 
 let binding: Binding;
 
@@ -54,7 +55,7 @@ function fittingCalls(conv: number[], pool: number[]): Calls {
     conv2dWeightGradient: [
       [g, x, null, null, whole, each, dw, db],
       [g, x, p, winner, pooled, each, dw, db],
-      [g, x, p, winner, pooled, null, dw, null],
+      [g, x, p, winner, pooled, null, dw, db],
     ],
     pooledNorms: [[p, winner, pooled, each]],
     matMul: [
@@ -103,8 +104,11 @@ describe('the border to native code', () => {
   const names = Object.keys(cells) as (keyof Kernels)[];
 
   it('has exactly the kernels that are tested here', () => {
-    expect(binding.kernelNames().sort()).toEqual([...names].sort());
+    expect(kernelNames(binding)).toEqual([...names].sort());
   });
+
+  /** What newer versions of Node have. */
+  const { Float16Array } = globalThis as { Float16Array?: Float32ArrayConstructor };
 
   /** Values like this one that do not fit. */
   function misfits(arg: unknown): unknown[] {
@@ -115,7 +119,8 @@ describe('the border to native code', () => {
     const array = arg as Float32Array;
     const longer = new (array.constructor as Float32ArrayConstructor)(array.length + 1);
     longer.set(array);
-    return ['x', [...array], array.slice(1), longer, Float64Array.from(array)];
+    const halves = Float16Array ? [Float16Array.from(array)] : [];
+    return ['x', [...array], array.slice(1), longer, Float64Array.from(array), ...halves];
   }
 
   it.each(names)('refuses wrong types, lengths and sizes: %s', (name) => {
@@ -304,6 +309,35 @@ describe('the border to native code', () => {
     expect([status, stderr, stdout]).toEqual([0, '', '[ 0, 0, 0 ]\n0\n']);
   });
 
+  it('refuses sizes that no step could be added to', () => {
+    const none = new Float32Array(0);
+    expect(() => {
+      binding.overLargest(2 ** 31 - 1, 0, none, none);
+    }).toThrow('batch must be a whole number from 0 to 2^31-2^16');
+  });
+
+  // Where 2^27 terms of 16 lanes are 2^31 floats. It takes a gigabyte.
+  it.skipIf(ENGINE !== 'native')('finds the last term of the longest windows', () => {
+    const script = `
+      import { kernelBinding, startEngine } from '#bang/engine/engine.js';
+      await startEngine({ engine: '${ENGINE}', threads: 1 });
+      const width = 2 ** 27 + 8;
+      const conv = [0, 0, 1, 1, 8, 1, 1, 1, 1, 1, width, 1, 1, 0, width - 1];
+      const dense = [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0];
+      const [weight, logits] = [new Float32Array(width), new Float32Array(1)];
+      weight[width - 1] = 2;
+      const [pixels, one, zero] = [new Float32Array(8).fill(3), Float32Array.of(1), new Float32Array(1)];
+      const program = Int32Array.from([...conv, ...dense]);
+      kernelBinding().forward(2, program, pixels, null, 1, logits, weight, zero, one, zero);
+      console.log(logits[0]);`;
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '-e', script],
+      { cwd: packageRoot, encoding: 'utf8' },
+    );
+    expect([status, stderr, stdout]).toEqual([0, '', '6\n']);
+  });
+
   it('refuses labels that are not a class', () => {
     const call = (label: number) => () => {
       binding.softmaxCrossEntropy(
@@ -395,7 +429,9 @@ describe.runIf(ENGINE === 'wasm')('the memory of WebAssembly', () => {
   it('is not taken for enough where the bytes that are needed overflow', () => {
     // Sixteen sums of 2²⁶ floats: 2³² bytes.
     const geometry = Int32Array.of(16, 1, 1, 8192, 1, 1, 8192, 1, 1, 1, 1, 0, 0);
-    const [x, kappa, dw] = [2 ** 17, 2 ** 17, 2 ** 26].map((count) => new Float32Array(count));
+    const [x, kappa, dw, db] = [2 ** 17, 2 ** 17, 2 ** 26, 8192].map(
+      (count) => new Float32Array(count),
+    );
     // Free memory between blocks that are in use, for what is written to the wrong place.
     const blocks = Array.from({ length: 40 }, () => binding.allocate(2 ** 20));
     const views = blocks.map(({ buffer, offset }) =>
@@ -403,7 +439,7 @@ describe.runIf(ENGINE === 'wasm')('the memory of WebAssembly', () => {
     );
     for (let i = 0; i < 40; i += 2) binding.release(blocks[i]);
     expect(() => {
-      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, null);
+      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, db);
     }).toThrow('not enough memory');
     for (let i = 1; i < 40; i += 2) {
       expect(views[i].every((value) => value === 7)).toBe(true);
@@ -488,4 +524,21 @@ describe('pooled memory', () => {
     expect([...new Set(view.dataSync())]).toEqual([1]);
     tf.dispose([a, part, view, ...overwriting]);
   });
+
+  // The last test, since the pool keeps for a while what was in use at once.
+  it.runIf(ENGINE === 'wasm')(
+    'is refused only where free blocks of other sizes are not enough',
+    () => {
+      const takeAndGive = (count: number, floats: number): void => {
+        const taken = Array.from({ length: count }, () => backend().output([floats]).info);
+        for (const { dataId } of taken) backend().disposeData(dataId);
+      };
+      takeAndGive(7, 100 * 2 ** 20);
+      takeAndGive(4, 127 * 2 ** 20);
+      expect(() => {
+        takeAndGive(1, 2 ** 30);
+      }).toThrow('not enough memory');
+      expect(backend().poolSize().free).toBe(0);
+    },
+  );
 });

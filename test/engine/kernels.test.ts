@@ -63,7 +63,7 @@ describe('kernels', () => {
       const dx = new Float32Array(x.length);
       const dw = new Float32Array(w.length);
       binding.conv2dInputGradient(geometry, null, null, kappa, w, dx);
-      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, null);
+      binding.conv2dWeightGradient(geometry, x, null, null, kappa, null, dw, new Float32Array(4));
       for (const [parameters, gradient] of [
         [x, dx],
         [w, dw],

@@ -300,7 +300,8 @@ void convolutions(const Kernels& kernels, const Geometry& g) {
   const bang::Kappa hostile = {poolKappa.data(), wild.data(), &pool};
   check("pooledNorms", name + ", any winners", {x.size(), w.size(), norms.size()}, [&](Outputs& o) {
     kernels.conv2dInputGradient(g, hostile, w.data(), o[0]);
-    kernels.conv2dWeightGradient(g, x.data(), hostile, scales, o[1], nullptr);
+    Floats byBias(O);
+    kernels.conv2dWeightGradient(g, x.data(), hostile, scales, o[1], byBias.data());
     kernels.pooledNorms(hostile, o[2]);
   }, {});
 }

@@ -1,6 +1,8 @@
 import { parse } from 'csv-parse/sync';
+import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { packageRoot } from '#bang/base/files.js';
 import { bang, bangOk, tensors, workspace, writeSmallData, type Workspace } from '../cli/bang.js';
 
 // On what `bang setup webgpu` leaves: `npm run test:webgpu`. Small, since the driver of the tests computes on the CPU.
@@ -88,6 +90,20 @@ Worker.prototype.postMessage = function (message, transferred) {
   return postMessage.call(this, message, transferred);
 };
 `;
+
+it('a process that ends as soon as the engine has started, ends in good order', () => {
+  const script = `
+    import { startEngine } from '#bang/engine/engine.js';
+    await startEngine({ engine: 'webgpu' });`;
+  for (const end of ['', 'process.exit(0);', '', 'process.exit(0);']) {
+    const args = ['--input-type=module', '-e', script + end];
+    const { status, stderr } = spawnSync(process.execPath, args, {
+      cwd: packageRoot,
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([0, '']);
+  }
+});
 
 it('a GPU that is lost in training is one sentence, and the checkpoint continues to the same bits', async () => {
   const args = ['run', 'config.yaml', '--data-dir', data, '--out', 'lost'];

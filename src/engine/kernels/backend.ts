@@ -5,7 +5,7 @@ import type { Binding, Memory } from './binding.js';
 type DataId = tf.DataId;
 
 /** Memory for a tensor of up to `floats` values, aligned to a cache line. */
-interface Block extends Memory {
+interface PoolBlock extends Memory {
   floats: number;
   /** The number of the last request before it was released. */
   freed: number;
@@ -23,8 +23,8 @@ const KEPT = 1.5;
  * never much larger than what was lately in use at once.
  */
 export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
-  readonly #free = new Map<number, Block[]>();
-  readonly #blocks = new Map<DataId, Block>();
+  readonly #free = new Map<number, PoolBlock[]>();
+  readonly #blocks = new Map<DataId, PoolBlock>();
   /** Sizes in floats, of the blocks in use and the free ones. */
   #used = 0;
   #unused = 0;
@@ -126,31 +126,39 @@ export class KernelBackend extends tfCpu.MathBackendCPU implements Computing {
     return { used: this.#blocks.size, free, floats };
   }
 
-  #take(count: number): Block {
+  #take(count: number): PoolBlock {
     const floats = sizeClass(count);
     let free = this.#free.get(floats);
     if (!free) this.#free.set(floats, (free = []));
-    const block = free.pop();
-    this.#used += floats;
-    this.#most = Math.max(this.#most, this.#used);
-    if (++this.#requests % WINDOW === 0) {
+    let block = free.pop();
+    if (block) this.#unused -= floats;
+    const used = this.#used + floats;
+    this.#most = Math.max(this.#most, used);
+    const ends = ++this.#requests % WINDOW === 0;
+    if (ends) {
       this.#mostBefore = this.#most;
-      this.#most = this.#used;
-      this.#giveBack();
+      this.#most = used;
     }
-    if (block) {
-      this.#unused -= floats;
-      return block;
-    }
-    this.#giveBack();
-    return { ...this.binding.allocate(floats * 4), floats, freed: 0 };
+    if (ends || !block) this.#giveBack(KEPT * Math.max(this.#most, this.#mostBefore) - used);
+    block ??= { ...this.#allocate(floats * 4), floats, freed: 0 };
+    this.#used = used;
+    return block;
   }
 
-  /** Gives back free blocks, those first that have been free for longest. */
-  #giveBack(): void {
-    const limit = KEPT * Math.max(this.#most, this.#mostBefore);
-    while (this.#used + this.#unused > limit) {
-      let oldest: Block[] | undefined;
+  /** New memory. Where there is not enough, that of all free blocks is given back first. */
+  #allocate(bytes: number): Memory {
+    try {
+      return this.binding.allocate(bytes);
+    } catch {
+      this.#giveBack(0);
+      return this.binding.allocate(bytes);
+    }
+  }
+
+  /** Gives back free blocks until they have at most so many floats, those first that have been free for longest. */
+  #giveBack(most: number): void {
+    while (this.#unused > most) {
+      let oldest: PoolBlock[] | undefined;
       for (const blocks of this.#free.values()) {
         if (blocks.length > 0 && blocks[0].freed < (oldest?.[0].freed ?? Infinity)) oldest = blocks;
       }

@@ -3,6 +3,10 @@ export interface Values {
   readonly length: number;
 }
 
+/** The kinds of layers in the program of `forward`, where each is its number in this list. */
+export const LAYER_KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'] as const;
+export type LayerKind = (typeof LAYER_KINDS)[number];
+
 /**
  * The kernels, which `native/kernels.def` documents. `native/border_*.cc` checks the arguments and throws
  * a TypeError for an invalid one. Outputs come last and are written in place.
@@ -48,7 +52,7 @@ export interface Kernels<
     kappa: Floats,
     scale: Floats | null,
     dw: Floats,
-    db: Floats | null,
+    db: Floats,
   ): void;
   pooledNorms(pool: Int32Array, winner: Bytes, kappa: Floats, norm: Floats): void;
   matMul(
@@ -114,9 +118,8 @@ export interface Kernels<
     y: Floats,
   ): void;
   /**
-   * `program`: for each layer its kind (0 convolution, 1 inner product, 2 max and 3 average pooling),
-   * 1 if ReLU follows (else 0), and its geometry. The weights and biases of all layers follow as
-   * `parameters`.
+   * `program`: for each layer the number of its kind in `LAYER_KINDS`, 1 if ReLU follows (else 0), and its
+   * geometry. The weights and biases of all layers follow as `parameters`.
    */
   forward(
     layers: number,
@@ -151,7 +154,6 @@ export interface Memory {
 
 /** The kernels of `native/`, compiled for this processor or to WebAssembly. */
 export interface Binding extends Kernels {
-  kernelNames(): string[];
   setThreads(count: number): void;
   /** Multiply-adds per second of all threads together, on values in registers. */
   peak(seconds: number): number;

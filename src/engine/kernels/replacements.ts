@@ -34,26 +34,6 @@ export const REPLACEMENTS: Partial<Record<string, Kernel>> = {
     return info;
   },
 
-  [tf.Conv2DBackpropFilter]: ({ inputs, attrs, backend }) => {
-    const { x, dy } = inputs;
-    const { filterShape } = attrs as unknown as tf.Conv2DBackpropFilterAttrs;
-    const geometry = convGeometry(x.shape, filterShape, attrs);
-    if (!geometry || !allFloat(x, dy)) return undefined;
-    const { info, values } = backend.output(filterShape);
-    const { binding } = backend;
-    binding.conv2dWeightGradient(
-      geometry,
-      backend.floats(x),
-      null,
-      null,
-      backend.floats(dy),
-      null,
-      values,
-      null,
-    );
-    return info;
-  },
-
   [tf.BatchMatMul]: matrixProduct,
   [tf._FusedMatMul]: matrixProduct,
 

@@ -1,11 +1,12 @@
 import { tf } from '../../base/tf.js';
+import { LAYER_KINDS, type LayerKind } from '../kernels/binding.js';
 import { fused } from './kernel.js';
 
 /** One operation of a forward pass. */
 export type ForwardOperation =
   | { kind: 'relu' }
   | {
-      kind: 'conv' | 'innerProduct' | 'maxPool' | 'avgPool';
+      kind: LayerKind;
       /** Height, width and channels; the output of an inner product is 1×1. */
       input: readonly [number, number, number];
       output: readonly [number, number, number];
@@ -16,8 +17,6 @@ export type ForwardOperation =
       /** [h,w,I,O] and [O] of a convolution, [I,O] and [O] of an inner product. */
       parameters?: { weight: tf.Tensor; bias: tf.Tensor1D };
     };
-
-const KINDS = ['conv', 'innerProduct', 'maxPool', 'avgPool'];
 
 /**
  * A whole forward pass in one kernel, which stores nothing for a backward pass. The logits [N,classes] are
@@ -56,7 +55,7 @@ export function forwardPass(
       parameters[`weight${program.length}`] = operation.parameters.weight;
       parameters[`bias${program.length}`] = operation.parameters.bias;
     }
-    program.push([KINDS.indexOf(operation.kind), 0, ...geometry]);
+    program.push([LAYER_KINDS.indexOf(operation.kind), 0, ...geometry]);
   }
   const most = Math.max(
     ...program.flatMap((row) => [row[3] * row[4] * row[5], row[6] * row[7] * row[8]]),

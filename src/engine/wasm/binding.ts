@@ -196,7 +196,6 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
     const own = index;
     functions[name] = (...values) => call(own, values);
   }
-  const controls = ['setThreads', 'peak'];
   const kernels = functions as unknown as Binding;
   return {
     ...kernels,
@@ -205,7 +204,6 @@ function bindingOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Bind
       for (let i = 0; i < 20; i++) kernels.peak(1e-3);
       return kernels.peak(seconds);
     },
-    kernelNames: () => Object.keys(functions).filter((name) => !controls.includes(name)),
     scratchBytes: () => wasm.scratchBytes() >>> 0,
     level: () => 'wasm',
     levels: () => ['wasm'],

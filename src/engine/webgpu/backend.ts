@@ -4,8 +4,8 @@ import type { Call, Computing, Kernel } from '../kernels/arguments.js';
 import { registerAll } from '../kernels/register.js';
 import { REPLACEMENTS } from '../kernels/replacements.js';
 import type { Device, DeviceArray, Words } from './device.js';
-import { classes, ELEMENTWISE } from './elementwise.js';
-import { INPUTS } from './inputs.js';
+import { DEVICE_ADDITIONS } from './additions.js';
+import { ELEMENTWISE } from './elementwise.js';
 import { type DeviceKernels, makeKernels } from './kernels.js';
 
 type DataId = tf.DataId;
@@ -173,7 +173,7 @@ export function registerDevice(backendName: string, device: Device): void {
       (fast && isWorthIt(kernelName, call) ? fast(call as unknown as Call) : undefined) ??
       kernelFunc(call);
   };
-  const additions = { ...ADDITIONS, ...INPUTS, BangClasses: classes };
+  const additions = { ...ADDITIONS, ...DEVICE_ADDITIONS };
   registerAll(backendName, () => new WebgpuBackend(device), replaced, additions);
 }
 

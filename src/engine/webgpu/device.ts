@@ -21,7 +21,7 @@ const TYPES = { f32: Float32Array, i32: Int32Array, u32: Uint32Array };
 export type Words = Float32Array | Int32Array | Uint32Array;
 
 /** A buffer of the device. */
-interface Buffer {
+interface DeviceBuffer {
   id: number;
   /** In words of 4 bytes. */
   words: number;
@@ -36,7 +36,7 @@ interface Buffer {
 /** An array in the memory of the device. */
 export class DeviceArray implements Values {
   constructor(
-    readonly buffer: Buffer,
+    readonly buffer: DeviceBuffer,
     readonly kind: Kind,
     /** Its first word. */
     readonly begin: number,
@@ -55,13 +55,13 @@ export class DeviceArray implements Values {
 export const ALIGNMENT = 64;
 
 /** A kernel as it is known on the device. */
-export interface Kernel {
+export interface Pipeline {
   id: number;
   /** `u` or `f` for each parameter. */
   parameters: string;
 }
 
-/** What a device has done since it was opened; `bang bench` and the documentation count with it. */
+/** What a device has done since it was opened; `scripts/gpu-check` and tests count with it. */
 export interface Counters {
   dispatches: number;
   submissions: number;
@@ -97,9 +97,9 @@ export class Device {
     fetched: 0,
     touched: 0,
   };
-  readonly #kernels = new Map<string, Kernel>();
+  readonly #pipelines = new Map<string, Pipeline>();
   readonly #groups = new Map<string, number>();
-  readonly #free = new Map<number, Buffer[]>();
+  readonly #free = new Map<number, DeviceBuffer[]>();
   readonly #resident = new Map<Uint8Array, DeviceArray>();
   #ids = 0;
   #requests = 0;
@@ -133,7 +133,10 @@ export class Device {
       reason: new Uint8Array(new SharedArrayBuffer(4096)),
       timed,
     };
-    const worker = new Worker(new URL('worker.js', import.meta.url), { workerData: start });
+    const worker = new Worker(new URL('worker.js', import.meta.url), {
+      workerData: start,
+      execArgv: [],
+    });
     const started = await new Promise<Started>((resolve) => {
       worker.once('message', resolve);
       worker.once('error', (error: Error) => {
@@ -166,7 +169,7 @@ export class Device {
       this.worker.once('message', resolve);
       this.worker.postMessage('times');
     });
-    const names = [...this.#kernels.keys()];
+    const names = [...this.#pipelines.keys()];
     return found
       .sort((a, b) => b.nanoseconds - a.nanoseconds)
       .map(({ program, dispatches, nanoseconds }) => {
@@ -175,21 +178,21 @@ export class Device {
   }
 
   /** The kernel of this name, which says all that `make` depends on. */
-  kernel(name: string, make: () => Program & { parameters: string }): Kernel {
-    let kernel = this.#kernels.get(name);
-    if (!kernel) {
+  pipeline(name: string, make: () => Program & { parameters: string }): Pipeline {
+    let pipeline = this.#pipelines.get(name);
+    if (!pipeline) {
       const { code, reads, parameters } = make();
-      kernel = { id: this.#kernels.size, parameters };
+      pipeline = { id: this.#pipelines.size, parameters };
       this.#isNew = true;
       this.#programs.push({ code, reads });
-      this.#kernels.set(name, kernel);
+      this.#pipelines.set(name, pipeline);
     }
-    return kernel;
+    return pipeline;
   }
 
   /** Runs a kernel on x · y · z workgroups. */
   run(
-    kernel: Kernel,
+    pipeline: Pipeline,
     arrays: readonly DeviceArray[],
     parameters: readonly number[],
     [x, y = 1, z = 1]: readonly number[],
@@ -198,17 +201,17 @@ export class Device {
     if (this.#dispatches === MOST_DISPATCHES) this.submit();
     const first = (this.#dispatches * PARAMETER_STRIDE) / 4;
     for (let i = 0; i < parameters.length; i++) {
-      if (kernel.parameters[i] === 'f') this.#floats[first + i] = parameters[i];
+      if (pipeline.parameters[i] === 'f') this.#floats[first + i] = parameters[i];
       else this.#words[first + i] = parameters[i];
     }
-    const group = this.#groupOf(kernel, arrays);
+    const group = this.#groupOf(pipeline, arrays);
     this.#commands.push(COMMANDS.dispatch, group, 4 * first, x, y, z);
     this.counters.dispatches++;
     if (++this.#dispatches >= SUBMIT_AFTER) this.submit();
   }
 
-  #groupOf(kernel: Kernel, arrays: readonly DeviceArray[]): number {
-    let key = `${kernel.id}`;
+  #groupOf(pipeline: Pipeline, arrays: readonly DeviceArray[]): number {
+    let key = `${pipeline.id}`;
     for (const { buffer, begin, length, part } of arrays) {
       key += part ? `,${buffer.id}@${begin}+${length}` : `,${buffer.id}`;
       buffer.used = this.#submission;
@@ -220,7 +223,7 @@ export class Device {
       group = this.#ids++;
       this.#groups.set(key, group);
       this.#isNew = true;
-      this.#commands.push(COMMANDS.group, group, kernel.id, arrays.length);
+      this.#commands.push(COMMANDS.group, group, pipeline.id, arrays.length);
       for (const { buffer, begin, length, part } of arrays) {
         const words = part ? Math.max(length, 1) : buffer.words;
         this.#commands.push(buffer.id, 4 * begin, 4 * words);
@@ -250,7 +253,7 @@ export class Device {
   }
 
   /** @param idle whether no work recorded but not handed over may use the memory */
-  #take(length: number, idle: boolean): Buffer {
+  #take(length: number, idle: boolean): DeviceBuffer {
     if (++this.#requests % IDLE === 0) this.#giveBack(this.#requests - IDLE);
     const words = sizeClass(length);
     let free = this.#free.get(words);
@@ -281,7 +284,7 @@ export class Device {
   }
 
   /** Gives memory back to the device. */
-  #discard({ id, groups }: Buffer): void {
+  #discard({ id, groups }: DeviceBuffer): void {
     this.#forget(groups);
     this.#commands.push(COMMANDS.free, id);
   }
@@ -378,7 +381,7 @@ export class Device {
     const work: Work = {
       isNew: this.#isNew,
       programs: this.#programs,
-      commands: Int32Array.from(this.#commands),
+      commands: Float64Array.from(this.#commands),
       parameters: new Uint8Array(this.#words.buffer.slice(0, this.#dispatches * PARAMETER_STRIDE)),
       payloads: this.#payloads,
       targets: this.#targets,

@@ -53,30 +53,6 @@ function concat({ inputs, attrs, backend }: Call): tf.TensorInfo | undefined {
   return info;
 }
 
-/**
- * The class of each of the logits [N,classes], of equal ones the first, or −1 if one is not finite: a number is read
- * back for an image, not all logits.
- */
-export function classes({ inputs: { logits }, backend }: Call): tf.TensorInfo {
-  const own = backend as unknown as WebgpuBackend;
-  const [batch, count] = logits.shape;
-  const { info, values: y } = own.output([batch]);
-  const given = { reads: { x: own.values(logits) }, writes: { y }, whole: { classes: count } };
-  each(own.device, 'classes', batch, given, () => ({
-    body: `
-  var best = 0u;
-  var finite = true;
-  for (var k = 0u; k < p.classes; k++) {
-    let v = x[i * p.classes + k];
-    // By its bits: WGSL may take it for granted that values are finite.
-    finite = finite && (bitcast<u32>(v) & 0x7f800000u) != 0x7f800000u;
-    if (v > x[i * p.classes + best]) { best = k; }
-  }
-  y[i] = select(-1.0, f32(best), finite);`,
-  }));
-  return info;
-}
-
 /** Copies a tensor to an array of the device, from this index on. */
 export function copy(
   backend: WebgpuBackend,
@@ -85,7 +61,13 @@ export function copy(
   begin = 0,
 ): void {
   const x = backend.values(tensor);
-  each(backend.device, 'copy', x.length, { reads: { x }, writes: { y }, whole: { begin } }, () => ({
-    body: 'y[p.begin + i] = x[i];',
-  }));
+  each(
+    backend.device,
+    'copy',
+    x.length,
+    { reads: { x }, writes: { y }, integers: { begin } },
+    () => ({
+      body: 'y[p.begin + i] = x[i];',
+    }),
+  );
 }

@@ -53,8 +53,8 @@ export interface Work {
   isNew: boolean;
   /** New kernels, numbered on from those before. */
   programs: Program[];
-  /** `COMMANDS` with their arguments. */
-  commands: Int32Array;
+  /** `COMMANDS` with their arguments, which are whole numbers; bytes are more than 32 bits can count. */
+  commands: Float64Array;
   /** The parameters of the dispatches. */
   parameters: Uint8Array;
   /** What is written to buffers. */

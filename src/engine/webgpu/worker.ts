@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url';
 import path from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import {
+  type Adapter,
   COMMANDS,
   type KernelTime,
   MOST_DISPATCHES,
@@ -56,7 +57,7 @@ function hasLoader(): boolean {
   }
 }
 
-async function open(): Promise<GPUDevice | string> {
+async function open(): Promise<{ device: GPUDevice; adapter: Adapter } | string> {
   const file = pathToFileURL(path.join(start.package, 'index.js')).href;
   const { create, globals } = (await import(file)) as {
     create: (options: string[]) => GPU;
@@ -90,20 +91,18 @@ async function open(): Promise<GPUDevice | string> {
       `${info.architecture} ${info.device} ${info.description}`,
     );
   const { vendor, architecture, device: name, description } = info;
-  answer({
-    adapter: {
-      vendor,
-      architecture,
-      device: name,
-      description,
-      software,
-      maxBuffer: limits.maxBufferSize,
-      maxBinding: limits.maxStorageBufferBindingSize,
-      features,
-      limits: numbersOf(limits),
-    },
-  });
-  return device;
+  const found: Adapter = {
+    vendor,
+    architecture,
+    device: name,
+    description,
+    software,
+    maxBuffer: limits.maxBufferSize,
+    maxBinding: limits.maxStorageBufferBindingSize,
+    features,
+    limits: numbersOf(limits),
+  };
+  return { device, adapter: found };
 }
 
 function numbersOf(limits: GPUSupportedLimits): Record<string, number> {
@@ -407,9 +406,15 @@ process.on('uncaughtException', (error) => {
 });
 
 try {
-  const device = await open();
-  if (typeof device === 'string') answer({ problem: device });
-  else serve(device);
+  const opened = await open();
+  if (typeof opened === 'string') {
+    answer({ problem: opened });
+  } else {
+    serve(opened.device);
+    // Last of all: a process that ends does not wait for what comes after, and in a thread that is stopped, the binding
+    // aborts.
+    answer({ adapter: opened.adapter });
+  }
 } catch (error) {
   answer({ problem: text(error) });
 }

@@ -1,3 +1,4 @@
+import { LAYER_KINDS, type LayerKind } from '../../kernels/binding.js';
 import type { Device, DeviceArray } from '../device.js';
 import type { DeviceKernels } from '../kernels.js';
 import { forImages, inSize, outSize, shapeOf } from './geometry.js';
@@ -9,7 +10,7 @@ import { convolve, convolveAndPool, matMul } from './products.js';
 const WIDTH = 15;
 
 interface Layer {
-  kind: 'convolution' | 'inner product' | 'max pooling' | 'average pooling';
+  kind: LayerKind;
   relu: boolean;
   geometry: Int32Array;
   /** Of the first two kinds. */
@@ -17,14 +18,12 @@ interface Layer {
   bias: DeviceArray | undefined;
 }
 
-const KINDS = ['convolution', 'inner product', 'max pooling', 'average pooling'] as const;
-
 function layersOf(program: Int32Array, parameters: readonly DeviceArray[]): Layer[] {
   const left = [...parameters];
   return Array.from({ length: program.length / WIDTH }, (_, i) => {
     const [number, relu, ...geometry] = program.subarray(i * WIDTH, (i + 1) * WIDTH);
-    const kind = KINDS[number];
-    const weighted = kind === 'convolution' || kind === 'inner product';
+    const kind = LAYER_KINDS[number];
+    const weighted = kind === 'conv' || kind === 'innerProduct';
     const [weight, bias] = weighted ? left.splice(0, 2) : [];
     return { kind, relu: relu === 1, geometry: Int32Array.from(geometry), weight, bias };
   });
@@ -45,7 +44,7 @@ export function forward(
     for (let i = 0; i < layers.length; i++) {
       const layer = layers[i];
       const next = layers.at(i + 1);
-      const pools = layer.kind === 'convolution' && next?.kind === 'max pooling';
+      const pools = layer.kind === 'conv' && next?.kind === 'maxPool';
       if (pools) i++;
       const isLast = i === layers.length - 1;
       const y = isLast ? images(logits, sizes[i], begin, count) : device.take(count * sizes[i]);
@@ -74,18 +73,18 @@ function runLayer(
   const [batch] = geometry;
   const shape = shapeOf(geometry);
   switch (kind) {
-    case 'convolution':
+    case 'conv':
       convolve(device, geometry, x, weight!, bias!, relu, y);
       break;
-    case 'inner product': {
+    case 'innerProduct': {
       const [outputs, inputs] = [shape.outC, inSize(shape)];
       matMul(device, batch, outputs, inputs, x, false, weight!, false, null, bias!, relu, y);
       break;
     }
-    case 'max pooling':
+    case 'maxPool':
       maxPool(device, batch, shape, x, { y, winners: null }, relu);
       break;
-    case 'average pooling':
+    case 'avgPool':
       avgPool(device, batch, shape, x, y, relu);
       break;
   }

@@ -1,4 +1,4 @@
-import type { Device, DeviceArray, Kernel } from '../device.js';
+import type { Device, DeviceArray } from '../device.js';
 import { chunkOf, product, type Product, tileFor } from '../wgsl/product.js';
 import {
   eachValue,
@@ -18,8 +18,8 @@ export type Arrays = Record<string, DeviceArray | null>;
 export interface Given {
   reads: Arrays;
   writes: Arrays;
-  /** Numbers that differ from call to call, `p.name` in WGSL: whole ones, and real ones. */
-  whole?: Record<string, number>;
+  /** Numbers that differ from call to call, `p.name` in WGSL. */
+  integers?: Record<string, number>;
   reals?: Record<string, number>;
 }
 
@@ -64,12 +64,12 @@ export function each(
   make: () => Written,
 ): void {
   const { arrays, values, names } = bound(given);
-  const { whole = {}, reals = {} } = given;
-  const kernel = device.kernel(`${name} ${names}`, () =>
-    eachValue({ ...make(), arrays, parameters: Object.keys(whole), reals: Object.keys(reals) }),
+  const { integers = {}, reals = {} } = given;
+  const pipeline = device.pipeline(`${name} ${names}`, () =>
+    eachValue({ ...make(), arrays, parameters: Object.keys(integers), reals: Object.keys(reals) }),
   );
-  const numbers = [count, ...Object.values(whole), ...Object.values(reals)];
-  device.run(kernel, values, numbers, groupsFor(count));
+  const numbers = [count, ...Object.values(integers), ...Object.values(reals)];
+  device.run(pipeline, values, numbers, groupsFor(count));
 }
 
 /** Runs a kernel with a workgroup of `ROW_SIZE` for each of `rows` rows, whose number is `group`. */
@@ -81,18 +81,18 @@ export function eachRow(
   make: () => Written,
 ): void {
   const { arrays, values, names } = bound(given);
-  const { whole = {} } = given;
-  const kernel = device.kernel(`${name} ${names}`, () => {
+  const { integers = {} } = given;
+  const pipeline = device.pipeline(`${name} ${names}`, () => {
     const { body, declarations } = make();
     return program({
       arrays,
-      parameters: ['rows', ...Object.keys(whole)],
+      parameters: ['rows', ...Object.keys(integers)],
       declarations,
       size: ROW_SIZE,
       body: `if (group >= p.rows) { return; }\n${body}`,
     });
   });
-  device.run(kernel, values, [rows, ...Object.values(whole)], gridOf(rows));
+  device.run(pipeline, values, [rows, ...Object.values(integers)], gridOf(rows));
 }
 
 /** Runs `work` with memory that nobody needs afterwards. */
@@ -148,7 +148,7 @@ export interface Factors extends Pick<Product, 'leftAlong' | 'rightAlong'> {
   write: string;
 }
 
-/** What a workgroup of a whole product does, and how many there are. */
+/** What a workgroup of a product does, and how many there are. */
 function tiled({ rows, columns }: Multiplication) {
   const tile = tileFor(columns, rows);
   const tiles = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
@@ -171,18 +171,18 @@ export function multiply(
   const chunk = chunkOf(depth, CHUNK, MOST_CHUNKS);
   const chunks = Math.max(1, Math.ceil(depth / chunk));
   if (chunks === 1 || tiles >= FEW_TILES) {
-    whole(device, name, given, make);
+    multiplyInOne(device, name, given, make);
     return;
   }
   scratch(device, chunks * rows * columns, (part) => {
     const { arrays, values, names } = bound({ reads, writes: { part } });
-    const kernel = device.kernel(`${name} ${label} ${names}`, () => {
+    const pipeline = device.pipeline(`${name} ${label} ${names}`, () => {
       const { constants = '', factors, leftAlong, rightAlong } = make();
       const declarations = `${constants}\n${factors}`;
       return product({ leftAlong, rightAlong, declarations, tile, arrays });
     });
-    device.run(kernel, values, [rows, columns, depth, chunk], [...gridOf(tiles), chunks]);
-    const sums = { reads: { part, bias }, writes, whole: { columns, chunks } };
+    device.run(pipeline, values, [rows, columns, depth, chunk], [...gridOf(tiles), chunks]);
+    const sums = { reads: { part, bias }, writes, integers: { columns, chunks } };
     each(device, `${name} sum`, rows * columns, sums, () => {
       const { constants = '', write } = make();
       return {
@@ -203,7 +203,7 @@ export function multiply(
  *
  * @param cells whether the rows come as 2 × 2 cells, of which the largest value is written
  */
-export function whole(
+export function multiplyInOne(
   device: Device,
   name: string,
   given: Multiplication,
@@ -214,11 +214,11 @@ export function whole(
   if (rows * columns === 0) return;
   const { tile, tiles, label } = tiled(given);
   const { arrays, values, names } = bound({ reads: { ...reads, bias }, writes });
-  const kernel: Kernel = device.kernel(`${name} ${label} ${names}`, () => {
+  const pipeline = device.pipeline(`${name} ${label} ${names}`, () => {
     const { constants = '', factors, leftAlong, rightAlong, write } = make();
     const declarations = `${constants}\n${factors}`;
     return product({ leftAlong, rightAlong, declarations, tile, arrays, write, cells });
   });
   const chunk = chunkOf(depth, CHUNK, MOST_CHUNKS);
-  device.run(kernel, values, [rows, columns, depth, chunk], gridOf(tiles));
+  device.run(pipeline, values, [rows, columns, depth, chunk], gridOf(tiles));
 }

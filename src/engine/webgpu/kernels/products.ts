@@ -13,7 +13,7 @@ import {
   tilesByCells,
   WINDOWS,
 } from './geometry.js';
-import { type Factors, images, multiply, pieces, scratch, whole } from './launch.js';
+import { type Factors, images, multiply, multiplyInOne, pieces, scratch } from './launch.js';
 import { maxPool, unpool } from './pooling.js';
 
 /** Kernels that are matrix products, those of convolutions without ever writing down their matrices. */
@@ -116,7 +116,7 @@ export function convolveAndPool(
     y[r / 4u * outC + c] = ${afterRelu('(v + bias[c])', relu)};
     ${winners ? 'winners[r / 4u * outC + c] = winner;' : ''}`,
     });
-    whole(device, `conv2dMaxPool ${nameOf(shape)} ${relu}`, given, make, true);
+    multiplyInOne(device, `conv2dMaxPool ${nameOf(shape)} ${relu}`, given, make, true);
     return;
   }
   pieces(batch, outSize(shape), (first, count) => {
@@ -208,7 +208,7 @@ fn kappaAt(n: u32, h: u32, w: u32, c: u32) -> f32 {
     : `
 fn kappaAt(n: u32, h: u32, w: u32, c: u32) -> f32 { return kappa[((n * outH + h) * outW + w) * outC + c]; }`;
   const given = {
-    rows: taps + (db ? 1 : 0),
+    rows: taps + 1,
     columns: shape.outC,
     depth: geometry[0] * shape.outH * shape.outW,
     reads: { x, kappa, winner, scale },
@@ -233,8 +233,6 @@ fn right(k: u32, c: u32) -> f32 {
   let n = k / (outH * outW);
   return kappaAt(n, k / outW % outH, k % outW, c)${scale ? ' * scale[n]' : ''};
 }`,
-    write: db
-      ? `if (r < taps) { dw[r * outC + c] = v; } else { db[c] = v; }`
-      : `dw[r * outC + c] = v;`,
+    write: 'if (r < taps) { dw[r * outC + c] = v; } else { db[c] = v; }',
   }));
 }

@@ -12,7 +12,7 @@ export function rowKernels(
       const given = {
         reads: { logits, labels },
         writes: { loss, gradient, correct },
-        whole: { classes },
+        integers: { classes },
         reals: { factor },
       };
       each(device, 'softmaxCrossEntropy', batch, given, () => ({
@@ -38,7 +38,7 @@ export function rowKernels(
     },
 
     rowNorms(batch, values, x, norm) {
-      const given = { reads: { x }, writes: { norm }, whole: { values } };
+      const given = { reads: { x }, writes: { norm }, integers: { values } };
       eachRow(device, 'rowNorms', batch, given, () => ({
         declarations: reduction('total', 'a + b'),
         body: `
@@ -53,7 +53,7 @@ export function rowKernels(
     },
 
     eta(batch, norm, epsilonHat, eta) {
-      const given = { reads: { norm, epsilonHat }, writes: { eta }, whole: { values: batch } };
+      const given = { reads: { norm, epsilonHat }, writes: { eta }, integers: { values: batch } };
       eachRow(device, 'eta', Math.min(batch, 1), given, () => ({
         declarations: MATHEMATICS + reduction('largest', 'max(a, b)'),
         body: `
@@ -69,7 +69,7 @@ export function rowKernels(
     },
 
     overLargest(batch, values, x, y) {
-      const given = { reads: { x }, writes: { y }, whole: { values } };
+      const given = { reads: { x }, writes: { y }, integers: { values } };
       eachRow(device, 'overLargest', batch, given, () => ({
         declarations: reduction('largest', 'max(a, b)'),
         body: `
@@ -85,7 +85,7 @@ export function rowKernels(
     },
 
     columnSums(rows, columns, x, scale, sums) {
-      const given = { reads: { x, scale }, writes: { sums }, whole: { rows } };
+      const given = { reads: { x, scale }, writes: { sums }, integers: { rows } };
       each(device, 'columnSums', columns, given, () => ({
         body: `
   var sum = 0.0;

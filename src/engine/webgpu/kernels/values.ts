@@ -43,14 +43,14 @@ export function valueKernels(
     },
 
     normalize(batch, values, x, mean, factor, y) {
-      const given = { reads: { x, mean }, writes: { y }, whole: { values }, reals: { factor } };
+      const given = { reads: { x, mean }, writes: { y }, integers: { values }, reals: { factor } };
       each(device, 'normalize', batch * values, given, () => ({
         body: `y[i] = ${mean ? '(x[i] - mean[i % p.values])' : 'x[i]'} * p.factor;`,
       }));
     },
 
     perturb(_images, batch, values, x, direction, rows, scale, y) {
-      const given = { reads: { x, direction, rows, scale }, writes: { y }, whole: { values } };
+      const given = { reads: { x, direction, rows, scale }, writes: { y }, integers: { values } };
       each(device, 'perturb', batch * values, given, () => ({
         body: `
   let n = i / p.values;
@@ -66,7 +66,16 @@ export function valueKernels(
       const given = {
         reads: { x, steps },
         writes: { y },
-        whole: { values, stepCount: thresholds.length, depth, seed, purpose, image, first, sigma },
+        integers: {
+          values,
+          stepCount: thresholds.length,
+          depth,
+          seed,
+          purpose,
+          image,
+          first,
+          sigma,
+        },
       };
       each(device, 'addNoise', copies * values, given, () => ({
         declarations: PHILOX,

@@ -4,8 +4,8 @@ import type { WebgpuBackend } from './backend.js';
 import type { DeviceArray } from './device.js';
 import { each } from './kernels/launch.js';
 
-/** What a training step is fed, made on the device out of little that is sent. */
-export const INPUTS: Record<string, Kernel> = {
+/** Kernels that only a device has, so that little is sent to it and read back. */
+export const DEVICE_ADDITIONS: Record<string, Kernel> = {
   /** The images at `positions`, of a data set that stays on the device; undefined if it is too large for that. */
   BangImages: (call) => {
     const { images, positions, shape } = call.attrs as unknown as {
@@ -23,7 +23,7 @@ export const INPUTS: Record<string, Kernel> = {
         device,
         'images',
         y.length,
-        { reads: { bytes, rows }, writes: { y }, whole: { values } },
+        { reads: { bytes, rows }, writes: { y }, integers: { values } },
         () => ({
           body: `
   let at = rows[i / p.values] * p.values + i % p.values;
@@ -56,6 +56,28 @@ export const INPUTS: Record<string, Kernel> = {
       );
     });
     device.release(words);
+    return info;
+  },
+
+  /** The class of each of the logits [N,classes], of equal ones the first, or −1 if one is not finite. */
+  BangClasses: (call) => {
+    const { logits } = call.inputs;
+    const own = backendOf(call);
+    const [batch, count] = logits.shape;
+    const { info, values: y } = own.output([batch]);
+    const given = { reads: { x: own.values(logits) }, writes: { y }, integers: { classes: count } };
+    each(own.device, 'classes', batch, given, () => ({
+      body: `
+  var best = 0u;
+  var finite = true;
+  for (var k = 0u; k < p.classes; k++) {
+    let v = x[i * p.classes + k];
+    // By its bits: WGSL may take it for granted that values are finite.
+    finite = finite && (bitcast<u32>(v) & 0x7f800000u) != 0x7f800000u;
+    if (v > x[i * p.classes + best]) { best = k; }
+  }
+  y[i] = select(-1.0, f32(best), finite);`,
+    }));
     return info;
   },
 };
