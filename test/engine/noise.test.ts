@@ -293,7 +293,7 @@ describe('noise in the native kernel', () => {
     const random = makeRandom(2, 'thresholds');
     const chaos = Uint32Array.from({ length: 100 }, () => random.bits());
     chaos[99] = 2 ** 32 - 1;
-    loose.addNoise(2, 3, x.fill(NaN), counters, chaos, 2 ** 31 - 1, y);
+    loose.addNoise(2, 3, x.fill(NaN), counters, chaos, 2 ** 31 - 2 ** 16, y);
   });
 });
 
