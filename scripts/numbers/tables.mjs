@@ -116,7 +116,7 @@ function byAttack(kind, bang, budgets) {
   ];
   const attacks = [
     ['FGS', 'fgs'],
-    ['FGS unmasked', 'fgs-unmasked'],
+    ['unmasked FGS', 'fgs-unmasked'],
     ['HC1', 'hc1'],
     ['`auto`', 'auto'],
   ];

@@ -11,7 +11,7 @@ import { WHOLE_SCALES, type LineAttack } from './attack.js';
 export const fgsUnmasked: LineAttack = {
   kind: 'line',
   name: 'fgs-unmasked',
-  title: 'FGS unmasked',
+  title: 'unmasked FGS',
   logitsGradient: logOddsGradient,
   direction: (gradient) => tf.sign(gradient),
   published: false,

@@ -72,11 +72,11 @@ export function standingOf(rows: readonly Row[], budget: number | null): Standin
   };
 }
 
-/** FGS counts as misleading if it leaves so many percentage points more than FGS unmasked. */
+/** FGS counts as misleading if it leaves so many percentage points more than unmasked FGS. */
 const MUCH = 10;
 
 /**
- * Why FGS leaves much more than FGS unmasked: its gradient is masked, or its direction is weak for another reason, such
+ * Why FGS leaves much more than unmasked FGS: its gradient is masked, or its direction is weak for another reason, such
  * as reversed channels. Undefined if it does not leave much more, or if that is not known.
  */
 export function misleads({ fgs, unmasked, blank }: Standing): 'masked' | 'weak' | undefined {

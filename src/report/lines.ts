@@ -39,7 +39,7 @@ export interface QuantityColumn<Name = MeasuredQuantity> {
   digits: number;
 }
 
-/** The columns of the tables: those of the paper and, after them, FGS unmasked. */
+/** The columns of the tables: those of the paper and, after them, unmasked FGS. */
 export const COLUMNS: readonly QuantityColumn<TableQuantity>[] = (
   [
     ['accuracy', 'Accuracy'],

@@ -238,7 +238,7 @@ function besideSentence(bang: readonly Judged[], regular: Judged, budget: number
   const key = budget === null ? 'unmasked' : 'worst';
   const [ours, theirs] = [rangeOf(bang, key), rangeOf([regular], key)];
   if (ours === undefined || theirs === undefined) return [];
-  const attack = budget === null ? 'FGS unmasked' : 'the worst attack';
+  const attack = budget === null ? 'unmasked FGS' : 'the worst attack';
   const says = rangeOf([regular], 'fgs');
   const fgs = says === undefined ? '' : ` (FGS: ${says})`;
   return [`Of regular training, ${attack} leaves ${theirs}${fgs}.`];
@@ -260,7 +260,7 @@ function seedsSentence(compared: readonly Judged[]): string[] {
 /** That no attack was made in L∞ that tells how robust a network is. */
 function weakAttacksSentence(judged: readonly Judged[]): string {
   const inL2 = judged.some(({ entry }) => entry.rows.some(({ atBudgets }) => atBudgets));
-  const alone = 'FGS and FGS unmasked alone do not tell how robust a network is';
+  const alone = 'FGS and unmasked FGS alone do not tell how robust a network is';
   return inL2
     ? `Stronger attacks were made in L2 only; in L∞, ${alone}.`
     : `${alone}: evaluate with stronger attacks, such as apgd or pgd and square.`;
@@ -276,7 +276,7 @@ function othersSentence(judged: readonly Judged[], budget: number | null): strin
     return left === undefined ? [] : [`${left} of ${one.entry.name}, ${how}`];
   });
   if (parts.length === 0) return [];
-  return [`${budget === null ? 'FGS unmasked' : 'The worst attack'} leaves ${parts.join('; ')}.`];
+  return [`${budget === null ? 'Unmasked FGS' : 'The worst attack'} leaves ${parts.join('; ')}.`];
 }
 
 const UNDER_NOISE: Record<Comparison, string> = {

@@ -542,11 +542,11 @@ describe('the page of runs with weights', () => {
       for (const { image, label, text, pictures } of some) {
         const line = lines[image];
         expect(line.label).toBe(label);
-        if (line.fgs_unmasked_linf === '') expect(text).toMatch(/FGS unmasked fails/);
+        if (line.fgs_unmasked_linf === '') expect(text).toMatch(/unmasked FGS fails/);
         else
           expect(text).toMatch(
             new RegExp(
-              `^FGS unmasked ${label} → \\d L∞ ${line.fgs_unmasked_linf} PASS -?[\\d.]+ below × `,
+              `^unmasked FGS ${label} → \\d L∞ ${line.fgs_unmasked_linf} PASS -?[\\d.]+ below × `,
             ),
           );
         expect(pictures.length).toBe(line.fgs_unmasked_linf === '' ? 0 : 2);

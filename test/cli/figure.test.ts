@@ -250,8 +250,8 @@ describe('bang figure', () => {
 
   it("examples: the authors' LeNet, of each class the first image, as in their reference", async () => {
     const svg = await drawn('examples', [fixture('lenet.caffemodel.h5')], '--threads', '1');
-    // HC1 needs more than FGS unmasked, so that stands below it.
-    expect(textsIn(svg)).toContain('MNIST, HC1 and FGS unmasked');
+    // HC1 needs more than unmasked FGS, so that stands below it.
+    expect(textsIn(svg)).toContain('MNIST, HC1 and unmasked FGS');
     const { test } = await loadData('mnist');
     const reference = readCsv(fixture('authors-lenet-r0.per-image.csv'));
     const rows = csvOf('examples');

@@ -257,7 +257,7 @@ describe('the verdict on a table', () => {
     const { name } = part.entries[robust];
     const words = 'adversarial images (PGD of 5 steps, L∞ ≤ 32)';
     expect(verdict.judged.find(({ entry }) => entry.name === name)!.training).toBe(words);
-    const leaves = new RegExp(`FGS unmasked leaves [\\d.]+ % of ${name}, trained with adv`);
+    const leaves = new RegExp(`Unmasked FGS leaves [\\d.]+ % of ${name}, trained with adv`);
     expect(verdict.sentences.join(' ')).toMatch(leaves);
     const before = verdictOf(part)!.sentences;
     expect(before.join(' ')).not.toMatch(leaves);

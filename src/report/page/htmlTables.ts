@@ -49,7 +49,7 @@ function lines(title: readonly string[]): Content {
   return title.map((line, i) => (i === 0 ? line || 'what' : html` <br />${line}`));
 }
 
-/** What decides comes first: FGS unmasked beside FGS. The rest is in the paper's order. */
+/** What decides comes first: unmasked FGS beside FGS. The rest is in the paper's order. */
 const FIRST: readonly string[] = ['accuracy', 'fgs_rate', 'fgs_unmasked_rate', 'fgs_unmasked_linf'];
 
 /** The columns of a table in the order in which the page shows them, with their places in its lines. */

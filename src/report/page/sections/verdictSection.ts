@@ -76,7 +76,7 @@ function finding(
 
 const MARKS = [
   { of: 'fgs', title: 'FGS', mark: 'says' },
-  { of: 'unmasked', title: 'FGS unmasked', mark: 'unmasked' },
+  { of: 'unmasked', title: 'unmasked FGS', mark: 'unmasked' },
   { of: 'worst', title: 'worst attack', mark: 'leaves' },
 ] as const;
 
