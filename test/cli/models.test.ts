@@ -58,7 +58,7 @@ describe('docs/models.md', () => {
     const { weights, config } = space.result('runs/eval-net');
     expect(space.result('runs/eval-net-here').weights).toBe(weights);
     expect(config.model).toMatchObject({ scale: 1 / 255, mean: [0.1307], std: [0.3081] });
-    expect(space.result('runs/verdict').row.attacks.apgd).toBeDefined();
+    expect(space.result('runs/verdict').row.atBudgets).toBeDefined();
     // safetensors and ONNX hold the same numbers, under other names.
     const numbers = (folder: string) => space.result(folder).row;
     expect(numbers('runs/verdict-of-weights').accuracy).toBe(numbers('runs/verdict').accuracy);
