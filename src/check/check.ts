@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { jsonText, packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
@@ -19,7 +19,8 @@ import {
 import type { Checked } from '../config/parse.js';
 import type { Config } from '../config/experiment.js';
 import type { Band, Expectation } from '../config/expect.js';
-import { openFolder } from '../store/resultFolder.js';
+import { OTHERWISE } from '../store/identity.js';
+import { FILES, openFolder } from '../store/resultFolder.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { Result } from '../store/result.js';
 import type { RunOptions } from '../experiment/runOptions.js';
@@ -280,6 +281,8 @@ async function resultsOf(
 /**
  * Empties a result folder unless the same program began it, since results of older code say nothing
  * about the current code. Runs that the same program began continue, and finished ones are kept.
+ *
+ * @throws UserError if it holds what no check has made, unless `force` is given
  */
 async function startAfresh(
   config: Config,
@@ -289,14 +292,21 @@ async function startAfresh(
 ): Promise<void> {
   const mark = `${folder}.program`;
   const program = programDigest();
-  if (!force && existsSync(mark) && readFileSync(mark, 'utf8') === program) return;
-  // The mark is removed first, so that it never stands beside results of another program.
-  rmSync(mark, { force: true });
+  const isMarked = existsSync(mark);
+  if (!force && isMarked && readFileSync(mark, 'utf8') === program) return;
+  if (!force && !isMarked && RESULTS.some((name) => existsSync(path.join(folder, name)))) {
+    throw new UserError(`${folder} holds a run that bang check did not make: ${OTHERWISE}`);
+  }
   const emptied = openFolder(folder, config, { force: true, inputs });
+  // First, so that the program's mark never stands beside results of another one; an empty mark still says whose they are.
+  if (isMarked) writeFileAtomic(mark, '');
   await emptied.hold(() => {
     writeFileAtomic(mark, program);
   });
 }
+
+/** What a run leaves; without them, a folder holds nothing that could be lost. */
+const RESULTS = Object.values(FILES).filter((name) => name !== FILES.identity);
 
 let digest: string | undefined;
 

@@ -134,6 +134,19 @@ describe('bang check', () => {
     }
   });
 
+  it('keeps what another command left in --out, unless --force is given', async () => {
+    const file = config('kept-run', '{accuracy: {min: 0}}');
+    await space.run('kept-run.yaml', '--out', 'mixed/kept-run', '--set', 'seed=7');
+    const before = space.contents('mixed/kept-run');
+    const { code, stdout } = await check(file, '--out', '@/mixed');
+    expect(stdout).toMatch(
+      /^ERROR kept-run: \S+mixed\/kept-run holds a run that bang check did not make: choose another/,
+    );
+    expect(code).toBe(2);
+    expect(space.contents('mixed/kept-run')).toEqual(before);
+    expect((await check(file, '--out', '@/mixed', '--force')).code).toBe(0);
+  });
+
   it('computes again once another engine is set up', async () => {
     config('engines', '{accuracy: {min: 0}}');
     const args = ['check', 'engines.yaml', '--data-dir', 'data', '--out', 'engines'];
