@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { CommandModule } from 'yargs';
 import { counted } from '../base/text.js';
 import type { Engine, EngineChoice } from '../engine/engine.js';
-import { UserError } from '../base/errors.js';
+import { ExperimentError, UserError } from '../base/errors.js';
 import { withoutPatterns } from '../config/builtIn.js';
 import { loadConfig, type LoadedConfig } from '../config/yamlFiles.js';
 import type { ImageFormat } from '../store/savedImages.js';
@@ -11,7 +11,7 @@ import { type Config, trainingInWords } from '../config/experiment.js';
 import { loadData } from '../data/load.js';
 import type { DataName } from '../data/sources.js';
 import { FILES } from '../store/resultFolder.js';
-import { type Entry, entryOf } from '../store/entry.js';
+import { entryOf } from '../store/entry.js';
 import type { Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
 import { runsOf, type SeedRun } from '../store/seeds.js';
@@ -99,35 +99,48 @@ export const runCommand: CommandModule<object, RunArguments> = {
       runs: runsOf(experiment, folderOf(experiment.config.name)),
       inputs: experiment.sources,
     }));
-    const entries: Entry[] = [];
-    await interruptible(
-      async (signal, progress) => {
-        // Better to fail before hours of computing than between them.
-        for (const name of planned.length > 1
-          ? dataToLoad(
-              planned.flatMap(({ runs }) => runs),
-              force,
-            )
-          : []) {
-          await loadData(name, { dataDir, progress, signal });
-        }
-        for (const { runs, inputs } of planned) {
-          const results: Result[] = [];
-          for (const { config, folder } of runs) {
-            const begins = (engine: Engine): void => {
-              progress.note(beginning(config.name, [trainingText(config)], folder, engine, config));
-            };
-            const options = { out: folder, force, inputs, dataDir, threads, saveImages, begins };
-            results.push(await runExperiment(config, { ...options, progress, signal }));
+    const all = planned.flatMap(({ runs }) => runs);
+    const finished = planned.map((): Result[] => []);
+    const failed: string[] = [];
+    try {
+      await interruptible(
+        async (signal, progress) => {
+          // Better to fail before hours of computing than between them.
+          for (const name of planned.length > 1 ? dataToLoad(all, force) : []) {
+            await loadData(name, { dataDir, progress, signal });
           }
-          entries.push(entryOf(results));
-        }
-      },
-      { force },
+          for (const [i, { runs, inputs }] of planned.entries()) {
+            for (const { config, folder } of runs) {
+              const begins = (engine: Engine): void => {
+                progress.note(
+                  beginning(config.name, [trainingText(config)], folder, engine, config),
+                );
+              };
+              const options = { out: folder, force, inputs, dataDir, threads, saveImages, begins };
+              try {
+                finished[i].push(await runExperiment(config, { ...options, progress, signal }));
+              } catch (error) {
+                if (!(error instanceof ExperimentError) || all.length === 1) throw error;
+                progress.note(`${folder} failed: ${error.message}`);
+                failed.push(folder);
+              }
+            }
+          }
+        },
+        { force },
+      );
+    } finally {
+      // What is finished is shown also where the rest failed or was stopped.
+      const entries = finished.filter((results) => results.length > 0).map(entryOf);
+      if (entries.length > 0) {
+        printEntries(entries);
+        print(`Files: ${out ?? (planned.length === 1 ? folderOf(names[0]) : 'runs')}`);
+      }
+    }
+    if (failed.length === 0) return;
+    throw new ExperimentError(
+      `${failed.length} of ${counted(all.length, 'run')} failed: ${failed.join(', ')}`,
     );
-    printEntries(entries);
-    const results = out ?? (entries.length === 1 ? folderOf(names[0]) : 'runs');
-    print(`Files: ${results}`);
   },
 };
 

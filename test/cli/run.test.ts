@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PATIENCE } from '../patience.js';
 import { fixture, readCsv } from '../fixtures.js';
 import {
+  bang,
   bangInside,
   bangOk,
   executable,
@@ -209,6 +210,39 @@ describe('a training that leads nowhere', () => {
     });
     expect(terminal.status).toBe(1);
     expect(terminal.stdout).toContain('bang: ');
+  });
+
+  it('ends neither the other seeds nor the other configs of the command', async () => {
+    const bad = tinyConfig('name: bad\nseeds: [1, 2]').replace(
+      'logEvery: 10',
+      'logEvery: 1, learningRate: { base: 1.e+6 }',
+    );
+    space.write('batch/bad.yaml', bad);
+    space.write('batch/good.yaml', tinyConfig('seeds: [1, 2]'));
+    const args = ['run', 'batch/bad.yaml', 'batch/good.yaml', '--data-dir', 'data'];
+    const { code, stdout, stderr } = await bangInside(
+      [...args, '--out', 'batch/out', '--set', 'evaluation.attacks=[fgs]'],
+      { cwd: space.folder },
+    );
+    expect(stderr).toMatch(/^batch\/out\/bad\/seed-1 failed: .*loss/m);
+    expect(stderr).toMatch(
+      /^bang: 2 of 4 runs failed: batch\/out\/bad\/seed-1, batch\/out\/bad\/seed-2\n$/m,
+    );
+    expect(stdout).toMatch(/│ good .*^Files: batch\/out$/ms);
+    expect(stdout).not.toContain('│ bad ');
+    expect(code).toBe(1);
+  });
+
+  it('is stopped by Ctrl-C among others, of which the finished ones are shown', async () => {
+    space.write('batch/done.yaml', tinyConfig());
+    space.write('batch/long.yaml', tinyConfig().replace('iterations: 40', 'iterations: 100000'));
+    const args = ['run', 'batch/done.yaml', 'batch/long.yaml', '--data-dir', 'data'];
+    const { code, stdout } = await bang([...args, '--out', 'batch/stopped'], {
+      cwd: space.folder,
+      when: () => existsSync(space.file('batch/stopped/long/training.csv')),
+    });
+    expect(stdout).toMatch(/│ done .*^Files: batch\/stopped$/ms);
+    expect(code).toBe(130);
   });
 
   it('stops when the loss stays at chance', async () => {
