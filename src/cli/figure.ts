@@ -6,6 +6,7 @@ import { figureRows } from '../report/figure/rowsOfResults.js';
 import { writeFileAtomic } from '../base/files.js';
 import { drawFigure, FIGURE_KIND_NAMES, type FigureKindName } from '../report/figure/figures.js';
 import { renderPng } from '../report/figure/render.js';
+import { isResultFolder } from '../store/resultFolder.js';
 import { toCsv } from '../store/csvFile.js';
 import { NARROW, WIDE } from '../report/figure/theme.js';
 import { flag, interruptible, likeOneOf, namesIn, shared, textOption } from './options.js';
@@ -76,6 +77,11 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       const [option] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
       if (option)
         throw new UserError(`--${option} is for the figure examples, ${name} has no use for it`);
+    }
+    if (isResultFolder(out)) {
+      throw new UserError(
+        `--out ${out}: that is a folder of results, whose files must not change; name another`,
+      );
     }
     const { rows, notes } = await interruptible(
       (signal, progress) =>

@@ -1,10 +1,11 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { Options } from 'yargs';
 import { ATTACK_CHOICES, ATTACK_NAMES, CHANNELS, PROTOCOLS, SEARCHES } from '../attacks/attack.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
 import { NETWORKS } from '../model/networks.js';
 import { ENGINE_CHOICES, type EngineChoice } from '../engine/engine.js';
 import { Interrupted, UserError } from '../base/errors.js';
+import { isFile, isFolder, readRegularFile } from '../base/files.js';
 import type { Progress } from '../base/progress.js';
 import { inWords, nearest, quoted } from '../base/text.js';
 import { isOneOf } from '../config/problems.js';
@@ -51,6 +52,24 @@ export function namesIn<Name extends string>(option: string, names: readonly Nam
 export function refuseExisting(file: string, force: boolean): void {
   if (force || !existsSync(file)) return;
   throw new UserError(`${file} exists already; --force overwrites it`);
+}
+
+/**
+ * @param what a file that the command writes, for the message
+ * @param isOne whether a text is one, which may be replaced
+ * @throws UserError if another file would be lost
+ */
+export function refuseToReplace(
+  option: string,
+  file: string,
+  what: string,
+  isOne: (text: string) => boolean,
+): void {
+  if (isFolder(file)) throw new UserError(`${option} ${file} is a folder: name a file`);
+  if (!isFile(file) || !statSync(file).isFile()) return;
+  const text = readRegularFile(file, Infinity).toString('utf8');
+  if (text === '' || isOne(text)) return;
+  throw new UserError(`${option} ${file} would overwrite a file that is not ${what}: name another`);
 }
 
 /** Options that several commands share. */

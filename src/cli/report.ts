@@ -1,12 +1,12 @@
 import type { CommandModule } from 'yargs';
-import { UserError } from '../base/errors.js';
-import { isFolder, writeFileAtomic } from '../base/files.js';
+import { writeFileAtomic } from '../base/files.js';
 import {
   type GalleryArguments,
   galleryOptions,
   interruptible,
   pageResults,
   perClassIn,
+  refuseToReplace,
   textOption,
 } from './options.js';
 import { print, printNotes } from './print.js';
@@ -31,13 +31,11 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
       ) as never,
   handler: async ({ results, out, examples, engine, threads, dataDir }) => {
     const perClass = perClassIn(examples);
-    if (isFolder(out)) {
-      throw new UserError(`--out ${out} is a folder: give the name of a file`);
-    }
     const { collectResults, refuseEmpty } = await import('../report/page/contents.js');
     const { galleriesOf } = await import('../experiment/galleries.js');
-    const { pageOf } = await import('../report/page/document.js');
+    const { isPage, pageOf } = await import('../report/page/document.js');
     const { plotsOf } = await import('../report/page/plots.js');
+    refuseToReplace('--out', out, 'a page of bang report', isPage);
     const collected = await collectResults(results);
     refuseEmpty(collected);
     const options = { perClass, engine: engine ?? ('auto' as const), threads, dataDir };

@@ -10,7 +10,7 @@ import { type Change, compareSweeps } from '../sweep/compareSweeps.js';
 import { pointText, type SweepCell } from '../sweep/summary.js';
 import { cellsIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
-import { folderArgument, textOption } from './options.js';
+import { folderArgument, refuseToReplace, textOption } from './options.js';
 import { print } from './print.js';
 
 interface CompareArguments {
@@ -45,6 +45,11 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
       values: keys.map((key) => cell.values[plan.keys.indexOf(key)]),
     }));
   const found = compareSweeps(keys, inOneOrder(first, a), inOneOrder(second, b));
+  if (out !== undefined) {
+    const [columns] = found.csv.split('\n');
+    const isOne = (text: string): boolean => text.split('\n', 1)[0] === columns;
+    refuseToReplace('--out', out, 'a comparison of such sweeps', isOne);
+  }
   const { common, onlyFirst, onlySecond, reference, leftOut, identical, changes } = found;
   const both = [
     ...countedIfAny(common, 'point', 'points'),

@@ -41,6 +41,12 @@ export const SWEEP_FILE = 'sweep.yaml';
 /** Surfaces for figures, written by sweeps and noise studies: values over two others. */
 export const SURFACES_FILE = 'surfaces.csv';
 
+/** Whether a folder holds a run, a study, a transfer or a sweep, finished or not, whose files must not change. */
+export function isResultFolder(folder: string): boolean {
+  const names = [FILES.identity, FILES.result, STUDY_FILE, SWEEP_FILE];
+  return names.some((name) => existsSync(path.join(folder, name)));
+}
+
 /** The names that all kinds of result folders have. */
 type FileNames = Record<'identity' | 'result' | 'parts', string>;
 

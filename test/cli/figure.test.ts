@@ -336,9 +336,17 @@ describe('bang figure refuses', () => {
     ['training --format svg,gif', ['run'], /--format: expected svg or png, found "gif"/],
     ['eta --attack fgs', ['run'], /--attack is for the figure examples, eta has no use for it/],
     ['linf --data-dir .', ['run'], /--data-dir is for the figure examples/],
+    [
+      'training --out @runs/a',
+      ['run'],
+      /--out \S+runs\/a: that is a folder of results, whose files must not change/,
+    ],
     ['pie', ['run'], /name: expected .*training.*, found "pie"/],
   ])('%s of %j', async (name, what, message) => {
-    const args = ['figure', ...name.split(' '), ...what.map((one) => given[one]())];
-    expectRefusal(await bangInside([...args, '--out', space.file('refused')]), message);
+    space.write('runs/a/config.yaml', 'name: a\n');
+    const words = name.replace('@', `${space.folder}/`).split(' ');
+    const args = ['figure', ...words, ...what.map((one) => given[one]())];
+    if (!words.includes('--out')) args.push('--out', space.file('refused'));
+    expectRefusal(await bangInside(args), message);
   });
 });

@@ -81,6 +81,17 @@ describe('bang report', () => {
     expect(space.read('again.html')).toBe(page);
   });
 
+  it('replaces a page of its own, and no other file', async () => {
+    const cwd = space.folder;
+    space.write('empty.html', '');
+    const page = ['report', 'runs', '--examples', '0', '--out', 'empty.html'];
+    for (let time = 0; time < 2; time++) await bangInsideOk(page, { cwd });
+    const before = space.contents('runs/tiny');
+    const refused = await bangInside(['report', 'runs', '--out', 'runs/tiny/result.json'], { cwd });
+    expectRefusal(refused, /result\.json would overwrite a file that is not a page of bang report/);
+    expect(space.contents('runs/tiny')).toEqual(before);
+  });
+
   it('says why examples are not computed, and then shows those that the run kept', async () => {
     const none = space.file('none.html');
     const noWeights = await bangInside(['report', results('table1'), '--out', none]);
@@ -242,10 +253,7 @@ describe('bang report', () => {
     );
     await refused([file('nowhere'), ...out], /cannot read .*nowhere: there is no such folder/);
     await refused([file('tiny.yaml'), ...out], /cannot read .*tiny\.yaml: it is not a folder/);
-    await refused(
-      [file('runs'), '--out', file('runs')],
-      /--out .*runs is a folder: give the name of a file/,
-    );
+    await refused([file('runs'), '--out', file('runs')], /--out .*runs is a folder: name a file/);
     await refused(
       [file('runs'), ...out, '--examples', 'many'],
       /--examples: expected a whole number from 0 to 100, found many/,

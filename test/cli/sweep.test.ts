@@ -164,6 +164,8 @@ list:
       /^16 points and the reference are done in both, 0 only in /,
     );
     expect(readCsv(space.file('moved.csv')).map(({ accuracy }) => accuracy)).toEqual(['0', '0']);
+    const refused = await inside(['compare', '@some', '@some', '--out', '@some/sweep.csv']);
+    expectRefusal(refused, /sweep\.csv would overwrite a file that is not a comparison/);
   });
 
   it('refuses another sweep in the folder, says what differs, and changes nothing', async () => {

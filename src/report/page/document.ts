@@ -106,6 +106,11 @@ bang run lenet-b1 lenet-r0 --out ${shellWord(printable(collected.folders[0] ?? '
   return { html: document.text, policy };
 }
 
+/** Whether a text is such a page. */
+export function isPage(text: string): boolean {
+  return /^<!doctype html>.{0,2000}<title>BANG: /s.test(text);
+}
+
 /** Adds no white space: the policy allows only text with exactly this digest. */
 function asElement(name: 'style' | 'script', text: string): Html {
   return new Html(`<${name}${name === 'script' ? ' type="module"' : ''}>${text}</${name}>`);
