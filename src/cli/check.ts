@@ -12,10 +12,11 @@ import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { inTemporaryFolder, makeWritable } from '../base/folders.js';
 import { version } from '../base/version.js';
-import { isFolder, reason, writeFileAtomic } from '../base/files.js';
+import { reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {
   githubAnnotations,
+  isVerdict,
   junitXml,
   markdownSummary,
   outcomeLines,
@@ -23,7 +24,7 @@ import {
   tallySentence,
   verdictJson,
 } from '../report/check.js';
-import { flag, interruptible, shared, textOption } from './options.js';
+import { flag, interruptible, refuseToReplace, shared, textOption } from './options.js';
 import { print, printMarked } from './print.js';
 import type { BaselineNumber } from '../check/baseline.js';
 import { telling } from '../report/numbers.js';
@@ -146,9 +147,7 @@ function refuseOutputs(
       throw new UserError(`${option} ${file} would overwrite ${other}: name another file`);
     }
     makeWritable(path.dirname(place));
-    if (isFolder(place)) {
-      throw new UserError(`${option} ${file} is a folder: name a file`);
-    }
+    refuseToReplace(option, file, 'a verdict of bang check', isVerdict);
     places.set(place, `what ${option} writes`);
   }
 }

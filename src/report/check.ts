@@ -5,7 +5,7 @@ import { countedIfAny, printable } from '../base/text.js';
 import { inMarkdown } from './markdown.js';
 import { numberText, telling } from './numbers.js';
 import { xmlText } from './xml.js';
-import { jsonText } from '../base/files.js';
+import { jsonText, parseJson } from '../base/files.js';
 
 /** One band in a sentence: the value, the band, and the distance from its edge. */
 function verdictSentence({ quantity, value, margin, baseline, holds, ...band }: Verdict): string {
@@ -165,6 +165,13 @@ function numbersOf(outcomes: readonly Outcome[]): Record<'tests' | 'failures' | 
     failures: out + failed,
     errors: unable + defects,
   };
+}
+
+/** Whether a text is one of `verdictJson` or `junitXml`. */
+export function isVerdict(text: string): boolean {
+  if (/<testsuites [^>]*name="bang check"/.test(text)) return true;
+  const value = parseJson(text);
+  return typeof value === 'object' && value !== null && 'holds' in value && 'configs' in value;
 }
 
 /**

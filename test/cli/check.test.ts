@@ -191,9 +191,13 @@ describe('bang check', () => {
     [['--update-baseline', '--json', '@/j'], /checks nothing: leave out --json and --junit/],
     [['--json', '@/j', '--junit', '@/j'], /--junit \S+j would overwrite what --json writes/],
     [['--json', '@/good.yaml'], /--json \S+good\.yaml would overwrite \S+good\.yaml/],
+    [['--json', '@/of-a-baseline.json'], /--json \S+ would overwrite a file that is not a verdict/],
+    [['--junit', '@/data.yaml'], /--junit \S+ would overwrite a file that is not a verdict/],
     [['--json', '@/data'], /--json \S+data is a folder: name a file/],
     [['--out', '@/good.yaml'], /cannot write to the folder \S+good\.yaml: a file has that name/],
   ])('refuses %j', async (args, message) => {
+    space.write('of-a-baseline.json', '{ "format": 1, "name": "good", "figures": {} }\n');
+    space.write('data.yaml', 'names: [a]\n');
     expectRefusal(await check(config('good', '{accuracy: {min: 0}}'), ...args), message);
   });
 });
