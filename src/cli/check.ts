@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync } from 'node:fs';
+import { appendFileSync, existsSync, lstatSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { DefectFound, ExperimentError, UserError } from '../base/errors.js';
 import {
@@ -10,7 +10,7 @@ import {
 } from '../check/check.js';
 import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
-import { inTemporaryFolder, makeWritable } from '../base/folders.js';
+import { inTemporaryFolder, makeWritable, remove } from '../base/folders.js';
 import { version } from '../base/version.js';
 import { reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
@@ -125,6 +125,8 @@ async function handle({
     await within((options) => updateBaselines(configs, seeds ?? SEEDS, options, printUpdate));
     return;
   }
+  // A check that is stopped must not leave the verdict of an earlier one.
+  for (const file of [json, junit]) if (file !== undefined && isOrdinary(file)) remove(file);
   const outcomes = await within((options) =>
     checkFiles(configs, options, (outcome) => {
       outcomeLines(outcome).forEach(printMarked);
@@ -150,6 +152,11 @@ function refuseOutputs(
     refuseToReplace(option, file, 'a verdict of bang check', isVerdict);
     places.set(place, `what ${option} writes`);
   }
+}
+
+/** Whether it is a file in a place of its own: neither a device or pipe nor a link, which stay. */
+function isOrdinary(file: string): boolean {
+  return lstatSync(file, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** @throws UserError if a baseline would be written into the program */

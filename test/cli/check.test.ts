@@ -169,6 +169,7 @@ describe('bang check', () => {
       existsSync(
         `${temporary}/${space.list('tmp').find((name) => name !== 'mine')!}/long/config.yaml`,
       );
+    space.write('never.xml', '<testsuites name="bang check"/>');
     const args = ['check', 'long.yaml', '--data-dir', 'data', '--junit', 'never.xml'];
     const { code, stdout, stderr } = await bang(args, {
       cwd: space.folder,
