@@ -167,6 +167,10 @@ function created(file: string, content: string): boolean {
   try {
     writeSync(descriptor, content);
     fsyncSync(descriptor);
+  } catch (error) {
+    // On a full disk it would be empty, and keep others out.
+    rmSync(file, { force: true });
+    throw error;
   } finally {
     closeSync(descriptor);
   }

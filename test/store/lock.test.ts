@@ -145,6 +145,16 @@ it('that is empty or damaged is somebody’s until it is old', () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
+it.runIf(process.platform === 'linux')('is not left empty where the disk takes nothing', () => {
+  const script = `
+    const { takeLock } = await import(${JSON.stringify(pathToFileURL(`${packageRoot}/dist/store/lock.js`))});
+    takeLock(${JSON.stringify(file)}, 'run', () => undefined);`;
+  const limited = 'ulimit -f 0; exec "$0" --input-type=module -e "$1"';
+  const { stderr } = spawnSync('bash', ['-c', limited, process.execPath, script]);
+  expect(String(stderr)).toMatch(/cannot write \S+bang\.lock: files may not become this large/);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
 it('is had by one of many that take over the same dead lock, each time', async () => {
   const script = `
     const { takeLock } = await import(${JSON.stringify(pathToFileURL(`${packageRoot}/dist/store/lock.js`))});
