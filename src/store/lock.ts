@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
@@ -68,7 +69,10 @@ export function takeLock(file: string, who: string, lost: () => void): Lock {
   try {
     while (!created(file, content)) {
       const found = readLock(file);
-      if (found?.live === true) throw new Occupied(occupied(file, who, found));
+      if (found?.live === true) {
+        if ((found.left ?? 0) > SILENT_MS) beginSilence(file);
+        throw new Occupied(occupied(file, who, found));
+      }
       if (found) removeDead(file, found.holder.token);
     }
     // On a file system where two can create the same file, the last one has it.
@@ -200,6 +204,19 @@ function touch(file: string, token: string, content: string): boolean {
   }
 }
 
+/**
+ * Gives a lock from the future, where a wrong clock may have put it, the present time: else its silence would last
+ * until then. A holder that lives does the same every ten seconds.
+ */
+function beginSilence(file: string): void {
+  try {
+    const now = clockOf(file) / 1000;
+    utimesSync(file, now, now);
+  } catch {
+    // It is another user's, or gone.
+  }
+}
+
 /** By the clock of the file system, which this machine's may differ from; ours where it cannot be asked. */
 function clockOf(file: string): number {
   return fileClock(path.dirname(file)) ?? Date.now();
@@ -232,6 +249,6 @@ function occupied(file: string, who: string, state: LockState | undefined): stri
   const gone =
     left === undefined
       ? ''
-      : `, or, if it is gone, start again in ${Math.max(1, Math.ceil(left / 1000))} s`;
+      : `, or, if it is gone, start again in ${Math.max(1, Math.ceil(Math.min(left, SILENT_MS) / 1000))} s`;
   return `another ${who} works there (process ${pid} on ${host}, since ${since}): wait for it or stop it${gone}; its lock is ${file}`;
 }

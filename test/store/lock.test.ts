@@ -226,6 +226,14 @@ it('is taken over from another machine only if it has not been renewed for minut
   expect(existsSync(file)).toBe(false);
 });
 
+it('from the future holds for two minutes, not until then', () => {
+  foreign({});
+  const future = new Date(Date.now() + 3_600_000);
+  utimesSync(file, future, future);
+  expect(() => takeLock(file, 'sweep', never)).toThrow(/start again in 120 s/);
+  expect(readLock(file)!.left).toBeLessThanOrEqual(120_000);
+});
+
 it('of a process that may be another one by now holds only while it is renewed', () => {
   foreign({ ...thisProcess(), started: undefined });
   expect(() => takeLock(file, 'sweep', never)).toThrow(/start again in \d+ s/);
