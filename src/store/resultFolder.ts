@@ -38,6 +38,9 @@ export const STUDY_FILE = 'study.yaml';
 /** The file in a sweep's folder that says which sweep it is. */
 export const SWEEP_FILE = 'sweep.yaml';
 
+/** The folder in a sweep's folder that has a result folder for each cell. */
+export const CELLS = 'cells';
+
 /** Surfaces for figures, written by sweeps and noise studies: values over two others. */
 export const SURFACES_FILE = 'surfaces.csv';
 
@@ -113,10 +116,9 @@ export function openFolder<Files extends FileNames = typeof FILES>(
   const file = (name: string, inner = ''): string => path.join(folder, named[name], inner);
   const kept = ['checkpoint', 'parts'].filter((name) => name in named).map((name) => file(name));
   const refuse = (): void => {
-    if (force) {
-      refuseFolderOfOtherKind(folder, files.identity);
-      refuseToLose(inputs, folder, names, identity);
-    } else refuseOther(folder, names, files.identity, identity, ignored);
+    refuseFolderOfOtherKind(folder, files.identity, force);
+    if (force) refuseToLose(inputs, folder, names, identity);
+    else refuseOther(folder, names, files.identity, identity, ignored);
   };
   refuse();
   // A finished experiment is only read, and would keep it for ever.
@@ -195,14 +197,18 @@ async function lockOf(folder: string, patience: number): Promise<Lock> {
   }
 }
 
-/** Another kind of result would stay, without what they have in common. */
-function refuseFolderOfOtherKind(folder: string, identity: string): void {
-  const kinds = { run: FILES.identity, study: STUDY_FILE, sweep: SWEEP_FILE };
+/** Another kind of result would be mixed with this one, and lose what they have in common to `force`. */
+function refuseFolderOfOtherKind(folder: string, identity: string, force: boolean): void {
+  const kinds = {
+    'a run': FILES.identity,
+    'a study': STUDY_FILE,
+    'a sweep': SWEEP_FILE,
+    'the cells of a sweep': path.basename(folder) === CELLS && path.join('..', SWEEP_FILE),
+  };
   for (const [kind, name] of Object.entries(kinds)) {
-    if (name === identity || !existsSync(path.join(folder, name))) continue;
-    throw new UserError(
-      `${folder} holds a ${kind}, which --force does not remove: choose another folder with --out`,
-    );
+    if (name === false || name === identity || !existsSync(path.join(folder, name))) continue;
+    const stays = force ? ', which --force does not remove' : '';
+    throw new UserError(`${folder} holds ${kind}${stays}: choose another folder with --out`);
   }
 }
 

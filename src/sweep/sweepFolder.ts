@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import { counted } from '../base/text.js';
 import { messageOf, UserError } from '../base/errors.js';
 import { refuseNoFolder } from '../store/collect.js';
-import { FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
+import { CELLS, FILES, SURFACES_FILE, SWEEP_FILE } from '../store/resultFolder.js';
 import {
   canonical,
   differenceOf,
@@ -90,7 +90,7 @@ const FAILURE = 'failure.json';
 /** The folder of a sweep, which need not exist yet. */
 export function sweepFolder(folder: string, plan: Plan): SweepFolder {
   const file = (name: keyof typeof SWEEP_FILES): string => path.join(folder, SWEEP_FILES[name]);
-  const cells = path.join(folder, 'cells');
+  const cells = path.join(folder, CELLS);
   const cellFolder = (cell: Cell): string => path.join(cells, cell.id);
   const inCell = (cell: Cell, name: string): string => path.join(cellFolder(cell), name);
   return {
@@ -188,7 +188,7 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     throw new UserError(`cannot write to the folder ${folder}: a file has that name`);
   }
   if (!existsSync(record)) {
-    for (const stranger of ['cells', FILES.identity]) {
+    for (const stranger of [CELLS, FILES.identity]) {
       if (!existsSync(path.join(folder, stranger))) continue;
       throw new UserError(
         `${folder} holds ${stranger}, but no ${SWEEP_FILES.record} that says which sweep it belongs to: choose another folder with --out`,
@@ -220,7 +220,7 @@ export async function planFor(folder: string, plan: Plan, force: boolean): Promi
     const shown = left.slice(0, 5).join(', ');
     const rest = left.length > 5 ? ` and ${left.length - 5} more` : '';
     notes.push(
-      `no longer in the sweep: ${shown}${rest}; what there is of them stays in ${path.join(folder, 'cells')}, but not in the tables`,
+      `no longer in the sweep: ${shown}${rest}; what there is of them stays in ${path.join(folder, CELLS)}, but not in the tables`,
     );
   }
   return { plan: kept, notes, ...(notes.length > 0 && { before: found }) };
@@ -288,7 +288,7 @@ function idsIn(
 ): string[] {
   const taken = new Set(was.cells.map(({ id }) => id));
   const free = (id: string, cell: Cell): boolean => {
-    const identity = path.join(folder, 'cells', id, FILES.identity);
+    const identity = path.join(folder, CELLS, id, FILES.identity);
     if (taken.has(id)) return false;
     if (!existsSync(identity)) return true;
     // A cell that left the sweep before may come back.

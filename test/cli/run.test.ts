@@ -124,6 +124,17 @@ describe('bang run', () => {
     expect(space.contents('runs/tiny')).toEqual(before);
   });
 
+  it.each([
+    ['.', 'a sweep'],
+    ['cells', 'the cells of a sweep'],
+  ])('refuses the folder %s of a sweep', async (inside, what) => {
+    space.write('swept/sweep.yaml', 'base: lenet-b1\n');
+    const args = ['run', 'tiny.yaml', '--data-dir', 'data', '--out', `swept/${inside}`];
+    const message = new RegExp(`holds ${what}: choose another folder with --out\\n$`);
+    expectRefusal(await bangInside(args, { cwd: space.folder }), message);
+    expect(space.list('swept')).toEqual(['sweep.yaml']);
+  });
+
   it('loses nothing to --force on a command that cannot be carried out', async () => {
     const before = space.contents('runs/tiny');
     for (const wrong of [
