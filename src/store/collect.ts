@@ -295,7 +295,12 @@ export function refuseNothing(
   folders: readonly string[],
 ): void {
   if (runs.length > 0) return;
-  const others = unfinished.length + notes.length;
-  const what = others === 0 ? '' : ` (${others} not finished, damaged or unreadable)`;
-  throw new UserError(`no finished run in ${inWords(folders)} or below${what}`);
+  const reasons = [
+    ...notes.map((note) => note.replace(/: it is left out$/, '')),
+    ...unfinished.map((folder) => `${folder} is not finished`),
+  ];
+  const named = reasons.slice(0, NAMED_ALONE).join(', ');
+  const more = reasons.length > NAMED_ALONE ? `, and ${reasons.length - NAMED_ALONE} more` : '';
+  const why = named === '' ? '' : `: ${named}${more}`;
+  throw new UserError(`no finished run in ${inWords(folders)} or below${why}`);
 }

@@ -232,7 +232,7 @@ describe('bang table', () => {
   it('refuses what has no result', async () => {
     expectRefusal(
       await table('runs/unfinished'),
-      /^bang: no finished run in runs\/unfinished or below \(1 not finished, damaged or unreadable\)\n$/,
+      /^bang: no finished run in runs\/unfinished or below: runs\/unfinished is not finished\n$/,
     );
     expectRefusal(await table('data'), /^bang: no finished run in data or below\n$/);
     expectRefusal(await table('nowhere'), /^bang: cannot read nowhere: there is no such folder\n$/);

@@ -3,7 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { rmSync, truncateSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '#bang/config/experiment.js';
-import { findRuns, leftOut, groupRuns, tablesOf, type FoundRun } from '#bang/store/collect.js';
+import {
+  findRuns,
+  groupRuns,
+  leftOut,
+  refuseNothing,
+  tablesOf,
+  type FoundRun,
+} from '#bang/store/collect.js';
 import { isResult, type Result } from '#bang/store/result.js';
 import { workspace, type Workspace } from '../cli/bang.js';
 import { randomOf } from '../data/idx-bytes.js';
@@ -198,6 +205,20 @@ describe('finding runs', () => {
       '4 runs in cells are not finished: they are left out',
     ]);
     expect(leftOut({ runs: [], unfinished: unfinished.slice(1), notes: [] })).toHaveLength(3);
+  });
+
+  it('names some of what is not finished or damaged where there is nothing else', () => {
+    const unfinished = ['a', 'b', 'c'].map((name) => `cells/${name}`);
+    const found = {
+      runs: [],
+      unfinished,
+      notes: ['cells/d/result.json is damaged: it is left out'],
+    };
+    expect(() => {
+      refuseNothing(found, ['cells']);
+    }).toThrow(
+      /^no finished run in cells or below: cells\/d\/result\.json is damaged, cells\/a is not finished, cells\/b is not finished, and 1 more$/,
+    );
   });
 
   it('refuses paths that are not folders', () => {
