@@ -1,7 +1,9 @@
 import path from 'node:path';
+import { UserError } from '../base/errors.js';
 import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
+import { readWeights } from '../model/files/weights.js';
 import { disposeWeights } from '../model/parameters.js';
 import { type Config } from '../config/experiment.js';
 import { discardLeft, openFolder, type ResultFolder } from '../store/resultFolder.js';
@@ -44,6 +46,7 @@ export async function runExperiment(unpinned: Config, options: RunOptions): Prom
   const before = await known(options);
   if (before && hasSnapshots(config, folder, before.data)) {
     await discardLeft(folder);
+    await noticeLostWeights(folder, options);
     return before;
   }
 
@@ -57,6 +60,21 @@ export async function runExperiment(unpinned: Config, options: RunOptions): Prom
     });
   } finally {
     subject.network.mean?.dispose();
+  }
+}
+
+/** Numbers of a finished run are shown without its weights, whose loss would come to light when they are needed. */
+async function noticeLostWeights(
+  folder: ResultFolder,
+  { progress }: Pick<RunOptions, 'progress'>,
+): Promise<void> {
+  const file = folder.file('weights');
+  try {
+    if (!folder.has('weights')) throw new UserError(`${file} is missing`);
+    await readWeights(file);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    progress.note(`note: ${error.message}; --force trains again`);
   }
 }
 

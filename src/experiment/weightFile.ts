@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { isFolder, parseJson } from '../base/files.js';
-import { inWords, shapeText } from '../base/text.js';
+import { inWords, shapeText, shellWord } from '../base/text.js';
 import type { Dataset } from '../data/dataset.js';
 import { shapeOf } from '../data/shapes.js';
 import { DATA_NAMES, type DataName } from '../data/sources.js';
@@ -12,7 +12,7 @@ import { makeNetwork } from '../model/network.js';
 import { type NetworkName, NETWORKS, type NetworkSpec } from '../model/networks.js';
 import { chained, type Preparation, simplified } from '../model/preparation.js';
 import type { WeightFile } from '../model/tensors.js';
-import { readWeights } from '../model/files/weights.js';
+import { DamagedWeights, readWeights } from '../model/files/weights.js';
 import { FILES, SWEEP_FILE } from '../store/resultFolder.js';
 import { type Config, dataOf, isOwn, networkOf } from '../config/experiment.js';
 import { describedNetwork, loadModelFile, refuseMisfit } from '../config/modelFile.js';
@@ -61,7 +61,14 @@ export async function readWeightsIn(given: string): Promise<{ name: string; file
         (isCell(given) ? '; sweeps keep the weights of cells with --keep weights' : ''),
     );
   }
-  return { name, file: await readWeights(name) };
+  try {
+    return { name, file: await readWeights(name) };
+  } catch (error) {
+    const config = path.join(given, FILES.identity);
+    if (!(error instanceof DamagedWeights && ofRun && existsSync(config))) throw error;
+    const again = `bang run ${shellWord(config)} --out ${shellWord(given)} --force`;
+    throw new UserError(`${error.message}; ${again} makes it again`);
+  }
 }
 
 function isCell(folder: string): boolean {

@@ -76,8 +76,14 @@ it('refuses its own weights with a flipped bit, wherever they are read', async (
     expectRefusal(evaluated, message);
     expectRefusal(exported, message);
     cpSync(space.file('sound'), space.file('resume-damaged'), { recursive: true });
-    rmSync(space.file('resume-damaged', 'result.json'));
     space.write('resume-damaged/weights.safetensors', damaged);
+    const shown = await space.run('tiny.yaml', '--out', 'resume-damaged');
+    expect(shown.stderr).toMatch(/^note: \S+ is damaged: .* checksum; --force trains again\n$/);
+    expectRefusal(
+      await bangInside(['eval', 'resume-damaged', '--out', 'of-damaged'], { cwd: space.folder }),
+      /; bang run resume-damaged\/config\.yaml --out resume-damaged --force makes it again\n$/,
+    );
+    rmSync(space.file('resume-damaged', 'result.json'));
     expectRefusal(
       await bangInside(
         ['run', 'tiny.yaml', ...snapshots, '--data-dir', 'data', '--out', 'resume-damaged'],

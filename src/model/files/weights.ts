@@ -17,6 +17,9 @@ const MAX_BYTES = 2 ** 30;
 const COUNTER = '.num_batches_tracked';
 const FLOATS = ['F32', 'F64', 'F16', 'BF16'];
 
+/** Weights of this program that are no longer what it wrote. */
+export class DamagedWeights extends UserError {}
+
 /**
  * Reads a weight file, safetensors, ONNX or Caffe HDF5; the format is detected from its content.
  *
@@ -38,7 +41,7 @@ export async function readWeights(file: string): Promise<WeightFile> {
   // Other programs may mean something else by this key.
   const isOurs = (config ?? network) !== undefined && sha256 !== undefined;
   if (isOurs && !isIntact(content.tensors, sealedMetadata(content))) {
-    throw new UserError(`${file} is damaged: its content does not fit its checksum`);
+    throw new DamagedWeights(`${file} is damaged: its content does not fit its checksum`);
   }
   return content;
 }
