@@ -123,6 +123,12 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
       `note: ${file}: no percentage misses the band of ${quantity.name}: set min or max, fewer deviations, or a baseline of more seeds`,
     );
   }
+  for (const { quantity, baseline: around } of verdicts) {
+    if (around?.std !== 0 || expect.bands.get(quantity.name)?.margin !== undefined) continue;
+    options.progress.note(
+      `note: ${file}: ${quantity.name} is the same for all seeds of the baseline, and may differ on another machine: give it a margin`,
+    );
+  }
   return verdicts;
 }
 
@@ -172,35 +178,55 @@ export function judge(
         `${file} has no ${name}, which could not be measured for all its seeds: leave out deviations and margin`,
       );
     }
-    const { min, max } = endsOf(band, around);
-    const margin = value === null ? null : Math.min(value - min, max - value);
+    const limits = LIMITS[quantity.unit];
+    const { min, max } = endsOf(band, limits, around);
+    const nearest = value === null ? null : Math.min(value - min, max - value);
+    // False for NaN.
+    const holds = nearest !== null && nearest >= -ROUNDING;
     return {
       quantity,
       value,
       min: min === -Infinity ? null : min,
       max: max === Infinity ? null : max,
       baseline: around,
-      margin,
-      // False for NaN.
-      holds: margin !== null && margin >= -ROUNDING,
+      margin: holds ? spareOf(value!, { min, max }, limits) : nearest,
+      holds,
     };
   });
+}
+
+type Ends = Record<'min' | 'max', number>;
+
+/** What numbers can be, by their unit; those without one are PASS. */
+const LIMITS: Record<Scalar['unit'], Ends> = {
+  '%': { min: 0, max: 100 },
+  'grey levels': { min: 0, max: 255 },
+  '': { min: -1, max: 1 },
+};
+
+/** The distance to the nearer end of those that the number can pass; to the nearer of both if there is none. */
+function spareOf(value: number, { min, max }: Ends, limits: Ends): number {
+  const [above, below] = [value - min, max - value];
+  if (max >= limits.max && min > limits.min) return above;
+  if (min <= limits.min && max < limits.max) return below;
+  return Math.min(above, below);
 }
 
 function isRelative({ deviations, margin }: Band): boolean {
   return deviations !== undefined || margin !== undefined;
 }
 
-/** The limits, narrowed to the wider of the two tolerances around the baseline's mean. */
+/** What is allowed, narrowed to the wider of the two tolerances around the baseline's mean, and to what can be. */
 function endsOf(
   { min = -Infinity, max = Infinity, deviations = 0, margin = 0 }: Band,
+  limits: Ends,
   around?: BaselineNumber,
-): { min: number; max: number } {
+): Ends {
   if (!around) return { min, max };
   const tolerance = Math.max(deviations * around.std, margin);
   return {
-    min: Math.max(min, around.mean - tolerance),
-    max: Math.min(max, around.mean + tolerance),
+    min: Math.max(min, limits.min, around.mean - tolerance),
+    max: Math.min(max, limits.max, around.mean + tolerance),
   };
 }
 

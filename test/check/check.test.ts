@@ -205,6 +205,17 @@ describe('a band', () => {
     expect(accuracy({ min: 0 }, NaN)).toMatchObject({ value: NaN, holds: false });
   });
 
+  it('ends where the number cannot go on, and is not near to being missed there', () => {
+    const wide = accuracy({ deviations: 3 }, 95, 16);
+    expect(wide).toMatchObject({ min: 2, max: 98, margin: 3, holds: true });
+    expect(accuracy({ margin: 45 }, 99, 18)).toMatchObject({ min: 5, max: 95, holds: false });
+    const upper = accuracy({ deviations: 3, min: 40 }, 99, 20);
+    expect(upper).toMatchObject({ min: 40, max: 100, margin: 59, holds: true });
+    const lower = accuracy({ deviations: 3, max: 60 }, 1, 20);
+    expect(lower).toMatchObject({ min: 0, max: 60, margin: 59, holds: true });
+    expect(accuracy({ deviations: 3 }, 90, 20)).toMatchObject({ min: 0, max: 100, margin: 10 });
+  });
+
   it.each(['fgs_rate', 'fgs_linf_mean', 'fgs_aligned_rate', 'blank_rate'])(
     'does not hold for %s without images',
     (name) => {

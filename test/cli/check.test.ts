@@ -293,6 +293,18 @@ describe('a baseline', () => {
     expect([Math.min(...values), Math.max(...values)]).toEqual([min, max]);
   });
 
+  it('without scatter is told, unless there is a margin', async () => {
+    const file = config('still', '{baseline: still.json, accuracy: {deviations: 5}}');
+    await check(file, '--update-baseline', '--seeds', '1,2,3');
+    const baseline = JSON.parse(space.read('still.json')) as Baseline;
+    baseline.figures.accuracy!.std = 0;
+    space.write('still.json', JSON.stringify(baseline));
+    const told = /still\.yaml: accuracy is the same for all seeds of the baseline, .* a margin$/m;
+    expect((await check(file)).stderr).toMatch(told);
+    config('still', '{baseline: still.json, accuracy: {deviations: 5, margin: 1}}');
+    expect((await check(file)).stderr).not.toMatch(told);
+  });
+
   it('takes the place of nothing but a baseline of that config, and of nothing before all are read', async () => {
     const band = 'accuracy: {deviations: 9, margin: 60}';
     space.write('precious.csv', 'a,b\n');
