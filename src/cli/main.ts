@@ -250,10 +250,12 @@ function surviveClosedPipes(): void {
   if (surviving) return;
   surviving = true;
   process.stderr.on('error', () => undefined);
+  let isTold = false;
   process.stdout.on('error', (error) => {
     // EIO: the terminal was closed.
     const isGone = codeOf(error) === 'EPIPE' || (codeOf(error) === 'EIO' && process.stdout.isTTY);
-    if (isGone) return;
+    if (isGone || isTold) return;
+    isTold = true;
     process.stderr.write(`bang: cannot write to the standard output: ${reason(error)}\n`);
     process.once('exit', () => {
       process.exitCode = EXIT.failed;

@@ -86,6 +86,10 @@ describe('a wrong command line', () => {
       /^bang: unknown option --data-dri, did you mean --data-dir\?/m,
     ],
     [['--hlep'], /^bang: unknown option --hlep, did you mean --help\? \(see bang --help\)$/m],
+    [
+      ['check', '@/tiny.yaml', '--set', 'seed=2'],
+      /^bang: unknown option --set: files are checked as they are, so change the file/m,
+    ],
     [['run', '--thread'], /^bang: unknown option --thread, did you mean --threads\?/m],
     [
       ['run', '@/tiny.yaml', '--no-forec'],
@@ -437,10 +441,13 @@ describe('a reader that goes away', () => {
   });
 
   it.runIf(existsSync('/dev/full'))('is one if it is a full disk', () => {
-    const command = `"${process.execPath}" "${executable()}" schema > /dev/full`;
-    const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
-    expect(stderr).toBe('bang: cannot write to the standard output: the disk is full\n');
-    expect(status).toBe(1);
+    // One that writes once, and one that writes a line after the other.
+    for (const words of ['schema', 'doctor --threads 1']) {
+      const command = `"${process.execPath}" "${executable()}" ${words} > /dev/full`;
+      const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
+      expect(stderr).toBe('bang: cannot write to the standard output: the disk is full\n');
+      expect(status).toBe(1);
+    }
   });
 });
 
