@@ -4,6 +4,7 @@ import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { jsonText, packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
 import { makeWritable } from '../base/folders.js';
+import { shellWord } from '../base/text.js';
 import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation as readTensorFlow } from '../engine/tensorflow/installation.js';
@@ -106,7 +107,7 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
   for (const note of expect.notes) options.progress.note(`note: ${file}: ${note}`);
   if (expect.baseline !== undefined && !existsSync(expect.baseline)) {
     throw new UserError(
-      `there is no baseline ${expect.baseline} yet: bang check --update-baseline writes it`,
+      `there is no baseline ${expect.baseline} yet: bang check ${shellWord(file)} --update-baseline writes it`,
     );
   }
   const baseline = expect.baseline === undefined ? undefined : await readBaseline(expect.baseline);

@@ -12,7 +12,7 @@ import { isBuiltIn, withoutPatterns } from '../config/builtIn.js';
 import { seed as seedSchema } from '../config/fields.js';
 import { inTemporaryFolder, makeWritable, remove } from '../base/folders.js';
 import { version } from '../base/version.js';
-import { reason, writeFileAtomic } from '../base/files.js';
+import { isFile, reason, writeFileAtomic } from '../base/files.js';
 import { scalar } from '../metrics/quantities.js';
 import {
   githubAnnotations,
@@ -156,7 +156,7 @@ function refuseOutputs(
 
 /** Whether it is a file in a place of its own: neither a device or pipe nor a link, which stay. */
 function isOrdinary(file: string): boolean {
-  return lstatSync(file, { throwIfNoEntry: false })?.isFile() === true;
+  return isFile(file) && lstatSync(file).isFile();
 }
 
 /** @throws UserError if a baseline would be written into the program */

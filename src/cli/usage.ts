@@ -61,6 +61,9 @@ export function usageProblem(
   function unknownOption(arg: string): string {
     const option = nameIn(arg);
     const text = `unknown option ${arg.split('=')[0]}`;
+    if (option === 'set' && name === 'check') {
+      return `${text}: files are checked as they are, so change the file, or one that extends it`;
+    }
     const keys = options.includes('set') ? keysToSet(name) : [];
     const key = keys.find((one) => inDashes(one.split('.').at(-1)!) === inDashes(option));
     if (key !== undefined) {

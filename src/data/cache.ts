@@ -56,7 +56,9 @@ export async function readCache(source: Source, root = cacheFolder()): Promise<C
     await stat(folder);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return { state: 'absent', folder };
-    throw new UserError(`cannot read the cache ${folder}: ${reason(error)}`);
+    throw new UserError(
+      `cannot read the cache ${folder}: ${reason(error)}; set BANG_CACHE to a folder that can be read and written`,
+    );
   }
   const files: DataFiles = new Map();
   for (const file of keptFiles(source)) {
