@@ -25,7 +25,7 @@ import {
   textOption,
 } from './options.js';
 import { errorTable } from '../report/misclassified.js';
-import { beginning, print, printEntries } from './print.js';
+import { beginning, print, printEntries, printFiles } from './print.js';
 import { nameOfWeights, settingsOf } from './weights.js';
 
 interface EvalArguments extends ProtocolArguments, ReadingArguments {
@@ -161,7 +161,7 @@ export const evalCommand: CommandModule<object, EvalArguments> = {
       { force },
     );
     printEntries([entryOf([result])]);
-    print(`Files: ${folder}`);
+    printFiles(folder);
   },
 };
 

@@ -10,7 +10,7 @@ import { isResultFolder } from '../store/resultFolder.js';
 import { toCsv } from '../store/csvFile.js';
 import { NARROW, WIDE } from '../report/figure/theme.js';
 import { flag, interruptible, likeOneOf, namesIn, shared, textOption } from './options.js';
-import { print, printNotes } from './print.js';
+import { printFiles, printNotes } from './print.js';
 
 const FORMATS = ['svg', 'png'] as const;
 type Format = (typeof FORMATS)[number];
@@ -100,6 +100,6 @@ export const figureCommand: CommandModule<object, FigureArguments> = {
       writeFileAtomic(file, content);
       return file;
     });
-    print(`Files: ${files.join(', ')}`);
+    printFiles(...files);
   },
 };

@@ -16,7 +16,7 @@ import {
   shared,
   textOption,
 } from './options.js';
-import { print } from './print.js';
+import { print, printFiles } from './print.js';
 
 interface NoiseArguments {
   study: string;
@@ -80,7 +80,7 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
     const quoted = published && publishedNoise(published);
     print(noiseTable(result.rows, titles, quoted));
     noiseSentences(result.rows, result).forEach(print);
-    print(`Files: ${folder}`);
+    printFiles(folder);
   },
 };
 

@@ -113,6 +113,11 @@ export function print(text: string): void {
   process.stdout.write(`${wrapped(printableText(text), terminalWidth())}\n`);
 }
 
+/** Prints where results are; a name that breaks the line would look like more of them. */
+export function printFiles(...names: readonly string[]): void {
+  print(`Files: ${names.map(printable).join(', ')}`);
+}
+
 /** Prints on standard error what a user should know about the results. */
 export function printNotes(notes: readonly string[]): void {
   for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);

@@ -9,7 +9,7 @@ import {
   refuseToReplace,
   textOption,
 } from './options.js';
-import { print, printNotes } from './print.js';
+import { printFiles, printNotes } from './print.js';
 
 interface ReportArguments extends GalleryArguments {
   results: string[];
@@ -50,6 +50,6 @@ export const reportCommand: CommandModule<object, ReportArguments> = {
     const page = pageOf({ collected, galleries, plots });
     writeFileAtomic(out, page.html);
     printNotes([...collected.notes, ...plots.notes, ...(galleries?.notes ?? [])]);
-    print(`Files: ${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
+    printFiles(`${out} (${(Buffer.byteLength(page.html) / 2 ** 20).toFixed(1)} MiB)`);
   },
 };

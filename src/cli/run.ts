@@ -27,7 +27,7 @@ import {
   shared,
   textOption,
 } from './options.js';
-import { beginning, print, printEntries } from './print.js';
+import { beginning, printEntries, printFiles } from './print.js';
 
 interface RunArguments extends ProtocolArguments {
   config: string[];
@@ -134,7 +134,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
       const entries = finished.filter((results) => results.length > 0).map(entryOf);
       if (entries.length > 0) {
         printEntries(entries);
-        print(`Files: ${out ?? (planned.length === 1 ? folderOf(names[0]) : 'runs')}`);
+        printFiles(out ?? (planned.length === 1 ? folderOf(names[0]) : 'runs'));
       }
     }
     if (failed.length === 0) return;

@@ -22,7 +22,7 @@ import {
   shared,
   textOption,
 } from './options.js';
-import { print, printNotes, printPoints } from './print.js';
+import { print, printFiles, printNotes, printPoints } from './print.js';
 import { addressIn, type QueueArguments, queueOptions } from './queueOptions.js';
 import { cancelCommand } from './sweepCancel.js';
 import { compareCommand } from './sweepCompare.js';
@@ -176,7 +176,7 @@ async function carryOn(
     { force },
   );
   report(plan, cells);
-  print(`Files: ${out}`);
+  printFiles(out);
   refuseFailed(cells, out);
 }
 

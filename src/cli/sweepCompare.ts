@@ -11,7 +11,7 @@ import { pointText, type SweepCell } from '../sweep/summary.js';
 import { cellsIn } from '../sweep/sweep.js';
 import { planIn, sweepFolder } from '../sweep/sweepFolder.js';
 import { folderArgument, refuseToReplace, textOption } from './options.js';
-import { print } from './print.js';
+import { print, printFiles } from './print.js';
 
 interface CompareArguments {
   first: string;
@@ -83,5 +83,5 @@ async function compare({ first, second, out }: CompareArguments): Promise<void> 
   print(table.toString());
   if (out === undefined) return;
   writeFileAtomic(out, found.csv);
-  print(`Files: ${out}`);
+  printFiles(out);
 }

@@ -13,7 +13,7 @@ import { writeFileAtomic } from '../base/files.js';
 import { noiseRatesCsv, tableCsv } from '../store/csv.js';
 import { consoleReport, markdownReport } from '../report/tables.js';
 import { textOption } from './options.js';
-import { print, printMarked, printNotes, terminalWidth } from './print.js';
+import { print, printFiles, printMarked, printNotes, terminalWidth } from './print.js';
 
 interface TableArguments {
   folders: string[];
@@ -74,7 +74,8 @@ export const tableCommand: CommandModule<object, TableArguments> = {
       }
       return file;
     });
-    print(`\nFiles: ${written.join(', ')}`);
+    print('');
+    printFiles(...written);
   },
 };
 

@@ -15,7 +15,7 @@ import {
   shared,
   textOption,
 } from './options.js';
-import { print } from './print.js';
+import { print, printFiles } from './print.js';
 import { nameOfWeights, settingsOf } from './weights.js';
 
 interface TransferArguments extends ProtocolArguments {
@@ -89,6 +89,6 @@ export const transferCommand: CommandModule<object, TransferArguments> = {
     print(
       '"fooled, too": perturbations that fool the network they were made on and the one they were tried on.',
     );
-    print(`Files: ${folder}`);
+    printFiles(folder);
   },
 };

@@ -84,8 +84,10 @@ describe('bang report', () => {
   it('replaces a page of its own, and no other file', async () => {
     const cwd = space.folder;
     space.write('empty.html', '');
-    const page = ['report', 'runs', '--examples', '0', '--out', 'empty.html'];
-    for (let time = 0; time < 2; time++) await bangInsideOk(page, { cwd });
+    const page = ['report', 'runs', '--examples', '0', '--out'];
+    for (let time = 0; time < 2; time++) await bangInsideOk([...page, 'empty.html'], { cwd });
+    const { stdout } = await bangInsideOk([...page, 'two\nlines.html'], { cwd });
+    expect(stdout).toMatch(/^Files: two\uFFFDlines\.html \(\S+ MiB\)\n$/);
     const before = space.contents('runs/tiny');
     const refused = await bangInside(['report', 'runs', '--out', 'runs/tiny/result.json'], { cwd });
     expectRefusal(refused, /result\.json would overwrite a file that is not a page of bang report/);
