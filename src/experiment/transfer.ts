@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { attacksIn, AUTO } from '../attacks/attack.js';
 import { attackImages, ATTACKS } from '../attacks/attacks.js';
 import { loadData } from '../data/load.js';
@@ -58,6 +59,11 @@ export async function transfer(
   }
   const opened = [await openModel(files[0]), await openModel(files[1])] as const;
   const [a, b] = opened;
+  if (path.resolve(a.name) === path.resolve(b.name)) {
+    throw new UserError(
+      `${files[0]} is given twice, and to itself everything transfers: give another network`,
+    );
+  }
   if (a.subject.data !== b.subject.data) {
     throw new UserError(
       `${files[0]} is for ${a.subject.data} and ${files[1]} for ${b.subject.data}: give two networks for the same data`,

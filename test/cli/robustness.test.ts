@@ -134,7 +134,8 @@ describe('bang transfer', () => {
     const quick = ['--attacks', 'fgs', ...QUICK.slice(0, 4)];
     const channelsIn = (file: string) => /channels: (\w+)/.exec(space.read(file))![1];
     const run = (...args: string[]) => bangInsideOk([...args, ...quick], { cwd: space.folder });
-    await run('transfer', cifar, cifar, '--out', 'pair');
+    copyFileSync(cifar, space.file('cifar-copy.h5'));
+    await run('transfer', cifar, 'cifar-copy.h5', '--out', 'pair');
     expect(channelsIn('pair/study.yaml')).toBe('reversed');
     await run('eval', cifar, '--set', 'evaluation.channels=null', '--out', 'paper');
     expect(channelsIn('paper/config.yaml')).toBe('reversed');
@@ -155,23 +156,29 @@ describe('bang transfer', () => {
   it('refuses networks on other data, and a folder without weights', async () => {
     const cifar = fixture('cifar10_bang.caffemodel.h5');
     const out = ['--out', space.file('never')];
+    const twin = space.file('twin.h5');
+    copyFileSync(AUTHORS, twin);
+    expectRefusal(
+      await bangInside(['transfer', AUTHORS, AUTHORS, ...out]),
+      /is given twice, and to itself everything transfers: give another network/,
+    );
     expectRefusal(
       await bangInside(['transfer', AUTHORS, cifar, ...out]),
       /is for mnist and .* for cifar10: give two networks for the same data/,
     );
     const scaled = ['--set', 'evaluation.logitScale=3', ...out];
     expectRefusal(
-      await bangInside(['transfer', AUTHORS, AUTHORS, ...scaled]),
+      await bangInside(['transfer', AUTHORS, twin, ...scaled]),
       /^bang: evaluation\.logitScale: a transfer has no use for it: leave it out/,
     );
     expectRefusal(
-      await bangInside(['transfer', AUTHORS, AUTHORS, '--set', 'evaluation.images=10001', ...out]),
+      await bangInside(['transfer', AUTHORS, twin, '--set', 'evaluation.images=10001', ...out]),
       /evaluation\.images: expected all or at most the 10000 test images of mnist, found 10001/,
     );
     // What another command made there stays.
     space.write('made/config.yaml', 'name: run\n');
     expectRefusal(
-      await bangInside(['transfer', AUTHORS, AUTHORS, '--out', space.file('made'), '--force']),
+      await bangInside(['transfer', AUTHORS, twin, '--out', space.file('made'), '--force']),
       /made holds a run, which --force does not remove: choose another folder with --out/,
     );
     expectRefusal(
