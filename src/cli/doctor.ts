@@ -138,7 +138,7 @@ function advices(
     found.push('on a CPU the native engine is several times faster');
   }
   if (name !== 'cpu' && threads < usable) {
-    found.push(`${usable - threads} of ${usable} cores are idle: --threads ${usable}`);
+    found.push(`only ${threads} of ${usable} cores are used: --threads ${usable}`);
   } else if (threads > usable) {
     found.push(`more threads than can compute at once slow each other down: --threads ${usable}`);
   }
