@@ -137,14 +137,7 @@ export async function carryOut(
     }
     if (open.length > 0 || dataDir !== undefined) {
       // Fetched once, before several processes need it.
-      for (const name of new Set(plan.cells.map(({ config }) => config.data))) {
-        const { sha256 } = await loadSource(name, { dataDir, progress, signal });
-        for (const [{ id, config }, state] of states) {
-          if (state.state !== 'done' || config.data !== name) continue;
-          const path = `${id} in ${folder.path}`;
-          refuseOtherData({ path }, state.result.data.sha256, sha256);
-        }
-      }
+      await refuseCellsOnOtherData(folder, states, { dataDir, progress, signal });
     }
     for (const cell of open) {
       // Others continue from what they have.
@@ -164,6 +157,26 @@ export async function carryOut(
     clearInterval(watch);
     rmSync(folder.file('cancel'), { force: true });
     lock.release();
+  }
+}
+
+/**
+ * Reads the data of a sweep.
+ *
+ * @throws UserError if a finished cell was computed on others
+ */
+export async function refuseCellsOnOtherData(
+  folder: Pick<SweepFolder, 'path'>,
+  states: States,
+  options: Parameters<typeof loadSource>[1],
+): Promise<void> {
+  for (const name of new Set([...states.keys()].map(({ config }) => config.data))) {
+    const { sha256 } = await loadSource(name, options);
+    for (const [{ id, config }, state] of states) {
+      if (state.state !== 'done' || config.data !== name) continue;
+      const path = `${id} in ${folder.path}`;
+      refuseOtherData({ path }, state.result.data.sha256, sha256);
+    }
   }
 }
 

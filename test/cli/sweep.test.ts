@@ -87,6 +87,13 @@ list:
     space.write('lone.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1]}\n');
     const lone = await inside(['@lone.yaml', ...SHORT, '--dry-run', '--out', '@dry']);
     expect(lone.stdout).toMatch(/^1 cell in \S+dry, 0 done/m);
+    expect(lone.stderr).toBe('');
+    const axes = '{training.bang.beta: [0, 1], training.bang.epsilon: [0.7, 0.8]}';
+    space.write('same.yaml', `base: tiny.yaml\nreference: {training.bang: null}\ngrid: ${axes}\n`);
+    const same = await inside(['@same.yaml', ...SHORT, '--dry-run', '--out', '@dry']);
+    expect(same.stderr).toBe(
+      'note: reference and beta-0_epsilon-0.7 and 1 more are the same experiment, as β 0 is regular training whatever ε is; each is computed\n',
+    );
   });
 
   it('records a cell that fails, finishes the others, and says so at the end', () => {
@@ -463,7 +470,14 @@ describe('a sweep that grows', () => {
     expect((await inside(['status', '@grown'])).stdout).toMatch(/^grows: 4 of 4 cells done/);
     grow('grid: {training.bang.beta: [1, 1.25, 1.5]}');
     const back = await inside(['@grows.yaml', ...args.slice(1, -1), '@grown', '--dry-run']);
-    expect(back.stdout).toMatch(/^beta-1: done\nbeta-1\.25: done\nbeta-1\.5: done\n/);
+    expect(back.stdout).toMatch(
+      /^beta-1: done\nbeta-1\.25: done\nbeta-1\.5: done\n3 cells in \S+, 3 done: nothing is left to compute\n$/,
+    );
+    writeSmallData(space, 'others', { seed: 2 });
+    const other = ['@grows.yaml', ...args.slice(1, -1), '@grown', '--data-dir', '@others'];
+    const refused = await inside([...other, '--dry-run']);
+    expect(refused.stderr).toMatch(/^bang: beta-1 in \S+grown was made on other data/m);
+    expect(refused.code).toBe(2);
     const name = (id: string) => space.result(`grown/cells/${id}`).name;
     expect(expected.map(name)).toEqual(expected);
   });
