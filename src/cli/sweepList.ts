@@ -13,6 +13,7 @@ import {
   sharing,
   statesIn,
 } from '../sweep/sweep.js';
+import { cellText } from '../sweep/summary.js';
 import { planFor, sweepFolder } from '../sweep/sweepFolder.js';
 import { print, printNotes } from './print.js';
 
@@ -52,7 +53,7 @@ export async function listSweep(wanted: Plan, out: string, args: ListArguments):
   for (const { cell, state } of cells) {
     const seconds = secondsOf.get(cell);
     const text = seconds === undefined ? state!.state : `about ${duration(1000 * seconds)}`;
-    print(`${cell.id}: ${text}`);
+    print(`${cellText(plan.keys, cell)}: ${text}`);
   }
   const total = estimated.reduce((sum, seconds) => sum + seconds, 0) / processes;
   const how = known.length > 0 ? 'judging by the finished ones' : 'a rough estimate';

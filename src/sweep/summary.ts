@@ -121,12 +121,23 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPoint[] {
 
 /** A point in words: `beta 1.05, epsilon 0.785`. */
 export function pointText(keys: readonly string[], point: SweepPoint): string {
-  const { values, reference } = point;
   const seeds = isPartial(point) ? [`${point.rows.length} of ${point.cells.length} seeds`] : [];
-  const named = shortKeys(keys).flatMap((key, i) =>
+  const named = point.reference ? ['reference'] : valueTexts(keys, point.values);
+  return [...named, ...seeds].join(', ');
+}
+
+/** The name of a cell; with its values where that is only a number. */
+export function cellText(
+  keys: readonly string[],
+  { id, values }: Pick<SweepCell, 'id' | 'values'>,
+): string {
+  return /^cell-\d/.test(id) ? `${id} (${valueTexts(keys, values).join(', ')})` : id;
+}
+
+function valueTexts(keys: readonly string[], values: readonly unknown[]): string[] {
+  return shortKeys(keys).flatMap((key, i) =>
     values[i] === undefined ? [] : [`${key} ${readableText(values[i])}`],
   );
-  return [...(reference ? ['reference'] : named), ...seeds].join(', ');
 }
 
 /** What a `robustnessAxis` is, in words. */

@@ -8,7 +8,7 @@ import { writeFileAtomic } from '../base/files.js';
 import type { Progress, Task } from '../base/progress.js';
 import { groupedBy } from '../base/groups.js';
 import { meanOf } from '../base/sums.js';
-import { bestOf, pointKey, pointsOf, progressText, type SweepCell } from './summary.js';
+import { bestOf, cellText, pointKey, pointsOf, progressText, type SweepCell } from './summary.js';
 import { paretoCsv, surfacesCsv, sweepCsv } from './sweepCsv.js';
 import { type CellState, planFor, type SweepFolder, sweepFolder } from './sweepFolder.js';
 import type { Cell, Plan } from '../config/sweep.js';
@@ -217,7 +217,7 @@ async function computeAll(
         whole.progress(cell, until === undefined ? fraction : 0);
       },
       note: (cell, line) => {
-        progress.note(`${cell.id}: ${line}`);
+        progress.note(`${cellText(plan.keys, cell)}: ${line}`);
       },
       ended: (cell, end, attempts) => {
         if (end.kind === 'failed') {
@@ -372,7 +372,7 @@ function watchCells(plan: Plan, states: States, progress: Progress) {
       running.delete(cell);
       if (cells) best = bestOf(plan.keys, pointsOf(cells)).join(' | ');
       const line = endText(states.get(cell)!);
-      if (line !== undefined) progress.note(`${cell.id}: ${line}`);
+      if (line !== undefined) progress.note(`${cellText(plan.keys, cell)}: ${line}`);
       show();
     },
     finish() {

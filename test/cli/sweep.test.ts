@@ -487,10 +487,14 @@ describe('a sweep that grows', () => {
     const some = { 'training.bang.beta': { conv1: 1, conv2: 1, ip1: 2, ip2: 1 } };
     const points = [some, { 'training.batch': 4 }].map((point) => JSON.stringify(point));
     grow(`list: [${points[0]}]`);
-    expect(await sweep(['grows.yaml', ...args.slice(1, -1), 'listed'])).toMatchObject({ code: 0 });
+    const first = await sweep(['grows.yaml', ...args.slice(1, -1), 'listed']);
+    expect(first.code).toBe(0);
+    expect(first.stderr).toMatch(/^cell-1 \(beta \{ conv1: 1, .*\}\): accuracy /m);
     grow(`list: [${points[1]}, ${points[0]}]`);
     const dry = await inside(['@grows.yaml', ...args.slice(1, -2), ...listed]);
-    expect(dry.stdout).toMatch(/^cell-1-2: about .*\ncell-1: done\n/);
+    expect(dry.stdout).toMatch(
+      /^cell-1-2 \(batch 4\): about .*\ncell-1 \(beta \{ conv1: 1, .*\}\): done\n/,
+    );
   });
 
   it('is another sweep if its cells or their comparison would change', async () => {
