@@ -36,7 +36,10 @@ afterAll(() => {
 
 const few = ['evaluation.images=30', 'evaluation.pass=false', 'engine=native'];
 const quick = few.flatMap((one) => ['--set', one]);
-const effort = ['--set', 'evaluation.apgd={steps: 5, restarts: 0}'];
+const effort = ['apgd={steps: 5, restarts: 0}', 'square.queries=5'].flatMap((one) => [
+  '--set',
+  `evaluation.${one}`,
+]);
 describe('docs/models.md', () => {
   it('has commands that do what it says, and equal results for equal weights', async () => {
     expect(commands).toHaveLength(6);
