@@ -309,6 +309,20 @@ describe('ONNX', () => {
       'Softmax at the end is dropped: attacks work with the logits that go into it',
     ]);
   });
+
+  it('drops no softmax over images', () => {
+    const graph = decodeGraph(readFileSync(model('flattened.onnx')), 'f');
+    const softmax = graph.nodes.find(({ type }) => type === 'Softmax')!;
+    for (const axis of [1, -1, undefined]) {
+      if (axis === undefined) softmax.attributes.delete('axis');
+      else softmax.attributes.set('axis', { integer: axis });
+      expect(importGraph(graph, 'f').notes).toHaveLength(1);
+    }
+    softmax.attributes.set('axis', { integer: 0 });
+    expect(() => importGraph(graph, 'f')).toThrow(
+      /\(Softmax\) is over axis 0, expected that of the classes, 1$/,
+    );
+  });
 });
 
 describe('safetensors of PyTorch', () => {

@@ -263,6 +263,12 @@ function withoutSoftmax(reading: GraphReading, node: Node): Value {
   if (node.outputs[0] !== reading.output) {
     throw reading.at(node, 'is not at the end, where alone it is read');
   }
+  const isVector = flow.flat || flow.shape.length === 1;
+  const axes = isVector ? [1, -1] : flow.channelsLast ? [3, -1] : [1, -3];
+  const axis = node.attributes.get('axis')?.integer;
+  if (axis !== undefined && !axes.includes(axis)) {
+    throw reading.at(node, `is over axis ${axis}, expected that of the classes, ${axes[0]}`);
+  }
   reading.notes.push(
     `${node.type} at the end is dropped: attacks work with the logits that go into it`,
   );
