@@ -286,18 +286,20 @@ describe('ONNX', () => {
     expect(integersIn(fieldsIn(bytes(1, least)))).toEqual([-(2 ** 63)]);
   });
 
-  it('is refused in words with more classes than a byte can tell', () => {
+  it('is refused in words with one class, or more than a byte can tell', () => {
     const graph = decodeGraph(readFileSync(model('small.onnx')), 'f');
     const last = graph.nodes.at(-1)!;
     const [weight, bias] = last.inputs.slice(1).map((name) => graph.constants.get(name)!);
     const inputs = weight.data.length / bias.data.length;
-    for (const classes of [256, 257]) {
+    for (const classes of [1, 256, 257]) {
       Object.assign(weight, { shape: [classes, inputs], data: new Float64Array(classes * inputs) });
       Object.assign(bias, { shape: [classes], data: new Float64Array(classes) });
       if (classes === 256) expect(importGraph(graph, 'f').network.classes).toBe(classes);
       else {
         expect(() => importGraph(graph, 'f')).toThrow(
-          /^f: the graph tells 257 classes apart, expected at most 256$/,
+          classes === 1
+            ? /^f: the graph gives one value, expected one for each class, of 2 to 256$/
+            : /^f: the graph tells 257 classes apart, expected at most 256$/,
         );
       }
     }
