@@ -18,9 +18,11 @@ import {
   fieldsIn,
   integer,
   integersIn,
+  message,
   MOST_FIELDS,
+  text,
 } from '#bang/model/files/onnx/protobuf.js';
-import { MODEL } from '#bang/model/files/onnx/schema.js';
+import { DATA_TYPE, GRAPH, MODEL, TENSOR } from '#bang/model/files/onnx/schema.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { logitsOf, makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
@@ -303,6 +305,26 @@ describe('ONNX', () => {
         );
       }
     }
+  });
+
+  it('may have weights of 16 bits, as bytes or as integers', () => {
+    const decoded = (type: number, ...values: Uint8Array[]) => {
+      const given = [integer(TENSOR.dims, 3), integer(TENSOR.dataType, type), ...values];
+      const tensor = message(GRAPH.initializer, text(TENSOR.name, 't'), ...given);
+      return decodeGraph(message(MODEL.graph, tensor), 'f').constants.get('t')!.data;
+    };
+    for (const [type, bits, values] of [
+      [DATA_TYPE.float16, [0x3c00, 0xc000, 0x0001], [1, -2, 2 ** -24]],
+      [DATA_TYPE.bfloat16, [0x3f80, 0xc000, 0x3e80], [1, -2, 0.25]],
+    ] as const) {
+      const raw = new Uint8Array(Uint16Array.from(bits).buffer);
+      expect([...decoded(type, bytes(TENSOR.rawData, raw))]).toEqual(values);
+      const listed = bits.map((one) => integer(TENSOR.int32Data, one));
+      expect([...decoded(type, ...listed)]).toEqual(values);
+    }
+    expect(() => decoded(3, bytes(TENSOR.rawData, Uint8Array.of(1, 2, 3)))).toThrow(
+      /^f: tensor "t" is of the type int8, which is not read: export the model in float32$/,
+    );
   });
 
   it('says that it drops softmax', async () => {
