@@ -268,6 +268,11 @@ describe('what does not fit', () => {
       await bangInside(args, { cwd: space.folder }),
       /^bang: small has images of 6×8×3, but net takes images of 28×28×1\n$/,
     );
+    const many = ['--data', 'idx', '--data-dir', 'images', '--set', 'evaluation.images=81'];
+    expectRefusal(
+      await bangInside(['eval', 'net.onnx', ...many, '--out', 'never'], { cwd: space.folder }),
+      /^bang: evaluation\.images: expected all or at most the 80 test images, found 81\n$/,
+    );
     const to = ['--data', 'idx', '--to', 'safetensors', '--out', 'idx.safetensors'];
     await bangInsideOk(['export', 'net.onnx', ...to], { cwd: space.folder });
     for (const other of [
