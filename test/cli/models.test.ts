@@ -138,6 +138,13 @@ describe('a wrong preparation', () => {
     expect(good.stderr).not.toMatch(/warning/);
     expect(space.result('right').weights).toBe(space.result('runs/tiny').weights);
 
+    // By which chance can be told from nothing else.
+    writeSmallData(space, 'single', { train: 10, test: 1 });
+    const one = ['eval', 'net.onnx', '--data-dir', 'single', '--scale', '0.00001'];
+    const few = ['--set', 'evaluation.images=1', ...quick.slice(2), '--out', 'few'];
+    const alone = await bangInsideOk([...one, ...few], { cwd: space.folder });
+    expect(alone.stderr).not.toMatch(/warning/);
+
     space.write('bare.yaml', BARE);
     const wrong = [
       'eval',
