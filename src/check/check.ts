@@ -4,7 +4,7 @@ import path from 'node:path';
 import { ExperimentError, Interrupted, messageOf, UserError } from '../base/errors.js';
 import { jsonText, packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
 import { makeWritable } from '../base/folders.js';
-import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
+import { overSeeds, rangeOf, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation as readTensorFlow } from '../engine/tensorflow/installation.js';
 import { readInstallation as readWebgpu } from '../engine/webgpu/installation.js';
@@ -36,7 +36,10 @@ export interface Verdict {
   max: number | null;
   /** The baseline's number, if the band is relative to it. */
   baseline?: BaselineNumber;
-  /** The distance from the value to the nearer end, negative outside the band; null if `value` is. */
+  /**
+   * The distance from the value to the nearer end that a number can be beyond, negative outside the band; null if
+   * `value` is.
+   */
   margin: number | null;
   holds: boolean;
 }
@@ -122,12 +125,22 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
       `note: ${file}: no percentage misses the band of ${quantity.name}: set min or max, fewer deviations, or a baseline of more seeds`,
     );
   }
+  for (const { quantity } of verdicts.filter(holdsOneValue)) {
+    options.progress.note(
+      `note: ${file}: ${quantity.name} was the same with all seeds of the baseline, so that nothing else is in its band: set a margin where other machines may differ`,
+    );
+  }
   return verdicts;
 }
 
 /** Whether a band guards against nothing, since all percentages are in it. */
 export function holdsAll({ quantity: { unit }, min, max }: Verdict): boolean {
   return unit === '%' && (min ?? 0) <= 0 && (max ?? 100) >= 100;
+}
+
+/** Whether a band is a single value, since that never varied over the seeds of its baseline. */
+export function holdsOneValue({ baseline, min, max }: Verdict): boolean {
+  return baseline?.std === 0 && min === max;
 }
 
 function problemOf(error: unknown): Outcome['problem'] {
@@ -172,18 +185,31 @@ export function judge(
       );
     }
     const { min, max } = endsOf(band, around);
-    const margin = value === null ? null : Math.min(value - min, max - value);
+    const [least, most] = rangeOf(quantity);
+    const margin = value === null ? null : marginOf(value, { min, max }, [least, most]);
     return {
       quantity,
       value,
-      min: min === -Infinity ? null : min,
-      max: max === Infinity ? null : max,
+      min: min === -Infinity ? null : Math.max(min, least),
+      max: max === Infinity ? null : Math.min(max, most),
       baseline: around,
       margin,
       // False for NaN.
       holds: margin !== null && margin >= -ROUNDING,
     };
   });
+}
+
+/** The distance to the nearer end of those that a number can be beyond, or, where there is none, of its range. */
+function marginOf(
+  value: number,
+  { min, max }: { min: number; max: number },
+  [least, most]: [number, number],
+): number {
+  const below = min <= least ? Infinity : value - min;
+  const above = max >= most ? Infinity : max - value;
+  const margin = Math.min(below, above);
+  return margin === Infinity ? Math.min(value - least, most - value) : margin;
 }
 
 function isRelative({ deviations, margin }: Band): boolean {
