@@ -394,6 +394,16 @@ describe('safetensors of PyTorch', () => {
     data: new Float32Array(shape.reduce((a, b) => a * b, 1)),
   });
 
+  it('may lack a bias, which is noted unless batch normalization follows', async () => {
+    const { tensors } = await readWeights(model('small.safetensors'));
+    const file = changed((all) => all.delete('module.features.3.bias'), tensors);
+    expect(adaptWeights(file, SMALL, 'f').notes).toContain(
+      'f: there is no bias for conv2: it is taken to be 0',
+    );
+    const resnet = adaptWeights(await readWeights(model('resnet.safetensors')), RESNET, 'f');
+    expect(resnet.notes!.join()).not.toMatch(/bias/);
+  });
+
   it.each<[string, (tensors: Map<string, NamedArray>) => void, RegExp]>([
     [
       'a tensor of another shape',
