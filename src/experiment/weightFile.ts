@@ -120,7 +120,9 @@ export async function understood(
   const before = preparationIn({ scale: 1 }, reading, channels);
   const own = before && chained(before, network, channels);
   if (own && network.subtractMean) {
-    throw new UserError(`--scale, --mean and --std: ${name} subtracts a mean image itself`);
+    throw new UserError(
+      `--scale, --mean and --std: nothing may come before the mean image that ${name} subtracts: leave them out, and export a model that prepares bytes, 0 to 255, itself`,
+    );
   }
   const prepared = own ? { ...omit(network, 'mean', 'std'), ...own } : network;
   const file = { ...given, network: prepared };

@@ -249,6 +249,17 @@ describe('what does not fit', () => {
     expect(stderr.trimEnd()).toMatch(message);
   });
 
+  it('is a flag before a mean image', async () => {
+    const { network, tensors } = await readWeights(space.file('net.onnx'));
+    const spec = { ...network!, name: 'mean', subtractMean: true };
+    const mean = { shape: [1, 28, 28], data: new Float32Array(784).fill(9) };
+    space.write('mean.onnx', encodeOnnx(spec, tensors.set('mean', mean), { version: '' }));
+    expectRefusal(
+      await bangInside(['eval', 'mean.onnx', '--scale', '1/255'], { cwd: space.folder }),
+      /^bang: --scale, --mean and --std: nothing may come before the mean image that mean\.onnx subtracts: leave them out, and export/,
+    );
+  });
+
   it('are images of another size or more classes than the network has', async () => {
     const images = new Uint8Array(3 * 8 * 6 * 3).fill(9);
     for (const prefix of ['train', 'test']) {
