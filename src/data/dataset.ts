@@ -19,8 +19,17 @@ export function imageAt({ images, height, width, channels }: Dataset, i: number)
 }
 
 export interface DataSplits {
+  /** Without images where a folder has only those for tests. */
   train: Dataset;
   test: Dataset;
+}
+
+/** @throws UserError if there are no images for training */
+export function refuseNoTraining({ count }: Dataset): void {
+  if (count > 0) return;
+  throw new UserError(
+    'there are no images for training: put train-images-idx3-ubyte and train-labels-idx1-ubyte into the data folder',
+  );
 }
 
 /** @throws UserError if more images are to be evaluated than there are */

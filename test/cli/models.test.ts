@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
 import { encodeSafetensors, sealed } from '#bang/model/files/safetensors.js';
@@ -187,6 +187,34 @@ describe('a wrong preparation', () => {
     - {kind: innerProduct, name: ip2, outputs: 10}
 data: mnist
 `;
+});
+
+describe('a folder without images for training', () => {
+  it('suffices to attack, but not to train or to count errors in training', async () => {
+    writeSmallData(space, 'bare');
+    for (const name of ['images-idx3', 'labels-idx1'])
+      rmSync(space.file(`bare/train-${name}-ubyte`));
+    const on = ['--data', 'idx', '--data-dir', 'bare'];
+    const from = { cwd: space.folder };
+    await bangInsideOk(['eval', 'net.onnx', ...on, ...quick, '--out', 'bare-net'], from);
+    expect(space.result('bare-net').row.images).toBe(30);
+    const { stdout } = await bangInsideOk(['data', 'show', '--data-dir', 'bare'], from);
+    expect(stdout).toMatch(/^bare: .*, 0 for training and 80 for tests$/m);
+    const own = tinyConfig('data: idx\n').replace(
+      'scale:',
+      'image: [28, 28, 1]\n  classes: 10\n  scale:',
+    );
+    space.write('idx.yaml', own);
+    for (const args of [
+      ['eval', 'net.onnx', ...on, '--on', 'train'],
+      ['run', 'idx.yaml', '--data-dir', 'bare', '--out', 'never'],
+    ]) {
+      expectRefusal(
+        await bangInside(args, from),
+        /^bang: there are no images for training: put train-images-idx3-ubyte and/,
+      );
+    }
+  });
 });
 
 describe('--force', () => {
