@@ -62,7 +62,10 @@ export async function readIdxFolder(folder: string): Promise<DataSplits> {
     }
     const dataset = pair({ ...images, shape }, await read(split, 'labels'), size);
     if (channels !== 1 && channels !== 3) {
-      throw new UserError(`${images.file} has ${channels} channels: give grey images or RGB`);
+      const isPlanar = [1, 3].includes(height);
+      throw new UserError(
+        `${images.file} has ${channels} channels: give grey images or RGB${isPlanar ? ', N×H×W×3 instead of N×3×H×W' : ''}`,
+      );
     }
     return dataset;
   };

@@ -221,8 +221,10 @@ export function refuseOtherImages(
     );
   }
   if (images.classes > classes) {
+    const first = images.labels.findIndex((label) => label >= classes);
+    const which = first < 0 ? '' : `, and image ${first} the label ${images.labels[first]}`;
     throw new UserError(
-      `${where} has ${images.classes} classes, but ${name} tells ${classes} apart; where labels do not begin at 0, data.yaml says so with firstLabel`,
+      `${where} has ${images.classes} classes${which}, but ${name} tells ${classes} apart; where labels do not begin at 0, data.yaml says so with firstLabel`,
     );
   }
 }

@@ -314,6 +314,12 @@ describe('what does not fit', () => {
       await bangInside(args, { cwd: space.folder }),
       /^bang: small has images of 6×8×3, but net takes images of 28×28×1\n$/,
     );
+    space.write('odd/t10k-images-idx3-ubyte', idxBytes([3, 28, 28], new Uint8Array(3 * 784)));
+    space.write('odd/t10k-labels-idx1-ubyte', idxBytes([3], [1, 2, 255]));
+    expectRefusal(
+      await bangInside(args.with(5, 'odd'), { cwd: space.folder }),
+      /^bang: odd has 256 classes, and image 2 the label 255, but net tells 10 apart; where labels /,
+    );
     const many = ['--data', 'idx', '--data-dir', 'images', '--set', 'evaluation.images=81'];
     expectRefusal(
       await bangInside(['eval', 'net.onnx', ...many, '--out', 'never'], { cwd: space.folder }),
@@ -336,10 +342,15 @@ describe('what does not fit', () => {
       await bangInside(args, { cwd: space.folder }),
       /^bang: small has labels from 1 to 12, but 3 classes from 0 on are described: correct classes or firstLabel in data\.yaml\n$/,
     );
+    space.write('small/data.yaml', 'firstLabel: 2\n');
+    expectRefusal(
+      await bangInside(args, { cwd: space.folder }),
+      /^bang: small has labels from 1 to 12, but the first label is 2: correct firstLabel in data\.yaml\n$/,
+    );
     space.write('small/data.yaml', 'transposed: true\n');
     expectRefusal(
       await bangInside(args, { cwd: space.folder }),
-      /^bang: small\/data\.yaml: it has an unknown key: expected transpose: true or false, /,
+      /^bang: small\/data\.yaml: "transposed" is no key: expected transpose: true or false, /,
     );
   });
 });

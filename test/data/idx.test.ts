@@ -86,6 +86,19 @@ describe('readIdxFolder', () => {
     remove();
   });
 
+  it('tells the planes of PyTorch from channels', async () => {
+    const { folder, remove } = temporaryFolder();
+    writeFileSync(
+      path.join(folder, 't10k-images-idx4-ubyte'),
+      idxBytes([1, 3, 4, 5], Array(60).fill(0)),
+    );
+    writeFileSync(path.join(folder, 't10k-labels-idx1-ubyte'), idxBytes([1], [0]));
+    await expect(readIdxFolder(folder)).rejects.toThrow(
+      /-ubyte has 5 channels: give grey images or RGB, N×H×W×3 instead of N×3×H×W$/,
+    );
+    remove();
+  });
+
   it('needs no images for training, but both files or none', async () => {
     const { folder, remove } = temporaryFolder();
     const write = (name: string, bytes: Uint8Array) => {
