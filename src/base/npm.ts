@@ -149,8 +149,8 @@ export function explain(
   if (typeof place === 'string' || UNWRITABLE.has(code)) {
     return new UserError(
       `cannot write ${typeof place === 'string' ? place : "the cache of bang or npm's"} while ` +
-        `fetching ${name}: ${reason(error)}; make room or set BANG_CACHE and npm's ` +
-        'cache to folders that can be written',
+        `fetching ${name}: ${reason(error)}; make room or set BANG_CACHE and ` +
+        'npm_config_cache to folders that can be written',
     );
   }
   switch (code) {

@@ -2,7 +2,9 @@ import path from 'node:path';
 import Config from '@npmcli/config';
 import definitions from '@npmcli/config/lib/definitions/index.js';
 import type { Options } from 'pacote';
+import { cacheFolder } from './cacheFolder.js';
 import { messageOf, UserError } from './errors.js';
+import { makeWritable } from './folders.js';
 
 /** Options of npm's libraries; those listed here are always present. */
 type NpmOptions = Options & {
@@ -33,6 +35,10 @@ export async function npmOptions(): Promise<NpmOptions> {
     throw new UserError(`npm's settings cannot be used: ${messageOf(error)}`);
   }
   const options = config.flat as NpmOptions;
+  // In the home folder, which a container may not be able to write to.
+  if (config.isDefault('cache') && !canWrite(options.cache)) {
+    options.cache = path.join(cacheFolder(), 'npm');
+  }
   const { retry } = options;
   // By default npm waits 10 s, then 60 s, before it retries: too long for an interactive command.
   if (config.isDefault('fetch-retry-mintimeout')) {
@@ -47,6 +53,16 @@ export async function npmOptions(): Promise<NpmOptions> {
     );
   }
   return options;
+}
+
+function canWrite(folder: string): boolean {
+  try {
+    makeWritable(folder);
+    return true;
+  } catch (error) {
+    if (error instanceof UserError) return false;
+    throw error;
+  }
 }
 
 /** Where Node's installers put npm; distributors may put an npmrc there. */

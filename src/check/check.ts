@@ -5,7 +5,7 @@ import { ExperimentError, Interrupted, messageOf, UserError } from '../base/erro
 import { jsonText, packageRoot, shortageIn, writeFileAtomic } from '../base/files.js';
 import { makeWritable } from '../base/folders.js';
 import { shellWord } from '../base/text.js';
-import { overSeeds, scalar, type Scalar } from '../metrics/quantities.js';
+import { overSeeds, rangeOf, scalar, type Scalar } from '../metrics/quantities.js';
 import type { Row } from '../metrics/row.js';
 import { readInstallation as readTensorFlow } from '../engine/tensorflow/installation.js';
 import { readInstallation as readWebgpu } from '../engine/webgpu/installation.js';
@@ -38,7 +38,10 @@ export interface Verdict {
   max: number | null;
   /** The baseline's number, if the band is relative to it. */
   baseline?: BaselineNumber;
-  /** The distance from the value to the nearer end, negative outside the band; null if `value` is. */
+  /**
+   * The distance from the value to the nearer end that a number can be beyond, negative outside the band; null if
+   * `value` is.
+   */
   margin: number | null;
   holds: boolean;
 }
@@ -124,10 +127,9 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
       `note: ${file}: no percentage misses the band of ${quantity.name}: set min or max, fewer deviations, or a baseline of more seeds`,
     );
   }
-  for (const { quantity, baseline: around } of verdicts) {
-    if (around?.std !== 0 || expect.bands.get(quantity.name)?.margin !== undefined) continue;
+  for (const { quantity } of verdicts.filter(holdsOneValue)) {
     options.progress.note(
-      `note: ${file}: ${quantity.name} is the same for all seeds of the baseline, and may differ on another machine: give it a margin`,
+      `note: ${file}: ${quantity.name} was the same with all seeds of the baseline, so that nothing else is in its band: set a margin where other machines may differ`,
     );
   }
   return verdicts;
@@ -136,6 +138,11 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
 /** Whether a band guards against nothing, since all percentages are in it. */
 export function holdsAll({ quantity: { unit }, min, max }: Verdict): boolean {
   return unit === '%' && (min ?? 0) <= 0 && (max ?? 100) >= 100;
+}
+
+/** Whether a band is a single value, since that never varied over the seeds of its baseline. */
+export function holdsOneValue({ baseline, min, max }: Verdict): boolean {
+  return baseline?.std === 0 && min === max;
 }
 
 function problemOf(error: unknown): Outcome['problem'] {
@@ -179,16 +186,14 @@ export function judge(
         `${file} has no ${name}, which could not be measured for all its seeds: leave out deviations and margin`,
       );
     }
-    const limits = LIMITS[quantity.unit];
-    const { min, max } = endsOf(band, limits, around);
-    const nearest = value === null ? null : Math.min(value - min, max - value);
-    // False for NaN.
-    const holds = nearest !== null && nearest >= -ROUNDING;
+    const { min, max } = endsOf(band, around);
+    const [least, most] = rangeOf(quantity);
+    const margin = value === null ? null : marginOf(value, { min, max }, [least, most]);
     return {
       quantity,
       value,
-      min: min === -Infinity ? null : min,
-      max: max === Infinity ? null : max,
+      min: min === -Infinity ? null : Math.max(min, least),
+      max: max === Infinity ? null : Math.min(max, most),
       baseline: around,
       margin: holds ? spareOf(value!, { min, max }, limits) : nearest,
       holds,
@@ -196,21 +201,16 @@ export function judge(
   });
 }
 
-type Ends = Record<'min' | 'max', number>;
-
-/** What numbers can be, by their unit; those without one are PASS. */
-const LIMITS: Record<Scalar['unit'], Ends> = {
-  '%': { min: 0, max: 100 },
-  'grey levels': { min: 0, max: 255 },
-  '': { min: -1, max: 1 },
-};
-
-/** The distance to the nearer end of those that the number can pass; to the nearer of both if there is none. */
-function spareOf(value: number, { min, max }: Ends, limits: Ends): number {
-  const [above, below] = [value - min, max - value];
-  if (max >= limits.max && min > limits.min) return above;
-  if (min <= limits.min && max < limits.max) return below;
-  return Math.min(above, below);
+/** The distance to the nearer end of those that a number can be beyond, or, where there is none, of its range. */
+function marginOf(
+  value: number,
+  { min, max }: { min: number; max: number },
+  [least, most]: [number, number],
+): number {
+  const below = min <= least ? Infinity : value - min;
+  const above = max >= most ? Infinity : max - value;
+  const margin = Math.min(below, above);
+  return margin === Infinity ? Math.min(value - least, most - value) : margin;
 }
 
 function isRelative({ deviations, margin }: Band): boolean {

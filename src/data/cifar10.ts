@@ -70,11 +70,13 @@ async function readSplit(files: string[], imagesPerFile: number): Promise<Datase
   const images = new Uint8Array(count * 3 * PIXELS);
   const labels = new Uint8Array(count);
   for (const [i, file] of files.entries()) {
-    refuseOtherLength(
-      await lengthOf(file, 'the original CIFAR-10 file'),
-      imagesPerFile * RECORD_BYTES,
-      file,
-    );
+    const length = await lengthOf(file, 'the original CIFAR-10 file');
+    if (length > 0 && length % RECORD_BYTES === 0 && length !== imagesPerFile * RECORD_BYTES) {
+      throw new UserError(
+        `${file} holds ${length / RECORD_BYTES} images instead of CIFAR-10's ${imagesPerFile}: download it again, or give images of your own as data: idx`,
+      );
+    }
+    refuseOtherLength(length, imagesPerFile * RECORD_BYTES, file);
     const [begin, end] = [i * imagesPerFile, (i + 1) * imagesPerFile];
     await readRecords(file, 1, {
       ...SHAPE,

@@ -1,7 +1,6 @@
 import { UserError } from '../base/errors.js';
 import { copyRows } from '../base/rows.js';
 import type { ImageShape } from './shapes.js';
-import type { DataName } from './sources.js';
 
 /** Images as bytes, N×height×width×channels (NHWC), and their labels, 0 ≤ label < classes. */
 export interface Dataset extends ImageShape {
@@ -20,15 +19,24 @@ export function imageAt({ images, height, width, channels }: Dataset, i: number)
 }
 
 export interface DataSplits {
+  /** Without images where a folder has only those for tests. */
   train: Dataset;
   test: Dataset;
 }
 
-/** @throws UserError if more images are wanted than a data set of known size has; of others all are taken then */
-export function refuseMoreImages(data: Dataset, name: DataName, count: number | 'all'): void {
-  if (name === 'idx' || count === 'all' || count <= data.count) return;
+/** @throws UserError if there are no images for training */
+export function refuseNoTraining({ count }: Dataset): void {
+  if (count > 0) return;
   throw new UserError(
-    `evaluation.images: expected all or at most the ${data.count} test images of ${name}, found ${count}`,
+    'there are no images for training: put train-images-idx3-ubyte and train-labels-idx1-ubyte into the data folder',
+  );
+}
+
+/** @throws UserError if more images are to be evaluated than there are */
+export function refuseMoreImages(test: Dataset, count: number | 'all'): void {
+  if (count === 'all' || count <= test.count) return;
+  throw new UserError(
+    `evaluation.images: expected all or at most the ${test.count} test images, found ${count}`,
   );
 }
 

@@ -88,10 +88,13 @@ async function readDescription(folder: string): Promise<z.output<typeof schema>>
   }
   const found = schema.safeParse(value ?? {});
   if (found.success) return found.data;
-  const [{ path: at, code }] = found.error.issues;
+  const [issue] = found.error.issues;
   const keys =
     'transpose: true or false, firstLabel: a number, classes: a number or a list of names';
-  const what = code === 'unrecognized_keys' ? 'it has an unknown key' : inWords(at.map(String));
+  const what =
+    issue.code === 'unrecognized_keys'
+      ? `${quoted(issue.keys[0])} is no key`
+      : inWords(issue.path.map(String));
   throw new UserError(`${file}: ${what || 'it is no mapping'}: expected ${keys}`);
 }
 
@@ -113,8 +116,12 @@ export function described(
   const names = Array.isArray(classes) ? classes : undefined;
   const count = names?.length ?? (classes as number | undefined) ?? largest - firstLabel + 1;
   if (smallest < firstLabel || largest - firstLabel >= count) {
+    const what =
+      classes === undefined
+        ? `the first label is ${firstLabel}: correct`
+        : `${count} classes from ${firstLabel} on are described: correct classes or`;
     throw new UserError(
-      `${file} has labels from ${smallest} to ${largest}, but ${count} classes from ${firstLabel} on are described: correct classes or firstLabel in ${DESCRIPTION}`,
+      `${file} has labels from ${smallest} to ${largest}, but ${what} firstLabel in ${DESCRIPTION}`,
     );
   }
   const [train, test] = all.map((data): Dataset => ({

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
 import { inWords, shapeText } from '../base/text.js';
-import type { DataSplits } from './dataset.js';
+import { type DataSplits, slice } from './dataset.js';
 import { described, descriptionIn } from './describe.js';
 import { LABELS_RANK, type NamedIdx, pair } from './labelled.js';
 import { readIdxFile } from './mnist.js';
@@ -20,7 +20,8 @@ interface Found {
 
 /**
  * Images of any size, grey or in colour, and labels of any number of classes, from a folder with four IDX files:
- * images and labels for training and for tests, gzipped or not. Its data.yaml may say more.
+ * images and labels for training and for tests, gzipped or not. Those for training may be missing. Its data.yaml may
+ * say more.
  *
  * @throws UserError that names a file that is missing, damaged, or does not fit the others
  */
@@ -61,11 +62,16 @@ export async function readIdxFolder(folder: string): Promise<DataSplits> {
     }
     const dataset = pair({ ...images, shape }, await read(split, 'labels'), size);
     if (channels !== 1 && channels !== 3) {
-      throw new UserError(`${images.file} has ${channels} channels: give grey images or RGB`);
+      const isPlanar = [1, 3].includes(height);
+      throw new UserError(
+        `${images.file} has ${channels} channels: give grey images or RGB${isPlanar ? ', N×H×W×3 instead of N×3×H×W' : ''}`,
+      );
     }
     return dataset;
   };
-  const [train, test] = [await splitOf('train'), await splitOf('test')];
+  const lacksTraining = all.length > 0 && all.every(({ split }) => split === 'test');
+  const test = await splitOf('test');
+  const train = lacksTraining ? slice(test, 0, 0) : await splitOf('train');
   const sizes = [train, test].map(({ height, width, channels }) =>
     shapeText([height, width, channels]),
   );

@@ -101,7 +101,7 @@ export async function evaluateWeights(from: string, options: EvalOptions): Promi
     const data = await loadData(dataName, { dataDir: options.dataDir, progress, signal });
     const source = sourceOf(dataName, data, options.dataDir);
     refuseOtherImages(spec, data.test, options.dataDir);
-    refuseMoreImages(data.test, dataName, evaluation.images);
+    refuseMoreImages(data.test, evaluation.images);
     trained.network = withMean(trained.network, trained.network.mean, data.train);
     return await folder.hold(async () => {
       // Another process may have finished it since.

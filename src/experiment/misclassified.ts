@@ -1,3 +1,4 @@
+import { refuseNoTraining } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
 import { membersOf, splitImages } from '../data/split.js';
 import { UserError } from '../base/errors.js';
@@ -35,6 +36,7 @@ export async function countErrors(given: string, options: ErrorOptions): Promise
   const data = await loadData(name, { dataDir, progress, signal });
   const trainedBy = configIn(opened.file);
   refuseOtherImages(networkOf(opened.subject), data.train, dataDir);
+  refuseNoTraining(data.train);
   const { sha256 } = sourceOf(name, data, dataDir);
   const isOfThese = (opened.file.metadata.data ?? sha256) === sha256;
   const known = isOfThese ? trainedBy : undefined;

@@ -75,6 +75,8 @@ export async function noticeWrongPreparation(
   const chance = 1 / network.spec.classes;
   // Three standard deviations of as many guesses, and of as many images.
   const nearChance = chance + Math.max(0.05, 3 * Math.sqrt((chance * (1 - chance)) / images.count));
+  // Of so few images, chance may classify all.
+  if (nearChance >= 1) return;
   const known = accuracy === undefined ? undefined : accuracy / 100;
   const isFar =
     known !== undefined &&

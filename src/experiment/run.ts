@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { UserError } from '../base/errors.js';
+import { refuseMoreImages } from '../data/dataset.js';
 import { loadData } from '../data/load.js';
 import { silent } from '../base/progress.js';
 import { threadCount } from '../engine/engine.js';
@@ -138,6 +139,7 @@ async function subjectOf(config: Config, options: RunOptions): Promise<Subject> 
   options.begins?.(engine);
   const data = await loadData(config.data, { dataDir, progress, signal });
   const source = sourceOf(config.data, data, dataDir);
+  refuseMoreImages(data.test, config.evaluation.images);
   const network = networkFor(config, data);
   refuseOtherImages(network.spec, data.train, dataDir);
   refuseOtherImages(network.spec, data.test, dataDir);

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { sha256Of } from '../base/digest.js';
-import type { Dataset, DataSplits } from '../data/dataset.js';
+import { type Dataset, type DataSplits, refuseNoTraining } from '../data/dataset.js';
 import { splitImages, trainedOn } from '../data/split.js';
 import type { Engine } from '../engine/engine.js';
 import { UserError } from '../base/errors.js';
@@ -46,7 +46,9 @@ export function networkFor(config: Config, data: DataSplits): Network {
 }
 
 /** @throws ConfigError if there are too few images for a training, which the name of the data does not always tell */
-export function refuseTooFew({ data, training }: Config, { count }: Dataset): void {
+export function refuseTooFew({ data, training }: Config, images: Dataset): void {
+  refuseNoTraining(images);
+  const { count } = images;
   const { batch, split } = training;
   // The paper's configs split at random, and may be tried on fewer images than those of their data.
   const given = { batch, ...(data === 'idx' && { split }) };
@@ -250,6 +252,7 @@ export function withMean(
   images: Dataset | undefined,
 ): Network {
   if (!network.spec.subtractMean) return network;
+  if (!mean && images) refuseNoTraining(images);
   return { ...network, mean: mean ?? (images && meanImageOf(images)) };
 }
 

@@ -84,7 +84,7 @@ export async function transfer(
   for (const { subject } of opened) {
     refuseOtherImages(networkOf(subject), data.test, options.dataDir);
   }
-  refuseMoreImages(data.test, a.subject.data, evaluation.images);
+  refuseMoreImages(data.test, evaluation.images);
   const { sha256 } = sourceOf(a.subject.data, data, options.dataDir);
   const finished = force ? undefined : transferResultSchema.safeParse(folder.result()).data;
   if (finished) {

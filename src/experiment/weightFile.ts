@@ -127,7 +127,9 @@ export async function understood(
   const before = preparationIn({ scale: 1 }, reading, channels);
   const own = before && chained(before, network, channels);
   if (own && network.subtractMean) {
-    throw new UserError(`--scale, --mean and --std: ${name} subtracts a mean image itself`);
+    throw new UserError(
+      `--scale, --mean and --std: nothing may come before the mean image that ${name} subtracts: leave them out, and export a model that prepares bytes, 0 to 255, itself`,
+    );
   }
   const prepared = own ? { ...omit(network, 'mean', 'std'), ...own } : network;
   const file = { ...given, network: prepared };
@@ -226,8 +228,10 @@ export function refuseOtherImages(
     );
   }
   if (images.classes > classes) {
+    const first = images.labels.findIndex((label) => label >= classes);
+    const which = first < 0 ? '' : `, and image ${first} the label ${images.labels[first]}`;
     throw new UserError(
-      `${where} has ${images.classes} classes, but ${name} tells ${classes} apart; where labels do not begin at 0, data.yaml says so with firstLabel`,
+      `${where} has ${images.classes} classes${which}, but ${name} tells ${classes} apart; where labels do not begin at 0, data.yaml says so with firstLabel`,
     );
   }
 }

@@ -258,6 +258,13 @@ function scalarsOf(one: Quantity): Scalar[] {
   ];
 }
 
+/** The least and the largest that a number can be. */
+export function rangeOf({ name, unit }: Pick<Scalar, 'name' | 'unit'>): [number, number] {
+  if (unit === '%') return [0, 100];
+  if (unit === 'grey levels') return [0, 255];
+  return [name.endsWith('_std') ? 0 : -1, 1];
+}
+
 const scalarsByName = new Map(SCALARS.map((one) => [one.name, one]));
 
 /** The number of that name; undefined if there is none. */

@@ -12,7 +12,7 @@ import {
 } from '../metrics/quantities.js';
 import { difference, outsiders, outsideSeeds, publishedMeasures } from '../paper/compare.js';
 import type { Row } from '../metrics/row.js';
-import { protocolName, type Entry } from '../store/entry.js';
+import { OTHER_DATA, protocolName, type Entry } from '../store/entry.js';
 
 /** A line of a table as texts, for any output format. */
 export interface Line {
@@ -178,10 +178,15 @@ export function legendOf(entries: readonly Entry[]): string[] {
     );
   }
   legend.push('difference is ours minus published; – is not measured, or nothing to measure.');
-  if (entries.some(({ departs }) => departs)) {
+  const departing = entries.filter(({ departs }) => departs);
+  const onOtherData = departing.filter(({ labels }) => labels.includes(OTHER_DATA));
+  if (departing.length > onOtherData.length) {
     legend.push(
       'There is no difference where the training departs from that of the published row.',
     );
+  }
+  if (onOtherData.length > 0) {
+    legend.push('There is no difference on other data than those of the published row.');
   }
   return legend;
 }

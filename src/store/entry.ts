@@ -1,6 +1,7 @@
 import { PROTOCOL, type Protocol } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import { counted, printable } from '../base/text.js';
+import { CONTENTS } from '../data/sources.js';
 import { type Config, isBang } from '../config/experiment.js';
 import { type PublishedRow, publishedRow } from '../paper/published.js';
 import { departuresFrom } from './labels.js';
@@ -35,6 +36,9 @@ export function entryTitle({ name, labels }: Pick<Entry, 'name' | 'labels'>): st
   return labels.length === 0 ? name : `${name} (${labels.join(', ')})`;
 }
 
+/** The label of what was measured on other images than MNIST's or CIFAR-10's, in files of their format. */
+export const OTHER_DATA = 'other data';
+
 /** The number of test images in the published rows. */
 const PUBLISHED_IMAGES = 10_000;
 
@@ -54,18 +58,23 @@ export function entryOf(results: readonly Result[]): Entry {
   const { logitScale } = config.evaluation ?? {};
   const scaled = logitScale === undefined ? [] : [`logits × ${logitScale}`];
   const isOwn = typeof config.model === 'object';
-  const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...departures.map(printable)];
+  const images = !isOwn && isOtherData(results[0]) ? [OTHER_DATA] : [];
+  const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...images, ...departures.map(printable)];
   return {
     name: printable(results.length > 1 ? nameOverSeeds(results[0]) : name),
     labels,
     differs: labels.length > 0,
-    departs: departures.length > 0,
+    departs: row !== undefined && departures.length + images.length > 0,
     beta: layersText(bang?.beta),
     epsilon: layersText(bang?.epsilon),
     rows,
     seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
     published: row,
   };
+}
+
+function isOtherData({ data: { name, sha256 } }: Result): boolean {
+  return Object.hasOwn(CONTENTS, name) && sha256 !== CONTENTS[name as keyof typeof CONTENTS];
 }
 
 /** The name of a run without the seed that a sweep puts into the names of its cells. */

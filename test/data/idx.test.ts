@@ -85,6 +85,36 @@ describe('readIdxFolder', () => {
     await expect(readIdxFolder(folder)).rejects.toThrow(/-ubyte has images of 0×8: give larger/);
     remove();
   });
+
+  it('tells the planes of PyTorch from channels', async () => {
+    const { folder, remove } = temporaryFolder();
+    writeFileSync(
+      path.join(folder, 't10k-images-idx4-ubyte'),
+      idxBytes([1, 3, 4, 5], Array(60).fill(0)),
+    );
+    writeFileSync(path.join(folder, 't10k-labels-idx1-ubyte'), idxBytes([1], [0]));
+    await expect(readIdxFolder(folder)).rejects.toThrow(
+      /-ubyte has 5 channels: give grey images or RGB, N×H×W×3 instead of N×3×H×W$/,
+    );
+    remove();
+  });
+
+  it('needs no images for training, but both files or none', async () => {
+    const { folder, remove } = temporaryFolder();
+    const write = (name: string, bytes: Uint8Array) => {
+      writeFileSync(path.join(folder, name), bytes);
+    };
+    await expect(readIdxFolder(folder)).rejects.toThrow(/lacks t10k-images-idx3-ubyte/);
+    write('t10k-images-idx3-ubyte', idxBytes([2, 1, 2], [1, 2, 3, 4]));
+    await expect(readIdxFolder(folder)).rejects.toThrow(/lacks t10k-labels-idx1-ubyte/);
+    write('t10k-labels-idx1-ubyte', idxBytes([2], [4, 1]));
+    const { train, test } = await readIdxFolder(folder);
+    expect(train).toMatchObject({ count: 0, height: 1, width: 2, classes: 5 });
+    expect(test).toMatchObject({ count: 2, classes: 5 });
+    write('train-labels-idx1-ubyte', idxBytes([2], [4, 1]));
+    await expect(readIdxFolder(folder)).rejects.toThrow(/lacks train-images-idx3-ubyte/);
+    remove();
+  });
 });
 
 /** Cuts, lengthens or overwrites at a random place. */

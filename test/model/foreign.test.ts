@@ -18,9 +18,11 @@ import {
   fieldsIn,
   integer,
   integersIn,
+  message,
   MOST_FIELDS,
+  text,
 } from '#bang/model/files/onnx/protobuf.js';
-import { MODEL } from '#bang/model/files/onnx/schema.js';
+import { DATA_TYPE, GRAPH, MODEL, TENSOR } from '#bang/model/files/onnx/schema.js';
 import type { LayerSpec } from '#bang/model/layers.js';
 import { logitsOf, makeNetwork, trace, type Network, type Weights } from '#bang/model/network.js';
 import type { NetworkSpec } from '#bang/model/networks.js';
@@ -286,21 +288,43 @@ describe('ONNX', () => {
     expect(integersIn(fieldsIn(bytes(1, least)))).toEqual([-(2 ** 63)]);
   });
 
-  it('is refused in words with more classes than a byte can tell', () => {
+  it('is refused in words with one class, or more than a byte can tell', () => {
     const graph = decodeGraph(readFileSync(model('small.onnx')), 'f');
     const last = graph.nodes.at(-1)!;
     const [weight, bias] = last.inputs.slice(1).map((name) => graph.constants.get(name)!);
     const inputs = weight.data.length / bias.data.length;
-    for (const classes of [256, 257]) {
+    for (const classes of [1, 256, 257]) {
       Object.assign(weight, { shape: [classes, inputs], data: new Float64Array(classes * inputs) });
       Object.assign(bias, { shape: [classes], data: new Float64Array(classes) });
       if (classes === 256) expect(importGraph(graph, 'f').network.classes).toBe(classes);
       else {
         expect(() => importGraph(graph, 'f')).toThrow(
-          /^f: the graph tells 257 classes apart, expected at most 256$/,
+          classes === 1
+            ? /^f: the graph gives one value, expected one for each class, of 2 to 256$/
+            : /^f: the graph tells 257 classes apart, expected at most 256$/,
         );
       }
     }
+  });
+
+  it('may have weights of 16 bits, as bytes or as integers', () => {
+    const decoded = (type: number, ...values: Uint8Array[]) => {
+      const given = [integer(TENSOR.dims, 3), integer(TENSOR.dataType, type), ...values];
+      const tensor = message(GRAPH.initializer, text(TENSOR.name, 't'), ...given);
+      return decodeGraph(message(MODEL.graph, tensor), 'f').constants.get('t')!.data;
+    };
+    for (const [type, bits, values] of [
+      [DATA_TYPE.float16, [0x3c00, 0xc000, 0x0001], [1, -2, 2 ** -24]],
+      [DATA_TYPE.bfloat16, [0x3f80, 0xc000, 0x3e80], [1, -2, 0.25]],
+    ] as const) {
+      const raw = new Uint8Array(Uint16Array.from(bits).buffer);
+      expect([...decoded(type, bytes(TENSOR.rawData, raw))]).toEqual(values);
+      const listed = bits.map((one) => integer(TENSOR.int32Data, one));
+      expect([...decoded(type, ...listed)]).toEqual(values);
+    }
+    expect(() => decoded(3, bytes(TENSOR.rawData, Uint8Array.of(1, 2, 3)))).toThrow(
+      /^f: tensor "t" is of the type int8, which is not read: export the model in float32$/,
+    );
   });
 
   it('says that it drops softmax', async () => {
@@ -308,6 +332,20 @@ describe('ONNX', () => {
     expect(notes).toEqual([
       'Softmax at the end is dropped: attacks work with the logits that go into it',
     ]);
+  });
+
+  it('drops no softmax over images', () => {
+    const graph = decodeGraph(readFileSync(model('flattened.onnx')), 'f');
+    const softmax = graph.nodes.find(({ type }) => type === 'Softmax')!;
+    for (const axis of [1, -1, undefined]) {
+      if (axis === undefined) softmax.attributes.delete('axis');
+      else softmax.attributes.set('axis', { integer: axis });
+      expect(importGraph(graph, 'f').notes).toHaveLength(1);
+    }
+    softmax.attributes.set('axis', { integer: 0 });
+    expect(() => importGraph(graph, 'f')).toThrow(
+      /\(Softmax\) is over axis 0, expected that of the classes, 1$/,
+    );
   });
 });
 
@@ -354,6 +392,16 @@ describe('safetensors of PyTorch', () => {
   const zeros = (...shape: number[]): NamedArray => ({
     shape,
     data: new Float32Array(shape.reduce((a, b) => a * b, 1)),
+  });
+
+  it('may lack a bias, which is noted unless batch normalization follows', async () => {
+    const { tensors } = await readWeights(model('small.safetensors'));
+    const file = changed((all) => all.delete('module.features.3.bias'), tensors);
+    expect(adaptWeights(file, SMALL, 'f').notes).toContain(
+      'f: there is no bias for conv2: it is taken to be 0',
+    );
+    const resnet = adaptWeights(await readWeights(model('resnet.safetensors')), RESNET, 'f');
+    expect(resnet.notes!.join()).not.toMatch(/bias/);
   });
 
   it.each<[string, (tensors: Map<string, NamedArray>) => void, RegExp]>([

@@ -343,6 +343,38 @@ describe('other networks in ONNX Runtime', () => {
     disposeWeights(own);
   });
 
+  it('may name the axes that they pad', () => {
+    const layers: LayerSpec[] = [
+      { kind: 'conv', name: 'conv', filters: 5, size: 3, filler },
+      { kind: 'globalAvgPool' },
+    ];
+    const network = makeNetwork({ ...networkOf([6, 6, 1], []), layers });
+    const weights = initialWeights(network, 1);
+    const tensors = exportNetwork({ network, weights });
+    const padded = (pads: number[], axes?: number[]): LayerSpec => {
+      const graph = decodeGraph(encodeOnnx(network.spec, tensors, { version: '' }), 'f');
+      const { nodes, constants } = graph;
+      const at = nodes.findIndex(({ type }) => type === 'Conv');
+      const held = (list: number[]) => ({ shape: [list.length], data: Float64Array.from(list) });
+      constants.set('pads', held(pads));
+      if (axes) constants.set('axes', held(axes));
+      const inputs = [nodes[at].inputs[0], 'pads', '', axes ? 'axes' : ''];
+      nodes[at].inputs[0] = 'padded';
+      const attributes = new Map<string, never>();
+      nodes.splice(at, 0, { type: 'Pad', name: 'pad', inputs, outputs: ['padded'], attributes });
+      return importGraph(graph, 'f').network.layers[0];
+    };
+    const whole = padded([0, 0, 1, 2, 0, 0, 0, 1]);
+    expect(whole).toMatchObject({ pad: [1, 2, 0, 1] });
+    expect(padded([1, 2, 0, 1], [2, 3])).toEqual(whole);
+    expect(padded([2, 1, 1, 0], [-1, -2])).toEqual(whole);
+    expect(padded([0, 0, 2, 1, 0, 0, 1, 0], [0, 1, 3, 2])).toEqual(whole);
+    expect(() => padded([1, 1], [1])).toThrow(/pads other axes than height and width/);
+    expect(() => padded([1, 1, 1, 1], [2, -2])).toThrow(/\(Pad\) has 4 pads for axes 2, -2$/);
+    expect(() => padded([1, 1], [2, 3])).toThrow(/\(Pad\) has 2 pads for axes 2, 3$/);
+    disposeWeights(weights);
+  });
+
   it.each(['SAME_UPPER', 'SAME_LOWER'])(
     'may pad before a convolution that pads %s',
     async (mode) => {

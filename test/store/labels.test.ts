@@ -5,10 +5,13 @@ import { packageRoot } from '#bang/base/files.js';
 import type { Config } from '#bang/config/experiment.js';
 import { loadConfig } from '#bang/config/yamlFiles.js';
 import { publishedRow } from '#bang/paper/published.js';
-import { linesOf } from '#bang/report/lines.js';
+import { CONTENTS } from '#bang/data/sources.js';
+import { outsiders } from '#bang/paper/compare.js';
+import { legendOf, linesOf } from '#bang/report/lines.js';
 import { groupRuns, tablesOf } from '#bang/store/collect.js';
 import { departuresFrom, namesApart } from '#bang/store/labels.js';
 import { entryOf } from '#bang/store/entry.js';
+import { loadSource } from '#bang/store/provenance.js';
 import type { Result } from '#bang/store/result.js';
 import { realResult, resultWith } from '../report/entries.js';
 
@@ -83,6 +86,19 @@ describe('departures from a published row', () => {
     expect(entryOf([changed({ iterations: 50 })]).labels).toEqual([
       'training.iterations 50 instead of 10000',
     ]);
+    // Fashion-MNIST has files of the same names and shapes.
+    const other = { ...realResult('lenet-b1').data, folder: 'fashion', sha256: 'f'.repeat(64) };
+    const elsewhere = entryOf([changed({}, { data: other })]);
+    expect(elsewhere.labels).toEqual(['other data']);
+    expect(kinds(changed({}, { data: other }))).toEqual(['ours', 'published']);
+    expect(legendOf([elsewhere]).at(-1)).toMatch(/^There is no difference on other data than/);
+    expect(outsiders([elsewhere]).judged).toBe(0);
+    // The same images, wherever they are.
+    expect(kinds(changed({}, { data: { ...other, sha256: CONTENTS.mnist } }))).toHaveLength(3);
+  });
+
+  it.each(['mnist', 'cifar10'] as const)('know the true %s', async (name) => {
+    expect((await loadSource(name, {})).sha256).toBe(CONTENTS[name]);
   });
 });
 
@@ -106,10 +122,12 @@ describe('labels', () => {
         ['training.momentum 0.7', 'training.batch 8'],
       ].map((labels) => expect.arrayContaining(labels) as unknown),
     );
-    const data = { ...a.data, sha256: 'f'.repeat(64) };
-    const [one, other] = labelsOf(changed({}), changed({}, { data }));
-    expect(one).toEqual([`images "${a.data.sha256.slice(0, 12)}"`]);
-    expect(other).toEqual(['images "ffffffffffff"']);
+    const on = (sha256: string) => changed({}, { data: { ...a.data, sha256 } });
+    expect(labelsOf(changed({}), on('f'.repeat(64)), on('e'.repeat(64)))).toEqual([
+      [],
+      ['other data', 'images "ffffffffffff"'],
+      ['other data', 'images "eeeeeeeeeeee"'],
+    ]);
   });
 
   it('are never the same, even of names that print alike', () => {

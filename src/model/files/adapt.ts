@@ -47,7 +47,10 @@ export function adaptWeights(
   if (guessed.length > 0) {
     notes.push(`${file}: tensors are matched by order and shape: ${guessed.join(', ')}`);
   }
-  const { layers, tensors } = folded(spec, found, file);
+  const { layers, tensors, unbiased } = folded(spec, found, file);
+  if (unbiased.size > 0) {
+    notes.push(`${file}: there is no bias for ${[...unbiased].join(', ')}: it is taken to be 0`);
+  }
   if (mean) tensors.set(MEAN, mean);
   return { ...given, notes, tensors, network: { ...spec, layers } };
 }
@@ -212,12 +215,17 @@ function listed(groups: ReadonlyMap<string, Group>): string {
   return `${shown.join(', ')}${names.length > 6 ? ', …' : ''}`;
 }
 
-/** Layers without batch normalisation, and their tensors. */
+/**
+ * Layers without batch normalisation, and their tensors.
+ *
+ * @returns also the layers that have no bias in the file, but for those before a batch normalisation, which need none
+ */
 function folded(
   { layers: all, input }: Omit<NetworkSpec, 'name'>,
   found: ReadonlyMap<string, Group>,
   file: string,
-): { layers: LayerSpec[]; tensors: Map<string, NamedArray> } {
+): { layers: LayerSpec[]; tensors: Map<string, NamedArray>; unbiased: Set<string> } {
+  const unbiased = new Set<string>();
   const layers: LayerSpec[] = [];
   const tensors = new Map<string, NamedArray>();
   /** What a name of a batch normalisation that is gone stands for. */
@@ -254,6 +262,7 @@ function folded(
         tensors.set(`${name}.weight`, both.weight);
         tensors.set(`${name}.bias`, both.bias);
         renamed.set(layer.name, name);
+        unbiased.delete(name);
       } else {
         const own = layerOf(by, shape.length === 3 ? 'conv' : 'innerProduct', layer.name);
         layers.push(own.spec);
@@ -273,10 +282,11 @@ function folded(
         shape: [weight.shape[0]],
         data: new Float32Array(weight.shape[0]),
       };
+      if (!group.has('bias')) unbiased.add(own.name);
       tensors.set(`${own.name}.weight`, weight);
       tensors.set(`${own.name}.bias`, bias);
     }
     shape = [...connected(layers, input)].at(-1)!.layer.output;
   }
-  return { layers, tensors };
+  return { layers, tensors, unbiased };
 }

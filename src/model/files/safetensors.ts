@@ -3,6 +3,7 @@ import { UserError } from '../../base/errors.js';
 import { productOf } from '../../base/sums.js';
 import { quoted } from '../../base/text.js';
 import type { NamedArray } from '../tensors.js';
+import { fromBfloat, fromHalf } from './halfFloats.js';
 
 export type TensorData =
   | Float32Array
@@ -32,7 +33,7 @@ export interface Safetensors {
 const DTYPES = {
   F64: { bytes: 8, decode: (b: ArrayBuffer) => new Float64Array(b) },
   F32: { bytes: 4, decode: (b: ArrayBuffer) => new Float32Array(b) },
-  F16: { bytes: 2, decode: (b: ArrayBuffer) => Float32Array.from(new Uint16Array(b), fromHalf) },
+  F16: { bytes: 2, decode: (b: ArrayBuffer) => fromHalf(new Uint16Array(b)) },
   BF16: { bytes: 2, decode: (b: ArrayBuffer) => fromBfloat(new Uint16Array(b)) },
   I64: { bytes: 8, decode: (b: ArrayBuffer) => new BigInt64Array(b) },
   U64: { bytes: 8, decode: (b: ArrayBuffer) => new BigUint64Array(b) },
@@ -245,19 +246,4 @@ function isDtype(dtype: string): dtype is Dtype {
 /** The number of elements of a shape; 0 if any extent is 0, even if the product of the others overflows. */
 function elements(shape: number[]): number {
   return shape.includes(0) ? 0 : productOf(shape);
-}
-
-/** The value of an IEEE half: sign, 5 exponent bits, 10 fraction bits. */
-function fromHalf(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
-}
-
-/** A bfloat16 is the upper half of a float32. */
-function fromBfloat(bits: Uint16Array): Float32Array {
-  return new Float32Array(Uint32Array.from(bits, (upper) => upper << 16).buffer);
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { UserError } from '../../../base/errors.js';
 import { productOf } from '../../../base/sums.js';
 import { quoted } from '../../../base/text.js';
+import { fromBfloat, fromHalf } from '../halfFloats.js';
 import {
   ATTRIBUTE,
   DATA_TYPE,
@@ -9,6 +10,7 @@ import {
   GRAPH,
   MODEL,
   NODE,
+  OTHER_TYPES,
   SHAPE,
   STRING_ENTRY,
   TENSOR,
@@ -208,7 +210,10 @@ function constantOf(
   const fail = (problem: string): never => {
     throw new UserError(`${file}: tensor ${quoted(name)} ${problem}`);
   };
-  if (!data) return fail(`is of ONNX's type ${type}, which is not read: expected floats`);
+  if (!data) {
+    const known = OTHER_TYPES[type] ?? `number ${type} in ONNX`;
+    return fail(`is of the type ${known}, which is not read: export the model in float32`);
+  }
   if (data.length !== count) fail(`has ${data.length} values, which its shape does not fit`);
   return { shape, data };
 }
@@ -238,6 +243,10 @@ function rawValues(raw: Uint8Array | undefined, type: number): Float64Array | un
       return Float64Array.from(new Int32Array(aligned(raw, 4)));
     case DATA_TYPE.uint8:
       return Float64Array.from(raw);
+    case DATA_TYPE.float16:
+      return Float64Array.from(fromHalf(new Uint16Array(aligned(raw, 2))));
+    case DATA_TYPE.bfloat16:
+      return Float64Array.from(fromBfloat(new Uint16Array(aligned(raw, 2))));
     default:
       return undefined;
   }
@@ -260,6 +269,12 @@ function listedValues(tensor: Message | undefined, type: number): Float64Array |
     case DATA_TYPE.int32:
     case DATA_TYPE.uint8:
       return Float64Array.from(integersIn(all(tensor, TENSOR.int32Data)) ?? []);
+    // Their bits.
+    case DATA_TYPE.float16:
+    case DATA_TYPE.bfloat16: {
+      const bits = Uint16Array.from(integersIn(all(tensor, TENSOR.int32Data)) ?? []);
+      return Float64Array.from(type === DATA_TYPE.float16 ? fromHalf(bits) : fromBfloat(bits));
+    }
     default:
       return undefined;
   }

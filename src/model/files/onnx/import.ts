@@ -103,6 +103,9 @@ function finished(reading: GraphReading, output: Value | undefined): Imported {
       `gives an image of ${shapeText(shape)}, expected one value for each class`,
     );
   }
+  if (classes < 2) {
+    throw reading.problem(`gives one value, expected one for each class, of 2 to ${MOST_CLASSES}`);
+  }
   if (classes > MOST_CLASSES) {
     throw reading.problem(`tells ${classes} classes apart, expected at most ${MOST_CLASSES}`);
   }

@@ -28,7 +28,8 @@ function rectified(reading: GraphReading, node: Node): Flow {
 
 function padded(reading: GraphReading, node: Node): Flow {
   const flow = reading.flow(node, 0);
-  const pads = reading.list(node, 'pads') ?? [...reading.constant(node, 1).data];
+  if (flow.shape.length !== 3 || flow.flat) throw reading.at(node, 'needs images, N×C×H×W');
+  const pads = padsByAxis(reading, node);
   const mode = node.attributes.get('mode')?.text ?? 'constant';
   const value =
     node.inputs.length > 2 && node.inputs[2] !== ''
@@ -46,6 +47,26 @@ function padded(reading: GraphReading, node: Node): Flow {
   }
   if (Math.min(top, left, bottom, right) < 0) throw reading.at(node, 'cuts an image');
   return { ...flow, pad: [top, left, bottom, right] };
+}
+
+/** What a Pad adds before all four axes and then after them; a node may name those that it pads. */
+function padsByAxis(reading: GraphReading, node: Node): number[] {
+  const pads = reading.list(node, 'pads') ?? [...reading.constant(node, 1).data];
+  const given = reading.optional(node, 3);
+  if (!given) return pads;
+  const axes = [...given.data].map((axis) => (axis < 0 ? axis + 4 : axis));
+  const areAxes = axes.every(
+    (axis, i) => [0, 1, 2, 3].includes(axis) && !axes.includes(axis, i + 1),
+  );
+  if (!areAxes || pads.length !== 2 * axes.length) {
+    throw reading.at(node, `has ${pads.length} pads for axes ${[...given.data].join(', ')}`);
+  }
+  const all = Array<number>(8).fill(0);
+  axes.forEach((axis, i) => {
+    all[axis] = pads[i];
+    all[axis + 4] = pads[i + axes.length];
+  });
+  return all;
 }
 
 function convolution(reading: GraphReading, node: Node): Flow {
@@ -241,6 +262,12 @@ function withoutSoftmax(reading: GraphReading, node: Node): Value {
   const flow = reading.flow(node, 0);
   if (node.outputs[0] !== reading.output) {
     throw reading.at(node, 'is not at the end, where alone it is read');
+  }
+  const isVector = flow.flat || flow.shape.length === 1;
+  const axes = isVector ? [1, -1] : flow.channelsLast ? [3, -1] : [1, -3];
+  const axis = node.attributes.get('axis')?.integer;
+  if (axis !== undefined && !axes.includes(axis)) {
+    throw reading.at(node, `is over axis ${axis}, expected that of the classes, ${axes[0]}`);
   }
   reading.notes.push(
     `${node.type} at the end is dropped: attacks work with the logits that go into it`,

@@ -33,4 +33,32 @@ export const SHAPE = { dim: 1 };
 export const DIMENSION = { value: 1, parameter: 2 };
 
 /** The types of elements that are read; float is also written. */
-export const DATA_TYPE = { float: 1, uint8: 2, int32: 6, int64: 7, double: 11 };
+export const DATA_TYPE = {
+  float: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+  double: 11,
+  bfloat16: 16,
+};
+
+/** The names of other types, for messages. */
+export const OTHER_TYPES: Readonly<Record<number, string>> = {
+  3: 'int8',
+  4: 'uint16',
+  5: 'int16',
+  8: 'string',
+  9: 'bool',
+  12: 'uint32',
+  13: 'uint64',
+  14: 'complex64',
+  15: 'complex128',
+  17: 'float8',
+  18: 'float8',
+  19: 'float8',
+  20: 'float8',
+  21: 'uint4',
+  22: 'int4',
+  23: 'float4',
+};
