@@ -129,7 +129,7 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
   }
   for (const { quantity } of verdicts.filter(holdsOneValue)) {
     options.progress.note(
-      `note: ${file}: ${quantity.name} was the same with all seeds of the baseline, so that nothing else is in its band: set a margin where other machines may differ`,
+      `note: ${file}: ${quantity.name} is the same for all seeds of the baseline, and may differ on another machine: give it a margin`,
     );
   }
   return verdicts;
@@ -195,8 +195,9 @@ export function judge(
       min: min === -Infinity ? null : Math.max(min, least),
       max: max === Infinity ? null : Math.min(max, most),
       baseline: around,
-      margin: holds ? spareOf(value!, { min, max }, limits) : nearest,
-      holds,
+      margin,
+      // False for NaN.
+      holds: margin !== null && margin >= -ROUNDING,
     };
   });
 }
@@ -217,17 +218,16 @@ function isRelative({ deviations, margin }: Band): boolean {
   return deviations !== undefined || margin !== undefined;
 }
 
-/** What is allowed, narrowed to the wider of the two tolerances around the baseline's mean, and to what can be. */
+/** The limits, narrowed to the wider of the two tolerances around the baseline's mean. */
 function endsOf(
   { min = -Infinity, max = Infinity, deviations = 0, margin = 0 }: Band,
-  limits: Ends,
   around?: BaselineNumber,
-): Ends {
+): { min: number; max: number } {
   if (!around) return { min, max };
   const tolerance = Math.max(deviations * around.std, margin);
   return {
-    min: Math.max(min, limits.min, around.mean - tolerance),
-    max: Math.min(max, limits.max, around.mean + tolerance),
+    min: Math.max(min, around.mean - tolerance),
+    max: Math.min(max, around.mean + tolerance),
   };
 }
 

@@ -173,7 +173,7 @@ describe('bang transfer', () => {
     );
     expectRefusal(
       await bangInside(['transfer', AUTHORS, twin, '--set', 'evaluation.images=10001', ...out]),
-      /evaluation\.images: expected all or at most the 10000 test images of mnist, found 10001/,
+      /evaluation\.images: expected all or at most the 10000 test images, found 10001/,
     );
     // What another command made there stays.
     space.write('made/config.yaml', 'name: run\n');
