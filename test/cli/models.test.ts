@@ -327,9 +327,10 @@ describe('what does not fit', () => {
     );
     const to = ['--data', 'idx', '--to', 'safetensors', '--out', 'idx.safetensors'];
     await bangInsideOk(['export', 'net.onnx', ...to], { cwd: space.folder });
+    copyFileSync(space.file('idx.safetensors'), space.file('twin.safetensors'));
     for (const other of [
       ['eval', 'net.onnx', '--data', 'idx', '--data-dir', 'small', '--on', 'train'],
-      ['transfer', 'idx.safetensors', 'idx.safetensors', '--data-dir', 'small', '--out', 'never'],
+      ['transfer', 'idx.safetensors', 'twin.safetensors', '--data-dir', 'small', '--out', 'never'],
     ]) {
       const refused = await bangInside(other, { cwd: space.folder });
       expectRefusal(

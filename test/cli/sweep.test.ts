@@ -23,7 +23,7 @@ import {
 let space: Workspace;
 beforeAll(() => {
   space = workspace();
-  writeSmallData(space, 'data', { train: 100, test: 40 });
+  writeSmallData(space, 'data', { train: 100, test: 60 });
   space.write('tiny.yaml', tinyConfig());
 });
 afterAll(() => {
@@ -225,7 +225,7 @@ list:
   });
 
   it('refuses other data', async () => {
-    writeSmallData(space, 'others', { seed: 2, train: 100, test: 40 });
+    writeSmallData(space, 'others', { seed: 2, train: 100, test: 60 });
     const placed = ['@sweep.yaml', ...SHORT, '--out', '@some', '--data-dir', '@others'];
     const refused = await inside(placed);
     expectRefusal(refused, /beta-1 in \S+some was made on other data/);

@@ -30,7 +30,7 @@ const sweep = [
 let space: Workspace;
 beforeAll(async () => {
   space = workspace();
-  writeSmallData(space, 'data', { train: 100, test: 40 });
+  writeSmallData(space, 'data', { train: 100, test: 60 });
   space.write('tiny.yaml', tinyConfig());
   space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.5]}\n');
   await bangOk([...sweep, '--out', 'local'], { cwd: space.folder });

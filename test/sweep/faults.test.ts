@@ -40,7 +40,7 @@ let two: Plan;
 let one: Plan;
 beforeAll(async () => {
   space = workspace();
-  writeSmallData(space, 'data', { train: 100, test: 40 });
+  writeSmallData(space, 'data', { train: 100, test: 60 });
   space.write('tiny.yaml', tinyConfig());
   space.write('sweep.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1, 1.3]}\n');
   space.write('one.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1.5]}\n');

@@ -38,7 +38,7 @@ let space: Workspace;
 let redis: RedisServer;
 beforeAll(async () => {
   space = workspace();
-  writeSmallData(space, 'data', { train: 100, test: 40 });
+  writeSmallData(space, 'data', { train: 100, test: 60 });
   space.write('tiny.yaml', tinyConfig());
   redis = await startRedis(password);
 });

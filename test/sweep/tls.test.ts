@@ -32,7 +32,7 @@ beforeAll(async () => {
   const [key, cert, ca] = ['server.key', 'server.pem', 'ca.pem'].map((name) => space.file(name));
   redis = await startRedis(password, { key, cert, ca });
   space.write('password', `${password}\n`);
-  writeSmallData(space, 'data', { train: 100, test: 40 });
+  writeSmallData(space, 'data', { train: 100, test: 60 });
   space.write('tiny.yaml', tinyConfig());
   space.write('one.yaml', 'base: tiny.yaml\ngrid: {training.bang.beta: [1.5]}\n');
 });

@@ -44,7 +44,7 @@ let data: string;
 
 beforeAll(() => {
   space = workspace();
-  data = writeSmallData(space, 'data', { train: 100, test: 40 });
+  data = writeSmallData(space, 'data', { train: 100, test: 60 });
   space.write('option.yaml', SMALL);
   space.write('config.yaml', `${SMALL}engine: webgpu\n`);
 });
