@@ -7,7 +7,7 @@ import { loadNoise } from '../config/noise.js';
 import { printable } from '../base/text.js';
 import { noiseSentences, noiseTable } from '../report/noise.js';
 import { ofPair } from '../metrics/noise.js';
-import { publishedNoise } from '../paper/published.js';
+import { quotedNoise } from '../store/noise.js';
 import {
   engineOption,
   engineSetting,
@@ -75,10 +75,9 @@ export const noiseCommand: CommandModule<object, NoiseArguments> = {
         }),
       { force },
     );
-    const { networks, published } = study;
+    const { networks } = study;
     const titles = ofPair((key) => printable(networks[key].name));
-    const quoted = published && publishedNoise(published);
-    print(noiseTable(result.rows, titles, quoted));
+    print(noiseTable(result.rows, titles, quotedNoise(result)));
     noiseSentences(result.rows, result).forEach(print);
     printFiles(folder);
   },

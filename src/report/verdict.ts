@@ -16,10 +16,9 @@ import {
 } from '../metrics/verdict.js';
 import type { CollectedPart } from '../store/collect.js';
 import type { Entry } from '../store/entry.js';
-import type { NoiseResult } from '../store/noise.js';
+import { type NoiseResult, quotedNoise } from '../store/noise.js';
 import type { MeasuredQuantity } from '../metrics/quantities.js';
 import { isFull } from '../paper/compare.js';
-import { publishedNoise } from '../paper/published.js';
 import { shortKeys } from '../config/points.js';
 import {
   axisText,
@@ -287,11 +286,12 @@ const UNDER_NOISE: Record<Comparison, string> = {
 };
 
 /** A noise study in a few words, and in a sentence: at the σ that the paper quotes, else at the largest. */
-export function noiseVerdict({ rows, config }: NoiseResult): {
+export function noiseVerdict(result: NoiseResult): {
   headline: string;
   sentence: string;
 } {
-  const quoted = config.published && publishedNoise(config.published);
+  const { rows } = result;
+  const quoted = quotedNoise(result);
   const [largest] = rows.toSorted((a, b) => b.sigma - a.sigma);
   const row = rows.find(({ sigma }) => sigma === quoted?.sigma) ?? largest;
   const { regular, bang } = row.networks;

@@ -1,11 +1,10 @@
 import { PROTOCOL, type Protocol } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
 import { counted, printable } from '../base/text.js';
-import { CONTENTS } from '../data/sources.js';
 import { type Config, isBang } from '../config/experiment.js';
 import { type PublishedRow, publishedRow } from '../paper/published.js';
 import { departuresFrom } from './labels.js';
-import type { Result } from './result.js';
+import { isOtherData, type Result } from './result.js';
 import type { Epsilon } from '../training/bang.js';
 
 /** One experiment in a table, with the published row if the paper has it. */
@@ -58,7 +57,7 @@ export function entryOf(results: readonly Result[]): Entry {
   const { logitScale } = config.evaluation ?? {};
   const scaled = logitScale === undefined ? [] : [`logits × ${logitScale}`];
   const isOwn = typeof config.model === 'object';
-  const images = !isOwn && isOtherData(results[0]) ? [OTHER_DATA] : [];
+  const images = !isOwn && isOtherData(results[0].data) ? [OTHER_DATA] : [];
   const labels = [...labelsOf(rows[0], isOwn), ...scaled, ...images, ...departures.map(printable)];
   return {
     name: printable(results.length > 1 ? nameOverSeeds(results[0]) : name),
@@ -71,10 +70,6 @@ export function entryOf(results: readonly Result[]): Entry {
     seeds: results.flatMap(({ config: { seed } }) => seed ?? []),
     published: row,
   };
-}
-
-function isOtherData({ data: { name, sha256 } }: Result): boolean {
-  return Object.hasOwn(CONTENTS, name) && sha256 !== CONTENTS[name as keyof typeof CONTENTS];
 }
 
 /** The name of a run without the seed that a sweep puts into the names of its cells. */

@@ -1,7 +1,7 @@
 import { toCsv } from './csvFile.js';
 import { z } from 'zod';
-import type { DataSource, Provenance } from './result.js';
-import { NOISE_PAIRS } from '../paper/published.js';
+import { type DataSource, isOtherData, type Provenance } from './result.js';
+import { NOISE_PAIRS, publishedNoise, type PublishedNoise } from '../paper/published.js';
 import { type NoiseFlips, type NoiseRow, type NoiseStage, PAIR } from '../metrics/noise.js';
 import type { NoiseStudy } from '../config/noise.js';
 import { rounded } from './csv.js';
@@ -80,6 +80,14 @@ const resultSchema = z.object({
 /** Whether a value is the result of a noise study. Checks only the parts that are read back. */
 export function isNoiseResult(value: unknown): value is NoiseResult {
   return resultSchema.safeParse(value).success;
+}
+
+/** The paper's numbers for a study; undefined if it names none, or was made on other data. */
+export function quotedNoise({
+  config: { published },
+  data,
+}: Pick<NoiseResult, 'config' | 'data'>): PublishedNoise | undefined {
+  return published && !isOtherData(data) ? publishedNoise(published) : undefined;
 }
 
 /** `noise.csv`: a line for each stage, σ and network. */

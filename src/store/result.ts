@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ATTACK_NAMES, CHANNELS, NORMS, SEARCHES } from '../attacks/attack.js';
 import type { Row } from '../metrics/row.js';
-import { DATA_NAMES, type DataName } from '../data/sources.js';
+import { CONTENTS, DATA_NAMES, type DataName } from '../data/sources.js';
 import type { Config } from '../config/experiment.js';
 
 /** `result.json`: the numbers of an experiment and where they come from. */
@@ -24,6 +24,11 @@ export interface DataSource {
   sha256: string;
   /** The names of the classes, in the order of the labels, if its files tell them. */
   classes?: string[];
+}
+
+/** Whether images are not MNIST's or CIFAR-10's, though in files of their format. */
+export function isOtherData({ name, sha256 }: Pick<DataSource, 'name' | 'sha256'>): boolean {
+  return Object.hasOwn(CONTENTS, name) && sha256 !== CONTENTS[name as keyof typeof CONTENTS];
 }
 
 export interface Provenance {

@@ -16,6 +16,7 @@ import {
   type Workspace,
   writeSmallData,
 } from './bang.js';
+import { cpSync } from 'node:fs';
 import path from 'node:path';
 
 let space: Workspace;
@@ -167,7 +168,7 @@ describe('bang figure', () => {
         stages.map((at) => [...at, 20, 25, 5, 0.7]),
       ),
     );
-    space.write('study/result.json', JSON.stringify({ config: { published: 'lenet' } }));
+    cpSync(results('noise', 'lenet', 'result.json'), space.file('study', 'result.json'));
     const svg = await drawn('noise', [space.file('study')]);
     expect(svg).toContain('>After 1000 iterations (% wrong) ↓ better</text>');
     const rows = csvOf('noise');

@@ -6,7 +6,6 @@ import { UserError } from '../../base/errors.js';
 import { isFolder, readJson, readRegularFile } from '../../base/files.js';
 import { silent } from '../../base/progress.js';
 import { inWords, printable } from '../../base/text.js';
-import { NOISE_PAIRS, publishedNoise } from '../../paper/published.js';
 import { FIGURE_KINDS, type FigureKindName } from './figures.js';
 import { eta, type EtaRow } from './eta.js';
 import { noise } from './noise.js';
@@ -33,7 +32,7 @@ import { type Config, isBang } from '../../config/experiment.js';
 import { adversarialExamples } from '../../experiment/examples.js';
 import type { FigureOptions } from '../../experiment/figureExample.js';
 import { FILES, SURFACES_FILE } from '../../store/resultFolder.js';
-import { NOISE_FILES } from '../../store/noise.js';
+import { isNoiseResult, NOISE_FILES, quotedNoise } from '../../store/noise.js';
 import { linfValues, readPerImage } from '../../store/perImage.js';
 import path from 'node:path';
 
@@ -373,11 +372,6 @@ function referenceOf(value: string, above: string): string {
   return String(Number((own - difference).toFixed(6)));
 }
 
-/** The part of a noise study's result that is drawn. */
-const noiseResult = z.object({
-  config: z.object({ published: z.enum(NOISE_PAIRS).optional() }),
-});
-
 function noiseRows(results: readonly string[]): FigureRows {
   const [folder] = results;
   const ratesFile = fileInFolder(results, NOISE_FILES.noise, 'noise study');
@@ -388,13 +382,12 @@ function noiseRows(results: readonly string[]): FigureRows {
   // A study that goes on has none yet.
   const result = existsSync(resultFile)
     ? noted(notes, 'without the numbers of the paper', () => {
-        const { data } = noiseResult.safeParse(readJson(resultFile));
-        if (!data) throw new UserError(`${resultFile} is damaged`);
-        return data;
+        const read = readJson(resultFile);
+        if (!isNoiseResult(read)) throw new UserError(`${resultFile} is damaged`);
+        return read;
       })
     : undefined;
-  const pair = result?.config.published;
-  const quoted = pair && publishedNoise(pair);
+  const quoted = result && quotedNoise(result);
   const rates =
     noted(notes, 'without the standard errors of the rates', () =>
       readRows(readCsv(ratesFile), rateLine, ratesFile),

@@ -1,6 +1,6 @@
 import { printable } from '../../../base/text.js';
 import { ofPair } from '../../../metrics/noise.js';
-import { publishedNoise } from '../../../paper/published.js';
+import { quotedNoise } from '../../../store/noise.js';
 import { noiseGrid, noiseSentences } from '../../noise.js';
 import type { FoundStudy } from '../contents.js';
 import { html } from '../html.js';
@@ -19,7 +19,7 @@ export function noiseSection(
 ): Section {
   const { name, config, rows } = result;
   const titles = ofPair((key) => printable(config.networks[key].name));
-  const quoted = config.published && publishedNoise(config.published);
+  const quoted = quotedNoise(result);
   return {
     id,
     title,
