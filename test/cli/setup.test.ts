@@ -175,7 +175,10 @@ it('Ctrl-C ends pip and leaves nothing', async () => {
 
 describe('the tensorflow engine', () => {
   const record = { version: '2.21.0', gpu: false, platform: `${process.platform} ${process.arch}` };
-  const computing = (): Promise<Finished> => bangInside(['doctor', '--engine', 'tensorflow']);
+  // In a process of its own: this one may have loaded the machine's TensorFlow for another test.
+  const doctor = (...more: string[]): Promise<Finished> =>
+    bang(['doctor', ...more], { cwd: space.folder });
+  const computing = (): Promise<Finished> => doctor('--engine', 'tensorflow');
 
   it.each([
     ['is not set up', undefined, /^bang: the tensorflow engine cannot be used: it is not set up;/],
@@ -231,7 +234,7 @@ describe('the tensorflow engine', () => {
 
   it('is not chosen by itself without a GPU', async () => {
     space.write('cache/tensorflow/setup.json', JSON.stringify(record));
-    const { stdout } = await bangInside(['doctor']);
+    const { stdout } = await doctor();
     expect(stdout).toMatch(/^engine +native kernels/m);
     expect(stdout).toMatch(/^tensorflow +the tensorflow engine cannot be loaded/m);
   });
