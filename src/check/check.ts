@@ -124,7 +124,7 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
   );
   for (const { quantity } of verdicts.filter(holdsAll)) {
     options.progress.note(
-      `note: ${file}: no percentage misses the band of ${quantity.name}: set min or max, fewer deviations, or a baseline of more seeds`,
+      `note: ${file}: no value misses the band of ${quantity.name}: set min or max, fewer deviations, or a baseline of more seeds`,
     );
   }
   for (const { quantity } of verdicts.filter(holdsOneValue)) {
@@ -135,9 +135,10 @@ async function check(loaded: LoadedConfig, options: CheckOptions): Promise<Verdi
   return verdicts;
 }
 
-/** Whether a band guards against nothing, since all percentages are in it. */
-export function holdsAll({ quantity: { unit }, min, max }: Verdict): boolean {
-  return unit === '%' && (min ?? 0) <= 0 && (max ?? 100) >= 100;
+/** Whether a band guards against nothing, since all that the number can be is in it. */
+export function holdsAll({ quantity, min, max }: Verdict): boolean {
+  const [least, most] = rangeOf(quantity);
+  return (min ?? least) <= least && (max ?? most) >= most;
 }
 
 /** Whether a band is a single value, since that never varied over the seeds of its baseline. */

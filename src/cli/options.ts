@@ -54,6 +54,9 @@ export function refuseExisting(file: string, force: boolean): void {
   throw new UserError(`${file} exists already; --force overwrites it`);
 }
 
+/** In bytes: no file that is replaced is larger, and no text may be much larger. */
+const LARGEST_REPLACED = 2 ** 28;
+
 /**
  * @param what a file that the command writes, for the message
  * @param isOne whether a text is one, which may be replaced
@@ -66,9 +69,10 @@ export function refuseToReplace(
   isOne: (text: string) => boolean,
 ): void {
   if (isFolder(file)) throw new UserError(`${option} ${file} is a folder: name a file`);
-  if (!isFile(file) || !statSync(file).isFile()) return;
-  const text = readRegularFile(file, Infinity).toString('utf8');
-  if (text === '' || isOne(text)) return;
+  // Devices and pipes, which stay, have no size either.
+  const size = isFile(file) ? statSync(file).size : 0;
+  if (size === 0) return;
+  if (size <= LARGEST_REPLACED && isOne(readRegularFile(file).toString('utf8'))) return;
   throw new UserError(`${option} ${file} would overwrite a file that is not ${what}: name another`);
 }
 

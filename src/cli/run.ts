@@ -14,6 +14,7 @@ import { FILES } from '../store/resultFolder.js';
 import { entryOf } from '../store/entry.js';
 import type { Result } from '../store/result.js';
 import { runExperiment } from '../experiment/run.js';
+import type { RunOptions } from '../experiment/runOptions.js';
 import { runsOf, type SeedRun } from '../store/seeds.js';
 import {
   engineOption,
@@ -110,20 +111,11 @@ export const runCommand: CommandModule<object, RunArguments> = {
             await loadData(name, { dataDir, progress, signal });
           }
           for (const [i, { runs, inputs }] of planned.entries()) {
-            for (const { config, folder } of runs) {
-              const begins = (engine: Engine): void => {
-                progress.note(
-                  beginning(config.name, [trainingText(config)], folder, engine, config),
-                );
-              };
-              const options = { out: folder, force, inputs, dataDir, threads, saveImages, begins };
-              try {
-                finished[i].push(await runExperiment(config, { ...options, progress, signal }));
-              } catch (error) {
-                if (!(error instanceof ExperimentError) || all.length === 1) throw error;
-                progress.note(`${folder} failed: ${error.message}`);
-                failed.push(folder);
-              }
+            const options = { force, inputs, dataDir, threads, saveImages, progress, signal };
+            for (const run of runs) {
+              const result = await resultOf(run, options, all.length > 1);
+              if (result) finished[i].push(result);
+              else failed.push(run.folder);
             }
           }
         },
@@ -143,6 +135,25 @@ export const runCommand: CommandModule<object, RunArguments> = {
     );
   },
 };
+
+/** Carries out one run; undefined if its experiment failed, and others are to go on. */
+async function resultOf(
+  { config, folder }: SeedRun,
+  options: Omit<RunOptions, 'out' | 'begins'>,
+  othersGoOn: boolean,
+): Promise<Result | undefined> {
+  const { progress } = options;
+  const begins = (engine: Engine): void => {
+    progress.note(beginning(config.name, [trainingText(config)], folder, engine, config));
+  };
+  try {
+    return await runExperiment(config, { ...options, out: folder, begins });
+  } catch (error) {
+    if (!othersGoOn || !(error instanceof ExperimentError)) throw error;
+    progress.note(`${folder} failed: ${error.message}`);
+    return undefined;
+  }
+}
 
 /** The data sets of the runs that have not been finished. */
 function dataToLoad(runs: readonly SeedRun[], force: boolean): Set<DataName> {

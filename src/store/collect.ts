@@ -23,8 +23,8 @@ export interface Found {
   runs: FoundRun[];
   /** Folders of runs without a result. */
   unfinished: string[];
-  /** A sentence for each result or folder that cannot be read. */
-  notes: string[];
+  /** Results and folders that cannot be read, and why. */
+  unreadable: string[];
 }
 
 /**
@@ -37,7 +37,7 @@ export function findRuns(
   folders: readonly string[],
   isOther: (folder: string) => boolean = isStudy,
 ): Found {
-  const found: Found = { runs: [], unfinished: [], notes: [] };
+  const found: Found = { runs: [], unfinished: [], unreadable: [] };
   const visited = new Set<string>();
   const visit = (folder: string): void => {
     let identity: string;
@@ -45,7 +45,7 @@ export function findRuns(
       identity = realpathSync(folder);
     } catch (error) {
       // It was there when it was listed.
-      found.notes.push(unreadable(folder, error));
+      found.unreadable.push(whyUnreadable(folder, error));
       return;
     }
     if (visited.has(identity)) return;
@@ -70,14 +70,14 @@ export function isStudy(folder: string): boolean {
 const NAMED_ALONE = 3;
 
 /** Notes about all that is left out. */
-export function leftOut({ unfinished, notes }: Found): string[] {
+export function leftOut({ unfinished, unreadable }: Omit<Found, 'runs'>): string[] {
   const open = [...groupedBy(unfinished, (folder) => path.dirname(folder))].flatMap(
     ([parent, runs]) =>
       runs.length > NAMED_ALONE
         ? [`${runs.length} runs in ${parent} are not finished: they are left out`]
         : runs.map((folder) => `${folder} is not finished: it is left out`),
   );
-  return [...notes, ...open];
+  return [...unreadable.map((why) => `${why}: it is left out`), ...open];
 }
 
 /** @throws UserError if a folder does not exist, is not a folder or cannot be read */
@@ -94,7 +94,7 @@ export function refuseNoFolder(folder: string, kind: 'folder' | 'either' = 'fold
   throw new UserError(`cannot read ${folder}: it is not a folder`);
 }
 
-function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
+function lookInto(folder: string, { runs, unfinished, unreadable }: Found): void {
   const file = path.join(folder, FILES.result);
   if (!existsSync(file)) {
     if (isRunFolder(folder)) unfinished.push(folder);
@@ -103,10 +103,10 @@ function lookInto(folder: string, { runs, unfinished, notes }: Found): void {
   try {
     const result = readJson(file);
     if (isResult(result)) runs.push({ folder, result });
-    else notes.push(`${file} is damaged: it is left out`);
+    else unreadable.push(`${file} is damaged`);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    notes.push(`${error.message}: it is left out`);
+    unreadable.push(error.message);
   }
 }
 
@@ -116,19 +116,19 @@ export function isRunFolder(folder: string): boolean {
 }
 
 /** The names of subfolders, without links and hidden folders. */
-function subfoldersOf(folder: string, { notes }: Found): string[] {
+function subfoldersOf(folder: string, { unreadable }: Found): string[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
       .map(({ name }) => name)
       .sort(byName);
   } catch (error) {
-    notes.push(unreadable(folder, error));
+    unreadable.push(whyUnreadable(folder, error));
     return [];
   }
 }
 
-function unreadable(folder: string, error: unknown): string {
+function whyUnreadable(folder: string, error: unknown): string {
   return `${folder} cannot be read (${reason(error)})`;
 }
 
@@ -291,14 +291,11 @@ function byName(a: string, b: string): number {
 
 /** @throws UserError if there are no runs */
 export function refuseNothing(
-  { runs, unfinished, notes }: Found,
+  { runs, unfinished, unreadable }: Found,
   folders: readonly string[],
 ): void {
   if (runs.length > 0) return;
-  const reasons = [
-    ...notes.map((note) => note.replace(/: it is left out$/, '')),
-    ...unfinished.map((folder) => `${folder} is not finished`),
-  ];
+  const reasons = [...unreadable, ...unfinished.map((folder) => `${folder} is not finished`)];
   const named = reasons.slice(0, NAMED_ALONE).join(', ');
   const more = reasons.length > NAMED_ALONE ? `, and ${reasons.length - NAMED_ALONE} more` : '';
   const why = named === '' ? '' : `: ${named}${more}`;

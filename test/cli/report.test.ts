@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, rmSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '#bang/base/files.js';
@@ -91,6 +91,10 @@ describe('bang report', () => {
     const before = space.contents('runs/tiny');
     const refused = await bangInside(['report', 'runs', '--out', 'runs/tiny/result.json'], { cwd });
     expectRefusal(refused, /result\.json would overwrite a file that is not a page of bang report/);
+    // More than fits into a text.
+    space.write('large', '');
+    truncateSync(space.file('large'), 2 ** 30);
+    expectRefusal(await bangInside([...page, 'large'], { cwd }), /large would overwrite a file/);
     expect(space.contents('runs/tiny')).toEqual(before);
   });
 

@@ -200,11 +200,11 @@ describe('finding runs', () => {
 
   it('counts many unfinished runs in one folder, instead of naming each', () => {
     const unfinished = ['a', 'b', 'c', 'd'].map((name) => path.join('cells', name));
-    expect(leftOut({ runs: [], unfinished, notes: ['other'] })).toEqual([
-      'other',
+    expect(leftOut({ unfinished, unreadable: ['other is damaged'] })).toEqual([
+      'other is damaged: it is left out',
       '4 runs in cells are not finished: they are left out',
     ]);
-    expect(leftOut({ runs: [], unfinished: unfinished.slice(1), notes: [] })).toHaveLength(3);
+    expect(leftOut({ unfinished: unfinished.slice(1), unreadable: [] })).toHaveLength(3);
   });
 
   it('names some of what is not finished or damaged where there is nothing else', () => {
@@ -212,7 +212,7 @@ describe('finding runs', () => {
     const found = {
       runs: [],
       unfinished,
-      notes: ['cells/d/result.json is damaged: it is left out'],
+      unreadable: ['cells/d/result.json is damaged'],
     };
     expect(() => {
       refuseNothing(found, ['cells']);
@@ -262,11 +262,11 @@ it('notes a folder that is removed meanwhile', () => {
   const space = workspace();
   try {
     for (const name of ['a', 'b']) space.write(`${name}/x`, '');
-    const { notes } = findRuns([space.folder], (folder) => {
+    const { unreadable } = findRuns([space.folder], (folder) => {
       if (folder === space.file('a')) rmSync(space.file('b'), { recursive: true });
       return false;
     });
-    expect(notes).toEqual([`${space.file('b')} cannot be read (there is no such file)`]);
+    expect(unreadable).toEqual([`${space.file('b')} cannot be read (there is no such file)`]);
   } finally {
     space.remove();
   }
@@ -283,11 +283,11 @@ it.skipIf(process.platform === 'win32')(
       truncateSync(space.file('large/result.json'), 2 ** 26 + 1);
       space.write('special/config.yaml', '');
       execFileSync('mkfifo', [space.file('special/result.json')]);
-      const { runs, notes } = findRuns([space.folder]);
+      const { runs, unreadable } = findRuns([space.folder]);
       expect(runs.map(({ folder }) => folder)).toEqual([space.file('good')]);
-      expect(notes).toEqual([
-        `${space.file('large/result.json')} is larger than 64 MiB: it is left out`,
-        `${space.file('special/result.json')} is not a regular file: it is left out`,
+      expect(unreadable).toEqual([
+        `${space.file('large/result.json')} is larger than 64 MiB`,
+        `${space.file('special/result.json')} is not a regular file`,
       ]);
     } finally {
       space.remove();

@@ -1,7 +1,14 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { z } from 'zod';
 import { UserError } from '../../base/errors.js';
-import { type CollectedPart, findRuns, groupRuns, isStudy, tablesOf } from '../../store/collect.js';
+import {
+  type CollectedPart,
+  findRuns,
+  groupRuns,
+  isStudy,
+  leftOut,
+  tablesOf,
+} from '../../store/collect.js';
 import { FILES } from '../../store/resultFolder.js';
 import { readJson, readRegularFile } from '../../base/files.js';
 import { numberIn, readCsv } from '../../store/csvFile.js';
@@ -102,7 +109,8 @@ export async function collectResults(
     studies: [],
     transfers: [],
     unfinished: found.unfinished.map((folder) => unfinishedRun(folder, seen)),
-    notes: [...found.notes, ...notes],
+    // Unfinished runs are shown.
+    notes: [...leftOut({ ...found, unfinished: [] }), ...notes],
   };
   for (const folder of places.sweeps) await addSweep(folder, collected, seen);
   for (const folder of places.studies) addStudy(folder, collected);
